@@ -1,0 +1,1 @@
+"""What the services of Sluiceway share: wire contracts and infrastructure."""

@@ -1,0 +1,116 @@
+"""The errors of Sluiceway.
+
+SluicewayError
+├── DomainError               a caller asked for what cannot be had; permanent; `code` and `status` are part of the API
+│   ├── SessionNotFound       404
+│   ├── TaskNotFound          404
+│   ├── MessageNotFound       404
+│   ├── TaskExpired           410
+│   ├── AccessDenied          403
+│   ├── SessionExists         409
+│   ├── SessionBusy           409
+│   ├── MessageConflict       409
+│   ├── StreamTruncated       409
+│   └── TooManyTasks          429
+├── Unavailable               a part we stand on is away; retryable
+│   ├── StoreUnavailable      503, Postgres
+│   └── RedisUnavailable      503, Redis
+└── Fenced                    another attempt owns the task now; whoever sees this stops writing
+"""
+
+from typing import ClassVar
+
+
+class SluicewayError(Exception):
+    """Everything that this project raises on purpose."""
+
+
+class DomainError(SluicewayError):
+    """A request that cannot be fulfilled, however often it is sent.
+
+    `code` is stable and documented; `extra` holds further members of the problem+json answer.
+    """
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    default_detail: ClassVar[str]
+
+    def __init__(self, detail: str | None = None, **extra: str | int) -> None:
+        self.detail = detail or self.default_detail
+        self.extra = extra
+        super().__init__(self.detail)
+
+
+class SessionNotFound(DomainError):
+    code, status = "SESSION_NOT_FOUND", 404
+    default_detail = "There is no session with this id."
+
+
+class TaskNotFound(DomainError):
+    code, status = "TASK_NOT_FOUND", 404
+    default_detail = "There is no task with this id."
+
+
+class MessageNotFound(DomainError):
+    code, status = "MESSAGE_NOT_FOUND", 404
+    default_detail = "There is no such message in this session."
+
+
+class TaskExpired(DomainError):
+    code, status = "TASK_EXPIRED", 410
+    default_detail = "This task has ended and its stream has expired. The answer is in the session's messages."
+
+
+class AccessDenied(DomainError):
+    code, status = "ACCESS_DENIED", 403
+    default_detail = "This belongs to somebody else."
+
+
+class SessionExists(DomainError):
+    code, status = "SESSION_EXISTS", 409
+    default_detail = "A session with this id exists already."
+
+
+class SessionBusy(DomainError):
+    code, status = "SESSION_BUSY", 409
+    default_detail = "A turn of this session is still running, and the request asked to be rejected in that case."
+
+
+class MessageConflict(DomainError):
+    code, status = "MESSAGE_ID_CONFLICT", 409
+    default_detail = "A message with this id exists in the session, with another text."
+
+
+class StreamTruncated(DomainError):
+    code, status = "STREAM_TRUNCATED", 409
+    default_detail = (
+        "The stream no longer has the event after this cursor. Read on from `read_on_from`, as if nothing was read."
+    )
+
+
+class TooManyTasks(DomainError):
+    code, status = "TOO_MANY_TASKS", 429
+    default_detail = "Too many turns are waiting in this session. Wait until some have ended."
+
+
+class Unavailable(SluicewayError):
+    """Something we stand on is away. Trying again later is right."""
+
+    code: ClassVar[str]
+    status: ClassVar[int] = 503
+    retry_after_seconds: ClassVar[int] = 2
+    detail: ClassVar[str]
+
+
+class StoreUnavailable(Unavailable):
+    code = "STORE_UNAVAILABLE"
+    detail = "The database is away. Nothing was lost; try again in a moment."
+
+
+class RedisUnavailable(Unavailable):
+    code = "REDIS_UNAVAILABLE"
+    detail = "Redis is away. Nothing was lost; try again in a moment."
+
+
+class Fenced(SluicewayError):
+    """Another attempt owns the task, or it has ended: not one more write of ours counts."""

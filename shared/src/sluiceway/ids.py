@@ -1,0 +1,27 @@
+"""Identifiers. What we make carries its kind and 128 random bits, so an id can be followed but not guessed.
+
+Clients may choose the ids of their sessions and messages, in a charset that is safe in a URL path, in a Redis hash
+tag (no braces) and in a log line.
+"""
+
+import re
+import secrets
+
+CLIENT_ID_PATTERN = r"^[A-Za-z0-9._~:@-]{1,64}$"
+_CLIENT_ID = re.compile(CLIENT_ID_PATTERN.replace("$", r"\Z"))
+
+
+def is_client_id(text: str) -> bool:
+    return _CLIENT_ID.match(text) is not None
+
+
+def new_session_id() -> str:
+    return f"ses_{secrets.token_hex(16)}"
+
+
+def new_task_id() -> str:
+    return f"task_{secrets.token_hex(16)}"
+
+
+def new_message_id() -> str:
+    return f"msg_{secrets.token_hex(16)}"

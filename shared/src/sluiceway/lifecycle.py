@@ -1,0 +1,55 @@
+"""How a process ends: one `stopping` event, set by SIGTERM or SIGINT, interrupts every wait."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Coroutine, Iterator
+
+
+class Stopping:
+    """The process's wish to end. Waits take it along, so that none outlasts it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def race(self, work: Coroutine[None, None, object]) -> bool:
+        """Do the work; False when the process wished to end first, and the work was cancelled."""
+        doing = asyncio.ensure_future(work)
+        ending = asyncio.ensure_future(self._event.wait())
+        try:
+            await asyncio.wait((doing, ending), return_when=asyncio.FIRST_COMPLETED)
+            if doing.done():
+                doing.result()
+            return doing.done()
+        finally:
+            doing.cancel()
+            ending.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long, or until the process wishes to end, whichever comes first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+
+@contextlib.contextmanager
+def stop_on_signals(stopping: Stopping) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into `stopping` for as long as the context lasts."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

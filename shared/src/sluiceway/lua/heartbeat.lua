@@ -1,0 +1,21 @@
+-- The holder's sign of life. TTLs are renewed at half-time only: an EXPIRE is a change too, and wakes every reader.
+-- KEYS: meta, events. ARGV: attempt, ttl_ms. Answers 'ok', 'cancelled', 'fenced' or 'lost'.
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'cancel')
+if not known[1] then
+    return 'lost'
+end
+if known[1] ~= ARGV[1] or known[2] ~= 'running' then
+    return 'fenced'
+end
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'beat', now[1] * 1000 + math.floor(now[2] / 1000))
+for _, key in ipairs(KEYS) do
+    local left = redis.call('PTTL', key)
+    if left ~= -2 and left < ARGV[2] / 2 then
+        redis.call('PEXPIRE', key, ARGV[2])
+    end
+end
+if known[3] then
+    return 'cancelled'
+end
+return 'ok'

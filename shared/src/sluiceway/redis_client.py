@@ -1,0 +1,69 @@
+"""redis-py clients with the settings that this project needs.
+
+redis-py retries by itself and sends a write again after a lost answer (doubled XADD, group reads delivered to a dead
+socket), and its default socket timeout breaks blocking reads. Hence: no automatic retry anywhere; who retries stands
+above, where it is idempotent; and blocking reads have a client of their own, without a socket timeout.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    ReadOnlyError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from sluiceway.errors import RedisUnavailable
+
+# Redis itself is away, starting or failing over. A wrong command or a script error is a defect and is not here.
+AWAY = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+    OSError,
+)
+
+
+def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: int = 64) -> Redis:
+    """A client that answers bytes. `blocking`: for XREADGROUP … BLOCK, without a socket timeout."""
+    return Redis.from_url(
+        url,
+        client_name=name,
+        decode_responses=False,
+        socket_connect_timeout=3,
+        socket_timeout=None if blocking else 5,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        health_check_interval=0,
+        max_connections=max_connections,
+    )
+
+
+@asynccontextmanager
+async def redis_errors() -> AsyncIterator[None]:
+    """Raise RedisUnavailable where Redis is away."""
+    try:
+        yield
+    except AWAY as error:
+        raise RedisUnavailable(str(error)) from error
+
+
+async def command(redis: Redis, *arguments: str | bytes | int | float) -> Any:
+    """One command, one round trip. Raises RedisUnavailable where Redis is away."""
+    async with redis_errors():
+        return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]

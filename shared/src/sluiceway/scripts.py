@@ -1,0 +1,84 @@
+"""Running the Lua scripts of `lua/`, one file each; a file's head says its keys, arguments and answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib import resources
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from sluiceway.redis_client import command, redis_errors
+
+Argument = str | bytes | int | float
+
+
+@cache
+def source(name: str) -> str:
+    return (resources.files("sluiceway") / "lua" / f"{name}.lua").read_text()
+
+
+@cache
+def digest(name: str) -> str:
+    return sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script call: the script's name, its keys (of one slot) and its arguments."""
+
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+
+    def command(self) -> tuple[Argument, ...]:
+        return ("EVALSHA", digest(self.script), len(self.keys), *self.keys, *self.arguments)
+
+
+class Scripts:
+    """Runs scripts on a client; a server that does not know a script (new, failed over, flushed) is taught it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.round_trips = 0
+
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Any:
+        """One call, one round trip. Raises RedisUnavailable when Redis is away."""
+        call = Call(script, keys, arguments)
+        self.round_trips += 1
+        try:
+            return await command(self._redis, *call.command())
+        except NoScriptError:
+            await self._redis.script_load(source(script))
+            return await command(self._redis, *call.command())
+
+    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
+        """Many calls, one round trip. Each answer stands in its call's place, or the ResponseError it got.
+
+        Raises RedisUnavailable when Redis is away: then any of the calls may or may not have been carried out.
+        """
+        async with redis_errors():
+            return await self._run_many(calls)
+
+    async def _run_many(self, calls: Sequence[Call]) -> list[Any]:
+        answers = await self._pipeline(calls)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            for name in {calls[place].script for place in unknown}:
+                await self._redis.script_load(source(name))
+            for place, answer in zip(unknown, await self._pipeline([calls[place] for place in unknown]), strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
+        self.round_trips += 1
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.execute_command(*call.command())
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                raise answer
+        return answers

@@ -1,0 +1,46 @@
+"""Postgres, the truth: sessions, messages, turns, dead letters. All SQL of the project stands in this package.
+
+Guarantees: what a method answered is durable; every write of a worker is fenced by its attempt; every change of a
+task's status is a compare-and-set. Methods raise StoreUnavailable when Postgres is away.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sluiceway.store.dead_letters import DeadLetterStore
+from sluiceway.store.leadership import Leadership
+from sluiceway.store.migrate import is_current, migrate
+from sluiceway.store.pool import Pool
+from sluiceway.store.sessions import SessionStore
+from sluiceway.store.turns import TurnStore
+
+
+class Store:
+    """The database, by its parts."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.sessions = SessionStore(pool)
+        self.turns = TurnStore(pool)
+        self.dead_letters = DeadLetterStore(pool)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, database_url: str, *, max_size: int, application_name: str) -> AsyncIterator["Store"]:
+        """A store whose connections are made when they are needed: Postgres may come up later."""
+        pool = Pool(database_url, max_size=max_size, application_name=application_name)
+        try:
+            yield cls(pool)
+        finally:
+            await pool.close()
+
+    async def migrate(self) -> list[str]:
+        """Apply the migrations that are missing; answer their names."""
+        return await migrate(self._pool)
+
+    async def is_current(self) -> bool:
+        """Whether Postgres answers and has the schema that this version needs."""
+        return await is_current(self._pool)
+
+    def leadership(self, name: str) -> Leadership:
+        return Leadership(self._pool, name)

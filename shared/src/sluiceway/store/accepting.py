@@ -1,0 +1,230 @@
+"""Accepting a turn inside a transaction: recognise a repeat, apply the policy, store the message and its task."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.ids import new_message_id, new_task_id
+from sluiceway.message import Part, text_of
+from sluiceway.store.ending import CANCELLED_UNSEEN, LIVE, end_turn, note_cancel
+from sluiceway.store.pool import Connection
+from sluiceway.store.records import TASK_COLUMNS, Task, task_of
+from sluiceway.store.sessions import check_owner
+
+Policy = Literal["enqueue", "interrupt", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A request for a turn.
+
+    `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
+    last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
+    this text; what followed it is superseded.
+    """
+
+    session_id: str
+    user_id: str | None
+    text: str
+    message_id: str | None = None
+    policy: Policy = "enqueue"
+    model: str | None = None
+    create_session: bool = False
+    regenerate: bool = False
+    replaces: str | None = None
+    edit: bool = False
+    max_queued: int = 20
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedTurn:
+    """`task` is the turn that answers the message; `created`: by this request. `position`: live turns before it.
+
+    `cancelled`: queued turns that an interrupt ended. `interrupted`: a running turn that was asked to end.
+    """
+
+    task: Task
+    created: bool
+    position: int
+    active: bool
+    cancelled: list[Task] = field(default_factory=list)
+    interrupted: Task | None = None
+
+
+async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
+    await _lock_session(connection, turn)
+    task = await _known_turn(connection, turn)
+    created = task is None
+    cancelled: list[Task] = []
+    interrupted: Task | None = None
+    if task is None:
+        cancelled, interrupted = await _make_room(connection, turn)
+        task = await _insert_task(connection, turn, await _user_message(connection, turn))
+    active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
+    position = await position_of(connection, task)
+    return AcceptedTurn(task, created, position, active == task.id, cancelled, interrupted)
+
+
+async def position_of(connection: Connection, task: Task) -> int:
+    """How many live turns of the session come before this one."""
+    if task.ended:
+        return 0
+    return int(
+        await connection.fetchval(
+            f"SELECT count(*) FROM tasks WHERE session_id = $1 AND sequence < $2 AND {LIVE}",
+            task.session_id,
+            task.sequence,
+        )
+    )
+
+
+async def _lock_session(connection: Connection, turn: NewTurn) -> None:
+    row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1 FOR UPDATE", turn.session_id)
+    if row is None and turn.create_session:
+        await connection.execute(
+            "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+            turn.session_id,
+            turn.user_id,
+        )
+        row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1 FOR UPDATE", turn.session_id)
+    if row is None:
+        raise SessionNotFound
+    check_owner(row["user_id"], turn.user_id)
+
+
+async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
+    """The task that answers this very request already, if it was sent before."""
+    if turn.regenerate:
+        return await _known_regeneration(connection, turn)
+    if turn.message_id is None:
+        return None
+    parts = await connection.fetchval(
+        "SELECT parts FROM messages WHERE session_id = $1 AND id = $2", turn.session_id, turn.message_id
+    )
+    if parts is None:
+        return None
+    if text_of(parts) != turn.text:
+        if turn.edit:
+            return None
+        raise MessageConflict
+    row = await connection.fetchrow(
+        f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND user_message_id = $2"
+        " ORDER BY sequence DESC LIMIT 1",
+        turn.session_id,
+        turn.message_id,
+    )
+    return task_of(row) if row is not None else None
+
+
+async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | None:
+    """A live turn that regenerates the same answer: the request was sent twice."""
+    row = await connection.fetchrow(
+        f"SELECT {TASK_COLUMNS} FROM tasks t WHERE session_id = $1 AND {LIVE} AND EXISTS"
+        " (SELECT 1 FROM tasks before JOIN messages m ON m.session_id = before.session_id AND m.id = before.message_id"
+        "  WHERE before.session_id = $1 AND before.user_message_id = t.user_message_id AND before.id <> t.id"
+        "  AND m.superseded AND ($2::text IS NULL OR m.id = $2))"
+        " ORDER BY sequence DESC LIMIT 1",
+        turn.session_id,
+        turn.replaces,
+    )
+    return task_of(row) if row is not None else None
+
+
+async def _make_room(connection: Connection, turn: NewTurn) -> tuple[list[Task], Task | None]:
+    """Apply the policy to the turns before this one."""
+    rows = await connection.fetch(
+        f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence", turn.session_id
+    )
+    live = [task_of(row) for row in rows]
+    if live and turn.policy == "reject":
+        raise SessionBusy
+    if live and turn.policy == "interrupt":
+        queued = [task for task in live if task.status == "queued"]
+        for task in queued:
+            await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)
+        running = next((task for task in live if task.status != "queued"), None)
+        if running is not None:
+            await note_cancel(connection, running.id)
+        return queued, running
+    if len(live) > turn.max_queued:
+        raise TooManyTasks
+    return [], None
+
+
+async def _user_message(connection: Connection, turn: NewTurn) -> str:
+    """Store what the user said, or find what is to be answered again; answers that message's id."""
+    if turn.regenerate:
+        return await _message_to_regenerate(connection, turn)
+    parts: list[Part] = [{"type": "text", "text": turn.text}]
+    if turn.edit and turn.message_id is not None:
+        sequence = await connection.fetchval(
+            "UPDATE messages SET parts = $3, superseded = false WHERE session_id = $1 AND id = $2 AND role = 'user'"
+            " RETURNING sequence",
+            turn.session_id,
+            turn.message_id,
+            parts,
+        )
+        if sequence is not None:
+            await _supersede_after(connection, turn.session_id, sequence)
+            return turn.message_id
+    message_id = turn.message_id or new_message_id()
+    await connection.execute(
+        "INSERT INTO messages (session_id, id, sequence, role, parts, done) VALUES ($1, $2, $3, 'user', $4, true)",
+        turn.session_id,
+        message_id,
+        await _next_sequence(connection, turn.session_id),
+        parts,
+    )
+    return message_id
+
+
+async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
+    row = await connection.fetchrow(
+        "SELECT id, sequence FROM messages WHERE session_id = $1 AND role = 'user' AND NOT superseded"
+        " AND ($2::text IS NULL OR sequence <="
+        "   (SELECT sequence FROM messages WHERE session_id = $1 AND id = $2)) ORDER BY sequence DESC LIMIT 1",
+        turn.session_id,
+        turn.replaces,
+    )
+    if row is None:
+        raise MessageNotFound
+    await _supersede_after(connection, turn.session_id, row["sequence"])
+    return str(row["id"])
+
+
+async def _supersede_after(connection: Connection, session_id: str, sequence: int) -> None:
+    await connection.execute(
+        "UPDATE messages SET superseded = true WHERE session_id = $1 AND sequence > $2", session_id, sequence
+    )
+
+
+async def _next_sequence(connection: Connection, session_id: str) -> int:
+    return int(
+        await connection.fetchval(
+            "UPDATE sessions SET next_sequence = next_sequence + 1 WHERE id = $1 RETURNING next_sequence - 1",
+            session_id,
+        )
+    )
+
+
+async def _insert_task(connection: Connection, turn: NewTurn, user_message_id: str) -> Task:
+    """The task and its assistant message, in its place; active at once when no other turn of the session is."""
+    row = await connection.fetchrow(
+        "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 1, updated_at = now(),"
+        "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
+        " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
+        "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
+        " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7 FROM place RETURNING {TASK_COLUMNS}",
+        turn.session_id,
+        turn.user_id,
+        new_task_id(),
+        new_message_id(),
+        user_message_id,
+        turn.model,
+        turn.traceparent,
+    )
+    if row is None:
+        raise SessionNotFound
+    return task_of(row)

@@ -1,0 +1,44 @@
+"""Dead letters: queue entries that nobody could handle, with their bytes and the reason."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluiceway.store.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    id: int
+    queue: str
+    entry_id: str
+    body: bytes
+    reason: str
+    deliveries: int
+    task_id: str | None
+    created_at: datetime
+
+
+class DeadLetterStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def add(
+        self, *, queue: str, entry_id: str, body: bytes, reason: str, deliveries: int, task_id: str | None
+    ) -> None:
+        """Keep an entry; the same entry again changes nothing."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries, task_id)"
+                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (queue, entry_id) DO NOTHING",
+                queue,
+                entry_id,
+                body,
+                reason,
+                deliveries,
+                task_id,
+            )
+
+    async def newest(self, limit: int) -> list[DeadLetter]:
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch("SELECT * FROM dead_letters ORDER BY id DESC LIMIT $1", limit)
+        return [DeadLetter(**dict(row)) for row in rows]

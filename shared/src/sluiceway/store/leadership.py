@@ -1,0 +1,26 @@
+"""One leader among many processes, by an advisory lock: it is gone with its connection, however the process ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from zlib import crc32
+
+from sluiceway.store.pool import Pool
+
+_CLASS = 7305
+
+
+class Leadership:
+    def __init__(self, pool: Pool, name: str) -> None:
+        self._pool = pool
+        self._key = crc32(name.encode()) & 0x7FFFFFFF
+
+    @asynccontextmanager
+    async def try_lead(self) -> AsyncIterator[bool]:
+        """Whether this process is the leader for as long as the context lasts. Raises StoreUnavailable."""
+        async with self._pool.connection() as connection:
+            leads = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", _CLASS, self._key))
+            try:
+                yield leads
+            finally:
+                if leads and not connection.is_closed():
+                    await connection.execute("SELECT pg_advisory_unlock($1, $2)", _CLASS, self._key)

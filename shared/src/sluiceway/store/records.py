@@ -1,0 +1,83 @@
+"""The rows of the store, as the rest of the system sees them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from sluiceway.message import Part
+from sluiceway.task_stream import ENDED, Status, TaskFields
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    id: str
+    user_id: str | None
+    title: str | None
+    active_task_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: str
+    role: str
+    parts: list[Part]
+    sequence: int
+    metadata: dict[str, Any] | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One turn. `attempt` is the fence: a write that names an older one changes nothing."""
+
+    id: str
+    session_id: str
+    user_id: str | None
+    user_message_id: str
+    message_id: str
+    sequence: int
+    status: Status
+    attempt: int
+    model: str | None
+    error: dict[str, Any] | None
+    usage: dict[str, Any] | None
+    traceparent: str | None
+    created_at: datetime
+    started_at: datetime | None
+    cancel_requested_at: datetime | None
+    ended_at: datetime | None
+    settled_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def fields(self) -> TaskFields:
+        """What Redis is told of it."""
+        return TaskFields(
+            task_id=self.id,
+            session_id=self.session_id,
+            user_id=self.user_id,
+            message_id=self.message_id,
+            created_at=self.created_at.isoformat(),
+        )
+
+
+TASK_COLUMNS = ", ".join(Task.__slots__)
+
+
+def task_of(row: asyncpg.Record) -> Task:
+    return Task(**{name: row[name] for name in Task.__slots__})
+
+
+def session_of(row: asyncpg.Record) -> Session:
+    return Session(**{name: row[name] for name in Session.__slots__})
+
+
+def message_of(row: asyncpg.Record) -> Message:
+    return Message(**{name: row[name] for name in Message.__slots__})

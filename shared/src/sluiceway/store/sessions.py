@@ -1,0 +1,132 @@
+"""Sessions and their messages. Every method checks the owner: an anonymous session belongs to whoever has its id."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound
+from sluiceway.store.pool import Pool
+from sluiceway.store.records import TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
+
+_COLUMNS = ", ".join(Session.__slots__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCursor:
+    """Where a page of sessions ended."""
+
+    updated_at: datetime
+    id: str
+
+
+def check_owner(owner: str | None, user_id: str | None) -> None:
+    """Raise AccessDenied when it is somebody else's."""
+    if owner is not None and owner != user_id:
+        raise AccessDenied
+
+
+class SessionStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(self, session_id: str, user_id: str | None, title: str | None) -> tuple[Session, bool]:
+        """A new session, or the caller's own of that id; whether it is new. Raises SessionExists: somebody else's."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                f"INSERT INTO sessions (id, user_id, title, title_by_user) VALUES ($1, $2, $3, $3::text IS NOT NULL)"
+                f" ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}",
+                session_id,
+                user_id,
+                title,
+            )
+            if row is not None:
+                return session_of(row), True
+        try:
+            return await self.get(session_id, user_id), False
+        except AccessDenied:
+            raise SessionExists from None
+
+    async def get(self, session_id: str, user_id: str | None) -> Session:
+        """Raises SessionNotFound, AccessDenied."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM sessions WHERE id = $1", session_id)
+        if row is None:
+            raise SessionNotFound
+        check_owner(row["user_id"], user_id)
+        return session_of(row)
+
+    async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
+        """The caller's sessions, the one last active first; at most `limit`."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM sessions WHERE user_id IS NOT DISTINCT FROM $1"
+                " AND ($2::timestamptz IS NULL OR (updated_at, id) < ($2, $3))"
+                " ORDER BY updated_at DESC, id DESC LIMIT $4",
+                user_id,
+                after.updated_at if after else None,
+                after.id if after else None,
+                limit,
+            )
+        return [session_of(row) for row in rows]
+
+    async def messages(self, session_id: str, before_sequence: int | None, limit: int) -> list[Message]:
+        """The newest messages before that sequence, in order. The answer of a live turn is in its stream, not here."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT * FROM messages WHERE session_id = $1 AND done AND NOT superseded AND parts <> '[]'"
+                " AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3",
+                session_id,
+                before_sequence,
+                limit,
+            )
+        return [message_of(row) for row in reversed(rows)]
+
+    async def active_task(self, session_id: str) -> Task | None:
+        """The turn that runs or is next to run."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = (SELECT active_task_id FROM sessions WHERE id = $1)",
+                session_id,
+            )
+        return task_of(row) if row is not None else None
+
+    async def rename(self, session_id: str, user_id: str | None, title: str) -> Session:
+        await self.get(session_id, user_id)
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                f"UPDATE sessions SET title = $2, title_by_user = true WHERE id = $1 RETURNING {_COLUMNS}",
+                session_id,
+                title,
+            )
+        if row is None:
+            raise SessionNotFound
+        return session_of(row)
+
+    async def delete(self, session_id: str, user_id: str | None) -> list[Task]:
+        """Delete the session with all that is in it; answer the turns that were live."""
+        async with self._pool.transaction() as connection:
+            row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1 FOR UPDATE", session_id)
+            if row is None:
+                raise SessionNotFound
+            check_owner(row["user_id"], user_id)
+            live = await connection.fetch(
+                f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1"
+                " AND status IN ('queued', 'running', 'waiting')",
+                session_id,
+            )
+            await connection.execute("DELETE FROM sessions WHERE id = $1", session_id)
+        return [task_of(row) for row in live]
+
+    async def claim(self, session_id: str, user_id: str) -> Session:
+        """Make an anonymous session the user's own. Raises AccessDenied when it is another's."""
+        async with self._pool.transaction() as connection:
+            row = await connection.fetchrow(
+                f"UPDATE sessions SET user_id = $2 WHERE id = $1 AND (user_id IS NULL OR user_id = $2)"
+                f" RETURNING {_COLUMNS}",
+                session_id,
+                user_id,
+            )
+            if row is not None:
+                await connection.execute("UPDATE tasks SET user_id = $2 WHERE session_id = $1", session_id, user_id)
+                return session_of(row)
+        await self.get(session_id, user_id)
+        raise SessionNotFound

@@ -1,0 +1,143 @@
+"""Turns: accept, claim, end, cancel. Each is one transaction, and each change of status a compare-and-set.
+
+Lock order: the session's row first, then its tasks. Who ends a turn and who accepts the next one meet at that row, so
+a turn that is queued behind another is always seen by the other's end.
+"""
+
+from datetime import timedelta
+
+from sluiceway.errors import TaskNotFound
+from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
+from sluiceway.store.ending import CANCELLED_UNSEEN, LIVE, TurnEnd, end_turn, note_cancel
+from sluiceway.store.pool import Connection, Pool
+from sluiceway.store.records import TASK_COLUMNS, Message, Task, message_of, task_of
+from sluiceway.store.sessions import check_owner
+
+
+class TurnStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def accept(self, turn: NewTurn) -> AcceptedTurn:
+        """Store the message and its task, durably, once however often it is sent.
+
+        Raises SessionNotFound, AccessDenied, SessionBusy, MessageConflict, MessageNotFound, TooManyTasks.
+        """
+        async with self._pool.transaction() as connection:
+            return await accept(connection, turn)
+
+    async def get(self, task_id: str) -> Task | None:
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = $1", task_id)
+        return task_of(row) if row is not None else None
+
+    async def position(self, task: Task) -> int:
+        async with self._pool.connection() as connection:
+            return await position_of(connection, task)
+
+    async def claim(self, task_id: str) -> Task | None:
+        """Raise the attempt of a live turn and run it; a turn that has ended is answered as it is. None: unknown."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "UPDATE tasks SET attempt = attempt + 1, status = 'running', started_at = coalesce(started_at, now())"
+                f" WHERE id = $1 AND {LIVE} RETURNING {TASK_COLUMNS}",
+                task_id,
+            )
+        return task_of(row) if row is not None else await self.get(task_id)
+
+    async def history(self, task: Task, limit: int) -> list[Message]:
+        """What was said before this turn's answer, oldest first; at most `limit` messages, the newest kept."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT * FROM messages WHERE session_id = $1 AND sequence < $2 AND done AND NOT superseded"
+                " ORDER BY sequence DESC LIMIT $3",
+                task.session_id,
+                task.sequence,
+                limit,
+            )
+        return [message_of(row) for row in reversed(rows)]
+
+    async def message(self, task: Task) -> Message | None:
+        """The turn's assistant message, done or not."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT * FROM messages WHERE session_id = $1 AND id = $2", task.session_id, task.message_id
+            )
+        return message_of(row) if row is not None else None
+
+    async def end(self, task: Task, end: TurnEnd, *, attempt: int | None) -> bool:
+        """Write the answer and the end of a turn, and make the next queued turn of the session the active one.
+
+        A compare-and-set: False when the turn has ended already, or (with `attempt`) when another attempt holds it.
+        """
+        async with self._pool.transaction() as connection:
+            await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", task.session_id)
+            return await end_turn(connection, task, end, attempt)
+
+    async def request_cancel(self, task_id: str, user_id: str | None) -> tuple[Task, bool]:
+        """End a queued turn at once, or note the wish for one that runs. Answers the task as it stands, and whether
+        this call ended it. Raises TaskNotFound, AccessDenied."""
+        async with self._pool.transaction() as connection:
+            task = await _lock_task(connection, task_id)
+            check_owner(task.user_id, user_id)
+            if task.status == "queued":
+                await end_turn(connection, task, CANCELLED_UNSEEN, None)
+            elif not task.ended:
+                await note_cancel(connection, task.id)
+            row = await connection.fetchrow(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = $1", task_id)
+            if row is None:
+                raise TaskNotFound
+            return task_of(row), task.status == "queued"
+
+    async def settled(self, task_id: str) -> None:
+        """Note that the effects of the end outside of Postgres are done."""
+        async with self._pool.connection() as connection:
+            await connection.execute("UPDATE tasks SET settled_at = now() WHERE id = $1", task_id)
+
+    async def live(self, after_id: str, limit: int) -> list[tuple[Task, bool]]:
+        """A page of live turns in order of id, with whether each is its session's active one."""
+        columns = ", ".join(f"t.{name}" for name in Task.__slots__)
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {columns}, s.active_task_id = t.id AS active FROM tasks t JOIN sessions s"
+                f" ON s.id = t.session_id WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
+                after_id,
+                limit,
+            )
+        return [(task_of(row), bool(row["active"])) for row in rows]
+
+    async def unsettled(self, older_than: timedelta, limit: int) -> list[Task]:
+        """Turns that have ended, whose effects were not seen through."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {TASK_COLUMNS} FROM tasks WHERE settled_at IS NULL AND ended_at < now() - $1::interval"
+                " ORDER BY ended_at LIMIT $2",
+                older_than,
+                limit,
+            )
+        return [task_of(row) for row in rows]
+
+    async def activate_stranded(self) -> list[Task]:
+        """Give sessions with queued turns but no live active one their next turn. None is left by the code above;
+        this is for what a restored backup or a person's hand left behind."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "UPDATE sessions s SET active_task_id ="
+                " (SELECT id FROM tasks q WHERE q.session_id = s.id AND q.status = 'queued'"
+                "  ORDER BY q.sequence LIMIT 1)"
+                f" WHERE s.id IN (SELECT session_id FROM tasks WHERE {LIVE})"
+                f" AND NOT EXISTS (SELECT 1 FROM tasks a WHERE a.id = s.active_task_id AND a.{LIVE})"
+                " RETURNING active_task_id"
+            )
+            ids = [row["active_task_id"] for row in rows if row["active_task_id"] is not None]
+            found = await connection.fetch(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = ANY($1::text[])", ids)
+        return [task_of(row) for row in found]
+
+
+async def _lock_task(connection: Connection, task_id: str) -> Task:
+    session_id = await connection.fetchval("SELECT session_id FROM tasks WHERE id = $1", task_id)
+    await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", session_id)
+    row = await connection.fetchrow(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = $1 FOR UPDATE", task_id)
+    if row is None:
+        raise TaskNotFound
+    return task_of(row)

@@ -1,0 +1,259 @@
+"""Task streams: the registry of tasks in Redis, and the one event stream that each has.
+
+Guarantees
+- Entries are ordered and never trimmed while the stream lives; ids are ATTEMPT-SEQUENCE, so ids grow over attempts.
+- Appends are fenced: after `begin(attempt)` no earlier attempt adds one more entry.
+- A task ends once: `close` is a compare-and-set, and writes the terminal entry in the same script.
+- Every key has a TTL; `heartbeat` renews it for as long as somebody holds the task.
+Not guaranteed: that Redis remembers. A lost task reads as None here; Postgres has the truth.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.errors import Fenced
+from sluiceway.events import TERMINAL_TYPES, Event, ProtocolVersion, Start, UnknownEvent, decode
+from sluiceway.redis_client import command
+from sluiceway.scripts import Scripts
+
+EntryId = tuple[int, int]
+Status = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
+EndStatus = Literal["completed", "failed", "cancelled"]
+Verdict = Literal["ok", "cancelled", "fenced", "lost"]
+ENDED = frozenset({"completed", "failed", "cancelled"})
+_PAGE = 1000
+
+
+def parse_entry_id(text: str) -> EntryId:
+    """`"2-17"` → `(2, 17)`. Raises ValueError when it is no entry id."""
+    attempt, dash, sequence = text.partition("-")
+    if not dash or not (attempt.isascii() and attempt.isdecimal() and sequence.isascii() and sequence.isdecimal()):
+        raise ValueError(f"{text[:64]!r} is not an entry id such as 1-42")
+    entry_id = (int(attempt), int(sequence))
+    if max(entry_id) >= 2**64:
+        raise ValueError("an entry id has two parts below 2^64")
+    return entry_id
+
+
+def format_entry_id(entry_id: EntryId) -> str:
+    return f"{entry_id[0]}-{entry_id[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMeta:
+    """What Redis knows of a task. `void`: what retried steps abandoned, the entries between (kept, resumed)."""
+
+    task_id: str
+    session_id: str
+    user_id: str | None
+    message_id: str
+    status: Status
+    attempt: int
+    created_at: str
+    cancel: bool = False
+    void: tuple[tuple[EntryId, EntryId], ...] = ()
+    terminal: EntryId | None = None
+    holder: str | None = None
+    beat_ms: int | None = None
+    queue_entry: str | None = None
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    operation_id: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @classmethod
+    def parse(cls, fields: Mapping[bytes, bytes]) -> "TaskMeta":
+        text = {name.decode(): value.decode() for name, value in fields.items()}
+        return cls(
+            task_id=text["task_id"],
+            session_id=text["session_id"],
+            user_id=text.get("user_id"),
+            message_id=text.get("message_id", ""),
+            status=text["status"],  # type: ignore[arg-type]  # only our scripts write it
+            attempt=int(text.get("attempt", "0")),
+            created_at=text.get("created_at", ""),
+            cancel="cancel" in text,
+            void=parse_void(text.get("void", "")),
+            terminal=parse_entry_id(text["terminal"]) if text.get("terminal") else None,
+            holder=text.get("holder"),
+            beat_ms=int(text["beat"]) if "beat" in text else None,
+            queue_entry=text.get("entry"),
+            tool_call_id=text.get("tool_call_id"),
+            tool_name=text.get("tool_name"),
+            operation_id=text.get("operation_id"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFields:
+    """What is written of a task at its creation, and again when Redis forgot it."""
+
+    task_id: str
+    session_id: str
+    user_id: str | None
+    message_id: str
+    created_at: str
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    operation_id: str | None = None
+
+    def flat(self) -> list[str]:
+        pairs = ((name, getattr(self, name)) for name in self.__slots__)
+        return [text for name, value in pairs if value is not None for text in (name, value)]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The answer to `begin`: what the writer needs to know of its predecessors."""
+
+    cancelled: bool
+    last_id: EntryId | None
+    void: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored event. `protocol`: only for clients of that version."""
+
+    entry_id: EntryId
+    event: Event | UnknownEvent
+    protocol: ProtocolVersion | None
+
+
+def parse_void(text: str) -> tuple[tuple[EntryId, EntryId], ...]:
+    pairs = (pair.split(">") for pair in text.split(",") if pair)
+    return tuple((parse_entry_id(kept), parse_entry_id(resumed)) for kept, resumed in pairs)
+
+
+class TaskStreams:
+    """All task streams of a Redis. Methods raise RedisUnavailable when it is away."""
+
+    def __init__(
+        self, redis: Redis, *, live_ttl: timedelta = keys.LIVE_TTL, retention: timedelta = keys.RETENTION
+    ) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self.live_ttl_ms = int(live_ttl.total_seconds() * 1000)
+        self._retention_ms = int(retention.total_seconds() * 1000)
+
+    async def create(self, task: TaskFields) -> bool:
+        """Register a queued task, as the active one of its session. False when it is known already."""
+        fields = [*task.flat(), "status", "queued", "attempt", "0"]
+        created = await self._scripts.run("create", [keys.task_meta(task.task_id)], [self.live_ttl_ms, *fields])
+        await command(self._redis, "SET", keys.session_active(task.session_id), task.task_id, "PX", self.live_ttl_ms)
+        if task.operation_id is not None:
+            await self.bind_operation(task.operation_id, task.task_id)
+        return bool(created)
+
+    async def meta(self, task_id: str) -> TaskMeta | None:
+        fields = await command(self._redis, "HGETALL", keys.task_meta(task_id))
+        return TaskMeta.parse(fields) if b"status" in fields and b"task_id" in fields else None
+
+    async def active(self, session_id: str) -> str | None:
+        """The id of the session's running task, as far as Redis knows. One key, whatever the number of tasks."""
+        value = await command(self._redis, "GET", keys.session_active(session_id))
+        return value.decode() if value is not None else None
+
+    async def bind_operation(self, operation_id: str, task_id: str) -> None:
+        await command(self._redis, "SET", keys.operation(operation_id), task_id, "PX", self.live_ttl_ms)
+
+    async def task_of_operation(self, operation_id: str) -> str | None:
+        value = await command(self._redis, "GET", keys.operation(operation_id))
+        return value.decode() if value is not None else None
+
+    async def last_id(self, task_id: str) -> EntryId | None:
+        entries = await command(self._redis, "XREVRANGE", keys.task_events(task_id), "+", "-", "COUNT", 1)
+        return parse_entry_id(entries[0][0].decode()) if entries else None
+
+    async def set_queue_entry(self, task_id: str, entry_id: str) -> None:
+        await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], ["entry", entry_id])
+
+    async def begin(self, task: TaskFields, attempt: int, holder: str) -> Begun:
+        """Become the writer. Raises Fenced when a later attempt is, or when the task has ended."""
+        answer = await self._scripts.run(
+            "begin", self._keys(task.task_id), [attempt, holder, self.live_ttl_ms, *task.flat()]
+        )
+        if answer[0] != b"ok":
+            raise Fenced(f"task {task.task_id}, attempt {attempt}: {answer[0].decode()}")
+        await command(self._redis, "SET", keys.session_active(task.session_id), task.task_id, "PX", self.live_ttl_ms)
+        _, cancel, last, void = answer
+        return Begun(bool(cancel), parse_entry_id(last.decode()) if last else None, void.decode())
+
+    async def append(self, task_id: str, attempt: int, batch: int, events: Sequence[Event]) -> Verdict:
+        """Append events as one batch; a batch number that was seen already adds nothing. The flusher does the same
+        for many streams at once; this is for the few events beside the token path."""
+        arguments: list[bytes | int | str] = [attempt, batch, self.live_ttl_ms]
+        for event in events:
+            arguments += [event.type, event.encode(), ""]
+        answer: bytes = await self._scripts.run("append", self._keys(task_id), arguments)
+        return answer.decode()  # type: ignore[return-value]  # the script's four words
+
+    async def heartbeat(self, task_id: str, attempt: int) -> Verdict:
+        """The holder's sign of life, which also renews TTLs. The flusher gives it for its writers."""
+        answer: bytes = await self._scripts.run("heartbeat", self._keys(task_id), [attempt, self.live_ttl_ms])
+        return answer.decode()  # type: ignore[return-value]  # the script's four words
+
+    async def mark_void(self, task_id: str, void: str) -> None:
+        await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], ["void", void])
+
+    async def request_cancel(self, task_id: str) -> bool:
+        """Raise the flag that the holder looks at. False when Redis knows no such live task."""
+        return bool(await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], ["cancel", "1"]))
+
+    async def hand_back(self, task_id: str, attempt: int) -> None:
+        await self._scripts.run("hand_back", [keys.task_meta(task_id)], [attempt])
+
+    async def close(
+        self, task: TaskFields, attempt: int, status: EndStatus, events: Sequence[Event]
+    ) -> Status | Literal["lost"]:
+        """End the stream with `events`, the last of which is terminal. Answers the status that stands: another than
+        `status` means that somebody else ended it first; "lost" that Redis does not know the task."""
+        if events[-1].type not in TERMINAL_TYPES:
+            raise ValueError("a stream ends with a terminal event")
+        arguments: list[str | bytes | int] = [attempt, status, self._retention_ms]
+        arguments.append(Start(message_id=task.message_id).encode())
+        for event in events:
+            arguments += [event.type, event.encode()]
+        answer = await self._scripts.run("close", self._keys(task.task_id), arguments)
+        active = keys.session_active(task.session_id)
+        await self._scripts.run("delete_if_equal", [active], [task.task_id])
+        if answer[0] == b"ok":
+            return status
+        return answer[1].decode() if answer[0] == b"second" else "lost"
+
+    async def refresh(self, task_id: str) -> bool:
+        """Renew the TTLs of a task that nobody holds at the moment. False when Redis does not know it."""
+        found = await command(self._redis, "PEXPIRE", keys.task_meta(task_id), self.live_ttl_ms)
+        if found:
+            await command(self._redis, "PEXPIRE", keys.task_events(task_id), self.live_ttl_ms)
+        return bool(found)
+
+    async def read(self, task_id: str) -> list[Entry]:
+        """The whole stream, in order: for recovery, not for followers."""
+        entries: list[Entry] = []
+        after = "0-0"
+        while True:
+            answer = await command(self._redis, "XRANGE", keys.task_events(task_id), f"({after}", "+", "COUNT", _PAGE)
+            for raw_id, fields in answer:
+                after = raw_id.decode()
+                entries.append(_entry(after, fields))
+            if len(answer) < _PAGE:
+                return entries
+
+    @staticmethod
+    def _keys(task_id: str) -> list[str]:
+        return [keys.task_meta(task_id), keys.task_events(task_id)]
+
+
+def _entry(entry_id: str, fields: Mapping[bytes, bytes]) -> Entry:
+    flavour = fields.get(b"v")
+    protocol: ProtocolVersion | None = None if flavour is None else (7 if flavour == b"7" else 6)
+    return Entry(parse_entry_id(entry_id), decode(fields[b"t"].decode(), fields[b"d"]), protocol)

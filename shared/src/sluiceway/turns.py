@@ -1,0 +1,237 @@
+"""A turn across Postgres and Redis: accept, publish, cancel, end, find. What gateway, workers and reconciler share.
+
+Order of effects: Postgres first, always. What Redis misses of it (a crash in between, Redis away) is done again by
+whoever finds it: `publish` and `settle` are idempotent, and the reconciler calls them for what is left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from secrets import token_hex
+from typing import Any
+
+from sluiceway.errors import RedisUnavailable, TaskExpired, TaskNotFound
+from sluiceway.events import Abort, Error, Event, Finish
+from sluiceway.jobs import ChatJob
+from sluiceway.logs import get_logger
+from sluiceway.message import MessageFold, replay_of
+from sluiceway.store import Store
+from sluiceway.store.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.ending import TurnEnd
+from sluiceway.store.records import Task
+from sluiceway.store.sessions import check_owner
+from sluiceway.task_stream import Status, TaskMeta, TaskStreams
+from sluiceway.work_queue import Producer
+
+__all__ = ["Accepted", "CancelResult", "Followed", "NewTurn", "Turns", "ending_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a request for a turn. `position`: how many live turns of the session come before it.
+
+    `published`: whether Redis has it already; if not, it is stored all the same, and will be.
+    """
+
+    task_id: str
+    session_id: str
+    message_id: str
+    user_message_id: str
+    status: Status
+    position: int
+    created: bool
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResult:
+    task_id: str
+    status: Status
+    already_ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A task that its caller may follow. `meta` is None while Redis does not know it (it waits in Postgres)."""
+
+    task_id: str
+    session_id: str
+    message_id: str
+    status: Status
+    meta: TaskMeta | None
+
+
+class Turns:
+    def __init__(self, store: Store, streams: TaskStreams, queue: Producer) -> None:
+        self._store = store
+        self._streams = streams
+        self._queue = queue
+        self._log = get_logger()
+
+    async def accept(self, turn: NewTurn) -> Accepted:
+        """Store a turn durably, then tell Redis. A repeat answers the same task.
+
+        Raises StoreUnavailable and what `TurnStore.accept` raises; never RedisUnavailable: see `published`.
+        """
+        accepted = await self._store.turns.accept(replace(turn, traceparent=turn.traceparent or _new_traceparent()))
+        task = accepted.task
+        published = await self._tell_redis(accepted)
+        if accepted.created:
+            self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
+        return Accepted(
+            task_id=task.id,
+            session_id=task.session_id,
+            message_id=task.message_id,
+            user_message_id=task.user_message_id,
+            status=task.status,
+            position=accepted.position,
+            created=accepted.created,
+            published=published,
+        )
+
+    async def publish(self, task: Task) -> None:
+        """Let a queued turn run: its metadata and a queue entry. A second entry is harmless, and is avoided."""
+        if not await self._streams.create(task.fields):
+            meta = await self._streams.meta(task.id)
+            if meta is not None and meta.queue_entry and await self._queue.holds(meta.queue_entry):
+                return
+        entry_id = await self._queue.add(ChatJob(task_id=task.id, traceparent=task.traceparent).encode())
+        await self._streams.set_queue_entry(task.id, entry_id)
+
+    async def cancel(self, task_id: str, user_id: str | None) -> CancelResult:
+        """Cancel a turn, wherever it is. A queued one ends here; the holder of a running one sees the flag.
+
+        Raises TaskNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (the wish is stored all the same).
+        """
+        task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
+        if ended_here:
+            await self.settle(task)
+        elif not task.ended:
+            await self._streams.request_cancel(task.id)
+        self._log.info("turn_cancel_requested", task_id=task.id, session_id=task.session_id, status=task.status)
+        return CancelResult(task.id, task.status, already_ended=task.ended and not ended_here)
+
+    async def cancel_active(self, session_id: str, user_id: str | None) -> CancelResult | None:
+        """Cancel the session's running turn. None: nothing runs."""
+        await self._store.sessions.get(session_id, user_id)
+        task = await self._store.sessions.active_task(session_id)
+        return None if task is None or task.ended else await self.cancel(task.id, user_id)
+
+    async def delete_session(self, session_id: str, user_id: str | None) -> None:
+        """Delete a session; followers of its live turns see them aborted."""
+        for task in await self._store.sessions.delete(session_id, user_id):
+            await self._streams.close(task.fields, task.attempt, "cancelled", [Abort(), Finish()])
+
+    async def end(self, task: Task, end: TurnEnd, events: Sequence[Event]) -> bool:
+        """End a turn that this caller holds: the answer durable first, then the stream's last events.
+
+        False when another attempt holds it, or it has ended otherwise. Raises StoreUnavailable, RedisUnavailable;
+        calling it again then is right, also when the answer of a commit was lost.
+        """
+        if not await self._store.turns.end(task, end, attempt=task.attempt):
+            standing = await self._store.turns.get(task.id)
+            if standing is None or (standing.status, standing.attempt) != (end.status, task.attempt):
+                return False
+        await self._close(task, end.status, events)
+        return True
+
+    async def settle(self, task: Task) -> None:
+        """See the effects of a turn's end through: its stream closed, the next turn released. Idempotent."""
+        meta = await self._streams.meta(task.id)
+        events = ending_of(task)
+        if meta is None or (not meta.ended and await self._streams.last_id(task.id) is None):
+            message = await self._store.turns.message(task)
+            await self._streams.create(task.fields)
+            events = [*replay_of(message.parts if message else []), *events]
+        elif not meta.ended:
+            events = [*(await self.partial(task.id)).closers(), *events]
+        await self._close(task, task.status, events)
+
+    async def partial(self, task_id: str) -> MessageFold:
+        """What the stream holds of the turn's message so far: what a crashed holder had shown."""
+        fold = MessageFold()
+        for entry in await self._streams.read(task_id):
+            if entry.protocol != 6 and isinstance(entry.event, Event):
+                fold.add(entry.event)
+        return fold
+
+    async def find(self, task_id: str, user_id: str | None) -> Followed:
+        """The task, for its owner. Redis answers for what it knows, without Postgres.
+
+        Raises TaskNotFound, TaskExpired (ended, and its stream is gone), AccessDenied.
+        """
+        meta = await self._streams.meta(task_id)
+        if meta is not None:
+            check_owner(meta.user_id, user_id)
+            return Followed(meta.task_id, meta.session_id, meta.message_id, meta.status, meta)
+        task = await self._store.turns.get(task_id)
+        if task is None:
+            raise TaskNotFound
+        check_owner(task.user_id, user_id)
+        if task.ended and task.settled_at is not None:
+            raise TaskExpired
+        return Followed(task.id, task.session_id, task.message_id, task.status, None)
+
+    async def active(self, session_id: str, user_id: str | None) -> Followed | None:
+        """The session's running turn, for its owner; None when nothing runs or the session is unknown.
+
+        One or two reads of Redis when it knows; Postgres where it does not.
+        """
+        task_id = await self._streams.active(session_id)
+        meta = await self._streams.meta(task_id) if task_id is not None else None
+        if meta is not None and not meta.ended:
+            check_owner(meta.user_id, user_id)
+            return Followed(meta.task_id, meta.session_id, meta.message_id, meta.status, meta)
+        task = await self._store.sessions.active_task(session_id)
+        if task is None or task.ended:
+            return None
+        check_owner(task.user_id, user_id)
+        return Followed(task.id, task.session_id, task.message_id, task.status, await self._streams.meta(task.id))
+
+    async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
+        """Publish the new turn, and what an interrupt did to those before it."""
+        try:
+            for task in accepted.cancelled:
+                ended = await self._store.turns.get(task.id)
+                if ended is not None:
+                    await self.settle(ended)
+            if accepted.interrupted is not None:
+                await self._streams.request_cancel(accepted.interrupted.id)
+            if accepted.created and accepted.active:
+                await self.publish(accepted.task)
+        except RedisUnavailable as error:
+            self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
+            return False
+        return True
+
+    async def _close(self, task: Task, status: Any, events: Sequence[Event]) -> None:
+        standing = await self._streams.close(task.fields, task.attempt, status, events)
+        if standing == "lost":
+            return await self.settle(task if task.ended else await self._reloaded(task))
+        following = await self._store.sessions.active_task(task.session_id)
+        if following is not None and following.status == "queued":
+            await self.publish(following)
+        await self._store.turns.settled(task.id)
+        return None
+
+    async def _reloaded(self, task: Task) -> Task:
+        found = await self._store.turns.get(task.id)
+        if found is None:
+            raise TaskNotFound
+        return found
+
+
+def ending_of(task: Task) -> list[Event]:
+    """The last chunks of a turn that has ended, from what Postgres knows of it."""
+    match task.status:
+        case "failed":
+            error = task.error or {}
+            return [Error(error_text=str(error.get("message", "The turn failed.")))]
+        case "cancelled":
+            return [Abort(), Finish()]
+        case _:
+            return [Finish(finish_reason="stop")]
+
+
+def _new_traceparent() -> str:
+    """A W3C trace context for a request that brought none."""
+    return f"00-{token_hex(16)}-{token_hex(8)}-01"
