@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -39,10 +39,20 @@ AWAY = (
 )
 
 
+_WAIT_SECONDS = 5
+
+_READS = frozenset({"GET", "HGETALL", "XRANGE", "XREVRANGE", "ZCOUNT", "PING"})
+
+
 def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: int = 64) -> Redis:
-    """A client that answers bytes. `blocking`: for XREADGROUP … BLOCK, without a socket timeout."""
-    return Redis.from_url(
+    """A client that answers bytes. `blocking`: for XREADGROUP … BLOCK, without a socket timeout.
+
+    Who finds all connections in use waits for one. (redis-py's default pool raises at once, which made a storm of
+    reconnecting browsers look like a Redis that is away.)
+    """
+    pool = BlockingConnectionPool.from_url(
         url,
+        timeout=_WAIT_SECONDS,
         client_name=name,
         decode_responses=False,
         socket_connect_timeout=3,
@@ -52,6 +62,7 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
         health_check_interval=0,
         max_connections=max_connections,
     )
+    return Redis.from_pool(pool)
 
 
 @asynccontextmanager
@@ -64,6 +75,14 @@ async def redis_errors() -> AsyncIterator[None]:
 
 
 async def command(redis: Redis, *arguments: str | bytes | int | float) -> Any:
-    """One command, one round trip. Raises RedisUnavailable where Redis is away."""
+    """One command, one round trip. Raises RedisUnavailable where Redis is away.
+
+    A read is tried once more: after a restart of Redis each pooled connection is found dead by its next user.
+    """
     async with redis_errors():
-        return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
+        try:
+            return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
+        except RedisConnectionError:
+            if arguments[0] not in _READS:
+                raise
+            return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]

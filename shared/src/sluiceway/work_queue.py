@@ -11,17 +11,17 @@ Not guaranteed: order between workers; that an entry is delivered once.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import command
+from sluiceway.redis_client import command, redis_errors
 from sluiceway.scripts import Scripts
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
+_MANY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,17 @@ class WorkQueue:
     async def leave(self) -> None:
         """Hand back all that this consumer still has, known or not (a reply may have been lost), and be forgotten."""
         try:
-            pending = await command(self._redis, "XPENDING", self.key, keys.GROUP, "-", "+", 1000, self.consumer)
-            await self.requeue([str(_text(item)) for item in pending])
-            left = await command(self._redis, "XPENDING", self.key, keys.GROUP, "-", "+", 1, self.consumer)
-            if not left:  # deleting a consumer that holds entries would lose them
+            await self.requeue(await self._pending())
+            if not await self._pending():  # deleting a consumer that holds entries would lose them
                 await command(self._redis, "XGROUP", "DELCONSUMER", self.key, keys.GROUP, self.consumer)
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
+
+    async def _pending(self) -> list[str]:
+        async with redis_errors():
+            entries = await self._redis.xpending_range(self.key, keys.GROUP, "-", "+", _MANY, self.consumer)
+        return [entry["message_id"].decode() for entry in entries]  # type: ignore[union-attr]  # clients answer bytes
 
     async def _group_read(self, client: Redis, *arguments: str | int, deliveries: int = 1) -> list[Delivery]:
         try:
@@ -148,11 +151,6 @@ class WorkQueue:
             return []
         entries = answer[0][1] if answer else []
         return [_delivery(entry_id, fields, deliveries) for entry_id, fields in entries if fields]
-
-
-def _text(pending: Any) -> str:
-    raw = pending["message_id"] if isinstance(pending, dict) else pending[0]
-    return str(raw.decode())
 
 
 def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:

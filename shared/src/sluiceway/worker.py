@@ -193,6 +193,9 @@ async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    """Cancel and wait. Again and again: a client library may swallow a cancellation that comes while it connects."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)

@@ -1,0 +1,102 @@
+"""The chat worker's process: settings → logging → clients → loop → drain."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import uvloop
+from pydantic import ValidationError
+from sluiceway.flusher import Flusher
+from sluiceway.health import HealthServer
+from sluiceway.lifecycle import Stopping, stop_on_signals
+from sluiceway.logs import configure_logging, get_logger
+from sluiceway.presence import Presence
+from sluiceway.redis_client import open_redis
+from sluiceway.scripts import Scripts
+from sluiceway.store import Store
+from sluiceway.task_stream import TaskStreams
+from sluiceway.turns import Turns
+from sluiceway.work_queue import Producer, WorkQueue
+from sluiceway.worker import Worker, WorkerOptions, persistently
+
+from chat_worker.handler import ChatHandler
+from chat_worker.llm import Model
+from chat_worker.prompt import load_system_prompt
+from chat_worker.readiness import Readiness
+from chat_worker.settings import Settings
+
+KIND = "chat"
+
+
+async def serve(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    stopping = Stopping()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stop_on_signals(stopping))
+        redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
+        blocking = open_redis(settings.redis_url, name=f"{settings.worker_name}-reader", blocking=True)
+        await stack.enter_async_context(blocking)
+        store = await stack.enter_async_context(
+            Store.open(
+                settings.database_url, max_size=settings.database_pool_size, application_name=settings.worker_name
+            )
+        )
+        model = await stack.enter_async_context(
+            Model(
+                settings.openai_base_url,
+                settings.openai_api_key.get_secret_value(),
+                connect_timeout=settings.model_connect_seconds,
+                first_chunk_timeout=settings.model_first_chunk_seconds,
+                idle_timeout=settings.model_idle_seconds,
+                max_connections=settings.worker_slots,
+            )
+        )
+        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
+            return
+        streams = TaskStreams(
+            redis,
+            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
+            retention=timedelta(seconds=settings.retention_seconds),
+        )
+        flusher = Flusher(Scripts(redis), live_ttl_ms=streams.live_ttl_ms)
+        lease = timedelta(seconds=settings.lease_seconds)
+        queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
+        turns = Turns(store, streams, Producer(redis, KIND))
+        prompt = load_system_prompt(settings.system_prompt_file)
+        handler = ChatHandler(settings, prompt, store, streams, turns, flusher, model, queue.key)
+        options = WorkerOptions(
+            slots=settings.worker_slots,
+            drain=timedelta(seconds=settings.drain_seconds),
+            max_deliveries=settings.max_deliveries,
+        )
+        worker = Worker(queue, handler.handle, handler.bury, options, stopping)
+        readiness = Readiness(store, model, worker, stopping)
+        presence = Presence(redis, KIND, settings.worker_name, readiness.ready)
+        health = HealthServer(settings.health_host, settings.health_port, readiness.problems)
+        port = await stack.enter_async_context(health.serve())
+        get_logger().info("started", worker=settings.worker_name, slots=settings.worker_slots, health_port=port)
+
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(flusher.run(), name="flusher"),
+                group.create_task(readiness.run(), name="readiness"),
+                group.create_task(presence.run(), name="presence"),
+            ]
+            await worker.run()
+            for task in beside:
+                task.cancel()
+    get_logger().info("stopped")
+
+
+def main() -> None:
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(f"chat-worker: the settings are not valid:\n{error}")
+    configure_logging("chat-worker", settings.log_format, settings.log_level)
+    uvloop.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

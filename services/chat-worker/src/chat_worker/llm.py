@@ -1,0 +1,241 @@
+"""The model server, spoken to through openai's client: any server with the OpenAI chat API, streamed.
+
+Guarantees
+- A stream's last event is one `Finished`, or it raises a ModelError: an answer that looks whole is whole.
+- What arrives together is handed on together, at once; nothing is held back, no event is empty.
+- Leaving the context closes the request to the server at once, also while the server is silent.
+- Nothing is sent twice: the SDK's own retries are off. Retries are in retry.py.
+
+It does not promise that the server's tokens are well-formed text or that tool arguments are JSON.
+
+The SDK builds the request, sends it and turns error responses into exceptions. Its decoding of streams costs more than
+everything else in this process together, so the body is read raw, over aiohttp's parser (docs/adr/0004).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+import openai
+
+from chat_worker.chunks import ChunkReader
+from chat_worker.model_errors import (
+    ModelCut,
+    ModelError,
+    ModelGarbage,
+    ModelKeyRejected,
+    ModelRejected,
+    ModelTimeout,
+    ModelUnavailable,
+    ModelWrongAddress,
+    error_of_status,
+)
+from chat_worker.model_events import (
+    Finished,
+    ModelEvent,
+    ModelRequest,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from chat_worker.retry_after import retry_after_seconds
+from chat_worker.sse_lines import EventTooLarge, SseDecoder
+
+__all__ = [
+    "Finished",
+    "Model",
+    "ModelEvent",
+    "ModelRequest",
+    "ReasoningDelta",
+    "RefusalDelta",
+    "TextDelta",
+    "ToolCallDelta",
+    "Usage",
+]
+
+_OPENAI = "https://api.openai.com/v1"
+_NO_KEY = "not-needed"
+_KEEPALIVE_SECONDS = 30.0
+_PROBE_SECONDS = 10.0
+_TRAILER_SECONDS = 5.0
+"""How long usage and `[DONE]` may come after the finish_reason."""
+_DRAIN_SECONDS = 0.1
+"""How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
+_TRANSPORT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
+
+
+class Model:
+    """A model server. Open with `async with`; one for the process, with as many streams at once as `max_connections`.
+
+    Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        connect_timeout: float = 5.0,
+        first_chunk_timeout: float = 120.0,
+        idle_timeout: float = 120.0,
+        max_connections: int = 1000,
+    ) -> None:
+        self._base_url = base_url or _OPENAI
+        self._secret = api_key
+        self._connect_timeout = connect_timeout
+        self._first_chunk_timeout = first_chunk_timeout
+        self._idle_timeout = idle_timeout
+        self._max_connections = max_connections
+        self._resources = AsyncExitStack()
+        self._client: openai.AsyncOpenAI
+
+    async def __aenter__(self) -> Self:
+        limits = httpx2.Limits(
+            max_connections=self._max_connections,
+            max_keepalive_connections=self._max_connections,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+        )
+        # Reads have deadlines of our own, so that the first may differ from the others.
+        timeout = httpx2.Timeout(None, connect=self._connect_timeout)
+        http = openai.DefaultAioHttpClient(limits=limits, timeout=timeout)
+        client = openai.AsyncOpenAI(
+            base_url=self._base_url, api_key=self._secret or _NO_KEY, max_retries=0, http_client=http, timeout=timeout
+        )
+        self._client = await self._resources.enter_async_context(client)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources.aclose()
+
+    async def probe(self) -> None:
+        """Is there a server that would take our requests? Raises ModelUnavailable or ModelRejected."""
+        with self._errors():
+            async with asyncio.timeout(_PROBE_SECONDS):
+                try:
+                    response = await self._client.models.with_raw_response.list()
+                except openai.APIStatusError as error:
+                    self._judge_probe(error)
+                    return
+        if response.headers.get("content-type", "").startswith("text/html"):
+            raise ModelWrongAddress
+
+    def _judge_probe(self, error: openai.APIStatusError) -> None:
+        """Not every server lists its models, and one that counts requests is there."""
+        if error.status_code in (401, 403):
+            raise ModelKeyRejected from error
+        if error.status_code >= 500:
+            raise ModelUnavailable from error
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncIterator[AsyncIterator[list[ModelEvent]]]:
+        """The answer, as lists of events: all events of one read. No list is empty. Raises ModelError."""
+        deadline = asyncio.get_running_loop().time() + self._first_chunk_timeout
+        async with AsyncExitStack() as stack:
+            with self._errors():
+                async with asyncio.timeout_at(deadline):
+                    body = await stack.enter_async_context(self._body(request))
+            yield await stack.enter_async_context(aclosing(self._batches(body, deadline)))
+
+    @asynccontextmanager
+    async def _body(self, request: ModelRequest) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole."""
+        create: Any = self._client.chat.completions.with_streaming_response.create
+        async with (
+            create(**self._arguments(request)) as response,
+            aclosing(response.http_response.aiter_bytes()) as body,
+        ):
+            yield body
+
+    def _arguments(self, request: ModelRequest) -> dict[str, Any]:
+        limit_name = "max_completion_tokens" if self._is_openai else "max_tokens"
+        optional = {
+            "tools": request.tools,
+            "tool_choice": request.tool_choice,
+            "user": request.user,
+            "temperature": request.temperature,
+            limit_name: request.max_tokens,
+        }
+        return {
+            "model": request.model,
+            "messages": request.messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "extra_headers": {"Accept": "text/event-stream", "Accept-Encoding": "identity", **request.headers},
+            "extra_body": dict(request.extra_body) or None,
+            **{name: value for name, value in optional.items() if value is not None},
+        }
+
+    @property
+    def _is_openai(self) -> bool:
+        """OpenAI's newer models refuse `max_tokens`; most other servers know nothing else."""
+        return (urlsplit(self._base_url).hostname or "").endswith("openai.com")
+
+    async def _batches(self, body: AsyncGenerator[bytes, None], deadline: float) -> AsyncGenerator[list[ModelEvent], None]:
+        decoder, chunks, loop = SseDecoder(), ChunkReader(self._secret), asyncio.get_running_loop()
+        wait = self._first_chunk_timeout
+        received_any = False
+        while not chunks.over:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    received = await anext(body, b"")
+            except (TimeoutError, *_TRANSPORT_ERRORS) as error:
+                if chunks.complete:
+                    break  # all of the answer is there; only its usage is not
+                raise ModelTimeout if isinstance(error, TimeoutError) else ModelCut from error
+            if not received:
+                break
+            received_any = True
+            events: list[ModelEvent] = []
+            for data in _feed(decoder, received):
+                chunks.read(data, events)
+            if events:
+                wait = self._idle_timeout
+                yield events
+            deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
+        if received_any and not (chunks.seen_chunk or chunks.over):
+            raise ModelGarbage
+        yield [chunks.finished()]
+        if chunks.over:
+            await _drain(body)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Whatever SDK and transport raise before the stream began, as ModelError."""
+        try:
+            yield
+        except ModelError:
+            raise
+        except openai.APIStatusError as error:
+            headers = error.response.headers
+            raise error_of_status(error.status_code, error.body, self._secret, retry_after_seconds(headers)) from error
+        except TimeoutError as error:
+            raise ModelTimeout from error
+        except httpx2.InvalidURL as error:
+            raise ModelWrongAddress from error
+        except (openai.APIConnectionError, *_TRANSPORT_ERRORS) as error:
+            raise ModelUnavailable from error
+        except openai.OpenAIError as error:
+            raise ModelRejected from error
+
+
+def _feed(decoder: SseDecoder, received: bytes) -> list[bytes]:
+    try:
+        return decoder.feed(received)
+    except EventTooLarge as error:
+        raise ModelGarbage from error
+
+
+async def _drain(body: AsyncGenerator[bytes, None]) -> None:
+    """Read on to the end of the body, which most often is there already."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await anext(body, b""):
+                pass
+    except (TimeoutError, *_TRANSPORT_ERRORS):
+        pass  # the connection is closed instead of kept

@@ -1,0 +1,1 @@
+"""The completion consumer. Today it is the reconciler: what was accepted keeps moving, whatever was lost in between."""

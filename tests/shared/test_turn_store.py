@@ -1,0 +1,225 @@
+"""Turns on a real Postgres: accepted once, ordered within a session, ended by one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.store import Store
+from sluiceway.store.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.ending import TurnEnd
+
+from tests.support.database import Database
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with Store.open(database_url, max_size=12, application_name="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Store]:
+    """A second gateway's store."""
+    async with Store.open(database_url, max_size=12, application_name="test-other") as opened:
+        yield opened
+
+
+def turn(text: str = "hello", **more: object) -> NewTurn:
+    return NewTurn(**{"session_id": "s", "user_id": None, "text": text, "create_session": True, **more})  # type: ignore[arg-type]
+
+
+def answer(text: str) -> TurnEnd:
+    return TurnEnd(status="completed", parts=[{"type": "text", "text": text}], metadata={"status": "completed"})
+
+
+async def run_to_end(store: Store, accepted: AcceptedTurn, text: str) -> None:
+    claimed = await store.turns.claim(accepted.task.id)
+    assert claimed is not None
+    assert await store.turns.end(claimed, answer(text), attempt=claimed.attempt)
+
+
+@pytest.mark.requirement("CH-2")
+async def test_a_message_that_races_on_two_gateways_is_stored_once_and_starts_one_task(
+    store: Store, other: Store, database: Database
+) -> None:
+    stores = [store, other] * 10
+
+    accepted = await asyncio.gather(*(each.turns.accept(turn(message_id="m1")) for each in stores))
+
+    assert len({each.task.id for each in accepted}) == 1
+    assert sum(each.created for each in accepted) == 1
+    assert await database.fetchval("SELECT count(*) FROM tasks") == 1
+    assert await database.fetchval("SELECT count(*) FROM messages WHERE role = 'user'") == 1
+
+
+@pytest.mark.requirement("CH-2")
+async def test_the_same_question_under_another_id_is_another_message(store: Store) -> None:
+    first = await store.turns.accept(turn("again?", message_id="m1"))
+    second = await store.turns.accept(turn("again?", message_id="m2"))
+
+    assert first.task.id != second.task.id
+    with pytest.raises(MessageConflict):
+        await store.turns.accept(turn("something else", message_id="m1"))
+
+
+@pytest.mark.requirement("CH-12")
+async def test_messages_sent_at_once_get_distinct_places_and_one_of_them_runs(store: Store, other: Store) -> None:
+    accepted = await asyncio.gather(
+        *((store, other)[n % 2].turns.accept(turn(f"question {n}", message_id=f"m{n}")) for n in range(12))
+    )
+
+    assert sorted(each.position for each in accepted) == list(range(12))
+    assert sum(each.active for each in accepted) == 1
+    assert len({each.task.sequence for each in accepted}) == 12
+
+
+@pytest.mark.requirement("CH-12")
+async def test_the_end_of_a_turn_makes_the_next_one_active_also_when_both_race(store: Store, other: Store) -> None:
+    for n in range(20):
+        session = f"race-{n}"
+        first = await store.turns.accept(turn("one", session_id=session, message_id="m1"))
+        claimed = await store.turns.claim(first.task.id)
+        assert claimed is not None
+
+        ended, second = await asyncio.gather(
+            store.turns.end(claimed, answer("done"), attempt=1),
+            other.turns.accept(turn("two", session_id=session, message_id="m2")),
+        )
+
+        assert ended
+        active = await store.sessions.active_task(session)
+        assert active is not None
+        assert active.id == second.task.id
+
+
+@pytest.mark.requirement("CH-12")
+async def test_reject_refuses_while_a_turn_runs_and_interrupt_asks_the_running_one_to_end(store: Store) -> None:
+    running = await store.turns.accept(turn("one", message_id="m1"))
+    await store.turns.claim(running.task.id)
+    queued = await store.turns.accept(turn("two", message_id="m2"))
+    with pytest.raises(SessionBusy):
+        await store.turns.accept(turn("three", message_id="m3", policy="reject"))
+
+    interrupting = await store.turns.accept(turn("four", message_id="m4", policy="interrupt"))
+
+    assert [task.id for task in interrupting.cancelled] == [queued.task.id]
+    assert interrupting.interrupted is not None
+    assert interrupting.interrupted.id == running.task.id
+    asked = await store.turns.get(running.task.id)
+    assert asked is not None
+    assert asked.cancel_requested_at is not None
+    await store.turns.end(asked, answer("part"), attempt=1)
+    active = await store.sessions.active_task("s")
+    assert active is not None
+    assert active.id == interrupting.task.id
+
+
+async def test_a_session_takes_only_so_many_waiting_turns(store: Store) -> None:
+    for n in range(3):
+        await store.turns.accept(turn("x", message_id=f"m{n}", max_queued=2))
+    with pytest.raises(TooManyTasks):
+        await store.turns.accept(turn("x", message_id="m3", max_queued=2))
+
+
+@pytest.mark.requirement("TS-5")
+async def test_a_turn_is_ended_once_and_only_by_the_attempt_that_holds_it(store: Store) -> None:
+    accepted = await store.turns.accept(turn())
+    first = await store.turns.claim(accepted.task.id)
+    second = await store.turns.claim(accepted.task.id)
+    assert first is not None
+    assert second is not None
+    assert (first.attempt, second.attempt) == (1, 2)
+
+    assert not await store.turns.end(first, answer("stale"), attempt=first.attempt)
+    ends = await asyncio.gather(*(store.turns.end(second, answer("right"), attempt=2) for _ in range(5)))
+
+    assert sum(ends) == 1
+    messages = await store.sessions.messages("s", None, 10)
+    assert [message.parts for message in messages] == [
+        [{"type": "text", "text": "hello"}],
+        [{"type": "text", "text": "right"}],
+    ]
+
+
+@pytest.mark.requirement("CH-13")
+async def test_a_queued_turn_is_cancelled_at_once_and_a_running_one_is_asked(store: Store) -> None:
+    running = await store.turns.accept(turn("one", message_id="m1"))
+    await store.turns.claim(running.task.id)
+    queued = await store.turns.accept(turn("two", message_id="m2"))
+
+    task, ended_here = await store.turns.request_cancel(queued.task.id, None)
+    assert (task.status, ended_here) == ("cancelled", True)
+    task, ended_here = await store.turns.request_cancel(running.task.id, None)
+    assert (task.status, ended_here) == ("running", False)
+    assert task.cancel_requested_at is not None
+
+
+@pytest.mark.requirement("CH-1")
+async def test_only_the_owner_reaches_a_session_and_an_anonymous_one_can_be_claimed_once(store: Store) -> None:
+    await store.sessions.create("adas", "ada", None)
+    for attempt in (
+        store.sessions.get("adas", "bob"),
+        store.sessions.get("adas", None),
+        store.sessions.rename("adas", "bob", "mine"),
+        store.sessions.delete("adas", "bob"),
+        store.sessions.claim("adas", "bob"),
+        store.turns.accept(turn(session_id="adas", user_id="bob")),
+    ):
+        with pytest.raises(AccessDenied):
+            await attempt
+    with pytest.raises(SessionNotFound):
+        await store.sessions.get("nobodys", None)
+
+    await store.sessions.create("free", None, None)
+    assert (await store.sessions.claim("free", "ada")).user_id == "ada"
+    assert (await store.sessions.claim("free", "ada")).user_id == "ada"
+    with pytest.raises(AccessDenied):
+        await store.sessions.claim("free", "bob")
+
+
+@pytest.mark.requirement("CH-1")
+async def test_pages_of_messages_are_in_order_without_gap_or_repeat(store: Store) -> None:
+    for n in range(7):
+        await run_to_end(store, await store.turns.accept(turn(f"q{n}", message_id=f"m{n}")), f"a{n}")
+    await store.turns.accept(turn("unanswered", message_id="m7"))
+
+    pages: list[str] = []
+    before: int | None = None
+    while page := await store.sessions.messages("s", before, 4):
+        pages = [message.parts[0]["text"] for message in page] + pages
+        before = page[0].sequence
+
+    assert pages == [text for n in range(7) for text in (f"q{n}", f"a{n}")] + ["unanswered"]
+
+
+@pytest.mark.requirement("GW-2")
+async def test_regenerating_supersedes_the_answer_and_a_repeat_of_the_request_answers_the_same_task(
+    store: Store,
+) -> None:
+    first = await store.turns.accept(turn("q", message_id="m1"))
+    await run_to_end(store, first, "bad answer")
+    asked = turn("", regenerate=True, replaces=first.task.message_id, policy="interrupt")
+
+    again = await store.turns.accept(asked)
+    repeated = await store.turns.accept(asked)
+
+    assert again.created
+    assert not repeated.created
+    assert again.task.id == repeated.task.id != first.task.id
+    assert again.task.user_message_id == "m1"
+    await run_to_end(store, again, "better answer")
+    texts = [message.parts[0]["text"] for message in await store.sessions.messages("s", None, 10)]
+    assert texts == ["q", "better answer"]
+
+
+@pytest.mark.requirement("GW-2")
+async def test_an_edited_message_keeps_its_place_and_supersedes_what_followed(store: Store) -> None:
+    await run_to_end(store, await store.turns.accept(turn("q1", message_id="m1")), "a1")
+    await run_to_end(store, await store.turns.accept(turn("q2", message_id="m2")), "a2")
+
+    edited = await store.turns.accept(turn("q1, better", message_id="m1", edit=True, policy="interrupt"))
+
+    assert edited.created
+    history = await store.turns.history(edited.task, 10)
+    assert [message.parts[0]["text"] for message in history] == ["q1, better"]
