@@ -73,11 +73,15 @@ class StreamWriter:
 
     async def drained(self) -> None:
         """Wait until all that was written is in Redis. Raises Fenced when it never will be."""
-        while self._pending or self._sending is not None:
-            if self.verdict in ("fenced", "lost"):
-                raise Fenced(f"task {self.task_id}, attempt {self.attempt}: {self.verdict}")
+        while (self._pending or self._sending is not None) and not self._is_lost:
             self._changed.clear()
             await self._changed.wait()
+        if self._is_lost:
+            raise Fenced(f"task {self.task_id}, attempt {self.attempt}: {self.verdict}")
+
+    @property
+    def _is_lost(self) -> bool:
+        return self.verdict in ("fenced", "lost")
 
     async def interrupted(self) -> Verdict:
         """Wait until the task was cancelled, fenced or lost, and answer which."""
@@ -86,7 +90,7 @@ class StreamWriter:
 
     def take(self) -> Call | None:
         """The next batch as a script call; the unanswered one again, if there is one."""
-        if self._sending is None and self._pending and self.verdict not in ("fenced", "lost"):
+        if self._sending is None and self._pending and not self._is_lost:
             self._batch += 1
             arguments: list[str | bytes | int] = [self.attempt, self._batch, self._flusher.live_ttl_ms]
             for pending in self._pending:
@@ -105,7 +109,7 @@ class StreamWriter:
         self._changed.set()
 
     def judge(self, verdict: Verdict) -> None:
-        if verdict != "ok" and self.verdict not in ("fenced", "lost"):
+        if verdict != "ok" and not self._is_lost:
             self.verdict = verdict
             self._interrupted.set()
             self._changed.set()

@@ -17,6 +17,8 @@ from sluiceway.logs import get_logger
 from sluiceway.redis_client import command
 
 _PERIOD = timedelta(seconds=2)
+# A worker that is not ready looks again sooner: until it has announced itself, no gateway is ready.
+_UNREADY_PERIOD = timedelta(milliseconds=200)
 _VALID = timedelta(seconds=7)
 
 
@@ -39,21 +41,24 @@ class Presence:
         """Announce until cancelled; then say goodbye."""
         try:
             while True:
+                announced = True
                 try:
-                    await self._announce()
+                    announced = await self._announce()
                 except RedisUnavailable as error:
                     self._log.warning("presence_delayed", reason=str(error))
-                await asyncio.sleep(_PERIOD.total_seconds())
+                await asyncio.sleep((_PERIOD if announced else _UNREADY_PERIOD).total_seconds())
         finally:
             await asyncio.shield(self._leave())
 
-    async def _announce(self) -> None:
+    async def _announce(self) -> bool:
+        """Whether the worker is ready, and now known to be."""
         if not await self._ready():
             await command(self._redis, "ZREM", self._key, self._worker)
-            return
+            return False
         now = _now_ms()
         await command(self._redis, "ZADD", self._key, now + int(_VALID.total_seconds() * 1000), self._worker)
         await command(self._redis, "ZREMRANGEBYSCORE", self._key, "-inf", now)
+        return True
 
     async def _leave(self) -> None:
         with contextlib.suppress(RedisUnavailable):  # it expires by itself

@@ -1,0 +1,121 @@
+"""How an attempt goes on where its predecessors stopped: seen by clients of version 6 and 7, and by later replays."""
+
+import pytest
+from chat_worker.takeover import take_over
+from sluiceway.events import Event, FinishStep, ProtocolVersion, Start, StartStep, TextDelta, TextEnd, TextStart
+from sluiceway.message import MessageFold, text_of
+from sluiceway.task_stream import Entry, EntryId, parse_void
+
+Stream = list[Entry]
+
+
+def stored(attempt: int, events: list[tuple[Event, ProtocolVersion | None]]) -> Stream:
+    return [Entry((attempt, n), event, protocol) for n, (event, protocol) in enumerate(events)]
+
+
+def begun(attempt: int, text: str) -> list[tuple[Event, ProtocolVersion | None]]:
+    return [(TextStart(id="0"), None), (TextDelta(id="0", delta=text), None)]
+
+
+FIRST = stored(1, [(Start(message_id="m"), None), (StartStep(), None), *begun(1, "abandoned")])
+END: list[tuple[Event, ProtocolVersion | None]] = [(TextEnd(id="0"), None), (FinishStep(), None)]
+
+
+def seen_by(stream: Stream, protocol: ProtocolVersion, after: EntryId = (0, 0), void: str = "") -> list[Event]:
+    """What a client of that version is sent, as the gateway does it."""
+    hidden = [(kept, resumed) for kept, resumed in parse_void(void) if after <= kept]
+    return [
+        entry.event
+        for entry in stream
+        if isinstance(entry.event, Event)
+        and entry.entry_id > after
+        and entry.protocol in (None, protocol)
+        and not any(kept < entry.entry_id < resumed for kept, resumed in hidden)
+    ]
+
+
+def open_parts_are_never_reopened(events: list[Event]) -> bool:
+    open_text = open_step = False
+    for event in events:
+        match event:
+            case TextStart():
+                if open_text or not open_step:
+                    return False
+                open_text = True
+            case TextEnd():
+                if not open_text:
+                    return False
+                open_text = False
+            case StartStep():
+                if open_step:
+                    return False
+                open_step = True
+            case FinishStep():
+                if not open_step or open_text:
+                    return False
+                open_step = False
+    return not open_text and not open_step
+
+
+@pytest.mark.requirement("TS-5")
+def test_on_an_empty_stream_it_begins_from_the_start() -> None:
+    plan = take_over([], "m", 1, "")
+
+    assert plan.opening == [(Start(message_id="m"), None), (StartStep(), None)]
+    assert plan.void is None
+
+
+@pytest.mark.requirement("TS-3")
+def test_a_retried_step_is_whole_for_both_versions_and_left_out_of_replays() -> None:
+    plan = take_over(FIRST, "m", 2, "")
+    stream = FIRST + stored(2, [*plan.opening, *begun(2, "right"), *END])
+    assert plan.void is not None
+
+    live6 = seen_by(stream, 6)
+    assert open_parts_are_never_reopened(live6)
+    live7 = seen_by(stream, 7)
+    fold = MessageFold()
+    for event in live7:
+        fold.add(event)
+    assert text_of(fold.finished_parts()) == "right"
+    for protocol in (6, 7):
+        replay = seen_by(stream, protocol, void=plan.void)
+        assert [event.delta for event in replay if isinstance(event, TextDelta)] == ["right"]
+        assert open_parts_are_never_reopened(replay)
+
+
+@pytest.mark.requirement("TS-3")
+@pytest.mark.parametrize("seen", range(len(FIRST) + 1))
+def test_wherever_a_follower_was_cut_off_what_it_gets_fits_what_it_had(seen: int) -> None:
+    plan = take_over(FIRST, "m", 2, "")
+    assert plan.void is not None
+    stream = FIRST + stored(2, [*plan.opening, *begun(2, "right"), *END])
+    after = FIRST[seen - 1].entry_id if seen else (0, 0)
+    before = [entry.event for entry in FIRST[:seen] if isinstance(entry.event, Event)]
+
+    whole = before + seen_by(stream, 6, after, plan.void)
+
+    assert open_parts_are_never_reopened(whole)
+
+
+@pytest.mark.requirement("TS-3")
+def test_a_step_that_is_retried_twice_is_left_out_twice() -> None:
+    second = take_over(FIRST, "m", 2, "")
+    stream = FIRST + stored(2, [*second.opening, *begun(2, "abandoned too")])
+    assert second.void is not None
+    third = take_over(stream, "m", 3, second.void)
+    stream += stored(3, [*third.opening, *begun(3, "right"), *END])
+    assert third.void is not None
+
+    replay = seen_by(stream, 7, void=third.void)
+    assert [event.delta for event in replay if isinstance(event, TextDelta)] == ["right"]
+    assert open_parts_are_never_reopened(seen_by(stream, 6))
+
+
+def test_after_a_finished_step_nothing_is_abandoned() -> None:
+    stream = FIRST + [Entry((1, 4 + n), event, None) for n, (event, _) in enumerate(END)]
+
+    plan = take_over(stream, "m", 2, "")
+
+    assert plan.opening == [(StartStep(), None)]
+    assert plan.void is None
