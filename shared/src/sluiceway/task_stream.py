@@ -204,6 +204,10 @@ class TaskStreams:
     async def mark_void(self, task_id: str, void: str) -> None:
         await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], ["void", void])
 
+    async def set_owner(self, task_id: str, user_id: str) -> None:
+        """From here on only that user follows the task, also when it has ended."""
+        await self._scripts.run("set_owner", [keys.task_meta(task_id)], [user_id])
+
     async def request_cancel(self, task_id: str) -> bool:
         """Raise the flag that the holder looks at. False when Redis knows no such live task."""
         return bool(await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], ["cancel", "1"]))

@@ -17,7 +17,7 @@ from sluiceway.message import MessageFold, replay_of
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.ending import TurnEnd
-from sluiceway.store.records import Task
+from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions import check_owner
 from sluiceway.task_stream import Status, TaskMeta, TaskStreams
 from sluiceway.work_queue import Producer
@@ -120,6 +120,16 @@ class Turns:
         """Delete a session; followers of its live turns see them aborted."""
         for task in await self._store.sessions.delete(session_id, user_id):
             await self._streams.close(task.fields, task.attempt, "cancelled", [Abort(), Finish()])
+
+    async def claim_session(self, session_id: str, user_id: str) -> Session:
+        """Make an anonymous session the user's own, and its turns with it. Idempotent.
+
+        Raises SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (sent again, it does the rest).
+        """
+        session = await self._store.sessions.claim(session_id, user_id)
+        for task_id in await self._store.sessions.task_ids(session_id):
+            await self._streams.set_owner(task_id, user_id)
+        return session
 
     async def end(self, task: Task, end: TurnEnd, events: Sequence[Event]) -> bool:
         """End a turn that this caller holds: the answer durable first, then the stream's last events.

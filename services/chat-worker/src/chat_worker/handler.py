@@ -63,7 +63,9 @@ class ChatHandler:
     async def handle(self, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good."""
         job = read_job(delivery)
-        if await self._held_by_another(job.task_id):
+        # An entry that was delivered before is here because its lease ran out. The last sign of life is younger than
+        # that (it comes more often than renewals) and a dead owner's: acknowledging now would lose the entry.
+        if delivery.deliveries == 1 and await self._is_held(job.task_id):
             self._log.info("duplicate_entry", task_id=job.task_id, entry_id=delivery.entry_id)
             return
         task = await self._store.turns.claim(job.task_id)
@@ -95,10 +97,10 @@ class ChatHandler:
         if task is not None and not task.ended:
             await self._give_up(task)
 
-    async def _held_by_another(self, task_id: str) -> bool:
-        """Whether a living worker has the task: then this entry is a second one for it."""
+    async def _is_held(self, task_id: str) -> bool:
+        """Whether a living worker, maybe this one, has the task: then a fresh entry is a second one for it."""
         meta = await self._streams.meta(task_id)
-        if meta is None or meta.holder is None or meta.beat_ms is None or meta.holder == self._settings.worker_name:
+        if meta is None or meta.holder is None or meta.beat_ms is None:
             return False
         age = timedelta(milliseconds=time.time() * 1000 - meta.beat_ms)
         return age < timedelta(seconds=self._settings.lease_seconds)

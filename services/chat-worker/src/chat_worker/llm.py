@@ -61,6 +61,9 @@ __all__ = [
 
 _OPENAI = "https://api.openai.com/v1"
 _NO_KEY = "not-needed"
+_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+_UNREAD: Any = {"stream": True, "stream_cls": None}
+"""Makes `post` give the response before its body was read; the types of the SDK know only its own stream classes."""
 _KEEPALIVE_SECONDS = 30.0
 _PROBE_SECONDS = 10.0
 _TRAILER_SECONDS = 5.0
@@ -118,7 +121,7 @@ class Model:
         with self._errors():
             async with asyncio.timeout(_PROBE_SECONDS):
                 try:
-                    response = await self._client.models.with_raw_response.list()
+                    response = await self._client.get("/models", options=self._options({}), cast_to=httpx2.Response)
                 except openai.APIStatusError as error:
                     self._judge_probe(error)
                     return
@@ -144,15 +147,28 @@ class Model:
 
     @asynccontextmanager
     async def _body(self, request: ModelRequest) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole."""
-        create: Any = self._client.chat.completions.with_streaming_response.create
-        async with (
-            create(**self._arguments(request)) as response,
-            aclosing(response.http_response.aiter_bytes()) as body,
-        ):
-            yield body
+        """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole.
 
-    def _arguments(self, request: ModelRequest) -> dict[str, Any]:
+        Not `chat.completions.create`: that walks through all messages with type hints in hand, 0.15 ms each.
+        """
+        response: httpx2.Response = await self._client.post(
+            "/chat/completions",
+            body=self._json(request),
+            options=self._options({**_HEADERS, **request.headers}),
+            cast_to=httpx2.Response,
+            **_UNREAD,
+        )
+        try:
+            async with aclosing(response.aiter_bytes()) as body:
+                yield body
+        finally:
+            await response.aclose()
+
+    def _options(self, headers: dict[str, str]) -> Any:
+        """As the SDK's own methods have them: the key goes along, an administrator's key from the environment not."""
+        return {"headers": headers, "security": {"bearer_auth": True}}
+
+    def _json(self, request: ModelRequest) -> dict[str, Any]:
         limit_name = "max_completion_tokens" if self._is_openai else "max_tokens"
         optional = {
             "tools": request.tools,
@@ -166,9 +182,8 @@ class Model:
             "messages": request.messages,
             "stream": True,
             "stream_options": {"include_usage": True},
-            "extra_headers": {"Accept": "text/event-stream", "Accept-Encoding": "identity", **request.headers},
-            "extra_body": dict(request.extra_body) or None,
             **{name: value for name, value in optional.items() if value is not None},
+            **request.extra_body,
         }
 
     @property
@@ -176,7 +191,9 @@ class Model:
         """OpenAI's newer models refuse `max_tokens`; most other servers know nothing else."""
         return (urlsplit(self._base_url).hostname or "").endswith("openai.com")
 
-    async def _batches(self, body: AsyncGenerator[bytes, None], deadline: float) -> AsyncGenerator[list[ModelEvent], None]:
+    async def _batches(
+        self, body: AsyncGenerator[bytes, None], deadline: float
+    ) -> AsyncGenerator[list[ModelEvent], None]:
         decoder, chunks, loop = SseDecoder(), ChunkReader(self._secret), asyncio.get_running_loop()
         wait = self._first_chunk_timeout
         received_any = False
@@ -191,12 +208,12 @@ class Model:
             if not received:
                 break
             received_any = True
-            events: list[ModelEvent] = []
-            for data in _feed(decoder, received):
-                chunks.read(data, events)
+            events, error_told = _read(received, decoder, chunks)
             if events:
                 wait = self._idle_timeout
                 yield events
+            if error_told is not None:
+                raise error_told
             deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
         if received_any and not (chunks.seen_chunk or chunks.over):
             raise ModelGarbage
@@ -219,16 +236,24 @@ class Model:
         except httpx2.InvalidURL as error:
             raise ModelWrongAddress from error
         except (openai.APIConnectionError, *_TRANSPORT_ERRORS) as error:
+            if isinstance(error.__cause__, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
+                raise ModelWrongAddress from error
             raise ModelUnavailable from error
         except openai.OpenAIError as error:
             raise ModelRejected from error
 
 
-def _feed(decoder: SseDecoder, received: bytes) -> list[bytes]:
+def _read(received: bytes, decoder: SseDecoder, chunks: ChunkReader) -> tuple[list[ModelEvent], ModelError | None]:
+    """The events in these bytes, and the error that ends them: what came before an error is not lost."""
+    events: list[ModelEvent] = []
     try:
-        return decoder.feed(received)
-    except EventTooLarge as error:
-        raise ModelGarbage from error
+        for data in decoder.feed(received):
+            chunks.read(data, events)
+    except ModelError as error:
+        return events, error
+    except EventTooLarge:
+        return events, ModelGarbage()
+    return events, None
 
 
 async def _drain(body: AsyncGenerator[bytes, None]) -> None:

@@ -137,9 +137,11 @@ async def _make_room(connection: Connection, turn: NewTurn) -> tuple[list[Task],
         f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence", turn.session_id
     )
     live = [task_of(row) for row in rows]
+    # Who asks for another answer, or takes back the question, does not want to wait for the old one.
+    interrupt = turn.policy == "interrupt" or (turn.policy == "enqueue" and (turn.regenerate or turn.edit))
     if live and turn.policy == "reject":
         raise SessionBusy
-    if live and turn.policy == "interrupt":
+    if live and interrupt:
         queued = [task for task in live if task.status == "queued"]
         for task in queued:
             await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)

@@ -130,3 +130,9 @@ class SessionStore:
                 return session_of(row)
         await self.get(session_id, user_id)
         raise SessionNotFound
+
+    async def task_ids(self, session_id: str) -> list[str]:
+        """All turns of a session, in no order."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch("SELECT id FROM tasks WHERE session_id = $1", session_id)
+        return [row["id"] for row in rows]

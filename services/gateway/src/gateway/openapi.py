@@ -1,0 +1,131 @@
+"""The OpenAPI 3.1 document, made from the route table and the models that validate.
+
+Every answer that a route can give is in it: its successes, and its problems with their codes.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from sluiceway.errors import Unavailable
+
+from gateway.inputs import Params
+from gateway.models import ProblemBody
+from gateway.problems import MEDIA_TYPE, ProblemType
+from gateway.routing import Answer, Operation
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/{model}"
+_INTRODUCTION = (
+    "Chat turns that outlive connections. A turn is accepted durably, answered by a worker, and followed through any "
+    "gateway. Errors are `application/problem+json` with a stable `code`. Clients should ignore members they do not "
+    "know."
+)
+
+
+def build_document(operations: Sequence[Operation[Any, Any]], version: str) -> Json:
+    references, definitions = models_json_schema(_models(operations), ref_template=_REF)
+    paths: Json = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sluiceway", "version": version, "description": _INTRODUCTION},
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _models(operations: Sequence[Operation[Any, Any]]) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+    found: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemBody, "serialization"): None}
+    for operation in operations:
+        if operation.body is not None:
+            found[operation.body, "validation"] = None
+        for answer in operation.answers.values():
+            if answer.model is not None:
+                found[answer.model, "serialization"] = None
+    return list(found)
+
+
+def _operation(operation: Operation[Any, Any], references: Any) -> Json:
+    described: Json = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+        "parameters": parameters(operation.params),
+        "responses": {
+            **{str(status): _answer(answer, references) for status, answer in operation.answers.items()},
+            **_problems(operation.all_problems, references),
+        },
+        # Either nobody in particular or somebody; where AUTH_REQUIRED is on, somebody.
+        "security": [] if operation.open_to_all else [{}, {"bearer": []}],
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": any(field.is_required() for field in operation.body.model_fields.values()),
+            "content": {"application/json": {"schema": references[operation.body, "validation"]}},
+        }
+    return described
+
+
+def parameters(model: type[Params]) -> list[Json]:
+    schema = model.model_json_schema()
+    required = schema.get("required", [])
+    return [
+        _parameter(schema["properties"][field], place, name, place == "path" or field in required)
+        for field, place, name in model.places()
+    ]
+
+
+def _parameter(schema: Json, place: str, name: str, required: bool) -> Json:
+    # A parameter is there or it is not; null cannot be sent.
+    choices = [choice for choice in schema.get("anyOf", [schema]) if choice != {"type": "null"}]
+    plain = {key: value for key, value in choices[0].items() if key not in ("title", "default", "description")}
+    described: Json = {"name": name, "in": place, "required": required, "schema": plain}
+    if "description" in schema:
+        described["description"] = schema["description"]
+    return described
+
+
+def _answer(answer: Answer, references: Any) -> Json:
+    described: Json = {"description": answer.description}
+    if answer.headers:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in answer.headers.items()
+        }
+    if answer.media_type is not None:
+        schema = references[answer.model, "serialization"] if answer.model else {"type": "string"}
+        described["content"] = {answer.media_type: {"schema": schema}}
+    return described
+
+
+def _problems(problems: Sequence[ProblemType], references: Any) -> Json:
+    ordered = sorted(problems, key=lambda problem: (problem.status, problem.code))
+    return {str(status): _problem([*group], references) for status, group in groupby(ordered, lambda each: each.status)}
+
+
+def _problem(problems: Sequence[ProblemType], references: Any) -> Json:
+    schema = {
+        "allOf": [
+            references[ProblemBody, "serialization"],
+            {"properties": {"code": {"enum": [problem.code for problem in problems]}}},
+        ]
+    }
+    described: Json = {
+        "description": "\n".join(f"- `{problem.code}`: {explanation(problem)}" for problem in problems),
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
+    if any(issubclass(problem, Unavailable) for problem in problems):
+        described["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "string"}}}
+    return described
+
+
+def explanation(problem: ProblemType) -> str:
+    return problem.detail if issubclass(problem, Unavailable) else problem.default_detail

@@ -1,0 +1,55 @@
+"""The gateway's settings, read once from the environment at the start."""
+
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from sluiceway.settings import CommonSettings
+
+# An HS256 key shorter than its hash is guessed faster than the hash is broken (RFC 7518, 3.2).
+_SHORTEST_JWT_SECRET_BYTES = 32
+
+
+class Settings(CommonSettings):
+    """What this service can be told; an invalid value or relation fails the start, by name."""
+
+    host: str = "0.0.0.0"
+    port: int = Field(default=8000, ge=0, le=65535, description="0: a free port, which is logged")
+
+    jwt_secret: SecretStr | None = None
+    auth_required: bool = False
+    cors_origins: tuple[str, ...] = Field(default=(), description="origins of pages elsewhere, as JSON")
+    model: str | None = Field(default=None, description="the workers' model, where requests may name only known ones")
+    models: tuple[str, ...] = Field(default=(), description="further models that a request may choose, as JSON")
+
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    max_message_chars: int = Field(default=32_000, ge=1)
+    max_queued_per_session: int = Field(default=20, ge=1)
+    default_page_size: int = Field(default=50, ge=1)
+    max_page_size: int = Field(default=200, ge=1, le=1000)
+
+    heartbeat_seconds: float = Field(default=8, gt=0, le=10)
+    body_timeout_seconds: float = Field(default=30, gt=0)
+    keep_alive_seconds: int = Field(default=75, ge=1)
+    check_timeout_seconds: float = Field(default=2, gt=0)
+    pre_stop_seconds: float = Field(default=0, ge=0)
+    drain_seconds: int = Field(default=10, ge=1)
+
+    @property
+    def known_models(self) -> tuple[str, ...]:
+        """What a request may ask for; nothing: whatever it likes, and the worker decides."""
+        return tuple(dict.fromkeys([*([self.model] if self.model else []), *self.models]))
+
+    @model_validator(mode="after")
+    def _relations_hold(self) -> Self:
+        if self.default_page_size > self.max_page_size:
+            raise ValueError("DEFAULT_PAGE_SIZE must not be larger than MAX_PAGE_SIZE")
+        if self.max_message_chars > self.max_body_bytes:
+            raise ValueError("MAX_MESSAGE_CHARS must not be larger than MAX_BODY_BYTES: no such message could arrive")
+        if self.auth_required and self.jwt_secret is None:
+            raise ValueError("AUTH_REQUIRED needs a JWT_SECRET, or nobody could ever come in")
+        if (
+            self.jwt_secret is not None
+            and len(self.jwt_secret.get_secret_value().encode()) < _SHORTEST_JWT_SECRET_BYTES
+        ):
+            raise ValueError(f"JWT_SECRET must have at least {_SHORTEST_JWT_SECRET_BYTES} bytes")
+        return self

@@ -1,0 +1,65 @@
+"""What every request may use, opened before the first one and closed after the last.
+
+Nothing here is needed to start: while Postgres or Redis is away the process serves, says in `/readyz` what is missing,
+and goes on by itself when it is back.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypedDict
+
+from redis.asyncio import Redis
+from sluiceway.redis_client import open_redis
+from sluiceway.store import Store
+from sluiceway.task_stream import TaskStreams
+from sluiceway.turns import Turns
+from sluiceway.work_queue import Producer
+
+from gateway.drain import Drain
+from gateway.hub import Hub
+from gateway.identity import Doorkeeper
+from gateway.settings import Settings
+
+NAME = "gateway"
+# Short commands only: the streams are read by the hub, on its own connection.
+_REDIS_CONNECTIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    settings: Settings
+    drain: Drain
+    doorkeeper: Doorkeeper
+    store: Store
+    redis: Redis
+    streams: TaskStreams
+    turns: Turns
+    hub: Hub
+
+
+class State(TypedDict):
+    """Starlette's lifespan state. It is copied for each request, hence one name."""
+
+    gateway: Gateway
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gateway]:
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(
+            open_redis(settings.redis_url, name=NAME, max_connections=_REDIS_CONNECTIONS)
+        )
+        store = await stack.enter_async_context(
+            Store.open(settings.database_url, max_size=settings.database_pool_size, application_name=NAME)
+        )
+        streams = TaskStreams(
+            redis,
+            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
+            retention=timedelta(seconds=settings.retention_seconds),
+        )
+        hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
+        drain.on_break(hub.drain)
+        turns = Turns(store, streams, Producer(redis, "chat"))
+        yield Gateway(settings, drain, Doorkeeper.from_settings(settings), store, redis, streams, turns, hub)

@@ -1,0 +1,68 @@
+"""Work that kills who takes it, and entries that nobody can read, end in the dead letters and stop nothing."""
+
+import pytest
+from redis.asyncio import Redis
+from sluiceway import keys
+
+from tests.support.asking import questions
+from tests.support.chat import Chat
+from tests.support.database import Database
+from tests.support.folding import fold
+from tests.support.model_server import ModelServer, answer_to
+from tests.support.services import Services
+from tests.support.streams import nothing_is_queued
+from tests.support.waiting import wait_until
+
+
+@pytest.mark.requirement("TS-5")
+async def test_a_turn_that_kills_every_worker_ends_with_an_error_and_is_kept_as_a_dead_letter(
+    services: Services, model: ModelServer, database: Database
+) -> None:
+    deadly = {"LEASE_SECONDS": "1", "MAX_DELIVERIES": "3"}
+    gateway = await services.gateway()
+    await services.completion_consumer()
+    async with Chat(gateway.url) as chat:
+        turn = await chat.ask("kill [[stall=ever]]")
+        for number in range(1, 4):
+            worker = await services.chat_worker(**deadly)
+            await wait_until(lambda: _has_asked(model, number), what="the worker asks the model")  # noqa: B023
+            worker.kill9()
+        survivor = await services.chat_worker(**deadly)
+        assert fold(await chat.answer(turn)).error
+        assert await chat.status(turn.task_id) == "failed"
+        letter = await database.fetchrow("SELECT * FROM dead_letters WHERE task_id = $1", turn.task_id)
+        assert letter is not None
+        assert letter["deliveries"] >= 3
+        assert letter["reason"]
+        assert len(await questions(model, "kill")) == 3
+        following = await chat.send(turn.session_id, "next [[tokens=3 rate=0]]")
+        assert fold(await chat.answer(following)).text == answer_to("next", 3)
+        assert survivor.alive
+
+
+@pytest.mark.requirement("TS-5")
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff\xfe not even text", b"{}", b'{"kind": "chat"}', b'{"kind":"chat","task_id":"task_unknown"}', b""],
+    ids=["bytes", "empty object", "no task", "unknown task", "empty"],
+)
+async def test_an_entry_that_cannot_be_read_is_kept_with_its_bytes_and_the_queue_goes_on(
+    services: Services, redis: Redis, database: Database, body: bytes
+) -> None:
+    system = await services.whole()
+    queue = keys.work_queue("chat")
+    await redis.xadd(queue, {"d": body})
+    await redis.xadd(queue, {"another field": "x"})
+    async with Chat(system.url) as chat:
+        turn = await chat.ask("go on [[tokens=3 rate=0]]")
+        assert fold(await chat.answer(turn)).text == answer_to("go on", 3)
+        await wait_until(lambda: nothing_is_queued(redis), what="the queue is empty")
+    letters = await database.fetch("SELECT body, reason, queue FROM dead_letters")
+    assert all(letter["queue"] == queue and letter["reason"] for letter in letters)
+    if b"task_unknown" not in body:
+        assert body in {letter["body"] for letter in letters}
+    assert len(letters) >= 1
+
+
+async def _has_asked(model: ModelServer, times: int) -> bool:
+    return len(await questions(model, "kill")) == times

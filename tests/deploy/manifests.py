@@ -1,0 +1,97 @@
+"""Reads what deploys the system: the Kubernetes base, the compose file, the Dockerfiles. It changes nothing."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "deploy" / "k8s" / "base"
+SERVICES = ("gateway", "chat-worker", "completion-consumer")
+
+Document = dict[str, Any]
+
+
+def kustomization() -> Document:
+    return cast("Document", yaml.safe_load((BASE / "kustomization.yaml").read_text()))
+
+
+def resources() -> list[Document]:
+    """Every object of the base, as it is written."""
+    return [
+        document
+        for name in kustomization()["resources"]
+        for document in yaml.safe_load_all((BASE / name).read_text())
+        if document is not None
+    ]
+
+
+def of_kind(kind: str) -> dict[str, Document]:
+    return {r["metadata"]["name"]: r for r in resources() if r["kind"] == kind}
+
+
+def pods() -> dict[str, Document]:
+    """The pod specs of all workloads, by the name of the workload."""
+    return {
+        r["metadata"]["name"]: r["spec"]["template"]["spec"] for r in resources() if r["kind"] in {"Deployment", "Job"}
+    }
+
+
+def container(pod: Document) -> Document:
+    (only,) = pod["containers"]
+    return cast("Document", only)
+
+
+def environment(pod: Document) -> dict[str, Document]:
+    return {entry["name"]: entry for entry in container(pod).get("env", [])}
+
+
+def shared_settings() -> dict[str, str]:
+    """The literals of the ConfigMap that every service reads."""
+    (generated,) = kustomization()["configMapGenerator"]
+    return dict(literal.split("=", 1) for literal in generated["literals"])
+
+
+def rendered() -> list[Document]:
+    """The base as `kubectl kustomize` puts it together. kubectl comes with the development set."""
+    kubectl = Path(sys.executable).with_name("kubectl")
+    run = subprocess.run([kubectl, "kustomize", BASE], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    return [document for document in yaml.safe_load_all(run.stdout) if document is not None]
+
+
+class MissingVariable(Exception):
+    """What compose answers where the file says `${NAME:?why}` and NAME is not set."""
+
+
+def compose(variables: Mapping[str, str]) -> Document:
+    """The compose file with its variables filled in as the compose specification says."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, operand = match.groups()
+        if found := variables.get(name):
+            return found
+        if operator == ":-":
+            return str(operand)
+        raise MissingVariable(f"{name}: {operand}")
+
+    text = (ROOT / "docker-compose.yml").read_text()
+    filled = re.sub(r"\$\{([A-Z_]+)(?:(:-|:\?)([^}]*))?\}", value, text)
+    # Through JSON and back: what the anchors share becomes separate values, as it does for compose.
+    return cast("Document", json.loads(json.dumps(yaml.safe_load(filled))))
+
+
+def dockerfile(service: str) -> list[list[str]]:
+    """The instructions of a service's Dockerfile, one list of words for each; a continued line is one instruction."""
+    text = (ROOT / "services" / service / "Dockerfile").read_text().replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def project(directory: Path) -> Document:
+    return cast("Document", tomllib.loads((directory / "pyproject.toml").read_text())["project"])

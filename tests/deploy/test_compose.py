@@ -1,0 +1,112 @@
+"""`docker-compose.yml` is valid, brings up the whole system, and says clearly what it is not told."""
+
+import json
+
+import pytest
+from chat_worker.settings import Settings as ChatWorkerSettings
+from completion_consumer.settings import Settings as CompletionConsumerSettings
+from compose_spec import PyCompose
+from gateway.settings import Settings as GatewaySettings
+from pydantic_settings import BaseSettings
+
+from tests.deploy import manifests
+
+pytestmark = pytest.mark.requirement("OP-4")
+
+MODEL_SERVER = {"OPENAI_BASE_URL": "http://model.example/v1", "OPENAI_API_KEY": "any-word", "MODEL": "a-model"}
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "gateway": GatewaySettings,
+    "chat-worker": ChatWorkerSettings,
+    "completion-consumer": CompletionConsumerSettings,
+}
+
+
+def services() -> dict[str, manifests.Document]:
+    found: dict[str, manifests.Document] = manifests.compose(MODEL_SERVER)["services"]
+    return found
+
+
+def seconds(duration: str) -> int:
+    assert duration.endswith("s")
+    return int(duration[:-1])
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    document = manifests.compose(MODEL_SERVER)
+    # The parser takes addresses alone; "host-gateway" is the engine's word for the one of its host.
+    document["services"]["chat-worker"]["extra_hosts"] = ["host.docker.internal:127.0.0.1"]
+    parsed = PyCompose.from_json(json.dumps(document))
+    assert set(parsed.service_names()) == {"valkey", "postgres", "migrate", *manifests.SERVICES}
+
+
+@pytest.mark.parametrize("name", MODEL_SERVER)
+def test_a_missing_word_about_the_model_server_is_asked_for_by_name(name: str) -> None:
+    told = {key: value for key, value in MODEL_SERVER.items() if key != name}
+    with pytest.raises(manifests.MissingVariable, match=rf"^{name}: (name|give) the "):
+        manifests.compose(told)
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_every_variable_is_a_setting_of_its_service(service: str) -> None:
+    known = {field.upper() for field in SETTINGS[service].model_fields}
+    assert set(services()[service]["environment"]) <= known
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_the_values_are_accepted_by_the_service(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in services()[service]["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = SETTINGS[service]()
+    assert settings.model_dump()["redis_url"] == "redis://valkey:6379/0"
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_a_service_gets_more_time_than_it_needs_to_drain(service: str) -> None:
+    field = SETTINGS[service].model_fields.get("drain_seconds")
+    drain: float = field.get_default() if field else 0
+    assert seconds(services()[service]["stop_grace_period"]) >= drain + 10
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_a_service_starts_when_the_schema_and_what_it_stands_on_are_there(service: str) -> None:
+    assert services()[service]["depends_on"] == {
+        "valkey": {"condition": "service_healthy"},
+        "postgres": {"condition": "service_healthy"},
+        "migrate": {"condition": "service_completed_successfully"},
+    }
+
+
+def test_the_migration_runs_once_and_the_services_leave_the_schema_alone() -> None:
+    assert services()["migrate"]["command"] == ["python", "-m", "sluiceway.store.migrate"]
+    assert services()["migrate"]["restart"] == "no"
+    assert all(services()[name]["environment"]["MIGRATE_ON_START"] == "false" for name in SETTINGS)
+
+
+def test_everything_but_the_one_shot_says_how_it_is() -> None:
+    assert {name for name, service in services().items() if "healthcheck" not in service} == {"migrate"}
+
+
+@pytest.mark.parametrize("service", ["chat-worker", "completion-consumer"])
+def test_workers_can_be_scaled(service: str) -> None:
+    assert not {"container_name", "hostname", "ports"} & set(services()[service])
+
+
+def test_only_the_gateway_has_a_port_on_the_host_and_only_for_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert ports == {"gateway": ["127.0.0.1:8000:8000"]}
+
+
+def test_our_own_containers_are_read_only_and_without_rights() -> None:
+    for name in ("migrate", *SETTINGS):
+        service = services()[name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_images_are_built_by_the_dockerfiles_that_exist() -> None:
+    for name in ("migrate", *SETTINGS):
+        service = services()[name]
+        path = manifests.ROOT / service["build"]["context"] / service["build"]["dockerfile"]
+        assert path.is_file()
+        assert service["image"] == f"sluiceway-{path.parent.name}:dev"

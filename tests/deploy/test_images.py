@@ -1,0 +1,83 @@
+"""Each service has an image of its own: two stages, pins before code, a number for a user, nothing but the venv."""
+
+import re
+
+import pytest
+from chat_worker.settings import Settings as ChatWorkerSettings
+from completion_consumer.settings import Settings as CompletionConsumerSettings
+from gateway.settings import Settings as GatewaySettings
+from pydantic_settings import BaseSettings
+
+from tests.deploy import manifests
+
+pytestmark = [pytest.mark.requirement("OP-3"), pytest.mark.parametrize("service", manifests.SERVICES)]
+
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "gateway": GatewaySettings,
+    "chat-worker": ChatWorkerSettings,
+    "completion-consumer": CompletionConsumerSettings,
+}
+
+
+def position(instructions: list[list[str]], *words: str) -> int:
+    return next(n for n, instruction in enumerate(instructions) if all(word in instruction for word in words))
+
+
+def last_stage(service: str) -> list[list[str]]:
+    instructions = manifests.dockerfile(service)
+    start = max(n for n, instruction in enumerate(instructions) if instruction[0] == "FROM")
+    return instructions[start:]
+
+
+def test_there_are_two_stages_on_one_base(service: str) -> None:
+    stages = [i for i in manifests.dockerfile(service) if i[0] == "FROM"]
+    assert [stage[1] for stage in stages] == ["${PYTHON_IMAGE}"] * 2
+
+
+def test_pins_are_installed_before_code_is_copied_and_code_without_dependencies(service: str) -> None:
+    instructions = manifests.dockerfile(service)
+    pins = position(instructions, "COPY", "requirements/build.txt", f"requirements/{service}.txt")
+    (installed,) = (n for n, instruction in enumerate(instructions) if instruction.count("--require-hashes") == 2)
+    code = position(instructions, "COPY", f"services/{service}")
+    assert pins < installed < code < position(instructions, "--no-deps")
+
+
+def test_the_pins_exist_and_every_one_has_its_hash(service: str) -> None:
+    for name in ("build", service):
+        text = (manifests.ROOT / "requirements" / f"{name}.txt").read_text().replace("\\\n", " ")
+        pins = [line for line in text.splitlines() if re.match(r"[a-z0-9]", line)]
+        assert pins
+        assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
+
+
+def test_the_last_stage_copies_the_venv_alone_and_runs_nothing(service: str) -> None:
+    stage = last_stage(service)
+    copied = [i for i in stage if i[0] in {"COPY", "ADD"}]
+    assert copied == [["COPY", "--from=build", "/opt/sluiceway", "/opt/sluiceway"]]
+    assert not [i for i in stage if i[0] == "RUN"]
+
+
+def test_it_runs_as_a_numbered_user_that_is_not_root(service: str) -> None:
+    (user,) = (i[1] for i in last_stage(service) if i[0] == "USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+
+
+def test_it_starts_the_console_script_without_a_shell_between(service: str) -> None:
+    (command,) = (i for i in last_stage(service) if i[0] == "CMD")
+    script = f"sluiceway-{service}"
+    assert command == ["CMD", f'["{script}"]']
+    assert script in manifests.project(manifests.ROOT / "services" / service)["scripts"]
+
+
+@pytest.mark.parametrize("heading", ["Reads", "Writes", "Promises", "Settings", "Health"])
+def test_its_page_says_what_it_reads_writes_and_promises(service: str, heading: str) -> None:
+    page = (manifests.ROOT / "services" / service / "README.md").read_text()
+    assert re.search(rf"^## {heading}$", page, re.MULTILINE)
+
+
+def test_its_page_names_every_setting_and_no_other(service: str) -> None:
+    page = (manifests.ROOT / "services" / service / "README.md").read_text()
+    section = page.partition("## Settings\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)]
+    assert sorted(named) == sorted(field.upper() for field in SETTINGS[service].model_fields)

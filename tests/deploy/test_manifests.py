@@ -1,0 +1,161 @@
+"""The Kubernetes base is valid, belongs together, and keeps what its README promises."""
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from chat_worker.settings import Settings as ChatWorkerSettings
+from completion_consumer.settings import Settings as CompletionConsumerSettings
+from gateway.settings import Settings as GatewaySettings
+from pydantic_settings import BaseSettings
+from sluiceway.settings import CommonSettings
+
+from tests.deploy import manifests
+
+pytestmark = pytest.mark.requirement("OP-4")
+
+# The oldest version that the README names, and a new one.
+KUBERNETES_VERSIONS = ("1.30", "1.37")
+SETTINGS: dict[str, type[BaseSettings]] = {
+    "sluiceway-gateway": GatewaySettings,
+    "sluiceway-chat-worker": ChatWorkerSettings,
+    "sluiceway-completion-consumer": CompletionConsumerSettings,
+    "sluiceway-migrate": CommonSettings,
+}
+
+
+def names(settings: type[BaseSettings]) -> set[str]:
+    return {field.upper() for field in settings.model_fields}
+
+
+def validate(document: manifests.Document, version: str) -> None:
+    # The Gateway API is an extension: its schema is not among Kubernetes' own. The route has its own test below.
+    if document["kind"] != "HTTPRoute":
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_every_manifest_is_valid(version: str) -> None:
+    for document in manifests.resources():
+        validate(document, version)
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_what_kustomize_renders_is_valid_and_complete(version: str) -> None:
+    rendered = manifests.rendered()
+    for document in rendered:
+        validate(document, version)
+    written = {(r["kind"], r["metadata"]["name"]) for r in manifests.resources()}
+    assert written <= {(r["kind"], r["metadata"]["name"]) for r in rendered}
+    (settings,) = (r for r in rendered if r["kind"] == "ConfigMap")
+    assert settings["data"] == manifests.shared_settings()
+    for deployment in (r for r in rendered if r["kind"] == "Deployment"):
+        container = manifests.container(deployment["spec"]["template"]["spec"])
+        assert container["envFrom"] == [{"configMapRef": {"name": settings["metadata"]["name"]}}]
+        assert container["image"].endswith(":dev")
+
+
+def test_the_kustomization_names_every_file_and_no_other() -> None:
+    files = {path.name for path in manifests.BASE.iterdir()} - {"kustomization.yaml"}
+    assert set(manifests.kustomization()["resources"]) == files
+
+
+def test_objects_name_no_namespace_so_that_an_overlay_can_choose_it() -> None:
+    assert all("namespace" not in document["metadata"] for document in manifests.resources())
+
+
+def test_images_are_those_that_the_dockerfiles_make() -> None:
+    made = {f"sluiceway-{service}" for service in manifests.SERVICES}
+    assert {manifests.container(pod)["image"] for pod in manifests.pods().values()} == made
+    assert {image["name"] for image in manifests.kustomization()["images"]} == made
+
+
+@pytest.mark.parametrize("workload", SETTINGS)
+def test_every_variable_is_a_setting_of_its_service(workload: str) -> None:
+    pod = manifests.pods()[workload]
+    known = names(SETTINGS[workload])
+    assert set(manifests.environment(pod)) <= known
+    if "envFrom" in manifests.container(pod):
+        assert set(manifests.shared_settings()) <= known
+
+
+@pytest.mark.parametrize("workload", [name for name in SETTINGS if name != "sluiceway-migrate"])
+def test_a_pod_gets_more_time_than_it_needs_to_drain(workload: str) -> None:
+    pod = manifests.pods()[workload]
+    drain = float(manifests.environment(pod).get("DRAIN_SECONDS", {"value": 0})["value"])
+    if "drain_seconds" in SETTINGS[workload].model_fields:
+        assert drain >= SETTINGS[workload].model_fields["drain_seconds"].get_default()
+    pre_stop = manifests.container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    assert pod["terminationGracePeriodSeconds"] >= pre_stop + drain + 10
+
+
+def test_a_gateway_leaves_the_rotation_before_it_is_told_to_end() -> None:
+    gateway = manifests.container(manifests.pods()["sluiceway-gateway"])
+    assert gateway["lifecycle"]["preStop"]["sleep"]["seconds"] >= 5
+
+
+def test_liveness_asks_the_process_alone_and_readiness_of_the_gateway_not_the_workers() -> None:
+    for name, document in manifests.of_kind("Deployment").items():
+        container = manifests.container(document["spec"]["template"]["spec"])
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        expected = "/readyz?scope=gateway" if name == "sluiceway-gateway" else "/readyz"
+        assert container["readinessProbe"]["httpGet"]["path"] == expected
+        ports = {port["name"] for port in container["ports"]}
+        assert {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} <= ports
+
+
+@pytest.mark.parametrize("workload", SETTINGS)
+def test_pods_are_hardened(workload: str) -> None:
+    pod = manifests.pods()[workload]
+    context: dict[str, Any] = manifests.container(pod)["securityContext"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+    accounts = manifests.of_kind("ServiceAccount")
+    assert accounts[pod["serviceAccountName"]]["automountServiceAccountToken"] is False
+    assert {"requests", "limits"} <= set(manifests.container(pod)["resources"])
+
+
+def test_no_secret_is_in_the_repository_and_every_reader_has_only_its_own() -> None:
+    assert manifests.of_kind("Secret") == {}
+    readers: dict[str, set[str]] = {}
+    for workload, pod in manifests.pods().items():
+        for name, entry in manifests.environment(pod).items():
+            if {"KEY", "URL", "SECRET", "PASSWORD"} & set(name.split("_")):
+                assert "value" not in entry, f"{workload} has {name} in clear"
+                readers.setdefault(name, set()).add(workload)
+    assert readers["OPENAI_API_KEY"] == {"sluiceway-chat-worker"}
+
+
+def test_every_deployment_keeps_replicas_through_an_eviction() -> None:
+    budgets = manifests.of_kind("PodDisruptionBudget")
+    for name, deployment in manifests.of_kind("Deployment").items():
+        assert budgets[name]["spec"]["maxUnavailable"] == 1
+        assert budgets[name]["spec"]["selector"] == deployment["spec"]["selector"]
+
+
+def test_the_service_finds_the_gateway() -> None:
+    service = manifests.of_kind("Service")["sluiceway-gateway"]["spec"]
+    template = manifests.of_kind("Deployment")["sluiceway-gateway"]["spec"]["template"]
+    assert service["selector"].items() <= template["metadata"]["labels"].items()
+    ports = {port["name"] for port in manifests.container(template["spec"])["ports"]}
+    assert {port["targetPort"] for port in service["ports"]} <= ports
+
+
+def test_the_route_lets_an_answer_stream_for_as_long_as_it_takes() -> None:
+    route = manifests.of_kind("HTTPRoute")["sluiceway"]
+    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    (rule,) = route["spec"]["rules"]
+    assert rule["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+    service = manifests.of_kind("Service")["sluiceway-gateway"]
+    ports = {port["port"] for port in service["spec"]["ports"]}
+    assert all(ref["name"] == "sluiceway-gateway" and ref["port"] in ports for ref in rule["backendRefs"])
+
+
+def test_the_migration_job_is_cleaned_up_so_that_the_next_version_can_be_applied() -> None:
+    job = manifests.of_kind("Job")["sluiceway-migrate"]["spec"]
+    assert manifests.container(job["template"]["spec"])["command"] == ["python", "-m", "sluiceway.store.migrate"]
+    assert job["ttlSecondsAfterFinished"] <= 600

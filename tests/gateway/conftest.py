@@ -1,0 +1,32 @@
+"""A running gateway and a client of it, and a stand-in for a chat worker."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from sluiceway.store import Store
+
+from tests.gateway.stand_in import StandIn
+from tests.support.services import Service, Services
+
+
+@pytest.fixture
+async def gateway(services: Services) -> Service:
+    return await services.gateway()
+
+
+@pytest.fixture
+async def http(gateway: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(gateway) as client:
+        yield client
+
+
+@pytest.fixture
+async def worker(redis: Redis, database_url: str) -> AsyncIterator[StandIn]:
+    async with Store.open(database_url, max_size=2, application_name="stand-in") as store:
+        yield StandIn(redis, store)
+
+
+def client_of(gateway: Service) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=20)

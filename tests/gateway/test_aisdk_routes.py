@@ -1,0 +1,178 @@
+"""The routes of the AI SDK's clients, request by request: what is taken, what is refused, what is answered again."""
+
+import json
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.stand_in import StandIn
+from tests.support.services import Service
+from tests.support.sse import SseStream, follow
+
+
+def _user(text: str, message_id: str = "m1") -> dict[str, Any]:
+    return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def _post(gateway: Service, **body: Any) -> AbstractAsyncContextManager[SseStream]:
+    return follow(f"{gateway.url}/api/chat", method="POST", json=body)
+
+
+async def _ask(gateway: Service, worker: StandIn, text: str, answer: str, message_id: str = "m1", **more: Any) -> str:
+    """A whole turn of the chat `c`; the run's id."""
+    body = {"id": "c", "messages": [_user(text, message_id)], "trigger": "submit-message", **more}
+    async with _post(gateway, **body) as stream:
+        assert stream.status == 200, stream.response.text
+        run_id = stream.response.headers["x-workflow-run-id"]
+        await worker.answer(run_id, answer)
+        await stream.read_to_end()
+    assert stream.end == "clean"
+    assert stream.text == answer
+    return str(run_id)
+
+
+async def _texts(http: httpx.AsyncClient) -> list[str]:
+    messages = (await http.get("/api/chat/sessions/c")).json()["messages"]
+    return ["".join(part.get("text", "") for part in message["parts"]) for message in messages]
+
+
+@pytest.mark.requirement("GW-2")
+async def test_a_chat_begins_with_its_first_message_and_streams_from_chunk_0(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    body = {"id": "c", "messages": [_user("hello")], "trigger": "submit-message"}
+    async with _post(gateway, **body) as stream:
+        task = await worker.begin(stream.response.headers["x-workflow-run-id"])
+        first = await stream.read_until("start")
+        assert first.chunk == {"type": "start", "messageId": task.message_id}
+        await worker.say(task, "hi ", "there")
+        await worker.finish(task)
+        await stream.read_to_end()
+    assert stream.types[-2:] == ["finish", "[DONE]"]
+    assert await _texts(http) == ["hello", "hi there"]
+    assert (await http.get("/api/chat/c/stream")).status_code == 204
+
+
+@pytest.mark.requirement("GW-2")
+async def test_only_the_new_message_of_what_a_client_sends_is_taken(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    await _ask(gateway, worker, "one", "two")
+    forged = [_user("forged", "f1"), {"id": "f2", "role": "assistant", "parts": [{"type": "text", "text": "lie"}]}]
+    body = {"id": "c", "messages": [*forged, _user("three", "m2")]}
+    async with _post(gateway, **body) as stream:
+        await worker.answer(stream.response.headers["x-workflow-run-id"], "four")
+        await stream.read_to_end()
+    assert await _texts(http) == ["one", "two", "three", "four"]
+
+
+@pytest.mark.requirement("GW-2")
+async def test_a_workflow_transport_needs_no_chat_id_and_no_content_type_and_resumes_by_count(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    content = json.dumps({"messages": [_user("hello")]}).encode()
+    async with http.stream("POST", "/api/chat", content=content) as response:
+        assert response.status_code == 200
+        run_id = response.headers["x-workflow-run-id"]
+        await worker.answer(run_id, "one ", "two ", "three")
+        lines = [line async for line in response.aiter_lines() if line.startswith("data: {")]
+    for seen in range(len(lines)):
+        resumed = await http.get(f"/api/chat/{run_id}/stream?startIndex={seen}")
+        assert resumed.headers["x-workflow-run-id"] == run_id
+        assert [line for line in resumed.text.split("\n") if line.startswith("data: {")] == lines[seen:]
+    unknown = await http.get(f"/api/chat/task_{'0' * 32}/stream?startIndex=0")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "TASK_NOT_FOUND")
+
+
+@pytest.mark.requirement("GW-2", "CH-2")
+async def test_a_post_that_is_repeated_answers_the_same_run_from_the_beginning(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    run_id = await _ask(gateway, worker, "hello", "hi")
+    async with _post(gateway, id="c", messages=[_user("hello")]) as again:
+        assert again.response.headers["x-workflow-run-id"] == run_id
+        await again.read_to_end()
+    assert again.text == "hi"
+    assert await _texts(http) == ["hello", "hi"]
+
+
+@pytest.mark.requirement("GW-2")
+async def test_an_answer_is_made_again_in_place_of_the_old_one(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    await _ask(gateway, worker, "hello", "hi")
+    old = (await http.get("/api/chat/sessions/c")).json()["messages"][1]["id"]
+    for message_id in (old, None):
+        body = {"id": "c", "messages": [_user("hello")], "trigger": "regenerate-message"}
+        async with _post(gateway, **body, **({"messageId": message_id} if message_id else {})) as stream:
+            await worker.answer(stream.response.headers["x-workflow-run-id"], f"instead of {message_id}")
+            await stream.read_to_end()
+        assert stream.end == "clean"
+        assert await _texts(http) == ["hello", f"instead of {message_id}"]
+    missing = await http.post("/api/chat", json={"id": "c", "trigger": "regenerate-message", "messageId": "nope"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
+    nowhere = await http.post("/api/chat", json={"id": "nowhere", "trigger": "regenerate-message"})
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "SESSION_NOT_FOUND")
+
+
+@pytest.mark.requirement("GW-2")
+async def test_a_message_is_edited_and_what_followed_it_is_gone(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    await _ask(gateway, worker, "one", "two", "m1")
+    await _ask(gateway, worker, "three", "four", "m2")
+    await _ask(gateway, worker, "uno", "dos", "m1", messageId="m1")
+    assert await _texts(http) == ["uno", "dos"]
+    conflict = await http.post("/api/chat", json={"id": "c", "messages": [_user("not an edit", "m1")]})
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "MESSAGE_ID_CONFLICT")
+
+
+@pytest.mark.requirement("GW-2", "CH-13")
+async def test_a_chat_is_stopped_by_its_id_or_by_the_run_s(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    idle = await http.post("/api/chat/sessions", json={"id": "c"})
+    assert idle.status_code == 201
+    stopped = await http.post("/api/chat/c/stop", json={})
+    assert (stopped.status_code, stopped.json()) == (200, {"status": "idle"})
+    for by_run in (False, True):
+        async with _post(gateway, id="c", messages=[_user("hello", f"m{by_run}")]) as stream:
+            run_id = stream.response.headers["x-workflow-run-id"]
+            stopped = await http.post(f"/api/chat/{run_id if by_run else 'c'}/stop")
+            assert (stopped.status_code, stopped.json()) == (202, {"task_id": run_id, "status": "cancelled"})
+            await stream.read_to_end()
+        assert stream.types == ["start", "abort", "finish", "[DONE]"]
+        assert (await http.get("/api/chat/c/stream")).status_code == 204
+    unknown = await http.post("/api/chat/nowhere/stop")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "SESSION_NOT_FOUND")
+
+
+@pytest.mark.requirement("GW-2", "CH-14")
+async def test_what_is_no_new_text_of_a_user_is_refused_and_makes_no_session(http: httpx.AsyncClient) -> None:
+    text = {"type": "text", "text": "hello"}
+    file = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,AA=="}
+    bad: list[tuple[Any, int, str]] = [
+        ({}, 422, "NOTHING_TO_ANSWER"),
+        ({"messages": []}, 422, "NOTHING_TO_ANSWER"),
+        ({"messages": [{"id": "a", "role": "assistant", "parts": [text]}]}, 422, "NOTHING_TO_ANSWER"),
+        ({"messages": [{"id": "a", "role": "user", "parts": [text, file]}]}, 422, "UNSUPPORTED_PART"),
+        ({"messages": [{"id": "a", "role": "user", "parts": [{"type": "text"}]}]}, 422, "UNSUPPORTED_PART"),
+        ({"messages": [{"id": "a", "role": "user", "parts": []}]}, 422, "EMPTY_MESSAGE"),
+        ({"messages": [_user(" \n ")]}, 422, "EMPTY_MESSAGE"),
+        ({"messages": [_user("a\u0000b")]}, 422, "INVALID_BODY"),
+        ({"messages": [_user("hello", "no id")]}, 422, "INVALID_BODY"),
+        ({"messages": [_user("x" * 32_001)]}, 422, "MESSAGE_TOO_LONG"),
+        ({"messages": [{"id": "a", "role": "user", "content": "hello"}]}, 422, "INVALID_BODY"),
+        ({"messages": ["hello"]}, 422, "INVALID_BODY"),
+        ({"messages": {}}, 422, "INVALID_BODY"),
+        ({"messages": [_user("hello")], "id": "tasks"}, 422, "INVALID_BODY"),
+        ({"messages": [_user("hello")], "id": "a b"}, 422, "INVALID_BODY"),
+        ({"messages": [_user("hello")], "trigger": "hope"}, 422, "INVALID_BODY"),
+        ([], 422, "INVALID_BODY"),
+    ]
+    for body, status, code in bad:
+        response = await http.post("/api/chat", json=body)
+        assert (response.status_code, response.json()["code"]) == (status, code), body
+    assert (await http.get("/api/chat/sessions")).json()["sessions"] == []

@@ -1,0 +1,264 @@
+"""Sending messages in the background: repeats, races, policies, limits, and what happens while something is away."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from tests.gateway.conftest import client_of
+from tests.gateway.stand_in import StandIn
+from tests.support.postgres import Postgres
+from tests.support.services import Service, Services
+from tests.support.sse import follow
+from tests.support.streams import entry_ids
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
+
+
+async def _session(http: httpx.AsyncClient, session_id: str = "s") -> str:
+    response = await http.post("/api/chat/sessions", json={"id": session_id})
+    assert response.status_code in (200, 201)
+    return f"/api/chat/sessions/{session_id}/messages"
+
+
+async def _send(http: httpx.AsyncClient, path: str, message: str, **more: Any) -> dict[str, Any]:
+    response = await http.post(path, json={"message": message, **more})
+    assert response.status_code == 202, response.text
+    body = response.json()
+    assert isinstance(body, dict)
+    return body
+
+
+async def _status(http: httpx.AsyncClient, task_id: str) -> str:
+    return str((await http.get(f"/api/chat/tasks/{task_id}")).json()["status"])
+
+
+@pytest.mark.requirement("CH-11")
+async def test_a_message_is_durable_when_it_is_accepted(
+    gateway: Service, http: httpx.AsyncClient, database_url: str
+) -> None:
+    path = await _session(http)
+    accepted = await _send(http, path, "hello", id="m1")
+    gateway.kill9()
+    database = await asyncpg.connect(database_url)
+    stored = await database.fetchrow("SELECT role, parts->0->>'text' AS text FROM messages WHERE id = 'm1'")
+    task = await database.fetchrow("SELECT id, status, message_id FROM tasks")
+    await database.close()
+    assert (stored["role"], stored["text"]) == ("user", "hello")
+    assert tuple(task) == (accepted["task_id"], "queued", accepted["assistant_message_id"])
+    assert accepted["message_id"] == "m1"
+    assert accepted["stream_url"] == f"/api/chat/tasks/{accepted['task_id']}/stream"
+
+
+@pytest.mark.requirement("CH-2")
+async def test_a_message_that_is_sent_again_answers_the_same_turn_also_when_it_has_ended(
+    http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    path = await _session(http)
+    first = await _send(http, path, "hello", id="m1")
+    assert await _send(http, path, "hello", id="m1") == first
+    await worker.answer(first["task_id"], "hi")
+    again = await _send(http, path, "hello", id="m1")
+    assert again == {**first, "status": "completed"}
+    session = (await http.get("/api/chat/sessions/s")).json()
+    assert [message["role"] for message in session["messages"]] == ["user", "assistant"]
+
+
+@pytest.mark.requirement("CH-2")
+async def test_a_message_that_races_itself_on_two_gateways_is_stored_once_and_starts_one_turn(
+    services: Services, redis: Redis, database_url: str
+) -> None:
+    one, other = await asyncio.gather(services.gateway(), services.gateway())
+    async with client_of(one) as first, client_of(other) as second:
+        path = await _session(first)
+        posts = [
+            http.post(path, json={"id": f"m{number}", "message": f"question {number}"})
+            for number in range(5)
+            for http in (first, second, first, second)
+        ]
+        answers = await asyncio.gather(*posts)
+    assert {answer.status_code for answer in answers} == {202}
+    tasks = {(answer.json()["message_id"], answer.json()["task_id"]) for answer in answers}
+    assert len(tasks) == 5
+    database = await asyncpg.connect(database_url)
+    stored = [row["id"] for row in await database.fetch("SELECT id FROM messages WHERE role = 'user' ORDER BY id")]
+    places = [row["sequence"] for row in await database.fetch("SELECT sequence FROM messages ORDER BY sequence")]
+    await database.close()
+    assert stored == ["m0", "m1", "m2", "m3", "m4"]
+    assert places == list(range(1, 11))
+    assert await redis.xlen("sw:q:chat:0") == 1
+
+
+@pytest.mark.requirement("CH-2")
+async def test_the_same_question_asked_again_is_a_new_message_and_an_id_belongs_to_one_text(
+    http: httpx.AsyncClient,
+) -> None:
+    path = await _session(http)
+    first = await _send(http, path, "again?", id="m1")
+    second = await _send(http, path, "again?")
+    assert second["task_id"] != first["task_id"]
+    assert second["message_id"].startswith("msg_")
+    conflict = await http.post(path, json={"id": "m1", "message": "something else"})
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "MESSAGE_ID_CONFLICT")
+    elsewhere = await _send(http, await _session(http, "other"), "something else", id="m1")
+    assert elsewhere["message_id"] == "m1"
+
+
+@pytest.mark.requirement("CH-12")
+async def test_a_second_message_waits_for_the_first_unless_it_says_otherwise(
+    http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    path = await _session(http)
+    first = await _send(http, path, "one")
+    await worker.begin(first["task_id"])
+    second = await _send(http, path, "two")
+    third = await _send(http, path, "three", policy="enqueue")
+    assert [turn["position"] for turn in (first, second, third)] == [0, 1, 2]
+    assert {turn["status"] for turn in (second, third)} == {"queued"}
+    refused = await http.post(path, json={"message": "four", "policy": "reject"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "SESSION_BUSY")
+    detail = (await http.get("/api/chat/sessions/s")).json()
+    assert len(detail["messages"]) == 3
+    assert detail["active_task"]["task_id"] == first["task_id"]
+
+
+@pytest.mark.requirement("CH-12", "CH-13")
+async def test_an_interrupt_ends_what_waits_and_what_runs_and_is_next(http: httpx.AsyncClient, worker: StandIn) -> None:
+    path = await _session(http)
+    running = await _send(http, path, "one")
+    task = await worker.begin(running["task_id"])
+    waiting = await _send(http, path, "two")
+    interrupting = await _send(http, path, "three", policy="interrupt")
+    assert interrupting["position"] == 1
+    assert await _status(http, waiting["task_id"]) == "cancelled"
+    meta = await worker.streams.meta(task.id)
+    assert meta is not None
+    assert meta.cancel
+    await worker.finish(task)
+    active = (await http.get("/api/chat/sessions/s")).json()["active_task"]
+    assert active["task_id"] == interrupting["task_id"]
+    assert await worker.streams.active("s") == interrupting["task_id"]
+
+
+@pytest.mark.requirement("CH-13", "TS-5")
+async def test_a_queued_turn_is_cancelled_at_once_and_a_cancel_can_be_repeated(
+    http: httpx.AsyncClient, gateway: Service, redis: Redis
+) -> None:
+    turn = await _send(http, await _session(http), "hello")
+    async with follow(gateway.url + turn["stream_url"]) as stream:
+        answers = [await http.post(f"/api/chat/tasks/{turn['task_id']}/cancel") for _ in range(3)]
+        await stream.read_to_end()
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    assert {answer.json()["status"] for answer in answers} == {"cancelled"}
+    assert stream.types == ["start", "abort", "finish", "[DONE]"]
+    assert stream.end == "clean"
+    assert len(await entry_ids(redis, turn["task_id"])) == 3
+
+
+@pytest.mark.requirement("CH-13")
+async def test_a_running_turn_is_flagged_from_any_gateway_and_one_that_has_ended_stays_as_it_was(
+    services: Services, worker: StandIn
+) -> None:
+    one, other = await asyncio.gather(services.gateway(), services.gateway())
+    async with client_of(one) as http, client_of(other) as elsewhere:
+        path = await _session(http)
+        turn = await _send(http, path, "hello")
+        task = await worker.begin(turn["task_id"])
+        cancelled = await elsewhere.post(f"/api/chat/tasks/{task.id}/cancel")
+        assert (cancelled.status_code, cancelled.json()["status"]) == (202, "running")
+        meta = await worker.streams.meta(task.id)
+        assert meta is not None
+        assert meta.cancel
+        await worker.finish(task)
+        late = await http.post(f"/api/chat/tasks/{task.id}/cancel")
+        assert (late.status_code, late.json()["status"]) == (202, "completed")
+
+
+@pytest.mark.requirement("CH-14")
+async def test_every_limit_on_messages_has_an_error_that_names_it(services: Services) -> None:
+    gateway = await services.gateway(
+        MAX_MESSAGE_CHARS="10", MAX_BODY_BYTES="1024", MAX_QUEUED_PER_SESSION="2", MODEL="fake", MODELS='["large"]'
+    )
+    async with client_of(gateway) as http:
+        path = await _session(http)
+        long = await http.post(path, json={"message": "12345678901"})
+        assert (long.status_code, long.json()["code"]) == (422, "MESSAGE_TOO_LONG")
+        assert long.json()["max_message_chars"] == 10
+        await _send(http, path, "🌊" * 10, model="large")
+        large = await http.post(path, json={"message": "x", "more": "x" * 1024})
+        assert (large.status_code, large.json()["code"]) == (413, "BODY_TOO_LARGE")
+        assert large.json()["max_body_bytes"] == 1024
+        unknown = await http.post(path, json={"message": "x", "model": "unheard-of"})
+        assert (unknown.status_code, unknown.json()["code"]) == (422, "MODEL_NOT_ALLOWED")
+        answers = [await http.post(path, json={"message": "x"}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429]
+        assert answers[-1].json()["code"] == "TOO_MANY_TASKS"
+
+
+@pytest.mark.requirement("CH-14", "GW-7")
+async def test_a_message_that_cannot_be_is_refused_and_nothing_is_stored(http: httpx.AsyncClient) -> None:
+    path = await _session(http)
+    bad: Sequence[tuple[Any, int, str]] = [
+        ({}, 422, "INVALID_BODY"),
+        ({"message": None}, 422, "INVALID_BODY"),
+        ({"message": ""}, 422, "EMPTY_MESSAGE"),
+        ({"message": " \n\t"}, 422, "EMPTY_MESSAGE"),
+        ({"message": "a\u0000b"}, 422, "INVALID_BODY"),
+        ({"message": ["a"]}, 422, "INVALID_BODY"),
+        ({"message": "a", "id": "not an id"}, 422, "INVALID_BODY"),
+        ({"message": "a", "policy": "hope"}, 422, "INVALID_BODY"),
+        ({"message": "a", "model": "no model\n"}, 422, "INVALID_BODY"),
+        (b'{"message": "\\ud800"}', 400, "MALFORMED_JSON"),
+        (b'{"message": "\xff"}', 400, "MALFORMED_JSON"),
+        (b'{"message": "a"', 400, "MALFORMED_JSON"),
+        (b"[" * 100_000, 400, "MALFORMED_JSON"),
+        (b'{"message": "a", "more": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}", 400, "MALFORMED_JSON"),
+    ]
+    for body, status, code in bad:
+        options: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
+        response = await http.post(path, headers={"content-type": "application/json"}, **options)
+        assert (response.status_code, response.json()["code"]) == (status, code), body
+    missing = await http.post("/api/chat/sessions/nobody/messages", json={"message": "a"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "SESSION_NOT_FOUND")
+    assert (await http.get("/api/chat/sessions/s")).json()["messages"] == []
+
+
+@pytest.mark.requirement("CH-11")
+async def test_while_redis_is_away_a_start_in_the_background_is_accepted_and_one_with_a_stream_is_not_stored(
+    http: httpx.AsyncClient, valkey: Valkey
+) -> None:
+    path = await _session(http)
+    valkey.stop()
+    accepted = await _send(http, path, "hello", id="m1")
+    assert accepted["status"] == "queued"
+    streamed = await http.post("/api/chat/sessions/s/stream", json={"id": "m2", "message": "hello"})
+    assert (streamed.status_code, streamed.json()["code"]) == (503, "REDIS_UNAVAILABLE")
+    assert int(streamed.headers["retry-after"]) > 0
+    followed = await http.get(accepted["stream_url"])
+    assert (followed.status_code, followed.json()["code"]) == (503, "REDIS_UNAVAILABLE")
+    detail = (await http.get("/api/chat/sessions/s")).json()
+    assert [message["id"] for message in detail["messages"]] == ["m1"]
+    assert detail["active_task"]["task_id"] == accepted["task_id"]
+    valkey.start()
+
+
+@pytest.mark.requirement("CH-11")
+async def test_while_postgres_is_away_messages_get_a_503_with_retry_after_and_later_they_are_taken_again(
+    http: httpx.AsyncClient, postgres: Postgres
+) -> None:
+    path = await _session(http)
+    postgres.stop()
+    response = await http.post(path, json={"id": "m1", "message": "hello"})
+    assert (response.status_code, response.json()["code"]) == (503, "STORE_UNAVAILABLE")
+    assert int(response.headers["retry-after"]) > 0
+    assert "postgres" not in response.text.lower()
+    postgres.start()
+
+    async def taken() -> bool:
+        return (await http.post(path, json={"id": "m1", "message": "hello"})).status_code == 202
+
+    await wait_until(taken, what="the message is taken again")

@@ -1,0 +1,131 @@
+"""What a client makes of the chunks of a turn, by the rules that the stock AI SDK client forces.
+
+Stricter than a browser: whatever a real client would throw at, or would silently show wrong, is an AssertionError here.
+It knows protocol 7 (`reset-step`) and refuses it where it says that it speaks 6.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.sse import Chunk, Event
+
+TERMINAL = frozenset({"finish", "error"})
+_STREAMED = ("text", "reasoning")
+
+
+@dataclass
+class Part:
+    kind: str
+    text: str = ""
+    open: bool = True
+
+
+@dataclass
+class Message:
+    """The assistant message as a client shows it. Steps are lists of parts."""
+
+    id: str | None = None
+    steps: list[list[Part]] = field(default_factory=list)
+    finish: Chunk | None = None
+    error: str | None = None
+    aborted: bool = False
+    resets: int = 0
+    data: list[Chunk] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return self._joined("text")
+
+    @property
+    def reasoning(self) -> str:
+        return self._joined("reasoning")
+
+    @property
+    def last_step_text(self) -> str:
+        return "".join(part.text for part in self.steps[-1] if part.kind == "text")
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of `finish`: usage, model."""
+        assert self.finish is not None
+        return dict(self.finish.get("messageMetadata") or {})
+
+    @property
+    def ended(self) -> bool:
+        return self.finish is not None or self.error is not None
+
+    def _joined(self, kind: str) -> str:
+        return "".join(part.text for step in self.steps for part in step if part.kind == kind)
+
+
+class _Folder:
+    def __init__(self, protocol: int) -> None:
+        self.message = Message()
+        self._protocol = protocol
+        self._open: dict[tuple[str, str], Part] = {}
+
+    def take(self, chunk: Chunk) -> None:
+        kind = chunk["type"]
+        assert not self.message.ended, f"{kind} came after the terminal event"
+        assert (kind == "start") == (self.message.id is None), f"{kind} where the message {self.message.id} stands"
+        streamed, _, part_of = kind.rpartition("-")
+        if streamed in _STREAMED:
+            self._streamed(streamed, part_of, chunk)
+        elif kind.startswith("data-"):
+            self.message.data.append(chunk)
+        else:
+            getattr(self, "_" + kind.replace("-", "_"))(chunk)
+
+    def _start(self, chunk: Chunk) -> None:
+        self.message.id = chunk.get("messageId", "")
+
+    def _start_step(self, chunk: Chunk) -> None:
+        self.message.steps.append([])
+
+    def _finish_step(self, chunk: Chunk) -> None:
+        assert not self._open, f"a step ended while {list(self._open)} were open"
+
+    def _reset_step(self, chunk: Chunk) -> None:
+        assert self._protocol >= 7, "reset-step was sent to a client of protocol 6"
+        self.message.steps[-1].clear()
+        self.message.resets += 1
+        self._open.clear()
+
+    def _message_metadata(self, chunk: Chunk) -> None:
+        pass
+
+    def _abort(self, chunk: Chunk) -> None:
+        assert not self._open, f"abort while {list(self._open)} were open"
+        self.message.aborted = True
+
+    def _finish(self, chunk: Chunk) -> None:
+        assert not self._open, f"finish while {list(self._open)} were open"
+        self.message.finish = chunk
+
+    def _error(self, chunk: Chunk) -> None:
+        self.message.error = chunk["errorText"]
+
+    def _streamed(self, kind: str, event: str, chunk: Chunk) -> None:
+        key = (kind, chunk["id"])
+        assert self.message.steps, f"{chunk['type']} outside of a step"
+        if event == "start":
+            assert key not in self._open, f"{key} was started twice"
+            self._open[key] = Part(kind)
+            self.message.steps[-1].append(self._open[key])
+            return
+        assert key in self._open, f"{chunk['type']} of {key}, which is not open"
+        if event == "delta":
+            self._open[key].text += chunk["delta"]
+        else:
+            self._open.pop(key).open = False
+
+
+def fold(events: Iterable[Event] | Iterable[Chunk], protocol: int = 6) -> Message:
+    """The message that a client of that protocol shows after these events, [DONE] included or not."""
+    folder = _Folder(protocol)
+    for event in events:
+        chunk = event.chunk if isinstance(event, Event) and event.type != "[DONE]" else event
+        if isinstance(chunk, dict):
+            folder.take(chunk)
+    return folder.message

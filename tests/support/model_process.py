@@ -1,0 +1,36 @@
+"""The process of the fake model server (`python -m tests.support.model_server`), one for a run of tests."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.support.child import Child
+from tests.support.waiting import block_until
+
+_ROOT = Path(__file__).parents[2]
+
+
+class ModelProcess:
+    """Started once, on a port that it picks itself and prints; scripted over HTTP by each test."""
+
+    def __init__(self, directory: Path) -> None:
+        command = [sys.executable, "-m", "tests.support.model_server", "--port", "0"]
+        self._child = Child("model", command, directory / "model.log")
+        self.url = ""
+
+    def start(self) -> None:
+        self._child.start(environment={**os.environ, "PYTHONUNBUFFERED": "1"}, directory=_ROOT)
+        port = block_until(self._port, timeout=30, what="the fake model server prints its port")
+        self.url = f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        self._child.end()
+
+    def _port(self) -> int:
+        assert self._child.alive, f"the fake model server did not start:\n{self._child.output}"
+        first_line = self._child.output.partition("\n")[0]
+        try:
+            return int(json.loads(first_line)["port"])
+        except ValueError:
+            return 0

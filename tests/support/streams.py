@@ -1,0 +1,25 @@
+"""What tests ask Redis itself, past the services."""
+
+from typing import Any
+
+from redis.asyncio import Redis
+from sluiceway import keys
+
+
+async def entry_ids(redis: Redis, task_id: str) -> list[tuple[int, int]]:
+    """(attempt, sequence) of every entry of a task's stream, in its order."""
+    entries: Any = await redis.xrange(keys.task_events(task_id))
+    return [(int(attempt), int(sequence)) for attempt, _, sequence in (name.partition(b"-") for name, _ in entries)]
+
+
+async def nothing_is_queued(redis: Redis) -> bool:
+    """No entry of the chat queue is waiting or in anybody's hands."""
+    pending: Any = await redis.xpending(keys.work_queue("chat"), keys.GROUP)
+    return pending["pending"] == 0 and await redis.xlen(keys.work_queue("chat")) == 0
+
+
+async def lease_is_older_than(redis: Redis, seconds: float) -> bool:
+    """The one pending entry of the chat queue was delivered or renewed that long ago."""
+    pending: Any = await redis.xpending_range(keys.work_queue("chat"), keys.GROUP, "-", "+", 2)
+    (entry,) = pending
+    return bool(entry["time_since_delivered"] >= seconds * 1000)

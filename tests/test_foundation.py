@@ -1,0 +1,41 @@
+"""The parts that the tests stand on are real ones, and each test has its own."""
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from tests.support.database import Database
+from tests.support.postgres import Postgres
+from tests.support.valkey import Valkey
+
+
+@pytest.mark.requirement("OP-2")
+async def test_tests_run_on_a_real_valkey_and_a_real_postgres(redis: Redis, database: Database) -> None:
+    assert (await redis.info("server"))["server_name"] == "valkey"
+    assert "PostgreSQL" in await database.fetchval("SELECT version()")
+
+
+@pytest.mark.requirement("OP-2")
+@pytest.mark.parametrize("run", [1, 2])
+async def test_a_test_finds_nothing_of_the_one_before(redis: Redis, database: Database, run: int) -> None:
+    assert await redis.dbsize() == 0
+    assert await database.fetchval("SELECT count(*) FROM sessions") == 0
+    await redis.set("left behind", run, ex=60)
+    await database.execute("INSERT INTO sessions (id) VALUES ('left behind')")
+
+
+@pytest.mark.requirement("OP-2")
+async def test_servers_come_back_at_the_same_place_with_what_they_promise_to_keep(
+    valkey: Valkey, postgres: Postgres, database_url: str
+) -> None:
+    async with Redis.from_url(valkey.url) as redis:
+        await redis.set("a", 1, ex=60)
+    valkey.restart()
+    async with Redis.from_url(valkey.url) as redis:
+        assert await redis.get("a") is None
+    postgres.execute("INSERT INTO sessions (id) VALUES ('kept')", database_url.rpartition("/")[2])
+    postgres.stop()
+    postgres.start()
+    connection = await asyncpg.connect(database_url)
+    assert await connection.fetchval("SELECT id FROM sessions") == "kept"
+    await connection.close()
