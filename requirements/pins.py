@@ -70,9 +70,11 @@ def check_pins(name: str) -> str | None:
 
 
 def package_locks() -> list[Path]:
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*package-lock.json"]
-    output = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return [ROOT / line for line in output.splitlines() if (ROOT / line).exists()]
+    found = []
+    for folder, below, files in os.walk(ROOT):
+        below[:] = [name for name in below if name != "node_modules" and not name.startswith(".")]
+        found += [Path(folder, name) for name in files if name == "package-lock.json"]
+    return found
 
 
 def check_package_lock(path: Path) -> str | None:

@@ -29,6 +29,11 @@ EXISTING = {
     "CH-12": "A session runs one turn at a time; a second message waits, interrupts or is rejected, as it asks.",
     "CH-13": "A turn in any state is cancelled within a second, its model request is closed, its partial text is kept.",
     "CH-14": "Every limit has an error that names it.",
+    # Job events
+    "JE-1": "A job's events are published to its stream in the shape that its readers expect.",
+    "JE-2": "An event that cannot be published raises, and the job survives it.",
+    "JE-3": "A job's events are followed with replay, filtered and listed.",
+    "JE-5": "Events are published from synchronous tasks too.",
     # The gateway
     "GW-1": "Any gateway serves any request, and a browser whose gateway was killed goes on at another.",
     "GW-2": "The stock AI SDK client works against the gateway without custom code.",
@@ -63,11 +68,7 @@ LATER = {
     "WH-3": "A webhook is answered when it is durable, the same way each time, and never with a server's error.",
     "WH-4": "Accepted webhooks can be listed and played again.",
     # Job events
-    "JE-1": "A job's events are published to its stream in the shape that its readers expect.",
-    "JE-2": "An event that cannot be published raises, and the job survives it.",
-    "JE-3": "A job's events are followed with replay, filtered and listed.",
     "JE-4": "Outlines and documents are written by real long operations that publish their progress.",
-    "JE-5": "Events are published from synchronous tasks too.",
     # The chat service
     "CH-3": "A session gets a short title from its first message, and keeps the one that its user gave.",
     "CH-4": "The system prompt comes from where prompts are kept, with a fallback, and its version is recorded.",

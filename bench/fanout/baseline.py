@@ -1,7 +1,7 @@
 """The usual way to fan out, for comparison: each subscriber has a connection of its own and blocks on an XREAD.
 
-Done decently, as such endpoints are written: up to 500 entries come with one read, an entry is decoded into an event,
-and the event is yielded to a StreamingResponse as JSON; uvloop, httptools and hiredis as in the gateway; no logging.
+Done decently, as such endpoints are written: a read brings up to ten entries, an entry is decoded into an event, and
+the event is yielded to a StreamingResponse as JSON; uvloop, httptools and hiredis as in the gateway; no logging.
 
     python -m bench.fanout.baseline REDIS_URL PORT
 """
@@ -27,7 +27,7 @@ async def _frames(redis_url: str, key: str) -> AsyncIterator[str]:
     cursor = "0-0"
     async with Redis.from_url(redis_url, decode_responses=True, socket_timeout=None, protocol=2) as redis:
         while True:
-            answer: Any = await redis.xread({key: cursor}, count=500, block=4000)
+            answer: Any = await redis.xread({key: cursor}, count=10, block=4000)
             for entry_id, fields in answer[0][1] if answer else ():
                 event = json.loads(fields["d"])
                 yield f"id: {entry_id}\ndata: {json.dumps(event)}\n\n"

@@ -30,7 +30,7 @@ class Load:
         subprocess.run([compiler, "-O2", "-o", self._program, _SOURCE], check=True)
 
     def run(self, mode: str, *arguments: str | int) -> dict[str, Any]:
-        command = [self._program, mode, *map(str, arguments)]
+        command = [str(self._program), mode, *map(str, arguments)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
         if ended.returncode != 0:
             raise LoadFailed(f"{mode}: {ended.stderr.strip()}")
@@ -40,7 +40,7 @@ class Load:
     @contextmanager
     def open_streams(self, *arguments: str | int) -> Iterator[None]:
         """Hold streams open for as long as the context lasts."""
-        command = [self._program, "open", *map(str, arguments)]
+        command = [str(self._program), "open", *map(str, arguments)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None

@@ -10,9 +10,7 @@ from redis import Redis
 def describe(redis_url: str) -> str:
     with Redis.from_url(redis_url, decode_responses=True) as redis:
         server = redis.info("server")
-    name, version = (
-        ("Valkey", server["valkey_version"]) if "valkey_version" in server else ("Redis", server["redis_version"])
-    )
+    kind = "Valkey" if "valkey_version" in server else "Redis"
     return (
         f"{_cpu()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, {kind} {server[f'{kind.lower()}_version']}"

@@ -1,5 +1,6 @@
 """What the model adapter makes of answers that go well, in every dialect and framing that servers use."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -182,3 +183,14 @@ async def test_a_connection_is_used_again_after_a_whole_answer(model: ModelServe
         for _ in range(3):
             assert finished(await events_of(llm, request("Hi [[tokens=2]]"))).reason == "stop"
     assert len({record.connection for record in await model.requests()}) == 1
+
+
+async def test_the_probe_does_not_wait_for_streams_that_take_up_all_connections(model: ModelServer) -> None:
+    async with adapter(model, max_connections=1) as llm, llm.stream(request("Hi [[tokens=1 stall=ever]]")):
+        await asyncio.wait_for(llm.probe(), 5)
+
+
+async def test_a_server_that_sends_signs_of_life_before_its_first_token_is_waited_for(model: ModelServer) -> None:
+    signs = [step for _ in range(6) for step in ({"comment": "still thinking"}, {"stall": 0.15})]
+    await model.script(*signs, {"text": "Yes."})
+    assert text_of(await ask(model, "is it?", first_chunk_timeout=0.5, idle_timeout=0.5)) == "Yes."

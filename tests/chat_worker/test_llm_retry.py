@@ -44,6 +44,18 @@ async def test_a_passing_error_status_is_retried_until_the_answer_comes(
     assert len(await model.requests()) == 3
 
 
+async def test_a_kept_connection_that_the_server_dropped_costs_no_wait(model: ModelServer) -> None:
+    told = Told()
+    async with adapter(model, max_connections=1) as llm:
+        await follow(llm, "Hi [[tokens=1]]", [])
+        await follow(llm, "Hi again [[tokens=1 drop times=2]]", [], told)
+    first, second = told
+    assert first == ("MODEL_UNAVAILABLE", 1, 0.0)
+    assert second[2] > 0
+    kept, dropped, *_ = await model.requests()
+    assert kept.connection == dropped.connection
+
+
 @pytest.mark.parametrize("fault", [{"cut": "fin"}, {"cut": "eof"}, {"cut": "rst"}, {"garbage": "html"}])
 async def test_an_answer_that_broke_off_before_its_first_token_is_asked_for_again(
     model: ModelServer, fault: dict[str, str]

@@ -1,8 +1,13 @@
 """A chat worker under a test's hand: it answers when and what the test says, through the real store and streams."""
 
+import contextlib
+from typing import Any
+
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.errors import Fenced
 from sluiceway.events import Event, Finish, FinishStep, ProtocolVersion, Start, StartStep, TextDelta, TextEnd, TextStart
+from sluiceway.jobs import ChatJob
 from sluiceway.store import Store
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
@@ -59,3 +64,25 @@ class StandIn:
         await self.say(task, *words)
         await self.finish(task)
         return task
+
+    async def answer_everything(self) -> None:
+        """Be a worker that is there: take turns from the queue and answer each with a word, until cancelled."""
+        await self._redis.zadd(keys.live_workers("chat"), {"stand-in": 9_000_000_000_000})
+        seen = "0"
+        while True:
+            answer: Any = await self._redis.xread({keys.work_queue("chat"): seen}, block=1000)
+            for _, entries in answer:
+                for entry_id, fields in entries:
+                    seen = entry_id
+                    await self._answer_if_live(ChatJob.model_validate_json(fields[b"d"]).task_id)
+
+    async def _answer_if_live(self, task_id: str) -> None:
+        task = await self.store.turns.claim(task_id)
+        if task is None or task.ended:
+            return
+        with contextlib.suppress(Fenced):
+            await self.streams.begin(task.fields, task.attempt, "stand-in")
+        parts = [{"type": "step-start"}, {"type": "text", "text": "yes", "state": "done"}]
+        said = [StartStep(), TextStart(id="t1"), TextDelta(id="t1", delta="yes"), TextEnd(id="t1"), FinishStep()]
+        end = TurnEnd(status="completed", parts=parts, metadata={})
+        await self._turns.end(task, end, [*said, Finish(finish_reason="stop")])

@@ -52,6 +52,7 @@ async def test_a_broken_stream_goes_on_at_another_gateway_without_a_gap_or_a_rep
             first.send(signal.SIGTERM)
             await worker.say(task, "three ")
             await before.read_to_end()
+    assert await first.exited() == 0
     async with follow(second.url + url, last_event_id=before.last_event_id) as after:
         await worker.say(task, "four")
         await worker.finish(task)
@@ -84,7 +85,9 @@ async def test_readiness_goes_off_before_anything_closes(services: Services, wor
 
 
 @pytest.mark.requirement("GW-4")
-async def test_a_client_that_reads_nothing_does_not_hold_up_the_end(services: Services, worker: StandIn) -> None:
+async def test_a_client_that_reads_nothing_and_a_second_sigterm_change_nothing_about_the_end(
+    services: Services, worker: StandIn
+) -> None:
     gateway = await services.gateway(DRAIN_SECONDS="2")
     async with client_of(gateway) as http:
         url = await _turn(http)
@@ -95,7 +98,9 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_the_end(services: Se
         await reader.readline()
         for _ in range(100):
             await worker.say(task, "x" * 100_000)
-        assert await gateway.terminate(timeout=6) == 0
+        gateway.send(signal.SIGTERM)
+        gateway.send(signal.SIGTERM)
+        assert await gateway.exited(timeout=6) == 0
         writer.close()
 
 

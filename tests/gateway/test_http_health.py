@@ -94,6 +94,8 @@ async def test_a_gateway_is_not_ready_on_a_schema_that_is_older_than_itself(
         check = (await http.get("/readyz")).json()["checks"]["postgres"]
         assert check["ok"] is False
         assert "migrations" in check["detail"]
+        too_early = await http.post("/api/chat/sessions", json={})
+        assert (too_early.status_code, too_early.json()["code"]) == (503, "STORE_UNAVAILABLE")
         migrating = await services.gateway(DATABASE_URL=empty_database_url)
         async with client_of(migrating) as other:
             await wait_until(lambda: _is(other, {"chat_workers"}), what="the schema is current")

@@ -139,7 +139,7 @@ async def test_a_token_that_does_not_hold_is_refused_also_where_none_is_needed(h
         {"authorization": ""},
     ]
     for headers in bad:
-        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
         response = await http.get("/api/chat/sessions/s", headers=raw)
         assert (response.status_code, response.json()["code"]) == (401, "UNAUTHENTICATED"), headers
 

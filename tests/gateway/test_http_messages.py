@@ -48,6 +48,8 @@ async def test_a_message_is_durable_when_it_is_accepted(
     stored = await database.fetchrow("SELECT role, parts->0->>'text' AS text FROM messages WHERE id = 'm1'")
     task = await database.fetchrow("SELECT id, status, message_id FROM tasks")
     await database.close()
+    assert stored is not None
+    assert task is not None
     assert (stored["role"], stored["text"]) == ("user", "hello")
     assert tuple(task) == (accepted["task_id"], "queued", accepted["assistant_message_id"])
     assert accepted["message_id"] == "m1"

@@ -56,8 +56,8 @@ async def test_what_the_framework_refuses_looks_like_every_other_problem(http: h
         assert problem["request_id"] == response.headers["x-request-id"]
     allowed = (await http.put("/api/chat/sessions/s")).headers["allow"]
     assert set(allowed.split(", ")) == {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}
-    options = await http.options("/api/chat/sessions/s")
-    assert (options.status_code, options.headers["allow"]) == (204, allowed)
+    asked = await http.options("/api/chat/sessions/s")
+    assert (asked.status_code, asked.headers["allow"]) == (204, allowed)
 
 
 @pytest.mark.requirement("GW-7")

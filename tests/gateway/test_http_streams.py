@@ -182,6 +182,8 @@ async def test_a_session_s_stream_is_its_running_turn_from_the_beginning_and_not
     gateway: Service, http: httpx.AsyncClient, worker: StandIn
 ) -> None:
     path = "/api/chat/sessions/s/stream"
+    assert (await http.get(path)).json()["code"] == "SESSION_NOT_FOUND"
+    await http.post("/api/chat/sessions", json={"id": "s"})
     assert (await http.get(path)).status_code == 204
     task_id = await _turn(http)
     task = await worker.begin(task_id)

@@ -95,6 +95,15 @@ async def test_a_terminal_entry_ends_the_response_cleanly_live_and_replayed(
         assert (seen.types, seen.end) == (["start", "text-delta", kind, "[DONE]"], "clean")
 
 
+@pytest.mark.requirement("TS-5")
+async def test_nothing_is_shown_after_a_terminal_entry(server: HubServer, publisher: Publisher) -> None:
+    await written(publisher, 1)
+    await publisher.finish()
+    await publisher.text("a ghost")
+    seen = await replay(server.url("stream"))
+    assert seen.types == ["start", "text-delta", "finish", "[DONE]"]
+
+
 @pytest.mark.requirement("GW-2")
 @pytest.mark.parametrize("cursor", ["1-3", "1-9", "7-0"])
 async def test_who_has_seen_the_end_is_told_that_there_is_nothing_to_follow(

@@ -18,6 +18,13 @@ BIG = "x" * 20_000
 
 @pytest.fixture
 async def server(valkey_url: str) -> AsyncIterator[HubServer]:
+    async with hub_server(valkey_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def impatient(valkey_url: str) -> AsyncIterator[HubServer]:
+    """It breaks a client that takes nothing for half a second."""
     async with hub_server(valkey_url, slow_seconds=0.5) as running:
         yield running
 
@@ -28,15 +35,15 @@ async def fill_until_slow(server: HubServer, publisher: Publisher) -> None:
 
 
 @pytest.mark.requirement("TS-10")
-async def test_a_client_that_takes_nothing_is_broken_and_holds_up_nobody(server: HubServer, redis: Redis) -> None:
+async def test_a_client_that_takes_nothing_is_broken_and_holds_up_nobody(impatient: HubServer, redis: Redis) -> None:
     publisher = Publisher(redis, "stream")
     await publisher.start()
-    stuck = RawClient(server.port, receive_buffer=4096)
+    stuck = RawClient(impatient.port, receive_buffer=4096)
     await stuck.open("/stream")
-    async with follow(server.url("stream")) as healthy:
+    async with follow(impatient.url("stream")) as healthy:
         await healthy.read_until("start")
-        await fill_until_slow(server, publisher)
-        await wait_until(lambda: server.stats().broken == 1, what="the stuck client is broken")
+        await fill_until_slow(impatient, publisher)
+        await wait_until(lambda: impatient.stats().broken == 1, what="the stuck client is broken")
         await publisher.finish()
         await healthy.read_to_end()
         assert [event.id for event in healthy.events[:-1]] == [entry_id for entry_id, _ in publisher.entries]
@@ -48,18 +55,18 @@ async def test_a_client_that_takes_nothing_is_broken_and_holds_up_nobody(server:
 
 
 @pytest.mark.requirement("TS-10")
-async def test_a_broken_client_goes_on_where_it_was(server: HubServer, redis: Redis) -> None:
+async def test_a_broken_client_goes_on_where_it_was(impatient: HubServer, redis: Redis) -> None:
     publisher = Publisher(redis, "stream")
     await publisher.start()
-    stuck = RawClient(server.port, receive_buffer=4096)
+    stuck = RawClient(impatient.port, receive_buffer=4096)
     await stuck.open("/stream")
-    await wait_until(lambda: server.stats().streams == 1)
-    await fill_until_slow(server, publisher)
-    await wait_until(lambda: server.stats().broken == 1, what="the stuck client is broken")
+    await wait_until(lambda: impatient.stats().streams == 1)
+    await fill_until_slow(impatient, publisher)
+    await wait_until(lambda: impatient.stats().broken == 1, what="the stuck client is broken")
     await publisher.finish()
     seen = [event async for event in stuck.events()]
     stuck.close()
-    again = RawClient(server.port)
+    again = RawClient(impatient.port)
     await again.open("/stream", last_event_id=seen[-1][0])
     seen += [event async for event in again.events()]
     again.close()
@@ -91,16 +98,16 @@ async def collect(client: RawClient) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.requirement("TS-10")
-async def test_what_waits_for_a_stuck_client_is_bounded(server: HubServer, redis: Redis) -> None:
+async def test_what_waits_for_a_stuck_client_is_bounded(impatient: HubServer, redis: Redis) -> None:
     """Replayed megabytes do not pile up in the gateway: it reads on from Redis only when the client has taken some."""
     publisher = Publisher(redis, "stream")
     await publisher.start()
     for _ in range(300):
         await publisher.text(BIG)
-    stuck = RawClient(server.port, receive_buffer=4096)
+    stuck = RawClient(impatient.port, receive_buffer=4096)
     await stuck.open("/stream")
-    await wait_until(lambda: server.stats().broken == 1, what="the stuck client is broken")
-    sent = server.stats().events_sent
+    await wait_until(lambda: impatient.stats().broken == 1, what="the stuck client is broken")
+    sent = impatient.stats().events_sent
     stuck.close()
     assert sent * len(BIG) < 600_000
 
@@ -114,8 +121,8 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(server: HubServer, 
         await publisher.start()
     for number, client in enumerate(clients):
         await client.open(f"/stream-{number % 10}")
-    await wait_until(lambda: server.stats().streams == 10)
-    assert server.stats().subscribers == 50
+    await wait_until(lambda: server.stats().subscribers == 50)
+    assert server.stats().streams == 10
     for client in clients:
         client.close()
     await wait_until(lambda: server.stats().subscribers == 0, timeout=5)

@@ -16,7 +16,7 @@ from tests.support.services import clean_environment, probe
 from tests.support.sse import SseStream, follow
 from tests.support.waiting import block_until, wait_until
 
-START_SECONDS = 60.0
+START_SECONDS = 130.0
 STOP_SECONDS = 5.0
 
 

@@ -18,7 +18,6 @@ def clone(tmp_path: Path) -> Path:
     pins = [path for path in (ROOT / "requirements").iterdir() if path.is_file()]
     for path in [ROOT / "Makefile", *pyprojects, *pins]:
         _copy(path, tmp_path)
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     return tmp_path
 
 

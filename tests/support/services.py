@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,14 @@ class Service:
         script = Path(sys.executable).with_name(program)
         self._child = Child(name, [str(script)], directory / f"{name}.log")
         self._ended_by_test = False
+        self.was_ready = False
 
     async def start(self, ready_path: str = "/readyz") -> "Service":
         """Start the process and wait until it answers 200 there."""
-        self._ended_by_test = False
+        self._ended_by_test = self.was_ready = False
         self._child.start(environment=self.environment, directory=self._directory)
         await wait_until(lambda: self.answers(ready_path), _START_SECONDS, f"{self.name} answers {ready_path}")
+        self.was_ready = True
         return self
 
     async def answers(self, path: str) -> bool:
@@ -68,6 +71,11 @@ class Service:
         """As the out-of-memory killer does it. Returns when the process is gone."""
         self._ended_by_test = True
         self._child.end(signal.SIGKILL)
+
+    def abort(self) -> None:
+        """As kill9, but it leaves the stacks of its threads in its log."""
+        self._ended_by_test = True
+        self._child.end(signal.SIGABRT)
 
     def send(self, number: signal.Signals) -> None:
         """A signal that may end it; do not wait."""
@@ -173,7 +181,7 @@ class Services:
             *(self.chat_worker(**environment) for _ in range(workers)),
             *(self.completion_consumer(**environment) for _ in range(consumers)),
         ]
-        started = await asyncio.gather(*starting)
+        started = await _all_or_none(starting)
         system = System(
             gateways=started[:gateways],
             workers=started[gateways : gateways + workers],
@@ -204,9 +212,10 @@ class Services:
         try:
             code = service._child.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            service.kill9()
-            return [f"{service.name} did not end within {_STOP_SECONDS} s of SIGTERM"]
-        return [] if code == 0 else [f"{service.name} ended with {code} after SIGTERM"]
+            service.abort()
+            return [f"{service.name} did not end within {_STOP_SECONDS} s of SIGTERM; where it stood is in its log"]
+        clean = {0} if service.was_ready else {0, -signal.SIGTERM}  # told before it could listen to signals
+        return [] if code in clean else [f"{service.name} ended with {code} after SIGTERM"]
 
     def _background(self, program: str, environment: dict[str, str]) -> Service:
         port = environment.setdefault("HEALTH_PORT", str(free_port()))
@@ -219,6 +228,16 @@ class Services:
         service = Service(name, f"sluiceway-{program}", url, own, self._directory)
         self.all.append(service)
         return service
+
+
+async def _all_or_none(starting: list[Coroutine[None, None, Service]]) -> list[Service]:
+    """Start side by side; when one fails, wait for none of the others."""
+    tasks = [asyncio.ensure_future(start) for start in starting]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def probe(url: str, path: str) -> int | None:
@@ -241,7 +260,8 @@ async def probe(url: str, path: str) -> int | None:
 def clean_environment(**settings: str) -> dict[str, str]:
     """An environment for services: nothing of the developer's shell but what a process needs, and loud warnings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**kept, "PYTHONWARNINGS": "always::ResourceWarning", "LOG_FORMAT": "json", **settings}
+    loud = {"PYTHONWARNINGS": "always::ResourceWarning", "PYTHONFAULTHANDLER": "1"}
+    return {**kept, **loud, "LOG_FORMAT": "json", **settings}
 
 
 def _as_json(line: str) -> dict[str, Any] | None:

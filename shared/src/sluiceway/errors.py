@@ -5,6 +5,7 @@ SluicewayError
 │   ├── SessionNotFound       404
 │   ├── TaskNotFound          404
 │   ├── MessageNotFound       404
+│   ├── JobNotFound           404
 │   ├── TaskExpired           410
 │   ├── AccessDenied          403
 │   ├── SessionExists         409
@@ -15,6 +16,9 @@ SluicewayError
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
 │   └── RedisUnavailable      503, Redis
+│       └── JobEventUnavailable   also a JobEventError; retryable, and perhaps the event was added all the same
+├── JobEventError             a job event was not published; who publishes may catch this and go on working
+│   └── JobEventRejected      permanent: it is not JSON, too large, for an id that cannot be, or refused by Redis
 └── Fenced                    another attempt owns the task now; whoever sees this stops writing
 """
 
@@ -54,6 +58,11 @@ class TaskNotFound(DomainError):
 class MessageNotFound(DomainError):
     code, status = "MESSAGE_NOT_FOUND", 404
     default_detail = "There is no such message in this session."
+
+
+class JobNotFound(DomainError):
+    code, status = "JOB_NOT_FOUND", 404
+    default_detail = "There are no events of a job with this id, or none any more."
 
 
 class TaskExpired(DomainError):
@@ -110,6 +119,18 @@ class StoreUnavailable(Unavailable):
 class RedisUnavailable(Unavailable):
     code = "REDIS_UNAVAILABLE"
     detail = "Redis is away. Nothing was lost; try again in a moment."
+
+
+class JobEventError(SluicewayError):
+    """A job event was not published. It was logged; whether the job goes on without it is for the job to say."""
+
+
+class JobEventRejected(JobEventError):
+    """Trying again changes nothing."""
+
+
+class JobEventUnavailable(JobEventError, RedisUnavailable):
+    """Redis was away. Where only its answer was lost the event is there: publishing it again may double it."""
 
 
 class Fenced(SluicewayError):

@@ -21,9 +21,9 @@ from sluiceway.logs import get_logger
 from sluiceway.scripts import Call, Scripts
 from sluiceway.task_stream import Verdict
 
-MIN_PAUSE = 0.004
-PAUSE_PER_STREAM = 0.00005
-MAX_PAUSE = 0.020
+MIN_PAUSE = 0.003
+PAUSE_PER_STREAM = 0.00003
+MAX_PAUSE = 0.008
 HEARTBEAT = 0.4
 
 Delta = TextDelta | ReasoningDelta

@@ -26,6 +26,11 @@ def session_active(session_id: str) -> str:
     return f"sw:session:{{{session_id}}}:active"
 
 
+def job_events(job_id: str) -> str:
+    """Without prefix and braces: readers and writers that are not ours know it by this name."""
+    return f"job_events:{job_id}"
+
+
 def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
 
@@ -36,5 +41,5 @@ def live_workers(kind: str) -> str:
 
 # A live task's keys are kept for this long after their last refresh; the lease tick and the reconciler refresh them.
 LIVE_TTL = timedelta(hours=24)
-# How long an ended task can still be replayed.
+# How long an ended task can still be replayed, and a job's events after the last of them.
 RETENTION = timedelta(hours=1)

@@ -8,6 +8,7 @@ Guarantees
 Not guaranteed: that Redis remembers. A lost task reads as None here; Postgres has the truth.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -147,8 +148,11 @@ class TaskStreams:
     async def create(self, task: TaskFields) -> bool:
         """Register a queued task, as the active one of its session. False when it is known already."""
         fields = [*task.flat(), "status", "queued", "attempt", "0"]
-        created = await self._scripts.run("create", [keys.task_meta(task.task_id)], [self.live_ttl_ms, *fields])
-        await command(self._redis, "SET", keys.session_active(task.session_id), task.task_id, "PX", self.live_ttl_ms)
+        active = keys.session_active(task.session_id)
+        created, _ = await asyncio.gather(
+            self._scripts.run("create", [keys.task_meta(task.task_id)], [self.live_ttl_ms, *fields]),
+            command(self._redis, "SET", active, task.task_id, "PX", self.live_ttl_ms),
+        )
         if task.operation_id is not None:
             await self.bind_operation(task.operation_id, task.task_id)
         return bool(created)
@@ -183,7 +187,6 @@ class TaskStreams:
         )
         if answer[0] != b"ok":
             raise Fenced(f"task {task.task_id}, attempt {attempt}: {answer[0].decode()}")
-        await command(self._redis, "SET", keys.session_active(task.session_id), task.task_id, "PX", self.live_ttl_ms)
         _, cancel, last, void = answer
         return Begun(bool(cancel), parse_entry_id(last.decode()) if last else None, void.decode())
 

@@ -36,6 +36,7 @@ Tags, separated by blanks, in one or several brackets:
     status=429               an error response: 400 401 403 404 429 500 503, context (400 context_length_exceeded) or
                              filter (400 content_filter); retry_after=2 (a header, any text without blanks);
                              times=2: only for the first two requests with this very message
+    drop                     the connection is closed without an answer; times=2 as above
     garbage=json             broken JSON in an event; garbage=html: an HTML page with status 200; garbage=type: an event
                              that is JSON but no chunk; garbage=chunk: a broken length in the chunked coding
     stream_error=server_error  after the tokens, an error object inside the stream with this code
@@ -57,7 +58,7 @@ when asked for, and `[DONE]`, unless a `finish`, `cut` or `garbage` step says ot
     {"stall": seconds or "ever"} {"gate": NAME}
     {"status": 429, "retry_after": "1", "headers": {…}, "body": {…} or "…", "content_type": "…"}   must be first
     {"finish": "length" or null} {"usage": {…} or null} {"error": {"message": "…", "code": "…"}}
-    {"cut": "fin" | "rst" | "eof" | "utf8"} {"garbage": "json" | "html" | "type" | "chunk"}
+    {"cut": "fin" | "rst" | "eof" | "utf8"} {"garbage": "json" | "html" | "type" | "chunk"} {"drop": true}
 
 Control: `POST /control/script`, `POST /control/open {"gate": NAME}`, `POST /control/reset` (forgets scripts, gates,
 counts and records), `GET /control/requests` (the records, oldest first; see record.py).

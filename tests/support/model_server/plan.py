@@ -53,8 +53,11 @@ def steps_of_tags(tags: Tags, text: str, seen: int) -> list[Step]:
     steps: list[Step] = []
     if "stall_headers" in tags:
         steps.append({"stall": tags["stall_headers"]})
-    if "status" in tags and seen <= int(tags.get("times", seen)):
-        return [*steps, {"status": tags["status"], "retry_after": tags.get("retry_after")}]
+    if seen <= int(tags.get("times", seen)):
+        if "status" in tags:
+            return [*steps, {"status": tags["status"], "retry_after": tags.get("retry_after")}]
+        if "drop" in tags:
+            return [*steps, {"drop": True}]
     steps.append({"framing": _framing(tags)})
     if tags.get("garbage") == "html":
         return [*steps, {"garbage": "html"}]

@@ -237,6 +237,10 @@ class Player:
                 self._reply.write_raw(torn[: torn.index("🌊".encode()) + 2])
             self._reply.close()
 
+    async def _drop(self, _: Step) -> None:
+        self._over = True
+        self._reply.close()
+
     async def _garbage(self, step: Step) -> None:
         self._over = True
         kind = step["garbage"]
@@ -273,5 +277,6 @@ class Player:
         "usage": _set_usage,
         "error": _error,
         "cut": _cut,
+        "drop": _drop,
         "garbage": _garbage,
     }

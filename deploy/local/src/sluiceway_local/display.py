@@ -15,15 +15,20 @@ from rich.text import Text
 COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta", "bright_blue")
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process."""
+        self.quiet = True
+
+
 class Display:
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+    def __init__(self) -> None:
+        self._console = _Terminal(highlight=False, soft_wrap=True)
         self._colours = cycle(COLOURS)
         self._colour_of: dict[str, str] = {}
         self._width = 0
         self._progress: Progress | None = None
         self._waiting_for: list[str] = []
-        self._open = True
 
     def expect(self, names: list[str]) -> None:
         """All processes that will come up; the prefix is as wide as the longest name."""
@@ -79,9 +84,4 @@ class Display:
         return f"starting {', '.join(self._waiting_for)}" if self._waiting_for else "ready"
 
     def _print(self, text: Text) -> None:
-        if not self._open:
-            return
-        try:
-            self._console.print(text)
-        except OSError:
-            self._open = False
+        self._console.print(text)

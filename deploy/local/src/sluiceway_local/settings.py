@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     openai_base_url: str | None = None
     openai_api_key: SecretStr | None = None
     model: str | None = None
-    start_timeout_seconds: float = Field(default=90, gt=0)
+    start_timeout_seconds: float = Field(default=120, gt=0)
     min_free_mb: int = Field(default=300, ge=0)
 
     @property

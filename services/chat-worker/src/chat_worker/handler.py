@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from sluiceway.logs import bound, get_logger
 from sluiceway.message import MessageFold
 from sluiceway.store import Store
 from sluiceway.store.ending import TurnEnd
-from sluiceway.store.records import Task
+from sluiceway.store.records import Message, Task
 from sluiceway.task_stream import Begun, TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Delivery
@@ -118,7 +119,10 @@ class ChatHandler:
             self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
 
     async def _step(self, task: Task) -> str:
-        begun = await self._streams.begin(task.fields, task.attempt, self._settings.worker_name)
+        begun, history = await asyncio.gather(
+            self._streams.begin(task.fields, task.attempt, self._settings.worker_name),
+            self._store.turns.history(task, self._settings.max_context_messages),
+        )
         writer = self._flusher.open(task.id, task.attempt)
         try:
             if begun.cancelled or task.cancel_requested_at is not None:
@@ -129,7 +133,7 @@ class ChatHandler:
             model = task.model or self._settings.model
             if not self._settings.allows(model):
                 return await step.fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
-            return await step.run(self._model, await self._request(task, model), self._settings.model_attempts)
+            return await step.run(self._model, self._request(task, model, history), self._settings.model_attempts)
         finally:
             self._flusher.close(writer)
 
@@ -143,8 +147,7 @@ class ChatHandler:
             writer.write(event, protocol)
         return beginning.fold
 
-    async def _request(self, task: Task, model: str) -> ModelRequest:
-        history = await self._store.turns.history(task, self._settings.max_context_messages)
+    def _request(self, task: Task, model: str, history: Sequence[Message]) -> ModelRequest:
         return ModelRequest(
             model=model,
             messages=to_model_messages(self._system_prompt, history),

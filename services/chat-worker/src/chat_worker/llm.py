@@ -25,6 +25,7 @@ import openai
 from chat_worker.chunks import ChunkReader
 from chat_worker.model_errors import (
     ModelCut,
+    ModelDropped,
     ModelError,
     ModelGarbage,
     ModelKeyRejected,
@@ -99,11 +100,8 @@ class Model:
         self._client: openai.AsyncOpenAI
 
     async def __aenter__(self) -> Self:
-        limits = httpx2.Limits(
-            max_connections=self._max_connections,
-            max_keepalive_connections=self._max_connections,
-            keepalive_expiry=_KEEPALIVE_SECONDS,
-        )
+        # The probe must not wait for a stream to end.
+        limits = httpx2.Limits(max_connections=self._max_connections + 1, keepalive_expiry=_KEEPALIVE_SECONDS)
         # Reads have deadlines of our own, so that the first may differ from the others.
         timeout = httpx2.Timeout(None, connect=self._connect_timeout)
         http = openai.DefaultAioHttpClient(limits=limits, timeout=timeout)
@@ -238,9 +236,16 @@ class Model:
         except (openai.APIConnectionError, *_TRANSPORT_ERRORS) as error:
             if isinstance(error.__cause__, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
                 raise ModelWrongAddress from error
-            raise ModelUnavailable from error
+            raise (ModelDropped if _was_dropped(error) else ModelUnavailable) from error
         except openai.OpenAIError as error:
             raise ModelRejected from error
+
+
+def _was_dropped(error: BaseException) -> bool:
+    """Whether a connection ended before the answer began. SDK and httpx2 each wrap aiohttp's error once."""
+    cause = error.__cause__ and error.__cause__.__cause__
+    dropped = isinstance(cause, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError))
+    return dropped and not isinstance(cause, aiohttp.ClientConnectorError)
 
 
 def _read(received: bytes, decoder: SseDecoder, chunks: ChunkReader) -> tuple[list[ModelEvent], ModelError | None]:

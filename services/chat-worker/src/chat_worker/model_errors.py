@@ -4,6 +4,7 @@ ModelError                    `code` is stable; `user_message` says what to do, 
 ├── RetryableModelError       the same request may do better in a while
 │   ├── ModelRateLimited      429; `retry_after_seconds` when the server named a time
 │   ├── ModelUnavailable      no connection, or a status ≥ 500
+│   │   ├── ModelDropped      the connection was closed before an answer began
 │   │   └── ModelTimeout      silent for too long
 │   ├── ModelCut              the stream ended before the answer did
 │   └── ModelGarbage          what came is not a stream of chat chunks
@@ -50,6 +51,11 @@ class ModelRateLimited(RetryableModelError):
 class ModelUnavailable(RetryableModelError):
     code = "MODEL_UNAVAILABLE"
     advice = "The model server cannot be reached or has a fault. Please send the message again in a moment."
+
+
+class ModelDropped(ModelUnavailable):
+    """Most often a kept connection that the server had closed meanwhile. Servers that close behind every answer without
+    saying so (llama.cpp does) make that common: the first time, another try needs no wait."""
 
 
 class ModelTimeout(ModelUnavailable):

@@ -4,6 +4,7 @@ Guarantees
 - Once an event was yielded, an error is the caller's: text that was shown is never asked for twice.
 - Waits have full jitter: random between nothing and a limit that doubles up to a cap. A server that names a time is
   asked again after that time and some jitter; one that names more than `MAX_RETRY_AFTER_SECONDS` is not waited for.
+- A connection that was dropped before an answer began is no sign of trouble the first time: no wait.
 - Cancelling interrupts the wait and the call alike.
 """
 
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from chat_worker.llm import Model
-from chat_worker.model_errors import ModelError
+from chat_worker.model_errors import ModelDropped, ModelError
 from chat_worker.model_events import ModelEvent, ModelRequest
 
 FIRST_SECONDS = 0.5
@@ -98,7 +99,10 @@ class RetriedStream:
         too_late = (error.retry_after_seconds or 0) > MAX_RETRY_AFTER_SECONDS
         if not error.retryable or too_late or self._failures >= self._attempts:
             raise error
-        delay = delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds)
+        if isinstance(error, ModelDropped) and self._failures == 1:
+            delay = 0.0
+        else:
+            delay = delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds)
         if self._on_retry is not None:
             self._on_retry(error, self._failures, delay)
         await asyncio.sleep(delay)

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from gateway import routes_aisdk, routes_sessions, routes_system, routes_tasks, routes_turns
+from gateway import routes_aisdk, routes_jobs, routes_sessions, routes_system, routes_tasks, routes_turns
 from gateway.accepting import RUN_ID_HEADER
 from gateway.documentation import Documentation
 from gateway.middleware import Cors, Edge
@@ -21,6 +21,7 @@ _OPERATIONS = (
     *routes_turns.OPERATIONS,
     *routes_tasks.OPERATIONS,
     *routes_aisdk.OPERATIONS,
+    *routes_jobs.OPERATIONS,
     *routes_system.OPERATIONS,
 )
 _READABLE_ELSEWHERE = ("location", "retry-after", "x-request-id", RUN_ID_HEADER, "x-vercel-ai-ui-message-stream")
@@ -41,7 +42,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         yield State(gateway=gateway)
 
-    documentation = Documentation(_OPERATIONS, routes_system.VERSION)
+    documentation = Documentation(_OPERATIONS, routes_system.VERSION, gateway.settings)
     starlette = Starlette(
         routes=[*routes(documentation.operations), Mount("/static", PageFiles())],
         exception_handlers=HANDLERS,

@@ -15,7 +15,8 @@ from sluiceway.store.sessions import SessionCursor
 from sluiceway.task_stream import EntryId, parse_entry_id
 
 from gateway.inputs import In, Params, WholeNumber, text_schema
-from gateway.problems import InvalidCursor
+from gateway.problems import InvalidCursor, InvalidParameter
+from gateway.settings import Settings
 
 BEGINNING: EntryId = (0, 0)
 _ENTRY_ID_PATTERN = "^[0-9]{1,19}-[0-9]{1,19}$"
@@ -86,3 +87,12 @@ def decode_session_cursor(text: str) -> SessionCursor:
     if cursor.updated_at.tzinfo is None or not session_id or "\x00" in session_id:
         raise InvalidCursor
     return cursor
+
+
+def page_size(asked: int | None, settings: Settings) -> int:
+    """Of a list. Raises InvalidParameter."""
+    if asked is not None and asked > settings.max_page_size:
+        raise InvalidParameter(
+            f"A page has at most {settings.max_page_size} entries.", max_page_size=settings.max_page_size
+        )
+    return asked or settings.default_page_size

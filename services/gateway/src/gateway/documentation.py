@@ -10,14 +10,15 @@ from gateway import docs_page
 from gateway.models import AnyObject
 from gateway.openapi import build_document
 from gateway.routing import Answer, Call, NoParams, Operation
+from gateway.settings import Settings
 
 
 class Documentation:
     """`operations` are all routes, those of the documentation included."""
 
-    def __init__(self, operations: Sequence[Operation[Any, Any]], version: str) -> None:
+    def __init__(self, operations: Sequence[Operation[Any, Any]], version: str, settings: Settings) -> None:
         self.operations = (*operations, *self._own_operations())
-        self.document = build_document(self.operations, version)
+        self.document = build_document(self.operations, version, settings)
         self._json = json.dumps(self.document, ensure_ascii=False).encode()
         self._page = docs_page.render(self.document)
 

@@ -16,7 +16,7 @@ from gateway.hub import Follow, StreamEnded
 from gateway.middleware import Unwound
 from gateway.problems import Draining, ProblemType
 from gateway.routing import Answer
-from gateway.sse import EventStream
+from gateway.sse import UI_MESSAGES, EventStream
 from gateway.state import Gateway
 
 EVENT_STREAM = "text/event-stream"
@@ -42,8 +42,6 @@ async def open_stream(
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
     `known`: the task's metadata, where the caller has just read it.
     """
-    if gateway.drain.breaking:
-        raise Draining
     meta = known or await gateway.streams.meta(task_id)
     follow = Follow(
         keys.task_events(task_id),
@@ -53,6 +51,15 @@ async def open_stream(
         start_index=skip,
         merge=merge,
     )
+    return await open_follow(gateway, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
+
+
+async def open_follow(
+    gateway: Gateway, follow: Follow, headers: Mapping[str, str] | None = None, *, head_only: bool = False
+) -> Response:
+    """Follow a stream of whatever kind."""
+    if gateway.drain.breaking:
+        raise Draining
     try:
         subscription = await gateway.hub.join(follow)
     except StreamEnded:

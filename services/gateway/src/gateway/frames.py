@@ -26,6 +26,7 @@ _TERMINAL = frozenset(name.encode() for name in TERMINAL_TYPES)
 _MERGED = frozenset({b"text-delta", b"reasoning-delta"})
 _DELTA = b'"delta":"'
 _PLAIN_FIELDS = 4
+_FRAME_BYTES = 20
 
 
 class BeginningLost(Exception):
@@ -52,7 +53,7 @@ class Page:
     their own, with other rules; `restarts`: one that is gone begins again, and who comes back to it waits for that.
     """
 
-    __slots__ = ("_bodies", "_frames", "after", "ended", "entries", "full", "last", "size", "unknown")
+    __slots__ = ("_bodies", "after", "ended", "entries", "full", "last", "size", "unknown")
     restarts: ClassVar[bool] = False
 
     def __init__(self, after: EntryId, entries: list[RawEntry], *, full: bool = False) -> None:
@@ -61,11 +62,10 @@ class Page:
         self.full = full
         self.ended = False
         self.unknown = 0
-        self._bodies: tuple[bytes, bytes] | None = None
         if entries:
             self._check()
-        self._frames = [b"id: %b\ndata: %b\n\n" % (raw_id, fields[3]) for raw_id, fields in entries]
-        self.size = sum(map(len, self._frames))
+        self._bodies = self._flavours()
+        self.size = len(max(self._bodies, key=len))
 
     @staticmethod
     def entries_of(stored: list[RawEntry]) -> list[RawEntry]:
@@ -102,16 +102,15 @@ class Page:
 
     def body(self, view: View) -> bytes:
         """The frames that a subscriber with this view sees, as one piece that all of them share."""
-        if self._bodies is None:
-            self._bodies = self._flavours()
         return self._bodies[view == b"7"]
 
     def _flavours(self) -> tuple[bytes, bytes]:
-        if all(len(fields) == _PLAIN_FIELDS for _, fields in self.entries):
-            body = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+        if {len(fields) for _, fields in self.entries} <= {_PLAIN_FIELDS}:
+            body = frame_entries(self.entries)
             return body, body
-        pairs = list(zip(self.entries, self._frames, strict=True))
-        six, seven = (b"".join(frame for entry, frame in pairs if _visible(entry, version)) for version in (b"6", b"7"))
+        six, seven = (
+            frame_entries([entry for entry in self.entries if _visible(entry, version)]) for version in (b"6", b"7")
+        )
         return six, seven
 
     def visible(self, view: View) -> Iterator[tuple[EntryId, RawEntry]]:
@@ -125,15 +124,16 @@ class Page:
             return [self]
         pieces: list[Page] = []
         after, begin, size = self.after, 0, 0
-        for index, frame in enumerate(self._frames):
-            size += len(frame)
-            if size >= PIECE_BYTES or index == len(self._frames) - 1:
-                pieces.append(type(self)(after, self.entries[begin : index + 1]))
-                after, begin, size = pieces[-1].last, index + 1, 0
+        for end, entry in enumerate(self.entries, start=1):
+            size += len(entry[1][3]) + _FRAME_BYTES
+            if size >= PIECE_BYTES or end == len(self.entries):
+                pieces.append(type(self)(after, self.entries[begin:end]))
+                after, begin, size = pieces[-1].last, end, 0
         return pieces
 
 
 def frame_entries(entries: list[RawEntry]) -> bytes:
+    """`id:`, `data:` and a blank line for each."""
     return b"".join([b"id: %b\ndata: %b\n\n" % (raw_id, fields[3]) for raw_id, fields in entries])
 
 

@@ -14,6 +14,7 @@ next round. So batches form by themselves, and silent streams cost nothing.
 import asyncio
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -23,9 +24,11 @@ import hiredis
 from sluiceway.errors import StreamTruncated
 from sluiceway.logs import get_logger
 
+from gateway.follow import PAGE_ENTRIES, Follow
 from gateway.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
-from gateway.redis_wire import Reply
-from gateway.subscriber import Follow, StreamBroken, Subscription
+from gateway.reader import Reader, StreamEnded, is_standing, read_after, read_newest
+from gateway.redis_wire import Reply, pack
+from gateway.subscriber import StreamBroken, Subscription
 from gateway.uplink import Uplink
 
 __all__ = ["EntryId", "Follow", "Hub", "HubStats", "StreamBroken", "StreamEnded", "Subscription"]
@@ -49,14 +52,19 @@ class HubStats:
 class Stream:
     """A stream that somebody follows live. Whoever is in `live` has seen all up to `cursor`, or more."""
 
-    __slots__ = ("beat", "cursor", "key", "live", "page_type")
+    __slots__ = ("beat", "cursor", "is_new", "key", "live", "page_type")
 
     def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, beat: int) -> None:
         self.key = key
         self.page_type = page_type
         self.cursor = cursor
         self.beat = beat
+        # What came between its reading and its being here has been announced to nobody.
+        self.is_new = True
         self.live: set[Subscription] = set()
+
+
+Take = Callable[[Stream, Reply], None]
 
 
 class Hub:
@@ -127,9 +135,16 @@ class Hub:
             raise StreamTruncated(read_on_from=format_id(lost.read_on_from)) from None
         return Subscription(self, follow, page, skip)
 
-    async def read(self, key: bytes, after: EntryId, count: int) -> Page:
-        """For a subscriber that catches up. Raises BeginningLost, RedisUnavailable."""
-        return await self._reader.after(key, after, count, self._outage_seconds)
+    async def read(self, subscription: Subscription, count: int) -> Page:
+        """What comes next for one that catches up. Raises BeginningLost, RedisUnavailable."""
+        cursor = subscription.cursor
+        return await self._reader.after(
+            subscription.page_type, subscription.key, cursor, count, patience_seconds=self._outage_seconds
+        )
+
+    async def ask(self, *command: str) -> Reply:
+        """The reply to a command that only reads, on the connection that all share. Raises RedisUnavailable."""
+        return await self._uplink.fetch(pack(*command), patience_seconds=self._join_seconds)
 
     def attach(self, subscription: Subscription) -> bool:
         """Take it into the live set. False when the set is already ahead: it has to read again."""
@@ -137,7 +152,6 @@ class Hub:
         if stream is None:
             stream = Stream(subscription.key, subscription.page_type, subscription.cursor, next(self._slots))
             self._streams[stream.key] = stream
-            # What came since its last read has been announced to nobody.
             self._mark(stream)
         elif subscription.cursor < stream.cursor:
             return False
@@ -190,17 +204,23 @@ class Hub:
             self._loop.call_soon(self._read_dirty)
 
     def _read_dirty(self) -> None:
-        """One round: one pipelined XREAD for each dirty stream. The next begins when all are answered."""
+        """One round: one pipelined read for each dirty stream. The next begins when all are answered."""
         self._round_is_due = False
         if not self._uplink.up:
             return
         streams, self._dirty = [stream for stream in self._dirty if stream.live], set()
-        self._unanswered += len(streams)
         for stream in streams:
-            command = read_after(stream.key, stream.cursor, PAGE_ENTRIES)
-            self._uplink.ask(command, partial(self._answered, stream, self._take))
+            if stream.is_new:
+                stream.is_new = False
+                self._ask(read_newest(stream.key), stream, self._take_newest)
+            else:
+                self._ask(read_after(stream.key, stream.cursor, PAGE_ENTRIES), stream, self._take)
 
-    def _answered(self, stream: Stream, take: Any, reply: Reply) -> None:
+    def _ask(self, command: bytes, stream: Stream, take: Take) -> None:
+        self._unanswered += 1
+        self._uplink.ask(command, partial(self._answered, stream, take))
+
+    def _answered(self, stream: Stream, take: Take, reply: Reply) -> None:
         self._unanswered -= 1
         try:
             if isinstance(reply, Exception):
@@ -224,13 +244,12 @@ class Hub:
                 self._uplink.reset()
 
     def _take(self, stream: Stream, reply: Reply) -> None:
-        page = self._page(stream.page_type, stream.cursor, reply, _PAGE_ENTRIES)
+        page = self._reader.page(stream.page_type, stream.cursor, reply, PAGE_ENTRIES)
         if page.entries:
             self._deliver(stream, page)
         elif stream.cursor != BEGINNING:
             # Changed, and nothing new: a TTL was set, or the stream is gone.
-            self._unanswered += 1
-            self._uplink.ask(read_newest(stream.key), partial(self._answered, stream, self._take_newest))
+            self._ask(read_newest(stream.key), stream, self._take_newest)
 
     def _deliver(self, stream: Stream, page: Page) -> None:
         for piece in page.pieces():
@@ -242,7 +261,7 @@ class Hub:
             self._dirty.add(stream)
 
     def _take_newest(self, stream: Stream, reply: Reply) -> None:
-        if not _standing(stream.page_type, reply, stream.cursor):
+        if not is_standing(stream.page_type, reply, stream.cursor):
             self._dirty.add(stream)
 
     def _break(self, subscriptions: set[Subscription], reason: str) -> None:

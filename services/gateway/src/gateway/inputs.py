@@ -6,6 +6,7 @@ within a time; nothing of a rejected input is repeated in the answer.
 
 import asyncio
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -68,13 +69,18 @@ def _number(value: object) -> object:
 
 
 ClientId = Annotated[str, Field(pattern=CLIENT_ID_PATTERN)]
-WholeNumber = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_LARGEST_NUMBER)]
-PositiveNumber = Annotated[int, BeforeValidator(_number), Field(ge=1, le=_LARGEST_NUMBER)]
+# The bounds come first: after a validator they would be checked, but not documented.
+WholeNumber = Annotated[int, Field(ge=0, le=_LARGEST_NUMBER), BeforeValidator(_number)]
+PositiveNumber = Annotated[int, Field(ge=1, le=_LARGEST_NUMBER), BeforeValidator(_number)]
 
 
 def read_params(model: type[P], request: Request[Any]) -> P:
     """Raises InvalidInput."""
-    sources = {"path": request.path_params, "query": request.query_params, "header": request.headers}
+    sources: dict[Place, Mapping[str, str]] = {
+        "path": request.path_params,
+        "query": request.query_params,
+        "header": request.headers,
+    }
     found = {field: sources[place].get(name) for field, place, name in model.places()}
     try:
         return model.model_validate({field: value for field, value in found.items() if value is not None})

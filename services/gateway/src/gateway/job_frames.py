@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from sluiceway.job_events import JobEvent
 
-from gateway.frames import EntryId, Page, RawEntry, View, parse_id
-from gateway.subscriber import Follow
+from gateway.follow import Follow
+from gateway.frames import EntryId, Page, RawEntry, View, frame_entries, parse_id
 
 
 class JobPage(Page):
@@ -37,8 +37,7 @@ class JobPage(Page):
     def body(self, view: View) -> bytes:
         if view is None:
             return super().body(view)
-        pairs = zip(self.entries, self._frames, strict=True)
-        return b"".join(frame for (_, fields), frame in pairs if fields[1] == view)
+        return frame_entries([entry for entry in self.entries if entry[1][1] == view])
 
     def visible(self, view: View) -> Iterator[tuple[EntryId, RawEntry]]:
         for raw_id, fields in self.entries:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
+from sluiceway.job_events import JobEvent
 from sluiceway.store.records import Message, Session, Task
 from sluiceway.task_stream import EntryId, Status, format_entry_id
 
@@ -216,6 +217,31 @@ class CancelledTurn(Wire):
 
     task_id: str
     status: Status
+
+
+class JobEventView(Wire):
+    """`data` is the event. Where somebody has stored what is no JSON, it is that text."""
+
+    id: str
+    event_type: str
+    timestamp: str
+    data: Any
+
+    @classmethod
+    def of(cls, event: JobEvent) -> "JobEventView":
+        try:
+            data = from_json(event.data, allow_inf_nan=False)
+        except ValueError:
+            data = event.data.decode(errors="replace")
+        return cls(id=event.entry_id, event_type=event.event_type, timestamp=event.timestamp, data=data)
+
+
+class JobHistory(Wire):
+    """In the order in which they were published. `next_cursor` is null on the last page."""
+
+    job_id: str
+    events: list[JobEventView]
+    next_cursor: str | None
 
 
 class Idle(Wire):

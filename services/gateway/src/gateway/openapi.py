@@ -15,9 +15,17 @@ from gateway.inputs import Params
 from gateway.models import ProblemBody
 from gateway.problems import MEDIA_TYPE, ProblemType
 from gateway.routing import Answer, Operation
+from gateway.settings import Settings
 
 Json = dict[str, Any]
 _REF = "#/components/schemas/{model}"
+# What OpenAPI 3.2 calls an itemSchema; 3.1 has no word for a sequence of events, and tools take this for one.
+_ONE_EVENT: Json = {
+    "type": "object",
+    "description": "One event of the sequence. Where it shows a turn, `data` is a chunk as JSON, or `[DONE]`.",
+    "properties": {"id": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 _INTRODUCTION = (
     "Chat turns that outlive connections. A turn is accepted durably, answered by a worker, and followed through any "
     "gateway. Errors are `application/problem+json` with a stable `code`. Clients should ignore members they do not "
@@ -25,12 +33,12 @@ _INTRODUCTION = (
 )
 
 
-def build_document(operations: Sequence[Operation[Any, Any]], version: str) -> Json:
+def build_document(operations: Sequence[Operation[Any, Any]], version: str, settings: Settings) -> Json:
     references, definitions = models_json_schema(_models(operations), ref_template=_REF)
     paths: Json = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, references)
-    return {
+    document: Json = {
         "openapi": "3.1.0",
         "info": {"title": "Sluiceway", "version": version, "description": _INTRODUCTION},
         "paths": paths,
@@ -39,6 +47,21 @@ def build_document(operations: Sequence[Operation[Any, Any]], version: str) -> J
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
+    _tell_limits(document, settings)
+    return document
+
+
+def _tell_limits(document: Json, settings: Settings) -> None:
+    """The bounds that this process was told, which no model knows."""
+    described = [operation for methods in document["paths"].values() for operation in methods.values()]
+    for parameter in (each for operation in described for each in operation["parameters"]):
+        if parameter["name"] == "limit":
+            parameter["schema"]["maximum"] = settings.max_page_size
+    schemas = document["components"]["schemas"]
+    schemas["NewMessage"]["properties"]["message"]["maxLength"] = settings.max_message_chars
+    if settings.known_models:
+        for name in ("NewMessage", "AiSdkRequest"):
+            schemas[name]["properties"]["model"] = {"enum": [*settings.known_models, None], "title": "Model"}
 
 
 def _models(operations: Sequence[Operation[Any, Any]]) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
@@ -101,9 +124,15 @@ def _answer(answer: Answer, references: Any) -> Json:
             name: {"description": text, "schema": {"type": "string"}} for name, text in answer.headers.items()
         }
     if answer.media_type is not None:
-        schema = references[answer.model, "serialization"] if answer.model else {"type": "string"}
-        described["content"] = {answer.media_type: {"schema": schema}}
+        described["content"] = {answer.media_type: {"schema": _answer_schema(answer, references)}}
     return described
+
+
+def _answer_schema(answer: Answer, references: Any) -> Json:
+    if answer.model is not None:
+        schema: Json = references[answer.model, "serialization"]
+        return schema
+    return _ONE_EVENT if answer.media_type == "text/event-stream" else {"type": "string"}
 
 
 def _problems(problems: Sequence[ProblemType], references: Any) -> Json:

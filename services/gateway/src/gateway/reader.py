@@ -6,13 +6,14 @@ stands between Redis and those who are live, because only some of them read at a
 
 import asyncio
 
-from gateway.frames import BEGINNING, BeginningLost, EntryId, Page, RawEntry, is_terminal, parse_id
+from gateway.follow import PAGE_ENTRIES, Follow
+from gateway.frames import BEGINNING, BeginningLost, EntryId, Page, RawEntry, parse_id
 from gateway.redis_wire import Reply, pack
-from gateway.subscriber import PAGE_ENTRIES, Follow
 from gateway.uplink import Uplink
 
 _XREAD = b"*6\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
-_REPLAYS_AT_ONCE = 32
+# More of them only push one another out of the processor's caches: 32 cost a storm a quarter more than 8.
+_REPLAYS_AT_ONCE = 8
 
 
 class StreamEnded(Exception):
@@ -36,40 +37,49 @@ class Reader:
         skip = follow.start_index or 0
         page = await self._at_cursor(follow)
         while skip and page.entries:
-            seen = sum(1 for _ in page.visible(follow.protocol))
+            seen = sum(1 for _ in page.visible(follow.view))
             if page.ended and seen <= skip:
                 raise StreamEnded
             if not page.full or seen > skip:
                 break
             skip -= seen
-            page = await self.after(follow.events_key.encode(), page.last, PAGE_ENTRIES, self._join_seconds)
+            page = await self._read(follow, page.last)
         return page, skip
 
     async def _at_cursor(self, follow: Follow) -> Page:
-        key = follow.events_key.encode()
         cursor = BEGINNING if follow.start_index is not None else follow.cursor
         while True:
-            page = await self.after(key, cursor, PAGE_ENTRIES, self._join_seconds)
+            page = await self._read(follow, cursor)
             if page.entries or (cursor == BEGINNING and follow.wait_for_start):
                 return page
             if cursor == BEGINNING:
                 raise BeginningLost(BEGINNING)
-            newest = await self._uplink.fetch(read_newest(key), patience_seconds=self._join_seconds)
-            if is_standing(newest, cursor):
-                if is_terminal(newest[0]):
+            command = read_newest(follow.events_key.encode())
+            newest = await self._uplink.fetch(command, patience_seconds=self._join_seconds)
+            if not newest and follow.page_type.restarts:
+                return follow.page_type(BEGINNING, [])
+            if is_standing(follow.page_type, newest, cursor):
+                if follow.page_type.is_terminal(follow.page_type.entries_of(newest)[0]):
                     raise StreamEnded
                 return page
 
-    async def after(self, key: bytes, after: EntryId, count: int, patience_seconds: float) -> Page:
-        async with self._replays:
-            reply = await self._uplink.fetch(read_after(key, after, count), patience_seconds=patience_seconds)
-        return self.page(after, reply, count)
+    async def _read(self, follow: Follow, after: EntryId) -> Page:
+        key = follow.events_key.encode()
+        return await self.after(follow.page_type, key, after, PAGE_ENTRIES, patience_seconds=self._join_seconds)
 
-    def page(self, after: EntryId, reply: Reply, count: int) -> Page:
+    async def after(
+        self, page_type: type[Page], key: bytes, cursor: EntryId, count: int, *, patience_seconds: float
+    ) -> Page:
+        """Raises BeginningLost."""
+        async with self._replays:
+            reply = await self._uplink.fetch(read_after(key, cursor, count), patience_seconds=patience_seconds)
+        return self.page(page_type, cursor, reply, count)
+
+    def page(self, page_type: type[Page], cursor: EntryId, reply: Reply, count: int) -> Page:
         """The page that an XREAD of one key has answered."""
-        entries: list[RawEntry] = next(iter(reply.values())) if reply else []
-        page = Page(after, entries, full=len(entries) == count)
-        self.entries_read += len(entries)
+        stored: list[RawEntry] = next(iter(reply.values())) if reply else []
+        page = page_type(cursor, page_type.entries_of(stored), full=len(stored) == count)
+        self.entries_read += len(stored)
         self.unknown_types += page.unknown
         return page
 
@@ -84,13 +94,13 @@ def read_newest(key: bytes) -> bytes:
     return pack(b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1")
 
 
-def is_standing(newest: list[RawEntry], cursor: EntryId) -> bool:
+def is_standing(page_type: type[Page], newest: list[RawEntry], cursor: EntryId) -> bool:
     """Whether a cursor after which nothing was read is the end of its stream; False when more has come just now.
 
     Raises BeginningLost when the stream is gone, or another one that ends before the cursor.
     """
     last = parse_id(newest[0][0]) if newest else BEGINNING
-    if newest and is_terminal(newest[0]) and last <= cursor:
+    if newest and last <= cursor and page_type.is_terminal(page_type.entries_of(newest)[0]):
         return True
     if last < cursor:
         raise BeginningLost(BEGINNING)

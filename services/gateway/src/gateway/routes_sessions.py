@@ -8,7 +8,7 @@ from sluiceway.ids import new_session_id
 from sluiceway.store.sessions import SessionCursor
 from starlette.responses import Response
 
-from gateway.cursors import decode_session_cursor, encode_session_cursor
+from gateway.cursors import decode_session_cursor, encode_session_cursor, page_size
 from gateway.inputs import ClientId, In, Params, PositiveNumber
 from gateway.models import (
     ActiveTask,
@@ -19,9 +19,8 @@ from gateway.models import (
     SessionPatch,
     SessionView,
 )
-from gateway.problems import InvalidCursor, InvalidParameter, ProblemType, Unauthenticated
+from gateway.problems import InvalidCursor, ProblemType, Unauthenticated
 from gateway.routing import Answer, Call, NoParams, Operation, json_response
-from gateway.settings import Settings
 from gateway.state import Gateway
 
 _PROBLEMS: tuple[ProblemType, ...] = (SessionNotFound, AccessDenied, StoreUnavailable)
@@ -52,7 +51,7 @@ async def list_sessions(call: Call[ListParams, None]) -> Response:
     if call.caller.user_id is None and call.gateway.doorkeeper.mode != "none":
         raise Unauthenticated("Only a user has a list of sessions.")
     after = decode_session_cursor(call.params.cursor) if call.params.cursor else None
-    limit = _page_size(call.params.limit, call.gateway.settings)
+    limit = page_size(call.params.limit, call.gateway.settings)
     found = await call.gateway.store.sessions.page(call.caller.user_id, after, limit + 1)
     page, last = found[:limit], found[:limit][-1:]
     cursor = encode_session_cursor(SessionCursor(last[0].updated_at, last[0].id)) if len(found) > limit else None
@@ -61,7 +60,7 @@ async def list_sessions(call: Call[ListParams, None]) -> Response:
 
 async def get_session(call: Call[DetailParams, None]) -> Response:
     gateway, session_id = call.gateway, call.params.session_id
-    limit = _page_size(call.params.limit, gateway.settings)
+    limit = page_size(call.params.limit, gateway.settings)
     session = await gateway.store.sessions.get(session_id, call.caller.user_id)
     # The turn before the messages: one that ends in between is in both, which does no harm, and never in neither.
     active = await _active_task(gateway, session_id)
@@ -102,14 +101,6 @@ async def _active_task(gateway: Gateway, session_id: str) -> ActiveTask | None:
     with contextlib.suppress(RedisUnavailable):
         last_id = await gateway.streams.last_id(task.id)
     return ActiveTask.of(task, last_id)
-
-
-def _page_size(asked: int | None, settings: Settings) -> int:
-    if asked is not None and asked > settings.max_page_size:
-        raise InvalidParameter(
-            f"A page has at most {settings.max_page_size} entries.", max_page_size=settings.max_page_size
-        )
-    return asked or settings.default_page_size
 
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from sluiceway.errors import AccessDenied, StoreUnavailable
+from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
 from sluiceway.turns import NewTurn
 from starlette.responses import Response
 
@@ -39,6 +39,7 @@ async def stream_message(call: Call[MessageStreamParams, NewMessage]) -> Respons
 async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
     task = await call.gateway.turns.active(call.params.session_id, call.caller.user_id)
     if task is None:
+        await call.gateway.store.sessions.get(call.params.session_id, call.caller.user_id)
         return Response(status_code=204)
     return await open_stream(
         call.gateway, task.task_id, version=call.params.version, merge=True, head_only=call.method == "HEAD"
@@ -96,10 +97,10 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "Turns",
         {200: following.STREAM, 204: following.NOTHING},
         SessionStreamParams,
-        problems=(AccessDenied, StoreUnavailable, *following.PROBLEMS),
+        problems=(AccessDenied, SessionNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
-            "From its beginning, with what was said so far joined. 204 when nothing runs, and for a session that does "
-            "not exist. To go on from a cursor, follow the turn itself: a cursor belongs to one turn."
+            "From its beginning, with what was said so far joined. 204 when nothing runs. To go on from a cursor, "
+            "follow the turn itself: a cursor belongs to one turn."
         ),
     ),
 )

@@ -9,6 +9,7 @@ process that was asked to end is 0.
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ class Server(uvicorn.Server):
         self._drain.break_streams()
         asyncio.get_running_loop().call_later(self._drain_seconds, self._cut_connections)
         await super().shutdown(sockets)
+        _ignore_signals()
         get_logger().info("stopped", duration_ms=round((time.monotonic() - started) * 1000))
 
     async def _serve_on(self, seconds: float) -> None:
@@ -72,8 +74,16 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in HANDLED_SIGNALS:
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        # They stay until the loop is closed: a second SIGTERM must not kill a process that is closing its clients.
         yield
+
+
+def _ignore_signals() -> None:
+    """What is left of the process is quick. The loop takes its handlers along when it closes, and a further SIGTERM
+    would then be the exit code."""
+    loop = asyncio.get_running_loop()
+    for number in HANDLED_SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _BrokenOnPurpose(logging.Filter):

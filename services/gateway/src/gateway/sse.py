@@ -16,8 +16,9 @@ HEADERS = {
     "content-type": "text/event-stream",
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
-    "x-vercel-ai-ui-message-stream": "v1",
 }
+# What the AI SDK's clients look for, on the streams that are in its protocol.
+UI_MESSAGES = {"x-vercel-ai-ui-message-stream": "v1"}
 # After how long a browser whose connection broke comes back: not all of them at the same moment.
 RETRY_MS = (500, 3000)
 

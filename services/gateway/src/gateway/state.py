@@ -19,6 +19,7 @@ from sluiceway.work_queue import Producer
 
 from gateway.drain import Drain
 from gateway.hub import Hub
+from gateway.hub_streams import HubStreams
 from gateway.identity import Doorkeeper
 from gateway.settings import Settings
 
@@ -54,12 +55,13 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         store = await stack.enter_async_context(
             Store.open(settings.database_url, max_size=settings.database_pool_size, application_name=NAME)
         )
-        streams = TaskStreams(
+        hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
+        streams = HubStreams(
             redis,
+            hub,
             live_ttl=timedelta(seconds=settings.live_ttl_seconds),
             retention=timedelta(seconds=settings.retention_seconds),
         )
-        hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
         drain.on_break(hub.drain)
         turns = Turns(store, streams, Producer(redis, "chat"))
         yield Gateway(settings, drain, Doorkeeper.from_settings(settings), store, redis, streams, turns, hub)

@@ -1,38 +1,27 @@
 """One browser that follows one stream: a cursor and a sink.
 
-Guarantees: every entry after the cursor that this protocol version sees is written once, in order; the cursor moves
+Guarantees: every entry after the cursor that it may see is written once, in order; the cursor moves
 with what was written or is bound to be; while the connection takes what is written, the hub writes, without a task
 switch; when it does not, the subscriber leaves the live set, waits for its connection and catches up from Redis, and
-no more than about 128 KiB of it wait in memory. One that takes nothing for `deadline` is broken.
+no more than about 128 KiB of it wait in memory. One that takes nothing for `slow_seconds` is broken.
 A stream that cannot go on is broken off by `StreamBroken`, never ended: a clean end means that all was said.
 """
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sluiceway.errors import RedisUnavailable
 from starlette.types import Message, Receive, Send
 
-from gateway.frames import (
-    BEGINNING,
-    BeginningLost,
-    EntryId,
-    Page,
-    RawEntry,
-    View,
-    frame_entries,
-    merge_deltas,
-    parse_id,
-)
+from gateway.follow import PAGE_ENTRIES, Follow
+from gateway.frames import BeginningLost, EntryId, Page, RawEntry, frame_entries, merge_deltas, parse_id
 from gateway.stepping import DONE, Rest, step
 
 if TYPE_CHECKING:
     from gateway.hub import Hub
 
 _DONE_FRAME = b"data: [DONE]\n\n"
-PAGE_ENTRIES = 512
 _PAGE_BYTES = 256 * 1024
 
 
@@ -45,30 +34,6 @@ class StreamBroken(Exception):
     def __init__(self, reason: str, *, stuck: bool = False) -> None:
         super().__init__(reason)
         self.stuck = stuck
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """What a subscriber wants to see.
-
-    `cursor`: entries after this id. `void`: pairs (kept, resumed); entries between the two were abandoned by a retried
-    step, and one that has not seen them yet does not get them. `protocol`: 6 or 7; entries for the other one are
-    left out. `start_index`: leave out so many visible entries from the beginning of the stream, whatever is void.
-    `merge`: join adjacent deltas of what is replayed. `wait_for_start`: an empty stream is one that has yet to begin.
-    """
-
-    events_key: str
-    cursor: EntryId = BEGINNING
-    void: tuple[tuple[EntryId, EntryId], ...] = ()
-    protocol: int = 6
-    start_index: int | None = None
-    merge: bool = False
-    wait_for_start: bool = True
-    page_type: ClassVar[type[Page]] = Page
-
-    @property
-    def view(self) -> View:
-        return b"7" if self.protocol == 7 else b"6"
 
 
 class Subscription:

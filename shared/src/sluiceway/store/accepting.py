@@ -53,17 +53,18 @@ class AcceptedTurn:
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
-    await _lock_session(connection, turn)
+    active = await _lock_session(connection, turn)
     task = await _known_turn(connection, turn)
-    created = task is None
-    cancelled: list[Task] = []
-    interrupted: Task | None = None
-    if task is None:
-        cancelled, interrupted = await _make_room(connection, turn)
-        task = await _insert_task(connection, turn, await _user_message(connection, turn))
+    if task is not None:
+        return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
+    # No active turn, no live one: what most messages find is told without a look at the tasks.
+    cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
+    task = await _insert_task(connection, turn, await _user_message(connection, turn))
+    if active is None:
+        return AcceptedTurn(task, True, 0, True)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
     position = await position_of(connection, task)
-    return AcceptedTurn(task, created, position, active == task.id, cancelled, interrupted)
+    return AcceptedTurn(task, True, position, active == task.id, cancelled, interrupted)
 
 
 async def position_of(connection: Connection, task: Task) -> int:
@@ -79,18 +80,22 @@ async def position_of(connection: Connection, task: Task) -> int:
     )
 
 
-async def _lock_session(connection: Connection, turn: NewTurn) -> None:
-    row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1 FOR UPDATE", turn.session_id)
+async def _lock_session(connection: Connection, turn: NewTurn) -> str | None:
+    """The session's active turn. From here on nobody else accepts or ends one in it."""
+    lock = "SELECT user_id, active_task_id FROM sessions WHERE id = $1 FOR UPDATE"
+    row = await connection.fetchrow(lock, turn.session_id)
     if row is None and turn.create_session:
         await connection.execute(
             "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
             turn.session_id,
             turn.user_id,
         )
-        row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1 FOR UPDATE", turn.session_id)
+        row = await connection.fetchrow(lock, turn.session_id)
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
+    active: str | None = row["active_task_id"]
+    return active
 
 
 async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
@@ -172,10 +177,12 @@ async def _user_message(connection: Connection, turn: NewTurn) -> str:
             return turn.message_id
     message_id = turn.message_id or new_message_id()
     await connection.execute(
-        "INSERT INTO messages (session_id, id, sequence, role, parts, done) VALUES ($1, $2, $3, 'user', $4, true)",
+        "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 1 WHERE id = $1"
+        "  RETURNING next_sequence - 1 AS sequence)"
+        " INSERT INTO messages (session_id, id, sequence, role, parts, done)"
+        " SELECT $1, $2, sequence, 'user', $3, true FROM place",
         turn.session_id,
         message_id,
-        await _next_sequence(connection, turn.session_id),
         parts,
     )
     return message_id
@@ -198,15 +205,6 @@ async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
 async def _supersede_after(connection: Connection, session_id: str, sequence: int) -> None:
     await connection.execute(
         "UPDATE messages SET superseded = true WHERE session_id = $1 AND sequence > $2", session_id, sequence
-    )
-
-
-async def _next_sequence(connection: Connection, session_id: str) -> int:
-    return int(
-        await connection.fetchval(
-            "UPDATE sessions SET next_sequence = next_sequence + 1 WHERE id = $1 RETURNING next_sequence - 1",
-            session_id,
-        )
     )
 
 

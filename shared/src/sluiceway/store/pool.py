@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 else:
     Connection = Any
 
-# Away, starting, stopping, failing over or out of connections. A wrong statement is a defect and is not here.
+# Away, starting, stopping, failing over, out of connections, or not migrated yet (somebody is about to). A wrong
+# statement is a defect and is not here.
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -25,6 +26,10 @@ AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    # What asyncpg raises, once in a while, when the connection dies between two messages of a statement.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
