@@ -48,65 +48,55 @@ async def chat(system: System) -> AsyncIterator[Chat]:
         yield client
 
 
-@pytest.mark.requirement("TS-5", "CH-11")
-@pytest.mark.parametrize("protocol", [6, 7])
-async def test_an_answer_whose_worker_is_killed_is_given_by_another_in_the_same_stream(
-    system: System, chat: Chat, model: ModelServer, redis: Redis, database: Database, protocol: int
-) -> None:
+async def _killed_in_mid_answer(
+    system: System, chat: Chat, model: ModelServer, redis: Redis
+) -> tuple[Turn, dict[int, list[Event]]]:
+    """A turn whose worker was killed after it had said something, and what followers of both protocols saw of it."""
     await _stall_once(model)
     turn = await chat.ask(QUESTION)
-    async with follow(chat.stream_url(turn), protocol=protocol) as stream:
-        await _follow_past_the_partial_text(stream)
+    async with (
+        follow(chat.stream_url(turn), protocol=6) as older,
+        follow(chat.stream_url(turn), protocol=7) as newer,
+    ):
+        for stream in (older, newer):
+            await _follow_past_the_partial_text(stream)
         (await _holder(redis, turn, system)).kill9()
-        await stream.read_to_end()
-    assert stream.end == "clean"
-    assert stream.done
-    seen = fold(stream.events, protocol)
-    assert seen.last_step_text == ANSWER
-    if protocol == 7:
-        assert seen.resets == 1
-        assert seen.text == ANSWER
-    else:
-        assert seen.text == PARTIAL + ANSWER
-        assert len(seen.steps) == 2
+        for stream in (older, newer):
+            await stream.read_to_end()
+            assert stream.end == "clean"
+            assert stream.done
+    return turn, {6: older.events, 7: newer.events}
+
+
+@pytest.mark.requirement("TS-5", "CH-11")
+async def test_an_answer_whose_worker_is_killed_is_given_by_another_in_the_same_stream(
+    system: System, chat: Chat, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    turn, seen = await _killed_in_mid_answer(system, chat, model, redis)
+    newer, older = fold(seen[7], 7), fold(seen[6], 6)
+    assert newer.text == ANSWER
+    assert newer.resets == 1
+    assert older.text == PARTIAL + ANSWER
+    assert [len(step) for step in older.steps] == [1, 1]
     assert await stored_answer(database, turn.message_id) == ANSWER
     assert await task_status(database, turn.task_id) == "completed"
 
 
-@pytest.mark.requirement("TS-5", "TS-3")
-async def test_who_comes_after_a_killed_worker_sees_nothing_of_what_was_abandoned(
+@pytest.mark.requirement("TS-3", "TS-5")
+async def test_who_comes_after_a_killed_worker_sees_nothing_of_what_was_abandoned_and_who_was_away_no_gap(
     system: System, chat: Chat, model: ModelServer, redis: Redis
 ) -> None:
-    await _stall_once(model)
-    turn = await chat.ask(QUESTION)
-    async with follow(chat.stream_url(turn)) as stream:
-        await _follow_past_the_partial_text(stream)
-        (await _holder(redis, turn, system)).kill9()
-        await stream.read_to_end()
-    for protocol in (6, 7):
+    turn, seen = await _killed_in_mid_answer(system, chat, model, redis)
+    for protocol, events in seen.items():
         whole = fold(await chat.replay(turn, protocol=protocol), protocol)
         assert whole.text == ANSWER
         assert whole.resets == 0
         assert len(whole.steps) == 1
-
-
-@pytest.mark.requirement("TS-3", "TS-5")
-@pytest.mark.parametrize("protocol", [6, 7])
-async def test_who_was_away_while_the_worker_died_goes_on_from_any_event_without_a_gap(
-    system: System, chat: Chat, model: ModelServer, redis: Redis, protocol: int
-) -> None:
-    await _stall_once(model)
-    turn = await chat.ask(QUESTION)
-    async with follow(chat.stream_url(turn), protocol=protocol) as stream:
-        await _follow_past_the_partial_text(stream)
-        (await _holder(redis, turn, system)).kill9()
-        await stream.read_to_end()
-    for cut in range(1, len(stream.events) - 1):
-        before: list[Event] = stream.events[:cut]
-        after = await replay(chat.stream_url(turn), protocol=protocol, last_event_id=before[-1].id)
-        message = fold(before + after.events, protocol)
-        assert message.last_step_text == ANSWER, f"resumed after {before[-1]}"
-        assert message.finish is not None
+        for cut in range(1, len(events) - 1):
+            after = await replay(chat.stream_url(turn), protocol=protocol, last_event_id=events[cut - 1].id)
+            message = fold(events[:cut] + after.events, protocol)
+            assert message.last_step_text == ANSWER, f"protocol {protocol}, resumed after {events[cut - 1]}"
+            assert message.finish is not None
 
 
 @pytest.mark.requirement("TS-5")
