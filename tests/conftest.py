@@ -147,6 +147,7 @@ def settings_for(redis_url: str, database_url: str, model_process: ModelProcess)
         OPENAI_API_KEY="not-a-secret",
         MODEL="fake",
         LEASE_SECONDS="3",
+        DRAIN_SECONDS="2",
     )
 
 

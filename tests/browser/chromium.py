@@ -21,7 +21,7 @@ _DECOMPRESS = "process.stdout.write(require('zlib').brotliDecompressSync(require
 @dataclass(frozen=True)
 class Chromium:
     path: Path
-    environment: dict[str, str]
+    environment: dict[str, str | float | bool]  # as Playwright wants it
 
 
 def find_chromium(directory: Path) -> Chromium:

@@ -1,14 +1,14 @@
 """A real Chromium for tests of the chat page. A page that throws, or breaks its own content policy, fails its test."""
 
-import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from tests.browser.chat import Chat
+from tests.browser.chromium import find_chromium
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -22,17 +22,13 @@ _ARGUMENTS = (
 )
 
 
-def chromium() -> str:
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.fail("Chromium is not installed, and these tests drive a real one. On Debian: apt-get install chromium")
-    return found
-
-
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser(server_directory: Path) -> AsyncIterator[Browser]:
+    chromium = find_chromium(server_directory)
     async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=chromium(), args=_ARGUMENTS)
+        started = await playwright.chromium.launch(
+            executable_path=chromium.path, args=_ARGUMENTS, env=chromium.environment
+        )
         yield started
         await started.close()
 

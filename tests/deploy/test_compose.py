@@ -77,7 +77,7 @@ def test_a_service_starts_when_the_schema_and_what_it_stands_on_are_there(servic
 
 
 def test_the_migration_runs_once_and_the_services_leave_the_schema_alone() -> None:
-    assert services()["migrate"]["command"] == ["python", "-m", "sluiceway.store.migrate"]
+    assert services()["migrate"]["command"] == ["python", "-m", "sluiceway.migrate"]
     assert services()["migrate"]["restart"] == "no"
     assert all(services()[name]["environment"]["MIGRATE_ON_START"] == "false" for name in SETTINGS)
 

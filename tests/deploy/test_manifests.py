@@ -157,5 +157,5 @@ def test_the_route_lets_an_answer_stream_for_as_long_as_it_takes() -> None:
 
 def test_the_migration_job_is_cleaned_up_so_that_the_next_version_can_be_applied() -> None:
     job = manifests.of_kind("Job")["sluiceway-migrate"]["spec"]
-    assert manifests.container(job["template"]["spec"])["command"] == ["python", "-m", "sluiceway.store.migrate"]
+    assert manifests.container(job["template"]["spec"])["command"] == ["python", "-m", "sluiceway.migrate"]
     assert job["ttlSecondsAfterFinished"] <= 600

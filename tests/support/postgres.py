@@ -85,7 +85,7 @@ class Postgres:
 
     def _make_template(self) -> None:
         self.execute(f'CREATE DATABASE "{_TEMPLATE}"')
-        migrate = [sys.executable, "-m", "sluiceway.store.migrate"]
+        migrate = [sys.executable, "-m", "sluiceway.migrate"]
         environment = {**os.environ, "DATABASE_URL": self.url(_TEMPLATE)}
         ended = subprocess.run(migrate, env=environment, capture_output=True, text=True, timeout=120, check=False)
         if ended.returncode != 0:

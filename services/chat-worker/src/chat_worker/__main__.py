@@ -53,8 +53,6 @@ async def serve(settings: Settings) -> None:
                 max_connections=settings.worker_slots,
             )
         )
-        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
-            return
         streams = TaskStreams(
             redis,
             live_ttl=timedelta(seconds=settings.live_ttl_seconds),
@@ -76,6 +74,8 @@ async def serve(settings: Settings) -> None:
         presence = Presence(redis, KIND, settings.worker_name, readiness.ready)
         health = HealthServer(settings.health_host, settings.health_port, readiness.problems)
         port = await stack.enter_async_context(health.serve())
+        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
+            return
         get_logger().info("started", worker=settings.worker_name, slots=settings.worker_slots, health_port=port)
         # All that stays is made. A full collection over it would stop every stream for 60 ms.
         gc.collect()

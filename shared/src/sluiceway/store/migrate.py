@@ -2,20 +2,15 @@
 advisory lock, so that any number of processes may start at once.
 
 A new version of one service works beside the old version of another: a migration only adds. An applied file must not
-change; its checksum is compared.
-
-`python -m sluiceway.store.migrate` applies them to DATABASE_URL.
+change; its checksum is compared. `python -m sluiceway.migrate` applies them by hand.
 """
 
-import asyncio
-import os
-import sys
 from hashlib import sha256
 from importlib import resources
 
 import asyncpg
 
-from sluiceway.errors import SluicewayError, StoreUnavailable
+from sluiceway.errors import SluicewayError
 from sluiceway.store.pool import Pool
 
 # Any fixed number, known to nobody else in this database.
@@ -70,24 +65,3 @@ async def _apply_missing(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.R
             await connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum)
         applied.append(name)
     return applied
-
-
-async def _main() -> int:
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        print("DATABASE_URL is not set", file=sys.stderr)
-        return 2
-    pool = Pool(url, max_size=1, application_name="migrate")
-    try:
-        for name in await migrate(pool):
-            print(f"applied {name}")
-    except (StoreUnavailable, MigrationChanged) as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        await pool.close()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(asyncio.run(_main()))
