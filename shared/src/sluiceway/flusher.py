@@ -11,6 +11,7 @@ goes along while it is silent (every `HEARTBEAT`).
 """
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field
 
 from sluiceway import keys
@@ -25,6 +26,8 @@ MIN_PAUSE = 0.003
 PAUSE_PER_STREAM = 0.00003
 MAX_PAUSE = 0.008
 HEARTBEAT = 0.4
+# Heartbeats go out in so many groups, one after the other: hundreds at once would hold up the tokens.
+BEATS = 8
 
 Delta = TextDelta | ReasoningDelta
 
@@ -47,9 +50,10 @@ class _Pending:
 class StreamWriter:
     """One attempt's hand on one task stream. Made by `Flusher.open`, within `async with`."""
 
-    def __init__(self, flusher: "Flusher", task_id: str, attempt: int) -> None:
+    def __init__(self, flusher: "Flusher", task_id: str, attempt: int, beat: int) -> None:
         self.task_id = task_id
         self.attempt = attempt
+        self.beat = beat
         self.verdict: Verdict = "ok"
         self._flusher = flusher
         self._keys = (keys.task_meta(task_id), keys.task_events(task_id))
@@ -125,10 +129,11 @@ class Flusher:
         self._writers: set[StreamWriter] = set()
         self._dirty: dict[StreamWriter, None] = {}
         self._wakeup = asyncio.Event()
+        self._next_beat = itertools.cycle(range(BEATS))
         self._log = get_logger()
 
     def open(self, task_id: str, attempt: int) -> StreamWriter:
-        writer = StreamWriter(self, task_id, attempt)
+        writer = StreamWriter(self, task_id, attempt, next(self._next_beat))
         self._writers.add(writer)
         return writer
 
@@ -176,9 +181,9 @@ class Flusher:
             writer.answered(self._verdict(writer, answer))
 
     async def _heartbeat_loop(self) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT)
-            writers = list(self._writers)
+        for beat in itertools.cycle(range(BEATS)):
+            await asyncio.sleep(HEARTBEAT / BEATS)
+            writers = [writer for writer in self._writers if writer.beat == beat]
             if not writers:
                 continue
             try:

@@ -59,7 +59,8 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
     # No active turn, no live one: what most messages find is told without a look at the tasks.
     cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
-    task = await _insert_task(connection, turn, await _user_message(connection, turn))
+    message_id, parts = await _user_message(connection, turn)
+    task = await _insert_task(connection, turn, message_id, parts)
     if active is None:
         return AcceptedTurn(task, True, 0, True)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
@@ -159,10 +160,10 @@ async def _make_room(connection: Connection, turn: NewTurn) -> tuple[list[Task],
     return [], None
 
 
-async def _user_message(connection: Connection, turn: NewTurn) -> str:
-    """Store what the user said, or find what is to be answered again; answers that message's id."""
+async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, list[Part] | None]:
+    """The id of the message that is to be answered, and its parts when it is still to be stored."""
     if turn.regenerate:
-        return await _message_to_regenerate(connection, turn)
+        return await _message_to_regenerate(connection, turn), None
     parts: list[Part] = [{"type": "text", "text": turn.text}]
     if turn.edit and turn.message_id is not None:
         sequence = await connection.fetchval(
@@ -174,18 +175,8 @@ async def _user_message(connection: Connection, turn: NewTurn) -> str:
         )
         if sequence is not None:
             await _supersede_after(connection, turn.session_id, sequence)
-            return turn.message_id
-    message_id = turn.message_id or new_message_id()
-    await connection.execute(
-        "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 1 WHERE id = $1"
-        "  RETURNING next_sequence - 1 AS sequence)"
-        " INSERT INTO messages (session_id, id, sequence, role, parts, done)"
-        " SELECT $1, $2, sequence, 'user', $3, true FROM place",
-        turn.session_id,
-        message_id,
-        parts,
-    )
-    return message_id
+            return turn.message_id, None
+    return turn.message_id or new_message_id(), parts
 
 
 async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
@@ -208,11 +199,18 @@ async def _supersede_after(connection: Connection, session_id: str, sequence: in
     )
 
 
-async def _insert_task(connection: Connection, turn: NewTurn, user_message_id: str) -> Task:
-    """The task and its assistant message, in its place; active at once when no other turn of the session is."""
+async def _insert_task(
+    connection: Connection, turn: NewTurn, user_message_id: str, question: list[Part] | None
+) -> Task:
+    """Question, answer to be and task, in their places; active at once when no other turn of the session is.
+
+    One statement: the first token waits for every round trip of this transaction.
+    """
     row = await connection.fetchrow(
-        "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 1, updated_at = now(),"
+        "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 2, updated_at = now(),"
         "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
+        " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
+        "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, true FROM place WHERE $8::jsonb IS NOT NULL),"
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent)"
@@ -224,6 +222,7 @@ async def _insert_task(connection: Connection, turn: NewTurn, user_message_id: s
         user_message_id,
         turn.model,
         turn.traceparent,
+        question,
     )
     if row is None:
         raise SessionNotFound

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from zlib import crc32
 
-from sluiceway.store.pool import Pool
+from sluiceway.store.pool import Pool, advisory_lock
 
 _CLASS = 7305
 
@@ -17,10 +17,10 @@ class Leadership:
     @asynccontextmanager
     async def try_lead(self) -> AsyncIterator[bool]:
         """Whether this process is the leader for as long as the context lasts. Raises StoreUnavailable."""
-        async with self._pool.connection() as connection:
-            leads = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", _CLASS, self._key))
-            try:
-                yield leads
-            finally:
-                if leads and not connection.is_closed():
-                    await connection.execute("SELECT pg_advisory_unlock($1, $2)", _CLASS, self._key)
+        async with (
+            self._pool.connection() as connection,
+            advisory_lock(
+                connection, "pg_try_advisory_lock($1, $2)", "pg_advisory_unlock($1, $2)", _CLASS, self._key
+            ) as leads,
+        ):
+            yield leads

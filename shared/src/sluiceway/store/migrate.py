@@ -11,7 +11,7 @@ from importlib import resources
 import asyncpg
 
 from sluiceway.errors import SluicewayError
-from sluiceway.store.pool import Pool
+from sluiceway.store.pool import Pool, advisory_lock
 
 # Any fixed number, known to nobody else in this database.
 _LOCK = 7_305_804_402_001
@@ -29,12 +29,11 @@ def migrations() -> list[tuple[str, str]]:
 
 async def migrate(pool: Pool) -> list[str]:
     """Apply what is missing; answer the names applied. Raises StoreUnavailable, MigrationChanged."""
-    async with pool.connection() as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-        try:
-            return await _apply_missing(connection)
-        finally:
-            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+    async with (
+        pool.connection() as connection,
+        advisory_lock(connection, "pg_advisory_lock($1)", "pg_advisory_unlock($1)", _LOCK),
+    ):
+        return await _apply_missing(connection)
 
 
 async def is_current(pool: Pool) -> bool:

@@ -87,6 +87,7 @@ class Pool:
                     timeout=_CONNECT_SECONDS,
                     command_timeout=_STATEMENT_SECONDS,
                     init=_init_connection,
+                    reset=_keep_as_it_is,
                     server_settings={"application_name": self._application_name},
                 )
             return self._pool
@@ -94,6 +95,26 @@ class Pool:
 
 async def _init_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     await connection.set_type_codec("jsonb", encoder=_dump, decoder=json.loads, schema="pg_catalog")
+
+
+async def _keep_as_it_is(_: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """asyncpg would ask the server to forget the session's state, a round trip for each use of a connection. Ours has
+    none but advisory locks, and `advisory_lock` sees to those."""
+
+
+@asynccontextmanager
+async def advisory_lock(connection: Connection, lock: str, unlock: str, *key: int) -> AsyncIterator[bool]:
+    """Hold a lock of the session: whether it was got. However this ends, the connection never goes on holding it."""
+    held = await connection.fetchval(f"SELECT {lock}", *key) is not False
+    try:
+        yield held
+    finally:
+        if held and not connection.is_closed():
+            try:
+                await connection.execute(f"SELECT {unlock}", *key)
+            except BaseException:
+                connection.terminate()
+                raise
 
 
 def _dump(value: Any) -> str:
