@@ -200,7 +200,20 @@ async def test_a_client_that_answers_text_does_as_well(valkey_url: str, redis: R
         ["no", "object"],
         None,
     ],
-    ids=str,
+    ids=[
+        "no JSON",
+        "NaN",
+        "bytes",
+        "half a pair",
+        "a key that is no text",
+        "too large",
+        "a type that is no text",
+        "an empty type",
+        "half a pair as type",
+        "a type too long",
+        "a list",
+        "nothing",
+    ],
 )
 async def test_what_can_never_be_published_is_logged_and_refused_for_good(
     publisher: JobEventPublisher, redis: Redis, capsys: pytest.CaptureFixture[str], event: Any

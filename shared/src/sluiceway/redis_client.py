@@ -2,7 +2,7 @@
 
 redis-py retries by itself and sends a write again after a lost answer (doubled XADD, group reads delivered to a dead
 socket), and its default socket timeout breaks blocking reads. Hence: no automatic retry anywhere; who retries stands
-above, where it is idempotent; and blocking reads have a client of their own, without a socket timeout.
+above, where it is idempotent; and blocking reads have a client of their own, with a longer socket timeout.
 """
 
 from collections.abc import AsyncIterator
@@ -40,12 +40,15 @@ AWAY = (
 
 
 _WAIT_SECONDS = 5
+_SOCKET_SECONDS = 5
+_BLOCKING_SOCKET_SECONDS = 15
 
 _READS = frozenset({"GET", "HGETALL", "XRANGE", "XREVRANGE", "ZCOUNT", "PING"})
 
 
 def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: int = 64) -> Redis:
-    """A client that answers bytes. `blocking`: for XREADGROUP … BLOCK, without a socket timeout.
+    """A client that answers bytes. `blocking`: for XREADGROUP … BLOCK, with a socket timeout longer than any block of
+    ours, so that a connection that died without a word is noticed too.
 
     Who finds all connections in use waits for one. (redis-py's default pool raises at once, which made a storm of
     reconnecting browsers look like a Redis that is away.)
@@ -56,7 +59,7 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
         client_name=name,
         decode_responses=False,
         socket_connect_timeout=3,
-        socket_timeout=None if blocking else 5,
+        socket_timeout=_BLOCKING_SOCKET_SECONDS if blocking else _SOCKET_SECONDS,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         health_check_interval=0,

@@ -51,7 +51,7 @@ class Producer:
 
 
 class WorkQueue:
-    """One consumer's view of a queue. `blocking` is a client without a socket timeout, for waiting reads."""
+    """One consumer's view of a queue. `blocking` is a client of its own for waiting reads."""
 
     def __init__(self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta) -> None:
         self.key = keys.work_queue(kind)
