@@ -139,6 +139,23 @@ async def test_a_turn_whose_worker_is_dead_is_cancelled_by_the_next_one_and_keep
     assert len(await questions(model)) == 1
 
 
+@pytest.mark.requirement("CH-13", "TS-5")
+async def test_a_cancelled_turn_ends_also_when_every_worker_is_dead(services: Services, model: ModelServer) -> None:
+    system = await services.whole(workers=1)
+    async with Chat(system.url) as chat:
+        await _stall_once(model)
+        turn = await chat.ask(QUESTION)
+        async with follow(chat.stream_url(turn)) as stream:
+            await _follow_past_the_partial_text(stream)
+            system.worker.kill9()
+            await chat.cancel(turn.task_id)
+            await stream.read_to_end()
+        assert fold(stream.events).aborted
+        assert fold(stream.events).text == PARTIAL
+        assert await chat.status(turn.task_id) == "cancelled"
+        assert (await chat.messages(turn.session_id))[-1] == ("assistant", PARTIAL)
+
+
 @pytest.mark.requirement("OP-7", "TS-5")
 @pytest.mark.parametrize("age", [0.1, 0.29])
 async def test_the_queue_alone_brings_a_killed_workers_turn_to_another_at_any_age_of_its_lease(

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any
 
 from sluiceway.errors import RedisUnavailable, TaskExpired, TaskNotFound
-from sluiceway.events import Abort, Error, Event, Finish
+from sluiceway.events import Abort, Data, Error, Event, Finish
 from sluiceway.jobs import ChatJob
 from sluiceway.logs import get_logger
 from sluiceway.message import MessageFold, replay_of
@@ -20,7 +20,7 @@ from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions import check_owner
-from sluiceway.task_stream import Status, TaskMeta, TaskStreams
+from sluiceway.task_stream import EndStatus, Status, TaskMeta, TaskStreams
 from sluiceway.work_queue import Producer
 
 __all__ = ["Accepted", "CancelResult", "Followed", "NewTurn", "Turns", "ending_of"]
@@ -151,6 +151,25 @@ class Turns:
                 return False
         await self._close(task, end.status, events)
         return True
+
+    async def end_unheld(self, task: Task, status: EndStatus, error: dict[str, str] | None = None) -> bool:
+        """End a live turn that nobody holds, with what its last holder had shown. Whoever may still write is fenced.
+
+        `error` (`code`, `message`) is shown, and kept in the history. False when the turn has ended meanwhile.
+        """
+        claimed = await self._store.turns.claim(task.id)
+        if claimed is None or claimed.ended:
+            return False
+        fold = await self.partial(task.id)
+        closing: list[Event] = fold.closers()
+        if error is not None:
+            closing.append(Data(type="data-error", data=error))
+        for event in closing:
+            fold.add(event)
+        metadata = {"status": status} | ({"error": error} if error else {})
+        end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error)
+        last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
+        return await self.end(claimed, end, [*closing, *last])
 
     async def settle(self, task: Task) -> None:
         """See the effects of a turn's end through: its stream closed, the next turn released. Idempotent."""

@@ -7,13 +7,11 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 from sluiceway.errors import Unavailable
-from sluiceway.events import Data, Error
 from sluiceway.flusher import Flusher, StreamWriter
 from sluiceway.jobs import ChatJob
 from sluiceway.logs import bound, get_logger
 from sluiceway.message import MessageFold
 from sluiceway.store import Store
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Message, Task
 from sluiceway.task_stream import Begun, TaskStreams
 from sluiceway.turns import Turns
@@ -96,7 +94,7 @@ class ChatHandler:
         self._log.error("dead_letter", task_id=task_id, entry_id=delivery.entry_id, reason=reason)
         task = await self._store.turns.get(task_id) if task_id is not None else None
         if task is not None and not task.ended:
-            await self._give_up(task)
+            await self._turns.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
 
     async def _is_held(self, task_id: str) -> bool:
         """Whether a living worker, maybe this one, has the task: then a fresh entry is a second one for it."""
@@ -161,17 +159,6 @@ class ChatHandler:
                 await self._streams.hand_back(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
             self._log.warning("hand_back_failed", reason=str(error))  # its sign of life grows old instead
-
-    async def _give_up(self, task: Task) -> None:
-        fold = await self._turns.partial(task.id)
-        error = {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE}
-        closing = [*fold.closers(), Data(type="data-error", data=error)]
-        for event in closing:
-            fold.add(event)
-        end = TurnEnd(
-            status="failed", parts=fold.finished_parts(), metadata={"status": "failed", "error": error}, error=error
-        )
-        await self._turns.end(task, end, [*closing, Error(error_text=_GAVE_UP_MESSAGE)])
 
 
 def _trace_id(task: Task) -> str | None:

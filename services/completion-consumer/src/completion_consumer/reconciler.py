@@ -4,6 +4,7 @@ One leader among all processes, by an advisory lock. A round looks at every live
 what a crash, a flush or an outage left undone:
 - a turn that is its session's active one and is in no queue is queued (the row is the outbox of `accept`);
 - a turn whose holder is gone, and whose queue entry is gone too, is queued again;
+- a turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it;
 - what a live turn has in Redis is kept from expiring while nobody holds it;
 - an ended turn whose stream was not closed, or whose successor was not released, is seen through.
 Not promised: how fast. A round begins `reconcile_seconds` after the last one ended.
@@ -70,6 +71,10 @@ class Reconciler:
 
     async def _look_at(self, task: Task) -> None:
         meta = await self._streams.meta(task.id)
+        if task.cancel_requested_at is not None and (meta is None or not self._is_held(meta)):
+            if await self._turns.end_unheld(task, "cancelled"):
+                self._log.info("turn_cancelled", task_id=task.id, session_id=task.session_id)
+            return
         if meta is not None and not meta.ended:
             if task.cancel_requested_at is not None and not meta.cancel:
                 await self._streams.request_cancel(task.id)
