@@ -1,7 +1,10 @@
 """A turn from the browser's POST to the last token, through gateway, chat worker and model, as processes."""
 
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
+from sluiceway import keys
 
 from tests.support.asking import asked, questions
 from tests.support.chat import Chat
@@ -59,6 +62,25 @@ async def test_a_message_is_durable_before_it_is_accepted(services: Services, da
     assert row is not None
     assert "nobody works yet" in row["parts"]
     assert await database.fetchval("SELECT status FROM tasks WHERE id = $1", turn.task_id) == "queued"
+
+
+@pytest.mark.requirement("CH-11")
+async def test_while_postgres_cannot_take_the_answer_the_whole_text_is_shown_and_no_end(
+    chat: Chat, shared_database: Database, shared_redis: Redis
+) -> None:
+    turn = await chat.ask("held up [[tokens=30 rate=0]]")
+    async with shared_database.transaction():
+        # Whoever ends the turn has to wait for the session's row.
+        await shared_database.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", turn.session_id)
+        async with follow(chat.stream_url(turn)) as stream:
+            await stream.read_until("finish-step")
+            await wait_until(
+                lambda: shared_database.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"),
+                what="the end of the turn waits for the lock",
+            )
+            newest: Any = await shared_redis.xrevrange(keys.task_events(turn.task_id), count=1)
+            assert newest[0][1][b"t"] == b"finish-step"
+    assert fold(await chat.answer(turn)).metadata["model"] == "fake"
 
 
 @pytest.mark.requirement("CH-11")
