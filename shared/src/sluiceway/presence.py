@@ -20,6 +20,7 @@ _PERIOD = timedelta(seconds=2)
 # A worker that is not ready looks again sooner: until it has announced itself, no gateway is ready.
 _UNREADY_PERIOD = timedelta(milliseconds=200)
 _VALID = timedelta(seconds=7)
+_LEAVE_SECONDS = 1
 
 
 async def count_live(redis: Redis, kind: str) -> int:
@@ -61,8 +62,9 @@ class Presence:
         return True
 
     async def _leave(self) -> None:
-        with contextlib.suppress(RedisUnavailable):  # it expires by itself
-            await command(self._redis, "ZREM", self._key, self._worker)
+        with contextlib.suppress(RedisUnavailable, TimeoutError):  # it expires by itself
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await command(self._redis, "ZREM", self._key, self._worker)
 
 
 def _now_ms() -> int:

@@ -1,5 +1,7 @@
 """Settings that every service has. A service adds its own and builds the whole once, in its `__main__`."""
 
+import os
+import socket
 from typing import Literal
 
 from pydantic import Field
@@ -7,9 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class CommonSettings(BaseSettings):
-    """Read from the environment, without a prefix. An invalid value fails the start, by name."""
+    """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
@@ -19,3 +21,20 @@ class CommonSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     live_ttl_seconds: int = Field(default=24 * 3600, ge=1)
     retention_seconds: int = Field(default=3600, ge=1)
+
+
+def _default_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class WorkerSettings(CommonSettings):
+    """Of services that speak no HTTP but for their health.
+
+    `worker_name` is the consumer's name: unique among live processes. A restarted process that keeps its name (a
+    container of the same pod) takes up at once what it had in hand. `lease_seconds` must be the same everywhere.
+    """
+
+    worker_name: str = Field(default_factory=_default_name, min_length=1, max_length=200)
+    lease_seconds: float = Field(default=10, ge=0.5, le=3600)
+    health_host: str = "0.0.0.0"
+    health_port: int = Field(default=8080, ge=0, le=65535)

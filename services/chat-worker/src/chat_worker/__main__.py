@@ -2,17 +2,15 @@
 
 import asyncio
 import gc
-import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-import uvloop
-from pydantic import ValidationError
 from sluiceway.flusher import Flusher
 from sluiceway.health import HealthServer
 from sluiceway.lifecycle import Stopping, stop_on_signals
-from sluiceway.logs import configure_logging, get_logger
+from sluiceway.logs import get_logger
 from sluiceway.presence import Presence
+from sluiceway.process import run_service
 from sluiceway.redis_client import open_redis
 from sluiceway.scripts import Scripts
 from sluiceway.store import Store
@@ -94,12 +92,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> None:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.exit(f"chat-worker: the settings are not valid:\n{error}")
-    configure_logging("chat-worker", settings.log_format, settings.log_level)
-    uvloop.run(serve(settings))
+    run_service("chat-worker", Settings, serve)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,16 @@
 """The chat worker's settings, from the environment."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from sluiceway.settings import CommonSettings
+from sluiceway.settings import WorkerSettings
 
 
-def _default_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
-
-
-class Settings(CommonSettings):
-    """`worker_name` is the consumer's name: unique among live processes. A restarted process that keeps its name
-    (a container of the same pod) takes up at once what it had in hand."""
-
-    worker_name: str = Field(default_factory=_default_name, min_length=1, max_length=200)
+class Settings(WorkerSettings):
     worker_slots: int = Field(default=100, ge=1, le=2000)
-    lease_seconds: float = Field(default=10, ge=0.5, le=3600)
     drain_seconds: float = Field(default=20, ge=0)
     max_deliveries: int = Field(default=5, ge=1)
-    health_host: str = "0.0.0.0"
-    health_port: int = Field(default=8080, ge=0, le=65535)
 
     openai_base_url: str = "https://api.openai.com/v1"
     openai_api_key: SecretStr = SecretStr("")

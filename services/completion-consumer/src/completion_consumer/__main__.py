@@ -1,16 +1,14 @@
 """The completion consumer's process: settings → logging → clients → loop."""
 
-import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-import uvloop
-from pydantic import ValidationError
 from sluiceway.backoff import Backoff
 from sluiceway.errors import Unavailable
 from sluiceway.health import HealthServer
 from sluiceway.lifecycle import Stopping, stop_on_signals
-from sluiceway.logs import configure_logging, get_logger
+from sluiceway.logs import get_logger
+from sluiceway.process import run_service
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.task_stream import TaskStreams
@@ -85,12 +83,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> None:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.exit(f"completion-consumer: the settings are not valid:\n{error}")
-    configure_logging("completion-consumer", settings.log_format, settings.log_level)
-    uvloop.run(serve(settings))
+    run_service("completion-consumer", Settings, serve)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
 """The gateway's process: settings → logging → clients → serve → drain."""
 
 import asyncio
-import sys
 
-import uvloop
-from pydantic import ValidationError
-from sluiceway.logs import configure_logging
+from sluiceway.process import run_service
 from sluiceway.worker import persistently
 
 from gateway.app import create_app
@@ -31,12 +28,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> None:
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        sys.exit(f"gateway: the settings are not valid:\n{error}")
-    configure_logging("gateway", settings.log_format, settings.log_level)
-    uvloop.run(serve(settings))
+    run_service("gateway", Settings, serve)
 
 
 if __name__ == "__main__":
