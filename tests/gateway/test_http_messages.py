@@ -1,12 +1,14 @@
 """Sending messages in the background: repeats, races, policies, limits, and what happens while something is away."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+from gateway.blank import TEXT_PATTERN, is_blank
 from redis.asyncio import Redis
 
 from tests.gateway.conftest import client_of
@@ -264,3 +266,12 @@ async def test_while_postgres_is_away_messages_get_a_503_with_retry_after_and_la
         return (await http.post(path, json={"id": "m1", "message": "hello"})).status_code == 202
 
     await wait_until(taken, what="the message is taken again")
+
+
+@pytest.mark.requirement("GW-7")
+@pytest.mark.parametrize("blank", ["", " \n\t", "\x1c\x1f", "\x85\xa0", "\u2003\u3000\ufeff", "\x01\x7f"])
+def test_the_document_and_the_gateway_agree_on_what_is_no_text(blank: str) -> None:
+    assert is_blank(blank)
+    assert not re.search(TEXT_PATTERN, blank)
+    assert not is_blank(f"{blank}x")
+    assert re.search(TEXT_PATTERN, f"{blank}x{blank}")

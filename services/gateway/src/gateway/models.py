@@ -13,6 +13,7 @@ from sluiceway.job_events import JobEvent
 from sluiceway.store.records import Message, Session, Task
 from sluiceway.task_stream import EntryId, Status, format_entry_id
 
+from gateway.blank import TEXT_PATTERN, is_blank
 from gateway.inputs import ClientId
 from gateway.problems import EmptyMessage
 
@@ -38,31 +39,29 @@ def _without_nul(value: str) -> str:
 
 
 def _with_text(value: str) -> str:
-    if not value.strip():
+    if is_blank(value):
         raise PydanticCustomError(EmptyMessage.code, "must not be empty")
     return value
 
 
 def _title(value: str) -> str:
-    stripped = value.strip()
-    if not stripped:
+    if is_blank(value):
         raise PydanticCustomError("empty", "must not be empty")
-    return stripped
+    return value.strip()
 
 
 NewSessionId = Annotated[
     ClientId, AfterValidator(_not_reserved), Field(json_schema_extra={"not": {"enum": list(RESERVED_IDS)}})
 ]
-# Without a NUL, which Postgres cannot store, and with at least one character that is no white space.
 MessageText = Annotated[
     str,
     AfterValidator(_without_nul),
     AfterValidator(_with_text),
-    Field(json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}),
+    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
 ]
 Title = Annotated[
     str,
-    Field(max_length=200, json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}),
+    Field(max_length=200, json_schema_extra={"pattern": TEXT_PATTERN}),
     AfterValidator(_without_nul),
     AfterValidator(_title),
 ]

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from gateway import accepting, following
 from gateway.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.blank import is_blank
 from gateway.cursors import StreamParams
 from gateway.following import open_stream
 from gateway.inputs import ClientId, In, Params, WholeNumber
@@ -129,7 +130,7 @@ def _new_message(messages: list[Any]) -> tuple[str | None, str]:
     if message.id is not None and not is_client_id(message.id):
         raise _invalid("the id of a message has 1 to 64 letters, digits and ._~:@-")
     text = "".join(_text(part) for part in message.parts)
-    if not text.strip():
+    if is_blank(text):
         raise EmptyMessage
     if "\x00" in text:
         raise _invalid("the text must not have a NUL character")
