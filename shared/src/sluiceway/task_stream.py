@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 
@@ -158,12 +158,12 @@ class TaskStreams:
         return bool(created)
 
     async def meta(self, task_id: str) -> TaskMeta | None:
-        fields = await command(self._redis, "HGETALL", keys.task_meta(task_id))
+        fields = await self._ask("HGETALL", keys.task_meta(task_id))
         return TaskMeta.parse(fields) if b"status" in fields and b"task_id" in fields else None
 
     async def active(self, session_id: str) -> str | None:
         """The id of the session's running task, as far as Redis knows. One key, whatever the number of tasks."""
-        value = await command(self._redis, "GET", keys.session_active(session_id))
+        value = await self._ask("GET", keys.session_active(session_id))
         return value.decode() if value is not None else None
 
     async def bind_operation(self, operation_id: str, task_id: str) -> None:
@@ -254,6 +254,10 @@ class TaskStreams:
                 entries.append(_entry(after, fields))
             if len(answer) < _PAGE:
                 return entries
+
+    async def _ask(self, *arguments: str) -> Any:
+        """How the reads that every follower begins with are sent."""
+        return await command(self._redis, *arguments)
 
     @staticmethod
     def _keys(task_id: str) -> list[str]:

@@ -5,10 +5,10 @@ pool, and cost a tenth of the processor time. Everything else goes through the c
 """
 
 from datetime import timedelta
+from typing import Any
 
 from redis.asyncio import Redis
-from sluiceway import keys
-from sluiceway.task_stream import TaskMeta, TaskStreams
+from sluiceway.task_stream import TaskStreams
 
 from gateway.hub import Hub
 
@@ -18,10 +18,5 @@ class HubStreams(TaskStreams):
         super().__init__(redis, live_ttl=live_ttl, retention=retention)
         self._hub = hub
 
-    async def meta(self, task_id: str) -> TaskMeta | None:
-        fields = await self._hub.ask("HGETALL", keys.task_meta(task_id))
-        return TaskMeta.parse(fields) if b"status" in fields and b"task_id" in fields else None
-
-    async def active(self, session_id: str) -> str | None:
-        value = await self._hub.ask("GET", keys.session_active(session_id))
-        return value.decode() if value is not None else None
+    async def _ask(self, *arguments: str) -> Any:
+        return await self._hub.ask(*arguments)
