@@ -6,7 +6,7 @@
 
 UV := .uv/bin/uv
 BIN := .venv/bin
-PACKAGES := shared services/gateway services/chat-worker services/completion-consumer deploy/local
+PACKAGES := shared llm services/gateway services/chat-worker services/completion-consumer services/tool-runner deploy/local
 PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PACKAGE_LOCKS := $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)
 INSTALL := $(UV) pip install --python $(BIN)/python --no-deps

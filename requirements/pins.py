@@ -15,8 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-SERVICES = ["gateway", "chat-worker", "completion-consumer"]
-OWN = ["shared", "local", *SERVICES]
+SERVICES = ["gateway", "chat-worker", "completion-consumer", "tool-runner"]
+OWN = ["shared", "llm", "local", *SERVICES]
 
 # name → what uv resolves. dev comes first: it contains all of the others and constrains them.
 SOURCES = {

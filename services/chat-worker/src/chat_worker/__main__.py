@@ -5,10 +5,12 @@ import gc
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+from sluiceway.catalogue import Catalogue
 from sluiceway.flusher import Flusher
 from sluiceway.health import HealthServer
 from sluiceway.lifecycle import Stopping, stop_on_signals
 from sluiceway.logs import get_logger
+from sluiceway.operations import Operations
 from sluiceway.presence import Presence
 from sluiceway.process import run_service
 from sluiceway.redis_client import open_redis
@@ -18,9 +20,9 @@ from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Producer, WorkQueue
 from sluiceway.worker import Worker, WorkerOptions, persistently
+from sluiceway_llm.model import Model
 
 from chat_worker.handler import ChatHandler
-from chat_worker.llm import Model
 from chat_worker.prompt import load_system_prompt
 from chat_worker.readiness import Readiness
 from chat_worker.settings import Settings
@@ -59,9 +61,10 @@ async def serve(settings: Settings) -> None:
         flusher = Flusher(Scripts(redis), live_ttl_ms=streams.live_ttl_ms)
         lease = timedelta(seconds=settings.lease_seconds)
         queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
-        turns = Turns(store, streams, Producer(redis, KIND))
+        turns = Turns(store, streams, Producer(redis, KIND), Operations(redis, streams))
+        catalogue = Catalogue(redis)
         prompt = load_system_prompt(settings.system_prompt_file)
-        handler = ChatHandler(settings, prompt, store, streams, turns, flusher, model, queue.key)
+        handler = ChatHandler(settings, prompt, store, streams, turns, flusher, model, catalogue, queue.key)
         options = WorkerOptions(
             slots=settings.worker_slots,
             drain=timedelta(seconds=settings.drain_seconds),
@@ -82,6 +85,7 @@ async def serve(settings: Settings) -> None:
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(flusher.run(), name="flusher"),
+                group.create_task(catalogue.run(), name="catalogue"),
                 group.create_task(readiness.run(), name="readiness"),
                 group.create_task(presence.run(), name="presence"),
             ]

@@ -3,26 +3,31 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from pydantic import ValidationError
-from sluiceway.errors import Unavailable
+from sluiceway.catalogue import Catalogue
+from sluiceway.errors import Fenced, Unavailable
 from sluiceway.flusher import Flusher, StreamWriter
 from sluiceway.jobs import ChatJob
 from sluiceway.logs import bound, get_logger
-from sluiceway.message import MessageFold
+from sluiceway.message import MessageFold, count_steps, text_of
+from sluiceway.recovery import Durable, take_over
 from sluiceway.store import Store
 from sluiceway.store.records import Message, Task
 from sluiceway.task_stream import Begun, TaskStreams
+from sluiceway.tools import ToolSpec
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Delivery
-from sluiceway.worker import Unreadable
+from sluiceway.worker import Unreadable, persistently
+from sluiceway_llm.model import Model, ModelRequest
 
-from chat_worker.llm import Model, ModelRequest
+from chat_worker.direct import read_command, to_call
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import Step
-from chat_worker.takeover import take_over
+from chat_worker.step import Offer, Outcome, Step
 
 GAVE_UP = "TURN_GAVE_UP"
 _GAVE_UP_MESSAGE = "The answer could not be produced, after several attempts. Please try again."
@@ -47,6 +52,7 @@ class ChatHandler:
         turns: Turns,
         flusher: Flusher,
         model: Model,
+        catalogue: Catalogue,
         queue_key: str,
     ) -> None:
         self._settings = settings
@@ -56,6 +62,7 @@ class ChatHandler:
         self._turns = turns
         self._flusher = flusher
         self._model = model
+        self._catalogue = catalogue
         self._queue_key = queue_key
         self._log = get_logger()
 
@@ -74,6 +81,8 @@ class ChatHandler:
         with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=_trace_id(task)):
             if task.ended:
                 await self._turns.settle(task)
+            elif task.open_operations > 0:
+                self._log.info("turn_waits", open_operations=task.open_operations)
             else:
                 await self._run(task)
 
@@ -117,40 +126,112 @@ class ChatHandler:
             self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
 
     async def _step(self, task: Task) -> str:
-        begun, history = await asyncio.gather(
+        begun, history, durable = await asyncio.gather(
             self._streams.begin(task.fields, task.attempt, self._settings.worker_name),
             self._store.turns.history(task, self._settings.max_context_messages),
+            self._durable(task),
         )
         writer = self._flusher.open(task.id, task.attempt)
         try:
             if begun.cancelled or task.cancel_requested_at is not None:
                 # Nothing is reset first: what a dead predecessor had shown is what the user stopped at.
-                fold = await self._turns.partial(task.id)
+                fold, lacking = await self._turns.partial(task)
+                for event in lacking:
+                    writer.write(event)
                 return await Step(task, self._turns, writer, fold).cancel()
-            step = Step(task, self._turns, writer, await self._open_stream(task, begun, writer))
-            model = task.model or self._settings.model
-            if not self._settings.allows(model):
-                return await step.fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
-            return await step.run(self._model, self._request(task, model, history), self._settings.model_attempts)
+            fold = await self._open_stream(task, begun, durable, writer)
+            return await self._go_on(Answering(task, history, fold, writer, begun=bool(durable.parts)))
         finally:
             self._flusher.close(writer)
 
-    async def _open_stream(self, task: Task, begun: Begun, writer: StreamWriter) -> MessageFold:
+    async def _durable(self, task: Task) -> Durable:
+        """What there is of the answer already; a turn that nobody held before has nothing."""
+        fresh = task.attempt == 1 and task.parts_before == 0
+        return Durable() if fresh else await self._turns.durable(task)
+
+    async def _open_stream(self, task: Task, begun: Begun, durable: Durable, writer: StreamWriter) -> MessageFold:
         """Begin the stream, or go on where predecessors left it; the message so far."""
         entries = await self._streams.read(task.id) if begun.last_id is not None else []
-        beginning = take_over(entries, task.message_id, task.attempt, begun.void)
+        beginning = take_over(entries, durable, task.message_id, task.attempt, begun.void)
         if beginning.void is not None:
             await self._streams.mark_void(task.id, beginning.void)
         for event, protocol in beginning.opening:
             writer.write(event, protocol)
         return beginning.fold
 
-    def _request(self, task: Task, model: str, history: Sequence[Message]) -> ModelRequest:
+    async def _go_on(self, turn: "Answering") -> str:
+        """Steps, until the turn has ended or waits."""
+        model = turn.task.model or self._settings.model
+        if not self._settings.allows(model):
+            return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
+        outcome: Outcome = await self._first_step(turn, model)
+        while outcome == "running":
+            outcome = await self._look_for_approvals(turn) or await self._model_step(turn, model)
+        return outcome
+
+    async def _first_step(self, turn: "Answering", model: str) -> Outcome:
+        """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
+        if turn.begun:
+            return "running"
+        command = read_command(text_of(turn.history[-1].parts)) if turn.history else None
+        if command is None:
+            return await self._model_step(turn, model)
+        step = self._new_step(turn)
+        call = to_call(*command, self._catalogue.tools)
+        if isinstance(call, str):
+            return await step.say(call)
+        return await step.call([call], Offer(self._catalogue.tools, max_calls=1))
+
+    async def _model_step(self, turn: "Answering", model: str) -> Outcome:
+        step = self._new_step(turn)
+        offer = self._offer(turn)
+        outcome = await step.run(self._model, self._request(turn, model, offer), self._settings.model_attempts, offer)
+        turn.usage = step.usage
+        return outcome
+
+    async def _look_for_approvals(self, turn: "Answering") -> Outcome | None:
+        """Run what a person has approved; where calls wait for one, the turn ends. None: nothing of that kind."""
+        task = turn.task
+        while True:
+            operations = await persistently(lambda: self._store.operations.of_task(task.id))
+            asked = [one for one in operations if one.status == "approval"]
+            if not asked:
+                return None
+            step = self._new_step(turn)
+            if any(one.approval is not None for one in asked):
+                return await step.after(await persistently(lambda: self._turns.begin_approved(task)))
+            ended = await step.await_person()
+            if ended is not None:
+                return ended
+            if await self._is_lost(task):
+                raise Fenced(f"task {task.id}: ended or taken over by another")
+
+    async def _is_lost(self, task: Task) -> bool:
+        standing = await persistently(lambda: self._store.turns.get(task.id))
+        return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
+
+    def _new_step(self, turn: "Answering") -> Step:
+        return Step(turn.task, self._turns, turn.writer, turn.fold, turn.usage)
+
+    def _offer(self, turn: "Answering") -> Offer:
+        """What the next step may call; in the last round nothing, so that there is an answer."""
+        settings = self._settings
+        left = settings.max_tool_calls - len(turn.fold.calls())
+        last = left <= 0 or turn.steps >= settings.max_steps - 1
+        tools = self._catalogue.tools if settings.offer_tools and not last else {}
+        return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last)
+
+    def _request(self, turn: "Answering", model: str, offer: Offer) -> ModelRequest:
+        settings = self._settings
+        messages = to_model_messages(
+            self._system_prompt, turn.history, turn.fold.finished_parts(), with_tools=settings.offer_tools
+        )
         return ModelRequest(
             model=model,
-            messages=to_model_messages(self._system_prompt, history),
-            user=task.user_id,
-            max_tokens=self._settings.max_output_tokens,
+            messages=messages,
+            tools=[_function(spec) for spec in offer.tools.values()] or None,
+            user=turn.task.user_id,
+            max_tokens=settings.max_output_tokens,
         )
 
     async def _hand_back(self, task: Task) -> None:
@@ -159,6 +240,31 @@ class ChatHandler:
                 await self._streams.hand_back(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
             self._log.warning("hand_back_failed", reason=str(error))  # its sign of life grows old instead
+
+
+@dataclass(slots=True)
+class Answering:
+    """A turn in this worker's hand: what was said before, and the answer so far. `begun`: a step of it is durable."""
+
+    task: Task
+    history: Sequence[Message]
+    fold: MessageFold
+    writer: StreamWriter
+    begun: bool
+    usage: dict[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        self.usage = self.task.usage
+
+    @property
+    def steps(self) -> int:
+        """How many steps the answer has, without one that is about to be done again."""
+        return count_steps(self.fold.parts) - self.fold.step_open
+
+
+def _function(spec: ToolSpec) -> dict[str, Any]:
+    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    return {"type": "function", "function": function}
 
 
 def _trace_id(task: Task) -> str | None:

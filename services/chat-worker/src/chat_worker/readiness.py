@@ -7,9 +7,8 @@ from sluiceway.lifecycle import Stopping
 from sluiceway.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.worker import Worker
-
-from chat_worker.llm import Model
-from chat_worker.model_errors import ModelError
+from sluiceway_llm.model import Model
+from sluiceway_llm.model_errors import ModelError
 
 _READY_PERIOD = 15.0
 _UNREADY_PERIOD = 0.5

@@ -22,6 +22,10 @@ class Settings(WorkerSettings):
     model_attempts: int = Field(default=4, ge=1, le=20)
     max_output_tokens: int | None = Field(default=None, ge=1)
     max_context_messages: int = Field(default=100, ge=1, le=1000)
+    offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
+    max_steps: int = Field(default=12, ge=1, description="model calls of one turn; the last is offered no tools")
+    max_tool_calls: int = Field(default=64, ge=1, description="of one turn")
+    max_tool_calls_per_step: int = Field(default=16, ge=1)
     system_prompt_file: Path | None = None
 
     @model_validator(mode="after")

@@ -1,15 +1,18 @@
-"""One step of a turn: one model call, streamed to the task's stream, ended in Postgres and then in the stream.
+"""One step of a turn: one model call, streamed to the task's stream. Its tool calls become operations, and the turn
+waits for them; without any, the turn ends, in Postgres and then in the stream.
 
 Guarantees
-- The answer is durable before `finish` is seen.
+- The answer is durable before `finish` is seen, and a call is durable before a runner can begin it.
+- A call that cannot be run (unknown tool, bad arguments, too many) goes back to the model as an error.
 - Cancelled or failed: what was shown is kept, and the stream ends with `abort` and `finish`, or with `error`.
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - An attempt that was fenced writes nothing more, neither here nor there.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from sluiceway.errors import Fenced
 from sluiceway.events import (
@@ -19,28 +22,37 @@ from sluiceway.events import (
     Event,
     Finish,
     FinishReason,
+    FinishStep,
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
+    StartStep,
     TextDelta,
     TextEnd,
     TextStart,
 )
 from sluiceway.flusher import StreamWriter
-from sluiceway.message import MessageFold
+from sluiceway.message import MessageFold, count_steps
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
+from sluiceway.store.turns import Paused
 from sluiceway.task_stream import EndStatus
+from sluiceway.tools import ToolSpec
 from sluiceway.turns import Turns
 from sluiceway.worker import persistently
+from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, ToolCallDelta
+from sluiceway_llm.model import ReasoningDelta as ModelReasoning
+from sluiceway_llm.model import RefusalDelta as ModelRefusal
+from sluiceway_llm.model import TextDelta as ModelText
+from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.retry import stream_with_retries
 
-from chat_worker.llm import Finished, Model, ModelEvent, ModelRequest
-from chat_worker.llm import ReasoningDelta as ModelReasoning
-from chat_worker.llm import RefusalDelta as ModelRefusal
-from chat_worker.llm import TextDelta as ModelText
-from chat_worker.model_errors import ModelError
-from chat_worker.retry import stream_with_retries
+from chat_worker.calls import AskedCall, CallReader, to_operation
 
+TOOL_LIMIT = "TOOL_LIMIT"
+_TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
+_UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -49,35 +61,106 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-class Step:
-    """The state of one attempt at one step."""
+# How a step left its turn: ended, waiting for operations, or still to be gone on with by this worker.
+Outcome = EndStatus | Literal["waiting", "running"]
 
-    def __init__(self, task: Task, turns: Turns, writer: StreamWriter, fold: MessageFold) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a step may use. `tools`: what the model is offered; none in the last round. `max_calls`: in this step."""
+
+    tools: Mapping[str, ToolSpec]
+    max_calls: int
+    last: bool = False
+
+
+class Step:
+    """The state of one attempt at one step. `usage`: the tokens of the steps before."""
+
+    def __init__(
+        self, task: Task, turns: Turns, writer: StreamWriter, fold: MessageFold, usage: dict[str, int] | None = None
+    ) -> None:
         self._task = task
         self._turns = turns
         self._writer = writer
         self._fold = fold
+        self.usage = usage
+        self._calls = CallReader(fold.calls().keys())
         self._parts_begun = 0
         self._open: tuple[str, str] | None = None
 
-    async def run(self, model: Model, request: ModelRequest, attempts: int) -> EndStatus:
-        """Call the model and end the turn; how it ended. Raises Fenced when the task is another's now."""
+    async def run(self, model: Model, request: ModelRequest, attempts: int, offer: Offer) -> Outcome:
+        """Call the model; end the turn, or wait for its tools. Raises Fenced when the task is another's now."""
+        self.begin()
         try:
             finished = await self._unless_interrupted(self._follow(model, request, attempts))
         except ModelError as error:
             return await self.fail(error.code, error.user_message)
-        return await self.cancel() if finished is None else await self._complete(finished, request.model)
+        if finished is None:
+            return await self.cancel()
+        self._count(finished)
+        if not self._calls.calls:
+            return await self._complete(finished, request.model)
+        if offer.last:
+            return await self.fail(TOOL_LIMIT, _TOOL_LIMIT_MESSAGE)
+        return await self.call(self._calls.calls, offer)
+
+    def begin(self) -> None:
+        if not self._fold.step_open:
+            self._emit(StartStep())
+
+    async def say(self, text: str) -> EndStatus:
+        """Answer with a text of ours, and end the turn."""
+        self.begin()
+        self._emit(TextDelta(id=self._part("text"), delta=text))
+        metadata = {"finishReason": "stop"}
+        return await self._end("completed", metadata, "stop")
+
+    async def call(self, calls: Sequence[AskedCall], offer: Offer) -> Outcome:
+        """End the step with these calls: they are durable, and what can be run is queued."""
+        self.begin()
+        self._close_open()
+        step = count_steps(self._fold.parts)
+        operations: list[NewOperation] = []
+        for place, call in enumerate(calls):
+            operation, shown = to_operation(call, step, offer.tools, too_many=place >= offer.max_calls)
+            operations.append(operation)
+            for event in shown:
+                self._emit(event)
+        self._emit(FinishStep())
+        await self._writer.drained()
+        parts = self._fold.finished_parts()
+        paused = await persistently(lambda: self._turns.pause(self._task, parts, operations, self.usage))
+        return await self.after(paused)
+
+    async def after(self, paused: Paused) -> Outcome:
+        """What follows from how a turn was let go. Raises Fenced."""
+        if paused == "cancelled":
+            return await self.cancel()
+        if paused == "fenced":
+            raise Fenced(f"task {self._task.id}: ended or taken over by another")
+        return paused
+
+    async def await_person(self) -> EndStatus | None:
+        """End the turn, whose calls wait for a person: the answer goes on with it. None: it was given meanwhile."""
+        metadata = self._metadata("completed", {"finishReason": "tool-calls"})
+        end = TurnEnd(
+            status="completed", parts=self._fold.finished_parts(), metadata=metadata, usage=self.usage, awaits=True
+        )
+        last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
+        await self._writer.drained()
+        return "completed" if await persistently(lambda: self._turns.end(self._task, end, last)) else None
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
-        return await self._end("cancelled", {}, [Abort(), Finish()])
+        return await self._end("cancelled", {}, None)
 
     async def fail(self, code: str, message: str) -> EndStatus:
         """End the turn with a typed error, which stays in the history too."""
         self._close_open()
         self._emit(Data(type="data-error", data={"code": code, "message": message}))
         error = {"code": code, "message": message}
-        return await self._end("failed", {"error": error}, [Error(error_text=message)], error=error)
+        return await self._end("failed", {"error": error}, None, error=error)
 
     async def _unless_interrupted(self, following: Coroutine[None, None, Finished]) -> Finished | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
@@ -115,8 +198,12 @@ class Step:
                 self._emit(TextDelta(id=self._part("text"), delta=text))
             case ModelReasoning(text):
                 self._emit(ReasoningDelta(id=self._part("reasoning"), delta=text))
-            case _:
-                pass  # tools are offered to no model yet, so none is called
+            case ToolCallDelta():
+                self._close_open()
+                for shown in self._calls.read(event):
+                    self._emit(shown)
+            case Finished():
+                pass  # the caller's
 
     def _part(self, kind: str) -> str:
         """The id of the open part of that kind, beginning one where another is open."""
@@ -139,35 +226,49 @@ class Step:
         self._fold.add(event)
         self._writer.write(event)
 
+    def _count(self, finished: Finished) -> None:
+        """Add what this call has used to what the steps before have."""
+        if finished.usage is not None:
+            before, told = self.usage or {}, finished.usage.as_dict()
+            self.usage = {name: before.get(name, 0) + told.get(name, 0) for name in {**before, **told}}
+
     async def _complete(self, finished: Finished, asked_model: str) -> EndStatus:
         reason = _FINISH_REASONS.get(finished.reason or "", "other")
-        usage = finished.usage.as_dict() if finished.usage is not None else None
         metadata: dict[str, Any] = {"model": finished.model or asked_model, "finishReason": reason}
-        if usage is not None:
-            metadata["usage"] = usage
-        last = Finish(finish_reason=reason, message_metadata=metadata)
-        return await self._end("completed", metadata, [last], usage=usage)
+        return await self._end("completed", metadata, reason)
 
     async def _end(
         self,
         status: EndStatus,
         metadata: dict[str, Any],
-        last: Sequence[Event],
+        reason: FinishReason | None,
         *,
         error: dict[str, Any] | None = None,
-        usage: dict[str, Any] | None = None,
     ) -> EndStatus:
         """All shown text in Redis, then the answer in Postgres, then the end of the stream."""
-        for event in self._fold.closers():
+        for event in [*self._fold.abandoned_calls(_UNFINISHED), *self._fold.closers()]:
             self._emit(event)
         await self._writer.drained()
-        end = TurnEnd(
-            status=status,
-            parts=self._fold.finished_parts(),
-            metadata={"status": status, **metadata},
-            error=error,
-            usage=usage,
-        )
+        stored = self._metadata(status, metadata)
+        end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
+        last = self._last(status, reason, stored, error)
         if not await persistently(lambda: self._turns.end(self._task, end, last)):
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
         return status
+
+    def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
+        usage = {"usage": self.usage} if self.usage is not None else {}
+        return {"status": status, "taskId": self._task.id, **metadata, **usage}
+
+    @staticmethod
+    def _shown(metadata: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in metadata.items() if name != "status"}
+
+    def _last(
+        self, status: EndStatus, reason: FinishReason | None, metadata: dict[str, Any], error: dict[str, Any] | None
+    ) -> list[Event]:
+        if error is not None:
+            return [Error(error_text=error["message"])]
+        if status == "cancelled":
+            return [Abort(), Finish()]
+        return [Finish(finish_reason=reason, message_metadata=self._shown(metadata))]

@@ -15,9 +15,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from chat_worker.llm import Model
-from chat_worker.model_errors import ModelDropped, ModelError
-from chat_worker.model_events import ModelEvent, ModelRequest
+from sluiceway_llm.model import Model
+from sluiceway_llm.model_errors import ModelDropped, ModelError
+from sluiceway_llm.model_events import ModelEvent, ModelRequest
 
 FIRST_SECONDS = 0.5
 CAP_SECONDS = 20.0

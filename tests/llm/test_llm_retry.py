@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from chat_worker.llm import Model, ModelEvent
-from chat_worker.model_errors import ModelError
-from chat_worker.retry import CAP_SECONDS, MAX_RETRY_AFTER_SECONDS, delay_seconds, stream_with_retries
-from chat_worker.retry_after import retry_after_seconds
+from sluiceway_llm.model import Model, ModelEvent
+from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.retry import CAP_SECONDS, MAX_RETRY_AFTER_SECONDS, delay_seconds, stream_with_retries
+from sluiceway_llm.retry_after import retry_after_seconds
 
-from tests.chat_worker.llm_client import adapter, finished, request, text_of
+from tests.llm.llm_client import adapter, finished, request, text_of
 from tests.support.model_server import ModelServer, answer_to
 
 pytestmark = pytest.mark.requirement("CH-7")

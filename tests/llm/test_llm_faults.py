@@ -4,10 +4,10 @@ import asyncio
 import socket
 
 import pytest
-from chat_worker.llm import Model, ModelEvent
-from chat_worker.model_errors import ModelError
+from sluiceway_llm.model import Model, ModelEvent
+from sluiceway_llm.model_errors import ModelError
 
-from tests.chat_worker.llm_client import adapter, ask, events_of, events_until_error, request, text_of
+from tests.llm.llm_client import adapter, ask, events_of, events_until_error, request, text_of
 from tests.support.model_server import ModelServer, answer_to
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until

@@ -22,8 +22,8 @@ import aiohttp
 import httpx2
 import openai
 
-from chat_worker.chunks import ChunkReader
-from chat_worker.model_errors import (
+from sluiceway_llm.chunks import ChunkReader
+from sluiceway_llm.model_errors import (
     ModelCut,
     ModelDropped,
     ModelError,
@@ -35,7 +35,7 @@ from chat_worker.model_errors import (
     ModelWrongAddress,
     error_of_status,
 )
-from chat_worker.model_events import (
+from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
     ModelRequest,
@@ -45,8 +45,8 @@ from chat_worker.model_events import (
     ToolCallDelta,
     Usage,
 )
-from chat_worker.retry_after import retry_after_seconds
-from chat_worker.sse_lines import EventTooLarge, SseDecoder
+from sluiceway_llm.retry_after import retry_after_seconds
+from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
 
 __all__ = [
     "Finished",

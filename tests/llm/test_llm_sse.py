@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 from chat_worker import sse_lines
-from chat_worker.sse_lines import EventTooLarge, SseDecoder
 from hypothesis import given
 from hypothesis import strategies as st
+from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
 
 pytestmark = pytest.mark.requirement("CH-5")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import jiter
 
-from chat_worker.model_errors import ModelCut, ModelGarbage, error_in_stream
-from chat_worker.model_events import (
+from sluiceway_llm.model_errors import ModelCut, ModelGarbage, error_in_stream
+from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
     ReasoningDelta,

@@ -4,10 +4,10 @@ import asyncio
 import time
 
 import pytest
-from chat_worker.llm import Model, ModelRequest
-from chat_worker.retry import stream_with_retries
+from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.retry import stream_with_retries
 
-from tests.chat_worker.llm_client import adapter, events_of, finished, request
+from tests.llm.llm_client import adapter, events_of, finished, request
 from tests.support.model_server import ModelServer
 from tests.support.model_server.record import Record
 

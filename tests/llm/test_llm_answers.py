@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from chat_worker.llm import Finished, ModelRequest, Usage
+from sluiceway_llm.model import Finished, ModelRequest, Usage
 
-from tests.chat_worker.llm_client import (
+from tests.llm.llm_client import (
     adapter,
     ask,
     calls_of,

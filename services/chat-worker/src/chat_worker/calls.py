@@ -1,0 +1,178 @@
+"""The model's tool calls: from fragments to chunks, and from whole calls to operations.
+
+Guarantees: whatever a model sends as a call becomes either an operation that a runner can be given, or an error that
+goes back to the model. The ids of calls are unique within a message, also where a server counts them from 0 each time.
+"""
+
+import json
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, best_match
+from sluiceway.events import (
+    Event,
+    ToolApprovalRequest,
+    ToolInputAvailable,
+    ToolInputDelta,
+    ToolInputError,
+    ToolInputStart,
+)
+from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
+from sluiceway.jobs import OperationError
+from sluiceway.json_values import clean_json
+from sluiceway.store.operations import NewOperation
+from sluiceway.tools import ToolSpec
+from sluiceway_llm.model_events import ToolCallDelta
+
+_LONGEST_NAME = 64
+_SHOWN_ARGUMENTS = 1000
+# Of an operation that failed before it began; nothing waits for it.
+_NO_DEADLINE_SECONDS = 60.0
+_NO_QUEUE = ""
+
+
+@dataclass(slots=True)
+class AskedCall:
+    """A call as the model made it. `arguments` is JSON when it is whole, if the model is right."""
+
+    call_id: str
+    tool_name: str = ""
+    fragments: list[str] = field(default_factory=list)
+    shown: int = 0
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.fragments)
+
+
+class CallReader:
+    """Fragments of the calls of one step, in whatever order. `taken`: ids that the message has already."""
+
+    def __init__(self, taken: Container[str]) -> None:
+        self._taken = taken
+        self._by_index: dict[int, AskedCall] = {}
+
+    @property
+    def calls(self) -> list[AskedCall]:
+        return [self._by_index[index] for index in sorted(self._by_index)]
+
+    def read(self, delta: ToolCallDelta) -> list[Event]:
+        """The chunks that show a fragment; a call is shown from its name on."""
+        call = self._by_index.get(delta.index)
+        if call is None:
+            call = self._by_index[delta.index] = AskedCall(self._unique(delta.id))
+        events: list[Event] = []
+        if delta.name and not call.tool_name:
+            call.tool_name = delta.name[:_LONGEST_NAME]
+            events.append(ToolInputStart(tool_call_id=call.call_id, tool_name=call.tool_name))
+        if delta.arguments:
+            call.fragments.append(delta.arguments)
+        if call.tool_name and call.shown < len(call.fragments):
+            text = "".join(call.fragments[call.shown :])
+            call.shown = len(call.fragments)
+            events.append(ToolInputDelta(tool_call_id=call.call_id, input_text_delta=text))
+        return events
+
+    def _unique(self, told: str | None) -> str:
+        used = {call.call_id for call in self._by_index.values()}
+        if told and is_client_id(told) and told not in self._taken and told not in used:
+            return told
+        return new_tool_call_id()
+
+
+def to_operation(
+    call: AskedCall, step: int, offered: Mapping[str, ToolSpec], *, too_many: bool = False
+) -> tuple[NewOperation, list[Event]]:
+    """The operation of a call, and the chunks that show it. What cannot be run has failed already."""
+    arguments, problem = _read_arguments(call.arguments)
+    spec = offered.get(call.tool_name)
+    if too_many:
+        problem = OperationError(type="TOO_MANY_CALLS", message="Too many calls in one step. Make fewer at once.")
+    elif spec is None:
+        names = ", ".join(offered) or "none"
+        problem = OperationError(
+            type="UNKNOWN_TOOL", message=f"There is no tool {call.tool_name!r}. Offered are: {names}."
+        )
+    elif problem is None:
+        problem = check_arguments(spec, arguments)
+    if problem is not None or spec is None:
+        return _failed(call, step, arguments, problem or OperationError(message="It cannot be run."))
+    return _runnable(call, step, arguments, spec)
+
+
+def check_arguments(spec: ToolSpec, arguments: dict[str, Any]) -> OperationError | None:
+    """What is wrong with the arguments by the tool's schema. A schema that is none is left to the runner."""
+    try:
+        error = best_match(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
+    except (SchemaError, RecursionError):
+        return None
+    if error is None:
+        return None
+    where = "/".join(str(step) for step in error.absolute_path)
+    return OperationError(type="INVALID_ARGUMENTS", message=f"{f'{where}: ' if where else ''}{error.message[:500]}")
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Draft202012Validator:
+    parsed = json.loads(schema)
+    Draft202012Validator.check_schema(parsed)
+    return Draft202012Validator(parsed)
+
+
+def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return clean_json(value), None
+    problem = OperationError(type="INVALID_ARGUMENTS", message="The arguments must be one whole JSON object.")
+    return {"arguments": clean_json(text[:_SHOWN_ARGUMENTS])}, problem
+
+
+def _failed(
+    call: AskedCall, step: int, arguments: dict[str, Any], error: OperationError
+) -> tuple[NewOperation, list[Event]]:
+    operation = NewOperation(
+        id=new_operation_id(),
+        step=step,
+        tool_call_id=call.call_id,
+        tool_name=call.tool_name,
+        input=arguments,
+        queue=_NO_QUEUE,
+        status="failed",
+        deadline_seconds=_NO_DEADLINE_SECONDS,
+        error=error.model_dump(),
+    )
+    shown = ToolInputError(
+        tool_call_id=call.call_id,
+        tool_name=call.tool_name,
+        input=arguments,
+        error_text=f"{error.type}: {error.message}",
+    )
+    return operation, [shown]
+
+
+def _runnable(
+    call: AskedCall, step: int, arguments: dict[str, Any], spec: ToolSpec
+) -> tuple[NewOperation, list[Event]]:
+    operation = NewOperation(
+        id=new_operation_id(),
+        step=step,
+        tool_call_id=call.call_id,
+        tool_name=spec.name,
+        input=arguments,
+        queue=spec.queue,
+        status="approval" if spec.approval else "pending",
+        deadline_seconds=spec.deadline_seconds,
+        approval_id=new_approval_id() if spec.approval else None,
+    )
+    shown: list[Event] = [
+        ToolInputAvailable(tool_call_id=call.call_id, tool_name=spec.name, input=arguments, title=spec.title)
+    ]
+    if operation.approval_id is not None:
+        shown.append(ToolApprovalRequest(approval_id=operation.approval_id, tool_call_id=call.call_id))
+    return operation, shown
