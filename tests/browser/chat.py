@@ -73,3 +73,10 @@ class Chat:
 
     async def sees_questions(self, *texts: str) -> None:
         await expect(self.text_of(self.questions)).to_have_text(list(texts), timeout=TIMEOUT_MS)
+
+    def tool(self, title: str) -> Locator:
+        """The block of a tool call in an answer."""
+        return self.page.get_by_role("group", name=f"Tool: {title}", exact=True)
+
+    async def sees_state(self, tool: Locator, state: str) -> None:
+        await expect(tool.locator("summary .state")).to_have_text(state, timeout=TIMEOUT_MS)

@@ -8,6 +8,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import find_chromium
+from tests.browser.scripted import ScriptedChat, scripted_chat
 
 _ARGUMENTS = (
     "--headless",
@@ -61,3 +62,10 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
 async def chat(context: BrowserContext) -> Chat:
     """A tab in which the chat page can be opened."""
     return Chat(await context.new_page())
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedChat]:
+    """A back end that says what the test says."""
+    async with scripted_chat() as chat:
+        yield chat

@@ -1,4 +1,5 @@
-"""A whole system that the tests of this directory share: two gateways, a chat worker, a completion consumer.
+"""A whole system that the tests of this directory share: two gateways, a chat worker, a completion consumer, and a
+tool runner with tools of ours.
 
 It has a Valkey and a Postgres of its own, so a test of another directory that stops those of its process does not
 disturb it. Tests that kill, reconfigure or read logs start services of their own with the fixture `services`.
@@ -15,6 +16,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.conftest import attach_logs, no_key_is_eternal, settings_for
+from tests.support.calling import TOOLS_DIR
 from tests.support.chat import Chat
 from tests.support.database import Database
 from tests.support.model_process import ModelProcess
@@ -54,7 +56,7 @@ async def _shared(
     with _own_servers(server_directory / "shared") as (redis_url, database_url):
         services = Services(tmp_path_factory.mktemp("shared"), settings_for(redis_url, database_url, _model_process))
         try:
-            system = await services.whole(gateways=2)
+            system = await services.whole(gateways=2, tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
             yield Shared(services, system, redis_url, database_url)
         finally:
             complaints = services.stop()

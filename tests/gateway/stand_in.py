@@ -8,6 +8,7 @@ from sluiceway import keys
 from sluiceway.errors import Fenced
 from sluiceway.events import Event, Finish, FinishStep, ProtocolVersion, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.jobs import ChatJob
+from sluiceway.operations import Operations
 from sluiceway.store import Store
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
@@ -23,7 +24,7 @@ class StandIn:
         self.streams = TaskStreams(redis)
         self.store = store
         self._redis = redis
-        self._turns = Turns(store, self.streams, Producer(redis, "chat"))
+        self._turns = Turns(store, self.streams, Producer(redis, "chat"), Operations(redis, self.streams))
         self._batches = 0
         self._said: dict[str, str] = {}
 

@@ -1,9 +1,23 @@
 """How an attempt goes on where its predecessors stopped: seen by clients of version 6 and 7, and by later replays."""
 
 import pytest
-from chat_worker.takeover import take_over
-from sluiceway.events import Event, FinishStep, ProtocolVersion, Start, StartStep, TextDelta, TextEnd, TextStart
-from sluiceway.message import MessageFold, text_of
+from sluiceway.events import (
+    Event,
+    FinishStep,
+    ProtocolVersion,
+    Start,
+    StartStep,
+    TextDelta,
+    TextEnd,
+    TextStart,
+    ToolInputAvailable,
+    ToolOutputAvailable,
+    ToolOutputDenied,
+    ToolOutputError,
+)
+from sluiceway.message import MessageFold, Part, text_of
+from sluiceway.recovery import Durable, Takeover, as_shown
+from sluiceway.recovery import take_over as plan_on
 from sluiceway.task_stream import Entry, EntryId, parse_void
 
 Stream = list[Entry]
@@ -15,6 +29,10 @@ def stored(attempt: int, events: list[tuple[Event, ProtocolVersion | None]]) -> 
 
 def begun(attempt: int, text: str) -> list[tuple[Event, ProtocolVersion | None]]:
     return [(TextStart(id="0"), None), (TextDelta(id="0", delta=text), None)]
+
+
+def take_over(entries: Stream, message_id: str, attempt: int, void: str, durable: Durable | None = None) -> Takeover:
+    return plan_on(entries, durable or Durable(), message_id, attempt, void)
 
 
 FIRST = stored(1, [(Start(message_id="m"), None), (StartStep(), None), *begun(1, "abandoned")])
@@ -61,7 +79,7 @@ def open_parts_are_never_reopened(events: list[Event]) -> bool:
 def test_on_an_empty_stream_it_begins_from_the_start() -> None:
     plan = take_over([], "m", 1, "")
 
-    assert plan.opening == [(Start(message_id="m"), None), (StartStep(), None)]
+    assert plan.opening == [(Start(message_id="m"), None)]
     assert plan.void is None
 
 
@@ -112,10 +130,83 @@ def test_a_step_that_is_retried_twice_is_left_out_twice() -> None:
     assert open_parts_are_never_reopened(seen_by(stream, 6))
 
 
-def test_after_a_finished_step_nothing_is_abandoned() -> None:
+CALL = ToolInputAvailable(tool_call_id="c", tool_name="t", input={})
+ASKED: Part = {"type": "tool-t", "toolCallId": "c", "state": "input-available", "input": {}}
+DONE = ASKED | {"state": "output-available", "output": "12"}
+SHOWN_CALL = stored(1, [(Start(message_id="m"), None), (StartStep(), None), (CALL, None), (FinishStep(), None)])
+OUTPUT = ToolOutputAvailable(tool_call_id="c", output="12")
+
+
+def durable(*parts: Part, before: int = 0) -> Durable:
+    return Durable([{"type": "step-start"}, *parts], before, {"c"})
+
+
+def shown(plan: Takeover, stream: Stream, protocol: ProtocolVersion = 7) -> MessageFold:
+    """What a follower of the stream and its continuation has."""
+    fold = MessageFold()
+    for event in seen_by(stream + stored(9, plan.opening), protocol):
+        fold.add(event)
+    return fold
+
+
+def test_a_step_that_postgres_does_not_have_is_done_again_also_when_it_was_shown_to_its_end() -> None:
     stream = FIRST + [Entry((1, 4 + n), event, None) for n, (event, _) in enumerate(END)]
 
     plan = take_over(stream, "m", 2, "")
 
-    assert plan.opening == [(StartStep(), None)]
+    assert plan.fold.step_open
+    assert text_of(plan.fold.finished_parts()) == ""
+    assert plan.void is not None
+
+
+@pytest.mark.requirement("CH-9")
+def test_after_a_durable_step_nothing_is_abandoned_and_the_answer_is_told_once() -> None:
+    plan = take_over(SHOWN_CALL, "m", 2, "", durable(DONE))
+
+    assert plan.opening == [(OUTPUT, None)]
     assert plan.void is None
+    again = take_over(SHOWN_CALL + stored(2, plan.opening), "m", 3, "", durable(DONE))
+    assert again.opening == []
+
+
+@pytest.mark.requirement("CH-9")
+@pytest.mark.parametrize("kept", range(len(SHOWN_CALL) + 1))
+def test_a_stream_that_lost_its_end_is_told_all_that_postgres_has(kept: int) -> None:
+    plan = take_over(SHOWN_CALL[:kept], "m", 2, "", durable(DONE))
+
+    fold = shown(plan, SHOWN_CALL[:kept])
+    assert fold.finished_parts() == [{"type": "step-start"}, DONE]
+    assert not fold.step_open
+    assert plan.fold.finished_parts() == fold.finished_parts()
+
+
+@pytest.mark.requirement("CH-9")
+def test_the_unfinished_step_after_the_tools_is_replaced_and_the_one_before_stays() -> None:
+    stream = SHOWN_CALL + stored(2, [(OUTPUT, None), (StartStep(), None), *begun(2, "abandoned")])
+
+    plan = take_over(stream, "m", 3, "", durable(DONE))
+
+    assert [part["type"] for part in plan.fold.parts] == ["step-start", "tool-t", "step-start"]
+    assert plan.fold.step_open
+
+
+@pytest.mark.requirement("CH-16")
+def test_a_turn_that_goes_on_with_a_message_tells_only_what_is_new() -> None:
+    before = ({"type": "step-start"}, ASKED | {"state": "output-denied", "approval": {"id": "a", "approved": False}})
+
+    plan = take_over([], "m", 1, "", Durable(before, 2, {"c"}))
+
+    assert plan.opening == [(Start(message_id="m"), None), (ToolOutputDenied(tool_call_id="c"), None)]
+    assert plan.fold.parts == list(before)
+
+
+@pytest.mark.requirement("CH-13")
+def test_what_was_shown_of_an_unfinished_step_is_kept_where_nobody_goes_on() -> None:
+    stream = SHOWN_CALL + stored(2, [(StartStep(), None), *begun(2, "so far")])
+
+    fold, lacking = as_shown(stream, durable(DONE))
+
+    assert lacking == [OUTPUT]
+    assert text_of(fold.finished_parts()) == "so far"
+    unanswered, _ = as_shown(SHOWN_CALL, durable(ASKED))
+    assert unanswered.abandoned_calls("stopped") == [ToolOutputError(tool_call_id="c", error_text="stopped")]

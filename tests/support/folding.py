@@ -32,6 +32,8 @@ class Message:
     aborted: bool = False
     resets: int = 0
     data: list[Chunk] = field(default_factory=list)
+    # By the ids of their calls, what a client has of the message's tools.
+    tools: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -92,6 +94,42 @@ class _Folder:
         self.message.resets += 1
         self._open.clear()
 
+    def _tool_input_start(self, chunk: Chunk) -> None:
+        self._call(chunk)
+
+    def _tool_input_delta(self, chunk: Chunk) -> None:
+        self._known(chunk)["arguments"] += chunk["inputTextDelta"]
+
+    def _tool_input_available(self, chunk: Chunk) -> None:
+        self._call(chunk).update(state="input-available", input=chunk["input"])
+
+    def _tool_input_error(self, chunk: Chunk) -> None:
+        self._call(chunk).update(state="output-error", input=chunk["input"], error=chunk["errorText"])
+
+    def _tool_approval_request(self, chunk: Chunk) -> None:
+        self._known(chunk).update(state="approval-requested", approval_id=chunk["approvalId"])
+
+    def _tool_output_available(self, chunk: Chunk) -> None:
+        part = self._known(chunk)
+        assert part["state"] != "output-available" or part["preliminary"], "a tool ended twice"
+        preliminary = chunk.get("preliminary", False)
+        part.update(state="output-available", output=chunk["output"], preliminary=preliminary)
+
+    def _tool_output_error(self, chunk: Chunk) -> None:
+        self._known(chunk).update(state="output-error", error=chunk["errorText"])
+
+    def _tool_output_denied(self, chunk: Chunk) -> None:
+        self._known(chunk).update(state="output-denied")
+
+    def _call(self, chunk: Chunk) -> dict[str, Any]:
+        assert self.message.steps, f"{chunk['type']} outside of a step"
+        fresh = {"name": chunk["toolName"], "state": "input-streaming", "arguments": "", "preliminary": False}
+        return self.message.tools.setdefault(chunk["toolCallId"], fresh)
+
+    def _known(self, chunk: Chunk) -> dict[str, Any]:
+        assert chunk["toolCallId"] in self.message.tools, f"{chunk['type']} of a call that is not known"
+        return self.message.tools[chunk["toolCallId"]]
+
     def _message_metadata(self, chunk: Chunk) -> None:
         pass
 
@@ -121,9 +159,14 @@ class _Folder:
             self._open.pop(key).open = False
 
 
-def fold(events: Iterable[Event] | Iterable[Chunk], protocol: int = 6) -> Message:
-    """The message that a client of that protocol shows after these events, [DONE] included or not."""
+def fold(events: Iterable[Event] | Iterable[Chunk], protocol: int = 6, before: Message | None = None) -> Message:
+    """The message that a client of that protocol shows after these events, [DONE] included or not.
+
+    `before`: the message as the client has it, where the stream goes on with one.
+    """
     folder = _Folder(protocol)
+    if before is not None:
+        folder.message.tools = {call_id: dict(part) for call_id, part in before.tools.items()}
     for event in events:
         chunk = event.chunk if isinstance(event, Event) and event.type != "[DONE]" else event
         if isinstance(chunk, dict):

@@ -131,6 +131,7 @@ class System:
     gateways: list[Service]
     workers: list[Service]
     consumers: list[Service]
+    tool_runners: list[Service]
 
     @property
     def url(self) -> str:
@@ -174,18 +175,26 @@ class Services:
     async def completion_consumer(self, *, ready_path: str = "/readyz", **environment: str) -> Service:
         return await self._background("completion-consumer", environment).start(ready_path)
 
-    async def whole(self, *, gateways: int = 1, workers: int = 1, consumers: int = 1, **environment: str) -> System:
-        """Gateways, chat workers and completion consumers, started side by side and all ready."""
+    async def tool_runner(self, *, ready_path: str = "/readyz", **environment: str) -> Service:
+        """One with the built-in tools, and those of the folder TOOLS_DIR where that is given."""
+        return await self._background("tool-runner", environment).start(ready_path)
+
+    async def whole(
+        self, *, gateways: int = 1, workers: int = 1, consumers: int = 1, tool_runners: int = 0, **environment: str
+    ) -> System:
+        """Gateways, chat workers, completion consumers and tool runners, started side by side and all ready."""
         starting = [
             *(self.gateway(**environment) for _ in range(gateways)),
             *(self.chat_worker(**environment) for _ in range(workers)),
             *(self.completion_consumer(**environment) for _ in range(consumers)),
+            *(self.tool_runner(**environment) for _ in range(tool_runners)),
         ]
         started = await _all_or_none(starting)
         system = System(
             gateways=started[:gateways],
             workers=started[gateways : gateways + workers],
-            consumers=started[gateways + workers :],
+            consumers=started[gateways + workers :][:consumers],
+            tool_runners=started[gateways + workers + consumers :],
         )
         for gateway in system.gateways if workers else ():
             await wait_until(lambda: gateway.answers("/readyz"), _START_SECONDS, f"{gateway.name} is ready")  # noqa: B023

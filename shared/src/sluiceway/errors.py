@@ -6,19 +6,33 @@ SluicewayError
 │   ├── TaskNotFound          404
 │   ├── MessageNotFound       404
 │   ├── JobNotFound           404
+│   ├── AgentStreamNotFound   404
+│   ├── ApprovalNotFound      404
+│   ├── OperationNotFound     404
+│   ├── WebhookNotFound       404
 │   ├── TaskExpired           410
+│   ├── ApprovalGone          410
+│   ├── OperationEnded        410
 │   ├── AccessDenied          403
 │   ├── SessionExists         409
 │   ├── SessionBusy           409
 │   ├── MessageConflict       409
+│   ├── ApprovalConflict      409
 │   ├── StreamTruncated       409
-│   └── TooManyTasks          429
+│   ├── OperationNotStarted   409
+│   ├── TooManyTasks          429
+│   └── TooManyWebhooks       429
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
 │   └── RedisUnavailable      503, Redis
-│       └── JobEventUnavailable   also a JobEventError; retryable, and perhaps the event was added all the same
+│       ├── JobEventUnavailable   also a JobEventError; retryable, and perhaps the event was added all the same
+│       └── AgentEventUnavailable also an AgentEventError; retryable, with the same publish_id without doubling
 ├── JobEventError             a job event was not published; who publishes may catch this and go on working
 │   └── JobEventRejected      permanent: it is not JSON, too large, for an id that cannot be, or refused by Redis
+├── AgentEventError           an agent event was not published; who publishes may catch this and go on working
+│   ├── AgentEventRejected    permanent: it is not JSON, too large, of no known type, or for an id that cannot be
+│   ├── AgentStreamUnknown    permanent until somebody creates the stream
+│   └── AgentStreamClosed     permanent: the stream has ended, or another one has taken its place
 └── Fenced                    another attempt owns the task now; whoever sees this stops writing
 """
 
@@ -65,9 +79,46 @@ class JobNotFound(DomainError):
     default_detail = "There are no events of a job with this id, or none any more."
 
 
+class OperationNotFound(DomainError):
+    code, status = "OPERATION_NOT_FOUND", 404
+    default_detail = "There is no operation with this id."
+
+
+class WebhookNotFound(DomainError):
+    code, status = "WEBHOOK_NOT_FOUND", 404
+    default_detail = "There is no webhook with this number in the journal."
+
+
+class ApprovalNotFound(DomainError):
+    code, status = "APPROVAL_NOT_FOUND", 404
+    default_detail = "No such tool call asked for an approval."
+
+
+class ApprovalGone(DomainError):
+    code, status = "APPROVAL_GONE", 410
+    default_detail = (
+        "This approval is no longer waited for: it has expired, or the conversation has gone on without it."
+    )
+
+
+class ApprovalConflict(DomainError):
+    code, status = "APPROVAL_ANSWERED", 409
+    default_detail = "This approval was answered before, otherwise."
+
+
+class AgentStreamNotFound(DomainError):
+    code, status = "AGENT_STREAM_NOT_FOUND", 404
+    default_detail = "No agents have worked on this task, or it is forgotten."
+
+
 class TaskExpired(DomainError):
     code, status = "TASK_EXPIRED", 410
     default_detail = "This task has ended and its stream has expired. The answer is in the session's messages."
+
+
+class OperationEnded(DomainError):
+    code, status = "OPERATION_ENDED", 410
+    default_detail = "This operation has ended. Nothing more is wanted of it; sending this again changes nothing."
 
 
 class AccessDenied(DomainError):
@@ -97,9 +148,21 @@ class StreamTruncated(DomainError):
     )
 
 
+class OperationNotStarted(DomainError):
+    code, status = "OPERATION_NOT_STARTED", 409
+    default_detail = "This operation still waits for a person's approval; nobody was asked to work on it."
+
+
 class TooManyTasks(DomainError):
     code, status = "TOO_MANY_TASKS", 429
     default_detail = "Too many turns are waiting in this session. Wait until some have ended."
+
+
+class TooManyWebhooks(DomainError):
+    """`retry_after_seconds` is among its further members."""
+
+    code, status = "TOO_MANY_WEBHOOKS", 429
+    default_detail = "Too many webhooks came for this operation. Wait before you send the next."
 
 
 class Unavailable(SluicewayError):
@@ -131,6 +194,26 @@ class JobEventRejected(JobEventError):
 
 class JobEventUnavailable(JobEventError, RedisUnavailable):
     """Redis was away. Where only its answer was lost the event is there: publishing it again may double it."""
+
+
+class AgentEventError(SluicewayError):
+    """An agent event was not published. Whether the agents go on without it is for them to say."""
+
+
+class AgentEventRejected(AgentEventError):
+    """Trying again changes nothing."""
+
+
+class AgentStreamUnknown(AgentEventError):
+    """Nobody has created the stream, or Redis has forgotten it."""
+
+
+class AgentStreamClosed(AgentEventError):
+    """The stream has ended, or was created again and the caller means the one before."""
+
+
+class AgentEventUnavailable(AgentEventError, RedisUnavailable):
+    """Redis was away, or there was no answer in time. Perhaps the event was added all the same."""
 
 
 class Fenced(SluicewayError):

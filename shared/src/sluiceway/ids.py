@@ -25,3 +25,15 @@ def new_task_id() -> str:
 
 def new_message_id() -> str:
     return f"msg_{secrets.token_hex(16)}"
+
+
+def new_operation_id() -> str:
+    return f"op_{secrets.token_hex(16)}"
+
+
+def new_tool_call_id() -> str:
+    return f"call_{secrets.token_hex(12)}"
+
+
+def new_approval_id() -> str:
+    return f"apr_{secrets.token_hex(16)}"

@@ -22,6 +22,24 @@ def operation(operation_id: str) -> str:
     return f"sw:op:{operation_id}"
 
 
+def operation_holder(operation_id: str) -> str:
+    """Which runner works on it: the value expires when the runner gives no more signs of life."""
+    return f"sw:op:{operation_id}:holder"
+
+
+def tool_queue(queue: str) -> str:
+    """The kind of work queue that the operations of some tools go to."""
+    return f"tools.{queue}"
+
+
+def webhook_rate(operation_id: str, minute: int) -> str:
+    """How many reports of progress came for it in that minute since 1970."""
+    return f"sw:op:{operation_id}:progress:{minute}"
+
+
+CATALOGUE = "sw:tools"
+
+
 def session_active(session_id: str) -> str:
     return f"sw:session:{{{session_id}}}:active"
 
@@ -29,6 +47,24 @@ def session_active(session_id: str) -> str:
 def job_events(job_id: str) -> str:
     """Without prefix and braces: readers and writers that are not ours know it by this name."""
     return f"job_events:{job_id}"
+
+
+def agent_stream(task_id: str) -> str:
+    return f"sw:agents:{{{task_id}}}:meta"
+
+
+def agent_events(task_id: str, slot: int) -> str:
+    """Each new stream of a task takes the other slot, 0 or 1; the first, and the one that is to come, 0."""
+    return f"sw:agents:{{{task_id}}}:events:{slot}"
+
+
+def agent_published(task_id: str) -> str:
+    """What was published last, by the ids of the publishing."""
+    return f"sw:agents:{{{task_id}}}:published"
+
+
+# Agent streams that are open, by when they were last heard of.
+AGENT_STREAMS = "sw:agents"
 
 
 def work_queue(kind: str, partition: int = 0) -> str:
@@ -41,5 +77,7 @@ def live_workers(kind: str) -> str:
 
 # A live task's keys are kept for this long after their last refresh; the lease tick and the reconciler refresh them.
 LIVE_TTL = timedelta(hours=24)
+# Of a counter of webhooks, which is for one minute.
+WEBHOOK_RATE_TTL = timedelta(minutes=2)
 # How long an ended task can still be replayed, and a job's events after the last of them.
 RETENTION = timedelta(hours=1)

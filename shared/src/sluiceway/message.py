@@ -1,10 +1,11 @@
 """From chunks to the parts of a message and back: one fold for workers, recovery and tests.
 
 Parts have the shape of the AI SDK's `UIMessage.parts`: `{"type": "text", "text": …, "state": "done"}`, likewise
-`reasoning`, and `{"type": "step-start"}`.
+`reasoning`; `{"type": "step-start"}`; and a tool's `{"type": "tool-NAME", "toolCallId", "state", "input", …}`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Any
 
 from sluiceway.events import (
@@ -20,19 +21,34 @@ from sluiceway.events import (
     TextDelta,
     TextEnd,
     TextStart,
+    ToolApprovalRequest,
+    ToolInputAvailable,
+    ToolInputError,
+    ToolInputStart,
+    ToolOutputAvailable,
+    ToolOutputDenied,
+    ToolOutputError,
 )
 
 Part = dict[str, Any]
 _BEGINNING = {TextStart: "text", ReasoningStart: "reasoning"}
+_PREFIX = "tool-"
+_ANSWERED = frozenset({"output-available", "output-error", "output-denied"})
 
 
 class MessageFold:
-    """Fold a task's chunks, in order, into the parts of its assistant message."""
+    """Fold a task's chunks, in order, into the parts of its assistant message.
 
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
+    `before`: the parts that the message had when the turn began, where the turn goes on with a message.
+    """
+
+    def __init__(self, before: Sequence[Part] = ()) -> None:
+        self.parts: list[Part] = deepcopy(list(before))
         self.started = False
+        self.steps = 0
         self.step_open = False
+        # Calls whose end was told by these chunks.
+        self.told: set[str] = set()
         self._open: dict[tuple[str, str], tuple[Part, list[str]]] = {}
         self._step_at = 0
 
@@ -42,11 +58,13 @@ class MessageFold:
                 self.started = True
             case StartStep():
                 self.step_open = True
+                self.steps += 1
                 self._step_at = len(self.parts)
                 self.parts.append({"type": "step-start"})
             case ResetStep():
                 del self.parts[self._step_at + 1 :]
                 self._open.clear()
+                self.step_open = True
             case FinishStep():
                 self.step_open = False
             case TextStart() | ReasoningStart():
@@ -62,7 +80,7 @@ class MessageFold:
             case Data() if not event.transient:
                 self._data(event)
             case _:
-                pass
+                self._tool(event)
 
     def closers(self) -> list[Event]:
         """The chunks that close what is open, as a client demands before a `finish`."""
@@ -71,12 +89,32 @@ class MessageFold:
         ]
         return [*ends, FinishStep()] if self.step_open else ends
 
+    def abandoned_calls(self, error_text: str) -> list[Event]:
+        """The chunks that end the calls that have no end yet, where their turn ends before them."""
+        return [
+            ToolOutputError(tool_call_id=call_id, error_text=error_text)
+            for call_id, part in self.calls().items()
+            if not is_answered(part)
+        ]
+
+    def adopt(self, parts: Iterable[Part]) -> None:
+        """Take over what is known of calls beyond their chunks, such as why one was denied."""
+        mine = self.calls()
+        for call_id, part in calls_in(parts).items():
+            if call_id in mine and is_answered(part):
+                mine[call_id].clear()
+                mine[call_id].update(deepcopy(part))
+
+    def calls(self) -> dict[str, Part]:
+        """The tool parts by the ids of their calls."""
+        return calls_in(self.parts)
+
     def finished_parts(self) -> list[Part]:
         """The parts as they are stored: texts joined, empty ones left out, all done. Nothing shown: no parts."""
         for part, texts in self._open.values():
             part["text"] = "".join(texts)
             part["state"] = "done"
-        parts = [part for part in self.parts if part.get("text") != ""]
+        parts = [part for part in self.parts if part.get("text") != "" and part.get("state") != "input-streaming"]
         return parts if any(part["type"] != "step-start" for part in parts) else []
 
     def _begin(self, kind: str, part_id: str) -> None:
@@ -99,10 +137,88 @@ class MessageFold:
                     return
         self.parts.append(part)
 
+    def _tool(self, event: Event) -> None:
+        match event:
+            case ToolInputStart():
+                self._call(event.tool_name, event.tool_call_id)
+            case ToolInputAvailable():
+                self._call(event.tool_name, event.tool_call_id).update(state="input-available", input=event.input)
+            case ToolInputError():
+                part = self._call(event.tool_name, event.tool_call_id)
+                part.update(state="output-error", input=event.input, errorText=event.error_text)
+                self.told.add(event.tool_call_id)
+            case ToolApprovalRequest():
+                self._change(event.tool_call_id, state="approval-requested", approval={"id": event.approval_id})
+            case ToolOutputAvailable() if event.preliminary:
+                self._change(event.tool_call_id, state="output-available", output=event.output, preliminary=True)
+            case ToolOutputAvailable():
+                self._answer(event.tool_call_id, state="output-available", output=event.output)
+            case ToolOutputError():
+                self._answer(event.tool_call_id, state="output-error", errorText=event.error_text)
+            case ToolOutputDenied():
+                self._answer(event.tool_call_id, state="output-denied")
+            case _:
+                pass
+
+    def _call(self, tool_name: str, call_id: str) -> Part:
+        part = self.calls().get(call_id)
+        if part is None:
+            part = {"type": f"{_PREFIX}{tool_name}", "toolCallId": call_id, "state": "input-streaming"}
+            self.parts.append(part)
+        return part
+
+    def _answer(self, call_id: str, **fields: Any) -> None:
+        self.told.add(call_id)
+        self._change(call_id, **fields)
+
+    def _change(self, call_id: str, **fields: Any) -> None:
+        part = self.calls().get(call_id)
+        if part is not None:
+            answer_call(part, **fields)
+
+
+def calls_in(parts: Iterable[Part]) -> dict[str, Part]:
+    """The tool parts of a message by the ids of their calls."""
+    return {part["toolCallId"]: part for part in parts if "toolCallId" in part}
+
+
+def is_answered(part: Part) -> bool:
+    """Whether a tool part has its end."""
+    return part["state"] in _ANSWERED and not part.get("preliminary")
+
+
+def answer_call(part: Part, **fields: Any) -> None:
+    """Change a tool part to its new state: what only its earlier states had goes."""
+    for name in ("output", "preliminary", "errorText"):
+        part.pop(name, None)
+    part.update(fields)
+
+
+def tool_name_of(part: Part) -> str:
+    return str(part["type"]).removeprefix(_PREFIX)
+
+
+def output_of(part: Part) -> Event | None:
+    """The chunk that tells how a call ended; None while it has not."""
+    call_id = part["toolCallId"]
+    match part["state"]:
+        case "output-available" if not part.get("preliminary"):
+            return ToolOutputAvailable(tool_call_id=call_id, output=part["output"])
+        case "output-error":
+            return ToolOutputError(tool_call_id=call_id, error_text=part["errorText"])
+        case "output-denied":
+            return ToolOutputDenied(tool_call_id=call_id)
+        case _:
+            return None
+
 
 def text_of(parts: Iterable[Part]) -> str:
     """The text parts of a message, joined."""
     return "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def count_steps(parts: Iterable[Part]) -> int:
+    return sum(part["type"] == "step-start" for part in parts)
 
 
 def replay_of(parts: Iterable[Part]) -> list[Event]:
@@ -110,23 +226,40 @@ def replay_of(parts: Iterable[Part]) -> list[Event]:
     events: list[Event] = []
     step_open = False
     for number, part in enumerate(parts):
-        part_id = str(number)
-        match part["type"]:
-            case "step-start":
-                if step_open:
-                    events.append(FinishStep())
-                events.append(StartStep())
-                step_open = True
-            case "text":
-                events += [TextStart(id=part_id), TextDelta(id=part_id, delta=part["text"]), TextEnd(id=part_id)]
-            case "reasoning":
-                events += [
-                    ReasoningStart(id=part_id),
-                    ReasoningDelta(id=part_id, delta=part["text"]),
-                    ReasoningEnd(id=part_id),
-                ]
-            case kind if kind.startswith("data-"):
-                events.append(Data(type=kind, data=part["data"], id=part.get("id")))
-            case _:
-                pass
+        if part["type"] == "step-start":
+            if step_open:
+                events.append(FinishStep())
+            step_open = True
+        events += _chunks_of(part, str(number))
     return [*events, FinishStep()] if step_open else events
+
+
+def _chunks_of(part: Part, part_id: str) -> list[Event]:
+    match part["type"]:
+        case "step-start":
+            return [StartStep()]
+        case "text":
+            return [TextStart(id=part_id), TextDelta(id=part_id, delta=part["text"]), TextEnd(id=part_id)]
+        case "reasoning":
+            return [
+                ReasoningStart(id=part_id),
+                ReasoningDelta(id=part_id, delta=part["text"]),
+                ReasoningEnd(id=part_id),
+            ]
+        case kind if kind.startswith("data-"):
+            return [Data(type=kind, data=part["data"], id=part.get("id"))]
+        case _ if "toolCallId" in part:
+            return _chunks_of_call(part)
+        case _:
+            return []
+
+
+def _chunks_of_call(part: Part) -> list[Event]:
+    call_id = part["toolCallId"]
+    events: list[Event] = [
+        ToolInputAvailable(tool_call_id=call_id, tool_name=tool_name_of(part), input=part.get("input", {}))
+    ]
+    if "approval" in part:
+        events.append(ToolApprovalRequest(approval_id=part["approval"]["id"], tool_call_id=call_id))
+    output = output_of(part)
+    return [*events, output] if output is not None else events

@@ -43,7 +43,7 @@ _WAIT_SECONDS = 5
 _SOCKET_SECONDS = 5
 _BLOCKING_SOCKET_SECONDS = 15
 
-_READS = frozenset({"GET", "HGETALL", "XRANGE", "XREVRANGE", "ZCOUNT", "PING"})
+_READS = frozenset({"GET", "HGET", "HGETALL", "XRANGE", "XREVRANGE", "ZCOUNT", "PING"})
 
 
 def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: int = 64) -> Redis:

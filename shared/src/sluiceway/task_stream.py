@@ -26,6 +26,7 @@ EntryId = tuple[int, int]
 Status = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
 Verdict = Literal["ok", "cancelled", "fenced", "lost"]
+Annotated = Literal["ok", "old", "ended", "refused", "lost"]
 ENDED = frozenset({"completed", "failed", "cancelled"})
 _PAGE = 1000
 
@@ -173,6 +174,14 @@ class TaskStreams:
         value = await command(self._redis, "GET", keys.operation(operation_id))
         return value.decode() if value is not None else None
 
+    async def set_operation_entry(self, task_id: str, operation_id: str, entry_id: str) -> None:
+        await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], [f"entry:{operation_id}", entry_id])
+
+    async def operation_entry(self, task_id: str, operation_id: str) -> str | None:
+        """The queue entry that was made for an operation last."""
+        value = await command(self._redis, "HGET", keys.task_meta(task_id), f"entry:{operation_id}")
+        return value.decode() if value is not None else None
+
     async def last_id(self, task_id: str) -> EntryId | None:
         entries = await command(self._redis, "XREVRANGE", keys.task_events(task_id), "+", "-", "COUNT", 1)
         return parse_entry_id(entries[0][0].decode()) if entries else None
@@ -198,6 +207,32 @@ class TaskStreams:
             arguments += [event.type, event.encode(), ""]
         answer: bytes = await self._scripts.run("append", self._keys(task_id), arguments)
         return answer.decode()  # type: ignore[return-value]  # the script's four words
+
+    async def wait(self, task_id: str, attempt: int, operations: Mapping[str, str]) -> Verdict:
+        """Let go of a task that now waits for its operations. `operations`: what its metadata say of them."""
+        flat = [text for pair in operations.items() for text in pair]
+        answer: bytes = await self._scripts.run("wait", [keys.task_meta(task_id)], [attempt, *flat])
+        return answer.decode()  # type: ignore[return-value]  # the script's three words
+
+    async def annotate(
+        self,
+        task_id: str,
+        operation_id: str,
+        events: Sequence[Event],
+        *,
+        number: int | None = None,
+        final: bool = False,
+    ) -> Annotated:
+        """Append what an operation has to say to the stream of a task that waits. What ends it is said once.
+
+        `number`: an event that is older than the last one shown adds nothing.
+        """
+        told = "" if number is None else number
+        arguments: list[str | bytes | int] = [operation_id, told, "1" if final else "", self.live_ttl_ms]
+        for event in events:
+            arguments += [event.type, event.encode()]
+        answer: bytes = await self._scripts.run("annotate", self._keys(task_id), arguments)
+        return answer.decode()  # type: ignore[return-value]  # the script's five words
 
     async def heartbeat(self, task_id: str, attempt: int) -> Verdict:
         """The holder's sign of life, which also renews TTLs. The flusher gives it for its writers."""

@@ -11,19 +11,27 @@ from secrets import token_hex
 from typing import Any
 
 from sluiceway.errors import RedisUnavailable, TaskExpired, TaskNotFound
-from sluiceway.events import Abort, Data, Error, Event, Finish
+from sluiceway.events import Abort, Data, Error, Event, Finish, Start
 from sluiceway.jobs import ChatJob
 from sluiceway.logs import get_logger
-from sluiceway.message import MessageFold, replay_of
+from sluiceway.message import MessageFold, Part, replay_of
+from sluiceway.operations import Operations
+from sluiceway.recovery import Durable, as_shown
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.approving import Answer
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions import check_owner
+from sluiceway.store.turns import Paused
 from sluiceway.task_stream import EndStatus, Status, TaskMeta, TaskStreams
 from sluiceway.work_queue import Producer
 
-__all__ = ["Accepted", "CancelResult", "Followed", "NewTurn", "Turns", "ending_of"]
+__all__ = ["Accepted", "Answer", "CancelResult", "Followed", "GoesOn", "NewTurn", "Turns", "ending_of"]
+
+_CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
+_FAILED = "CANCELLED: The turn failed before the tool had ended."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +69,21 @@ class Followed:
     meta: TaskMeta | None
 
 
+@dataclass(frozen=True, slots=True)
+class GoesOn:
+    """What a person's answer to a tool call led to: the turn that goes on with it; or None, while `remaining` other
+    calls of the same step wait for an answer."""
+
+    task: Task | None
+    remaining: int
+
+
 class Turns:
-    def __init__(self, store: Store, streams: TaskStreams, queue: Producer) -> None:
+    def __init__(self, store: Store, streams: TaskStreams, queue: Producer, operations: Operations) -> None:
         self._store = store
         self._streams = streams
         self._queue = queue
+        self._operations = operations
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> Accepted:
@@ -97,6 +115,57 @@ class Turns:
                 return
         await self._streams.set_queue_entry(task.id, await self._enqueue(task))
 
+    async def go_on(self, task: Task) -> None:
+        """Queue the next step of a turn whose operations have ended. A second entry is harmless."""
+        await self._streams.set_queue_entry(task.id, await self._enqueue(task))
+
+    async def pause(
+        self, task: Task, parts: list[Part], operations: Sequence[NewOperation], usage: dict[str, int] | None
+    ) -> Paused:
+        """End a step with tool calls: durable first, then they are queued. See `TurnStore.pause`.
+
+        Raises StoreUnavailable, RedisUnavailable; calling it again then is right.
+        """
+        paused = await self._store.turns.pause(task, parts, operations, usage)
+        if paused == "waiting":
+            await self._let_run(task)
+        return paused
+
+    async def begin_approved(self, task: Task) -> Paused:
+        """Let the calls that a person has approved be run. Raises as `pause`."""
+        paused = await self._store.turns.begin_approved(task)
+        if paused == "waiting":
+            await self._let_run(task)
+        return paused
+
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> GoesOn:
+        """Note a person's answers, by the ids of the tool calls, and go on when the last of the step is there.
+
+        Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied, StoreUnavailable; not RedisUnavailable.
+        """
+        answered = await self._store.turns.answer(task_id, user_id, answers)
+        if answered.created and answered.task is not None:
+            try:
+                await self._publish_new(answered.task)
+            except RedisUnavailable as error:
+                self._log.warning("turn_not_published_yet", task_id=answered.task.id, reason=str(error))
+        return GoesOn(answered.task, answered.remaining)
+
+    async def restore(self, task: Task) -> None:
+        """Rebuild what Redis has forgotten of a turn that waits for its operations."""
+        durable = await self.durable(task)
+        await self._streams.create(task.fields)
+        await self._streams.begin(task.fields, task.attempt, "restored")
+        events = [Start(message_id=task.message_id), *replay_of(durable.own)]
+        await self._streams.append(task.id, task.attempt, 1, events)
+        await self._streams.wait(task.id, task.attempt, {})
+
+    async def _let_run(self, task: Task) -> None:
+        """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
+        await self._streams.wait(task.id, task.attempt, {})
+        operations = await self._store.operations.of_task(task.id)
+        await self._operations.publish([one for one in operations if one.status == "pending"])
+
     async def _publish_new(self, task: Task) -> None:
         """The same for a turn that nobody has published yet, in fewer round trips: the first token waits for them."""
         entry_id, _ = await asyncio.gather(self._enqueue(task), self._streams.create(task.fields))
@@ -113,6 +182,8 @@ class Turns:
         task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
         if ended_here:
             await self.settle(task)
+        elif task.status == "waiting":
+            await self.end_unheld(task, "cancelled")
         elif not task.ended:
             await self._streams.request_cancel(task.id)
         self._log.info("turn_cancel_requested", task_id=task.id, session_id=task.session_id, status=task.status)
@@ -157,39 +228,45 @@ class Turns:
 
         `error` (`code`, `message`) is shown, and kept in the history. False when the turn has ended meanwhile.
         """
-        claimed = await self._store.turns.claim(task.id)
+        claimed = await self._store.turns.claim(task.id, waiting_too=True)
         if claimed is None or claimed.ended:
             return False
-        fold = await self.partial(task.id)
-        closing: list[Event] = fold.closers()
+        fold, lacking = await self.partial(claimed)
+        closing = [*fold.abandoned_calls(_FAILED if error else _CANCELLED), *fold.closers()]
         if error is not None:
             closing.append(Data(type="data-error", data=error))
         for event in closing:
             fold.add(event)
-        metadata = {"status": status} | ({"error": error} if error else {})
+        metadata = {"status": status, "taskId": task.id} | ({"error": error} if error else {})
         end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error)
         last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
-        return await self.end(claimed, end, [*closing, *last])
+        return await self.end(claimed, end, [*lacking, *closing, *last])
 
     async def settle(self, task: Task) -> None:
         """See the effects of a turn's end through: its stream closed, the next turn released. Idempotent."""
         meta = await self._streams.meta(task.id)
         events = ending_of(task)
         if meta is None or (not meta.ended and await self._streams.last_id(task.id) is None):
-            message = await self._store.turns.message(task)
+            durable = await self.durable(task)
             await self._streams.create(task.fields)
-            events = [*replay_of(message.parts if message else []), *events]
+            events = [*replay_of(durable.own), *events]
         elif not meta.ended:
-            events = [*(await self.partial(task.id)).closers(), *events]
+            fold, lacking = await self.partial(task)
+            events = [*lacking, *fold.closers(), *events]
         await self._close(task, task.status, events)
 
-    async def partial(self, task_id: str) -> MessageFold:
-        """What the stream holds of the turn's message so far: what a crashed holder had shown."""
-        fold = MessageFold()
-        for entry in await self._streams.read(task_id):
-            if entry.protocol != 6 and isinstance(entry.event, Event):
-                fold.add(entry.event)
-        return fold
+    async def partial(self, task: Task) -> tuple[MessageFold, list[Event]]:
+        """The turn's message so far, as a crashed holder had shown it, and the chunks that the stream lacks of it."""
+        entries, durable = await asyncio.gather(self._streams.read(task.id), self.durable(task))
+        return as_shown(entries, durable)
+
+    async def durable(self, task: Task) -> Durable:
+        """What Postgres has of the turn's message."""
+        message, operations = await asyncio.gather(
+            self._store.turns.message(task), self._store.operations.of_task(task.id)
+        )
+        calls = frozenset(one.tool_call_id for one in operations)
+        return Durable(message.parts if message else [], task.parts_before, calls)
 
     async def find(self, task_id: str, user_id: str | None) -> Followed:
         """The task, for its owner. Redis answers for what it knows, without Postgres.
@@ -232,13 +309,19 @@ class Turns:
                 if ended is not None:
                     await self.settle(ended)
             if accepted.interrupted is not None:
-                await self._streams.request_cancel(accepted.interrupted.id)
+                await self._interrupt(accepted.interrupted)
             if accepted.created and accepted.active:
                 await self._publish_new(accepted.task)
         except RedisUnavailable as error:
             self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
             return False
         return True
+
+    async def _interrupt(self, task: Task) -> None:
+        if task.status == "waiting":
+            await self.end_unheld(task, "cancelled")
+        else:
+            await self._streams.request_cancel(task.id)
 
     async def _close(self, task: Task, status: Any, events: Sequence[Event]) -> None:
         standing = await self._streams.close(task.fields, task.attempt, status, events)

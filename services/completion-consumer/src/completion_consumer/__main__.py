@@ -1,51 +1,33 @@
-"""The completion consumer's process: settings → logging → clients → loop."""
+"""The completion consumer's process: settings → logging → clients → loops → drain."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from sluiceway.backoff import Backoff
-from sluiceway.errors import Unavailable
+from redis.asyncio import Redis
+from sluiceway.completions import KIND
 from sluiceway.health import HealthServer
 from sluiceway.lifecycle import Stopping, stop_on_signals
 from sluiceway.logs import get_logger
+from sluiceway.operations import Operations
 from sluiceway.process import run_service
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer
-from sluiceway.worker import persistently
+from sluiceway.work_queue import Producer, WorkQueue
+from sluiceway.worker import Worker, WorkerOptions, persistently
 
+from completion_consumer.applying import Applying
+from completion_consumer.handler import CompletionHandler
+from completion_consumer.progress import Progress
+from completion_consumer.readiness import Readiness
 from completion_consumer.reconciler import Reconciler
 from completion_consumer.settings import Settings
+from completion_consumer.unfinished_operations import UnfinishedOperations
+from completion_consumer.unfinished_turns import UnfinishedTurns
 
-
-class Rounds:
-    """Rounds of the reconciler, one after the other, until the process ends."""
-
-    def __init__(self, reconciler: Reconciler, period_seconds: float, stopping: Stopping) -> None:
-        self._reconciler = reconciler
-        self._period_seconds = period_seconds
-        self._stopping = stopping
-        self._away: dict[str, str] = {"reconciler": "starting"}
-        self._log = get_logger()
-
-    async def problems(self) -> dict[str, str]:
-        return {"reconciler": "draining"} if self._stopping else self._away
-
-    async def run(self) -> None:
-        backoff = Backoff(first_seconds=0.2)
-        while not self._stopping:
-            try:
-                await self._reconciler.round()
-            except Unavailable as error:
-                self._away = {error.code: error.detail}
-                self._log.warning("waiting", code=error.code, reason=str(error))
-                await self._stopping.sleep(backoff.next_seconds())
-                continue
-            backoff.reset()
-            self._away = {}
-            await self._stopping.sleep(self._period_seconds)
+_CHAT = "chat"
 
 
 async def serve(settings: Settings) -> None:
@@ -54,32 +36,62 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stopping))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
+        blocking = open_redis(settings.redis_url, name=f"{settings.worker_name}-reader", blocking=True)
+        await stack.enter_async_context(blocking)
         store = await stack.enter_async_context(
             Store.open(
                 settings.database_url, max_size=settings.database_pool_size, application_name=settings.worker_name
             )
         )
-        streams = TaskStreams(
-            redis,
-            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-            retention=timedelta(seconds=settings.retention_seconds),
+        worker, reconciler = _parts(settings, redis, blocking, store, stopping)
+        health = HealthServer(
+            settings.health_host, settings.health_port, Readiness(worker, reconciler, stopping).problems
         )
-        queue = Producer(redis, "chat")
-        reconciler = Reconciler(
-            store,
-            streams,
-            Turns(store, streams, queue),
-            queue,
-            lease=timedelta(seconds=settings.lease_seconds),
-            settle_after=timedelta(seconds=settings.settle_after_seconds),
-        )
-        rounds = Rounds(reconciler, settings.reconcile_seconds, stopping)
-        health = HealthServer(settings.health_host, settings.health_port, rounds.problems)
         port = await stack.enter_async_context(health.serve())
-        get_logger().info("started", worker=settings.worker_name, health_port=port)
-        if not settings.migrate_on_start or await stopping.race(persistently(store.migrate)):
-            await rounds.run()
+        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
+            return
+        get_logger().info("started", worker=settings.worker_name, slots=settings.worker_slots, health_port=port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run(), name="completions")
+            group.create_task(reconciler.run(), name="reconciler")
     get_logger().info("stopped")
+
+
+def _parts(
+    settings: Settings, redis: Redis, blocking: Redis, store: Store, stopping: Stopping
+) -> tuple[Worker, Reconciler]:
+    """The loop over completions, and the rounds of the reconciler beside it."""
+    lease = timedelta(seconds=settings.lease_seconds)
+    streams = TaskStreams(
+        redis,
+        live_ttl=timedelta(seconds=settings.live_ttl_seconds),
+        retention=timedelta(seconds=settings.retention_seconds),
+    )
+    chat = Producer(redis, _CHAT)
+    operations = Operations(redis, streams)
+    turns = Turns(store, streams, chat, operations)
+    applying = Applying(store, streams, turns, settings.max_result_chars)
+    progress = Progress(store, streams, settings.max_result_chars)
+
+    queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
+    handler = CompletionHandler(store, applying, progress, queue.key, settings.max_completion_bytes)
+    options = WorkerOptions(
+        slots=settings.worker_slots,
+        drain=timedelta(seconds=settings.drain_seconds),
+        max_deliveries=settings.max_deliveries,
+    )
+    worker = Worker(queue, handler.handle, handler.bury, options, stopping)
+
+    settle_after = timedelta(seconds=settings.settle_after_seconds)
+    park_for = timedelta(hours=settings.park_hours)
+    reconciler = Reconciler(
+        store,
+        UnfinishedTurns(store, streams, turns, chat, lease=lease, settle_after=settle_after),
+        UnfinishedOperations(redis, store, streams, operations, applying, park_for=park_for),
+        settings.reconcile_seconds,
+        stopping,
+    )
+    return worker, reconciler
 
 
 def main() -> None:

@@ -7,7 +7,19 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from gateway import routes_aisdk, routes_jobs, routes_sessions, routes_system, routes_tasks, routes_turns
+from gateway import (
+    routes_agents,
+    routes_aisdk,
+    routes_approvals,
+    routes_jobs,
+    routes_operations,
+    routes_sessions,
+    routes_system,
+    routes_tasks,
+    routes_tools,
+    routes_turns,
+    routes_webhooks,
+)
 from gateway.accepting import RUN_ID_HEADER
 from gateway.documentation import Documentation
 from gateway.middleware import Cors, Edge
@@ -20,8 +32,13 @@ _OPERATIONS = (
     *routes_sessions.OPERATIONS,
     *routes_turns.OPERATIONS,
     *routes_tasks.OPERATIONS,
+    *routes_approvals.OPERATIONS,
+    *routes_tools.OPERATIONS,
     *routes_aisdk.OPERATIONS,
     *routes_jobs.OPERATIONS,
+    *routes_agents.OPERATIONS,
+    *routes_operations.OPERATIONS,
+    *routes_webhooks.OPERATIONS,
     *routes_system.OPERATIONS,
 )
 _READABLE_ELSEWHERE = ("location", "retry-after", "x-request-id", RUN_ID_HEADER, "x-vercel-ai-ui-message-stream")

@@ -96,18 +96,27 @@ def read_params(model: type[P], request: Request[Any]) -> P:
 async def read_body(model: type[B], request: Request[Any], max_bytes: int, timeout_seconds: float) -> B:
     """The JSON body; an empty one counts as `{}`. Raises InvalidInput and the problems of its parts."""
     _check_media_type(request.headers.get("content-type"))
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            body = await _read_bounded(request, max_bytes)
-    except TimeoutError:
-        raise BodyTooSlow from None
+    body = await read_bytes(request, max_bytes, timeout_seconds)
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
         if any(fault["type"] == "json_invalid" for fault in error.errors(include_input=False, include_url=False)):
             raise MalformedJson from None
-        faults = [{"pointer": _pointer(fault), "detail": fault["msg"]} for fault in _faults(error)]
-        raise InvalidInput(_problem(error, InvalidBody), faults) from None
+        raise InvalidInput(_problem(error, InvalidBody), faults_of(error)) from None
+
+
+async def read_bytes(request: Request[Any], max_bytes: int, timeout_seconds: float) -> bytes:
+    """The body as it came. Raises BodyTooLarge, BodyTooSlow, ClientDisconnect."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _read_bounded(request, max_bytes)
+    except TimeoutError:
+        raise BodyTooSlow from None
+
+
+def faults_of(error: ValidationError) -> list[dict[str, str]]:
+    """What is wrong with a body, each with its place."""
+    return [{"pointer": _pointer(fault), "detail": fault["msg"]} for fault in _faults(error)]
 
 
 def _check_media_type(content_type: str | None) -> None:

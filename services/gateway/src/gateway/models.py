@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
 from pydantic_core import PydanticCustomError, from_json
+from sluiceway.agent_events import AgentStream
 from sluiceway.job_events import JobEvent
-from sluiceway.store.records import Message, Session, Task
+from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
+from sluiceway.store.webhooks import Outcome, Sender, Webhook, WebhookKind
 from sluiceway.task_stream import EntryId, Status, format_entry_id
+from sluiceway.tools import ToolSpec
 
 from gateway.blank import TEXT_PATTERN, is_blank
 from gateway.inputs import ClientId
@@ -19,7 +22,7 @@ from gateway.problems import EmptyMessage
 
 Policy = Literal["enqueue", "interrupt", "reject"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
-RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", ".", "..")
+RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
 
 
 def stream_url(task_id: str) -> str:
@@ -65,6 +68,7 @@ Title = Annotated[
     AfterValidator(_without_nul),
     AfterValidator(_title),
 ]
+ApprovalReason = Annotated[str, Field(max_length=2000), AfterValidator(_without_nul)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]
 
 
@@ -218,6 +222,97 @@ class CancelledTurn(Wire):
     status: Status
 
 
+class ApprovalAnswer(Wire):
+    approved: bool
+    reason: ApprovalReason | None = None
+
+
+class ApprovalTaken(Wire):
+    """`recorded`: `remaining` other calls of the step wait for an answer, too. `accepted`: `task_id` goes on."""
+
+    status: Literal["recorded", "accepted"]
+    remaining: int
+    task_id: str | None = None
+    assistant_message_id: str | None = None
+    stream_url: str | None = None
+
+
+class ToolView(Wire):
+    """`parameters`: the JSON schema of its arguments. `text_field`: the argument that a text alone is taken for."""
+
+    name: str
+    title: str | None
+    description: str
+    parameters: dict[str, Any]
+    text_field: str | None
+    approval: bool = Field(description="a person is asked before each call")
+
+    @classmethod
+    def of(cls, spec: ToolSpec) -> "ToolView":
+        return cls.model_validate(spec, from_attributes=True)
+
+
+class ToolList(Wire):
+    tools: list[ToolView]
+
+
+class OperationView(Wire):
+    """A tool call. `output` is its whole result, also where the conversation has a shortened one."""
+
+    operation_id: str
+    task_id: str
+    session_id: str
+    tool_call_id: str
+    tool_name: str
+    status: OperationStatus
+    attempt: int = Field(description="how often a tool runner has begun it")
+    error: dict[str, Any] | None
+    output: Any
+    deadline_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, operation: Operation, output: Any) -> "OperationView":
+        known = {name: getattr(operation, name) for name in cls.model_fields if name not in ("operation_id", "output")}
+        return cls(operation_id=operation.id, output=output, **known)
+
+
+class AcceptedWebhook(Wire):
+    """It is durable now. A repeat of it is answered the same."""
+
+    operation_id: str
+    status: Literal["accepted"] = "accepted"
+
+
+class WebhookView(Wire):
+    """An entry of the journal. `applied_at`: when it was dealt with, whatever the outcome."""
+
+    id: str
+    operation_id: str
+    task_id: str
+    kind: WebhookKind
+    webhook_id: str = Field(description="the sender's id of it")
+    sender: Sender
+    body: dict[str, Any]
+    outcome: Outcome
+    received_at: datetime
+    applied_at: datetime | None
+
+    @classmethod
+    def of(cls, webhook: Webhook) -> "WebhookView":
+        known = {name: getattr(webhook, name) for name in cls.model_fields if name != "id"}
+        return cls(id=str(webhook.id), **known)
+
+
+class WebhookPage(Wire):
+    """Newest first. `next_cursor` is null on the last page."""
+
+    webhooks: list[WebhookView]
+    next_cursor: str | None
+
+
 class JobEventView(Wire):
     """`data` is the event. Where somebody has stored what is no JSON, it is that text."""
 
@@ -241,6 +336,28 @@ class JobHistory(Wire):
     job_id: str
     events: list[JobEventView]
     next_cursor: str | None
+
+
+class AgentStreamView(Wire):
+    """`sequence` is that of the newest event. `active_at`: when it was begun, published to or closed last."""
+
+    task_id: str
+    status: Literal["open", "closed"]
+    sequence: int
+    created_at: datetime
+    active_at: datetime
+    events_url: str
+
+    @classmethod
+    def of(cls, stream: AgentStream) -> "AgentStreamView":
+        return cls(
+            task_id=stream.task_id,
+            status="open" if stream.open else "closed",
+            sequence=stream.sequence,
+            created_at=stream.created_at,
+            active_at=stream.active_at,
+            events_url=f"/api/chat/agents/{stream.task_id}/events",
+        )
 
 
 class Idle(Wire):

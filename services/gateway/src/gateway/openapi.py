@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
-from sluiceway.errors import Unavailable
+from sluiceway.errors import DomainError
 
+from gateway import api_keys
 from gateway.inputs import Params
 from gateway.models import ProblemBody
-from gateway.problems import MEDIA_TYPE, ProblemType
+from gateway.problems import MEDIA_TYPE, PASSING, ProblemType
 from gateway.routing import Answer, Operation
 from gateway.settings import Settings
 
@@ -44,7 +45,10 @@ def build_document(operations: Sequence[Operation[Any, Any]], version: str, sett
         "paths": paths,
         "components": {
             "schemas": definitions.get("$defs", {}),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "api_key": {"type": "apiKey", "in": "header", "name": api_keys.HEADER},
+            },
         },
     }
     _tell_limits(document, settings)
@@ -67,8 +71,8 @@ def _tell_limits(document: Json, settings: Settings) -> None:
 def _models(operations: Sequence[Operation[Any, Any]]) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
     found: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemBody, "serialization"): None}
     for operation in operations:
-        if operation.body is not None:
-            found[operation.body, "validation"] = None
+        if (body := operation.body_model) is not None:
+            found[body, "validation"] = None
         for answer in operation.answers.values():
             if answer.model is not None:
                 found[answer.model, "serialization"] = None
@@ -85,17 +89,26 @@ def _operation(operation: Operation[Any, Any], references: Any) -> Json:
             **{str(status): _answer(answer, references) for status, answer in operation.answers.items()},
             **_problems(operation.all_problems, references),
         },
-        # Either nobody in particular or somebody; where AUTH_REQUIRED is on, somebody.
-        "security": [] if operation.open_to_all else [{}, {"bearer": []}],
+        "security": _security(operation),
     }
     if operation.description:
         described["description"] = operation.description
-    if operation.body is not None:
+    if (body := operation.body_model) is not None:
         described["requestBody"] = {
-            "required": any(field.is_required() for field in operation.body.model_fields.values()),
-            "content": {"application/json": {"schema": references[operation.body, "validation"]}},
+            # Where an empty body counts as `{}`, it may do.
+            "required": operation.raw_body is not None or any(f.is_required() for f in body.model_fields.values()),
+            "content": {"application/json": {"schema": references[body, "validation"]}},
         }
     return described
+
+
+def _security(operation: Operation[Any, Any]) -> list[Json]:
+    """Either nobody in particular or somebody; where AUTH_REQUIRED is on, somebody."""
+    key: list[Json] = [{"api_key": []}]
+    if operation.api_key == "required":
+        return key
+    known: list[Json] = [] if operation.open_to_all else [{}, {"bearer": []}]
+    return known if operation.api_key == "ignored" else [{}, *[each for each in known if each], *key]
 
 
 def parameters(model: type[Params]) -> list[Json]:
@@ -151,10 +164,10 @@ def _problem(problems: Sequence[ProblemType], references: Any) -> Json:
         "description": "\n".join(f"- `{problem.code}`: {explanation(problem)}" for problem in problems),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
-    if any(issubclass(problem, Unavailable) for problem in problems):
+    if any(issubclass(problem, PASSING) for problem in problems):
         described["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "string"}}}
     return described
 
 
 def explanation(problem: ProblemType) -> str:
-    return problem.detail if issubclass(problem, Unavailable) else problem.default_detail
+    return problem.default_detail if issubclass(problem, DomainError) else problem.detail

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sluiceway.errors import DomainError, Unavailable
+from sluiceway.errors import DomainError, TooManyWebhooks, Unavailable
 from sluiceway.logs import get_logger
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +18,8 @@ from starlette.responses import Response
 MEDIA_TYPE = "application/problem+json"
 Problem = DomainError | Unavailable
 ProblemType = type[DomainError] | type[Unavailable]
+# Those that say when to try again.
+PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks)
 
 
 class RouteNotFound(DomainError):
@@ -65,6 +67,21 @@ class Unauthenticated(DomainError):
     default_detail = "This needs a valid bearer token."
 
 
+class InvalidApiKey(DomainError):
+    code, status = "INVALID_API_KEY", 401
+    default_detail = "The x-api-key is not one that this service knows."
+
+
+class InvalidSignature(DomainError):
+    code, status = "INVALID_SIGNATURE", 401
+    default_detail = "None of the signatures is right for this operation and these bytes."
+
+
+class InvalidWebhook(DomainError):
+    code, status = "INVALID_WEBHOOK", 400
+    default_detail = "The body is not what this webhook takes."
+
+
 class BodyTooSlow(DomainError):
     code, status = "BODY_TOO_SLOW", 408
     default_detail = "The body did not arrive in time."
@@ -105,6 +122,11 @@ class NothingToAnswer(DomainError):
     default_detail = "The last message is not a user's message."
 
 
+class ApprovalsMissing(DomainError):
+    code, status = "APPROVALS_MISSING", 409
+    default_detail = "Other tool calls of the same step wait for an answer, too. Those that came are kept."
+
+
 class ModelNotAllowed(DomainError):
     code, status = "MODEL_NOT_ALLOWED", 422
     default_detail = "This model is not on the list of this service."
@@ -138,6 +160,8 @@ def problem_response(
         sent["Retry-After"] = str(problem.retry_after_seconds)
     else:
         body.update(problem.extra)
+        if "retry_after_seconds" in problem.extra:
+            sent["Retry-After"] = str(problem.extra["retry_after_seconds"])
     if status == 401:
         sent["WWW-Authenticate"] = "Bearer"
     if errors:

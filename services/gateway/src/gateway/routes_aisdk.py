@@ -1,14 +1,16 @@
 """What the AI SDK's stock clients call, with no code of their own: `useChat` and WorkflowChatTransport.
 
-The client posts its whole history; the service's own is the truth, and only a new user message at the end is taken.
+The client posts its whole history; the service's own is the truth, and only a new user message at the end is taken, or
+what a person has said to tool calls of the last answer.
 """
 
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sluiceway.errors import (
     AccessDenied,
+    MessageNotFound,
     RedisUnavailable,
     SessionNotFound,
     StoreUnavailable,
@@ -16,17 +18,27 @@ from sluiceway.errors import (
     TaskNotFound,
 )
 from sluiceway.ids import is_client_id, new_session_id
+from sluiceway.redis_client import command
+from sluiceway.turns import Answer as PersonsAnswer
 from sluiceway.turns import Followed, NewTurn
 from starlette.responses import Response
 
-from gateway import accepting, following
+from gateway import accepting, following, routes_approvals
 from gateway.accepting import TracedParams, accept_and_follow, check_limits
 from gateway.blank import is_blank
 from gateway.cursors import StreamParams
 from gateway.following import open_stream
 from gateway.inputs import ClientId, In, Params, WholeNumber
-from gateway.models import AiSdkRequest, CancelledTurn, Idle
-from gateway.problems import EmptyMessage, InvalidBody, InvalidInput, NothingToAnswer, ProblemType, UnsupportedPart
+from gateway.models import AiSdkRequest, ApprovalReason, CancelledTurn, Idle
+from gateway.problems import (
+    ApprovalsMissing,
+    EmptyMessage,
+    InvalidBody,
+    InvalidInput,
+    NothingToAnswer,
+    ProblemType,
+    UnsupportedPart,
+)
 from gateway.routing import Answer, Call, Operation, json_response
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
@@ -55,7 +67,26 @@ class UserMessage(BaseModel):
     parts: list[dict[str, Any]]
 
 
+class GivenApproval(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    approved: bool
+    reason: ApprovalReason | None = None
+
+
+class ApprovedPart(BaseModel):
+    """A tool part of the client's message, with what the person has said."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    call_id: ClientId = Field(alias="toolCallId")
+    approval: GivenApproval
+
+
 async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
+    answered = _approvals(call.body)
+    if answered is not None:
+        return await _go_on(call, *answered)
     return await accept_and_follow(call.gateway, _turn(call), call.params)
 
 
@@ -93,6 +124,35 @@ async def _find(call: Call[ResumeParams, None]) -> Followed | None:
     if _TASK_ID.fullmatch(call.params.id):
         return await call.gateway.turns.find(call.params.id, call.caller.user_id)
     return await call.gateway.turns.active(call.params.id, call.caller.user_id)
+
+
+async def _go_on(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
+    """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
+    gateway, user_id = call.gateway, call.caller.user_id
+    await command(gateway.redis, "PING")
+    asking = await gateway.store.turns.asking(call.body.id or "", message_id)
+    if asking is None:
+        raise MessageNotFound
+    task = (await gateway.turns.answer(asking.id, user_id, answers)).task
+    if task is None:
+        raise ApprovalsMissing
+    await gateway.turns.find(task.id, user_id)
+    headers = {accepting.RUN_ID_HEADER: task.id}
+    return await open_stream(gateway, task.id, version=call.params.version, headers=headers)
+
+
+def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | None:
+    """The last message's id, and what was said to its tool calls; None where it is no such message."""
+    try:
+        message = UserMessage.model_validate(body.messages[-1]) if body.messages else None
+        if message is None or message.role != "assistant" or message.id is None or not is_client_id(message.id):
+            return None
+        responded = [part for part in message.parts if part.get("state") == "approval-responded"]
+        parts = [ApprovedPart.model_validate(part) for part in responded]
+    except ValidationError:
+        return None
+    answers = {part.call_id: PersonsAnswer(part.approval.approved, part.approval.reason) for part in parts}
+    return (message.id, answers) if answers else None
 
 
 def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
@@ -149,9 +209,11 @@ def _invalid(detail: str) -> InvalidInput:
 
 
 _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
+    ApprovalsMissing,
     EmptyMessage,
     NothingToAnswer,
     UnsupportedPart,
+    *routes_approvals.PROBLEMS,
     *accepting.FOLLOWED_PROBLEMS,
     *accepting.REGENERATE_PROBLEMS,
     *following.PROBLEMS,
@@ -170,7 +232,9 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         problems=_CHAT_PROBLEMS,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
-            "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited."
+            "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
+            "Where the last message is an answer with tool calls that a person has approved or denied, the turn goes "
+            "on with it: the stream begins with `start` of the same message id, and tells what is new."
         ),
     ),
     Operation(

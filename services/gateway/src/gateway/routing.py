@@ -8,7 +8,7 @@ declares. Every route of a method GET answers HEAD, too, and every path OPTIONS.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -17,12 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.identity import ANONYMOUS, Caller
-from gateway.inputs import Params, read_body, read_params
+from gateway import api_keys
+from gateway.identity import ANONYMOUS, TRUSTED, Caller
+from gateway.inputs import Params, read_body, read_bytes, read_params
 from gateway.problems import (
     BodyTooLarge,
     BodyTooSlow,
     InternalError,
+    InvalidApiKey,
     InvalidBody,
     InvalidParameter,
     MalformedJson,
@@ -30,10 +32,13 @@ from gateway.problems import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from gateway.settings import Settings
 from gateway.state import Gateway, State
 
 P = TypeVar("P", bound=Params)
-B = TypeVar("B", bound=BaseModel | None)
+B = TypeVar("B", bound=BaseModel | bytes | None)
+# Of a trusted caller: with a route that takes one, it stands for a user.
+TakesKey = Literal["ignored", "accepted", "required"]
 
 
 class NoParams(Params):
@@ -62,8 +67,22 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class RawBody:
+    """A body that the endpoint gets as the bytes that came: they are signed, and are read only when that holds.
+
+    `model` describes it; whatever the media type says it is JSON.
+    """
+
+    model: type[BaseModel]
+    max_bytes: Callable[[Settings], int]
+
+
+@dataclass(frozen=True, slots=True)
 class Operation(Generic[P, B]):
-    """A method at a path. `problems` are those of the endpoint itself; what its inputs can raise is added."""
+    """A method at a path. `problems` are those of the endpoint itself; what its inputs can raise is added.
+
+    Of `body` and `raw_body` there is one or none. `open_to_all`: no user is looked for.
+    """
 
     method: str
     path: str
@@ -76,31 +95,55 @@ class Operation(Generic[P, B]):
     problems: Sequence[ProblemType] = ()
     description: str = ""
     open_to_all: bool = False
+    raw_body: RawBody | None = None
+    api_key: TakesKey = "ignored"
 
     @property
     def name(self) -> str:
         return self.endpoint.__name__
 
     @property
+    def body_model(self) -> type[BaseModel] | None:
+        model: Any = self.body if self.raw_body is None else self.raw_body.model
+        return model  # type: ignore[no-any-return]
+
+    @property
     def all_problems(self) -> tuple[ProblemType, ...]:
         found: list[ProblemType] = [*self.problems, InternalError]
-        if not self.open_to_all:
+        if not self.open_to_all or self.api_key == "required":
             found.append(Unauthenticated)
+        if self.api_key != "ignored":
+            found.append(InvalidApiKey)
         if self.params.model_fields:
             found.append(InvalidParameter)
         if self.body is not None:
             found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, UnsupportedMediaType]
+        if self.raw_body is not None:
+            found += [MalformedJson, BodyTooLarge, BodyTooSlow]
         return tuple(dict.fromkeys(found))
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
-        caller = ANONYMOUS if self.open_to_all else gateway.doorkeeper.identify(request.headers)
+        caller = self._identify(gateway, request)
         params = read_params(self.params, request)
-        body: Any = None
-        if self.body is not None:
-            settings = gateway.settings
-            body = await read_body(self.body, request, settings.max_body_bytes, settings.body_timeout_seconds)
+        body = await self._read_body(gateway.settings, request)
         return await self.endpoint(Call(gateway, caller, params, body, request.method))
+
+    def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
+        key = request.headers.get(api_keys.HEADER)
+        if self.api_key != "ignored" and key is not None:
+            gateway.api_keys.check(key)
+            return TRUSTED
+        if self.api_key == "required":
+            raise Unauthenticated("This needs an x-api-key.")
+        return ANONYMOUS if self.open_to_all else gateway.doorkeeper.identify(request.headers)
+
+    async def _read_body(self, settings: Settings, request: Request[State]) -> Any:
+        seconds = settings.body_timeout_seconds
+        if self.raw_body is not None:
+            return await read_bytes(request, self.raw_body.max_bytes(settings), seconds)
+        model: Any = self.body
+        return await read_body(model, request, settings.max_body_bytes, seconds) if model is not None else None
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -4,9 +4,11 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 from sluiceway.settings import CommonSettings
+from sluiceway.webhook_secrets import WebhookRoots
 
 # An HS256 key shorter than its hash is guessed faster than the hash is broken (RFC 7518, 3.2).
 _SHORTEST_JWT_SECRET_BYTES = 32
+_SHORTEST_API_KEY_CHARS = 16
 
 
 class Settings(CommonSettings):
@@ -17,11 +19,15 @@ class Settings(CommonSettings):
 
     jwt_secret: SecretStr | None = None
     auth_required: bool = False
+    api_keys: tuple[SecretStr, ...] = Field(default=(), description="of trusted callers, as JSON")
+    webhook_secrets: WebhookRoots = Field(default=(), description="the first signs, all are believed, as JSON")
     cors_origins: tuple[str, ...] = Field(default=(), description="origins of pages elsewhere, as JSON")
     model: str | None = Field(default=None, description="the workers' model, where requests may name only known ones")
     models: tuple[str, ...] = Field(default=(), description="further models that a request may choose, as JSON")
 
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    max_webhook_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)
     max_queued_per_session: int = Field(default=20, ge=1)
     default_page_size: int = Field(default=50, ge=1)
@@ -52,4 +58,6 @@ class Settings(CommonSettings):
             and len(self.jwt_secret.get_secret_value().encode()) < _SHORTEST_JWT_SECRET_BYTES
         ):
             raise ValueError(f"JWT_SECRET must have at least {_SHORTEST_JWT_SECRET_BYTES} bytes")
+        if any(len(key.get_secret_value()) < _SHORTEST_API_KEY_CHARS for key in self.api_keys):
+            raise ValueError(f"each of API_KEYS must have at least {_SHORTEST_API_KEY_CHARS} characters")
         return self

@@ -11,17 +11,22 @@ from datetime import timedelta
 from typing import TypedDict
 
 from redis.asyncio import Redis
+from sluiceway.completions import Completions
+from sluiceway.operations import Operations
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Producer
 
+from gateway.api_keys import ApiKeys
 from gateway.drain import Drain
 from gateway.hub import Hub
 from gateway.hub_streams import HubStreams
 from gateway.identity import Doorkeeper
 from gateway.settings import Settings
+from gateway.webhook_rate import ProgressRate
+from gateway.webhook_signature import Signatures
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -38,6 +43,10 @@ class Gateway:
     streams: TaskStreams
     turns: Turns
     hub: Hub
+    completions: Completions
+    api_keys: ApiKeys
+    signatures: Signatures
+    progress_rate: ProgressRate
 
 
 class State(TypedDict):
@@ -63,5 +72,18 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             retention=timedelta(seconds=settings.retention_seconds),
         )
         drain.on_break(hub.drain)
-        turns = Turns(store, streams, Producer(redis, "chat"))
-        yield Gateway(settings, drain, Doorkeeper.from_settings(settings), store, redis, streams, turns, hub)
+        turns = Turns(store, streams, Producer(redis, "chat"), Operations(redis, streams))
+        yield Gateway(
+            settings=settings,
+            drain=drain,
+            doorkeeper=Doorkeeper.from_settings(settings),
+            store=store,
+            redis=redis,
+            streams=streams,
+            turns=turns,
+            hub=hub,
+            completions=Completions(redis),
+            api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),
+            signatures=Signatures(settings.webhook_secrets),
+            progress_rate=ProgressRate(redis, settings.max_progress_per_minute),
+        )

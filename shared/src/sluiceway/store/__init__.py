@@ -7,12 +7,15 @@ task's status is a compare-and-set. Methods raise StoreUnavailable when Postgres
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sluiceway.store.completing import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
+from sluiceway.store.operations import OperationStore
 from sluiceway.store.pool import Pool
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
+from sluiceway.store.webhooks import WebhookStore
 
 
 class Store:
@@ -22,6 +25,9 @@ class Store:
         self._pool = pool
         self.sessions = SessionStore(pool)
         self.turns = TurnStore(pool)
+        self.operations = OperationStore(pool)
+        self.completions = CompletionStore(pool)
+        self.webhooks = WebhookStore(pool)
         self.dead_letters = DeadLetterStore(pool)
 
     @classmethod

@@ -6,9 +6,10 @@ from typing import Literal
 from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.message import Part, text_of
-from sluiceway.store.ending import CANCELLED_UNSEEN, LIVE, end_turn, note_cancel
+from sluiceway.store.approving import take_away
+from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.pool import Connection
-from sluiceway.store.records import TASK_COLUMNS, Task, task_of
+from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
 
 Policy = Literal["enqueue", "interrupt", "reject"]
@@ -53,10 +54,12 @@ class AcceptedTurn:
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
-    active = await _lock_session(connection, turn)
+    active, asking = await _lock_session(connection, turn)
     task = await _known_turn(connection, turn)
     if task is not None:
         return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
+    if asking is not None:
+        await take_away(connection, turn.session_id)
     # No active turn, no live one: what most messages find is told without a look at the tasks.
     cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
     message_id, parts = await _user_message(connection, turn)
@@ -81,9 +84,10 @@ async def position_of(connection: Connection, task: Task) -> int:
     )
 
 
-async def _lock_session(connection: Connection, turn: NewTurn) -> str | None:
-    """The session's active turn. From here on nobody else accepts or ends one in it."""
-    lock = "SELECT user_id, active_task_id FROM sessions WHERE id = $1 FOR UPDATE"
+async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None]:
+    """The session's active turn, and an ended one whose calls wait for a person. From here on nobody else accepts or
+    ends one in it."""
+    lock = "SELECT user_id, active_task_id, approval_task_id FROM sessions WHERE id = $1 FOR UPDATE"
     row = await connection.fetchrow(lock, turn.session_id)
     if row is None and turn.create_session:
         await connection.execute(
@@ -95,8 +99,7 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> str | None:
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
-    active: str | None = row["active_task_id"]
-    return active
+    return row["active_task_id"], row["approval_task_id"]
 
 
 async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
@@ -116,7 +119,7 @@ async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
         raise MessageConflict
     row = await connection.fetchrow(
         f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND user_message_id = $2"
-        " ORDER BY sequence DESC LIMIT 1",
+        " ORDER BY sequence DESC, created_at DESC LIMIT 1",
         turn.session_id,
         turn.message_id,
     )

@@ -3,28 +3,35 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sluiceway.message import Part
+from sluiceway.message import Part, calls_in, is_answered
+from sluiceway.store.approving import take_away
 from sluiceway.store.pool import Connection
-from sluiceway.store.records import Task
+from sluiceway.store.records import LIVE, Task
 from sluiceway.task_stream import EndStatus
 
-LIVE = "status IN ('queued', 'running', 'waiting')"
+# Calls wait for a person, and none of them was answered yet.
+_ASKS = (
+    "EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND status = 'approval')"
+    " AND NOT EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND status = 'approval' AND approval IS NOT NULL)"
+)
 _NEXT = (
     "UPDATE sessions SET updated_at = now(), active_task_id ="
     " (SELECT id FROM tasks WHERE session_id = $1 AND status = 'queued' ORDER BY sequence LIMIT 1)"
-    " WHERE id = $1 AND active_task_id = $2"
+    " WHERE id = $1 AND active_task_id = $2 RETURNING active_task_id"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """How a turn ended: what is written to its message and its task."""
+    """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person, whose
+    answer will go on with the message in a turn of its own."""
 
     status: EndStatus
     parts: list[Part]
     metadata: dict[str, Any]
     error: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+    awaits: bool = False
 
 
 CANCELLED_UNSEEN = TurnEnd(status="cancelled", parts=[], metadata={"status": "cancelled"})
@@ -35,13 +42,14 @@ async def end_turn(
 ) -> bool:
     """Write the answer and the status. The caller holds the session's row. False: it has ended, or is another's."""
     ended = await connection.fetchval(
-        f"UPDATE tasks SET status = $2, error = $3, usage = $4, ended_at = now()"
-        f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) RETURNING id",
+        f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), ended_at = now(), open_operations = 0"
+        f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS}) RETURNING id",
         task.id,
         end.status,
         end.error,
         end.usage,
         attempt,
+        end.awaits,
     )
     if ended is None:
         return False
@@ -49,16 +57,44 @@ async def end_turn(
         "UPDATE messages SET parts = $3, metadata = $4, done = true WHERE session_id = $1 AND id = $2",
         task.session_id,
         task.message_id,
-        end.parts,
+        await _with_answers(connection, task, end.parts),
         end.metadata,
     )
+    if end.status != "completed":
+        await connection.execute(
+            "UPDATE operations SET status = 'cancelled', ended_at = now()"
+            " WHERE task_id = $1 AND status IN ('approval', 'pending', 'running', 'accepted')",
+            task.id,
+        )
     if activate_next:
-        await connection.execute(_NEXT, task.session_id, task.id)
+        following = await connection.fetchval(_NEXT, task.session_id, task.id)
+        if end.awaits:
+            await _await_person(connection, task, following)
     else:
         await connection.execute(
             "UPDATE sessions SET active_task_id = NULL WHERE id = $1 AND active_task_id = $2", task.session_id, task.id
         )
     return True
+
+
+async def _with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:
+    """The parts, with what Postgres knows of their calls: an answer that came meanwhile, and why one was denied."""
+    calls = calls_in(parts)
+    if not calls:
+        return parts
+    stored: list[Part] = await connection.fetchval(
+        "SELECT parts FROM messages WHERE session_id = $1 AND id = $2 FOR UPDATE", task.session_id, task.message_id
+    )
+    known = {call_id: part for call_id, part in calls_in(stored or []).items() if is_answered(part)}
+    return [known.get(part.get("toolCallId", ""), part) for part in parts]
+
+
+async def _await_person(connection: Connection, task: Task, following: str | None) -> None:
+    """A turn that follows at once does not wait for a person's answer to this one."""
+    if following is not None:
+        await take_away(connection, task.session_id)
+    else:
+        await connection.execute("UPDATE sessions SET approval_task_id = $2 WHERE id = $1", task.session_id, task.id)
 
 
 async def note_cancel(connection: Connection, task_id: str) -> None:

@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
 from sluiceway.message import Part
 from sluiceway.task_stream import ENDED, Status, TaskFields
+
+OperationStatus = Literal[
+    "approval", "pending", "running", "accepted", "succeeded", "failed", "denied", "expired", "cancelled"
+]
+OPEN = frozenset({"approval", "pending", "running", "accepted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,9 @@ class Task:
     cancel_requested_at: datetime | None
     ended_at: datetime | None
     settled_at: datetime | None
+    # How many operations have to end before the next step; how many parts the message had before this turn.
+    open_operations: int
+    parts_before: int
 
     @property
     def ended(self) -> bool:
@@ -68,7 +76,44 @@ class Task:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One tool call. `attempt`: how often a runner began it. `approval`: what the person said, {approved, reason?}.
+
+    Its result is not here: it may be large. `deadline_at`: past it the operation has failed.
+    """
+
+    id: str
+    task_id: str
+    session_id: str
+    message_id: str
+    step: int
+    tool_call_id: str
+    tool_name: str
+    input: dict[str, Any]
+    queue: str
+    status: OperationStatus
+    attempt: int
+    runner: str | None
+    approval_id: str | None
+    approval: dict[str, Any] | None
+    error: dict[str, Any] | None
+    traceparent: str | None
+    deadline_seconds: float
+    deadline_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def open(self) -> bool:
+        return self.status in OPEN
+
+
+# As a condition on tasks: those that have not ended.
+LIVE = "status IN ('queued', 'running', 'waiting')"
 TASK_COLUMNS = ", ".join(Task.__slots__)
+OPERATION_COLUMNS = ", ".join(Operation.__slots__)
 
 
 def task_of(row: asyncpg.Record) -> Task:
@@ -81,3 +126,7 @@ def session_of(row: asyncpg.Record) -> Session:
 
 def message_of(row: asyncpg.Record) -> Message:
     return Message(**{name: row[name] for name in Message.__slots__})
+
+
+def operation_of(row: asyncpg.Record) -> Operation:
+    return Operation(**{name: row[name] for name in Operation.__slots__})

@@ -1,11 +1,13 @@
 """Sessions and their messages. Every method checks the owner: an anonymous session belongs to whoever has its id."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+import asyncpg
 
 from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound
 from sluiceway.store.pool import Pool
-from sluiceway.store.records import TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
+from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
 
 _COLUMNS = ", ".join(Session.__slots__)
 
@@ -69,16 +71,19 @@ class SessionStore:
         return [session_of(row) for row in rows]
 
     async def messages(self, session_id: str, before_sequence: int | None, limit: int) -> list[Message]:
-        """The newest messages before that sequence, in order. The answer of a live turn is in its stream, not here."""
+        """The newest messages before that sequence, in order. What a live turn says is in its stream, not here: a
+        message that it goes on with is as it was when the turn began."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT * FROM messages WHERE session_id = $1 AND done AND NOT superseded AND parts <> '[]'"
-                " AND ($2::bigint IS NULL OR sequence < $2) ORDER BY sequence DESC LIMIT $3",
+                "SELECT m.*, t.parts_before FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
+                f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
+                " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
+                " AND ($2::bigint IS NULL OR m.sequence < $2) ORDER BY m.sequence DESC LIMIT $3",
                 session_id,
                 before_sequence,
                 limit,
             )
-        return [message_of(row) for row in reversed(rows)]
+        return [_as_listed(row) for row in reversed(rows)]
 
     async def active_task(self, session_id: str) -> Task | None:
         """The turn that runs or is next to run."""
@@ -136,3 +141,8 @@ class SessionStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch("SELECT id FROM tasks WHERE session_id = $1", session_id)
         return [row["id"] for row in rows]
+
+
+def _as_listed(row: asyncpg.Record) -> Message:
+    message = message_of(row)
+    return message if row["done"] else replace(message, parts=message.parts[: row["parts_before"]])

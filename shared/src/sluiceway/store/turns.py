@@ -4,14 +4,23 @@ Lock order: the session's row first, then its tasks. Who ends a turn and who acc
 a turn that is queued behind another is always seen by the other's end.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 from sluiceway.errors import TaskNotFound
+from sluiceway.message import Part
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
-from sluiceway.store.ending import CANCELLED_UNSEEN, LIVE, TurnEnd, end_turn, note_cancel
+from sluiceway.store.approving import Answer, Answered, answer
+from sluiceway.store.ending import CANCELLED_UNSEEN, TurnEnd, end_turn, note_cancel
+from sluiceway.store.operations import NewOperation, insert_operations
 from sluiceway.store.pool import Connection, Pool
-from sluiceway.store.records import TASK_COLUMNS, Message, Task, message_of, task_of
+from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Task, message_of, task_of
 from sluiceway.store.sessions import check_owner
+
+# How a step with tool calls left its turn.
+Paused = Literal["waiting", "running", "cancelled", "fenced"]
+_APPROVED = "status = 'approval' AND (approval->>'approved')::boolean"
 
 
 class TurnStore:
@@ -35,13 +44,15 @@ class TurnStore:
         async with self._pool.connection() as connection:
             return await position_of(connection, task)
 
-    async def claim(self, task_id: str) -> Task | None:
-        """Raise the attempt of a live turn and run it; a turn that has ended is answered as it is. None: unknown."""
+    async def claim(self, task_id: str, *, waiting_too: bool = False) -> Task | None:
+        """Raise the attempt of a live turn and run it. None: unknown. One that has ended is answered as it is, and so
+        is one that waits for operations, unless `waiting_too` (to end it)."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 "UPDATE tasks SET attempt = attempt + 1, status = 'running', started_at = coalesce(started_at, now())"
-                f" WHERE id = $1 AND {LIVE} RETURNING {TASK_COLUMNS}",
+                f" WHERE id = $1 AND {LIVE} AND (open_operations = 0 OR $2) RETURNING {TASK_COLUMNS}",
                 task_id,
+                waiting_too,
             )
         return task_of(row) if row is not None else await self.get(task_id)
 
@@ -64,6 +75,57 @@ class TurnStore:
                 "SELECT * FROM messages WHERE session_id = $1 AND id = $2", task.session_id, task.message_id
             )
         return message_of(row) if row is not None else None
+
+    async def pause(
+        self, task: Task, parts: list[Part], operations: Sequence[NewOperation], usage: dict[str, int] | None
+    ) -> Paused:
+        """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
+        pending. None pending: it goes on running."""
+        pending = sum(one.status == "pending" for one in operations)
+        async with self._pool.transaction() as connection:
+            if not await _let_go(connection, task, pending):
+                return await _standing(connection, task)
+            await insert_operations(connection, task, operations)
+            await connection.execute(
+                "UPDATE messages SET parts = $3 WHERE session_id = $1 AND id = $2",
+                task.session_id,
+                task.message_id,
+                parts,
+            )
+            await connection.execute("UPDATE tasks SET usage = $2 WHERE id = $1", task.id, usage)
+            return "waiting" if pending else "running"
+
+    async def begin_approved(self, task: Task) -> Paused:
+        """Let the calls that a person has approved be run, and wait for them. No such call: it goes on running."""
+        async with self._pool.transaction() as connection:
+            approved = await connection.fetchval(
+                f"SELECT count(*) FROM operations WHERE task_id = $1 AND {_APPROVED}", task.id
+            )
+            if not await _let_go(connection, task, approved):
+                return await _standing(connection, task)
+            await connection.execute(
+                "UPDATE operations SET status = 'pending',"
+                " deadline_at = now() + make_interval(secs => deadline_seconds)"
+                f" WHERE task_id = $1 AND {_APPROVED}",
+                task.id,
+            )
+            return "waiting" if approved else "running"
+
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> Answered:
+        """Note what a person said to tool calls of a turn that asked for approval; see approving.py."""
+        async with self._pool.transaction() as connection:
+            return await answer(connection, task_id, user_id, answers)
+
+    async def asking(self, session_id: str, message_id: str) -> Task | None:
+        """The newest turn that works, or worked, on a message of the session."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND message_id = $2"
+                " ORDER BY created_at DESC LIMIT 1",
+                session_id,
+                message_id,
+            )
+        return task_of(row) if row is not None else None
 
     async def end(self, task: Task, end: TurnEnd, *, attempt: int | None) -> bool:
         """Write the answer and the end of a turn, and make the next queued turn of the session the active one.
@@ -132,6 +194,26 @@ class TurnStore:
             ids = [row["active_task_id"] for row in rows if row["active_task_id"] is not None]
             found = await connection.fetch(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = ANY($1::text[])", ids)
         return [task_of(row) for row in found]
+
+
+async def _let_go(connection: Connection, task: Task, pending: int) -> bool:
+    """Make the turn wait for so many operations, if the attempt still holds it and nobody wants it to end."""
+    held = await connection.fetchval(
+        "UPDATE tasks SET open_operations = $3, status = CASE WHEN $3 > 0 THEN 'waiting' ELSE 'running' END"
+        " WHERE id = $1 AND attempt = $2 AND status = 'running' AND cancel_requested_at IS NULL RETURNING id",
+        task.id,
+        task.attempt,
+        pending,
+    )
+    return held is not None
+
+
+async def _standing(connection: Connection, task: Task) -> Paused:
+    """What became of a turn that could not be let go. After a commit whose answer was lost it waits already."""
+    row = await connection.fetchrow("SELECT attempt, status FROM tasks WHERE id = $1", task.id)
+    if row is None or row["attempt"] != task.attempt or row["status"] not in ("running", "waiting"):
+        return "fenced"
+    return "waiting" if row["status"] == "waiting" else "cancelled"
 
 
 async def _lock_task(connection: Connection, task_id: str) -> Task:

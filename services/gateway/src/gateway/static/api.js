@@ -69,3 +69,11 @@ export function getSession(sessionId, { beforeSequence, signal } = {}) {
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
 export const postMessage = (sessionId, messageId, text) =>
   request("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message: text } });
+
+export const listTools = () => request("GET", "/tools");
+
+/** 404: never asked for; 409: answered already; 410: no longer wanted. */
+export const answerApproval = (taskId, toolCallId, approved, reason) =>
+  request("POST", `/tasks/${id(taskId)}/approvals/${id(toolCallId)}`, {
+    body: { approved, ...(reason && { reason }) },
+  });

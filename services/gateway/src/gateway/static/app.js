@@ -1,5 +1,6 @@
 // The page: which conversation is shown, the composer, the list of conversations, and other tabs.
 
+import { CommandList } from "./commands.js";
 import { Conversation } from "./conversation.js";
 import { Log } from "./log.js";
 import { SessionList, addressOf, firstWords, sessionIn } from "./sessions.js";
@@ -13,6 +14,7 @@ class Page {
     this.log = new Log({ scroller: find("log"), list: find("messages"), more: find("more-messages"), jump: find("jump") });
     this.sessions = new SessionList({ list: find("sessions"), more: find("more-sessions") });
     this.text = find("text");
+    this.commands = new CommandList({ text: this.text, list: find("commands"), onPick: () => this.fitText() });
     this.tabs = new BroadcastChannel("sluiceway");
     this.conversation = null;
   }
@@ -35,7 +37,8 @@ class Page {
     find("menu").addEventListener("click", () => this.openMenu());
     find("scrim").addEventListener("click", () => this.closeMenu());
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.closeMenu());
-    this.text.addEventListener("input", () => this.fitText());
+    this.text.addEventListener("input", () => this.written());
+    find("messages").addEventListener("approval", (event) => this.decide(event));
     this.text.addEventListener("keydown", (event) => this.key(event));
   }
 
@@ -138,6 +141,7 @@ class Page {
     const text = this.text.value.trim();
     if (!text) return;
     this.text.value = "";
+    this.commands.close();
     this.fitText();
     this.onProblem("");
     find("welcome").hidden = true;
@@ -147,11 +151,22 @@ class Page {
     this.text.focus();
   }
 
+  written() {
+    this.fitText();
+    this.commands.update();
+  }
+
   key(event) {
+    if (this.commands.key(event)) return;
     // While an input method composes a character, Enter is its own.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     find("composer").requestSubmit();
+  }
+
+  decide({ target, detail }) {
+    this.onProblem("");
+    this.conversation.decide(target.closest("article").dataset.messageId, detail);
   }
 
   returnText(text) {

@@ -3,19 +3,19 @@
 // The server's history is the truth. While a turn runs its answer is built from the stream; when it has ended the
 // history is read again, which also finds the next turn that waits. One loop does all of that.
 
-import { cancelTask, createSession, getSession, getTask, postMessage } from "./api.js";
+import { answerApproval, cancelTask, createSession, getSession, getTask, postMessage } from "./api.js";
 import { backoffMs, persist, sleep } from "./retry.js";
 import { follow } from "./stream.js";
+import { ANSWERING, Teller, WAITING } from "./telling.js";
 
 const SEND_TRIES = 5;
 const NEVER = new AbortController().signal;
-const WAITING = "Waiting for the answer…";
-const ANSWERING = "Answering…";
-const STATUS = {
+const ASKED = "A tool waits for your approval.";
+const NOT_WANTED = {
   __proto__: null,
-  "reasoning-start": "Thinking…",
-  "text-start": ANSWERING,
-  "reset-step": "Interrupted. Answering again…",
+  404: "Nobody asks for this approval any more.",
+  409: "It was answered before, perhaps in another window.",
+  410: "It is too late: the request for approval has expired or was taken back.",
 };
 
 /** A random id, also where the page is not served from a secure context. */
@@ -102,6 +102,8 @@ export class Conversation {
     this.host.onSession(session);
     if (!active) return null;
     const task = await this.insist(() => getTask(active.task_id, this.signal));
+    // It ended while this was read: the history that goes with that is the next one.
+    if (task.ended_at) this.ended.add(task.task_id);
     return liveTurn(task);
   }
 
@@ -115,6 +117,7 @@ export class Conversation {
     this.host.onStatus(WAITING);
     this.log.views.get(live.messageId)?.tell("");
     const view = this.log.addAnswer(live);
+    const teller = new Teller();
     return follow(live.streamUrl, {
       signal: this.signal,
       onRestart: () => view.restart(),
@@ -122,7 +125,8 @@ export class Conversation {
       onChunk: (chunk) => {
         view.apply(chunk);
         this.log.grown();
-        if (chunk.type in STATUS && !live.stopping) this.host.onStatus(STATUS[chunk.type]);
+        const said = teller.said(chunk, view);
+        if (said && !live.stopping) this.host.onStatus(said);
       },
     });
   }
@@ -135,7 +139,7 @@ export class Conversation {
   setLive(live) {
     this.live = live;
     this.host.onTurn(live !== null);
-    if (!live) this.host.onStatus("");
+    if (!live) this.host.onStatus(this.log.asksForApproval ? ASKED : "");
   }
 
   async showOlder() {
@@ -212,6 +216,30 @@ export class Conversation {
       live.stopping = false;
       if (!this.signal.aborted) this.host.onProblem(problem.message);
     }
+  }
+
+  /** A person's answer to a tool that asks first. With the last one its turn goes on. */
+  async decide(messageId, { tool, approved, reason }) {
+    const { taskId } = this.log.views.get(messageId);
+    const onWait = (problem) => tool.approval.tell(`${problem.message} Trying again…`);
+    const retry = { signal: this.signal, onWait, tries: SEND_TRIES };
+    tool.sending();
+    try {
+      const { status } = await persist(() => answerApproval(taskId, tool.callId, approved, reason), retry);
+      tool.answered(approved, reason);
+      this.host.onSent();
+      if (status === "accepted") this.refresh();
+      else if (!this.live) this.setLive(null);
+    } catch (problem) {
+      if (!this.signal.aborted) this.undecided(tool, problem);
+    }
+  }
+
+  undecided(tool, problem) {
+    const sentence = NOT_WANTED[problem.status] ?? problem.message;
+    tool.notAnswered(sentence);
+    this.host.onProblem(sentence);
+    if (problem.status in NOT_WANTED) this.refresh();
   }
 }
 

@@ -34,6 +34,11 @@ export class Log {
     return this.list.querySelector(".message.user .text")?.textContent ?? "";
   }
 
+  /** Does a tool wait for a person? */
+  get asksForApproval() {
+    return this.list.querySelector('.tool[data-state="waiting"]') !== null;
+  }
+
   get firstSequence() {
     return Math.min(...[...this.views.values()].map((view) => view.sequence));
   }
@@ -60,13 +65,12 @@ export class Log {
     return view;
   }
 
-  /** The answer of a running turn, empty, behind the message that it answers. */
-  addAnswer({ answerId, messageId }) {
+  /** The answer of a running turn, as it was before that turn, behind the message that it answers. */
+  addAnswer({ answerId, messageId, taskId }) {
     const view = this.view(answerId, "assistant");
     view.question = this.views.get(messageId) ?? null;
     this.order();
-    view.restart();
-    view.started();
+    view.begin(taskId);
     this.grown();
     return view;
   }

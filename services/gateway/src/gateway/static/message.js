@@ -1,15 +1,11 @@
 // One message on the page, built from its stored parts or from the chunks of a running turn.
 //
-// Whatever a person or a model wrote gets into the page as text alone, never as markup. A chunk of an unknown type, or
-// one whose beginning is missing, changes nothing.
+// A chunk of an unknown type, or one whose beginning is missing, changes nothing.
 
-export function element(tag, { text, ...attributes } = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  made.append(...children);
-  return made;
-}
+import { AgentTimeline } from "./agents.js";
+import { element } from "./dom.js";
+import { TextPart, shownParts, viewOf } from "./parts.js";
+import { ToolPart } from "./tool.js";
 
 // What the server has not placed yet stands at the end, in the order in which it came.
 const NOT_PLACED = 1e15;
@@ -32,7 +28,13 @@ export class MessageView {
     this.place = NOT_PLACED + written++;
     this.question = null;
     this.pending = false;
-    this.restart();
+    this.parts = [];
+    this.open = new Map();
+    // As the server listed it; what a turn goes on with; the turn that made it.
+    this.stored = [];
+    this.before = [];
+    this.taskId = null;
+    this.stepAt = 0;
   }
 
   /** Where it stands in the conversation. An answer that runs stands behind its question, wherever that is. */
@@ -45,28 +47,36 @@ export class MessageView {
     this.place = sequence;
   }
 
-  /** Empty, as before the first chunk. */
+  /** As before the first chunk: empty, or what the message was when the turn began that goes on with it. */
   restart() {
-    this.body.replaceChildren();
-    this.open = new Map();
-    this.stepAt = 0;
     this.tell("");
+    this.showParts(this.before);
+    this.stepAt = this.parts.length;
   }
 
   /** Show a stored message. What is shown as it should be stays as it is. */
   show(parts, metadata) {
-    const shown = parts.filter((part) => part.type in PARTS && part.text);
-    const same =
-      shown.length === this.body.children.length &&
-      shown.every((part, n) => isShown(this.body.children[n], part.type, part.text));
-    if (!same) {
-      this.body.replaceChildren(...shown.map((part) => newPart(part.type, part.text).element));
-    }
-    this.open.clear();
+    this.stored = parts;
+    this.taskId = metadata?.taskId ?? this.taskId;
+    this.showParts(parts);
     this.finished();
     const failure = metadata?.error?.message ?? metadata?.error?.detail;
     if (metadata?.status === "failed") this.tell(failure ?? "The answer failed before its end.", "failure");
     else if (metadata?.status === "cancelled") this.tell("Stopped.");
+  }
+
+  showParts(parts) {
+    let at = 0;
+    for (const part of shownParts(parts)) {
+      if (!this.parts[at]?.isOf(part)) {
+        this.cutAt(at);
+        this.add(viewOf(part));
+      }
+      this.parts[at].show(part);
+      at += 1;
+    }
+    this.cutAt(at);
+    this.open.clear();
   }
 
   /** Apply the next chunk of the turn. */
@@ -75,7 +85,15 @@ export class MessageView {
   }
 
   get isEmpty() {
-    return this.body.childElementCount === 0;
+    return this.parts.length === 0;
+  }
+
+  /** A turn is about to write it, or to go on with it. */
+  begin(taskId) {
+    this.taskId = taskId;
+    this.before = this.stored;
+    this.restart();
+    this.started();
   }
 
   started() {
@@ -86,6 +104,7 @@ export class MessageView {
   finished() {
     this.element.removeAttribute("aria-busy");
     this.element.classList.remove("streaming");
+    for (const part of this.parts) part.end?.();
   }
 
   /** A sentence below the message, with a button where there is something to do. */
@@ -105,39 +124,81 @@ export class MessageView {
     this.element.classList.toggle("sending", pending);
   }
 
-  begin(type, id) {
-    const part = newPart(type, "");
-    this.open.set(`${type} ${id}`, part);
+  add(part) {
+    this.parts.push(part);
     this.body.append(part.element);
+    return part;
   }
 
-  append(type, id, delta) {
+  cutAt(count) {
+    for (const part of this.parts.splice(count)) part.element.remove();
+  }
+
+  beginText(type, id) {
+    this.open.set(`${type} ${id}`, this.add(new TextPart(type)));
+  }
+
+  appendText(type, id, delta) {
     this.open.get(`${type} ${id}`)?.node.appendData(delta);
   }
 
-  end(type, id) {
+  endText(type, id) {
     const part = this.open.get(`${type} ${id}`);
     this.open.delete(`${type} ${id}`);
-    if (part?.node.data === "") part.element.remove();
+    if (part?.node.data === "") this.remove(part);
+  }
+
+  remove(part) {
+    this.parts.splice(this.parts.indexOf(part), 1);
+    part.element.remove();
   }
 
   resetStep() {
-    while (this.body.children.length > this.stepAt) this.body.lastElementChild.remove();
+    this.cutAt(this.stepAt);
     this.open.clear();
+  }
+
+  /** The call of that id, or undefined. */
+  tool(callId) {
+    return this.parts.find((part) => part.callId === callId);
+  }
+
+  /** The call that a chunk names, which may be its first. */
+  call({ toolCallId, toolName, title }) {
+    const tool = this.tool(toolCallId) ?? this.add(new ToolPart(toolCallId, toolName));
+    tool.begin({ title });
+    return tool;
+  }
+
+  addEvent(event) {
+    const team = AgentTimeline.teamOf(event);
+    const known = this.parts.find((part) => part instanceof AgentTimeline && part.team === team);
+    (known ?? this.add(new AgentTimeline(team))).add(event);
   }
 }
 
 const HANDLERS = {
   __proto__: null,
   start: (view) => view.started(),
-  "start-step": (view) => (view.stepAt = view.body.children.length),
+  "start-step": (view) => (view.stepAt = view.parts.length),
   "reset-step": (view) => view.resetStep(),
-  "text-start": (view, { id }) => view.begin("text", id),
-  "text-delta": (view, { id, delta }) => view.append("text", id, delta),
-  "text-end": (view, { id }) => view.end("text", id),
-  "reasoning-start": (view, { id }) => view.begin("reasoning", id),
-  "reasoning-delta": (view, { id, delta }) => view.append("reasoning", id, delta),
-  "reasoning-end": (view, { id }) => view.end("reasoning", id),
+  "text-start": (view, { id }) => view.beginText("text", id),
+  "text-delta": (view, { id, delta }) => view.appendText("text", id, delta),
+  "text-end": (view, { id }) => view.endText("text", id),
+  "reasoning-start": (view, { id }) => view.beginText("reasoning", id),
+  "reasoning-delta": (view, { id, delta }) => view.appendText("reasoning", id, delta),
+  "reasoning-end": (view, { id }) => view.endText("reasoning", id),
+  "tool-input-start": (view, chunk) => view.call(chunk),
+  "tool-input-delta": (view, { toolCallId, inputTextDelta }) => view.tool(toolCallId)?.write(inputTextDelta),
+  "tool-input-available": (view, chunk) => view.call(chunk).change({ state: "input-available", input: chunk.input }),
+  "tool-input-error": (view, chunk) =>
+    view.call(chunk).change({ state: "output-error", input: chunk.input, errorText: chunk.errorText }),
+  "tool-approval-request": (view, { toolCallId, approvalId }) => view.tool(toolCallId)?.requestApproval(approvalId),
+  "tool-output-available": (view, chunk) => view.tool(chunk.toolCallId)?.answer(chunk),
+  "tool-output-error": (view, { toolCallId, errorText }) =>
+    view.tool(toolCallId)?.change({ state: "output-error", errorText }),
+  "tool-output-denied": (view, { toolCallId }) => view.tool(toolCallId)?.change({ state: "output-denied" }),
+  "data-agent": (view, { data }) => view.addEvent(data),
   abort: (view) => view.tell("Stopped."),
   error: (view, { errorText }) => {
     view.tell(errorText || "The answer failed.", "failure");
@@ -145,29 +206,3 @@ const HANDLERS = {
   },
   finish: (view) => view.finished(),
 };
-
-// How a part of each kind looks: the element that stands in the body, and the text in it that grows.
-const PARTS = { __proto__: null, text: textPart, reasoning: reasoningPart };
-
-function newPart(type, text) {
-  const node = document.createTextNode(text);
-  return { element: PARTS[type](node), node };
-}
-
-function textPart(node) {
-  return element("div", { class: "text", dir: "auto" }, node);
-}
-
-function reasoningPart(node) {
-  return element(
-    "details",
-    { class: "reasoning" },
-    element("summary", { text: "Reasoning" }),
-    element("div", { class: "text", dir: "auto" }, node),
-  );
-}
-
-function isShown(shown, type, text) {
-  const written = shown.matches(".text") ? shown : shown.querySelector(".text");
-  return shown.matches(type === "text" ? "div" : "details") && written.textContent === text;
-}

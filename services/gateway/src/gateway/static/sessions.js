@@ -1,7 +1,7 @@
 // The list of conversations, newest first.
 
 import { listSessions } from "./api.js";
-import { element } from "./message.js";
+import { element } from "./dom.js";
 
 const STORED = "sluiceway.first-words";
 const MOST_STORED = 300;

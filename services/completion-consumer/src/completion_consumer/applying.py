@@ -1,0 +1,81 @@
+"""From what was said about an operation to its effects: Postgres first, then the stream, then the next step."""
+
+from hashlib import sha256
+
+from sluiceway.jobs import CompletionJob, OperationError
+from sluiceway.json_values import clean_json, shorten
+from sluiceway.logs import get_logger
+from sluiceway.message import output_of
+from sluiceway.store import Store
+from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.task_stream import TaskStreams
+from sluiceway.turns import Turns
+
+# Clients and models want a result; a tool that has none answers null.
+NOTHING = "No result."
+_SILENT = OperationError(message="It failed, and did not say why.")
+
+
+class Applying:
+    """`apply` is durable and happens once; `follow_up` shows it, and may be done again."""
+
+    def __init__(self, store: Store, streams: TaskStreams, turns: Turns, max_result_chars: int) -> None:
+        self._store = store
+        self._streams = streams
+        self._turns = turns
+        self._max_result_chars = max_result_chars
+        self._log = get_logger()
+
+    async def apply(self, job: CompletionJob) -> Outcome:
+        """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat."""
+        completion = Completion(
+            operation_id=clean_json(job.operation_id),
+            task_id=clean_json(job.task_id),
+            ending=self._ending(job),
+            digest=sha256(job.encode()).hexdigest(),
+            receipt=job.receipt,
+        )
+        outcome = await self._store.completions.complete(completion)
+        if outcome.operation is not None:
+            ended = completion.ending.status if outcome.kind == "applied" else outcome.operation.status
+            self.log(outcome, ended)
+        return outcome
+
+    async def follow_up(self, outcome: Outcome) -> None:
+        """Tell those who watch, and let the turn go on where nothing is left to wait for. Raises RedisUnavailable.
+
+        A stream that does not take it any more, or does not exist, gets it from the worker of the next step.
+        """
+        if outcome.operation is None or outcome.task is None or outcome.task.ended:
+            return
+        event = output_of(outcome.part) if outcome.part is not None else None
+        if event is not None:
+            await self._streams.annotate(outcome.task.id, outcome.operation.id, [event], final=True)
+        if outcome.goes_on and outcome.kind == "applied":
+            await self._turns.go_on(outcome.task)
+        elif outcome.goes_on:
+            await self._turns.publish(outcome.task)
+
+    def log(self, outcome: Outcome, ended: str) -> None:
+        operation = outcome.operation
+        if operation is not None:
+            self._log.info(
+                "operation_completed",
+                outcome=outcome.kind,
+                status=ended,
+                reason=outcome.reason or None,
+                task_id=operation.task_id,
+                session_id=operation.session_id,
+                operation_id=operation.id,
+                tool_name=operation.tool_name,
+                goes_on=outcome.goes_on,
+            )
+
+    def _ending(self, job: CompletionJob) -> Ending:
+        whole = clean_json(job.result)
+        if job.success:
+            shown = NOTHING if whole is None else shorten(whole, self._max_result_chars)
+            return Ending("succeeded", output=whole, shown=shown)
+        error = job.error or _SILENT
+        message = shorten(clean_json(error.message), self._max_result_chars)
+        return Ending("failed", output=whole, error={"type": clean_json(error.type), "message": message})

@@ -1,0 +1,129 @@
+"""The tool runner's process: settings → logging → tools → clients → loops → drain."""
+
+import asyncio
+import gc
+import os
+import sys
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+
+import httpx
+from sluiceway import keys
+from sluiceway.agent_events import AgentStreams
+from sluiceway.health import HealthServer
+from sluiceway.job_events import JobEventPublisher
+from sluiceway.lifecycle import Stopping, stop_on_signals
+from sluiceway.logs import get_logger
+from sluiceway.process import run_service
+from sluiceway.redis_client import open_redis
+from sluiceway.store import Store
+from sluiceway.task_stream import TaskStreams
+from sluiceway.work_queue import WorkQueue
+from sluiceway.worker import Worker, WorkerOptions, persistently
+from sluiceway_llm.model import Model
+
+from tool_runner.builtin import builtin_tools
+from tool_runner.discovery import discover
+from tool_runner.handler import ToolHandler
+from tool_runner.hands import Hands
+from tool_runner.mcp_servers import McpServers
+from tool_runner.offering import Offering
+from tool_runner.printed import keep_the_log_whole, printing_logged
+from tool_runner.readiness import Readiness
+from tool_runner.registry import Registry
+from tool_runner.running import abandoned_tasks
+from tool_runner.runs import Runs
+from tool_runner.settings import Settings
+from tool_runner.threads import abandoned_threads
+
+_HTTP_SECONDS = 30.0
+
+
+async def serve(settings: Settings) -> None:
+    """Run tools until SIGTERM or SIGINT."""
+    with printing_logged():
+        await _serve(settings)
+    get_logger().info("stopped")
+    if abandoned_threads() or abandoned_tasks():
+        _leave_them()
+
+
+async def _serve(settings: Settings) -> None:
+    stopping = Stopping()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stop_on_signals(stopping))
+        name, lease = settings.worker_name, timedelta(seconds=settings.lease_seconds)
+        retention = timedelta(seconds=settings.retention_seconds)
+        mcp = McpServers(settings.mcp_servers, approve_destructive=settings.mcp_approve_destructive)
+        registry = Registry(settings, [*builtin_tools(settings), *discover(settings.tools_dir)], [mcp])
+        queues = registry.queues()
+
+        redis = await stack.enter_async_context(open_redis(settings.redis_url, name=name))
+        # Each queue waits on a connection of its own.
+        blocking = open_redis(settings.redis_url, name=f"{name}-reader", blocking=True, max_connections=len(queues) + 1)
+        await stack.enter_async_context(blocking)
+        store = await stack.enter_async_context(
+            Store.open(settings.database_url, max_size=settings.database_pool_size, application_name=name)
+        )
+        model = await stack.enter_async_context(
+            Model(
+                settings.openai_base_url,
+                settings.openai_api_key.get_secret_value(),
+                connect_timeout=settings.model_connect_seconds,
+                first_chunk_timeout=settings.model_first_chunk_seconds,
+                idle_timeout=settings.model_idle_seconds,
+                max_connections=sum(queues.values()),
+            )
+        )
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))
+        streams = TaskStreams(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds), retention=retention)
+        job_events = JobEventPublisher(redis, retention=retention)
+        runs = Runs(settings, store, streams, redis, model, http, job_events, AgentStreams(redis))
+        hands = Hands(redis, name, lease)
+        handler = ToolHandler(settings, redis, store, registry, hands, runs)
+
+        workers: dict[str, Worker] = {}
+        for kind, slots in queues.items():
+            queue = WorkQueue(redis, blocking, keys.tool_queue(kind), name, lease=lease)
+            drain = timedelta(seconds=settings.drain_seconds)
+            options = WorkerOptions(slots=slots, drain=drain, max_deliveries=settings.max_deliveries)
+            handle, bury = partial(handler.handle, queue), partial(handler.bury, queue)
+            workers[kind] = Worker(queue, handle, bury, options, stopping)
+        readiness = Readiness(store, workers, stopping)
+        offering = Offering(redis, name, registry, readiness, stopping)
+        health = HealthServer(settings.health_host, settings.health_port, readiness.problems)
+        port = await stack.enter_async_context(health.serve())
+        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
+            return
+        get_logger().info("started", worker=name, queues=queues, health_port=port)
+        gc.collect()
+        gc.freeze()
+
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(hands.run(), name="hands"),
+                group.create_task(readiness.run(), name="readiness"),
+                group.create_task(offering.run(), name="offering"),
+                group.create_task(mcp.run(), name="mcp"),
+            ]
+            await asyncio.gather(*(worker.run() for worker in workers.values()))
+            for task in beside:
+                task.cancel()
+
+
+def _leave_them() -> None:
+    """End without waiting for tools that were cancelled and go on: they would keep the process for ever."""
+    get_logger().warning("left_behind", threads=abandoned_threads(), tasks=abandoned_tasks())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def main() -> None:
+    keep_the_log_whole()
+    run_service("tool-runner", Settings, serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The way to an MCP server: HTTP requests, or the pipes of a child process.
+
+A child process ends with its transport, within seconds: its input is closed, and what is still there gets SIGTERM and
+then SIGKILL, with its whole process group. When this process is killed, the child's input ends, which is what tells an
+MCP server to go. It sees no variable of this process's environment but the likes of HOME and PATH, and those that its
+settings name. What it writes to its standard error goes to this process's.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import httpx2
+from mcp import StdioServerParameters, stdio_client
+from mcp.client import Transport
+from mcp.client.streamable_http import streamable_http_client
+from pydantic import SecretStr
+
+from tool_runner.mcp_settings import McpServerSettings
+
+_CONNECT_SECONDS = 10.0
+# An event of a stream that is larger is refused by the client, and with it the result.
+_MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+
+def transport_to(server: McpServerSettings, on_end: Callable[[], None], on_status: Callable[[int], None]) -> Transport:
+    """Yields the (read, write) streams that `mcp.Client` takes.
+
+    `on_end` is called when a child process closed its output. `on_status` gets the status of every HTTP answer.
+    """
+    if server.url is not None:
+        return _over_http(server.url, server.headers, on_status)
+    return _over_pipes(server, on_end)
+
+
+@asynccontextmanager
+async def _over_http(url: str, headers: dict[str, SecretStr], on_status: Callable[[int], None]) -> AsyncIterator[Any]:
+    async def note_status(response: httpx2.Response) -> None:
+        on_status(response.status_code)
+
+    # An answer may take as long as its call may, and a stream of changes is silent for days: no limit for reading here.
+    timeout = httpx2.Timeout(_CONNECT_SECONDS, read=None)
+    hooks = {"response": [note_status]}
+    async with (
+        httpx2.AsyncClient(headers=_revealed(headers), timeout=timeout, event_hooks=hooks) as http,
+        streamable_http_client(url, http_client=http, max_sse_event_size=_MAX_EVENT_BYTES) as streams,
+    ):
+        yield streams
+
+
+@asynccontextmanager
+async def _over_pipes(server: McpServerSettings, on_end: Callable[[], None]) -> AsyncIterator[Any]:
+    program, *arguments = server.command
+    parameters = StdioServerParameters(
+        command=program, args=arguments, env=_revealed(server.env), cwd=server.cwd, encoding_error_handler="replace"
+    )
+    # A start that is broken off in the middle leaves its pipes open, and the child to nobody.
+    with anyio.CancelScope(shield=True) as starting:
+        async with stdio_client(parameters, errlog=sys.stderr) as (read, write):
+            starting.shield = False
+            yield _EndingStream(read, on_end), write
+
+
+def _revealed(secrets: dict[str, SecretStr]) -> dict[str, str]:
+    return {name: secret.get_secret_value() for name, secret in secrets.items()}
+
+
+class _EndingStream:
+    """A read stream that says when it has ended: the library says so only to those who wait for an answer."""
+
+    def __init__(self, stream: Any, on_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_end = on_end
+
+    async def receive(self) -> Any:
+        try:
+            return await self._stream.receive()
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
+            self._on_end()
+            raise
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,71 @@
+"""The catalogue: which tools living runners offer. Each runner announces its own, with an expiry.
+
+Guarantees: a tool is in the catalogue while a runner that offers it renews its announcement, and at most `valid_ms`
+longer. Times are the Redis server's, so clocks of machines do not matter.
+Not guaranteed: that two runners describe a tool of one name alike; while versions are mixed either is taken.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from pydantic import TypeAdapter, ValidationError
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.errors import RedisUnavailable
+from sluiceway.logs import get_logger
+from sluiceway.redis_client import command
+from sluiceway.scripts import Scripts
+from sluiceway.tools import ToolSpec
+
+VALID_MS = 7000
+RENEW_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_SPECS: TypeAdapter[list[ToolSpec]] = TypeAdapter(list[ToolSpec])
+
+
+async def announce(redis: Redis, runner: str, specs: Sequence[ToolSpec], valid_ms: int = VALID_MS) -> None:
+    """Offer these tools, and nothing else, until `valid_ms` from now. Raises RedisUnavailable."""
+    await Scripts(redis).run("announce", [keys.CATALOGUE], [runner, _SPECS.dump_json(list(specs)), valid_ms])
+
+
+async def withdraw(redis: Redis, runner: str) -> None:
+    """Offer nothing more. Raises RedisUnavailable; the announcement expires by itself."""
+    await command(redis, "HDEL", keys.CATALOGUE, runner)
+
+
+async def read_catalogue(redis: Redis) -> dict[str, ToolSpec]:
+    """The tools of all living runners, by name. Raises RedisUnavailable."""
+    found: dict[str, ToolSpec] = {}
+    for runner, specs in sorted(await _announced(redis)):
+        try:
+            found.update({spec.name: spec for spec in _SPECS.validate_json(specs)})
+        except ValidationError as error:
+            get_logger().error("catalogue_entry_unreadable", runner=runner, errors=error.error_count())
+    return dict(sorted(found.items()))
+
+
+class Catalogue:
+    """The catalogue as it was a second ago, for those who ask at every step. `run` is its one task."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.tools: Mapping[str, ToolSpec] = MappingProxyType({})
+
+    async def run(self) -> None:
+        """Look until cancelled. While Redis is away what was last seen stays."""
+        while True:
+            try:
+                await self.refresh()
+            except RedisUnavailable as error:
+                get_logger().warning("catalogue_delayed", reason=str(error))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def refresh(self) -> None:
+        self.tools = MappingProxyType(await read_catalogue(self._redis))
+
+
+async def _announced(redis: Redis) -> list[tuple[str, bytes]]:
+    flat = await Scripts(redis).run("catalogue", [keys.CATALOGUE])
+    return [(runner.decode(errors="replace"), specs) for runner, specs in zip(flat[::2], flat[1::2], strict=True)]

@@ -1,0 +1,139 @@
+"""What a stream and Postgres together know of an unfinished turn, and how a new attempt goes on from there.
+
+A step is durable when Postgres has its parts; what the stream shows beyond is a predecessor's unfinished step, and is
+replaced. Clients of version 7 are sent `reset-step`. Older ones get the open parts closed, and a new step. Replays to
+others leave the abandoned entries out: the interval is written to the task's metadata (`void`) before anything else.
+What the stream lacks of the durable steps (Redis was flushed, failed over, or was away when a tool ended) is told.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from sluiceway.events import Event, FinishStep, ProtocolVersion, ResetStep, Start, StartStep
+from sluiceway.message import MessageFold, Part, calls_in, count_steps, output_of, replay_of
+from sluiceway.task_stream import Entry, EntryId, format_entry_id, parse_void
+
+Opening = list[tuple[Event, ProtocolVersion | None]]
+_RETRIED = "RETRIED: The step is done again."
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What Postgres has of the turn's message: all parts, how many of them are older than this turn, and the calls
+    that this turn has operations for."""
+
+    parts: Sequence[Part] = ()
+    before: int = 0
+    calls: Collection[str] = field(default_factory=frozenset)
+
+    @property
+    def own(self) -> Sequence[Part]:
+        return self.parts[self.before :]
+
+    @property
+    def steps(self) -> int:
+        return count_steps(self.own)
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """How this attempt goes on: the events it writes first, the message so far, and the intervals to be left out.
+
+    Between steps, `fold.step_open` is False: who goes on with the model begins a step.
+    """
+
+    opening: Opening
+    fold: MessageFold
+    void: str | None
+
+
+def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, list[Event]]:
+    """The message with its unfinished step, as clients see it, and the chunks that the stream lacks of it: how a turn
+    is ended that nobody goes on with. (`start` is not among them: what closes a stream sees to that.)"""
+    fold, _ = _read(entries, durable)
+    lacking = [] if fold.started else replay_of(durable.own)
+    lacking += _answers(durable.parts[: durable.before] if lacking else durable.parts, durable, fold)
+    for event in lacking:
+        fold.add(event)
+    fold.adopt(durable.parts)
+    return fold, lacking
+
+
+def take_over(entries: Sequence[Entry], durable: Durable, message_id: str, attempt: int, void: str) -> Takeover:
+    """Plan the beginning of an attempt on a stream that holds `entries`."""
+    fold, step_began = _read(entries, durable)
+    plan = _Plan(fold)
+    if not fold.started:
+        plan.write(Start(message_id=message_id))
+        plan.write(*_answers(durable.parts[: durable.before], durable, fold))
+        plan.write(*replay_of(durable.own))
+        fold.adopt(durable.parts)
+        return Takeover(plan.opening, fold, None)
+    intervals = None
+    whole = fold.steps >= durable.steps and calls_in(durable.own).keys() <= fold.calls().keys()
+    if step_began is None:
+        plan.write(*replay_of(durable.own))
+    elif fold.steps > durable.steps or not whole:
+        plan.reset()
+        intervals = _with_interval(void, step_began, (attempt, len(plan.opening)))
+        if not whole:
+            plan.write(*_steps_after(durable.own, fold.steps - 1))
+    elif fold.step_open:
+        plan.write(FinishStep())
+    plan.write(*_answers(durable.parts, durable, fold))
+    fold.adopt(durable.parts)
+    return Takeover(plan.opening, fold, intervals)
+
+
+class _Plan:
+    def __init__(self, fold: MessageFold) -> None:
+        self.opening: Opening = []
+        self._fold = fold
+
+    def write(self, *events: Event) -> None:
+        for event in events:
+            self.opening.append((event, None))
+            self._fold.add(event)
+
+    def reset(self) -> None:
+        """Replace the last step: closed and begun again for older clients, reset for newer ones."""
+        reset = ResetStep()
+        closing = [*self._fold.abandoned_calls(_RETRIED), *self._fold.closers(), StartStep()]
+        self.opening += [*((event, 6) for event in closing), (reset, 7)]
+        self._fold.add(reset)
+
+
+def _read(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, EntryId | None]:
+    """The fold of what clients of version 7 saw, and where its last step began."""
+    fold = MessageFold(durable.parts[: durable.before])
+    step_began: EntryId | None = None
+    for entry in entries:
+        if entry.protocol == 6 or not isinstance(entry.event, Event):
+            continue
+        fold.add(entry.event)
+        if isinstance(entry.event, StartStep):
+            step_began = entry.entry_id
+    return fold, step_began
+
+
+def _answers(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[Event]:
+    """How calls of this turn ended, as far as it was not told."""
+    calls = calls_in(parts).items()
+    events = [output_of(part) for call_id, part in calls if call_id in durable.calls and call_id not in fold.told]
+    return [event for event in events if event is not None]
+
+
+def _steps_after(parts: Sequence[Part], begun: int) -> list[Event]:
+    """The chunks of the durable steps after so many, of which the first is begun already."""
+    found = 0
+    for place, part in enumerate(parts):
+        found += part["type"] == "step-start"
+        if found > begun:
+            return replay_of(parts[place:])[1:]
+    return [FinishStep()]
+
+
+def _with_interval(void: str, kept: EntryId, resumed: EntryId) -> str:
+    """A later retry of the same step swallows the earlier one's interval."""
+    intervals = dict(parse_void(void)) | {kept: resumed}
+    return ",".join(f"{format_entry_id(a)}>{format_entry_id(b)}" for a, b in intervals.items())

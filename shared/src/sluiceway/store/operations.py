@@ -1,0 +1,103 @@
+"""Operations: the tool calls of a turn. They are born with the end of their step, begun by runners, and end once.
+
+Lock order: the session's row, then the task's, then the operation's, then the message's. How they end by completions
+stands in completing.py, by a person's answer in approving.py, by the end of their turn in ending.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sluiceway.store.pool import Connection, Pool
+from sluiceway.store.records import OPERATION_COLUMNS, Operation, OperationStatus, Task, operation_of
+
+
+@dataclass(frozen=True, slots=True)
+class NewOperation:
+    """A call that the model, or a user directly, made. `status`: pending, approval, or failed with an `error`."""
+
+    id: str
+    step: int
+    tool_call_id: str
+    tool_name: str
+    input: dict[str, Any]
+    queue: str
+    status: OperationStatus
+    deadline_seconds: float
+    approval_id: str | None = None
+    error: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An operation in a runner's hand. `before`: how often it was begun and not ended before."""
+
+    operation: Operation
+    before: int
+
+
+class OperationStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, operation_id: str) -> Operation | None:
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(f"SELECT {OPERATION_COLUMNS} FROM operations WHERE id = $1", operation_id)
+        return operation_of(row) if row is not None else None
+
+    async def output(self, operation_id: str) -> Any:
+        """The whole result; None while there is none."""
+        async with self._pool.connection() as connection:
+            return await connection.fetchval("SELECT output FROM operations WHERE id = $1", operation_id)
+
+    async def of_task(self, task_id: str) -> list[Operation]:
+        """All operations of a turn, in the order of their calls."""
+        async with self._pool.connection() as connection:
+            return await operations_of(connection, task_id)
+
+    async def start(self, operation_id: str, runner: str) -> Started | None:
+        """Begin, or begin again, an operation that is queued. None: unknown, ended, or an outside service has it."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "UPDATE operations SET status = 'running', attempt = attempt + 1, runner = $2,"
+                " started_at = coalesce(started_at, now())"
+                f" WHERE id = $1 AND status IN ('pending', 'running') RETURNING {OPERATION_COLUMNS}",
+                operation_id,
+                runner,
+            )
+        return Started(operation_of(row), row["attempt"] - 1) if row is not None else None
+
+    async def accepted(self, operation_id: str, attempt: int) -> bool:
+        """An outside service works on it: from here on it waits for a webhook, or for its deadline."""
+        async with self._pool.connection() as connection:
+            found = await connection.fetchval(
+                "UPDATE operations SET status = 'accepted' WHERE id = $1 AND attempt = $2 AND status = 'running'"
+                " RETURNING id",
+                operation_id,
+                attempt,
+            )
+        return found is not None
+
+
+async def operations_of(connection: Connection, task_id: str) -> list[Operation]:
+    rows = await connection.fetch(
+        f"SELECT {OPERATION_COLUMNS} FROM operations WHERE task_id = $1 ORDER BY step, place", task_id
+    )
+    return [operation_of(row) for row in rows]
+
+
+async def insert_operations(connection: Connection, task: Task, operations: Sequence[NewOperation]) -> None:
+    """Store calls of the turn, once, however often it is tried."""
+    await connection.executemany(
+        "INSERT INTO operations (id, task_id, session_id, message_id, traceparent, step, tool_call_id, tool_name,"
+        " input, queue, status, approval_id, error, deadline_seconds, deadline_at, ended_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text, $12, $13, $14::float,"
+        " now() + make_interval(secs => $14::float), CASE WHEN $11::text = 'failed' THEN now() END)"
+        " ON CONFLICT (id) DO NOTHING",
+        [(one.id, task.id, task.session_id, task.message_id, task.traceparent, *_call_of(one)) for one in operations],
+    )
+
+
+def _call_of(one: NewOperation) -> tuple[Any, ...]:
+    call = (one.step, one.tool_call_id, one.tool_name, one.input, one.queue)
+    return (*call, one.status, one.approval_id, one.error, one.deadline_seconds)

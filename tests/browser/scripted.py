@@ -1,0 +1,229 @@
+"""A back end under a test's hand: the page's files, and its routes, with streams that say what the test says.
+
+The chunks of a turn are folded into parts by the project's own fold when it ends, so that the history is what the real
+one would be. It shows what the page does with a stream that no real service can be made to send at the right moment;
+that the page works with the services is shown in `test_page.py` and `test_tools.py`.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import uvicorn
+from gateway.pages import PageFiles, chat_page
+from sluiceway.events import decode
+from sluiceway.message import MessageFold
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+Chunk = dict[str, Any]
+_NOW = "2026-11-22T04:00:00Z"
+
+
+class Turn:
+    """One task: the chunks of its stream, and what its message was before."""
+
+    def __init__(self, task_id: str, message_id: str, before: list[dict[str, Any]]) -> None:
+        self.task_id = task_id
+        self.message_id = message_id
+        self.ended = False
+        self.cancelled = False
+        self.chunks: list[Chunk] = [{"type": "start", "messageId": message_id}]
+        self._before = before
+        self._changed = asyncio.Condition()
+
+    async def say(self, *chunks: Chunk) -> None:
+        self.chunks += chunks
+        async with self._changed:
+            self._changed.notify_all()
+
+    def parts(self) -> list[dict[str, Any]]:
+        fold = MessageFold(self._before)
+        for chunk in self.chunks:
+            fold.add(decode(chunk["type"], json.dumps(chunk).encode()))
+        return fold.finished_parts()
+
+    async def follow(self, seen: int) -> AsyncIterator[str]:
+        while True:
+            for number, chunk in enumerate(self.chunks[seen:], seen):
+                yield f"id: {number}\ndata: {json.dumps(chunk)}\n\n"
+            seen = len(self.chunks)
+            if self.ended:
+                yield "data: [DONE]\n\n"
+                return
+            async with self._changed:
+                await self._changed.wait_for(lambda: len(self.chunks) > seen or self.ended)  # noqa: B023
+
+    async def end(self, *chunks: Chunk) -> None:
+        self.ended = True
+        await self.say(*chunks)
+
+
+class ScriptedChat:
+    """One session. A message that comes in begins a turn, which the test then speaks for."""
+
+    def __init__(self) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.tools: list[dict[str, Any]] | None = None
+        self.messages: list[dict[str, Any]] = []
+        self.turns: dict[str, Turn] = {}
+        # What people answered, and what they are told: a status, and for 202 whether it was the last answer.
+        self.approvals: list[dict[str, Any]] = []
+        self.approval_status = 202
+        self.remaining = 0
+        self._asked = asyncio.Event()
+
+    @property
+    def turn(self) -> Turn:
+        """The newest one."""
+        return list(self.turns.values())[-1]
+
+    @property
+    def _active(self) -> Turn | None:
+        return self.turn if self.turns and not self.turn.ended else None
+
+    async def asked(self) -> Turn:
+        """Wait for the next message from the page."""
+        await self._asked.wait()
+        self._asked.clear()
+        return self.turn
+
+    async def finish(self, reason: str = "stop", *, status: str = "completed") -> None:
+        """End the turn: what it said is in the history, and then its stream ends."""
+        turn = self.turn
+        metadata = {"taskId": turn.task_id, "status": status, "finishReason": reason}
+        self._store(turn.message_id, "assistant", turn.parts(), metadata)
+        await turn.end({"type": "finish", "finishReason": reason})
+
+    def go_on(self) -> Turn:
+        """A turn that goes on with the newest message."""
+        message = self.messages[-1]
+        return self._begin(message["id"], message["parts"])
+
+    def _begin(self, message_id: str, before: list[dict[str, Any]]) -> Turn:
+        turn = Turn(f"task-{len(self.turns) + 1}", message_id, before)
+        self.turns[turn.task_id] = turn
+        return turn
+
+    def _store(
+        self, message_id: str, role: str, parts: list[dict[str, Any]], metadata: dict[str, Any] | None = None
+    ) -> None:
+        known = next((one for one in self.messages if one["id"] == message_id), None)
+        if known is not None:
+            known.update(parts=parts, metadata=metadata)
+            return
+        message = {"id": message_id, "role": role, "parts": parts, "sequence": len(self.messages) + 1}
+        self.messages.append(message | {"created_at": _NOW, "metadata": metadata})
+
+    # Routes
+
+    async def session(self, request: Request) -> Response:
+        turn = self._active
+        active = turn and {"task_id": turn.task_id, "status": "running", "message_id": turn.message_id}
+        return JSONResponse(
+            {**_session(request.path_params["id"]), "messages": self.messages, "has_more": False, "active_task": active}
+        )
+
+    async def post_message(self, request: Request) -> Response:
+        body = await request.json()
+        self._store(body["id"], "user", [{"type": "text", "text": body["message"]}])
+        turn = self._begin(f"answer-{len(self.turns) + 1}", [])
+        self._asked.set()
+        return JSONResponse({**self._task(turn), "message_id": body["id"], "position": 0}, 202)
+
+    async def task(self, request: Request) -> Response:
+        return JSONResponse(self._task(self.turns[request.path_params["id"]]))
+
+    def _task(self, turn: Turn) -> dict[str, Any]:
+        question = next(one["id"] for one in reversed(self.messages) if one["role"] == "user")
+        return {
+            "task_id": turn.task_id,
+            "message_id": question,
+            "assistant_message_id": turn.message_id,
+            "ended_at": _NOW if turn.ended else None,
+            "stream_url": f"/api/chat/tasks/{turn.task_id}/stream",
+        }
+
+    async def stream(self, request: Request) -> Response:
+        last = request.headers.get("last-event-id")
+        follow = self.turns[request.path_params["id"]].follow(int(last) + 1 if last else 0)
+        return StreamingResponse(follow, media_type="text/event-stream")
+
+    async def cancel(self, request: Request) -> Response:
+        self.turns[request.path_params["id"]].cancelled = True
+        return JSONResponse({"task_id": request.path_params["id"], "status": "running"}, 202)
+
+    async def approve(self, request: Request) -> Response:
+        answer = await request.json()
+        self.approvals.append({"task_id": request.path_params["id"], "call": request.path_params["call"], **answer})
+        if self.approval_status != 202:
+            return JSONResponse({"detail": "No.", "code": "NO"}, self.approval_status)
+        for part in self.messages[-1]["parts"]:
+            if part.get("toolCallId") == request.path_params["call"]:
+                part["approval"] |= answer
+        accepted = self.remaining == 0
+        turn = self.go_on() if accepted else self.turn
+        url = f"/api/chat/tasks/{turn.task_id}/stream"
+        status = "accepted" if accepted else "recorded"
+        return JSONResponse(
+            {"task_id": turn.task_id, "status": status, "stream_url": url, "remaining": self.remaining}, 202
+        )
+
+    async def list_tools(self, _: Request) -> Response:
+        return JSONResponse({"detail": "No."}, 404) if self.tools is None else JSONResponse({"tools": self.tools})
+
+    def app(self) -> Starlette:
+        api = "/api/chat"
+        return Starlette(
+            routes=[
+                Route("/", lambda _: chat_page()),
+                Mount("/static", PageFiles()),
+                Route(f"{api}/tools", self.list_tools),
+                Route(f"{api}/sessions", _list_sessions, methods=["GET", "POST"]),
+                Route(f"{api}/sessions/{{id}}", self.session),
+                Route(f"{api}/sessions/{{id}}/messages", self.post_message, methods=["POST"]),
+                Route(f"{api}/tasks/{{id}}", self.task),
+                Route(f"{api}/tasks/{{id}}/stream", self.stream),
+                Route(f"{api}/tasks/{{id}}/cancel", self.cancel, methods=["POST"]),
+                Route(f"{api}/tasks/{{id}}/approvals/{{call}}", self.approve, methods=["POST"]),
+            ]
+        )
+
+
+def _session(session_id: str) -> dict[str, Any]:
+    return {"id": session_id, "title": None, "created_at": _NOW, "updated_at": _NOW}
+
+
+async def _list_sessions(_: Request) -> Response:
+    return JSONResponse({**_session("s"), "sessions": [], "next_cursor": None})
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the test process's own."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def scripted_chat() -> AsyncIterator[ScriptedChat]:
+    """A running one."""
+    chat = ScriptedChat()
+    port = int(chat.url.rpartition(":")[2])
+    server = _Server(
+        uvicorn.Config(chat.app(), port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    )
+    serving = asyncio.create_task(server.serve())
+    await wait_until(lambda: server.started)
+    yield chat
+    for turn in chat.turns.values():
+        await turn.end()
+    server.should_exit = True
+    await serving

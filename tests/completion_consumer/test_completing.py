@@ -1,0 +1,210 @@
+"""Completions in Postgres: an operation ends once, and one completion is the last of its step."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sluiceway.store import Store
+from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.store.records import Operation
+from sluiceway.store.webhooks import NewWebhook
+
+from tests.completion_consumer.scene import Scene
+from tests.support.database import Database
+
+OVERDUE = Ending("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})
+
+
+@pytest.fixture
+async def other(database_url: str) -> AsyncIterator[Store]:
+    """Another consumer's store."""
+    async with Store.open(database_url, max_size=10, application_name="other") as opened:
+        yield opened
+
+
+def done(operation: Operation, result: Any = "done", *, receipt: int | None = None) -> Completion:
+    return Completion(operation.id, operation.task_id, Ending("succeeded", result, result), "digest", receipt)
+
+
+def by_task(operation: Operation, result: Any = "done", name: str | None = None) -> Completion:
+    return Completion(name, operation.task_id, Ending("succeeded", result, result), f"digest of {name} {result}")
+
+
+@pytest.mark.requirement("CC-6", "CH-9")
+async def test_the_last_of_parallel_completions_learns_that_it_was_the_last_however_they_race(
+    scene: Scene, other: Store
+) -> None:
+    for _ in range(40):
+        waiting = await scene.waiting(*["pending"] * 5)
+        stores = [scene.store, other] * 5
+        told = [done(operation, operation.id) for operation in waiting.operations * 2]
+
+        outcomes = await asyncio.gather(
+            *(store.completions.complete(completion) for store, completion in zip(stores, told, strict=True))
+        )
+
+        assert [outcome.kind for outcome in outcomes].count("applied") == 5
+        assert [outcome.kind for outcome in outcomes].count("repeat") == 5
+        assert sum(outcome.goes_on for outcome in outcomes) == 1
+        for operation in waiting.operations:
+            assert (await scene.part(operation))["output"] == operation.id
+        task = await scene.store.turns.get(waiting.task.id)
+        assert task is not None
+        assert task.open_operations == 0
+
+
+@pytest.mark.requirement("CC-6")
+async def test_the_first_completion_counts_and_others_change_nothing(scene: Scene, database: Database) -> None:
+    operation = (await scene.waiting("pending", "pending")).operations[0]
+    first = await scene.store.completions.complete(done(operation, {"first": True}))
+    failed = Ending("failed", error={"type": "FAILED", "message": "no"})
+    second = await scene.store.completions.complete(Completion(operation.id, None, failed, "other"))
+
+    assert (first.kind, second.kind) == ("applied", "repeat")
+    assert second.part == await scene.part(operation)
+    assert second.part["output"] == {"first": True}
+    assert await scene.state(operation) == "succeeded"
+    assert await database.fetchval("SELECT open_operations FROM tasks") == 1
+
+
+@pytest.mark.requirement("CC-5")
+async def test_a_completion_without_an_operation_ends_the_only_one_its_task_waits_for_and_never_a_later_one(
+    scene: Scene,
+) -> None:
+    for name in (None, "an-id-of-the-sender"):
+        waiting = await scene.waiting()
+        completion = by_task(waiting.operation, name=name)
+        assert (await scene.store.completions.complete(completion)).kind == "applied"
+        later = await scene.step(await scene.next_step(waiting.task))
+        repeated = await scene.store.completions.complete(completion)
+        assert repeated.kind == "repeat"
+        assert await scene.state(later.operation) == "pending"
+        assert (await scene.store.completions.complete(by_task(later.operation, "new", name=name))).kind == "applied"
+
+
+@pytest.mark.requirement("CC-5")
+async def test_what_cannot_be_told_apart_is_ended_by_nobody(scene: Scene) -> None:
+    two = await scene.waiting("pending", "pending")
+    stranger = await scene.waiting()
+    asks = await scene.asking()
+    complete = scene.store.completions.complete
+
+    assert _late(await complete(by_task(two.operations[0]))) == "it names no operation, and its task waits for several"
+    wrong = Completion(two.operations[0].id, stranger.task.id, Ending("succeeded", 1, 1), "d")
+    assert _late(await complete(wrong)) == "the operation is another task's"
+    assert _late(await complete(done(asks.operation))) == "nobody has approved the operation yet"
+    assert (await complete(by_task(two.operations[0], name="unknown"))).kind == "unknown"
+    assert (await complete(Completion("unknown", None, Ending("succeeded", 1, 1), "d"))).kind == "unknown"
+    assert await scene.state(two.operations[0]) == await scene.state(stranger.operation) == "pending"
+
+
+@pytest.mark.requirement("CC-5")
+async def test_a_completion_after_the_end_of_its_turn_is_late(scene: Scene, database: Database) -> None:
+    waiting = await scene.waiting()
+    await scene.turns.cancel(waiting.task.id, None)
+    outcome = await scene.store.completions.complete(done(waiting.operation))
+    assert _late(outcome) == "the operation is cancelled"
+    assert _late(await scene.store.completions.complete(by_task(waiting.operation))).startswith("its task has ended")
+
+    left = await scene.waiting()
+    await database.execute("UPDATE tasks SET status = 'failed' WHERE id = $1", left.task.id)
+    assert _late(await scene.store.completions.complete(done(left.operation))) == "the operation's turn has ended"
+
+
+@pytest.mark.requirement("CC-5", "WH-4")
+async def test_the_journal_knows_what_came_of_a_webhook(scene: Scene, database: Database) -> None:
+    waiting = await scene.waiting("pending", "pending")
+    operation = waiting.operations[0]
+    receipts = []
+    for number in range(2):
+        new = NewWebhook(operation.id, "complete", f"w{number}", "signature", {"success": True, "result": number})
+        receipts.append((await scene.store.webhooks.receive(new)).id)
+
+    for receipt in [receipts[0], receipts[0], receipts[1]]:
+        await scene.store.completions.complete(done(operation, receipt=receipt))
+
+    rows = await database.fetch("SELECT outcome, applied_at FROM webhook_journal ORDER BY id")
+    assert [row["outcome"] for row in rows] == ["applied", "late"]
+    assert all(row["applied_at"] is not None for row in rows)
+
+
+@pytest.mark.requirement("CH-10", "CC-7")
+async def test_an_operation_past_its_deadline_fails_and_a_completion_after_it_is_late(scene: Scene) -> None:
+    waiting = await scene.waiting("pending", deadline_seconds=-1)
+    in_time = await scene.waiting()
+
+    (outcome,) = await scene.store.completions.expire(OVERDUE, 10)
+
+    assert outcome.goes_on
+    assert await scene.part(waiting.operation) | {"input": 0} == {
+        "type": "tool-look_up",
+        "toolCallId": waiting.operation.tool_call_id,
+        "input": 0,
+        "state": "output-error",
+        "errorText": "DEADLINE_EXCEEDED: Too late.",
+    }
+    assert _late(await scene.store.completions.complete(done(waiting.operation))) == "the operation is expired"
+    assert await scene.state(in_time.operation) == "pending"
+    assert await scene.store.completions.expire(OVERDUE, 10) == []
+
+
+@pytest.mark.requirement("CC-6", "CH-10")
+async def test_a_deadline_and_a_completion_that_race_end_the_operation_once(scene: Scene, other: Store) -> None:
+    for _ in range(20):
+        waiting = await scene.waiting("pending", "pending", deadline_seconds=-1)
+        expired, *completed = await asyncio.gather(
+            other.completions.expire(OVERDUE, 10),
+            *(scene.store.completions.complete(done(operation)) for operation in waiting.operations),
+        )
+        ended = [outcome for outcome in [*expired, *completed] if outcome.kind == "applied"]
+        assert len(ended) == 2
+        assert sum(outcome.goes_on for outcome in ended) == 1
+
+
+@pytest.mark.requirement("CH-16")
+async def test_an_approval_that_nobody_answers_expires_and_only_that(scene: Scene, database: Database) -> None:
+    asks = await scene.asking(deadline_seconds=-1)
+    patient = await scene.asking()
+
+    (expired,) = await scene.store.completions.expire_approvals(OVERDUE, 10)
+
+    assert expired.operation.id == asks.operation.id
+    assert expired.operation.status == "expired"
+    part = await scene.part(asks.operation)
+    assert (part["state"], part["errorText"]) == ("output-error", "DEADLINE_EXCEEDED: Too late.")
+    assert await scene.state(patient.operation) == "approval"
+    asked = "SELECT approval_task_id FROM sessions WHERE id = $1"
+    assert await database.fetchval(asked, asks.task.session_id) is None
+    assert await database.fetchval(asked, patient.task.session_id) == patient.task.id
+    assert await scene.store.completions.expire_approvals(OVERDUE, 10) == []
+
+
+@pytest.mark.requirement("CC-5")
+async def test_what_was_parked_is_found_when_its_operation_is_known_and_given_up_when_it_never_comes(
+    scene: Scene,
+) -> None:
+    completions = scene.store.completions
+    waiting = await scene.waiting()
+    for _ in range(3):
+        await completions.park(waiting.operation.id, None, {"operation_id": waiting.operation.id})
+        await completions.park("nowhere", None, {"operation_id": "nowhere"})
+        await completions.park(None, waiting.task.id, {"task_id": waiting.task.id})
+
+    assert [parked.body for parked in await completions.parked(10)] == [
+        {"operation_id": waiting.operation.id},
+        {"task_id": waiting.task.id},
+    ]
+    for parked in await completions.parked(10):
+        await completions.unpark(parked.id)
+    assert await completions.outdated(timedelta(hours=1), 10) == []
+    outdated = await completions.outdated(timedelta(0), 10)
+    await completions.give_up(outdated, "the queue", "never came")
+    assert await scene.dead_letters() == [(b'{"operation_id": "nowhere"}', "never came")]
+    assert await completions.outdated(timedelta(0), 10) == []
+
+
+def _late(outcome: Outcome) -> str:
+    assert outcome.kind == "late"
+    return outcome.reason

@@ -1,0 +1,190 @@
+"""A real MCP server with a tool for everything that can happen, as a process of its own.
+
+    python mcp_server.py [--http PORT] [--odd]
+
+Without a port it speaks over its pipes. `--odd` adds tools whose names or schemas are not what they should be.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import types
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel
+
+ODD_NAMES = ["files.read", "files/read", "x" * 100, "x" * 99 + "y", "plain"]
+BROKEN = {"type": "object", "properties": {"a": {"type": "nonsense"}}}
+LIAR = types.Tool(
+    name="liar",
+    input_schema={"type": "object"},
+    output_schema={"type": "object", "properties": {"true": {"type": "boolean"}}, "required": ["true"]},
+)
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+class Server(MCPServer[Any]):
+    """Also lists what no decent server would."""
+
+    odd = False
+
+    async def list_tools(self) -> list[types.Tool]:
+        listed = [*await super().list_tools(), LIAR]
+        if self.odd:
+            listed += [types.Tool(name=name, input_schema={"type": "object"}) for name in ODD_NAMES]
+            listed.append(types.Tool(name="broken", input_schema=BROKEN))
+            listed.append(types.Tool(name="elsewhere", input_schema={"type": "object", "$ref": "http://127.0.0.1:9/x"}))
+        return listed
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        if name == LIAR.name:
+            return types.CallToolResult(content=[], structured_content={"true": "maybe"})
+        if name in (*ODD_NAMES, "elsewhere"):
+            return types.CallToolResult(content=[types.TextContent(type="text", text=name)])
+        return await super().call_tool(name, arguments, context)
+
+
+server = Server("everything")
+HARMLESS = types.ToolAnnotations(read_only_hint=True)
+
+
+@server.tool(title="Addition")
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@server.tool()
+def person(name: str) -> Person:
+    return Person(name=name, age=42)
+
+
+@server.tool(structured_output=False)
+def say(text: str) -> str:
+    return text
+
+
+@server.tool(structured_output=False)
+def picture() -> list[Any]:
+    blob = types.BlobResourceContents(uri="file:///a.pdf", mime_type="application/pdf", blob="QUJD")
+    return [
+        types.TextContent(type="text", text="Here it is."),
+        types.ImageContent(type="image", data="QUJD" * 10_000, mime_type="image/png"),
+        types.AudioContent(type="audio", data="QUI=", mime_type="audio/wav"),
+        types.EmbeddedResource(type="resource", resource=blob),
+        types.EmbeddedResource(type="resource", resource=types.TextResourceContents(uri="file:///a", text="inside")),
+        types.ResourceLink(type="resource_link", name="log", uri="file:///log", mime_type="text/plain", size=7),
+    ]
+
+
+@server.tool()
+def fail(reason: str) -> str:
+    raise ToolError(reason)
+
+
+@server.tool(annotations=types.ToolAnnotations(destructive_hint=True))
+def destroy() -> str:
+    return "destroyed"
+
+
+@server.tool(annotations=types.ToolAnnotations(destructive_hint=False, idempotent_hint=True))
+def put() -> str:
+    return "put"
+
+
+@server.tool(structured_output=False)
+async def count(steps: int, context: Context[Any, Any]) -> str:
+    """Say how far it is at each step."""
+    for step in range(1, steps + 1):
+        await context.report_progress(step, steps, f"step {step}")
+    return "counted"
+
+
+@server.tool(structured_output=False)
+async def hang(notes: Path) -> str:
+    """Never answer, and note down when it began and when it was cancelled."""
+    note(notes, "began")
+    try:
+        await anyio.sleep_forever()
+    except anyio.get_cancelled_exc_class():
+        note(notes, "cancelled")
+        raise
+    return "never"
+
+
+@server.tool(structured_output=False)
+def die(notes: Path) -> str:
+    """End the whole process."""
+    note(notes, "died")
+    os._exit(1)
+
+
+@server.tool(structured_output=False, annotations=HARMLESS)
+def die_once(notes: Path) -> str:
+    """End the whole process the first time that it is called."""
+    if notes.exists():
+        note(notes, "lived")
+        return "survived"
+    note(notes, "died")
+    os._exit(1)
+
+
+@server.tool(structured_output=False)
+async def grow(name: str, context: Context[Any, Any]) -> str:
+    """Offer one more tool, and tell the client."""
+    server.add_tool(say, name=name)
+    await context.notify_tools_changed()
+    return "grown"
+
+
+@server.tool(structured_output=False)
+async def grow_as_in_2025(name: str, context: Context[Any, Any]) -> str:
+    server.add_tool(say, name=name)
+    await context.session.send_tool_list_changed()
+    return "grown"
+
+
+@server.tool(structured_output=False)
+def variable(name: str) -> str:
+    return os.environ.get(name, "not set")
+
+
+@server.tool(structured_output=False)
+def header(name: str, context: Context[Any, Any]) -> str:
+    return (context.headers or {}).get(name, "not sent")
+
+
+@server.tool(structured_output=False)
+def process_id() -> str:
+    return str(os.getpid())
+
+
+def note(notes: Path, what: str) -> None:
+    with notes.open("a") as file:
+        file.write(f"{what}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--http", type=int)
+    parser.add_argument("--odd", action="store_true")
+    options = parser.parse_args()
+    server.odd = options.odd
+    if options.http is None:
+        server.run("stdio")
+    else:
+        server.run("streamable-http", port=options.http)
+
+
+if __name__ == "__main__":
+    main()
