@@ -17,6 +17,8 @@ ROOT = HERE.parent
 
 SERVICES = ["gateway", "chat-worker", "completion-consumer", "tool-runner"]
 OWN = ["shared", "llm", "local", *SERVICES]
+# Those that take part in no other resolution: crewai holds back what the services use newer.
+ALONE = ("dev", "uv", "crewai")
 
 # name → what uv resolves. dev comes first: it contains all of the others and constrains them.
 SOURCES = {
@@ -24,6 +26,7 @@ SOURCES = {
     "local": ["deploy/local/pyproject.toml"],
     **{service: [f"services/{service}/pyproject.toml"] for service in SERVICES},
     "build": ["requirements/build.in"],
+    "crewai": ["bridges/crewai/pyproject.toml"],
     "uv": ["requirements/uv.in"],
 }
 
@@ -33,7 +36,7 @@ def resolve(name: str, output: Path, *, upgrade: bool) -> None:
     command = [os.environ.get("UV", "uv"), "pip", "compile", *SOURCES[name], "--output-file", str(output)]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--quiet"]
     command += [argument for package in OWN for argument in ("--no-emit-package", f"sluiceway-{package}")]
-    if name not in ("dev", "uv"):
+    if name not in ALONE:
         command += ["--constraints", "requirements/dev.txt"]
     if upgrade:
         command.append("--upgrade")

@@ -1,21 +1,27 @@
-"""Each service installs alone, from its own pins, and imports: the development environment hides what is undeclared."""
+"""Each package installs alone and imports, a service from its own pins: the development environment hides what is
+undeclared."""
 
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 _ROOT = Path(__file__).parents[1]
 _REQUIREMENTS = _ROOT / "requirements"
+# Import names and folders of what services share, by the names that they require it by.
+_SHARED = {"sluiceway-shared": ("sluiceway", _ROOT / "shared"), "sluiceway-llm": ("sluiceway_llm", _ROOT / "llm")}
 _EVERYTHING = """
 import importlib, pkgutil, sys
-for name in ("sluiceway", "{package}"):
+for name in {packages}:
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, name + "."):
         importlib.import_module(module.name)
-assert not {{"gateway", "chat_worker", "completion_consumer"}} - {{"{package}"}} & sys.modules.keys()
+ours = {{"sluiceway", "sluiceway_llm", "gateway", "chat_worker", "tool_runner", "completion_consumer"}}
+assert ours & sys.modules.keys() == set({packages})
 """
 
 
@@ -41,16 +47,39 @@ def _uv() -> str:
 
 
 @pytest.mark.requirement("OP-3")
-@pytest.mark.parametrize("service", ["gateway", "chat-worker", "completion-consumer"])
+@pytest.mark.parametrize("service", ["gateway", "chat-worker", "tool-runner", "completion-consumer"])
 def test_a_service_installs_from_its_own_pins_and_imports_without_the_others(service: str, tmp_path: Path) -> None:
-    venv, builder = tmp_path / "venv", tmp_path / "builder"
-    python = venv / "bin" / "python"
-    install = (_uv(), "pip", "install", "--quiet", "--python", python)
-    _run(_uv(), "venv", "--quiet", venv, cwd=tmp_path)
-    _run(*install, "--require-hashes", "-r", _REQUIREMENTS / f"{service}.txt", cwd=tmp_path)
-    # The build backend stands aside, so that what it needs itself is not there for the service to import.
-    _run(*install, "--require-hashes", "--target", builder, "-r", _REQUIREMENTS / "build.txt", cwd=tmp_path)
-    packages = (_ROOT / "shared", _ROOT / "services" / service)
-    _run(*install, "--no-deps", "--no-build-isolation", *packages, cwd=tmp_path, PYTHONPATH=str(builder))
-    _run(python, "-c", _EVERYTHING.format(package=service.replace("-", "_")), cwd=tmp_path)
+    folder = _ROOT / "services" / service
+    packages = {**_shared_by(folder), service.replace("-", "_"): folder}
+    venv = _install(tmp_path, ["--require-hashes", "-r", str(_REQUIREMENTS / f"{service}.txt")], *packages.values())
+    _run(venv / "bin" / "python", "-c", _EVERYTHING.format(packages=list(packages)), cwd=tmp_path)
     assert (venv / "bin" / f"sluiceway-{service}").exists()
+
+
+@pytest.mark.requirement("OP-3")
+def test_the_model_client_needs_no_more_than_it_declares(tmp_path: Path) -> None:
+    declared = ["--constraints", str(_REQUIREMENTS / "dev.txt"), *_project(_ROOT / "llm")["dependencies"]]
+    venv = _install(tmp_path, declared, _ROOT / "llm")
+    _run(venv / "bin" / "python", "-c", _EVERYTHING.format(packages=["sluiceway_llm"]), cwd=tmp_path)
+
+
+def _install(directory: Path, dependencies: list[str], *packages: Path) -> Path:
+    """A venv with nothing in it but these."""
+    venv, builder = directory / "venv", directory / "builder"
+    install = (_uv(), "pip", "install", "--quiet", "--python", venv / "bin" / "python")
+    _run(_uv(), "venv", "--quiet", venv, cwd=directory)
+    _run(*install, *dependencies, cwd=directory)
+    # The build backend stands aside, so that what it needs itself is not there for the packages to import.
+    _run(*install, "--require-hashes", "--target", builder, "-r", _REQUIREMENTS / "build.txt", cwd=directory)
+    _run(*install, "--no-deps", "--no-build-isolation", *packages, cwd=directory, PYTHONPATH=str(builder))
+    return venv
+
+
+def _shared_by(service: Path) -> dict[str, Path]:
+    return dict(found for name, found in _SHARED.items() if name in _project(service)["dependencies"])
+
+
+def _project(folder: Path) -> dict[str, Any]:
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert isinstance(project, dict)
+    return project

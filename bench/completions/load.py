@@ -1,4 +1,4 @@
-"""One completion consumer under twice-delivered completions: how many a second, and whether all of them counted once."""
+"""One consumer under twice-delivered completions: how many a second, and whether all of them counted once."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from sluiceway.jobs import CompletionJob
 from sluiceway.store.records import Operation
 
 from bench.worker.stage import Stage
-from tests.completion_consumer.scene import Scene, Waiting
+from tests.completion_consumer.scene import PENDING, Scene, Waiting
 from tests.support.waiting import wait_until
 
 DELIVERIES = 2
@@ -64,7 +64,7 @@ async def _make(scene: Scene) -> list[Waiting]:
 
     async def one(calls: int) -> Waiting:
         async with limit:
-            return await scene.waiting(*["pending"] * calls)  # type: ignore[list-item]
+            return await scene.waiting(*[PENDING] * calls)
 
     return await asyncio.gather(*(one(1) for _ in range(SINGLE)), *(one(CALLS) for _ in range(PARALLEL)))
 

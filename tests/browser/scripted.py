@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 from gateway.pages import PageFiles, chat_page
-from sluiceway.events import decode
+from sluiceway.events import Event, decode
 from sluiceway.message import MessageFold
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -47,7 +47,9 @@ class Turn:
     def parts(self) -> list[dict[str, Any]]:
         fold = MessageFold(self._before)
         for chunk in self.chunks:
-            fold.add(decode(chunk["type"], json.dumps(chunk).encode()))
+            event = decode(chunk["type"], json.dumps(chunk).encode())
+            if isinstance(event, Event):
+                fold.add(event)
         return fold.finished_parts()
 
     async def follow(self, seen: int) -> AsyncIterator[str]:

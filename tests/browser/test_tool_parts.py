@@ -10,7 +10,7 @@ from tests.browser.chat import Chat
 from tests.browser.scripted import Chunk, ScriptedChat, Turn
 from tests.support.waiting import wait_until
 
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"name": "current_time", "title": "Clock", "description": "Tells the time.", "approval": False},
     {"name": "generate_document", "title": "Document", "description": "Writes a document.", "approval": False},
     {"name": "generate_outline", "title": None, "description": "Makes an outline.", "approval": True},

@@ -22,8 +22,11 @@ from sluiceway.store.records import Operation, OperationStatus, Task
 from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Producer
+from sluiceway.worker import persistently
 
 from tests.support.waiting import wait_until
+
+PENDING: OperationStatus = "pending"
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,15 @@ class Scene:
         session_id = session_id or f"s-{uuid4().hex}"
         new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
+        await self.turns.publish(accepted.task)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
-        return await self.step(task, *statuses, deadline_seconds=deadline_seconds)
+        waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds)
+        meta = await self.streams.meta(task.id)
+        assert meta is not None
+        assert meta.queue_entry is not None
+        await self.redis.xdel(keys.work_queue("chat"), meta.queue_entry)
+        return waiting
 
     async def step(self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600) -> Waiting:
         """A step, of a claimed turn, that ends with calls."""
@@ -101,7 +110,9 @@ class Scene:
         return claimed
 
     async def succeed(self, operation: Operation, result: Any = "done") -> str:
-        return await self.completions.publish_operation_complete(operation.id, operation.task_id, True, result)
+        """Say so, as a runner does: until Redis has it."""
+        tell = self.completions.publish_operation_complete
+        return await persistently(lambda: tell(operation.id, operation.task_id, True, result))
 
     async def state(self, operation: Operation) -> str:
         found = await self.store.operations.get(operation.id)

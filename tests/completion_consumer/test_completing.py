@@ -11,7 +11,7 @@ from sluiceway.store.completing import Completion, Ending, Outcome
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import NewWebhook
 
-from tests.completion_consumer.scene import Scene
+from tests.completion_consumer.scene import PENDING, Scene
 from tests.support.database import Database
 
 OVERDUE = Ending("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})
@@ -37,7 +37,7 @@ async def test_the_last_of_parallel_completions_learns_that_it_was_the_last_howe
     scene: Scene, other: Store
 ) -> None:
     for _ in range(40):
-        waiting = await scene.waiting(*["pending"] * 5)
+        waiting = await scene.waiting(*[PENDING] * 5)
         stores = [scene.store, other] * 5
         told = [done(operation, operation.id) for operation in waiting.operations * 2]
 
@@ -154,10 +154,11 @@ async def test_an_operation_past_its_deadline_fails_and_a_completion_after_it_is
 async def test_a_deadline_and_a_completion_that_race_end_the_operation_once(scene: Scene, other: Store) -> None:
     for _ in range(20):
         waiting = await scene.waiting("pending", "pending", deadline_seconds=-1)
-        expired, *completed = await asyncio.gather(
-            other.completions.expire(OVERDUE, 10),
-            *(scene.store.completions.complete(done(operation)) for operation in waiting.operations),
+        expiring = asyncio.ensure_future(other.completions.expire(OVERDUE, 10))
+        completed = await asyncio.gather(
+            *(scene.store.completions.complete(done(operation)) for operation in waiting.operations)
         )
+        expired = await expiring
         ended = [outcome for outcome in [*expired, *completed] if outcome.kind == "applied"]
         assert len(ended) == 2
         assert sum(outcome.goes_on for outcome in ended) == 1
@@ -208,3 +209,16 @@ async def test_what_was_parked_is_found_when_its_operation_is_known_and_given_up
 def _late(outcome: Outcome) -> str:
     assert outcome.kind == "late"
     return outcome.reason
+
+
+@pytest.mark.requirement("CC-5")
+async def test_a_conversation_may_be_deleted_while_its_operations_end(scene: Scene, other: Store) -> None:
+    for _ in range(40):
+        waiting = await scene.waiting(*[PENDING] * 4)
+        deleting = asyncio.ensure_future(other.sessions.delete(waiting.task.session_id, None))
+        outcomes = await asyncio.gather(
+            *(scene.store.completions.complete(done(operation)) for operation in waiting.operations)
+        )
+        await deleting
+        assert {outcome.kind for outcome in outcomes} <= {"applied", "unknown", "late"}
+        assert (await scene.store.completions.complete(done(waiting.operations[0]))).kind == "unknown"

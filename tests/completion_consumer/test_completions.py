@@ -8,7 +8,7 @@ from sluiceway.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.json_values import TOO_DEEP
 from sluiceway.store.webhooks import NewWebhook
 
-from tests.completion_consumer.scene import Scene, Waiting, only
+from tests.completion_consumer.scene import PENDING, Scene, Waiting, only
 from tests.support.services import Services
 from tests.support.waiting import wait_until
 
@@ -71,7 +71,7 @@ async def test_parallel_operations_lead_to_one_next_step_whichever_consumer_ends
     services: Services, scene: Scene
 ) -> None:
     await asyncio.gather(services.completion_consumer(), services.completion_consumer())
-    waitings = [await scene.waiting(*["pending"] * 4) for _ in range(50)]
+    waitings = [await scene.waiting(*[PENDING] * 4) for _ in range(50)]
     told = [(number % 3 > 0, operation) for waiting in waitings for number, operation in enumerate(waiting.operations)]
 
     await asyncio.gather(

@@ -99,18 +99,22 @@ async def test_after_a_flush_waiting_turns_are_shown_again_and_their_operations_
     services: Services, scene: Scene, valkey: Valkey, database: Database
 ) -> None:
     await services.completion_consumer(**OFTEN)
-    waiting = await scene.waiting("pending", "pending")
-    outside, inside = waiting.operations
+    waiting = await scene.waiting("pending", "pending", "pending")
+    outside, inside, ended = waiting.operations
     await _accepted(scene, outside)
+    await scene.succeed(ended, ended.id)
+    await scene.wait_until_all_done()
     await _let_pass(database)
     valkey.flush()
     await wait_until(lambda: _is_queued(scene, inside), what="the operation is queued")
     await wait_until(lambda: scene.streams.meta(waiting.task.id), what="the turn is known")
     assert not await _is_queued(scene, outside)
+    assert not await _is_queued(scene, ended)
 
     entries: Any = await scene.redis.xrange(keys.task_events(waiting.task.id))
     types = [json.loads(fields[b"d"])["type"] for _, fields in entries]
-    assert types == ["start", "start-step", "tool-input-available", "tool-input-available", "finish-step"]
+    made = ["tool-input-available"] * 3
+    assert types == ["start", "start-step", *made, "tool-output-available", "finish-step"]
     for operation in waiting.operations:
         await scene.succeed(operation, operation.id)
     await wait_until(lambda: scene.next_steps(waiting.task), what="the next step is queued")

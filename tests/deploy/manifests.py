@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "k8s" / "base"
-SERVICES = ("gateway", "chat-worker", "completion-consumer")
+SERVICES = ("gateway", "chat-worker", "tool-runner", "completion-consumer")
 
 Document = dict[str, Any]
 
@@ -71,8 +71,33 @@ class MissingVariable(Exception):
 
 
 def compose(variables: Mapping[str, str]) -> Document:
-    """The compose file with its variables filled in as the compose specification says."""
+    """The compose file with its variables filled in as the compose specification says.
 
+    A variable of a service that has no value there (`NAME:`) is taken from `variables`, or left out.
+    """
+    # Through JSON and back: what the anchors share becomes separate values, as it does for compose.
+    document = json.loads(json.dumps(yaml.safe_load((ROOT / "docker-compose.yml").read_text())))
+    filled = cast("Document", _filled_in(document, variables))
+    for service in filled["services"].values():
+        told = {name: variables.get(name) if value is None else value for name, value in _environment_of(service)}
+        if told:
+            service["environment"] = {name: value for name, value in told.items() if value is not None}
+    return filled
+
+
+def _environment_of(service: Document) -> Iterable[tuple[str, str | None]]:
+    return cast("Document", service.get("environment", {})).items()
+
+
+def _filled_in(node: Any, variables: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {name: _filled_in(value, variables) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_filled_in(value, variables) for value in node]
+    return _text_filled_in(node, variables) if isinstance(node, str) else node
+
+
+def _text_filled_in(text: str, variables: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         name, operator, operand = match.groups()
         if found := variables.get(name):
@@ -81,16 +106,20 @@ def compose(variables: Mapping[str, str]) -> Document:
             return str(operand)
         raise MissingVariable(f"{name}: {operand}")
 
-    text = (ROOT / "docker-compose.yml").read_text()
-    filled = re.sub(r"\$\{([A-Z_]+)(?:(:-|:\?)([^}]*))?\}", value, text)
-    # Through JSON and back: what the anchors share becomes separate values, as it does for compose.
-    return cast("Document", json.loads(json.dumps(yaml.safe_load(filled))))
+    return re.sub(r"\$\{([A-Z_]+)(?:(:-|:\?)([^}]*))?\}", value, text)
 
 
 def dockerfile(service: str) -> list[list[str]]:
     """The instructions of a service's Dockerfile, one list of words for each; a continued line is one instruction."""
     text = (ROOT / "services" / service / "Dockerfile").read_text().replace("\\\n", " ")
     return [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def own_packages(service: str) -> list[str]:
+    """The directories of ours that make up a service: `shared`, what else it requires, and itself."""
+    own = {"sluiceway-shared": "shared", "sluiceway-llm": "llm"}
+    required = project(ROOT / "services" / service)["dependencies"]
+    return [*(directory for name, directory in own.items() if name in required), f"services/{service}"]
 
 
 def project(directory: Path) -> Document:

@@ -8,6 +8,7 @@ from completion_consumer.settings import Settings as CompletionConsumerSettings
 from compose_spec import PyCompose
 from gateway.settings import Settings as GatewaySettings
 from pydantic_settings import BaseSettings
+from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests
 
@@ -17,6 +18,7 @@ MODEL_SERVER = {"OPENAI_BASE_URL": "http://model.example/v1", "OPENAI_API_KEY": 
 SETTINGS: dict[str, type[BaseSettings]] = {
     "gateway": GatewaySettings,
     "chat-worker": ChatWorkerSettings,
+    "tool-runner": ToolRunnerSettings,
     "completion-consumer": CompletionConsumerSettings,
 }
 
@@ -34,7 +36,9 @@ def seconds(duration: str) -> int:
 def test_the_file_follows_the_compose_specification() -> None:
     document = manifests.compose(MODEL_SERVER)
     # The parser takes addresses alone; "host-gateway" is the engine's word for the one of its host.
-    document["services"]["chat-worker"]["extra_hosts"] = ["host.docker.internal:127.0.0.1"]
+    for service in document["services"].values():
+        if "extra_hosts" in service:
+            service["extra_hosts"] = ["host.docker.internal:127.0.0.1"]
     parsed = PyCompose.from_json(json.dumps(document))
     assert set(parsed.service_names()) == {"valkey", "postgres", "migrate", *manifests.SERVICES}
 
@@ -60,10 +64,37 @@ def test_the_values_are_accepted_by_the_service(service: str, monkeypatch: pytes
     assert settings.model_dump()["redis_url"] == "redis://valkey:6379/0"
 
 
+OPTIONAL = {
+    "JWT_SECRET": ("gateway",),
+    "AUTH_REQUIRED": ("gateway",),
+    "API_KEYS": ("gateway",),
+    "WEBHOOK_SECRETS": ("gateway", "tool-runner"),
+    "HTTP_OPERATIONS": ("tool-runner",),
+    "MCP_SERVERS": ("tool-runner",),
+    "TOOLS_DISABLED": ("tool-runner",),
+    "TOOLS_NEEDING_APPROVAL": ("tool-runner",),
+    "OFFER_TOOLS": ("chat-worker",),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_may_be_told_reaches_the_services_that_need_it_alone_and_is_absent_otherwise(name: str) -> None:
+    told = manifests.compose({**MODEL_SERVER, name: "a word"})["services"]
+    assert {service for service in told if name in told[service].get("environment", {})} == set(OPTIONAL[name])
+    assert all(name not in service.get("environment", {}) for service in services().values())
+
+
+def test_outside_services_are_told_an_address_that_the_gateway_has() -> None:
+    gateway = services()["gateway"]["environment"]
+    assert services()["tool-runner"]["environment"]["PUBLIC_URL"] == f"http://gateway:{gateway['PORT']}"
+    told = manifests.compose({**MODEL_SERVER, "PUBLIC_URL": "https://chat.example.com"})["services"]
+    assert told["tool-runner"]["environment"]["PUBLIC_URL"] == "https://chat.example.com"
+
+
 @pytest.mark.parametrize("service", SETTINGS)
 def test_a_service_gets_more_time_than_it_needs_to_drain(service: str) -> None:
-    field = SETTINGS[service].model_fields.get("drain_seconds")
-    drain: float = field.get_default() if field else 0
+    told = services()[service]["environment"].get("DRAIN_SECONDS")
+    drain = float(told or SETTINGS[service].model_fields["drain_seconds"].get_default())
     assert seconds(services()[service]["stop_grace_period"]) >= drain + 10
 
 
@@ -86,7 +117,7 @@ def test_everything_but_the_one_shot_says_how_it_is() -> None:
     assert {name for name, service in services().items() if "healthcheck" not in service} == {"migrate"}
 
 
-@pytest.mark.parametrize("service", ["chat-worker", "completion-consumer"])
+@pytest.mark.parametrize("service", ["chat-worker", "tool-runner", "completion-consumer"])
 def test_workers_can_be_scaled(service: str) -> None:
     assert not {"container_name", "hostname", "ports"} & set(services()[service])
 

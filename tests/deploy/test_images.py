@@ -7,6 +7,7 @@ from chat_worker.settings import Settings as ChatWorkerSettings
 from completion_consumer.settings import Settings as CompletionConsumerSettings
 from gateway.settings import Settings as GatewaySettings
 from pydantic_settings import BaseSettings
+from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests
 
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.requirement("OP-3"), pytest.mark.parametrize("service"
 SETTINGS: dict[str, type[BaseSettings]] = {
     "gateway": GatewaySettings,
     "chat-worker": ChatWorkerSettings,
+    "tool-runner": ToolRunnerSettings,
     "completion-consumer": CompletionConsumerSettings,
 }
 
@@ -38,8 +40,22 @@ def test_pins_are_installed_before_code_is_copied_and_code_without_dependencies(
     instructions = manifests.dockerfile(service)
     pins = position(instructions, "COPY", "requirements/build.txt", f"requirements/{service}.txt")
     (installed,) = (n for n, instruction in enumerate(instructions) if instruction.count("--require-hashes") == 2)
-    code = position(instructions, "COPY", f"services/{service}")
-    assert pins < installed < code < position(instructions, "--no-deps")
+    code = [position(instructions, "COPY", package) for package in manifests.own_packages(service)]
+    built = position(instructions, "wheel", "--no-deps", *(f"/src/{name}" for name in manifests.own_packages(service)))
+    assert pins < installed < min(code)
+    assert max(code) < built
+    assert built == position(instructions, "--no-index", "--no-deps", "/src/wheels/*.whl")
+
+
+def test_what_it_copies_is_let_through_to_the_builder(service: str) -> None:
+    let_through = (manifests.ROOT / ".dockerignore").read_text().splitlines()
+    copied = {source for i in manifests.dockerfile(service) if i[0] == "COPY" for source in i[1:-1]}
+    assert {f"!{source.split('/')[0]}" for source in copied if source[0] not in "-/"} <= set(let_through)
+
+
+def test_its_own_packages_are_copied_whole_and_no_other_service(service: str) -> None:
+    copied = {i[1] for i in manifests.dockerfile(service) if i[0] == "COPY" and len(i) == 3}
+    assert copied == set(manifests.own_packages(service))
 
 
 def test_the_pins_exist_and_every_one_has_its_hash(service: str) -> None:

@@ -9,6 +9,7 @@ from completion_consumer.settings import Settings as CompletionConsumerSettings
 from gateway.settings import Settings as GatewaySettings
 from pydantic_settings import BaseSettings
 from sluiceway.settings import CommonSettings
+from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests
 
@@ -19,9 +20,26 @@ KUBERNETES_VERSIONS = ("1.30", "1.37")
 SETTINGS: dict[str, type[BaseSettings]] = {
     "sluiceway-gateway": GatewaySettings,
     "sluiceway-chat-worker": ChatWorkerSettings,
+    "sluiceway-tool-runner": ToolRunnerSettings,
     "sluiceway-completion-consumer": CompletionConsumerSettings,
     "sluiceway-migrate": CommonSettings,
 }
+
+EVERY_SERVICE = {"sluiceway-gateway", "sluiceway-chat-worker", "sluiceway-tool-runner", "sluiceway-completion-consumer"}
+MODEL_CALLERS = {"sluiceway-chat-worker", "sluiceway-tool-runner"}
+# What is in a Secret, and who reads it.
+SECRET = {
+    "REDIS_URL": EVERY_SERVICE,
+    "DATABASE_URL": {*EVERY_SERVICE, "sluiceway-migrate"},
+    "OPENAI_BASE_URL": MODEL_CALLERS,
+    "OPENAI_API_KEY": MODEL_CALLERS,
+    "WEBHOOK_SECRETS": {"sluiceway-gateway", "sluiceway-tool-runner"},
+    "API_KEYS": {"sluiceway-gateway"},
+    "JWT_SECRET": {"sluiceway-gateway"},
+    "HTTP_OPERATIONS": {"sluiceway-tool-runner"},
+    "MCP_SERVERS": {"sluiceway-tool-runner"},
+}
+OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "JWT_SECRET", "HTTP_OPERATIONS", "MCP_SERVERS"}
 
 
 def names(settings: type[BaseSettings]) -> set[str]:
@@ -82,9 +100,8 @@ def test_every_variable_is_a_setting_of_its_service(workload: str) -> None:
 @pytest.mark.parametrize("workload", [name for name in SETTINGS if name != "sluiceway-migrate"])
 def test_a_pod_gets_more_time_than_it_needs_to_drain(workload: str) -> None:
     pod = manifests.pods()[workload]
-    drain = float(manifests.environment(pod).get("DRAIN_SECONDS", {"value": 0})["value"])
-    if "drain_seconds" in SETTINGS[workload].model_fields:
-        assert drain >= SETTINGS[workload].model_fields["drain_seconds"].get_default()
+    drain = float(manifests.environment(pod)["DRAIN_SECONDS"]["value"])
+    assert drain >= SETTINGS[workload].model_fields["drain_seconds"].get_default()
     pre_stop = manifests.container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     assert pod["terminationGracePeriodSeconds"] >= pre_stop + drain + 10
 
@@ -124,10 +141,26 @@ def test_no_secret_is_in_the_repository_and_every_reader_has_only_its_own() -> N
     readers: dict[str, set[str]] = {}
     for workload, pod in manifests.pods().items():
         for name, entry in manifests.environment(pod).items():
-            if {"KEY", "URL", "SECRET", "PASSWORD"} & set(name.split("_")):
+            if name in SECRET:
                 assert "value" not in entry, f"{workload} has {name} in clear"
-                readers.setdefault(name, set()).add(workload)
-    assert readers["OPENAI_API_KEY"] == {"sluiceway-chat-worker"}
+                assert "secretKeyRef" in entry["valueFrom"]
+            readers.setdefault(name, set()).add(workload)
+    assert {name: readers[name] for name in SECRET} == SECRET
+
+
+def test_what_may_be_told_can_be_left_out_and_the_rest_is_asked_for_by_name() -> None:
+    for pod in manifests.pods().values():
+        for name, entry in manifests.environment(pod).items():
+            if "valueFrom" in entry:
+                assert entry["valueFrom"]["secretKeyRef"].get("optional", False) is (name in OPTIONAL)
+
+
+def test_outside_services_beside_the_gateway_are_told_its_address() -> None:
+    runner = manifests.environment(manifests.pods()["sluiceway-tool-runner"])
+    service = manifests.of_kind("Service")["sluiceway-gateway"]
+    (port,) = service["spec"]["ports"]
+    assert runner["PUBLIC_URL"]["value"] == f"http://{service['metadata']['name']}"
+    assert port["port"] == 80
 
 
 def test_every_deployment_keeps_replicas_through_an_eviction() -> None:

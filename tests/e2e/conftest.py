@@ -16,7 +16,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.conftest import attach_logs, no_key_is_eternal, settings_for
-from tests.support.calling import TOOLS_DIR
+from tests.support.calling import TOOLS_DIR, offered
 from tests.support.chat import Chat
 from tests.support.database import Database
 from tests.support.model_process import ModelProcess
@@ -57,6 +57,7 @@ async def _shared(
         services = Services(tmp_path_factory.mktemp("shared"), settings_for(redis_url, database_url, _model_process))
         try:
             system = await services.whole(gateways=2, tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
+            await offered(system.url, "echo")
             yield Shared(services, system, redis_url, database_url)
         finally:
             complaints = services.stop()

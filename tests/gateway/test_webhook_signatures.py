@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -48,7 +48,7 @@ def _code(response: httpx.Response) -> tuple[int, str]:
 async def _post(
     http: httpx.AsyncClient, operation_id: str, headers: dict[str, Any], body: str = BODY
 ) -> httpx.Response:
-    raw = [(name, value if isinstance(value, bytes) else value.encode()) for name, value in headers.items()]
+    raw = {name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in headers.items()}
     return await http.post(path(operation_id), content=body.encode(), headers=raw)
 
 
@@ -131,7 +131,7 @@ async def test_a_webhook_is_believed_when_any_of_its_signatures_holds(
     http: httpx.AsyncClient, database: Database
 ) -> None:
     now = int(time.time())
-    believed = {
+    believed: dict[str, Callable[[str], dict[str, str]]] = {
         "four minutes old": lambda operation_id: seal(operation_id, BODY, at=now - 240),
         "from four minutes ahead": lambda operation_id: seal(operation_id, BODY, at=now + 240),
         "by the older root": lambda operation_id: {
@@ -232,7 +232,11 @@ async def test_no_header_and_no_body_makes_it_fail_or_redirect(services: Service
         @few
         @given(kinds, st.dictionaries(st.sampled_from(names), header), st.binary(max_size=200) | said)
         def unsigned(kind: str, headers: dict[str, bytes], body: bytes) -> None:
-            response = http.post(path(operation_id, kind), content=body, headers=list(headers.items()))
+            response = http.post(
+                path(operation_id, kind),
+                content=body,
+                headers={name.encode(): value for name, value in headers.items()},
+            )
             assert response.status_code in (400, 401), (response.status_code, response.text)
 
         @few

@@ -179,9 +179,8 @@ async def test_the_media_type_is_not_looked_at_since_the_bytes_are_signed(
         operation_id = await add_operation(database)
         body = json.dumps(SUCCESS)
         headers = {**seal(operation_id, body), "content-type": media_type}
-        response = await http.post(
-            path(operation_id), content=body, headers=[(k, v.encode("latin-1")) for k, v in headers.items()]
-        )
+        raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+        response = await http.post(path(operation_id), content=body, headers=raw)
         assert response.status_code == 202, media_type
 
 

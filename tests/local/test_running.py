@@ -20,7 +20,7 @@ async def test_run_json_names_every_process_and_every_address(stack: Stack) -> N
     stack.environment["REPLICAS"] = "3"
     await stack.start()
     workers = {f"chat-worker-{number}" for number in (1, 2, 3)}
-    assert set(stack.pids) == {"valkey", "postgres", "gateway", "completion-consumer", *workers}
+    assert set(stack.pids) == {"valkey", "postgres", "gateway", "tool-runner", "completion-consumer", *workers}
     assert all(psutil.pid_exists(pid) for pid in stack.pids.values())
     assert stack.run_file["gateway_url"] == stack.url
     async with Redis.from_url(stack.run_file["redis_url"]) as redis:
@@ -111,7 +111,7 @@ async def test_a_worker_killed_in_mid_answer_is_back_at_once_and_the_answer_come
 async def test_whatever_part_is_killed_comes_back_at_its_old_address(keyless_stack: Stack) -> None:
     stack = await keyless_stack.start()
     before = stack.run_file
-    for name in ("valkey", "postgres", "model", "gateway", "completion-consumer"):
+    for name in ("valkey", "postgres", "model", "gateway", "tool-runner", "completion-consumer"):
         killed = stack.kill9(name)
         await stack.came_back(name, killed)
     await wait_until(lambda: _is_ready(stack), 20, "the gateway is ready again")

@@ -5,12 +5,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from sluiceway.agent_events import AgentEvent, AgentStreams
 from sluiceway.agent_threads import ThreadPublisher, open_threads
-from sluiceway.errors import AgentEventRejected, AgentEventUnavailable, AgentStreamClosed, AgentStreamUnknown
+from sluiceway.errors import (
+    AgentEventRejected,
+    AgentEventUnavailable,
+    AgentStreamClosed,
+    AgentStreamUnknown,
+    RedisUnavailable,
+)
 from sluiceway.redis_client import open_redis
 
 from tests.support.agents_process import publish_all
@@ -55,7 +62,8 @@ async def test_a_thread_is_told_why_an_event_is_not_in_the_stream(
     with pytest.raises(AgentStreamUnknown):
         await asyncio.to_thread(publisher.publish_nowait, "t", "a", "thought")
     generation = await streams.create("t")
-    for content in (float("nan"), "\ud83d", None):
+    impossible: list[Any] = [float("nan"), "\ud83d", None]
+    for content in impossible:
         with pytest.raises(AgentEventRejected):
             await asyncio.to_thread(publisher.publish_nowait, "t", "a", "thought", content)
     await streams.create("t")
@@ -247,6 +255,27 @@ async def test_after_the_end_of_the_block_or_of_the_loop_a_publish_fails_at_once
         within.publish_nowait("t", "a", "thought", "in a loop's own block")
     await wait_until(lambda: within._loop.is_closed(), what="its thread has ended")
     assert len(await streams.events("t")) == 2
+
+
+@pytest.mark.requirement("AG-2", "AG-4")
+async def test_a_thread_begins_and_ends_streams_too(
+    streams: AgentStreams, publisher: ThreadPublisher, valkey: Valkey
+) -> None:
+    generation = await asyncio.to_thread(publisher.create, "t", "ada")
+    stream = await streams.get("t")
+    assert stream is not None
+    assert (stream.generation, stream.user_id) == (generation, "ada")
+    assert await asyncio.to_thread(publisher.close, "t", generation=generation)
+    assert not await asyncio.to_thread(publisher.close, "t")
+    with pytest.raises(RuntimeError):
+        publisher.create("t")
+    with pytest.raises(RuntimeError):
+        publisher.close("t")
+    with pytest.raises(AgentEventRejected):
+        await asyncio.to_thread(publisher.create, "no id")
+    valkey.stop()
+    with pytest.raises(RedisUnavailable):
+        await asyncio.to_thread(publisher.create, "t")
 
 
 @pytest.mark.requirement("AG-2")

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.support.chat import Chat
+from tests.support.folding import fold
 from tests.support.model_server import ModelServer
+from tests.support.waiting import wait_until
 
 TOOLS_DIR = Path(__file__).parent / "test_tools"
 
@@ -24,3 +27,13 @@ async def calls_tools(model: ModelServer, match: str, *calls: dict[str, Any], sa
 async def answers(model: ModelServer, match: str, text: str) -> None:
     """The next answer to a message with `match` in it is this text."""
     await model.script({"text": text}, {"finish": "stop"}, match=match)
+
+
+async def offered(url: str, tool: str) -> None:
+    """Wait until the chat workers offer the model this tool. They look every second."""
+
+    async def is_offered() -> bool:
+        async with Chat(url) as chat:
+            return f"`/{tool}`" in fold(await chat.answer(await chat.ask("/tools"))).text
+
+    await wait_until(is_offered, 15, f"the tool {tool} is offered")

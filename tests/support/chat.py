@@ -97,6 +97,9 @@ class Chat:
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self._http.get(path, **options)
 
+    async def post(self, path: str, body: object) -> httpx.Response:
+        return await self._http.post(path, json=body)
+
     async def delete(self, path: str) -> httpx.Response:
         return await self._http.delete(path)
 

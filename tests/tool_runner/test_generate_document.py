@@ -33,8 +33,8 @@ async def stage(redis: Redis, model: ModelServer) -> AsyncIterator[Stage]:
 
 
 async def test_a_document_is_written_from_an_outline_section_by_section(stage: Stage, model: ModelServer) -> None:
-    await model.script({"text": f"## Sources\n\n{SOURCES}"}, match="section 1")
-    await model.script({"text": FLOODS}, match="section 2")
+    await model.script({"text": f"## Sources\n\n{SOURCES}"}, match="about: Sources.")
+    await model.script({"text": FLOODS}, match="about: Floods.")
 
     result = await stage.run(generate_document, outline=RIVERS, words_per_section=50)
 
@@ -89,6 +89,19 @@ async def test_the_text_is_seen_while_a_section_is_being_written(stage: Stage, m
     await work
 
 
+async def test_what_was_said_before_the_model_fell_silent_is_seen_too(stage: Stage, model: ModelServer) -> None:
+    await model.script({"tokens": 30, "rate": 200, "of": "word"}, {"text": "last"}, {"gate": "silence"})
+    await model.script({"text": FLOODS})
+    work = asyncio.create_task(stage.run(generate_document, outline=RIVERS))
+
+    async def all_of_it() -> bool:
+        return any(output["data"]["markdown"].endswith("last\n") for output in await stage.progress())
+
+    await wait_until(all_of_it)
+    await model.open_gate("silence")
+    await work
+
+
 async def test_it_grows_at_most_about_once_a_second_and_never_shrinks(stage: Stage, model: ModelServer) -> None:
     await model.script({"tokens": 60, "rate": 20, "of": "so many words"}, times=2)
 
@@ -116,7 +129,7 @@ async def test_a_very_long_text_shows_its_end_while_it_grows(stage: Stage) -> No
 async def test_from_a_prompt_the_outline_is_made_first(stage: Stage, model: ModelServer) -> None:
     many = {"title": "Rivers", "sections": [f"Part {letter}" for letter in "ABCDEFG"]}
     await model.script({"text": json.dumps(many)})
-    await model.script({"text": SOURCES}, match="Write section", times=4)
+    await model.script({"text": SOURCES}, match="a paragraph of", times=4)
 
     result = await stage.run(generate_document, prompt="a short text about rivers")
 
@@ -187,9 +200,9 @@ async def test_cancelling_in_the_middle_closes_the_request_and_asks_nothing_more
     stage: Stage, model: ModelServer
 ) -> None:
     await model.script({"text": SOURCES})
-    await model.script({"tokens": 100_000, "rate": 100, "of": "word"}, match="section 2")
+    await model.script({"tokens": 100_000, "rate": 100, "of": "word"}, match="about: Floods.")
     work = asyncio.create_task(stage.run(generate_document, outline=RIVERS))
-    await model.wait_for(lambda seen: "section 2" in str(seen.body) and seen.tokens_sent)
+    await model.wait_for(lambda seen: "about: Floods." in str(seen.body) and seen.tokens_sent)
 
     work.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -77,13 +77,13 @@ async def test_calls_run_side_by_side(every_way: McpStage, tmp_path: Path) -> No
 @pytest.mark.parametrize("every_way", ["pipes", "http"], indirect=True)
 async def test_a_tool_that_is_added_is_there_when_the_server_says_so(every_way: McpStage) -> None:
     assert await every_way.call("s__grow", name="grown_in_2026") == "grown"
-    assert await every_way.call("s__grown_in_2026", text="new") == "new"
+    assert await every_way.call("s__grown_in_2026", text="new") == {"result": "new"}
 
 
 @pytest.mark.parametrize("every_way", ["pipes of 2025", "http of 2025"], indirect=True)
 async def test_a_tool_that_is_added_is_there_also_in_the_older_protocol(every_way: McpStage) -> None:
     assert await every_way.call("s__grow_as_in_2025", name="grown_in_2025") == "grown"
-    assert await every_way.call("s__grown_in_2025", text="new") == "new"
+    assert await every_way.call("s__grown_in_2025", text="new") == {"result": "new"}
 
 
 async def test_a_tool_is_described_as_its_server_describes_it(stage: McpStage) -> None:

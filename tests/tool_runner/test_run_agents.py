@@ -19,7 +19,7 @@ from tests.tool_runner.stage import OPERATION, Stage, stage_for
 pytestmark = pytest.mark.requirement("AG-5")
 
 USUAL = ["Product manager", "Engineer", "Reviewer"]
-TEAM = [{"name": "Ada", "role": "You count."}, {"name": "Bob", "role": "You check."}]
+TEAM = [{"name": "Ada", "role": "Count."}, {"name": "Bob", "role": "Check."}]
 LONG = " ".join(f"word{number}" for number in range(300))
 
 
@@ -40,9 +40,9 @@ def said_by(events: Sequence[AgentEvent], name: str) -> str:
 async def test_a_team_of_three_works_one_after_the_other_and_hears_what_was_said(
     stage: Stage, model: ModelServer
 ) -> None:
-    await model.script({"text": "A bridge for all."}, match="you say, Product manager?")
-    await model.script({"text": "Steel and rope."}, match="you say, Engineer?")
-    await model.script({"text": "Rope rots. Use steel."}, match="you say, Reviewer?")
+    await model.script({"text": "A bridge for all."}, match="what is to be reached")
+    await model.script({"text": "Steel and rope."}, match="step by step")
+    await model.script({"text": "Rope rots. Use steel."}, match="what is weak")
 
     result = await stage.run(run_agents, goal="cross the river")
 
@@ -189,8 +189,8 @@ async def test_progress_and_job_events_name_who_is_at_work(stage: Stage, model: 
 async def test_a_fault_of_the_model_is_an_event_of_the_agent_and_closes_the_stream(
     stage: Stage, model: ModelServer, steps: list[dict[str, object]], error_type: str
 ) -> None:
-    await model.script({"text": "One."}, match="you say, Ada?")
-    await model.script(*steps, match="you say, Bob?", times=10)
+    await model.script({"text": "One."}, match="Count.")
+    await model.script(*steps, match="Check.", times=10)
 
     with pytest.raises(ToolFailed) as failure:
         await stage.run(run_agents, goal="count", team=TEAM)

@@ -20,17 +20,19 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as WaitedTooLong
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sluiceway.agent_event import AgentEvent, Draft, PublishedType, log_failure
 from sluiceway.agent_events import AgentStreams
 from sluiceway.errors import AgentEventError, AgentEventRejected, AgentEventUnavailable
 from sluiceway.redis_client import open_redis
+
+T = TypeVar("T")
 
 _CONNECTIONS = 16
 # So that the loop's answer, which says more, comes before the thread that waits gives up.
@@ -93,6 +95,14 @@ class ThreadPublisher:
             log_failure(task_id, event_type, error)
             raise
 
+    def create(self, task_id: str, user_id: str | None = None) -> int:
+        """As of AgentStreams; not on a thread that runs an event loop. Raises RuntimeError there, RedisUnavailable."""
+        return self._ask(lambda: self._streams.create(task_id, user_id))
+
+    def close(self, task_id: str, *, generation: int | None = None) -> bool:
+        """As of AgentStreams; not on a thread that runs an event loop. Raises RuntimeError there, RedisUnavailable."""
+        return self._ask(lambda: self._streams.close(task_id, generation=generation))
+
     @property
     def failed(self) -> int:
         """How many events that were handed over were not published, or perhaps not."""
@@ -104,12 +114,25 @@ class ThreadPublisher:
 
         Raises RuntimeError on a thread that runs an event loop, which it would block.
         """
-        if _runs_a_loop():
-            raise RuntimeError("flush waits: call it on a thread without an event loop")
+        _check_that_it_may_wait()
         seconds = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         with self._lock:
             handed_over = tuple(self._open)
         return not wait(handed_over, seconds).not_done
+
+    def _ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        _check_that_it_may_wait()
+        asked = question()
+        try:
+            answer = asyncio.run_coroutine_threadsafe(asked, self._loop)
+        except RuntimeError as error:
+            asked.close()
+            raise AgentEventUnavailable(f"the event loop has ended: {error}") from error
+        try:
+            return answer.result(self._timeout_seconds)
+        except WaitedTooLong:
+            answer.cancel()
+            raise AgentEventUnavailable(f"no answer within {self._timeout_seconds} s") from None
 
     def _hand_over(self, draft: Draft, generation: int | None, waits: bool) -> Future[AgentEvent]:
         deadline = time.monotonic() + self._timeout_seconds * _OF_THE_TIME
@@ -234,6 +257,11 @@ async def _serve(redis_url: str, timeout_seconds: float, max_waiting: int, opene
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await publisher.settle()
+
+
+def _check_that_it_may_wait() -> None:
+    if _runs_a_loop():
+        raise RuntimeError("this waits: call it on a thread without an event loop")
 
 
 def _runs_a_loop() -> bool:

@@ -6,6 +6,7 @@ Not guaranteed: that two runners describe a tool of one name alike; while versio
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -61,6 +62,13 @@ class Catalogue:
             except RedisUnavailable as error:
                 get_logger().warning("catalogue_delayed", reason=str(error))
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def knows(self, name: str) -> bool:
+        """Whether a tool is offered, also by a runner that has come just now. While Redis is away: as far as known."""
+        if name not in self.tools:
+            with contextlib.suppress(RedisUnavailable):
+                await self.refresh()
+        return name in self.tools
 
     async def refresh(self) -> None:
         self.tools = MappingProxyType(await read_catalogue(self._redis))

@@ -20,7 +20,7 @@ from sluiceway.recovery import Durable, as_shown
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.approving import Answer
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.ending import Ended, TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions import check_owner
@@ -153,12 +153,14 @@ class Turns:
 
     async def restore(self, task: Task) -> None:
         """Rebuild what Redis has forgotten of a turn that waits for its operations."""
+        operations = await self._store.operations.of_task(task.id)
         durable = await self.durable(task)
         await self._streams.create(task.fields)
         await self._streams.begin(task.fields, task.attempt, "restored")
         events = [Start(message_id=task.message_id), *replay_of(durable.own)]
         await self._streams.append(task.id, task.attempt, 1, events)
-        await self._streams.wait(task.id, task.attempt, {})
+        # A completion that is delivered again is not shown again.
+        await self._streams.wait(task.id, task.attempt, {f"op:{one.id}": "end" for one in operations if not one.open})
 
     async def _let_run(self, task: Task) -> None:
         """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
@@ -216,11 +218,12 @@ class Turns:
         False when another attempt holds it, or it has ended otherwise. Raises StoreUnavailable, RedisUnavailable;
         calling it again then is right, also when the answer of a commit was lost.
         """
-        if not await self._store.turns.end(task, end, attempt=task.attempt):
+        ended = await self._store.turns.end(task, end, attempt=task.attempt)
+        if ended is None:
             standing = await self._store.turns.get(task.id)
             if standing is None or (standing.status, standing.attempt) != (end.status, task.attempt):
                 return False
-        await self._close(task, end.status, events)
+        await self._close(task, end.status, events, ended)
         return True
 
     async def end_unheld(self, task: Task, status: EndStatus, error: dict[str, str] | None = None) -> bool:
@@ -323,11 +326,16 @@ class Turns:
         else:
             await self._streams.request_cancel(task.id)
 
-    async def _close(self, task: Task, status: Any, events: Sequence[Event]) -> None:
+    async def _close(self, task: Task, status: Any, events: Sequence[Event], ended: Ended | None = None) -> None:
+        """Close the stream and release the next turn. `ended`: by this caller, just now, so it knows which that is: a
+        turn that was accepted since then is its gateway's to publish."""
         standing = await self._streams.close(task.fields, task.attempt, status, events)
         if standing == "lost":
             return await self.settle(task if task.ended else await self._reloaded(task))
-        following = await self._store.sessions.active_task(task.session_id)
+        if ended is None:
+            following = await self._store.sessions.active_task(task.session_id)
+        else:
+            following = await self._store.turns.get(ended.following) if ended.following is not None else None
         if following is not None and following.status == "queued":
             await self.publish(following)
         await self._store.turns.settled(task.id)

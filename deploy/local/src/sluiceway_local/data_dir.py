@@ -77,8 +77,8 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def password(path: Path) -> str:
-    """The password in that file, which is made when it is missing."""
+def secret(path: Path) -> str:
+    """The secret in that file, 48 characters, which is made when it is missing."""
     if not path.exists():
         write_private(path, secrets.token_hex(24))
     return path.read_text(encoding="utf-8")

@@ -19,8 +19,16 @@ NAME = "smollm2-135m-instruct"
 SLOTS = 4
 CONTEXT_TOKENS = 16_384  # shared by the slots; the model itself goes to 8,192 a turn
 LONGEST_ANSWER_TOKENS = 1_024  # so small a model may not find its end
-REMEMBERED_MESSAGES = 12  # with answers of that length, these and the next answer fit into 8,192
 PROMPT_CACHE_MB = 256
+
+# What the services are told to keep to, so that a conversation fits into the 8,192. Five messages hold at most two
+# earlier answers, each with a tool's result; then come the present result and the answer to it. So many characters are
+# 800 tokens of prose, 1,600 of usual JSON. Of nothing but numbers they are 4,000, which does not fit twice.
+LIMITS = {
+    "MAX_CONTEXT_MESSAGES": "5",
+    "MAX_RESULT_CHARS": "4000",
+    "OFFER_TOOLS": "false",  # it cannot choose any; people can: /tool_name …
+}
 
 # Its threads wait for each other by spinning. Measured on two busy cores: 104 tokens/s with one, 17 with two.
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
@@ -37,13 +45,9 @@ def program(port: int) -> Program:
     )
 
 
-def environment(port: int) -> dict[str, str]:
-    """What a chat worker has to know to use it."""
-    return {
-        "OPENAI_BASE_URL": f"http://{LOOPBACK}:{port}/v1",
-        "MODEL": NAME,
-        "MAX_CONTEXT_MESSAGES": str(REMEMBERED_MESSAGES),
-    }
+def address(port: int) -> dict[str, str]:
+    """What a service has to know to use it."""
+    return {"OPENAI_BASE_URL": f"http://{LOOPBACK}:{port}/v1", "MODEL": NAME}
 
 
 def serve(port: int, model: str) -> None:

@@ -33,7 +33,7 @@ class Postgres:
         self._folder = folder
         self._port = port
         self._password_file = folder.with_name(folder.name + ".password")
-        self._password = data_dir.password(self._password_file)
+        self._password = data_dir.secret(self._password_file)
         self._user: str | None = None
         self._left_behind: int | None = None
         self.url = f"postgresql://{NAME}:{self._password}@{LOOPBACK}:{port}/{NAME}"

@@ -9,8 +9,6 @@ from sluiceway_local import probes
 from sluiceway_local.errors import CannotRun
 from sluiceway_local.process import Program
 
-DRAIN_SECONDS = 2  # what is not finished by then is handed back; the whole stack ends within 5 s
-
 
 def gateway(host: str, port: int, common: Mapping[str, str]) -> Program:
     return Program(
@@ -23,6 +21,10 @@ def gateway(host: str, port: int, common: Mapping[str, str]) -> Program:
 
 def chat_worker(number: int, health_port: int, common: Mapping[str, str]) -> Program:
     return _worker(f"chat-worker-{number}", "sluiceway-chat-worker", health_port, common)
+
+
+def tool_runner(health_port: int, common: Mapping[str, str]) -> Program:
+    return _worker("tool-runner", "sluiceway-tool-runner", health_port, common)
 
 
 def completion_consumer(health_port: int, common: Mapping[str, str]) -> Program:

@@ -6,13 +6,12 @@ SIGHUP) is over within 5 s: the services first, so that they can hand back what 
 """
 
 import asyncio
-import os
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from sluiceway_local import data_dir, model, services
+from sluiceway_local import data_dir, environment, model, services
 from sluiceway_local.display import Display
 from sluiceway_local.errors import CannotRun
 from sluiceway_local.ports import free_ports, require_bindable
@@ -22,7 +21,7 @@ from sluiceway_local.run_file import Addresses, RunFile
 from sluiceway_local.settings import Settings
 from sluiceway_local.valkey import Valkey
 
-SERVICES_GRACE_SECONDS = services.DRAIN_SECONDS + 1.0
+SERVICES_GRACE_SECONDS = environment.DRAIN_SECONDS + 1.0
 DISK_EVERY_SECONDS = 10.0
 ALARMING_FREE_MB = 20
 BACKING_GRACE_SECONDS = 1.5  # both together stay below the 5 s that the module promises
@@ -38,9 +37,8 @@ class Supervisor:
         self._complete = False
         self._backing: list[Child] = []
         self._services: list[Child] = []
-        valkey_port, postgres_port, self._model_port, self._consumer_port, *self._worker_ports = free_ports(
-            4 + settings.replicas
-        )
+        valkey_port, postgres_port, self._model_port, *rest = free_ports(5 + settings.replicas)
+        self._consumer_port, self._runner_port, *self._worker_ports = rest
         self._valkey = Valkey(folder / "valkey", valkey_port)
         self._postgres = Postgres(folder / "postgres", postgres_port)
         self._port = settings.port or free_ports(1)[0]
@@ -105,23 +103,17 @@ class Supervisor:
         keepers.create_task(child.keep(), name=child.name)
 
     def _service_programs(self) -> list[Program]:
-        common = self._common_environment()
+        settings, folder = self._settings, self._data_dir
+        common = environment.of_every_service(settings, self._valkey.url, self._postgres.url, self._model_port)
+        of_runner = {**common, **environment.of_tool_runner(folder, self._url)}
+        of_gateway = {**common, **environment.of_gateway(folder)}
         workers = [services.chat_worker(i, port, common) for i, port in enumerate(self._worker_ports, start=1)]
-        consumer = services.completion_consumer(self._consumer_port, common)
-        return [*workers, consumer, services.gateway(self._settings.host, self._port, common)]
-
-    def _common_environment(self) -> dict[str, str]:
-        common = {
-            "REDIS_URL": self._valkey.url,
-            "DATABASE_URL": self._postgres.url,
-            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
-            "DRAIN_SECONDS": str(services.DRAIN_SECONDS),
-        }
-        if self._settings.own_model:
-            common |= model.environment(self._model_port)
-        if self._settings.openai_api_key is None:
-            common["OPENAI_API_KEY"] = "none"  # the client wants one, a local server does not
-        return common
+        return [
+            *workers,
+            services.tool_runner(self._runner_port, of_runner),
+            services.completion_consumer(self._consumer_port, common),
+            services.gateway(settings.host, self._port, of_gateway),
+        ]
 
     @property
     def _all(self) -> list[Child]:
@@ -130,7 +122,7 @@ class Supervisor:
     def _names(self) -> list[str]:
         own_model = ["model"] if self._settings.own_model else []
         workers = [f"chat-worker-{i + 1}" for i in range(self._settings.replicas)]
-        return ["valkey", "postgres", *own_model, *workers, "completion-consumer", "gateway"]
+        return ["valkey", "postgres", *own_model, *workers, "tool-runner", "completion-consumer", "gateway"]
 
     def _model_name(self) -> str:
         if self._settings.own_model:

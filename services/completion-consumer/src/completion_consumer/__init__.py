@@ -1,1 +1,1 @@
-"""The completion consumer. Today it is the reconciler: what was accepted keeps moving, whatever was lost in between."""
+"""The completion consumer: results → Postgres → stream → next step; and the reconciler, which keeps all moving."""

@@ -1,5 +1,6 @@
 """From what was said about an operation to its effects: Postgres first, then the stream, then the next step."""
 
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from sluiceway.jobs import CompletionJob, OperationError
@@ -58,18 +59,21 @@ class Applying:
 
     def log(self, outcome: Outcome, ended: str) -> None:
         operation = outcome.operation
-        if operation is not None:
-            self._log.info(
-                "operation_completed",
-                outcome=outcome.kind,
-                status=ended,
-                reason=outcome.reason or None,
-                task_id=operation.task_id,
-                session_id=operation.session_id,
-                operation_id=operation.id,
-                tool_name=operation.tool_name,
-                goes_on=outcome.goes_on,
-            )
+        if operation is None:
+            return
+        fields = {"reason": outcome.reason} if outcome.reason else {}
+        self._log.info(
+            "operation_completed",
+            outcome=outcome.kind,
+            status=ended,
+            task_id=operation.task_id,
+            session_id=operation.session_id,
+            operation_id=operation.id,
+            tool_name=operation.tool_name,
+            duration_ms=round((datetime.now(UTC) - operation.created_at).total_seconds() * 1000),
+            goes_on=outcome.goes_on,
+            **fields,
+        )
 
     def _ending(self, job: CompletionJob) -> Ending:
         whole = clean_json(job.result)

@@ -113,6 +113,9 @@ class UnfinishedTurns:
             after = page[-1].id
 
     async def _queue_again(self, task: Task, reason: str) -> None:
+        now = await self._store.turns.get(task.id)
+        if now is None or (now.status, now.attempt) != (task.status, task.attempt):
+            return  # it has moved on since the page was read, and what Redis says is about that
         await self._turns.publish(task)
         self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
 

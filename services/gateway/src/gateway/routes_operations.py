@@ -22,17 +22,20 @@ from sluiceway.store.sessions import check_owner
 from sluiceway.store.webhooks import NewWebhook, Sender, Webhook, WebhookKind
 from starlette.responses import Response
 
-from gateway.inputs import ClientId, In, Params
+from gateway.inputs import ClientId, In, Params, text_schema
 from gateway.models import AcceptedWebhook, OperationView
 from gateway.problems import InvalidParameter, InvalidSignature, InvalidWebhook, ProblemType, Unauthenticated
 from gateway.routing import Answer, Call, Operation, RawBody, json_response
 from gateway.settings import Settings
 from gateway.state import Gateway
 from gateway.webhook_bodies import Completion, Progress, read_webhook
-from gateway.webhook_signature import Seal, is_webhook_id
+from gateway.webhook_signature import WEBHOOK_ID_PATTERN, Seal, is_webhook_id
 
 # Progress is shown to people while it happens, and each report is kept.
 _MAX_PROGRESS_BYTES = 64 * 1024
+
+
+WebhookId = Annotated[str, text_schema(WEBHOOK_ID_PATTERN)]
 
 
 class OperationParams(Params):
@@ -40,9 +43,9 @@ class OperationParams(Params):
 
 
 class WebhookParams(OperationParams):
-    """The headers of Standard Webhooks. Nothing is said of their form here: whatever is wrong with them is a 401."""
+    """The headers of Standard Webhooks. Their form is not checked here: what is wrong with a seal is a 401."""
 
-    webhook_id: Annotated[str | None, In("header", "webhook-id")] = None
+    webhook_id: Annotated[WebhookId | None, In("header", "webhook-id")] = None
     webhook_timestamp: Annotated[str | None, In("header", "webhook-timestamp")] = None
     webhook_signature: Annotated[str | None, In("header", "webhook-signature")] = None
 

@@ -75,9 +75,10 @@ Messages: TypeAlias = list[dict[str, Any]]
 OnSaid: TypeAlias = Callable[[Said], Awaitable[None]]
 
 
-def messages_of(role: str, question: str) -> Messages:
-    """Who the model is, and what it is asked."""
-    return [{"role": "system", "content": role}, {"role": "user", "content": question}]
+def messages_of(question: str, background: str = "") -> Messages:
+    """What the model is asked, and what it should know of it before."""
+    asked = [{"role": "user", "content": question}]
+    return [{"role": "system", "content": background}, *asked] if background else asked
 
 
 async def ask(context: ToolContext, messages: Messages, max_tokens: int, on_said: OnSaid | None = None) -> Said:

@@ -14,10 +14,7 @@ from tool_runner.web_fetch import WebFetch
 
 def builtin_tools(settings: Settings) -> list[AnyTool]:
     """In the order in which they are offered. `http_operation` is there when all of its settings are."""
-    told = [generate_outline, generate_document, run_agents]
-    for one in told:
-        one.own_job_events = True
-    tools: list[AnyTool] = [CurrentTime(), WebFetch(settings), *told]
+    tools: list[AnyTool] = [CurrentTime(), WebFetch(settings), generate_outline, generate_document, run_agents]
     if settings.http_operations and settings.public_url is not None and settings.webhook_secrets:
         root, deadline_seconds = settings.webhook_secrets[0], settings.http_operation_deadline_seconds
         tools.append(HttpOperation(settings.http_operations, str(settings.public_url), root, deadline_seconds))

@@ -45,13 +45,13 @@ def tools_of(found: Any, where: str) -> list[AnyTool]:
 
 def _installed() -> Iterator[AnyTool]:
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        yield from _loaded(f"entry point {entry.name}", lambda entry=entry: entry.load())  # type: ignore[misc]
+        yield from _loaded(f"entry point {entry.name}", lambda entry=entry: entry.load())
 
 
 def _in_directory(directory: Path) -> Iterator[AnyTool]:
     for file in sorted(directory.glob("*.py")):
         if not file.name.startswith("_"):
-            yield from _loaded(file.name, lambda file=file: _module_of(file))  # type: ignore[misc]
+            yield from _loaded(file.name, lambda file=file: _module_of(file))
 
 
 def _loaded(where: str, load: Any) -> list[AnyTool]:

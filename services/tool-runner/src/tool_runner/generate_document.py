@@ -5,7 +5,7 @@ words for says so, and a document without any words is a failure. A repeat, afte
 costs the model calls again and harms nothing.
 """
 
-import time
+import asyncio
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -26,7 +26,7 @@ _SHOW_CHARS_PER_SECOND = 4000
 """The whole text goes out each time: the longer it is, the less often."""
 _TOKENS_PER_WORD = 3
 _BEFORE_CHARS = 600
-_ROLE = "You write documents, one section at a time. You write plain paragraphs and no headings."
+_WORDS_OF_A_PARAGRAPH = 150
 
 
 class DocumentRequest(BaseModel):
@@ -62,21 +62,27 @@ async def generate_document(arguments: DocumentRequest, context: ToolContext) ->
 
 
 class _Writing:
-    """One run: the document, and how much of it was seen."""
+    """One run: the document, and how it is seen."""
 
     def __init__(self, request: DocumentRequest, context: ToolContext, life: JobLife) -> None:
         self._request = request
         self._context = context
         self._life = life
         self._begins_at = 0.0 if request.outline else float(_OUTLINE_PERCENT)
-        self._show_at = 0.0
+        self._message = ""
+        self._grown = asyncio.Event()
         self._document: Document
 
     async def write(self) -> Document:
         """Raises ToolFailed."""
         self._document = Document(self._request.outline or await self._outline())
-        for _ in self._document.outline.sections:
-            await self._write_section()
+        showing = asyncio.create_task(self._show_growth(), name="growth")
+        try:
+            for _ in self._document.outline.sections:
+                await self._write_section()
+        finally:
+            showing.cancel()
+            await asyncio.wait({showing})
         if not self._document.word_count:
             raise ToolFailed("The model did not say a word about any section.", EMPTY)
         return self._document
@@ -84,44 +90,46 @@ class _Writing:
     async def _outline(self) -> Outline:
         await self._life.progress(0, "Making the outline")
         request = self._request
-        return await make_outline(self._context, request.prompt, request.context_files, most=SECTIONS_FROM_PROMPT)
+        return await make_outline(self._context, request.prompt, request.context_files, SECTIONS_FROM_PROMPT)
 
     async def _write_section(self) -> None:
         outline = self._document.outline
         number = len(self._document.written) + 1
-        message = f"Section {number} of {len(outline.sections)}: {outline.sections[number - 1].heading}"
-        await self._tell(message)
-        self._document.end_section(await self._said(message))
-        await self._tell(message)
+        self._message = f"Section {number} of {len(outline.sections)}: {outline.sections[number - 1].heading}"
+        await self._tell()
+        self._document.end_section(await self._said())
+        await self._tell()
 
-    async def _said(self, message: str) -> Said | None:
+    async def _said(self) -> Said | None:
         """What the model writes; None where it says nothing."""
-
-        async def grow(said: Said) -> None:
-            self._document.grow(said.text)
-            if time.monotonic() >= self._show_at:
-                await self._show(message)
-
-        question = _question(self._request, self._document)
+        messages = messages_of(_question(self._request, self._document), _background(self._request, self._document))
         max_tokens = self._request.words_per_section * _TOKENS_PER_WORD
         try:
-            return await ask(self._context, messages_of(_ROLE, question), max_tokens, grow)
+            return await ask(self._context, messages, max_tokens, self._grow)
         except ToolFailed as failure:
             if failure.type != EMPTY:
                 raise
             return None
 
-    async def _tell(self, message: str) -> None:
+    async def _grow(self, said: Said) -> None:
+        self._document.grow(said.text)
+        self._grown.set()
+
+    async def _show_growth(self) -> None:
+        """Within a section: at once, but not too often; also what the model said before it fell silent."""
+        while True:
+            await self._grown.wait()
+            self._grown.clear()
+            shown = self._document.shown
+            await self._context.progress(self._percent, self._message, shown)
+            await asyncio.sleep(max(_SHOW_SECONDS, len(shown["markdown"]) / _SHOW_CHARS_PER_SECOND))
+
+    async def _tell(self) -> None:
         """At the ends of a section: the conversation sees the text, followers of the job how far it is."""
+        self._grown.clear()
         document = self._document
         members = {"sections_done": len(document.written), "word_count": document.word_count}
-        await self._life.progress(self._percent, message, document.shown, **members)
-
-    async def _show(self, message: str) -> None:
-        """Within a section: only the conversation, and not too often."""
-        shown = self._document.shown
-        self._show_at = time.monotonic() + max(_SHOW_SECONDS, len(shown["markdown"]) / _SHOW_CHARS_PER_SECOND)
-        await self._context.progress(self._percent, message, shown)
+        await self._life.progress(self._percent, self._message, document.shown, **members)
 
     @property
     def _percent(self) -> float:
@@ -131,17 +139,20 @@ class _Writing:
         return round(self._begins_at + share * (100 - self._begins_at), 1)
 
 
-def _question(request: DocumentRequest, document: Document) -> str:
-    """What the model has to know for the next section. Of what was written before, the end is enough to go on from."""
-    outline, number = document.outline, len(document.written) + 1
-    section = outline.sections[number - 1]
-    headings = "\n".join(f"{place}. {each.heading}" for place, each in enumerate(outline.sections, 1))
-    wanted = f'Write section {number}, "{section.heading}", in about {request.words_per_section} words.'
+def _background(request: DocumentRequest, document: Document) -> str:
+    """What the model should know for the next section. Of what was written before, the end is enough to go on from."""
+    headings = "; ".join(section.heading for section in document.outline.sections)
     parts = [
         quoted(request.context_files),
+        f'You write a text called "{document.outline.title}". Its sections: {headings}.',
         f"What was asked for: {request.prompt}" if request.prompt else "",
-        f"The document: {outline.title}\n{headings}",
-        f"It ends so far with:\n{document.written[-1][-_BEFORE_CHARS:]}" if document.written else "",
-        f"{wanted} It is about: {section.summary}" if section.summary else wanted,
+        f"The section before ends with: {document.written[-1][-_BEFORE_CHARS:]}" if document.written else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _question(request: DocumentRequest, document: Document) -> str:
+    section, words = document.outline.sections[len(document.written)], request.words_per_section
+    form = "a paragraph of" if words <= _WORDS_OF_A_PARAGRAPH else "plain paragraphs, without headings, of"
+    about = f"{section.heading}. {section.summary}".strip()
+    return f'Write {form} about {words} words for "{document.outline.title}". It is about: {about}'

@@ -21,7 +21,7 @@ class OutlineRequest(BaseModel):
     context_files: list[ContextFile] = Field(
         default_factory=list, max_length=MAX_FILES, description="Texts that the document is to be based on."
     )
-    sections: int | None = Field(default=None, ge=1, le=MAX_SECTIONS, description="How many sections, if it matters.")
+    sections: int = Field(default=USUAL_SECTIONS, ge=1, le=MAX_SECTIONS, description="At most so many sections.")
 
 
 @tool(
@@ -37,10 +37,7 @@ async def generate_outline(arguments: OutlineRequest, context: ToolContext) -> d
     """{"title", "sections": [{"heading", "summary"}]}; also the job event `outline_generated`."""
     async with JobLife(context, "outline_generation", prompt=arguments.prompt) as life:
         await life.progress(0, "Making the outline")
-        most = arguments.sections or USUAL_SECTIONS
-        made = await make_outline(
-            context, arguments.prompt, arguments.context_files, most=most, least=arguments.sections or 2
-        )
+        made = await make_outline(context, arguments.prompt, arguments.context_files, arguments.sections)
         outline = made.as_dict()
         await context.progress(100, f"{len(made.sections)} sections", outline)
         await life.tell(context.job_events.publish_outline_generated(context.operation_id, outline))

@@ -1,10 +1,15 @@
 """HTML as a text that reads well: headings, paragraphs, lists, tables by line, links with their address.
 
-Guarantees: any bytes become some text, in time proportional to their length, however deep or broken they are. Scripts,
-styles and what is hidden are left out.
+Run as a program by html_reader.py: HTML on stdin, its address as the argument, {"title", "text"} as JSON on stdout.
+
+Guarantees: any text becomes some text, however deep or broken its HTML is. Scripts, styles, navigation and what is
+hidden are left out.
+Not guaranteed: how long that takes. Parsing takes the square of the depth, as HTML's rules demand.
 """
 
+import json
 import re
+import sys
 from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -12,8 +17,9 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 _LEFT_OUT = "script, style, noscript, template, svg, iframe, object, embed, [hidden], [aria-hidden=true]"
 _FURNITURE = "nav, footer, aside, form[role=search]"
 _BLOCKS = frozenset(
-    "address article aside blockquote body br dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4"
-    " h5 h6 header hr li main nav ol p pre section summary table tr ul".split()
+    {"address", "article", "aside", "blockquote", "body", "br", "dd", "details", "div", "dl", "dt", "fieldset"}
+    | {"figcaption", "figure", "footer", "form", "header", "hr", "li", "main", "nav", "ol", "p", "pre", "section"}
+    | {"summary", "table", "tr", "ul"}
 )
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0]+")
@@ -24,7 +30,7 @@ def read_html(html: str, base_url: str) -> tuple[str | None, str]:
     """Its title, if it has one, and its text."""
     tree = LexborHTMLParser(html)
     title = tree.css_first("title")
-    found = _SPACES.sub(" ", title.text().strip()) if title is not None else ""
+    found = " ".join(title.text().split()) if title is not None else ""
     for selector in (_LEFT_OUT, _FURNITURE):
         for node in tree.css(selector):
             node.decompose()
@@ -76,6 +82,16 @@ def _link(node: LexborNode, base_url: str) -> tuple[str, str]:
     return "[", f"]({address})"
 
 
+def main() -> None:
+    html = sys.stdin.buffer.read().decode(errors="replace")
+    title, text = read_html(html, sys.argv[1])
+    sys.stdout.write(json.dumps({"title": title, "text": text}))
+
+
 def _tidy(text: str) -> str:
     lines = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,8 @@
-"""How an outline is asked for. Any answer with words in it gives one: see outline_reading.py for how it is found."""
+"""How an outline is asked for. Any answer with words in it gives one: see outline_reading.py for how it is found.
+
+A list of headings, and not JSON, is asked for: models of every size can make one. The smallest write about JSON when
+they hear the word. Whoever answers with JSON all the same is understood.
+"""
 
 from collections.abc import Sequence
 
@@ -8,25 +12,16 @@ from tool_runner.outline import Outline, Section
 from tool_runner.outline_reading import read_draft, short_title
 from tool_runner.tool import ToolContext
 
-_ROLE = "You plan documents. You answer with JSON and nothing else."
-_SHAPE = '{"title": string, "sections": [{"heading": string, "summary": string}]}'
 _TOKENS = 200
 _TOKENS_PER_SECTION = 100
 
 
-async def make_outline(
-    context: ToolContext, topic: str, files: Sequence[ContextFile], *, most: int, least: int = 2
-) -> Outline:
-    """At most `most` sections, at least one. Raises ToolFailed where the model cannot be asked or says nothing."""
-    question = _question(topic, files, str(most) if least >= most else f"{least} to {most}")
-    said = await ask(context, messages_of(_ROLE, question), _TOKENS + most * _TOKENS_PER_SECTION)
+async def make_outline(context: ToolContext, topic: str, files: Sequence[ContextFile], sections: int) -> Outline:
+    """At most that many sections, at least one. Raises ToolFailed where the model cannot be asked or says nothing."""
+    list_of = f"Make a list of {sections} section headings for this text, with one sentence for each, in its language."
+    question = f"{topic}\n\n{list_of}"
+    said = await ask(context, messages_of(question, quoted(files)), _TOKENS + sections * _TOKENS_PER_SECTION)
     draft = read_draft(said.text)
     title = draft.title or short_title(topic) or "Document"
-    found = [Section(heading=heading, summary=summary) for heading, summary in draft.sections[:most]]
+    found = [Section(heading=heading, summary=summary) for heading, summary in draft.sections[:sections]]
     return Outline(title=title, sections=found or [Section(heading=title)])
-
-
-def _question(topic: str, files: Sequence[ContextFile], number: str) -> str:
-    asked = f"Make the outline of a document, with {number} sections, in the language of the request.\nRequest: {topic}"
-    shape = f"Answer with JSON of this shape: {_SHAPE}. A summary is one sentence on what the section says."
-    return "\n\n".join(part for part in (quoted(files), asked, shape) if part)

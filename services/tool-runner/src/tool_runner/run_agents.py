@@ -19,6 +19,7 @@ MAX_AGENTS = 6
 _WORDS = 150
 _MAX_TOKENS = 600
 _HEARD_CHARS = 4000
+_USUAL_ROLE = "Say what you can add to that."
 
 
 class Agent(BaseModel):
@@ -27,7 +28,7 @@ class Agent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = Field(min_length=1, max_length=100)
-    role: str = Field(default="", max_length=2000, description="What this agent contributes.")
+    role: str = Field(default="", max_length=2000, description="What this agent is to do, as an instruction.")
 
 
 class AgentOutput(BaseModel):
@@ -38,9 +39,9 @@ class AgentOutput(BaseModel):
 
 
 USUAL_TEAM = (
-    Agent(name="Product manager", role="You say what is to be reached, and for whom."),
-    Agent(name="Engineer", role="You say how it can be done, step by step."),
-    Agent(name="Reviewer", role="You say what is weak in the proposal, and give the improved result."),
+    Agent(name="Product manager", role="Say what is to be reached, and for whom."),
+    Agent(name="Engineer", role="Say how it can be done, step by step."),
+    Agent(name="Reviewer", role="Say what is weak in the proposal, and how it becomes better."),
 )
 
 
@@ -93,9 +94,9 @@ async def _turn(goal: str, agent: Agent, heard: list[AgentOutput], stage: AgentS
 
 
 def _messages(goal: str, agent: Agent, heard: list[AgentOutput]) -> Messages:
-    role = f"You are the {agent.name} of a team. {agent.role} Speak for yourself only, in at most {_WORDS} words."
     said = [f"{output.agent} said:\n{output.output[:_HEARD_CHARS]}" for output in heard]
-    return messages_of(role, "\n\n".join([f"The goal: {goal}", *said, f"What do you say, {agent.name}?"]))
+    part = f"{agent.role or _USUAL_ROLE} Use at most {_WORDS} words."
+    return messages_of("\n\n".join([f"Our goal: {goal}", *said, part]), f"You are the {agent.name} of a team.")
 
 
 def _shown(outputs: list[AgentOutput]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ __all__ = ["Accepted", "NoArguments", "Tool", "ToolContext", "ToolFailed", "tool
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - the contract's own name: what goes in
 Function = Callable[..., Any]
 
+LONG_QUEUE = "long"
 QUICK_SECONDS = 60.0
 LONG_SECONDS = 1800.0
 _DEADLINE_SECONDS = 3600.0
@@ -95,8 +96,10 @@ class Tool(ABC, Generic[I]):
 
     @property
     def queue(self) -> str:
-        """The queue that its operations wait in."""
-        return DEFAULT_QUEUE if self.concurrency is None else self.name
+        """The queue that its operations wait in. Long ones have another than quick ones, which they would hold up."""
+        if self.concurrency is not None:
+            return self.name
+        return LONG_QUEUE if self.long else DEFAULT_QUEUE
 
     @property
     def seconds(self) -> float:
@@ -199,5 +202,8 @@ def _parameters_of(function: Function) -> tuple[type[BaseModel], bool, bool]:
 def _first_required_text(schema: dict[str, Any]) -> str | None:
     properties = schema.get("properties", {})
     required = schema.get("required", [])
-    texts = (name for name, about in properties.items() if name in required and about.get("type") == "string")
-    return next(texts, None)
+    for name, about in properties.items():
+        # A schema may be a mere true: anything goes.
+        if name in required and isinstance(about, dict) and about.get("type") == "string":
+            return str(name)
+    return None

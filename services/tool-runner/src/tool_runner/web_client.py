@@ -85,7 +85,7 @@ class WebClient:
             pool.stream(
                 "GET",
                 str(url),
-                headers={"host": url.netloc.decode(), **_HEADERS},
+                headers=[("host", url.netloc.decode()), *_HEADERS.items()],
                 extensions={"timeout": {"connect": _CONNECT_SECONDS}},
             ) as response,
         ):

@@ -1,19 +1,22 @@
 """The tool `web_fetch`: a public web page as text, or JSON as it is."""
 
+import asyncio
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tool_runner.html_text import read_html
+from tool_runner.html_reader import read_html
 from tool_runner.settings import Settings
-from tool_runner.threads import run_in_thread
 from tool_runner.tool import Tool, ToolContext, ToolFailed
 from tool_runner.web_addresses import AddressRefused, Guard, NameUnknown
 from tool_runner.web_client import FetchFailed, Page, WebClient
 
 _USUAL_CHARS = 20_000
 _MAX_CHARS = 200_000
-_MORE_SECONDS = 10
+_MAX_TITLE_CHARS = 300
+_MORE_SECONDS = 20
+_READERS = 4
+_HTML = frozenset({"text/html", "application/xhtml+xml"})
 
 
 class Address(BaseModel):
@@ -37,6 +40,7 @@ class WebFetch(Tool[Address]):
     def __init__(self, settings: Settings) -> None:
         guard = Guard(settings.web_fetch_allow_private)
         self._client = WebClient(guard, seconds=settings.web_fetch_seconds, max_bytes=settings.web_fetch_max_bytes)
+        self._readers = asyncio.Semaphore(_READERS)
         self.timeout_seconds = settings.web_fetch_seconds + _MORE_SECONDS
 
     async def run(self, arguments: Address, context: ToolContext) -> dict[str, Any]:
@@ -47,18 +51,17 @@ class WebFetch(Tool[Address]):
             raise ToolFailed(str(error), type="ADDRESS_REFUSED") from error
         except (NameUnknown, FetchFailed) as error:
             raise ToolFailed(str(error), type="FETCH_FAILED") from error
-        return await run_in_thread(_told, page, arguments.max_chars)  # type: ignore[no-any-return]
+        return await self._told(page, arguments.max_chars)
 
-
-def _told(page: Page, max_chars: int) -> dict[str, Any]:
-    text = _decoded(page)
-    title = None
-    if page.content_type in ("text/html", "application/xhtml+xml"):
-        title, text = read_html(text, page.url)
-    told = {"url": page.url, "status": page.status, "content_type": page.content_type}
-    if title is not None:
-        told["title"] = title[:300]
-    return {**told, "text": text[:max_chars], "truncated": page.truncated or len(text) > max_chars}
+    async def _told(self, page: Page, max_chars: int) -> dict[str, Any]:
+        told: dict[str, Any] = {"url": page.url, "status": page.status, "content_type": page.content_type}
+        text = _decoded(page)
+        if page.content_type in _HTML:
+            async with self._readers:
+                title, text = await read_html(text, page.url)
+            if title is not None:
+                told["title"] = title[:_MAX_TITLE_CHARS]
+        return {**told, "text": text[:max_chars], "truncated": page.truncated or len(text) > max_chars}
 
 
 def _decoded(page: Page) -> str:

@@ -34,13 +34,20 @@ class TurnEnd:
     awaits: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An end that was written by this call. `following`: the turn that became the session's active one by it."""
+
+    following: str | None = None
+
+
 CANCELLED_UNSEEN = TurnEnd(status="cancelled", parts=[], metadata={"status": "cancelled"})
 
 
 async def end_turn(
     connection: Connection, task: Task, end: TurnEnd, attempt: int | None, *, activate_next: bool = True
-) -> bool:
-    """Write the answer and the status. The caller holds the session's row. False: it has ended, or is another's."""
+) -> Ended | None:
+    """Write the answer and the status. The caller holds the session's row. None: it has ended, or is another's."""
     ended = await connection.fetchval(
         f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), ended_at = now(), open_operations = 0"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS}) RETURNING id",
@@ -52,7 +59,7 @@ async def end_turn(
         end.awaits,
     )
     if ended is None:
-        return False
+        return None
     await connection.execute(
         "UPDATE messages SET parts = $3, metadata = $4, done = true WHERE session_id = $1 AND id = $2",
         task.session_id,
@@ -70,11 +77,11 @@ async def end_turn(
         following = await connection.fetchval(_NEXT, task.session_id, task.id)
         if end.awaits:
             await _await_person(connection, task, following)
-    else:
-        await connection.execute(
-            "UPDATE sessions SET active_task_id = NULL WHERE id = $1 AND active_task_id = $2", task.session_id, task.id
-        )
-    return True
+        return Ended(following)
+    await connection.execute(
+        "UPDATE sessions SET active_task_id = NULL WHERE id = $1 AND active_task_id = $2", task.session_id, task.id
+    )
+    return Ended()
 
 
 async def _with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:

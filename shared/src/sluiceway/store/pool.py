@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 else:
     Connection = Any
 
-# Away, starting, stopping, failing over, out of connections, or not migrated yet (somebody is about to). A wrong
-# statement is a defect and is not here.
+# Away, starting, stopping, failing over, out of connections, or not migrated yet (somebody is about to); or it chose
+# us to break a deadlock. A wrong statement is a defect and is not here.
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,

@@ -115,7 +115,8 @@ class SessionStore:
             check_owner(row["user_id"], user_id)
             live = await connection.fetch(
                 f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1"
-                " AND status IN ('queued', 'running', 'waiting')",
+                # Locked, as completions do it, before their messages: the cascade alone begins with those.
+                " AND status IN ('queued', 'running', 'waiting') FOR UPDATE",
                 session_id,
             )
             await connection.execute("DELETE FROM sessions WHERE id = $1", session_id)

@@ -12,7 +12,7 @@ from sluiceway.errors import TaskNotFound
 from sluiceway.message import Part
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
 from sluiceway.store.approving import Answer, Answered, answer
-from sluiceway.store.ending import CANCELLED_UNSEEN, TurnEnd, end_turn, note_cancel
+from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.store.operations import NewOperation, insert_operations
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Task, message_of, task_of
@@ -127,10 +127,10 @@ class TurnStore:
             )
         return task_of(row) if row is not None else None
 
-    async def end(self, task: Task, end: TurnEnd, *, attempt: int | None) -> bool:
+    async def end(self, task: Task, end: TurnEnd, *, attempt: int | None) -> Ended | None:
         """Write the answer and the end of a turn, and make the next queued turn of the session the active one.
 
-        A compare-and-set: False when the turn has ended already, or (with `attempt`) when another attempt holds it.
+        A compare-and-set: None when the turn has ended already, or (with `attempt`) when another attempt holds it.
         """
         async with self._pool.transaction() as connection:
             await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", task.session_id)

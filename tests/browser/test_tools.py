@@ -1,0 +1,196 @@
+"""Tools, approvals and agents on the chat page, in a real browser, against real services."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from playwright.async_api import expect
+from redis.asyncio import Redis
+
+from tests.browser.chat import TIMEOUT_MS, Chat
+from tests.support.calling import TOOLS_DIR, answers, call, calls_tools
+from tests.support.model_server import ModelServer, answer_to
+from tests.support.services import Services, System
+from tests.support.waiting import wait_until
+
+
+async def start(services: Services, chat: Chat, needing_approval: str = "[]") -> System:
+    """The tools are offered before there is a chat worker: it remembers for a moment what it was told."""
+    runner = await services.tool_runner(TOOLS_DIR=str(TOOLS_DIR), TOOLS_NEEDING_APPROVAL=needing_approval)
+    await wait_until(lambda: "tools_offered" in runner.output, what="the tools are offered")
+    system = replace(await services.whole(), tool_runners=[runner])
+    await chat.open(system.url)
+    return system
+
+
+async def open_gate(redis: Redis, name: str) -> None:
+    await redis.set(f"test:{{{name}}}", "1", ex=60)
+
+
+@pytest.mark.requirement("GW-8")
+async def test_a_tool_is_seen_running_and_after_a_reload_in_the_middle(
+    services: Services, chat: Chat, redis: Redis
+) -> None:
+    await start(services, chat)
+    await chat.send("/wait_at lock")
+    tool = chat.tool("Wait at")
+    await chat.sees_state(tool, "Running")
+    await expect(tool).to_contain_text("waiting at the gate (30 %)")
+    await chat.page.reload()
+    await expect(tool.get_by_role("progressbar")).to_have_attribute("value", "30", timeout=TIMEOUT_MS)
+    await expect(tool).to_contain_text("waiting at the gate (30 %)")
+    await open_gate(redis, "lock")
+    await chat.sees_answers(answer_to("/wait_at lock"))
+    for _ in range(2):
+        await chat.sees_state(tool, "Done")
+        await tool.get_by_text("Wait at", exact=True).click()
+        await expect(tool.get_by_role("region", name="Arguments")).to_have_text('{ "gate": "lock" }')
+        await expect(tool.get_by_role("region", name="Result")).to_have_text("through lock")
+        await chat.page.reload()
+        await chat.sees_answers(answer_to("/wait_at lock"))
+
+
+@pytest.mark.requirement("GW-8")
+async def test_a_tool_outlives_its_runner(services: Services, chat: Chat, redis: Redis) -> None:
+    system = await start(services, chat)
+    await chat.send("/wait_at lock")
+    tool = chat.tool("Wait at")
+    await chat.sees_state(tool, "Running")
+    system.tool_runners[0].kill9()
+    await open_gate(redis, "lock")
+    await system.tool_runners[0].start()
+    await chat.sees_answers(answer_to("/wait_at lock"))
+    await chat.sees_state(tool, "Done")
+
+
+@pytest.mark.requirement("GW-8")
+async def test_parallel_calls_of_the_model_and_what_went_wrong_with_one(
+    services: Services, chat: Chat, model: ModelServer
+) -> None:
+    await start(services, chat)
+    calls = [call("echo", "a", 0, text="hello"), call("broken", "b", 1, text="it")]
+    await calls_tools(model, "both", *calls, says="I try both.")
+    await answers(model, "both", "One of them worked.")
+    await chat.send("both")
+    await chat.sees_answers("I try both.", "One of them worked.")
+    for _ in range(2):
+        await chat.sees_state(chat.tool("Echo"), "Done")
+        await chat.sees_state(chat.tool("Broken"), "Failed")
+        await expect(chat.tool("Broken")).to_contain_text("SPEECHLESS: cannot say it")
+        await chat.page.reload()
+        await chat.sees_answers("I try both.", "One of them worked.")
+
+
+@pytest.mark.requirement("GW-8", "CH-16")
+@pytest.mark.parametrize(("button", "state", "reloaded"), [("Approve", "Done", False), ("Deny", "Denied", True)])
+async def test_a_person_is_asked_and_the_same_answer_goes_on(
+    services: Services, chat: Chat, button: str, state: str, reloaded: bool
+) -> None:
+    await start(services, chat)
+    await chat.send("/careful now")
+    tool = chat.tool("Careful")
+    await chat.sees_state(tool, "Waiting for you")
+    await expect(chat.stop_button).to_be_hidden()
+    if reloaded:
+        await chat.page.reload()
+    await expect(chat.status).to_have_text("A tool waits for your approval.")
+    await tool.get_by_label("Reason").fill("because")
+    await tool.get_by_role("button", name=button).click()
+    await chat.sees_answers(answer_to("/careful now"))
+    await expect(chat.answers).to_have_count(1)
+    for _ in range(2):
+        await chat.sees_state(tool, state)
+        await expect(chat.page.locator(".tool")).to_have_count(1)
+        await chat.page.reload()
+        await chat.sees_answers(answer_to("/careful now"))
+
+
+@pytest.mark.requirement("GW-8", "CH-16")
+async def test_a_reload_while_an_approved_tool_runs(services: Services, chat: Chat, redis: Redis) -> None:
+    await start(services, chat, '["wait_at"]')
+    await chat.send("/wait_at lock")
+    tool = chat.tool("Wait at")
+    await tool.get_by_role("button", name="Approve").click(timeout=TIMEOUT_MS)
+    await chat.sees_state(tool, "Running")
+    await chat.page.reload()
+    await chat.sees_state(tool, "Running")
+    await expect(tool).to_contain_text("waiting at the gate (30 %)")
+    await expect(chat.page.locator(".tool")).to_have_count(1)
+    await open_gate(redis, "lock")
+    await chat.sees_answers(answer_to("/wait_at lock"))
+    await chat.sees_state(tool, "Done")
+
+
+@pytest.mark.requirement("GW-8", "CH-16")
+async def test_another_message_takes_the_question_away(services: Services, chat: Chat) -> None:
+    await start(services, chat)
+    await chat.send("/careful now")
+    tool = chat.tool("Careful")
+    await chat.sees_state(tool, "Waiting for you")
+    await chat.box.focus()
+    await chat.send("never mind [[tokens=3 rate=0]]")
+    await chat.sees_answers(answer_to("never mind", 3))
+    await chat.sees_state(tool, "Cancelled")
+    await expect(tool.get_by_role("button")).to_have_count(0)
+
+
+@pytest.mark.requirement("GW-8", "CH-13")
+async def test_stop_ends_a_turn_whose_tool_runs(services: Services, chat: Chat) -> None:
+    await start(services, chat)
+    await chat.send("/wait_at never")
+    tool = chat.tool("Wait at")
+    await chat.sees_state(tool, "Running")
+    await chat.stop_button.click()
+    await expect(chat.stop_button).to_be_hidden()
+    for _ in range(2):
+        await chat.sees_state(tool, "Cancelled")
+        await expect(chat.answers.last).to_contain_text("Stopped.")
+        await chat.page.reload()
+
+
+@pytest.mark.requirement("GW-8")
+async def test_the_tools_that_are_offered_can_be_picked_by_keyboard(services: Services, chat: Chat) -> None:
+    await start(services, chat)
+    await chat.page.keyboard.type("/ech")
+    option = chat.page.get_by_role("listbox", name="Tools").get_by_role("option")
+    await expect(option).to_have_text("/echo Say the text again.")
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.box).to_have_value("/echo ")
+    await chat.send("hello")
+    await chat.sees_answers(answer_to("/echo hello"))
+    await chat.sees_questions("/echo hello")
+    await chat.sees_state(chat.tool("Echo"), "Done")
+
+
+@pytest.mark.requirement("GW-8", "AG-5")
+async def test_a_team_of_agents_is_seen_at_work(services: Services, chat: Chat) -> None:
+    await start(services, chat)
+    await chat.send("/run_agents build a gate")
+    events = chat.page.get_by_role("list", name="What the agents do").get_by_role("listitem")
+    await expect(events.last).to_have_text(re.compile("all done"), timeout=TIMEOUT_MS)
+    await expect(events.first).to_have_text(re.compile("begins"))
+    await expect(chat.stop_button).to_be_hidden(timeout=TIMEOUT_MS)
+    told = await events.all_text_contents()
+    await chat.page.reload()
+    await expect(events).to_have_text(told)
+
+
+@pytest.mark.requirement("GW-8")
+async def test_a_document_is_read_while_it_is_written(services: Services, model: ModelServer, chat: Chat) -> None:
+    await start(services, chat)
+    await model.script({"text": "Water flows "}, {"gate": "middle"}, {"text": "down."}, match="Between banks")
+    outline = {"title": "Water", "sections": [{"heading": "Between banks"}]}
+    await chat.send(f"/generate_document {json.dumps({'outline': outline})}")
+    document = chat.page.locator(".tool .document")
+    await expect(document.get_by_role("paragraph")).to_have_text("Water flows", timeout=TIMEOUT_MS)
+    await expect(document.get_by_role("heading")).to_have_count(2)
+    await expect(chat.page.locator(".tool .state")).to_have_text("Running")
+    await model.open_gate("middle")
+    await expect(chat.page.locator(".tool .state")).to_have_text("Done", timeout=TIMEOUT_MS)
+    await expect(document.get_by_role("paragraph").first).to_have_text("Water flows down.")
+    await expect(chat.stop_button).to_be_hidden(timeout=TIMEOUT_MS)
+    whole = await document.inner_text()
+    await chat.page.reload()
+    await expect(document.get_by_role("heading").nth(1)).to_be_visible(timeout=TIMEOUT_MS)
+    assert await document.inner_text() == whole
