@@ -48,9 +48,6 @@ EXISTING = {
     "OP-4": "The container and cluster descriptions are valid and describe what exists.",
     "OP-7": "Losing everything in Redis, or Postgres for a while, delays the accepted turns and loses none of them.",
     "OP-9": "The schema moves forward by SQL files, one migrator at a time, and neighbours of other versions go on.",
-}
-
-LATER = {
     # Completions
     "CC-1": "A consumer group exists before the first message that matters, and is made again when it is lost.",
     "CC-2": "A message is acknowledged after its effects are durable, and is dead-lettered after too many deliveries.",
@@ -70,9 +67,6 @@ LATER = {
     # Job events
     "JE-4": "Outlines and documents are written by real long operations that publish their progress.",
     # The chat service
-    "CH-3": "A session gets a short title from its first message, and keeps the one that its user gave.",
-    "CH-4": "The system prompt comes from where prompts are kept, with a fallback, and its version is recorded.",
-    "CH-6": "A conversation of any length fits the model's window, and the user sees when it was shortened.",
     "CH-8": "Tool calls have limits, and mistakes in them go back to the model.",
     "CH-9": "A long operation starts once, holds no worker, and its answer goes on in the same stream.",
     "CH-10": "An operation that was accepted elsewhere waits for its webhook until its deadline.",
@@ -85,8 +79,16 @@ LATER = {
     "AG-4": "Agent streams are made, followed before they exist, closed and cleaned up.",
     "AG-5": "A team of agents runs as a long operation and is seen live.",
     # The gateway
-    "GW-6": "Callers are authenticated, limited and told apart.",
     "GW-8": "The chat page works for everybody in a real browser.",
+}
+
+LATER = {
+    # The chat service
+    "CH-3": "A session gets a short title from its first message, and keeps the one that its user gave.",
+    "CH-4": "The system prompt comes from where prompts are kept, with a fallback, and its version is recorded.",
+    "CH-6": "A conversation of any length fits the model's window, and the user sees when it was shortened.",
+    # The gateway
+    "GW-6": "Callers are authenticated, limited and told apart.",
     # Operations
     "OP-5": "Metrics, traces and logs join a turn from the browser to the model.",
     "OP-6": "One page and one command answer what is stuck, and why.",

@@ -43,12 +43,13 @@ async def waits_for_outside(chat: Chat, model: ModelServer, database: Database) 
 
 
 async def operation_in(database: Database, turn: Turn, status: str) -> str:
-    async def found() -> str | None:
-        return await database.fetchval(
+    async def look() -> str | None:
+        found: str | None = await database.fetchval(
             "SELECT id FROM operations WHERE task_id = $1 AND status = $2", turn.task_id, status
         )
+        return found
 
-    found_id = await wait_until(found, 20, f"an operation is {status}")
+    found_id = await wait_until(look, 20, f"an operation is {status}")
     assert found_id is not None
     return found_id
 

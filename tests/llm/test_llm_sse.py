@@ -3,9 +3,9 @@
 from itertools import pairwise
 
 import pytest
-from chat_worker import sse_lines
 from hypothesis import given
 from hypothesis import strategies as st
+from sluiceway_llm import sse_lines
 from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
 
 pytestmark = pytest.mark.requirement("CH-5")
