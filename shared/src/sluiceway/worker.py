@@ -82,9 +82,9 @@ class Worker:
                     loop.result()  # a loop never ends by itself: its error ends the process
         finally:
             self.reading = False
-            await _cancelled([stop, *loops])
+            await cancelled([stop, *loops])
             await self._drain()
-            await _cancelled([renewer])
+            await cancelled([renewer])
 
     # Taking entries
 
@@ -192,7 +192,7 @@ async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:
             await asyncio.sleep(seconds)
 
 
-async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
     """Cancel and wait. Again and again: a client library may swallow a cancellation that comes while it connects."""
     pending = set(tasks)
     while pending:

@@ -19,7 +19,7 @@ from sluiceway.store import Store
 from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Producer, WorkQueue
-from sluiceway.worker import Worker, WorkerOptions, persistently
+from sluiceway.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway_llm.model import Model
 
 from chat_worker.handler import ChatHandler
@@ -90,8 +90,7 @@ async def serve(settings: Settings) -> None:
                 group.create_task(presence.run(), name="presence"),
             ]
             await worker.run()
-            for task in beside:
-                task.cancel()
+            await cancelled(beside)
     get_logger().info("stopped")
 
 

@@ -20,7 +20,7 @@ from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.task_stream import TaskStreams
 from sluiceway.work_queue import WorkQueue
-from sluiceway.worker import Worker, WorkerOptions, persistently
+from sluiceway.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway_llm.model import Model
 
 from tool_runner.builtin import builtin_tools
@@ -108,8 +108,7 @@ async def _serve(settings: Settings) -> None:
                 group.create_task(mcp.run(), name="mcp"),
             ]
             await asyncio.gather(*(worker.run() for worker in workers.values()))
-            for task in beside:
-                task.cancel()
+            await cancelled(beside)
 
 
 def _leave_them() -> None:
