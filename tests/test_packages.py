@@ -2,13 +2,14 @@
 undeclared."""
 
 import os
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.uv import find_uv
 
 _ROOT = Path(__file__).parents[1]
 _REQUIREMENTS = _ROOT / "requirements"
@@ -38,14 +39,6 @@ def _run(*command: str | Path, cwd: Path, **environment: str) -> None:
     assert ended.returncode == 0, f"{command}:\n{ended.stdout}{ended.stderr}"
 
 
-def _uv() -> str:
-    """The one that `make` installs, or the developer's."""
-    own = _ROOT / ".uv" / "bin" / "uv"
-    found = str(own) if own.exists() else shutil.which("uv")
-    assert found, "no uv: `make test` installs it"
-    return found
-
-
 @pytest.mark.requirement("OP-3")
 @pytest.mark.parametrize("service", ["gateway", "chat-worker", "tool-runner", "completion-consumer"])
 def test_a_service_installs_from_its_own_pins_and_imports_without_the_others(service: str, tmp_path: Path) -> None:
@@ -66,8 +59,8 @@ def test_the_model_client_needs_no_more_than_it_declares(tmp_path: Path) -> None
 def _install(directory: Path, dependencies: list[str], *packages: Path) -> Path:
     """A venv with nothing in it but these."""
     venv, builder = directory / "venv", directory / "builder"
-    install = (_uv(), "pip", "install", "--quiet", "--python", venv / "bin" / "python")
-    _run(_uv(), "venv", "--quiet", venv, cwd=directory)
+    install = (find_uv(), "pip", "install", "--quiet", "--python", venv / "bin" / "python")
+    _run(find_uv(), "venv", "--quiet", venv, cwd=directory)
     _run(*install, *dependencies, cwd=directory)
     # The build backend stands aside, so that what it needs itself is not there for the packages to import.
     _run(*install, "--require-hashes", "--target", builder, "-r", _REQUIREMENTS / "build.txt", cwd=directory)

@@ -13,11 +13,11 @@ Not guaranteed: that a handler runs once. Its effects must be idempotent or fenc
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sluiceway.backoff import Backoff
 from sluiceway.errors import Fenced, SluicewayError, Unavailable
@@ -192,7 +192,7 @@ async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:
             await asyncio.sleep(seconds)
 
 
-async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel and wait. Again and again: a client library may swallow a cancellation that comes while it connects."""
     pending = set(tasks)
     while pending:

@@ -3,7 +3,7 @@
 import asyncio
 
 from sluiceway.process import run_service
-from sluiceway.worker import persistently
+from sluiceway.worker import cancelled, persistently
 
 from gateway.app import create_app
 from gateway.collector import calm_collector
@@ -23,8 +23,7 @@ async def serve(settings: Settings) -> None:
         server = Server(create_app(gateway), settings, drain)
         calm_collector()
         await server.serve()
-        for task in beside:
-            task.cancel()
+        await cancelled(beside)
 
 
 def main() -> None:

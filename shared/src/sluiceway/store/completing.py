@@ -15,9 +15,17 @@ from sluiceway.message import Part
 from sluiceway.store.expiring import Expired, close_abandoned, expire_approvals, overdue
 from sluiceway.store.parking import Parked, fitting, give_up, outdated, park
 from sluiceway.store.pool import Connection, Pool
-from sluiceway.store.records import LIVE, OPERATION_COLUMNS, TASK_COLUMNS, Operation, Task, operation_of, task_of
+from sluiceway.store.records import (
+    COMPLETABLE,
+    LIVE,
+    OPERATION_COLUMNS,
+    TASK_COLUMNS,
+    Operation,
+    Task,
+    operation_of,
+    task_of,
+)
 
-COMPLETABLE = "status IN ('pending', 'running', 'accepted')"
 # As in `message.answer_call`: what only earlier states of a part had goes. The message's own row is what is read here,
 # so that two completions for the same message, one waiting for the other's lock, both stand in it.
 _ANSWERED_PARTS = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sluiceway.message import Part
 from sluiceway.store.approving import change_parts
 from sluiceway.store.pool import Connection
-from sluiceway.store.records import OPERATION_COLUMNS, Operation, operation_of
+from sluiceway.store.records import COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
 
 _UNANSWERED = (
     "o.status = 'approval' AND o.deadline_at < now()"
@@ -26,7 +26,7 @@ async def overdue(connection: Connection, limit: int) -> list[Operation]:
     """Operations past their deadline that somebody works on, the oldest first."""
     rows = await connection.fetch(
         f"SELECT {OPERATION_COLUMNS} FROM operations WHERE deadline_at < now()"
-        " AND status IN ('pending', 'running', 'accepted') ORDER BY deadline_at LIMIT $1",
+        f" AND {COMPLETABLE} ORDER BY deadline_at LIMIT $1",
         limit,
     )
     return [operation_of(row) for row in rows]
@@ -38,7 +38,7 @@ async def close_abandoned(connection: Connection, limit: int) -> None:
     await connection.execute(
         "UPDATE operations SET status = 'expired', ended_at = now() WHERE id IN (SELECT o.id FROM operations o"
         " JOIN tasks t ON t.id = o.task_id WHERE o.deadline_at < now() AND t.ended_at IS NOT NULL"
-        " AND o.status IN ('pending', 'running', 'accepted') LIMIT $1)",
+        f" AND o.{COMPLETABLE} LIMIT $1)",
         limit,
     )
 

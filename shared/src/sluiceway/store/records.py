@@ -110,6 +110,8 @@ class Operation:
         return self.status in OPEN
 
 
+# As a condition on operations: somebody works on it, or is about to.
+COMPLETABLE = "status IN ('pending', 'running', 'accepted')"
 # As a condition on tasks: those that have not ended.
 LIVE = "status IN ('queued', 'running', 'waiting')"
 TASK_COLUMNS = ", ".join(Task.__slots__)
