@@ -9,7 +9,8 @@ import re
 _BLANK = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _VISIBLE = re.compile(f"[^{_BLANK}]")
 
-# A text without NUL, which Postgres cannot store, in which something is to be seen.
+# Without NUL, which Postgres cannot store; and with something to be seen as well.
+NUL_FREE_PATTERN = r"^[^\u0000]*$"
 TEXT_PATTERN = rf"^[^\u0000]*[^{_BLANK}][^\u0000]*$"
 
 

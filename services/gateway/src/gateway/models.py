@@ -16,7 +16,7 @@ from sluiceway.store.webhooks import Outcome, Sender, Webhook, WebhookKind
 from sluiceway.task_stream import EntryId, Status, format_entry_id
 from sluiceway.tools import ToolSpec
 
-from gateway.blank import TEXT_PATTERN, is_blank
+from gateway.blank import NUL_FREE_PATTERN, TEXT_PATTERN, is_blank
 from gateway.inputs import ClientId
 from gateway.problems import EmptyMessage
 
@@ -68,7 +68,9 @@ Title = Annotated[
     AfterValidator(_without_nul),
     AfterValidator(_title),
 ]
-ApprovalReason = Annotated[str, Field(max_length=2000), AfterValidator(_without_nul)]
+ApprovalReason = Annotated[
+    str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
+]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]
 
 
