@@ -14,6 +14,9 @@ from sluiceway.events import (
     TextDelta,
     TextEnd,
     TextStart,
+    ToolInputAvailable,
+    ToolInputError,
+    ToolOutputAvailable,
 )
 from sluiceway.message import MessageFold, replay_of, text_of
 
@@ -83,3 +86,33 @@ def test_a_reset_step_drops_what_the_step_had_shown() -> None:
 
 def test_a_message_of_which_nothing_was_shown_has_no_parts() -> None:
     assert folded([Start(message_id="m"), StartStep(), TextStart(id="0")]).finished_parts() == []
+
+
+CALL = ToolInputAvailable(tool_call_id="c", tool_name="run_agents", input={"n": 1}, title="Agent team")
+RESULT = ToolOutputAvailable(tool_call_id="c", output={"done": True})
+
+
+def test_a_call_keeps_what_its_tool_calls_itself_also_in_the_chunks_made_from_it() -> None:
+    parts = folded([Start(message_id="m"), StartStep(), CALL, FinishStep(), RESULT]).finished_parts()
+
+    assert parts[1]["title"] == "Agent team"
+    assert CALL in replay_of(parts)
+    assert folded(replay_of(parts)).finished_parts() == parts
+
+
+def test_progress_that_comes_after_a_calls_end_changes_nothing() -> None:
+    late = ToolOutputAvailable(tool_call_id="c", output={"status": "running"}, preliminary=True)
+
+    fold = folded([Start(message_id="m"), StartStep(), CALL, FinishStep(), RESULT, late])
+
+    assert fold.calls()["c"]["output"] == {"done": True}
+
+
+def test_a_call_of_a_step_that_is_done_again_may_come_again() -> None:
+    running = ToolOutputAvailable(tool_call_id="c", output={"status": "running"}, preliminary=True)
+    refused = ToolInputError(tool_call_id="c", tool_name="run_agents", input={}, error_text="no")
+
+    fold = folded([Start(message_id="m"), StartStep(), refused, ResetStep(), CALL, running])
+
+    assert fold.calls()["c"]["output"] == {"status": "running"}
+    assert "c" not in fold.told

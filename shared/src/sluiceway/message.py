@@ -62,6 +62,7 @@ class MessageFold:
                 self._step_at = len(self.parts)
                 self.parts.append({"type": "step-start"})
             case ResetStep():
+                self.told -= calls_in(self.parts[self._step_at + 1 :]).keys()
                 del self.parts[self._step_at + 1 :]
                 self._open.clear()
                 self.step_open = True
@@ -140,17 +141,19 @@ class MessageFold:
     def _tool(self, event: Event) -> None:
         match event:
             case ToolInputStart():
-                self._call(event.tool_name, event.tool_call_id)
+                self._call(event)
             case ToolInputAvailable():
-                self._call(event.tool_name, event.tool_call_id).update(state="input-available", input=event.input)
+                self._call(event).update(state="input-available", input=event.input)
             case ToolInputError():
-                part = self._call(event.tool_name, event.tool_call_id)
+                part = self._call(event)
                 part.update(state="output-error", input=event.input, errorText=event.error_text)
                 self.told.add(event.tool_call_id)
             case ToolApprovalRequest():
                 self._change(event.tool_call_id, state="approval-requested", approval={"id": event.approval_id})
             case ToolOutputAvailable() if event.preliminary:
-                self._change(event.tool_call_id, state="output-available", output=event.output, preliminary=True)
+                # Progress that comes after the end changes nothing.
+                if event.tool_call_id not in self.told:
+                    self._change(event.tool_call_id, state="output-available", output=event.output, preliminary=True)
             case ToolOutputAvailable():
                 self._answer(event.tool_call_id, state="output-available", output=event.output)
             case ToolOutputError():
@@ -160,11 +163,14 @@ class MessageFold:
             case _:
                 pass
 
-    def _call(self, tool_name: str, call_id: str) -> Part:
-        part = self.calls().get(call_id)
+    def _call(self, event: ToolInputStart | ToolInputAvailable | ToolInputError) -> Part:
+        part = self.calls().get(event.tool_call_id)
         if part is None:
-            part = {"type": f"{_PREFIX}{tool_name}", "toolCallId": call_id, "state": "input-streaming"}
+            kind = f"{_PREFIX}{event.tool_name}"
+            part = {"type": kind, "toolCallId": event.tool_call_id, "state": "input-streaming"}
             self.parts.append(part)
+        if event.title is not None:
+            part["title"] = event.title
         return part
 
     def _answer(self, call_id: str, **fields: Any) -> None:
@@ -257,7 +263,9 @@ def _chunks_of(part: Part, part_id: str) -> list[Event]:
 def _chunks_of_call(part: Part) -> list[Event]:
     call_id = part["toolCallId"]
     events: list[Event] = [
-        ToolInputAvailable(tool_call_id=call_id, tool_name=tool_name_of(part), input=part.get("input", {}))
+        ToolInputAvailable(
+            tool_call_id=call_id, tool_name=tool_name_of(part), input=part.get("input", {}), title=part.get("title")
+        )
     ]
     if "approval" in part:
         events.append(ToolApprovalRequest(approval_id=part["approval"]["id"], tool_call_id=call_id))

@@ -56,13 +56,12 @@ export class ToolPart {
   /** Show the stored part. */
   show(part) {
     this.part = { ...part };
-    this.over = false;
-    this.render();
+    this.begin(part);
   }
 
   // Chunks
 
-  /** The call is being written, or was: `title` is what its tool calls itself. */
+  /** The call is being written, or was: `title`, if there is one, is what its tool calls itself. */
   begin({ title }) {
     if (title) this.title = title;
     this.over = false;
