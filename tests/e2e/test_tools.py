@@ -74,6 +74,10 @@ async def test_parallel_calls_are_answered_together_whoever_is_last(
     assert message.text == "All five."
     assert [message.tools[name]["output"] for name in names] == [f"through par-{n}" for n in range(5)]
     assert len(await asked_of(model, "five tools")) == 2
+    listed = (await chat.get(f"/api/chat/tasks/{turn.task_id}")).json()["operations"]
+    assert [(one["tool_call_id"], one["status"], one["attempt"]) for one in listed] == [
+        (name, "succeeded", 1) for name in names
+    ]
 
 
 @pytest.mark.requirement("CH-9")

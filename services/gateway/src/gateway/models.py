@@ -4,6 +4,7 @@ Field names are ours (snake_case) except where the AI SDK chose them. Unknown me
 a newer page works with an older gateway.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -183,6 +184,43 @@ class AcceptedTurn(Wire):
     stream_url: str
 
 
+class OperationSummary(Wire):
+    """A tool call, without what it answered."""
+
+    operation_id: str
+    tool_call_id: str
+    tool_name: str
+    status: OperationStatus
+    attempt: int = Field(description="how often a tool runner has begun it")
+    error: dict[str, Any] | None
+    deadline_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def fields_of(cls, operation: Operation) -> dict[str, Any]:
+        """What a view shows of the operation itself."""
+        known = {name: getattr(operation, name) for name in cls.model_fields if hasattr(operation, name)}
+        return {"operation_id": operation.id, **known}
+
+    @classmethod
+    def summary_of(cls, operation: Operation) -> "OperationSummary":
+        return cls(**cls.fields_of(operation))
+
+
+class OperationView(OperationSummary):
+    """A tool call. `output` is its whole result, also where the conversation has a shortened one."""
+
+    task_id: str
+    session_id: str
+    output: Any
+
+    @classmethod
+    def of(cls, operation: Operation, output: Any) -> "OperationView":
+        return cls(output=output, **cls.fields_of(operation))
+
+
 class TaskView(Wire):
     task_id: str
     session_id: str
@@ -197,9 +235,10 @@ class TaskView(Wire):
     started_at: datetime | None
     ended_at: datetime | None
     stream_url: str
+    operations: list[OperationSummary] = Field(description="its tool calls, in their order")
 
     @classmethod
-    def of(cls, task: Task) -> "TaskView":
+    def of(cls, task: Task, operations: Sequence[Operation]) -> "TaskView":
         return cls(
             task_id=task.id,
             session_id=task.session_id,
@@ -214,6 +253,7 @@ class TaskView(Wire):
             started_at=task.started_at,
             ended_at=task.ended_at,
             stream_url=stream_url(task.id),
+            operations=[OperationSummary.summary_of(operation) for operation in operations],
         )
 
 
@@ -256,29 +296,6 @@ class ToolView(Wire):
 
 class ToolList(Wire):
     tools: list[ToolView]
-
-
-class OperationView(Wire):
-    """A tool call. `output` is its whole result, also where the conversation has a shortened one."""
-
-    operation_id: str
-    task_id: str
-    session_id: str
-    tool_call_id: str
-    tool_name: str
-    status: OperationStatus
-    attempt: int = Field(description="how often a tool runner has begun it")
-    error: dict[str, Any] | None
-    output: Any
-    deadline_at: datetime
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-
-    @classmethod
-    def of(cls, operation: Operation, output: Any) -> "OperationView":
-        known = {name: getattr(operation, name) for name in cls.model_fields if name not in ("operation_id", "output")}
-        return cls(operation_id=operation.id, output=output, **known)
 
 
 class AcceptedWebhook(Wire):

@@ -1,5 +1,6 @@
 """One turn: its state, its stream, its cancellation."""
 
+import asyncio
 from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, RedisUnavailable, StoreUnavailable, TaskExpired, TaskNotFound
@@ -26,11 +27,12 @@ class FollowParams(CursorParams):
 
 
 async def get_task(call: Call[TaskParams, None]) -> Response:
-    task = await call.gateway.store.turns.get(call.params.task_id)
+    store, task_id = call.gateway.store, call.params.task_id
+    task, operations = await asyncio.gather(store.turns.get(task_id), store.operations.of_task(task_id))
     if task is None:
         raise TaskNotFound
     check_owner(task.user_id, call.caller.user_id)
-    return json_response(TaskView.of(task))
+    return json_response(TaskView.of(task, operations))
 
 
 async def follow_task(call: Call[FollowParams, None]) -> Response:
