@@ -63,12 +63,11 @@ class Catalogue:
                 get_logger().warning("catalogue_delayed", reason=str(error))
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def knows(self, name: str) -> bool:
-        """Whether a tool is offered, also by a runner that has come just now. While Redis is away: as far as known."""
+    async def look_for(self, name: str) -> None:
+        """Look again for a tool that is not known: its runner may have come just now. While Redis is away: not."""
         if name not in self.tools:
             with contextlib.suppress(RedisUnavailable):
                 await self.refresh()
-        return name in self.tools
 
     async def refresh(self) -> None:
         self.tools = MappingProxyType(await read_catalogue(self._redis))

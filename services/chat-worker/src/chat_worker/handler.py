@@ -177,7 +177,7 @@ class ChatHandler:
         if command is None:
             return await self._model_step(turn, model)
         step = self._new_step(turn)
-        await self._catalogue.knows(command[0])
+        await self._catalogue.look_for(command[0])
         call = to_call(*command, self._catalogue.tools)
         if isinstance(call, str):
             return await step.say(call)
