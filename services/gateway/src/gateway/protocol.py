@@ -14,6 +14,9 @@ from gateway.problems import MEDIA_TYPE, HeadTooLarge, MalformedRequest, Problem
 
 MAX_HEAD_BYTES = 32 * 1024
 HEAD_TIMEOUT_SECONDS = 20
+# Closing while bytes are still coming resets the connection, and the client may lose the answer: so they are read and
+# thrown away, for this long.
+_LINGER_SECONDS = 2
 
 
 class _HeadTooLarge(Exception):
@@ -23,13 +26,14 @@ class _HeadTooLarge(Exception):
 class BoundedHeadProtocol(HttpToolsProtocol):
     """One connection. The added state is in slots: one more name in the dictionary would cost a kilobyte each."""
 
-    __slots__ = ("_head_bytes", "_head_complete", "_head_timer")
+    __slots__ = ("_head_bytes", "_head_complete", "_head_timer", "_refused")
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._head_complete = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -60,8 +64,10 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         super().data_received(data)
-        if not self._head_complete and not self.transport.is_closing():
+        if not self._head_complete and not self._refused:
             # A header that has not ended yet is in the parser's own buffer, where no callback counts it.
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -73,7 +79,13 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         body = bytes(problem_response(problem, "").body)
         head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
         self.transport.write(STATUS_LINE[problem.status] + head + body)
-        self.transport.close()
+        self._refused = True
+        self._stop_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # an earlier request's answer is being written, which may not go on after this
+            return
+        self.transport.write_eof()
+        self._head_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
     def _count(self, length: int) -> None:
         self._head_bytes += length
