@@ -74,6 +74,7 @@ OPTIONAL = {
     "TOOLS_DISABLED": ("tool-runner",),
     "TOOLS_NEEDING_APPROVAL": ("tool-runner",),
     "OFFER_TOOLS": ("chat-worker",),
+    "MODEL_CONTINUATION": ("chat-worker",),
 }
 
 

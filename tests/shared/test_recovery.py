@@ -5,18 +5,22 @@ from sluiceway.events import (
     Event,
     FinishStep,
     ProtocolVersion,
+    ReasoningDelta,
+    ReasoningEnd,
+    ReasoningStart,
     Start,
     StartStep,
     TextDelta,
     TextEnd,
     TextStart,
     ToolInputAvailable,
+    ToolInputStart,
     ToolOutputAvailable,
     ToolOutputDenied,
     ToolOutputError,
 )
 from sluiceway.message import MessageFold, Part, text_of
-from sluiceway.recovery import Durable, Takeover, as_shown
+from sluiceway.recovery import Durable, GoingOn, Takeover, as_shown
 from sluiceway.recovery import take_over as plan_on
 from sluiceway.task_stream import Entry, EntryId, parse_void
 
@@ -210,3 +214,76 @@ def test_what_was_shown_of_an_unfinished_step_is_kept_where_nobody_goes_on() -> 
     assert text_of(fold.finished_parts()) == "so far"
     unanswered, _ = as_shown(SHOWN_CALL, durable(ASKED))
     assert unanswered.abandoned_calls("stopped") == [ToolOutputError(tool_call_id="c", error_text="stopped")]
+
+
+def continuing(
+    stream: Stream, attempt: int, void: str = "", durable: Durable | None = None, able: GoingOn = "text"
+) -> Takeover:
+    return plan_on(stream, durable or Durable(), "m", attempt, void, able=able)
+
+
+@pytest.mark.requirement("TS-3", "TS-5")
+def test_a_text_that_was_begun_goes_on_in_its_part_and_nobody_sees_a_seam() -> None:
+    plan = continuing(FIRST, 2)
+    more: list[tuple[Event, ProtocolVersion | None]] = [(TextDelta(id="0", delta=" and gone on"), None), *END]
+    stream = FIRST + stored(2, [*plan.opening, *more])
+
+    assert (plan.opening, plan.void, plan.goes_on) == ([], None, True)
+    assert (plan.fold.open_part, plan.fold.open_text) == (("text", "0"), "abandoned")
+    for protocol in (6, 7):
+        seen = seen_by(stream, protocol)
+        assert open_parts_are_never_reopened(seen)
+        assert [type(event) for event in seen].count(StartStep) == 1
+
+
+@pytest.mark.requirement("TS-5")
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [],
+        [TextStart(id="0")],
+        [TextStart(id="0"), TextDelta(id="0", delta=" \n")],
+        [TextStart(id="0"), TextDelta(id="0", delta="said"), TextEnd(id="0")],
+        [TextStart(id="0"), TextDelta(id="0", delta="said"), TextEnd(id="0"), FinishStep()],
+        [ReasoningStart(id="0"), ReasoningDelta(id="0", delta="hm")],
+        [ReasoningStart(id="0"), ReasoningEnd(id="0"), TextStart(id="1"), TextDelta(id="1", delta="said")],
+        [TextStart(id="0"), TextDelta(id="0", delta="said"), ToolInputStart(tool_call_id="c", tool_name="t")],
+    ],
+)
+def test_what_is_no_mere_beginning_of_a_text_is_done_again(shown: list[Event]) -> None:
+    stream = stored(1, [(Start(message_id="m"), None), (StartStep(), None), *((event, None) for event in shown)])
+
+    plan = continuing(stream, 2)
+
+    assert not plan.goes_on
+    assert plan.void is not None
+    assert plan.fold.step_open
+    assert plan.fold.finished_parts() == []
+
+
+@pytest.mark.requirement("CH-9", "TS-5")
+def test_a_text_after_the_tools_goes_on_only_where_postgres_has_the_steps_before_it() -> None:
+    stream = SHOWN_CALL + stored(2, [(OUTPUT, None), (StartStep(), None), *begun(2, "so far")])
+
+    plan = continuing(stream, 3, durable=durable(DONE))
+    assert (plan.opening, plan.goes_on) == ([], True)
+    assert plan.fold.finished_steps() == [{"type": "step-start"}, DONE]
+
+    lost = continuing(stream, 3)
+    assert not lost.goes_on
+    assert lost.void is not None
+
+
+@pytest.mark.requirement("TS-3")
+def test_an_attempt_that_could_not_go_on_after_all_leaves_out_what_it_and_the_others_had_shown() -> None:
+    """The attempt has written something already: where it takes up again is counted from there."""
+    written: list[tuple[Event, ProtocolVersion | None]] = [(TextDelta(id="0", delta="!"), None)]
+    stream = FIRST + stored(2, written)
+    plan = take_over(stream, "m", 2, "")
+    assert plan.void is not None
+    stream = FIRST + stored(2, [*written, *plan.opening, *begun(2, "right"), *END])
+
+    for protocol in (6, 7):
+        assert open_parts_are_never_reopened(seen_by(stream, protocol, void=plan.void))
+        replay = seen_by(stream, protocol, void=plan.void)
+        assert replay == [Start(message_id="m"), StartStep(), *(event for event, _ in [*begun(2, "right"), *END])]

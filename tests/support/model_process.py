@@ -1,4 +1,4 @@
-"""The process of the fake model server (`python -m tests.support.model_server`), one for a run of tests."""
+"""A fake model server as a process (`python -m tests.support.model_server` or one like it), for a run of tests."""
 
 import json
 import os
@@ -14,8 +14,8 @@ _ROOT = Path(__file__).parents[2]
 class ModelProcess:
     """Started once, on a port that it picks itself and prints; scripted over HTTP by each test."""
 
-    def __init__(self, directory: Path) -> None:
-        command = [sys.executable, "-m", "tests.support.model_server", "--port", "0"]
+    def __init__(self, directory: Path, module: str = "tests.support.model_server") -> None:
+        command = [sys.executable, "-m", module, "--port", "0"]
         self._child = Child("model", command, directory / "model.log")
         self.url = ""
 

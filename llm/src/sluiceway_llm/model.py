@@ -23,6 +23,7 @@ import httpx2
 import openai
 
 from sluiceway_llm.chunks import ChunkReader
+from sluiceway_llm.continuation import PrefixDialect, Seam, continuing
 from sluiceway_llm.model_errors import (
     ModelCut,
     ModelDropped,
@@ -39,13 +40,16 @@ from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
     ModelRequest,
+    Reached,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
     Usage,
 )
+from sluiceway_llm.responses import ResponseReader
 from sluiceway_llm.retry_after import retry_after_seconds
+from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "Model",
     "ModelEvent",
     "ModelRequest",
+    "Reached",
     "ReasoningDelta",
     "RefusalDelta",
     "TextDelta",
@@ -62,8 +67,8 @@ __all__ = [
 
 _OPENAI = "https://api.openai.com/v1"
 _NO_KEY = "not-needed"
-_HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-_UNREAD: Any = {"stream": True, "stream_cls": None}
+HEADERS = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+UNREAD: Any = {"stream": True, "stream_cls": None}
 """Makes `post` give the response before its body was read; the types of the SDK know only its own stream classes."""
 _KEEPALIVE_SECONDS = 30.0
 _PROBE_SECONDS = 10.0
@@ -78,6 +83,7 @@ class Model:
     """A model server. Open with `async with`; one for the process, with as many streams at once as `max_connections`.
 
     Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
+    `continuation`: how the server is asked to go on with an answer; None: it cannot.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Model:
         first_chunk_timeout: float = 120.0,
         idle_timeout: float = 120.0,
         max_connections: int = 1000,
+        continuation: PrefixDialect | None = None,
     ) -> None:
         self._base_url = base_url or _OPENAI
         self._secret = api_key
@@ -96,8 +103,36 @@ class Model:
         self._first_chunk_timeout = first_chunk_timeout
         self._idle_timeout = idle_timeout
         self._max_connections = max_connections
+        self._continuation = continuation
         self._resources = AsyncExitStack()
         self._client: openai.AsyncOpenAI
+
+    @classmethod
+    def from_settings(
+        cls, settings: ModelSettings, *, max_connections: int, continuation: PrefixDialect | None = None
+    ) -> Self:
+        return cls(
+            settings.openai_base_url,
+            settings.openai_api_key.get_secret_value(),
+            connect_timeout=settings.model_connect_seconds,
+            first_chunk_timeout=settings.model_first_chunk_seconds,
+            idle_timeout=settings.model_idle_seconds,
+            max_connections=max_connections,
+            continuation=continuation,
+        )
+
+    @property
+    def continues(self) -> bool:
+        """Whether a request may have a `prefix`."""
+        return self._continuation is not None
+
+    @property
+    def reattaches(self) -> bool:
+        """Whether a request may say what was `reached` of an answer that the server makes already."""
+        return False
+
+    async def abandon(self, reached: Reached) -> None:
+        """Nobody will read on in this answer: the server need not go on with it. Never raises ModelError."""
 
     async def __aenter__(self) -> Self:
         # The probe must not wait for a stream to end.
@@ -136,31 +171,41 @@ class Model:
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator[AsyncIterator[list[ModelEvent]]]:
         """The answer, as lists of events: all events of one read. No list is empty. Raises ModelError."""
+        seam = Seam(self._continuation, request.prefix) if self._continuation and request.prefix else None
+        async with self._opened(request, ChunkReader(self._secret), seam) as batches:
+            yield batches
+
+    @asynccontextmanager
+    async def _opened(
+        self, request: ModelRequest, reader: ChunkReader | ResponseReader, seam: Seam | None = None
+    ) -> AsyncIterator[AsyncIterator[list[ModelEvent]]]:
         deadline = asyncio.get_running_loop().time() + self._first_chunk_timeout
         async with AsyncExitStack() as stack:
             with self._errors():
                 async with asyncio.timeout_at(deadline):
                     body = await stack.enter_async_context(self._body(request))
-            yield await stack.enter_async_context(aclosing(self._batches(body, deadline)))
+            yield await stack.enter_async_context(aclosing(self._batches(body, deadline, reader, seam)))
 
     @asynccontextmanager
     async def _body(self, request: ModelRequest) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole.
-
-        Not `chat.completions.create`: that walks through all messages with type hints in hand, 0.15 ms each.
-        """
-        response: httpx2.Response = await self._client.post(
-            "/chat/completions",
-            body=self._json(request),
-            options=self._options({**_HEADERS, **request.headers}),
-            cast_to=httpx2.Response,
-            **_UNREAD,
-        )
+        """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole."""
+        response = await self._send(request)
         try:
             async with aclosing(response.aiter_bytes()) as body:
                 yield body
         finally:
             await response.aclose()
+
+    async def _send(self, request: ModelRequest) -> httpx2.Response:
+        """Not `chat.completions.create`: that walks through all messages with type hints in hand, 0.15 ms each."""
+        response: httpx2.Response = await self._client.post(
+            "/chat/completions",
+            body=self._json(request),
+            options=self._options({**HEADERS, **request.headers}),
+            cast_to=httpx2.Response,
+            **UNREAD,
+        )
+        return response
 
     def _options(self, headers: dict[str, str]) -> Any:
         """As the SDK's own methods have them: the key goes along, an administrator's key from the environment not."""
@@ -181,8 +226,16 @@ class Model:
             "stream": True,
             "stream_options": {"include_usage": True},
             **{name: value for name, value in optional.items() if value is not None},
+            **self._beginning(request),
             **request.extra_body,
         }
+
+    def _beginning(self, request: ModelRequest) -> dict[str, Any]:
+        if not request.prefix:
+            return {}
+        if self._continuation is None:
+            raise ValueError("this server is not known to go on with an answer")
+        return continuing(self._continuation, request.messages, request.prefix)
 
     @property
     def _is_openai(self) -> bool:
@@ -190,9 +243,13 @@ class Model:
         return (urlsplit(self._base_url).hostname or "").endswith("openai.com")
 
     async def _batches(
-        self, body: AsyncGenerator[bytes, None], deadline: float
+        self,
+        body: AsyncGenerator[bytes, None],
+        deadline: float,
+        chunks: ChunkReader | ResponseReader,
+        seam: Seam | None,
     ) -> AsyncGenerator[list[ModelEvent], None]:
-        decoder, chunks, loop = SseDecoder(), ChunkReader(self._secret), asyncio.get_running_loop()
+        decoder, loop = SseDecoder(), asyncio.get_running_loop()
         wait = self._first_chunk_timeout
         received_any = False
         while not chunks.over:
@@ -209,13 +266,16 @@ class Model:
             events, error_told = _read(received, decoder, chunks)
             if events:
                 wait = self._idle_timeout
-                yield events
+                shown = seam.read(events) if seam is not None else events
+                if shown:
+                    yield shown
             if error_told is not None:
                 raise error_told
             deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
         if received_any and not (chunks.seen_chunk or chunks.over):
             raise ModelGarbage
-        yield [chunks.finished()]
+        end: list[ModelEvent] = [chunks.finished()]
+        yield seam.read(end) if seam is not None else end
         if chunks.over:
             await _drain(body)
 
@@ -248,7 +308,9 @@ def _was_dropped(error: BaseException) -> bool:
     return dropped and not isinstance(cause, aiohttp.ClientConnectorError)
 
 
-def _read(received: bytes, decoder: SseDecoder, chunks: ChunkReader) -> tuple[list[ModelEvent], ModelError | None]:
+def _read(
+    received: bytes, decoder: SseDecoder, chunks: ChunkReader | ResponseReader
+) -> tuple[list[ModelEvent], ModelError | None]:
     """The events in these bytes, and the error that ends them: what came before an error is not lost."""
     events: list[ModelEvent] = []
     try:

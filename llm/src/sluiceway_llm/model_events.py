@@ -62,7 +62,15 @@ class Finished:
     model: str | None
 
 
-ModelEvent: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | Finished
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far an answer was told that the server keeps: up to the event of this number. -1: nothing of it."""
+
+    response_id: str
+    sequence: int
+
+
+ModelEvent: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | Reached | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ class ModelRequest:
     """One model call. `messages` and `tools` have the OpenAI shapes; what is None is not sent.
 
     `headers` are sent along (trace ids, the session's id); `extra_body` is merged into the request's JSON for servers
-    that know more fields.
+    that know more fields. `prefix`: how the answer begins; only what follows it is told (where `Model.continues`).
+    `reached`: an answer that the server has begun; only what comes behind that is told (where `Model.reattaches`).
     """
 
     model: str
@@ -82,3 +91,5 @@ class ModelRequest:
     temperature: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+    reached: Reached | None = None

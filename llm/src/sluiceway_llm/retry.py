@@ -17,7 +17,7 @@ from typing import Self
 
 from sluiceway_llm.model import Model
 from sluiceway_llm.model_errors import ModelDropped, ModelError
-from sluiceway_llm.model_events import ModelEvent, ModelRequest
+from sluiceway_llm.model_events import ModelEvent, ModelRequest, Reached
 
 FIRST_SECONDS = 0.5
 CAP_SECONDS = 20.0
@@ -65,6 +65,7 @@ class RetriedStream:
         self._failures = 0
         self._call = AsyncExitStack()
         self._batches: AsyncIterator[list[ModelEvent]] | None = None
+        self._shown = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,20 +79,26 @@ class RetriedStream:
         return self
 
     async def __anext__(self) -> list[ModelEvent]:
-        if self._batches is not None:
-            return await anext(self._batches)
         while True:
             try:
-                return await self._first_batch()
+                batch = await self._next_batch()
             except ModelError as error:
-                await self._call.aclose()
+                if self._shown:
+                    raise
+                await self._close()
                 await self._wait_after(error)
+            else:
+                self._shown = self._shown or not all(isinstance(event, Reached) for event in batch)
+                return batch
 
-    async def _first_batch(self) -> list[ModelEvent]:
-        batches = await self._call.enter_async_context(self._model.stream(self._request))
-        first = await anext(batches)
-        self._batches = batches
-        return first
+    async def _next_batch(self) -> list[ModelEvent]:
+        if self._batches is None:
+            self._batches = await self._call.enter_async_context(self._model.stream(self._request))
+        return await anext(self._batches)
+
+    async def _close(self) -> None:
+        self._batches = None
+        await self._call.aclose()
 
     async def _wait_after(self, error: ModelError) -> None:
         """Raises the error again when there is no further try, or when it would come too late."""

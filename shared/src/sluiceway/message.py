@@ -83,6 +83,24 @@ class MessageFold:
             case _:
                 self._tool(event)
 
+    @property
+    def kinds_in_step(self) -> list[str]:
+        """The types of the parts that the open step has."""
+        return [part["type"] for part in self.parts[self._step_at + 1 :]] if self.step_open else []
+
+    @property
+    def open_part(self) -> tuple[str, str] | None:
+        """Type and id of the text or reasoning that is open."""
+        return next(reversed(self._open), None)
+
+    @property
+    def open_text(self) -> str:
+        """What is said so far of the open step, where that is a text that is open too, and nothing else."""
+        if self.kinds_in_step != ["text"] or not self._open:
+            return ""
+        [(_, texts)] = self._open.values()
+        return "".join(texts)
+
     def closers(self) -> list[Event]:
         """The chunks that close what is open, as a client demands before a `finish`."""
         ends: list[Event] = [
@@ -115,8 +133,11 @@ class MessageFold:
         for part, texts in self._open.values():
             part["text"] = "".join(texts)
             part["state"] = "done"
-        parts = [part for part in self.parts if part.get("text") != "" and part.get("state") != "input-streaming"]
-        return parts if any(part["type"] != "step-start" for part in parts) else []
+        return _stored(self.parts)
+
+    def finished_steps(self) -> list[Part]:
+        """The same without the step that is open."""
+        return _stored(self.parts[: self._step_at] if self.step_open else self.parts)
 
     def _begin(self, kind: str, part_id: str) -> None:
         part: Part = {"type": kind, "text": "", "state": "streaming"}
@@ -181,6 +202,11 @@ class MessageFold:
         part = self.calls().get(call_id)
         if part is not None:
             answer_call(part, **fields)
+
+
+def _stored(shown: Sequence[Part]) -> list[Part]:
+    parts = [part for part in shown if part.get("text") != "" and part.get("state") != "input-streaming"]
+    return parts if any(part["type"] != "step-start" for part in parts) else []
 
 
 def calls_in(parts: Iterable[Part]) -> dict[str, Part]:

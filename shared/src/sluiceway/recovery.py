@@ -1,30 +1,37 @@
 """What a stream and Postgres together know of an unfinished turn, and how a new attempt goes on from there.
 
-A step is durable when Postgres has its parts; what the stream shows beyond is a predecessor's unfinished step, and is
-replaced. Clients of version 7 are sent `reset-step`. Older ones get the open parts closed, and a new step. Replays to
-others leave the abandoned entries out: the interval is written to the task's metadata (`void`) before anything else.
-What the stream lacks of the durable steps (Redis was flushed, failed over, or was away when a tool ended) is told.
+A step is durable when Postgres has its parts; what the stream shows beyond is a predecessor's unfinished step. Where
+the model can go on with that, it does, in the part that is open: no client sees that anything happened. Else the step
+is replaced: clients of version 7 are sent `reset-step`, older ones get the open parts closed, and a new step. Replays
+to others leave the abandoned entries out: their interval is written to the task's metadata (`void`) once what closes
+them stands in the stream. Written before, it hid them from somebody to whom the next attempt, had this one died, would
+have closed them. What the stream lacks of the durable steps (Redis was flushed, failed over, or was away when a tool
+ended) is told.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sluiceway.events import Event, FinishStep, ProtocolVersion, ResetStep, Start, StartStep
 from sluiceway.message import MessageFold, Part, calls_in, count_steps, output_of, replay_of
 from sluiceway.task_stream import Entry, EntryId, format_entry_id, parse_void
 
 Opening = list[tuple[Event, ProtocolVersion | None]]
+# What the model can go on with: nothing, a text whose beginning it is told, or an answer that its server keeps.
+GoingOn = Literal["nothing", "text", "answer"]
 _RETRIED = "RETRIED: The step is done again."
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """What Postgres has of the turn's message: all parts, how many of them are older than this turn, and the calls
-    that this turn has operations for."""
+    """What Postgres has of the turn's message: all parts, how many of them are older than this turn, the calls that
+    this turn has operations for, and whether one of these is for a person to approve."""
 
     parts: Sequence[Part] = ()
     before: int = 0
     calls: Collection[str] = field(default_factory=frozenset)
+    asks: bool = False
 
     @property
     def own(self) -> Sequence[Part]:
@@ -39,12 +46,14 @@ class Durable:
 class Takeover:
     """How this attempt goes on: the events it writes first, the message so far, and the intervals to be left out.
 
-    Between steps, `fold.step_open` is False: who goes on with the model begins a step.
+    Between steps, `fold.step_open` is False: who goes on with the model begins a step. `goes_on`: the step that is open
+    keeps what it has shown, and its open part goes on; else it begins with nothing.
     """
 
     opening: Opening
     fold: MessageFold
     void: str | None
+    goes_on: bool = False
 
 
 def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, list[Event]]:
@@ -59,8 +68,13 @@ def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, l
     return fold, lacking
 
 
-def take_over(entries: Sequence[Entry], durable: Durable, message_id: str, attempt: int, void: str) -> Takeover:
-    """Plan the beginning of an attempt on a stream that holds `entries`."""
+def take_over(
+    entries: Sequence[Entry], durable: Durable, message_id: str, attempt: int, void: str, *, able: GoingOn = "nothing"
+) -> Takeover:
+    """Plan the beginning of an attempt on a stream that holds `entries`; some may be the attempt's own already.
+
+    `able`: what the attempt could go on with.
+    """
     fold, step_began = _read(entries, durable)
     plan = _Plan(fold)
     if not fold.started:
@@ -71,18 +85,20 @@ def take_over(entries: Sequence[Entry], durable: Durable, message_id: str, attem
         return Takeover(plan.opening, fold, None)
     intervals = None
     whole = fold.steps >= durable.steps and calls_in(durable.own).keys() <= fold.calls().keys()
+    unfinished = fold.steps > durable.steps
+    goes_on = whole and fold.steps == durable.steps + 1 and _can_go_on(fold, able)
     if step_began is None:
         plan.write(*replay_of(durable.own))
-    elif fold.steps > durable.steps or not whole:
+    elif (unfinished or not whole) and not goes_on:
         plan.reset()
-        intervals = _with_interval(void, step_began, (attempt, len(plan.opening)))
+        intervals = _with_interval(void, step_began, (attempt, _own(entries, attempt) + len(plan.opening)))
         if not whole:
             plan.write(*_steps_after(durable.own, fold.steps - 1))
-    elif fold.step_open:
+    elif fold.step_open and not unfinished:
         plan.write(FinishStep())
     plan.write(*_answers(durable.parts, durable, fold))
     fold.adopt(durable.parts)
-    return Takeover(plan.opening, fold, intervals)
+    return Takeover(plan.opening, fold, intervals, goes_on)
 
 
 class _Plan:
@@ -114,6 +130,21 @@ def _read(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, Entr
         if isinstance(entry.event, StartStep):
             step_began = entry.entry_id
     return fold, step_began
+
+
+def _can_go_on(fold: MessageFold, able: GoingOn) -> bool:
+    """Blanks alone are no beginning that a model could go on with; of a tool call, what was shown is not known here."""
+    match able:
+        case "text":
+            return bool(fold.open_text.strip())
+        case "answer":
+            return fold.step_open and set(fold.kinds_in_step) <= {"text", "reasoning"}
+        case "nothing":
+            return False
+
+
+def _own(entries: Sequence[Entry], attempt: int) -> int:
+    return sum(entry.entry_id[0] == attempt for entry in entries)
 
 
 def _answers(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[Event]:

@@ -7,7 +7,8 @@ answers, and it never slows down for a slow reader: what is not read waits in it
 Start it with `python -m tests.support.model_server --port 0`; it prints `{"port": N}` when it listens. From Python:
 `ModelServer` (client.py). Its times are `time.monotonic()`, which on Linux is one clock for all processes.
 
-Any path that ends in `/chat/completions` or `/models` is served. A request is answered by the first of:
+Any path that ends in `/chat/completions` or `/models` is served, and the Responses API (responses.py). A request is
+answered by the first of:
 
 1. a script that was posted to `/control/script` and still has turns left:
    `{"steps": [STEP, …], "match": part of the last user message or null, "path": "/chat/completions", "times": 1}`;
@@ -45,6 +46,8 @@ Tags, separated by blanks, in one or several brackets:
     crlf                     lines end in CR LF
     split=3                  three bytes a write, so characters and line ends are torn apart
     merge=8                  eight events a write
+    prefix=echo              where the request brings the beginning of the answer: repeats it first; echo_words, refuse,
+                             template_error, ignore: see continuing.py
 
 Steps of a script are objects whose first key says what to do. The response ends with the finish_reason `stop`, usage
 when asked for, and `[DONE]`, unless a `finish`, `cut` or `garbage` step says otherwise:

@@ -5,6 +5,7 @@ import json
 import traceback
 from itertools import count
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 import httptools
 
@@ -14,6 +15,7 @@ from tests.support.model_server.plan import Plans, Step
 from tests.support.model_server.player import Gates, Player
 from tests.support.model_server.record import Record
 from tests.support.model_server.reply import Reply
+from tests.support.model_server.responses import Responses, as_chat
 from tests.support.model_server.whole_answer import whole_answer
 
 
@@ -24,11 +26,13 @@ class State:
         self.plans = Plans()
         self.gates = Gates()
         self.records: list[Record] = []
+        self.responses = Responses()
         self.pacer = Pacer()
         self.connections = count(1)
 
     def reset(self) -> None:
         self.plans, self.gates, self.records = Plans(), Gates(), []
+        self.responses.forget()
 
 
 class Connection(asyncio.Protocol):
@@ -38,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._url = b""
+        self._query: dict[str, str] = {}
         self._headers: dict[str, str] = {}
         self._body = bytearray()
         self._answering: asyncio.Task[None] | None = None
@@ -68,7 +73,8 @@ class Connection(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        path = httptools.parse_url(self._url).path.decode()
+        url = httptools.parse_url(self._url)
+        path, self._query = url.path.decode(), dict(parse_qsl((url.query or b"").decode()))
         method = self._parser.get_method().decode()
         body = json.loads(self._body) if self._body else None
         if path.startswith("/control/"):
@@ -103,6 +109,9 @@ class Connection(asyncio.Protocol):
         reply = Reply(self._transport)
         record = self._record = Record(len(self._state.records) + 1, self._number, path, self._headers, body)
         self._state.records.append(record)
+        if "/responses" in path:
+            await self._response(reply, record, method, path)
+            return
         steps = self._state.plans.steps_for(path, body)
         if path.endswith("/models") and method == "GET":
             await self._models(reply, record, steps)
@@ -111,6 +120,17 @@ class Connection(asyncio.Protocol):
         else:
             reply.json({"error": {"message": f"Unknown request URL: {method} {path}.", "code": "unknown_url"}}, 404)
             record.finished()
+
+    async def _response(self, reply: Reply, record: Record, method: str, path: str) -> None:
+        responses, last = self._state.responses, path.rsplit("/", 1)[-1]
+        if method == "POST" and last == "responses":
+            steps = self._state.plans.steps_for(path, as_chat(record.body))
+            await responses.begin(reply, record, steps, self._state.gates)
+        elif method == "POST" and last == "cancel":
+            await responses.cancel(reply, path.split("/")[-2])
+        else:
+            await responses.read(reply, last, int(self._query.get("starting_after", "-1")))
+        record.finished()
 
     async def _models(self, reply: Reply, record: Record, steps: list[Step]) -> None:
         if steps:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.model_server.answers import MULTIBYTE_WORDS, TAGS, last_user_text
+from tests.support.model_server.continuing import beginning_of, go_on, refusal_of
 
 Step = dict[str, Any]
 Tags = dict[str, str]
@@ -37,10 +38,13 @@ class Plans:
             if script.fits(path, text):
                 script.times -= 1
                 return script.steps
-        if not path.endswith("/chat/completions"):
+        if not path.endswith(("/chat/completions", "/responses")):
             return []
         self._seen[text] += 1
-        return steps_of_tags(tags_in(text), text, seen=self._seen[text])
+        tags = tags_in(text)
+        steps = steps_of_tags(tags, text, seen=self._seen[text])
+        beginning = beginning_of(body)
+        return steps if beginning is None else refusal_of(body) or go_on(steps, beginning, body, tags)
 
 
 def tags_in(text: str) -> Tags:

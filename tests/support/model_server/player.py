@@ -97,6 +97,11 @@ class Player:
     async def _refusal(self, step: Step) -> None:
         await self._send_delta({"refusal": step["refusal"]})
 
+    async def _echo(self, step: Step) -> None:
+        """Words of the request, which cost no token."""
+        self._begin()
+        await self._reply.event(self._delta({"content": step["echo"]}))
+
     async def _tool_call(self, step: Step) -> None:
         await self._send_delta({"tool_calls": [step["tool_call"]]})
 
@@ -161,7 +166,9 @@ class Player:
         if step.get("clock"):
             before, _, after = self._reply.framed(self._delta({kind: CLOCK_PLACE})).partition(CLOCK_PLACE.encode())
             return [lambda: b"%s%.9f %s" % (before, time.monotonic(), after)] * count
-        words = list(islice(words_of(step.get("of") or last_user_text(self._body)), skip, skip + count))
+        words = step.get("words") or list(
+            islice(words_of(step.get("of") or last_user_text(self._body)), skip, skip + count)
+        )
         known = {word: partial(bytes, self._decorated(step, self._delta({kind: word}))) for word in set(words)}
         return [known[word] for word in words]
 
@@ -260,6 +267,7 @@ class Player:
         "text": _text,
         "reasoning": _reasoning,
         "refusal": _refusal,
+        "echo": _echo,
         "tool_call": _tool_call,
         "tokens": _tokens,
         "delta": _any_delta,

@@ -47,7 +47,7 @@ def program(port: int) -> Program:
 
 def address(port: int) -> dict[str, str]:
     """What a service has to know to use it."""
-    return {"OPENAI_BASE_URL": f"http://{LOOPBACK}:{port}/v1", "MODEL": NAME}
+    return {"OPENAI_BASE_URL": f"http://{LOOPBACK}:{port}/v1", "MODEL": NAME, "MODEL_CONTINUATION": "llama.cpp"}
 
 
 def serve(port: int, model: str) -> None:

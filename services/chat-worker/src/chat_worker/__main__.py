@@ -20,6 +20,7 @@ from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Producer, WorkQueue
 from sluiceway.worker import Worker, WorkerOptions, cancelled, persistently
+from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
 from chat_worker.handler import ChatHandler
@@ -38,19 +39,10 @@ async def serve(settings: Settings) -> None:
         redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
         blocking = open_redis(settings.redis_url, name=f"{settings.worker_name}-reader", blocking=True)
         await stack.enter_async_context(blocking)
-        store = await stack.enter_async_context(
-            Store.open(
-                settings.database_url, max_size=settings.database_pool_size, application_name=settings.worker_name
-            )
-        )
+        store = await stack.enter_async_context(Store.from_settings(settings, application_name=settings.worker_name))
         model = await stack.enter_async_context(
-            Model(
-                settings.openai_base_url,
-                settings.openai_api_key.get_secret_value(),
-                connect_timeout=settings.model_connect_seconds,
-                first_chunk_timeout=settings.model_first_chunk_seconds,
-                idle_timeout=settings.model_idle_seconds,
-                max_connections=settings.worker_slots,
+            (BackgroundModel if settings.model_continuation == "background" else Model).from_settings(
+                settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
             )
         )
         streams = TaskStreams(

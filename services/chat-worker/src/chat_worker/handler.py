@@ -3,43 +3,37 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 from sluiceway.catalogue import Catalogue
+from sluiceway.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.errors import Fenced, Unavailable
-from sluiceway.flusher import Flusher, StreamWriter
+from sluiceway.flusher import Flusher
 from sluiceway.jobs import ChatJob
 from sluiceway.logs import bound, get_logger
-from sluiceway.message import MessageFold, count_steps, text_of
-from sluiceway.recovery import Durable, take_over
+from sluiceway.recovery import Durable, GoingOn, take_over
 from sluiceway.store import Store
-from sluiceway.store.records import Message, Task
-from sluiceway.task_stream import Begun, TaskStreams
+from sluiceway.store.records import Task
+from sluiceway.task_stream import Begun, Entry, TaskStreams
 from sluiceway.tools import ToolSpec
 from sluiceway.turns import Turns
 from sluiceway.work_queue import Delivery
-from sluiceway.worker import Unreadable, persistently
+from sluiceway.worker import persistently
 from sluiceway_llm.model import Model, ModelRequest
 
-from chat_worker.direct import read_command, to_call
+from chat_worker.answering import Answering, Note
+from chat_worker.direct import to_call
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import Offer, Outcome, Step
+from chat_worker.step import NotContinued, Offer, Outcome, Step
 
 GAVE_UP = "TURN_GAVE_UP"
 _GAVE_UP_MESSAGE = "The answer could not be produced, after several attempts. Please try again."
 _HAND_BACK_SECONDS = 1
-
-
-def read_job(delivery: Delivery) -> ChatJob:
-    """Raises Unreadable."""
-    try:
-        return ChatJob.model_validate_json(delivery.body)
-    except ValidationError as error:
-        raise Unreadable(f"not a chat job: {error.error_count()} errors, first: {error.errors()[0]['msg']}") from None
+_JOB = TypeAdapter(ChatJob)
 
 
 class ChatHandler:
@@ -68,7 +62,7 @@ class ChatHandler:
 
     async def handle(self, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good."""
-        job = read_job(delivery)
+        job = read_job(_JOB, delivery, "a chat job")
         # An entry that was delivered before is here because its lease ran out. The last sign of life is younger than
         # that (it comes more often than renewals) and a dead owner's: acknowledging now would lose the entry.
         if delivery.deliveries == 1 and await self._is_held(job.task_id):
@@ -77,8 +71,10 @@ class ChatHandler:
         task = await self._store.turns.claim(job.task_id)
         if task is None:
             self._log.info("task_deleted", task_id=job.task_id)
+            await self._turns.forget(job.task_id)
             return
-        with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=_trace_id(task)):
+        trace_id = trace_id_of(task.traceparent)
+        with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=trace_id):
             if task.ended:
                 await self._turns.settle(task)
             elif task.open_operations > 0:
@@ -88,20 +84,9 @@ class ChatHandler:
 
     async def bury(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and end its turn with an error that the user sees."""
-        try:
-            task_id: str | None = read_job(delivery).task_id
-        except Unreadable:
-            task_id = None
-        await self._store.dead_letters.add(
-            queue=self._queue_key,
-            entry_id=delivery.entry_id,
-            body=delivery.body,
-            reason=reason,
-            deliveries=delivery.deliveries,
-            task_id=task_id,
-        )
-        self._log.error("dead_letter", task_id=task_id, entry_id=delivery.entry_id, reason=reason)
-        task = await self._store.turns.get(task_id) if task_id is not None else None
+        job = job_of(_JOB, delivery)
+        await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=job.task_id if job else None)
+        task = await self._store.turns.get(job.task_id) if job is not None else None
         if task is not None and not task.ended:
             await self._turns.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
 
@@ -126,11 +111,15 @@ class ChatHandler:
             self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
 
     async def _step(self, task: Task) -> str:
-        begun, history, durable = await asyncio.gather(
-            self._streams.begin(task.fields, task.attempt, self._settings.worker_name),
-            self._store.turns.history(task, self._settings.max_context_messages),
-            self._durable(task),
-        )
+        # It is not begun after the hand-back that follows a failure of the others.
+        beginning = asyncio.create_task(self._begin(task))
+        try:
+            history, durable = await asyncio.gather(
+                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
+            )
+        finally:
+            await asyncio.wait((beginning,))
+        begun, entries = await beginning
         writer = self._flusher.open(task.id, task.attempt)
         try:
             if begun.cancelled or task.cancel_requested_at is not None:
@@ -138,28 +127,41 @@ class ChatHandler:
                 fold, lacking = await self._turns.partial(task)
                 for event in lacking:
                     writer.write(event)
-                return await Step(task, self._turns, writer, fold).cancel()
-            fold = await self._open_stream(task, begun, durable, writer)
-            return await self._go_on(Answering(task, history, fold, writer, begun=bool(durable.parts)))
+                outcome = await Step(task, self._turns, writer, fold).cancel()
+                if (note := Note.parse(begun.reached)) is not None:
+                    await self._model.abandon(note.reached)
+                return outcome
+            turn = Answering(task, history, writer, begun, durable)
+            await self._open_stream(turn, entries, turn.able(self._model))
+            return await self._go_on(turn)
         finally:
             self._flusher.close(writer)
+
+    async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
+        """Become the stream's writer; what it has."""
+        begun = await self._streams.begin(task.fields, task.attempt, self._settings.worker_name)
+        return begun, await self._streams.read(task.id) if begun.last_id is not None else []
 
     async def _durable(self, task: Task) -> Durable:
         """What there is of the answer already; a turn that nobody held before has nothing."""
         fresh = task.attempt == 1 and task.parts_before == 0
         return Durable() if fresh else await self._turns.durable(task)
 
-    async def _open_stream(self, task: Task, begun: Begun, durable: Durable, writer: StreamWriter) -> MessageFold:
-        """Begin the stream, or go on where predecessors left it; the message so far."""
-        entries = await self._streams.read(task.id) if begun.last_id is not None else []
-        beginning = take_over(entries, durable, task.message_id, task.attempt, begun.void)
-        if beginning.void is not None:
-            await self._streams.mark_void(task.id, beginning.void)
+    async def _open_stream(self, turn: Answering, entries: Sequence[Entry], able: GoingOn) -> None:
+        """Begin the stream, or go on where predecessors left it."""
+        task, void = turn.task, turn.begun.void
+        beginning = take_over(entries, turn.durable, task.message_id, task.attempt, void, able=able)
         for event, protocol in beginning.opening:
-            writer.write(event, protocol)
-        return beginning.fold
+            turn.writer.write(event, protocol)
+        if beginning.void is not None:
+            # Not before: who was left out of what is closed here would be shown the closing by yet another attempt.
+            await turn.writer.drained()
+            await self._streams.mark_void(task.id, beginning.void)
+        turn.take(beginning)
+        if turn.goes_on:
+            self._log.info("step_goes_on", able=able)
 
-    async def _go_on(self, turn: "Answering") -> str:
+    async def _go_on(self, turn: Answering) -> str:
         """Steps, until the turn has ended or waits."""
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
@@ -169,28 +171,37 @@ class ChatHandler:
             outcome = await self._look_for_approvals(turn) or await self._model_step(turn, model)
         return outcome
 
-    async def _first_step(self, turn: "Answering", model: str) -> Outcome:
+    async def _first_step(self, turn: Answering, model: str) -> Outcome:
         """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
-        if turn.begun:
-            return "running"
-        command = read_command(text_of(turn.history[-1].parts)) if turn.history else None
-        if command is None:
+        if turn.durable.parts:
+            return "running" if turn.durable.asks else await self._model_step(turn, model)
+        if turn.command is None:
             return await self._model_step(turn, model)
         step = self._new_step(turn)
-        await self._catalogue.look_for(command[0])
-        call = to_call(*command, self._catalogue.tools)
+        await self._catalogue.look_for(turn.command[0])
+        call = to_call(*turn.command, self._catalogue.tools)
         if isinstance(call, str):
             return await step.say(call)
         return await step.call([call], Offer(self._catalogue.tools, max_calls=1))
 
-    async def _model_step(self, turn: "Answering", model: str) -> Outcome:
+    async def _model_step(self, turn: Answering, model: str) -> Outcome:
         step = self._new_step(turn)
         offer = self._offer(turn)
-        outcome = await step.run(self._model, self._request(turn, model, offer), self._settings.model_attempts, offer)
-        turn.usage = step.usage
+        try:
+            request = self._request(turn, model, offer)
+            outcome = await step.run(self._model, request, self._settings.model_attempts, offer)
+        except NotContinued as error:
+            self._log.warning("continuation_refused", code=str(error))
+            if turn.reached is not None:
+                await self._model.abandon(turn.reached)
+            turn.reached = None
+            await turn.writer.drained()
+            await self._open_stream(turn, await self._streams.read(turn.task.id), "nothing")
+            return await self._model_step(turn, model)
+        turn.usage, turn.reached, turn.goes_on = step.usage, None, False
         return outcome
 
-    async def _look_for_approvals(self, turn: "Answering") -> Outcome | None:
+    async def _look_for_approvals(self, turn: Answering) -> Outcome | None:
         """Run what a person has approved; where calls wait for one, the turn ends. None: nothing of that kind."""
         task = turn.task
         while True:
@@ -200,7 +211,9 @@ class ChatHandler:
                 return None
             step = self._new_step(turn)
             if any(one.approval is not None for one in asked):
-                return await step.after(await persistently(lambda: self._turns.begin_approved(task)))
+                await turn.writer.drained()
+                begin = partial(self._turns.begin_approved, task, written=turn.writer.written)
+                return await step.after(await persistently(begin))
             ended = await step.await_person()
             if ended is not None:
                 return ended
@@ -211,10 +224,10 @@ class ChatHandler:
         standing = await persistently(lambda: self._store.turns.get(task.id))
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
-    def _new_step(self, turn: "Answering") -> Step:
+    def _new_step(self, turn: Answering) -> Step:
         return Step(turn.task, self._turns, turn.writer, turn.fold, turn.usage)
 
-    def _offer(self, turn: "Answering") -> Offer:
+    def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
         settings = self._settings
         left = settings.max_tool_calls - len(turn.fold.calls())
@@ -222,10 +235,10 @@ class ChatHandler:
         tools = self._catalogue.tools if settings.offer_tools and not last else {}
         return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last)
 
-    def _request(self, turn: "Answering", model: str, offer: Offer) -> ModelRequest:
+    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings
         messages = to_model_messages(
-            self._system_prompt, turn.history, turn.fold.finished_parts(), with_tools=settings.offer_tools
+            self._system_prompt, turn.history, turn.fold.finished_steps(), with_tools=settings.offer_tools
         )
         return ModelRequest(
             model=model,
@@ -233,6 +246,8 @@ class ChatHandler:
             tools=[_function(spec) for spec in offer.tools.values()] or None,
             user=turn.task.user_id,
             max_tokens=settings.max_output_tokens,
+            prefix=turn.prefix,
+            reached=turn.reached,
         )
 
     async def _hand_back(self, task: Task) -> None:
@@ -243,30 +258,6 @@ class ChatHandler:
             self._log.warning("hand_back_failed", reason=str(error))  # its sign of life grows old instead
 
 
-@dataclass(slots=True)
-class Answering:
-    """A turn in this worker's hand: what was said before, and the answer so far. `begun`: a step of it is durable."""
-
-    task: Task
-    history: Sequence[Message]
-    fold: MessageFold
-    writer: StreamWriter
-    begun: bool
-    usage: dict[str, int] | None = None
-
-    def __post_init__(self) -> None:
-        self.usage = self.task.usage
-
-    @property
-    def steps(self) -> int:
-        """How many steps the answer has, without one that is about to be done again."""
-        return count_steps(self.fold.parts) - self.fold.step_open
-
-
 def _function(spec: ToolSpec) -> dict[str, Any]:
     function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
     return {"type": "function", "function": function}
-
-
-def _trace_id(task: Task) -> str | None:
-    return task.traceparent.split("-")[1] if task.traceparent else None

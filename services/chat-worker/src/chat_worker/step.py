@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sluiceway.errors import Fenced
+from sluiceway.errors import Fenced, Forgotten
 from sluiceway.events import (
     Abort,
     Data,
@@ -41,13 +41,14 @@ from sluiceway.task_stream import EndStatus
 from sluiceway.tools import ToolSpec
 from sluiceway.turns import Turns
 from sluiceway.worker import persistently
-from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, ToolCallDelta
+from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, Reached, ToolCallDelta
 from sluiceway_llm.model import ReasoningDelta as ModelReasoning
 from sluiceway_llm.model import RefusalDelta as ModelRefusal
 from sluiceway_llm.model import TextDelta as ModelText
-from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelRejected, ModelUnavailable
 from sluiceway_llm.retry import stream_with_retries
 
+from chat_worker.answering import Note
 from chat_worker.calls import AskedCall, CallReader, to_operation
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -74,8 +75,15 @@ class Offer:
     last: bool = False
 
 
+class NotContinued(Exception):
+    """The server did not go on with an answer that was begun. It says the error's code."""
+
+
 class Step:
-    """The state of one attempt at one step. `usage`: the tokens of the steps before."""
+    """The state of one attempt at one step. `usage`: the tokens of the steps before.
+
+    Texts and reasoning that the open step of `fold` has already are its beginning: what is open goes on.
+    """
 
     def __init__(
         self, task: Task, turns: Turns, writer: StreamWriter, fold: MessageFold, usage: dict[str, int] | None = None
@@ -86,18 +94,33 @@ class Step:
         self._fold = fold
         self.usage = usage
         self._calls = CallReader(fold.calls().keys())
-        self._parts_begun = 0
-        self._open: tuple[str, str] | None = None
+        self._parts_begun = len(fold.kinds_in_step)
+        self._open = fold.open_part
+        self._reached: Reached | None = None
+        self._said_more = False
 
     async def run(self, model: Model, request: ModelRequest, attempts: int, offer: Offer) -> Outcome:
-        """Call the model; end the turn, or wait for its tools. Raises Fenced when the task is another's now."""
+        """Call the model; end the turn, or wait for its tools. Raises Fenced when the task is another's now, and
+        NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
+        changed then."""
         self.begin()
+        self._reached = request.reached
         try:
             finished = await self._unless_interrupted(self._follow(model, request, attempts))
+        except Forgotten:
+            # Whoever begins anew does not know of it.
+            await self._abandon(model)
+            raise
         except ModelError as error:
-            return await self.fail(error.code, error.user_message)
+            if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
+                raise NotContinued(error.code) from error
+            outcome: Outcome = await self.fail(error.code, error.user_message)
+            await self._abandon(model)
+            return outcome
         if finished is None:
-            return await self.cancel()
+            outcome = await self.cancel()
+            await self._abandon(model)
+            return outcome
         self._count(finished)
         if not self._calls.calls:
             return await self._complete(finished, request.model)
@@ -130,7 +153,10 @@ class Step:
         self._emit(FinishStep())
         await self._writer.drained()
         parts = self._fold.finished_parts()
-        paused = await persistently(lambda: self._turns.pause(self._task, parts, operations, self.usage))
+        written = self._writer.written
+        paused = await persistently(
+            lambda: self._turns.pause(self._task, parts, operations, self.usage, written=written)
+        )
         return await self.after(paused)
 
     async def after(self, paused: Paused) -> Outcome:
@@ -149,7 +175,9 @@ class Step:
         )
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
-        return "completed" if await persistently(lambda: self._turns.end(self._task, end, last)) else None
+        written = self._writer.written
+        ended = await persistently(lambda: self._turns.end(self._task, end, last, written=written))
+        return "completed" if ended else None
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
@@ -178,7 +206,7 @@ class Step:
         if not call.cancelled():
             return call.result()
         if self._writer.verdict != "cancelled":
-            raise Fenced(f"task {self._task.id}: {self._writer.verdict}")
+            raise self._writer.loss()
         return None
 
     async def _follow(self, model: Model, request: ModelRequest, attempts: int) -> Finished:
@@ -192,7 +220,17 @@ class Step:
                         self._write(event)
         return finished
 
+    async def _abandon(self, model: Model) -> None:
+        """The step has ended before its answer had: that need not be made any more."""
+        if self._reached is not None:
+            await model.abandon(self._reached)
+
     def _write(self, event: ModelEvent) -> None:
+        if isinstance(event, Reached):
+            self._reached = event
+            self._writer.note(Note(count_steps(self._fold.parts), event).format())
+            return
+        self._said_more = True
         match event:
             case ModelText(text) | ModelRefusal(text):
                 self._emit(TextDelta(id=self._part("text"), delta=text))
@@ -202,7 +240,7 @@ class Step:
                 self._close_open()
                 for shown in self._calls.read(event):
                     self._emit(shown)
-            case Finished():
+            case Finished() | Reached():
                 pass  # the caller's
 
     def _part(self, kind: str) -> str:
@@ -252,7 +290,8 @@ class Step:
         stored = self._metadata(status, metadata)
         end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
         last = self._last(status, reason, stored, error)
-        if not await persistently(lambda: self._turns.end(self._task, end, last)):
+        written = self._writer.written
+        if not await persistently(lambda: self._turns.end(self._task, end, last, written=written)):
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
         return status
 
@@ -272,3 +311,10 @@ class Step:
         if status == "cancelled":
             return [Abort(), Finish()]
         return [Finish(finish_reason=reason, message_metadata=self._shown(metadata))]
+
+
+def _may_be_a_refusal(error: ModelError) -> bool:
+    """A bad request; an answer that is not kept any more; or a server error, which is what llama.cpp answers when the
+    model's template raises. What else has a class of its own (the key, the quota, a silent server) would be the same
+    for a request that begins anew."""
+    return type(error) in (ModelRejected, ModelNotFound, ModelUnavailable)

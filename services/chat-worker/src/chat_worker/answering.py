@@ -1,0 +1,82 @@
+"""A turn in a worker's hand: what it answers to, the answer so far, and what a predecessor had of the step that comes
+next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from sluiceway.flusher import StreamWriter
+from sluiceway.message import MessageFold, count_steps, text_of
+from sluiceway.recovery import Durable, GoingOn, Takeover
+from sluiceway.store.records import Message, Task
+from sluiceway.task_stream import Begun
+from sluiceway_llm.model import Model, Reached
+
+from chat_worker.direct import read_command
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is kept for a successor beside what was shown: of which step of the message, and how far its answer was."""
+
+    step: int
+    reached: Reached
+
+    def format(self) -> str:
+        return f"{self.step} {self.reached.sequence} {self.reached.response_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Note | None":
+        if not text:
+            return None
+        step, sequence, response_id = text.split(" ", 2)
+        return cls(int(step), Reached(response_id, int(sequence)))
+
+
+@dataclass(slots=True)
+class Answering:
+    """`history`: what was said before. `usage`: of the steps before the next one.
+
+    Of the next step: `goes_on` with what a predecessor has shown of it; `reached`: what was had of its answer.
+    """
+
+    task: Task
+    history: Sequence[Message]
+    writer: StreamWriter
+    begun: Begun
+    durable: Durable
+    fold: MessageFold = field(default_factory=MessageFold)
+    goes_on: bool = False
+    reached: Reached | None = None
+    usage: dict[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        self.usage = self.task.usage
+
+    @property
+    def command(self) -> tuple[str, str] | None:
+        """The tool that the user's message calls by its name, and what it says behind that."""
+        return read_command(text_of(self.history[-1].parts)) if self.history else None
+
+    @property
+    def steps(self) -> int:
+        """How many steps the answer has, without one that is about to be done again."""
+        return count_steps(self.fold.parts) - self.fold.step_open
+
+    @property
+    def prefix(self) -> str:
+        """The text that the model is to go on with."""
+        return self.fold.open_text if self.goes_on and self.reached is None else ""
+
+    def able(self, model: Model) -> GoingOn:
+        """What the step could go on with. What we have said to a command is nothing that a model goes on with."""
+        note = Note.parse(self.begun.reached) if model.reattaches else None
+        if note is not None and note.step == count_steps(self.durable.parts) + 1:
+            self.reached = note.reached
+            return "answer"
+        return "text" if model.continues and self.command is None else "nothing"
+
+    def take(self, beginning: Takeover) -> None:
+        """Go on from there. What is shown anew is read again from the beginning of its answer."""
+        self.fold, self.goes_on = beginning.fold, beginning.goes_on
+        if self.reached is not None and not self.goes_on:
+            self.reached = replace(self.reached, sequence=-1)

@@ -1,0 +1,410 @@
+"""Workers that die in mid-answer, where the model server can go on: the text goes on, and nothing is made twice."""
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from sluiceway import keys
+from sluiceway.settings import WorkerSettings
+
+from tests.support.asking import questions
+from tests.support.chat import Chat, Turn
+from tests.support.database import Database, stored_answer, task_status
+from tests.support.folding import Message, fold
+from tests.support.llama_cpp import llama_cpp
+from tests.support.model_server import ModelServer, answer_to
+from tests.support.services import Service, Services, System
+from tests.support.sse import Event, follow
+from tests.support.waiting import wait_until
+
+LEASE_SECONDS = 3.0
+BEGUN = 8
+TOKENS = 24
+STALLED = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after={BEGUN}]]"
+ANSWER = answer_to(STALLED, TOKENS)
+SHOWN = answer_to(STALLED, BEGUN)
+Ending = Callable[[Service], Awaitable[None]]
+
+
+async def kill(worker: Service) -> None:
+    worker.kill9()
+
+
+async def stop(worker: Service) -> None:
+    assert await worker.terminate() == 0
+
+
+async def _running(services: Services, dialect: str = "llama.cpp") -> System:
+    """Two workers that ask the server in this dialect. No completion consumer: the queue alone brings a turn over."""
+    return await services.whole(
+        workers=2,
+        consumers=0,
+        MODEL_CONTINUATION=dialect,
+        LEASE_SECONDS=str(LEASE_SECONDS),
+        MODEL_ATTEMPTS="2",
+    )
+
+
+async def _holder(redis: Redis, turn: Turn, system: System) -> Service:
+    """The worker that has the turn in hand."""
+    name = await wait_until(lambda: redis.hget(keys.task_meta(turn.task_id), "holder"), what="somebody holds the task")
+    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"].encode() == name)
+
+
+async def _interrupted(
+    system: System, chat: Chat, redis: Redis, question: str, shown: str, ending: Ending
+) -> tuple[Turn, dict[int, list[Event]], float]:
+    """A turn whose worker ended after it had shown so much; what followers of both protocols saw of it, the older one
+    as an EventSource that comes back with its last id; and how long it was until the next text."""
+    turn = await chat.ask(question)
+    url = chat.stream_url(turn)
+    async with follow(url, protocol=6) as first:
+        await first.read_text(len(shown))
+    async with follow(url, protocol=7) as newer, follow(url, last_event_id=first.last_event_id) as older:
+        assert await newer.read_text(len(shown)) == shown
+        began_at = time.monotonic()
+        await ending(await _holder(redis, turn, system))
+        await newer.read_until("text-delta")
+        gap = time.monotonic() - began_at
+        for stream in (older, newer):
+            await stream.read_to_end()
+            assert stream.end == "clean"
+            assert stream.done
+    return turn, {6: first.events + older.events, 7: newer.events}, gap
+
+
+async def _tokens(model: ModelServer) -> int:
+    return sum(record.tokens_sent for record in await questions(model))
+
+
+def _is_unbroken(message: Message) -> bool:
+    return message.resets == 0 and [len(step) for step in message.steps] == [1] and message.finish is not None
+
+
+@pytest.mark.requirement("TS-3", "TS-5", "CH-11")
+@pytest.mark.parametrize("dialect", ["llama.cpp", "vllm", "mistral"])
+async def test_an_answer_whose_worker_is_killed_goes_on_in_the_same_text_and_no_token_is_made_twice(
+    services: Services, model: ModelServer, redis: Redis, database: Database, dialect: str
+) -> None:
+    system = await _running(services, dialect)
+    async with Chat(system.url) as chat:
+        turn, seen, _ = await _interrupted(system, chat, redis, STALLED, SHOWN, kill)
+        for protocol in (6, 7):
+            for events in (seen[protocol], await chat.replay(turn, protocol=protocol)):
+                message = fold(events, protocol)
+                assert message.text == ANSWER
+                assert _is_unbroken(message)
+        for cut in range(1, len(seen[7]) - 1):
+            async with follow(chat.stream_url(turn), protocol=7, last_event_id=seen[7][cut - 1].id) as resumed:
+                await resumed.read_to_end()
+            assert fold(seen[7][:cut] + resumed.events, 7).text == ANSWER
+    assert await stored_answer(database, turn.message_id) == ANSWER
+    assert await task_status(database, turn.task_id) == "completed"
+    assert await _tokens(model) == TOKENS
+    assert fold(seen[7], 7).metadata["usage"]["outputTokens"] == TOKENS - BEGUN
+
+
+@pytest.mark.requirement("TS-5")
+async def test_a_worker_that_is_told_to_stop_hands_back_and_another_goes_on_within_two_seconds(
+    services: Services, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    system = await services.whole(workers=0, consumers=0)
+    for _ in range(2):
+        patient = {"MODEL_CONTINUATION": "llama.cpp", "LEASE_SECONDS": "60", "DRAIN_SECONDS": "0"}
+        system.workers.append(await services.chat_worker(**patient))
+    async with Chat(system.url) as chat:
+        turn, seen, gap = await _interrupted(system, chat, redis, STALLED, SHOWN, stop)
+    assert gap < 2
+    assert fold(seen[7], 7).text == fold(seen[6], 6).text == ANSWER
+    assert _is_unbroken(fold(seen[7], 7))
+    assert await stored_answer(database, turn.message_id) == ANSWER
+    assert await _tokens(model) == TOKENS
+
+
+@pytest.mark.requirement("TS-5")
+async def test_an_answer_goes_on_after_two_deaths_in_the_same_text(
+    services: Services, model: ModelServer, redis: Redis
+) -> None:
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after=8 gate_after=16:second]]"
+    system = await _running(services)
+    async with Chat(system.url) as chat:
+        turn = await chat.ask(question)
+        async with follow(chat.stream_url(turn), protocol=7) as stream:
+            for shown in (8, 16):
+                await stream.read_text(len(answer_to(question, shown)))
+                (await _holder(redis, turn, system)).kill9()
+                if shown == 8:
+                    system.workers.append(await services.chat_worker(MODEL_CONTINUATION="llama.cpp"))
+            await stream.read_to_end()
+    assert fold(stream.events, 7).text == answer_to(question, TOKENS)
+    assert _is_unbroken(fold(stream.events, 7))
+    assert await _tokens(model) == TOKENS
+
+
+@pytest.mark.requirement("TS-5", "CH-9")
+async def test_the_step_after_a_tool_goes_on_too_and_the_steps_before_it_stay(
+    services: Services, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    call = {"index": 0, "id": "c1", "function": {"name": "no_such_tool", "arguments": "{}"}}
+    await model.script({"text": "Let me look. "}, {"tool_call": call}, {"finish": "tool_calls"})
+    system = await _running(services, "vllm")
+    async with Chat(system.url) as chat:
+        shown = "Let me look. " + SHOWN
+        turn, seen, _ = await _interrupted(system, chat, redis, STALLED, shown, kill)
+        for events in (*seen.values(), await chat.replay(turn)):
+            message = fold(events, 7)
+            assert message.text == "Let me look. " + ANSWER
+            assert message.resets == 0
+            assert len(message.steps) == 2
+    assert await stored_answer(database, turn.message_id) == "Let me look. " + ANSWER
+    asked = (await questions(model))[-1].body["messages"]
+    assert [message["role"] for message in asked[-3:]] == ["assistant", "tool", "assistant"]
+    assert asked[-1]["content"] == SHOWN.rstrip()
+
+
+@pytest.mark.requirement("TS-5")
+@pytest.mark.parametrize("begun", ["arguments", "reasoning", "blanks"])
+async def test_what_no_server_can_go_on_with_is_done_again(
+    services: Services, model: ModelServer, redis: Redis, database: Database, begun: str
+) -> None:
+    fragment = {"index": 0, "id": "c1", "function": {"name": "weather", "arguments": '{"que'}}
+    shown: dict[str, list[dict[str, object]]] = {
+        "arguments": [{"text": "Let me look. "}, {"tool_call": fragment}],
+        "reasoning": [{"reasoning": "The user wants "}],
+        "blanks": [{"text": "\n\n"}],
+    }
+    await model.script(*shown[begun], {"stall": "ever"})
+    system = await _running(services)
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
+    async with Chat(system.url) as chat:
+        turn = await chat.ask(question)
+        async with follow(chat.stream_url(turn), protocol=7) as stream:
+            await stream.read_until(
+                {"arguments": "tool-input-delta", "reasoning": "reasoning-delta"}.get(begun, "text-delta")
+            )
+            (await _holder(redis, turn, system)).kill9()
+            await stream.read_to_end()
+    message = fold(stream.events, 7)
+    assert message.resets == 1
+    assert message.text == ANSWER
+    assert await stored_answer(database, turn.message_id) == ANSWER
+    assert (await questions(model))[-1].body["messages"][-1]["role"] == "user"
+
+
+@pytest.mark.requirement("TS-5")
+async def test_a_server_that_repeats_the_beginning_is_not_shown_to_do_so(
+    services: Services, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after={BEGUN} prefix=echo_words]]"
+    system = await _running(services, "mistral")
+    async with Chat(system.url) as chat:
+        turn, seen, _ = await _interrupted(system, chat, redis, question, SHOWN, kill)
+    for protocol, events in seen.items():
+        assert fold(events, protocol).text == ANSWER
+        assert _is_unbroken(fold(events, protocol))
+    assert await stored_answer(database, turn.message_id) == ANSWER
+
+
+@pytest.mark.requirement("TS-3", "TS-5")
+@pytest.mark.parametrize("refusal", ["refuse", "template_error"])
+async def test_where_the_server_takes_no_beginning_after_all_the_step_is_done_again(
+    services: Services, model: ModelServer, redis: Redis, database: Database, refusal: str
+) -> None:
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0 prefix={refusal}]]"
+    await model.script({"text": SHOWN}, {"stall": "ever"})
+    system = await _running(services, "vllm")
+    async with Chat(system.url) as chat:
+        turn, seen, _ = await _interrupted(system, chat, redis, question, SHOWN, kill)
+        newer, older = fold(seen[7], 7), fold(seen[6], 6)
+        assert newer.text == ANSWER
+        assert newer.resets == 1
+        assert [len(step) for step in older.steps] == [1, 1]
+        assert older.last_step_text == ANSWER
+        for protocol in (6, 7):
+            replayed = fold(await chat.replay(turn, protocol=protocol), protocol)
+            assert replayed.text == ANSWER
+            assert _is_unbroken(replayed)
+    assert await stored_answer(database, turn.message_id) == ANSWER
+    assert await task_status(database, turn.task_id) == "completed"
+
+
+@pytest.mark.requirement("TS-5")
+async def test_a_server_that_cannot_go_on_is_not_asked_to(services: Services, model: ModelServer, redis: Redis) -> None:
+    await model.script({"text": SHOWN}, {"stall": "ever"})
+    system = await _running(services, "none")
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
+    async with Chat(system.url) as chat:
+        _, seen, gap = await _interrupted(system, chat, redis, question, SHOWN, kill)
+    assert fold(seen[7], 7).resets == 1
+    assert fold(seen[7], 7).text == ANSWER
+    assert (await questions(model))[-1].body["messages"][-1]["role"] == "user"
+    assert gap < LEASE_SECONDS + 2
+
+
+@pytest.mark.requirement("CH-13")
+async def test_a_turn_that_is_cancelled_while_it_goes_on_keeps_all_that_was_shown(
+    services: Services, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after=8 gate_after=16:never]]"
+    system = await _running(services)
+    async with Chat(system.url) as chat:
+        turn = await chat.ask(question)
+        async with follow(chat.stream_url(turn), protocol=7) as stream:
+            await stream.read_text(len(answer_to(question, 8)))
+            (await _holder(redis, turn, system)).kill9()
+            await stream.read_text(len(answer_to(question, 16)))
+            await chat.cancel(turn.task_id)
+            await stream.read_to_end()
+    assert fold(stream.events, 7).aborted
+    assert fold(stream.events, 7).text == answer_to(question, 16)
+    assert await stored_answer(database, turn.message_id) == answer_to(question, 16)
+
+
+@pytest.mark.requirement("TS-5")
+async def test_with_the_default_lease_the_next_text_comes_within_that_and_two_seconds(
+    services: Services, model: ModelServer, redis: Redis
+) -> None:
+    lease = float(WorkerSettings.model_fields["lease_seconds"].default)
+    assert lease <= 15
+    system = await services.whole(workers=2, consumers=0, MODEL_CONTINUATION="vllm", LEASE_SECONDS=str(lease))
+    async with Chat(system.url) as chat:
+        _, seen, gap = await _interrupted(system, chat, redis, STALLED, SHOWN, kill)
+    assert gap < lease + 2
+    assert fold(seen[7], 7).text == ANSWER
+
+
+@pytest.mark.requirement("TS-5")
+async def test_llama_cpp_itself_goes_on_with_the_answer_of_a_killed_worker(
+    services: Services, redis: Redis, database: Database, tmp_path: Path
+) -> None:
+    async with llama_cpp(tmp_path) as base_url:
+        environment = {"OPENAI_BASE_URL": base_url, "MODEL_CONTINUATION": "llama.cpp", "OFFER_TOOLS": "false"}
+        system = await services.whole(workers=0, consumers=0)
+        for _ in range(2):
+            system.workers.append(await services.chat_worker(**environment, LEASE_SECONDS="1"))
+        async with Chat(system.url) as chat:
+            turn = await chat.ask("Write a long story about a river.")
+            async with follow(chat.stream_url(turn), protocol=7) as stream:
+                shown = await stream.read_text(60)
+                (await _holder(redis, turn, system)).kill9()
+                await stream.read_to_end()
+    message = fold(stream.events, 7)
+    assert _is_unbroken(message)
+    assert message.text.startswith(shown)
+    assert shown[:40] not in message.text[len(shown) :]
+    assert await stored_answer(database, turn.message_id) == message.text
+    assert len({event.id.split("-")[0] for event in stream.events if event.id}) == 2
+
+
+async def _made(model: ModelServer) -> list[int]:
+    """How many tokens of each answer were made in the background."""
+    return [record.tokens_sent for record in await model.requests() if record.path.endswith("/responses")]
+
+
+@pytest.mark.requirement("TS-3", "TS-5", "CH-11")
+@pytest.mark.parametrize("kind", ["text", "reasoning"])
+async def test_an_answer_made_in_the_background_is_read_on_where_the_dead_worker_stopped(
+    services: Services, model: ModelServer, redis: Redis, database: Database, kind: str
+) -> None:
+    steps: list[dict[str, str]] = [{kind: SHOWN}, {"gate": "go"}, {kind: "and more "}, {"text": "the end."}]
+    await model.script(*steps, path="/responses")
+    system = await _running(services, "background")
+    async with Chat(system.url) as chat:
+        turn = await chat.ask("what floats?")
+        async with follow(chat.stream_url(turn), protocol=7) as newer, follow(chat.stream_url(turn)) as older:
+            for stream in (newer, older):
+                await stream.read_until(f"{kind}-delta")
+            (await _holder(redis, turn, system)).kill9()
+            await model.open_gate("go")
+            for stream in (newer, older):
+                await stream.read_to_end()
+        for events in (newer.events, older.events, await chat.replay(turn)):
+            message = fold(events, 7)
+            assert message.reasoning + message.text == SHOWN + "and more the end."
+            assert message.resets == 0
+            assert len(message.steps) == 1
+            assert message.metadata["usage"]["outputTokens"] == 3
+    assert await stored_answer(database, turn.message_id) == message.text
+    assert await _made(model) == [3]
+
+
+@pytest.mark.requirement("TS-5", "CH-9")
+async def test_where_a_tool_call_was_begun_the_background_answer_is_read_again_and_not_made_again(
+    services: Services, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    begun = {"index": 0, "id": "c1", "function": {"name": "no_such_tool", "arguments": '{"que'}}
+    rest = {"index": 0, "id": "c1", "function": {"arguments": 'ry": 1}'}}
+    await model.script(
+        {"text": "Let me look. "}, {"tool_call": begun}, {"gate": "go"}, {"tool_call": rest}, path="/responses"
+    )
+    await model.script({"text": "There is none."}, path="/responses")
+    system = await _running(services, "background")
+    async with Chat(system.url) as chat:
+        turn = await chat.ask("what floats?")
+        async with follow(chat.stream_url(turn), protocol=7) as stream:
+            await stream.read_until("tool-input-delta")
+            (await _holder(redis, turn, system)).kill9()
+            await model.open_gate("go")
+            await stream.read_to_end()
+    message = fold(stream.events, 7)
+    assert message.resets == 1
+    assert message.text == "Let me look. There is none."
+    assert message.tools["c1"]["input"] == {"query": 1}
+    assert await stored_answer(database, turn.message_id) == message.text
+    assert await _made(model) == [3, 1]
+
+
+@pytest.mark.requirement("TS-5")
+async def test_a_background_answer_that_is_not_kept_any_more_is_asked_for_anew(
+    services: Services, model: ModelServer, redis: Redis
+) -> None:
+    await model.script({"text": SHOWN}, {"forget": True}, {"stall": "ever"}, path="/responses")
+    system = await _running(services, "background")
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
+    async with Chat(system.url) as chat:
+        _, seen, _ = await _interrupted(system, chat, redis, question, SHOWN, kill)
+    assert fold(seen[7], 7).resets == 1
+    assert fold(seen[7], 7).text == ANSWER
+
+
+@pytest.mark.requirement("CH-13")
+@pytest.mark.parametrize("dead", [False, True])
+async def test_a_cancelled_turn_ends_its_background_answer_at_the_server(
+    services: Services, model: ModelServer, redis: Redis, database: Database, dead: bool
+) -> None:
+    await model.script({"text": SHOWN}, {"gate": "go"}, {"text": "never"}, path="/responses")
+    system = await _running(services, "background")
+    async with Chat(system.url) as chat:
+        turn = await chat.ask("what floats?")
+        async with follow(chat.stream_url(turn), protocol=7) as stream:
+            await stream.read_text(len(SHOWN))
+            if dead:
+                (await _holder(redis, turn, system)).kill9()
+            await chat.cancel(turn.task_id)
+            await stream.read_to_end()
+    assert fold(stream.events, 7).aborted
+    assert await stored_answer(database, turn.message_id) == SHOWN
+    await model.wait_for(lambda record: record.path.endswith("/cancel"))
+    await model.open_gate("go")
+    assert await _made(model) == [1]
+
+
+@pytest.mark.requirement("OP-7")
+async def test_where_redis_forgot_a_background_answer_it_is_asked_for_anew_and_the_old_one_is_made_no_further(
+    services: Services, model: ModelServer, redis: Redis, database: Database
+) -> None:
+    await model.script({"text": SHOWN}, {"gate": "go"}, {"text": "never"}, path="/responses")
+    system = await services.whole(MODEL_CONTINUATION="background", LEASE_SECONDS=str(LEASE_SECONDS))
+    question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
+    async with Chat(system.url) as chat:
+        turn = await chat.ask(question)
+        async with follow(chat.stream_url(turn), protocol=7) as stream:
+            await stream.read_text(len(SHOWN))
+        await redis.flushall()
+        assert fold(await chat.answer(turn, protocol=7), 7).text == ANSWER
+    assert await stored_answer(database, turn.message_id) == ANSWER
+    await model.wait_for(lambda record: record.path.endswith("/cancel"))
+    await model.open_gate("go")
+    assert await _made(model) == [1, TOKENS]
