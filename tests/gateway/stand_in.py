@@ -33,6 +33,7 @@ class StandIn:
         task = await self.store.turns.claim(task_id)
         assert task is not None
         await self.streams.begin(task.fields, task.attempt, "stand-in")
+        self._batches = 0
         await self.append(task, Start(message_id=task.message_id), StartStep(), TextStart(id="t1"))
         self._said[task.id] = ""
         return task

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
+from sluiceway import flusher
 from sluiceway.errors import Fenced
 from sluiceway.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.flusher import Flusher, StreamWriter
@@ -130,3 +131,44 @@ async def test_what_was_written_while_redis_hung_arrives_once_when_it_is_back(de
     await draining
 
     assert await desk.text("task_1") == "a" + "".join(f"{n}," for n in range(50))
+
+
+@pytest.mark.requirement("CH-9")
+async def test_who_waits_until_all_is_sent_does_not_wait_for_a_batch_to_form(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "MIN_PAUSE", 60.0)
+    monkeypatch.setattr(flusher, "MAX_PAUSE", 60.0)
+    writer = await desk.writer("task_1")
+    writer.write(Start(message_id="msg_1"))
+    await writer.drained()
+
+    writer.write(StartStep())
+    async with asyncio.timeout(10):
+        await writer.drained()
+
+    assert [entry.event.type for entry in await desk.streams.read("task_1")] == ["start", "start-step"]
+
+
+@pytest.mark.requirement("TS-11", "TS-5")
+async def test_whenever_a_successor_begins_what_it_is_told_of_its_predecessor_fits_what_that_has_shown(
+    desk: Desk,
+) -> None:
+    task = TaskFields("task_1", "ses_1", None, "msg_1", "2026-11-22T00:00:00+00:00")
+    writer, shown = await desk.writer("task_1"), 0
+    writer.write(Start(message_id="msg_1"))
+    for attempt in range(2, 40):
+        for number in range(shown + 1, shown + 26):
+            writer.write(TextDelta(id="0", delta=f"{number} "))
+            writer.note(str(number))
+            if number % 3:
+                await desk.streams.last_id("task_1")  # a round trip, in which batches may go out or not
+        begun = await desk.streams.begin(task, attempt, "successor")
+        desk.flusher.close(writer)
+        writer = desk.flusher.open("task_1", attempt)
+
+        words = (await desk.text("task_1")).split()
+        assert words == [str(number) for number in range(1, len(words) + 1)]
+        assert int(begun.reached or 0) == len(words)
+        shown = len(words)
+    assert shown > 100

@@ -114,7 +114,7 @@ async def test_a_writer_of_before_a_flush_cannot_write_into_the_restored_task(
 
     await streams.create(TASK)
 
-    assert await streams.append(TASK.task_id, 1, 2, [StartStep()]) == "fenced"
+    assert await streams.append(TASK.task_id, 1, 2, [StartStep()]) == "lost"
     assert await streams.read(TASK.task_id) == []
 
 

@@ -66,6 +66,7 @@ class _Folder:
         self.message = Message()
         self._protocol = protocol
         self._open: dict[tuple[str, str], Part] = {}
+        self._calls_of_step: list[str] = []
 
     def take(self, chunk: Chunk) -> None:
         kind = chunk["type"]
@@ -84,6 +85,7 @@ class _Folder:
 
     def _start_step(self, chunk: Chunk) -> None:
         self.message.steps.append([])
+        self._calls_of_step.clear()
 
     def _finish_step(self, chunk: Chunk) -> None:
         assert not self._open, f"a step ended while {list(self._open)} were open"
@@ -93,6 +95,9 @@ class _Folder:
         self.message.steps[-1].clear()
         self.message.resets += 1
         self._open.clear()
+        for call_id in self._calls_of_step:
+            self.message.tools.pop(call_id)
+        self._calls_of_step.clear()
 
     def _tool_input_start(self, chunk: Chunk) -> None:
         self._call(chunk)
@@ -123,6 +128,8 @@ class _Folder:
 
     def _call(self, chunk: Chunk) -> dict[str, Any]:
         assert self.message.steps, f"{chunk['type']} outside of a step"
+        if chunk["toolCallId"] not in self.message.tools:
+            self._calls_of_step.append(chunk["toolCallId"])
         fresh = {"name": chunk["toolName"], "state": "input-streaming", "arguments": "", "preliminary": False}
         return self.message.tools.setdefault(chunk["toolCallId"], fresh)
 

@@ -34,6 +34,7 @@ SluicewayError
 │   ├── AgentStreamUnknown    permanent until somebody creates the stream
 │   └── AgentStreamClosed     permanent: the stream has ended, or another one has taken its place
 └── Fenced                    another attempt owns the task now; whoever sees this stops writing
+    └── Forgotten             nobody does, but Redis lost some of what was written; another attempt has to
 """
 
 from typing import ClassVar
@@ -218,3 +219,7 @@ class AgentEventUnavailable(AgentEventError, RedisUnavailable):
 
 class Fenced(SluicewayError):
     """Another attempt owns the task, or it has ended: not one more write of ours counts."""
+
+
+class Forgotten(Fenced):
+    """Redis has lost some of what this attempt wrote. Another attempt has to begin, at once if possible."""

@@ -6,17 +6,18 @@ flushes grows with what the last one carried, to at most `MAX_PAUSE`.
 
 Guarantees: order within a stream; each event once, also when a flush has to be sent again (batches are numbered, and
 the script skips a number that it has seen); nothing is dropped while Redis is away, it is sent when Redis is back.
-A writer learns that it was cancelled, fenced or lost from the answer to its own flush, or from the heartbeat that
-goes along while it is silent (every `HEARTBEAT`).
+A writer learns that it was cancelled, fenced or lost (Redis forgot some of what it had acknowledged) from the answer to
+its own flush, or from the heartbeat that goes along while it is silent (every `HEARTBEAT`).
 """
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import dataclass, field
 
 from sluiceway import keys
 from sluiceway.backoff import Backoff
-from sluiceway.errors import Fenced, RedisUnavailable
+from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
 from sluiceway.events import Event, ProtocolVersion, ReasoningDelta, TextDelta
 from sluiceway.logs import get_logger
 from sluiceway.scripts import Call, Scripts
@@ -58,6 +59,7 @@ class StreamWriter:
         self._flusher = flusher
         self._keys = (keys.task_meta(task_id), keys.task_events(task_id))
         self._pending: list[_Pending] = []
+        self._note: str | None = None
         self._sending: Call | None = None
         self._batch = 0
         self._changed = asyncio.Event()
@@ -75,13 +77,32 @@ class StreamWriter:
             self._pending.append(_Pending(event, protocol))
         self._flusher.wake(self)
 
+    def note(self, reached: str) -> None:
+        """Keep, together with what was written up to now, how far the model's answer is: both are in Redis, or neither.
+
+        A successor finds it in `Begun.reached`.
+        """
+        self._note = reached
+        self._flusher.wake(self)
+
     async def drained(self) -> None:
-        """Wait until all that was written is in Redis. Raises Fenced when it never will be."""
+        """Wait until all that was written is in Redis. Raises Fenced, or Forgotten, when it never will be."""
         while (self._pending or self._sending is not None) and not self._is_lost:
+            self._flusher.hurry()
             self._changed.clear()
             await self._changed.wait()
         if self._is_lost:
-            raise Fenced(f"task {self.task_id}, attempt {self.attempt}: {self.verdict}")
+            raise self.loss()
+
+    def loss(self) -> Fenced:
+        """What to raise where the verdict is that nothing more can be written."""
+        kind = Forgotten if self.verdict == "lost" else Fenced
+        return kind(f"task {self.task_id}, attempt {self.attempt}: {self.verdict}")
+
+    @property
+    def written(self) -> int:
+        """The number of the last batch that Redis has acknowledged; 0: none."""
+        return self._batch if self._sending is None else self._batch - 1
 
     @property
     def _is_lost(self) -> bool:
@@ -94,23 +115,28 @@ class StreamWriter:
 
     def take(self) -> Call | None:
         """The next batch as a script call; the unanswered one again, if there is one."""
-        if self._sending is None and self._pending and not self._is_lost:
+        if self._sending is None and (self._pending or self._note is not None) and not self._is_lost:
             self._batch += 1
             arguments: list[str | bytes | int] = [self.attempt, self._batch, self._flusher.live_ttl_ms]
             for pending in self._pending:
                 arguments += pending.arguments()
+            if self._note is not None:
+                arguments += ("", self._note, "")
             self._pending.clear()
+            self._note = None
             self._sending = Call("append", self._keys, arguments)
         return self._sending
 
     def heartbeat(self) -> Call:
-        return Call("heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms))
+        return Call("heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written))
 
     def answered(self, verdict: Verdict) -> None:
         """The batch on its way got its answer."""
         self._sending = None
         self.judge(verdict)
         self._changed.set()
+        if self._pending or self._note is not None:  # while a batch was sent again, more has gathered
+            self._flusher.wake(self)
 
     def judge(self, verdict: Verdict) -> None:
         if verdict != "ok" and not self._is_lost:
@@ -129,6 +155,7 @@ class Flusher:
         self._writers: set[StreamWriter] = set()
         self._dirty: dict[StreamWriter, None] = {}
         self._wakeup = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._next_beat = itertools.cycle(range(BEATS))
         self._log = get_logger()
 
@@ -145,6 +172,10 @@ class Flusher:
     def wake(self, writer: StreamWriter) -> None:
         self._dirty[writer] = None
         self._wakeup.set()
+
+    def hurry(self) -> None:
+        """Somebody waits until all of his is sent: the pause that lets batches form is over."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Flush and beat until cancelled."""
@@ -169,7 +200,13 @@ class Flusher:
                 await asyncio.sleep(backoff.next_seconds())
                 continue
             backoff.reset()
-            await asyncio.sleep(min(MAX_PAUSE, MIN_PAUSE + PAUSE_PER_STREAM * len(writers)))
+            await self._pause(min(MAX_PAUSE, MIN_PAUSE + PAUSE_PER_STREAM * len(writers)))
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        self._hurried.clear()
 
     async def _flush(self, writers: list[StreamWriter]) -> None:
         batches = [(writer, call) for writer in writers if (call := writer.take()) is not None]

@@ -5,18 +5,21 @@ socket), and its default socket timeout breaks blocking reads. Hence: no automat
 above, where it is idempotent; and blocking reads have a client of their own, with a longer socket timeout.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -26,7 +29,7 @@ from redis.exceptions import (
 
 from sluiceway.errors import RedisUnavailable
 
-# Redis itself is away, starting or failing over. A wrong command or a script error is a defect and is not here.
+# Redis itself is away, starting, failing over or full. A wrong command or a script error is a defect and is not here.
 AWAY = (
     RedisConnectionError,
     RedisTimeoutError,
@@ -35,15 +38,40 @@ AWAY = (
     MasterDownError,
     ClusterDownError,
     TryAgainError,
+    OutOfMemoryError,
     OSError,
 )
-
+# The same, where redis-py has no class for it: a primary was made a replica under a blocked client; it has too few
+# replicas, or cannot save; a script runs for too long.
+_AWAY_CODES = ("UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY")
+# What a server says that is not, or no longer, the one to write to. The way to its successor is a new connection.
+_DEMOTED = (ReadOnlyError, MasterDownError, ClusterDownError)
 
 _WAIT_SECONDS = 5
 _SOCKET_SECONDS = 5
 _BLOCKING_SOCKET_SECONDS = 15
 
-_READS = frozenset({"GET", "HGET", "HGETALL", "XRANGE", "XREVRANGE", "ZCOUNT", "PING"})
+_READS = frozenset({"EXISTS", "GET", "HGET", "HGETALL", "PING", "PTTL", "XRANGE", "XREVRANGE", "ZCOUNT"})
+
+
+class Pool(BlockingConnectionPool):
+    """redis-py's, but it hands out no connection that has died while it was idle: a write on one fails for nothing.
+
+    (redis-py does not look where it listens for the maintenance notes of a server, as it does by default; its
+    `disconnect` closes idle connections also while somebody is taking them.)
+    """
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        reader, writer = connection._reader, connection._writer
+        if reader is not None and writer is not None and (reader.at_eof() or writer.is_closing()):
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
+
+    async def drop_idle(self) -> None:
+        """Close the connections that nobody uses now. Who comes next gets a new one."""
+        idle, self._available_connections = self._available_connections, []
+        for connection in idle:
+            await connection.disconnect(nowait=True)
 
 
 def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: int = 64) -> Redis:
@@ -53,7 +81,7 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
     Who finds all connections in use waits for one. (redis-py's default pool raises at once, which made a storm of
     reconnecting browsers look like a Redis that is away.)
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = Pool.from_url(
         url,
         timeout=_WAIT_SECONDS,
         client_name=name,
@@ -68,13 +96,34 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
     return Redis.from_pool(pool)
 
 
+def is_away(error: object) -> bool:
+    """Whether an error, raised or answered, says that Redis cannot serve now and may later."""
+    if type(error) is ResponseError:
+        return str(error).partition(" ")[0] in _AWAY_CODES  # the whole word: BUSYGROUP and BUSYKEY are others
+    return isinstance(error, AWAY) or _is_broken(error)
+
+
+def _is_broken(error: object) -> bool:
+    """Whether a connection turned out to be dead. uvloop, under redis-py, says so of one that was reset while it was
+    idle by a RuntimeError."""
+    return isinstance(error, RedisConnectionError) or (
+        isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+    )
+
+
 @asynccontextmanager
-async def redis_errors() -> AsyncIterator[None]:
-    """Raise RedisUnavailable where Redis is away."""
+async def redis_errors(redis: Redis) -> AsyncIterator[None]:
+    """Raise RedisUnavailable where Redis is away. The connections that are idle are closed where one was found dead, as
+    the others are then, or where a failover made a replica of the server, as they would find the same one again."""
     try:
         yield
-    except AWAY as error:
-        raise RedisUnavailable(str(error)) from error
+    except (*AWAY, ResponseError, RuntimeError) as error:
+        if not is_away(error):
+            raise
+        useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith("UNBLOCKED")
+        if useless and isinstance(redis.connection_pool, Pool):
+            await redis.connection_pool.drop_idle()
+        raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 async def command(redis: Redis, *arguments: str | bytes | int | float) -> Any:
@@ -82,10 +131,42 @@ async def command(redis: Redis, *arguments: str | bytes | int | float) -> Any:
 
     A read is tried once more: after a restart of Redis each pooled connection is found dead by its next user.
     """
-    async with redis_errors():
+    async with redis_errors(redis):
         try:
             return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
-        except RedisConnectionError:
-            if arguments[0] not in _READS:
+        except (RedisConnectionError, RuntimeError) as error:
+            if arguments[0] not in _READS or not _is_broken(error):
                 raise
             return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
+
+
+async def commands(redis: Redis, many: Sequence[Sequence[str | bytes | int | float]]) -> list[Any]:
+    """Many commands, one round trip. Each answer stands in its command's place, or the ResponseError it got (see
+    `answered`). Raises RedisUnavailable; commands that read only are tried once more, as above."""
+    if not many:
+        return []
+    async with redis_errors(redis):
+        try:
+            return await _pipeline(redis, many)
+        except (RedisConnectionError, RuntimeError) as error:
+            if any(one[0] not in _READS for one in many) or not _is_broken(error):
+                raise
+            return await _pipeline(redis, many)
+
+
+def answered(answer: Any) -> Any:
+    """One of many answers. Raises the ResponseError where it is one."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+async def _pipeline(redis: Redis, many: Sequence[Sequence[str | bytes | int | float]]) -> list[Any]:
+    async with redis.pipeline(transaction=False) as pipe:
+        for one in many:
+            pipe.execute_command(*one)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+    for answer in answers:
+        if is_away(answer):
+            raise answer
+    return answers

@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from sluiceway.redis_client import command, redis_errors
+from sluiceway.redis_client import command, is_away, redis_errors
 
 Argument = str | bytes | int | float
 
@@ -51,7 +51,7 @@ class Scripts:
         try:
             return await command(self._redis, *call.command())
         except NoScriptError:
-            await self._redis.script_load(source(script))
+            await command(self._redis, "SCRIPT LOAD", source(script))
             return await command(self._redis, *call.command())
 
     async def run_many(self, calls: Sequence[Call]) -> list[Any]:
@@ -59,7 +59,7 @@ class Scripts:
 
         Raises RedisUnavailable when Redis is away: then any of the calls may or may not have been carried out.
         """
-        async with redis_errors():
+        async with redis_errors(self._redis):
             return await self._run_many(calls)
 
     async def _run_many(self, calls: Sequence[Call]) -> list[Any]:
@@ -79,6 +79,6 @@ class Scripts:
                 pipe.execute_command(*call.command())
             answers: list[Any] = await pipe.execute(raise_on_error=False)
         for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+            if is_away(answer) or (isinstance(answer, Exception) and not isinstance(answer, ResponseError)):
                 raise answer
         return answers

@@ -5,6 +5,8 @@ Guarantees
 - Appends are fenced: after `begin(attempt)` no earlier attempt adds one more entry.
 - A task ends once: `close` is a compare-and-set, and writes the terminal entry in the same script.
 - Every key has a TTL; `heartbeat` renews it for as long as somebody holds the task.
+- Nothing is written behind a gap. A server that took over may lack the last writes of the one before it: whoever writes
+  on is told "lost" then, and the stream is begun again under a greater attempt, so that no id stands for two entries.
 Not guaranteed: that Redis remembers. A lost task reads as None here; Postgres has the truth.
 """
 
@@ -19,8 +21,8 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
 from sluiceway.events import TERMINAL_TYPES, Event, ProtocolVersion, Start, UnknownEvent, decode
-from sluiceway.redis_client import command
-from sluiceway.scripts import Scripts
+from sluiceway.redis_client import answered, command, commands
+from sluiceway.scripts import Argument, Scripts, source
 
 EntryId = tuple[int, int]
 Status = Literal["queued", "running", "waiting", "completed", "failed", "cancelled"]
@@ -48,7 +50,8 @@ def format_entry_id(entry_id: EntryId) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TaskMeta:
-    """What Redis knows of a task. `void`: what retried steps abandoned, the entries between (kept, resumed)."""
+    """What Redis knows of a task. `void`: what retried steps abandoned, the entries between (kept, resumed). `epoch`:
+    in which the stream was known to be whole; see `TaskStreams.epoch`."""
 
     task_id: str
     session_id: str
@@ -63,6 +66,7 @@ class TaskMeta:
     holder: str | None = None
     beat_ms: int | None = None
     queue_entry: str | None = None
+    epoch: str | None = None
     tool_call_id: str | None = None
     tool_name: str | None = None
     operation_id: str | None = None
@@ -70,6 +74,16 @@ class TaskMeta:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def fields(self) -> "TaskFields":
+        """What was written of it at its creation."""
+        return TaskFields(**{name: getattr(self, name) for name in TaskFields.__slots__})
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> "TaskMeta | None":
+        """None: Redis does not know the task, or forgot it and was told something about it since."""
+        return cls.parse(fields) if b"status" in fields and b"task_id" in fields else None
 
     @classmethod
     def parse(cls, fields: Mapping[bytes, bytes]) -> "TaskMeta":
@@ -88,6 +102,7 @@ class TaskMeta:
             holder=text.get("holder"),
             beat_ms=int(text["beat"]) if "beat" in text else None,
             queue_entry=text.get("entry"),
+            epoch=text.get("epoch"),
             tool_call_id=text.get("tool_call_id"),
             tool_name=text.get("tool_name"),
             operation_id=text.get("operation_id"),
@@ -113,12 +128,35 @@ class TaskFields:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What Redis answered about one of many tasks, and for how many ms it would keep that, and the stream (below 0:
+    there is none)."""
+
+    answer: Mapping[bytes, bytes] | Exception
+    meta_left_ms: int
+    events_left_ms: int
+
+    @property
+    def meta(self) -> TaskMeta | None:
+        """Raises what Redis answered instead, and ValueError where no script of ours has written it."""
+        return TaskMeta.read(answered(self.answer))
+
+    @property
+    def left_ms(self) -> int:
+        """For how long nothing of it expires."""
+        return self.meta_left_ms if self.events_left_ms < 0 else min(self.meta_left_ms, self.events_left_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class Begun:
-    """The answer to `begin`: what the writer needs to know of its predecessors."""
+    """The answer to `begin`: what the writer needs to know of its predecessors. `dropped`: what they had written, as
+    Redis may have forgotten the last of it. `reached`: the last of their notes (`StreamWriter.note`)."""
 
     cancelled: bool
     last_id: EntryId | None
     void: str
+    dropped: bool = False
+    reached: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +197,13 @@ class TaskStreams:
         return bool(created)
 
     async def meta(self, task_id: str) -> TaskMeta | None:
-        fields = await self._ask("HGETALL", keys.task_meta(task_id))
-        return TaskMeta.parse(fields) if b"status" in fields and b"task_id" in fields else None
+        return TaskMeta.read(await self._ask("HGETALL", keys.task_meta(task_id)))
+
+    async def look_at(self, task_ids: Sequence[str]) -> list[Seen]:
+        """What Redis knows of many tasks, in their order; one round trip."""
+        asked = ([("HGETALL", meta), ("PTTL", meta), ("PTTL", events)] for meta, events in map(self._keys, task_ids))
+        answers = iter(await commands(self._redis, [one for three in asked for one in three]))
+        return [Seen(fields, *left_ms) for fields, *left_ms in zip(answers, answers, answers, strict=True)]
 
     async def active(self, session_id: str) -> str | None:
         """The id of the session's running task, as far as Redis knows. One key, whatever the number of tasks."""
@@ -177,10 +220,15 @@ class TaskStreams:
     async def set_operation_entry(self, task_id: str, operation_id: str, entry_id: str) -> None:
         await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], [f"entry:{operation_id}", entry_id])
 
-    async def operation_entry(self, task_id: str, operation_id: str) -> str | None:
-        """The queue entry that was made for an operation last."""
-        value = await command(self._redis, "HGET", keys.task_meta(task_id), f"entry:{operation_id}")
-        return value.decode() if value is not None else None
+    async def bind_operations(self, entries: Sequence[tuple[str, str, str]]) -> None:
+        """Note for operations, each (task id, operation id, queue entry), what the two above do; one round trip."""
+        bound = [("SET", keys.operation(one), task_id, "PX", self.live_ttl_ms) for task_id, one, _ in entries]
+        noted = [
+            ("EVAL", source("set_if_exists"), 1, keys.task_meta(task_id), f"entry:{one}", entry_id)
+            for task_id, one, entry_id in entries
+        ]
+        for answer in await commands(self._redis, [*bound, *noted]):
+            answered(answer)
 
     async def last_id(self, task_id: str) -> EntryId | None:
         entries = await command(self._redis, "XREVRANGE", keys.task_events(task_id), "+", "-", "COUNT", 1)
@@ -189,15 +237,21 @@ class TaskStreams:
     async def set_queue_entry(self, task_id: str, entry_id: str) -> None:
         await self._scripts.run("set_if_exists", [keys.task_meta(task_id)], ["entry", entry_id])
 
-    async def begin(self, task: TaskFields, attempt: int, holder: str) -> Begun:
-        """Become the writer. Raises Fenced when a later attempt is, or when the task has ended."""
-        answer = await self._scripts.run(
-            "begin", self._keys(task.task_id), [attempt, holder, self.live_ttl_ms, *task.flat()]
-        )
+    async def epoch(self) -> str:
+        """What Redis calls its replication id. Another one means a failover or a restart, and that what was written
+        last may be gone."""
+        return str((await self._scripts.run("epoch", [])).decode())
+
+    async def begin(self, task: TaskFields, attempt: int, holder: str, *, anew: bool = False) -> Begun:
+        """Become the writer; `anew`: of an empty stream. Raises Fenced when a later attempt is, or when the task has
+        ended."""
+        arguments = [attempt, holder, self.live_ttl_ms, "1" if anew else "", *task.flat()]
+        answer = await self._scripts.run("begin", self._keys(task.task_id), arguments)
         if answer[0] != b"ok":
             raise Fenced(f"task {task.task_id}, attempt {attempt}: {answer[0].decode()}")
-        _, cancel, last, void = answer
-        return Begun(bool(cancel), parse_entry_id(last.decode()) if last else None, void.decode())
+        _, cancel, last, void, dropped, reached = answer
+        last_id = parse_entry_id(last.decode()) if last else None
+        return Begun(bool(cancel), last_id, void.decode(), bool(dropped), reached.decode())
 
     async def append(self, task_id: str, attempt: int, batch: int, events: Sequence[Event]) -> Verdict:
         """Append events as one batch; a batch number that was seen already adds nothing. The flusher does the same
@@ -208,11 +262,29 @@ class TaskStreams:
         answer: bytes = await self._scripts.run("append", self._keys(task_id), arguments)
         return answer.decode()  # type: ignore[return-value]  # the script's four words
 
-    async def wait(self, task_id: str, attempt: int, operations: Mapping[str, str]) -> Verdict:
-        """Let go of a task that now waits for its operations. `operations`: what its metadata say of them."""
+    async def wait(
+        self, task_id: str, attempt: int, operations: Mapping[str, str], *, written: int | None = None
+    ) -> Verdict:
+        """As `wait_and`, with nothing behind it."""
+        return (await self.wait_and(task_id, attempt, operations, (), written=written))[0]
+
+    async def wait_and(
+        self,
+        task_id: str,
+        attempt: int,
+        operations: Mapping[str, str],
+        then: Sequence[Sequence[Argument]],
+        *,
+        written: int | None = None,
+    ) -> tuple[Verdict, list[Any]]:
+        """Let go of a task that now waits for its operations. `operations`: what its metadata say of them. `written`:
+        the writer's last batch; without it a change of the epoch since `begin` counts as a loss. `then`: commands that
+        follow in the same round trip; their answers, or the ResponseErrors that they got, are the second of the pair.
+        """
         flat = [text for pair in operations.items() for text in pair]
-        answer: bytes = await self._scripts.run("wait", [keys.task_meta(task_id)], [attempt, *flat])
-        return answer.decode()  # type: ignore[return-value]  # the script's three words
+        proof = "" if written is None else written
+        verdict, *answers = await self._in_order("wait", [keys.task_meta(task_id)], [attempt, proof, *flat], then)
+        return verdict, answers
 
     async def annotate(
         self,
@@ -228,15 +300,21 @@ class TaskStreams:
         `number`: an event that is older than the last one shown adds nothing.
         """
         told = "" if number is None else number
-        arguments: list[str | bytes | int] = [operation_id, told, "1" if final else "", self.live_ttl_ms]
-        for event in events:
-            arguments += [event.type, event.encode()]
+        arguments: list[Argument] = [operation_id, told, "1" if final else "", self.live_ttl_ms]
+        arguments += _flat(events)
         answer: bytes = await self._scripts.run("annotate", self._keys(task_id), arguments)
         return answer.decode()  # type: ignore[return-value]  # the script's five words
 
+    async def end_operation(
+        self, task_id: str, operation_id: str, events: Sequence[Event], then: Sequence[Sequence[Argument]]
+    ) -> list[Any]:
+        """As a final `annotate`, and commands behind it in the same round trip: their answers, as of `wait_and`."""
+        arguments: list[Argument] = [operation_id, "", "1", self.live_ttl_ms, *_flat(events)]
+        return (await self._in_order("annotate", self._keys(task_id), arguments, then))[1:]
+
     async def heartbeat(self, task_id: str, attempt: int) -> Verdict:
         """The holder's sign of life, which also renews TTLs. The flusher gives it for its writers."""
-        answer: bytes = await self._scripts.run("heartbeat", self._keys(task_id), [attempt, self.live_ttl_ms])
+        answer: bytes = await self._scripts.run("heartbeat", self._keys(task_id), [attempt, self.live_ttl_ms, 0])
         return answer.decode()  # type: ignore[return-value]  # the script's four words
 
     async def mark_void(self, task_id: str, void: str) -> None:
@@ -254,14 +332,25 @@ class TaskStreams:
         await self._scripts.run("hand_back", [keys.task_meta(task_id)], [attempt])
 
     async def close(
-        self, task: TaskFields, attempt: int, status: EndStatus, events: Sequence[Event]
+        self,
+        task: TaskFields,
+        attempt: int,
+        status: EndStatus,
+        events: Sequence[Event],
+        *,
+        proof: int | Literal["anew"] | None = None,
     ) -> Status | Literal["lost"]:
         """End the stream with `events`, the last of which is terminal. Answers the status that stands: another than
-        `status` means that somebody else ended it first; "lost" that Redis does not know the task."""
+        `status` means that somebody else ended it first; "lost" that Redis does not know the task, or that its stream
+        may lack what came before these events.
+
+        `proof`: the writer's last batch; without it a change of the epoch since the stream was written counts as a
+        loss. "anew": the events are the whole message, without `start`, and take the place of what is there.
+        """
         if events[-1].type not in TERMINAL_TYPES:
             raise ValueError("a stream ends with a terminal event")
         arguments: list[str | bytes | int] = [attempt, status, self._retention_ms]
-        arguments.append(Start(message_id=task.message_id).encode())
+        arguments += [Start(message_id=task.message_id).encode(), "" if proof is None else proof]
         for event in events:
             arguments += [event.type, event.encode()]
         answer = await self._scripts.run("close", self._keys(task.task_id), arguments)
@@ -278,6 +367,18 @@ class TaskStreams:
             await command(self._redis, "PEXPIRE", keys.task_events(task_id), self.live_ttl_ms)
         return bool(found)
 
+    async def refresh_many(self, task_ids: Sequence[str]) -> None:
+        """The same for many, in one round trip."""
+        of_each = ((keys.task_meta(task_id), keys.task_events(task_id)) for task_id in task_ids)
+        await commands(self._redis, [("PEXPIRE", key, self.live_ttl_ms) for pair in of_each for key in pair])
+
+    async def operation_entries(self, operations: Sequence[tuple[str, str]]) -> list[str | Exception | None]:
+        """The queue entries that were made last for operations, each (task id, operation id), or what Redis answered
+        instead; one round trip."""
+        asked = [("HGET", keys.task_meta(task_id), f"entry:{operation_id}") for task_id, operation_id in operations]
+        answers = await commands(self._redis, asked)
+        return [answer.decode() if isinstance(answer, bytes) else answer for answer in answers]
+
     async def read(self, task_id: str) -> list[Entry]:
         """The whole stream, in order: for recovery, not for followers."""
         entries: list[Entry] = []
@@ -290,6 +391,15 @@ class TaskStreams:
             if len(answer) < _PAGE:
                 return entries
 
+    async def _in_order(
+        self, script: str, names: Sequence[str], arguments: Sequence[Argument], then: Sequence[Sequence[Argument]]
+    ) -> list[Any]:
+        """A script that answers a word, and commands behind it. Its text is sent: a server that was to be taught it
+        first would carry out the commands before it."""
+        call = ("EVAL", source(script), len(names), *names, *arguments)
+        word, *answers = await commands(self._redis, [call, *then])
+        return [answered(word).decode(), *answers]
+
     async def _ask(self, *arguments: str) -> Any:
         """How the reads that every follower begins with are sent."""
         return await command(self._redis, *arguments)
@@ -297,6 +407,10 @@ class TaskStreams:
     @staticmethod
     def _keys(task_id: str) -> list[str]:
         return [keys.task_meta(task_id), keys.task_events(task_id)]
+
+
+def _flat(events: Sequence[Event]) -> list[Argument]:
+    return [text for event in events for text in (event.type, event.encode())]
 
 
 def _entry(entry_id: str, fields: Mapping[bytes, bytes]) -> Entry:

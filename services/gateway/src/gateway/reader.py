@@ -36,6 +36,9 @@ class Reader:
         """
         skip = follow.start_index or 0
         page = await self._at_cursor(follow)
+        if skip and page.entries and parse_id(page.entries[0][0])[0] > 1:
+            # Perhaps it was told again, in other chunks than those that were counted.
+            raise BeginningLost(BEGINNING)
         while skip and page.entries:
             seen = sum(1 for _ in page.visible(follow.view))
             if page.ended and seen <= skip:

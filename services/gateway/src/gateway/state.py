@@ -61,9 +61,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         redis = await stack.enter_async_context(
             open_redis(settings.redis_url, name=NAME, max_connections=_REDIS_CONNECTIONS)
         )
-        store = await stack.enter_async_context(
-            Store.open(settings.database_url, max_size=settings.database_pool_size, application_name=NAME)
-        )
+        store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
         hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
         streams = HubStreams(
             redis,

@@ -1,8 +1,9 @@
 """The hub's way to its Redis node: one wire, made again whenever it is lost, for ever.
 
 Guarantees: at most one connection at a time; capped, jittered waits between attempts; a Redis that accepts commands but
-stays silent for `reply_seconds` counts as lost; `on_up` is called each time that a wire stands, before anything is
-asked on it. Not guaranteed: that what was pushed while there was no wire is ever heard of; `on_up` is where to ask.
+stays silent for `reply_seconds` counts as lost, and so does a primary that became a replica, of which nobody need have
+told us: the next wire leads to its successor; `on_up` is called each time that a wire stands, before anything is asked
+on it. Not guaranteed: that what was pushed while there was no wire is ever heard of; `on_up` is where to ask.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from sluiceway.logs import get_logger
 
 from gateway.redis_wire import Address, Answer, RedisWire, Reply, WireLost, pack
 
-_PING = pack("PING")
+_ROLE = pack("ROLE")
+_PRIMARY = b"master"
 _CONNECT_SECONDS = 3.0
 # A wire that stood for this long was a good one: the next attempt need not wait for long.
 _STOOD_SECONDS = 0.5
@@ -38,6 +40,7 @@ class Uplink:
         self._on_push = on_push
         self._on_up = on_up
         self._wire: RedisWire | None = None
+        self._was_primary = False
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._down_since = asyncio.get_running_loop().time()
@@ -74,6 +77,7 @@ class Uplink:
 
     def _stand(self, wire: RedisWire) -> None:
         self._wire = wire
+        self._was_primary = False
         self._down.clear()
         self._up.set()
         self._on_up()
@@ -125,19 +129,23 @@ class Uplink:
         return self._wire
 
     def check(self) -> None:
-        """To be called now and then: finds out when Redis has gone silent."""
+        """To be called now and then: finds out when Redis has gone silent, or is no primary any more."""
         if self._wire is None:
             return
         if self._wire.silent_seconds() > self._reply_seconds:
             self.reset()
         else:
-            self._wire.ask(_PING, _ignore)
+            self._wire.ask(_ROLE, self._judge)
 
     def reset(self) -> None:
         """Hang up; `run` connects again."""
         if self._wire is not None:
             self._wire.close()
 
-
-def _ignore(reply: Reply) -> None:
-    """PING is asked for the sake of being answered."""
+    def _judge(self, role: Reply) -> None:
+        """A server that does not tell its role (a proxy, a narrow ACL) has at least answered."""
+        if isinstance(role, list):
+            if self._was_primary and role[0] != _PRIMARY:
+                get_logger().warning("redis_demoted")
+                self.reset()
+            self._was_primary = role[0] == _PRIMARY

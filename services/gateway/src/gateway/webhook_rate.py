@@ -32,7 +32,7 @@ class ProgressRate:
             raise TooManyWebhooks(retry_after_seconds=_WINDOW_SECONDS - now % _WINDOW_SECONDS)
 
     async def _count(self, key: str) -> int:
-        async with redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+        async with redis_errors(self._redis), self._redis.pipeline(transaction=True) as pipe:
             pipe.incr(key)
             pipe.expire(key, keys.WEBHOOK_RATE_TTL)
             count, _ = await pipe.execute()

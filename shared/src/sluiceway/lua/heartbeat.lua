@@ -1,11 +1,15 @@
 -- The holder's sign of life. TTLs are renewed at half-time only: an EXPIRE is a change too, and wakes every reader.
--- KEYS: meta, events. ARGV: attempt, ttl_ms. Answers 'ok', 'cancelled', 'fenced' or 'lost'.
-local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'cancel')
+-- KEYS: meta, events. ARGV: attempt, ttl_ms, the last batch that was answered (0: none, or not known).
+-- Answers 'ok', 'cancelled', 'fenced' or 'lost' (Redis forgot the task, this attempt, or a batch: see append.lua).
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'cancel', 'batch')
 if not known[1] then
     return 'lost'
 end
 if known[1] ~= ARGV[1] or known[2] ~= 'running' then
-    return 'fenced'
+    return tonumber(known[1]) < tonumber(ARGV[1]) and 'lost' or 'fenced'
+end
+if tonumber(known[4] or 0) < tonumber(ARGV[3]) then
+    return 'lost'
 end
 local now = redis.call('TIME')
 redis.call('HSET', KEYS[1], 'beat', now[1] * 1000 + math.floor(now[2] / 1000))
