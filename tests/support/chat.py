@@ -100,6 +100,9 @@ class Chat:
     async def post(self, path: str, body: object) -> httpx.Response:
         return await self._http.post(path, json=body)
 
+    async def patch(self, path: str, body: object) -> httpx.Response:
+        return await self._http.patch(path, json=body)
+
     async def delete(self, path: str) -> httpx.Response:
         return await self._http.delete(path)
 

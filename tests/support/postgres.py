@@ -4,6 +4,7 @@ It forgets on a crash of the machine (no fsync), which tests can afford. It list
 on a port that it keeps when it is started again. Postgres refuses to run as root: there it runs as `nobody`.
 """
 
+import contextlib
 import getpass
 import importlib.util
 import itertools
@@ -13,6 +14,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from tests.support.child import Child
 from tests.support.ports import free_port
@@ -66,6 +69,25 @@ class Postgres:
         if self.running:
             self._child.end(signal.SIGINT, timeout=60)
 
+    def kill(self) -> None:
+        """Gone at once, as if the machine had lost power (an immediate shutdown); the next start recovers from the log.
+
+        Of a database that is to keep what it has committed until then, see `remember`.
+        """
+        if self.running:
+            self._child.end(signal.SIGQUIT, timeout=60)
+
+    def freeze(self) -> None:
+        """It accepts connections and answers nothing, in none of its processes."""
+        self._send_to_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._send_to_all(signal.SIGCONT)
+
+    def remember(self, database: str) -> None:
+        """From here on new connections of this database commit for good, as a server of the default settings does."""
+        self.execute(f'ALTER DATABASE "{database}" SET synchronous_commit = on')
+
     def create_database(self, migrated: bool) -> str:
         """A new database, empty or with the schema of today; its name."""
         if migrated and not self._has_template:
@@ -82,6 +104,13 @@ class Postgres:
         """Run one statement through psql; the rows that it answered, unaligned."""
         command = [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, self.url(database)]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def _send_to_all(self, number: signal.Signals) -> None:
+        """The first process first: it starts no other then."""
+        self._child.send(number)
+        for process in psutil.Process(self._child.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def _make_template(self) -> None:
         self.execute(f'CREATE DATABASE "{_TEMPLATE}"')

@@ -3,13 +3,14 @@
 Not guaranteed: that an operation is queued once. Runners drop a second entry, and an operation ends once.
 """
 
-import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.jobs import ToolJob
+from sluiceway.redis_client import commands
 from sluiceway.store.records import Operation
 from sluiceway.task_stream import TaskStreams
 from sluiceway.work_queue import Producer
@@ -21,32 +22,27 @@ class Operations:
         self._streams = streams
 
     async def publish(self, operations: Sequence[Operation]) -> None:
-        """Queue operations that were not queued before. Raises RedisUnavailable; sent again, it does the rest."""
-        await asyncio.gather(*(self._publish(operation) for operation in operations))
+        """Queue operations that were not queued before. Raises RedisUnavailable; it is right to do it again then."""
+        await self.note(operations, await commands(self._redis, self.adding(operations)))
 
-    async def is_queued(self, operation: Operation) -> bool:
-        """Whether its entry waits, or is in a runner's hand."""
-        entry_id = await self._streams.operation_entry(operation.task_id, operation.id)
-        return entry_id is not None and await self._queue(operation).holds(entry_id)
+    def adding(self, operations: Sequence[Operation]) -> list[tuple[str | bytes, ...]]:
+        """The commands that queue operations, for who sends them along with others. Their answers go to `note`."""
+        return [self._queue(one).adding(_job_of(one).encode()) for one in operations]
 
-    async def republish(self, operations: Sequence[Operation]) -> list[Operation]:
-        """Queue those whose entry is gone; answers them."""
-        lost = [operation for operation in operations if not await self.is_queued(operation)]
-        await self.publish(lost)
-        return lost
-
-    async def _publish(self, operation: Operation) -> None:
-        job = ToolJob(
-            operation_id=operation.id,
-            task_id=operation.task_id,
-            tool_name=operation.tool_name,
-            traceparent=operation.traceparent,
-        )
-        entry_id, _ = await asyncio.gather(
-            self._queue(operation).add(job.encode()),
-            self._streams.bind_operation(operation.id, operation.task_id),
-        )
-        await self._streams.set_operation_entry(operation.task_id, operation.id, entry_id)
+    async def note(self, operations: Sequence[Operation], answers: Sequence[Any]) -> None:
+        """Write down where the entries of operations are. Raises RedisUnavailable."""
+        entry_ids = map(Producer.entry_id, answers)
+        noted = [(one.task_id, one.id, entry_id) for one, entry_id in zip(operations, entry_ids, strict=True)]
+        await self._streams.bind_operations(noted)
 
     def _queue(self, operation: Operation) -> Producer:
         return Producer(self._redis, keys.tool_queue(operation.queue))
+
+
+def _job_of(operation: Operation) -> ToolJob:
+    return ToolJob(
+        operation_id=operation.id,
+        task_id=operation.task_id,
+        tool_name=operation.tool_name,
+        traceparent=operation.traceparent,
+    )

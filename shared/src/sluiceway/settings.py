@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -16,11 +17,16 @@ class CommonSettings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
     database_pool_size: int = Field(default=8, ge=1, le=100)
+    database_timeout_seconds: float = Field(default=10, ge=0.1, le=300, description="for a statement or a connection")
     migrate_on_start: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     live_ttl_seconds: int = Field(default=24 * 3600, ge=1)
     retention_seconds: int = Field(default=3600, ge=1)
+
+    @property
+    def database_timeout(self) -> timedelta:
+        return timedelta(seconds=self.database_timeout_seconds)
 
 
 def _default_name() -> str:

@@ -5,12 +5,12 @@ whoever finds it: `publish` and `settle` are idempotent, and the reconciler call
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import Any
 
-from sluiceway.errors import RedisUnavailable, TaskExpired, TaskNotFound
+from sluiceway.errors import Fenced, RedisUnavailable, SessionNotFound, TaskExpired, TaskNotFound
 from sluiceway.events import Abort, Data, Error, Event, Finish, Start
 from sluiceway.jobs import ChatJob
 from sluiceway.logs import get_logger
@@ -22,14 +22,19 @@ from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.approving import Answer
 from sluiceway.store.ending import Ended, TurnEnd
 from sluiceway.store.operations import NewOperation
-from sluiceway.store.records import Session, Task
+from sluiceway.store.records import Operation, Session, Task
 from sluiceway.store.sessions import check_owner
-from sluiceway.store.turns import Paused
-from sluiceway.task_stream import EndStatus, Status, TaskMeta, TaskStreams
+from sluiceway.store.turns import LetGo, Paused
+from sluiceway.task_stream import EndStatus, Status, TaskFields, TaskMeta, TaskStreams
 from sluiceway.work_queue import Producer
 
 __all__ = ["Accepted", "Answer", "CancelResult", "Followed", "GoesOn", "NewTurn", "Turns", "ending_of"]
 
+# Who holds a turn that waits, while its stream is told again; one that was deleted, and one that nobody goes on with,
+# while their streams are closed.
+RESTORED = "restored"
+DELETED = "deleted"
+ENDED = "ended"
 _CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
 _FAILED = "CANCELLED: The turn failed before the tool had ended."
 
@@ -115,28 +120,32 @@ class Turns:
                 return
         await self._streams.set_queue_entry(task.id, await self._enqueue(task))
 
-    async def go_on(self, task: Task) -> None:
-        """Queue the next step of a turn whose operations have ended. A second entry is harmless."""
-        await self._streams.set_queue_entry(task.id, await self._enqueue(task))
+    async def go_on(self, task: Task, ended: Operation, output: Sequence[Event]) -> None:
+        """Show how the last operation of a turn has ended, and queue the turn's next step. Raises RedisUnavailable: it
+        is right to do it again then; a second entry is harmless."""
+        queued = self._queue.adding(_job_of(task).encode())
+        (answer,) = await self._streams.end_operation(task.id, ended.id, output, [queued])
+        await self._streams.set_queue_entry(task.id, self._queue.entry_id(answer))
 
     async def pause(
-        self, task: Task, parts: list[Part], operations: Sequence[NewOperation], usage: dict[str, int] | None
+        self,
+        task: Task,
+        parts: list[Part],
+        operations: Sequence[NewOperation],
+        usage: dict[str, int] | None,
+        *,
+        written: int | None = None,
     ) -> Paused:
-        """End a step with tool calls: durable first, then they are queued. See `TurnStore.pause`.
+        """End a step with tool calls: durable first, then they are queued. See `TurnStore.pause`. `written`: the last
+        batch of the writer, by which Redis tells whether it has all that was said.
 
         Raises StoreUnavailable, RedisUnavailable; calling it again then is right.
         """
-        paused = await self._store.turns.pause(task, parts, operations, usage)
-        if paused == "waiting":
-            await self._let_run(task)
-        return paused
+        return await self._let_run(task, await self._store.turns.pause(task, parts, operations, usage), written)
 
-    async def begin_approved(self, task: Task) -> Paused:
+    async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:
         """Let the calls that a person has approved be run. Raises as `pause`."""
-        paused = await self._store.turns.begin_approved(task)
-        if paused == "waiting":
-            await self._let_run(task)
-        return paused
+        return await self._let_run(task, await self._store.turns.begin_approved(task), written)
 
     async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> GoesOn:
         """Note a person's answers, by the ids of the tool calls, and go on when the last of the step is there.
@@ -152,21 +161,34 @@ class Turns:
         return GoesOn(answered.task, answered.remaining)
 
     async def restore(self, task: Task) -> None:
-        """Rebuild what Redis has forgotten of a turn that waits for its operations."""
-        operations = await self._store.operations.of_task(task.id)
-        durable = await self.durable(task)
-        await self._streams.create(task.fields)
-        await self._streams.begin(task.fields, task.attempt, "restored")
-        events = [Start(message_id=task.message_id), *replay_of(durable.own)]
-        await self._streams.append(task.id, task.attempt, 1, events)
-        # A completion that is delivered again is not shown again.
-        await self._streams.wait(task.id, task.attempt, {f"op:{one.id}": "end" for one in operations if not one.open})
+        """Tell the whole stream of a turn that waits for its operations again: Redis has forgotten it, or some of it.
 
-    async def _let_run(self, task: Task) -> None:
-        """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
-        await self._streams.wait(task.id, task.attempt, {})
+        Raises Fenced when it does not wait any more, or somebody else does this.
+        """
+        # A new attempt: what followers have seen of the lost entries is not told again under the same ids.
+        raised = await self._store.turns.raise_attempt(task)
+        if raised is None:
+            raise Fenced(f"task {task.id}: waits no more, or is another's")
         operations = await self._store.operations.of_task(task.id)
-        await self._operations.publish([one for one in operations if one.status == "pending"])
+        durable = await self.durable(raised)
+        await self._streams.create(raised.fields)
+        await self._streams.begin(raised.fields, raised.attempt, RESTORED, anew=True)
+        events = [Start(message_id=task.message_id), *replay_of(durable.own)]
+        await self._streams.append(task.id, raised.attempt, 1, events)
+        # A completion that is delivered again is not shown again.
+        shown = {f"op:{one.id}": "end" for one in operations if not one.open}
+        await self._streams.wait(task.id, raised.attempt, shown, written=1)
+
+    async def _let_run(self, task: Task, let_go: LetGo, written: int | None) -> Paused:
+        """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
+        if let_go.paused == "waiting":
+            queued = self._operations.adding(let_go.operations)
+            verdict, answers = await self._streams.wait_and(task.id, task.attempt, {}, queued, written=written)
+            if verdict == "lost":
+                with contextlib.suppress(Fenced):  # then somebody else has restored it
+                    await self.restore(task)
+            await self._operations.note(let_go.operations, answers)
+        return let_go.paused
 
     async def _publish_new(self, task: Task) -> None:
         """The same for a turn that nobody has published yet, in fewer round trips: the first token waits for them."""
@@ -174,7 +196,7 @@ class Turns:
         await self._streams.set_queue_entry(task.id, entry_id)
 
     async def _enqueue(self, task: Task) -> str:
-        return await self._queue.add(ChatJob(task_id=task.id, traceparent=task.traceparent).encode())
+        return await self._queue.add(_job_of(task).encode())
 
     async def cancel(self, task_id: str, user_id: str | None) -> CancelResult:
         """Cancel a turn, wherever it is. A queued one ends here; the holder of a running one sees the flag.
@@ -198,9 +220,35 @@ class Turns:
         return None if task is None or task.ended else await self.cancel(task.id, user_id)
 
     async def delete_session(self, session_id: str, user_id: str | None) -> None:
-        """Delete a session; followers of its live turns see them aborted."""
-        for task in await self._store.sessions.delete(session_id, user_id):
-            await self._streams.close(task.fields, task.attempt, "cancelled", [Abort(), Finish()])
+        """Delete a session; followers of its live turns see them aborted.
+
+        Raises SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (sent again, it does the rest).
+        """
+        try:
+            live = await self._store.sessions.delete(session_id, user_id)
+        except SessionNotFound:
+            # Perhaps it is this very request that deleted it, and the answer was lost.
+            active = await self._streams.active(session_id)
+            if active is not None:
+                await self.forget(active)
+            raise
+        for task in live:
+            await self._abort(task.fields, task.attempt)
+
+    async def forget(self, task_id: str) -> None:
+        """Abort the stream of a turn that was deleted with its session. Raises StoreUnavailable, RedisUnavailable."""
+        meta = await self._streams.meta(task_id)
+        if meta is not None and not meta.ended and await self._store.turns.get(task_id) is None:
+            await self._abort(meta.fields, meta.attempt)
+
+    async def _abort(self, task: TaskFields, attempt: int) -> None:
+        """End a stream, of which Postgres knows nothing any more, with what it has shown. Its holder is fenced."""
+        with contextlib.suppress(Fenced):  # it has ended
+            await self._streams.begin(task, attempt + 1, DELETED)
+            entries = await self._streams.read(task.task_id)
+            fold, _ = as_shown(entries, Durable())
+            last = [*fold.abandoned_calls(_CANCELLED), *fold.closers(), Abort(), Finish()]
+            await self._streams.close(task, attempt + 1, "cancelled", last, proof=None if entries else "anew")
 
     async def claim_session(self, session_id: str, user_id: str) -> Session:
         """Make an anonymous session the user's own, and its turns with it. Idempotent.
@@ -212,8 +260,9 @@ class Turns:
             await self._streams.set_owner(task_id, user_id)
         return session
 
-    async def end(self, task: Task, end: TurnEnd, events: Sequence[Event]) -> bool:
-        """End a turn that this caller holds: the answer durable first, then the stream's last events.
+    async def end(self, task: Task, end: TurnEnd, events: Sequence[Event], *, written: int | None = None) -> bool:
+        """End a turn that this caller holds: the answer durable first, then the stream's last events. `written`: as of
+        `pause`.
 
         False when another attempt holds it, or it has ended otherwise. Raises StoreUnavailable, RedisUnavailable;
         calling it again then is right, also when the answer of a commit was lost.
@@ -221,9 +270,12 @@ class Turns:
         ended = await self._store.turns.end(task, end, attempt=task.attempt)
         if ended is None:
             standing = await self._store.turns.get(task.id)
-            if standing is None or (standing.status, standing.attempt) != (end.status, task.attempt):
+            if standing is None:
+                await self.forget(task.id)
                 return False
-        await self._close(task, end.status, events, ended)
+            if (standing.status, standing.attempt) != (end.status, task.attempt):
+                return False
+        await self._close(task, end.status, events, ended, written=written)
         return True
 
     async def end_unheld(self, task: Task, status: EndStatus, error: dict[str, str] | None = None) -> bool:
@@ -234,6 +286,9 @@ class Turns:
         claimed = await self._store.turns.claim(task.id, waiting_too=True)
         if claimed is None or claimed.ended:
             return False
+        with contextlib.suppress(Fenced):  # it has ended there
+            # Before the stream is read: what a holder that lives, or thaws, writes after that would not be kept.
+            await self._streams.begin(claimed.fields, claimed.attempt, ENDED)
         fold, lacking = await self.partial(claimed)
         closing = [*fold.abandoned_calls(_FAILED if error else _CANCELLED), *fold.closers()]
         if error is not None:
@@ -249,14 +304,10 @@ class Turns:
         """See the effects of a turn's end through: its stream closed, the next turn released. Idempotent."""
         meta = await self._streams.meta(task.id)
         events = ending_of(task)
-        if meta is None or (not meta.ended and await self._streams.last_id(task.id) is None):
-            durable = await self.durable(task)
-            await self._streams.create(task.fields)
-            events = [*replay_of(durable.own), *events]
-        elif not meta.ended:
+        if meta is not None and not meta.ended:
             fold, lacking = await self.partial(task)
             events = [*lacking, *fold.closers(), *events]
-        await self._close(task, task.status, events)
+        await self._close(task, _end_status(task), events)
 
     async def partial(self, task: Task) -> tuple[MessageFold, list[Event]]:
         """The turn's message so far, as a crashed holder had shown it, and the chunks that the stream lacks of it."""
@@ -269,7 +320,8 @@ class Turns:
             self._store.turns.message(task), self._store.operations.of_task(task.id)
         )
         calls = frozenset(one.tool_call_id for one in operations)
-        return Durable(message.parts if message else [], task.parts_before, calls)
+        asks = any(one.status == "approval" for one in operations)
+        return Durable(message.parts if message else [], task.parts_before, calls, asks)
 
     async def find(self, task_id: str, user_id: str | None) -> Followed:
         """The task, for its owner. Redis answers for what it knows, without Postgres.
@@ -326,12 +378,19 @@ class Turns:
         else:
             await self._streams.request_cancel(task.id)
 
-    async def _close(self, task: Task, status: Any, events: Sequence[Event], ended: Ended | None = None) -> None:
+    async def _close(
+        self,
+        task: Task,
+        status: EndStatus,
+        events: Sequence[Event],
+        ended: Ended | None = None,
+        *,
+        written: int | None = None,
+    ) -> None:
         """Close the stream and release the next turn. `ended`: by this caller, just now, so it knows which that is: a
         turn that was accepted since then is its gateway's to publish."""
-        standing = await self._streams.close(task.fields, task.attempt, status, events)
-        if standing == "lost":
-            return await self.settle(task if task.ended else await self._reloaded(task))
+        if await self._streams.close(task.fields, task.attempt, status, events, proof=written) == "lost":
+            await self._close_anew(task if task.ended else await self._reloaded(task))
         if ended is None:
             following = await self._store.sessions.active_task(task.session_id)
         else:
@@ -339,13 +398,33 @@ class Turns:
         if following is not None and following.status == "queued":
             await self.publish(following)
         await self._store.turns.settled(task.id)
-        return None
+
+    async def _close_anew(self, task: Task) -> None:
+        """Tell the whole stream of an ended turn again, of which Redis has forgotten all or perhaps the last of it.
+
+        Under the number that would be the next attempt's: see `restore`. Done again, it says the same.
+        """
+        durable = await self.durable(task)
+        await self._streams.create(task.fields)
+        events = [*replay_of(durable.own), *ending_of(task)]
+        await self._streams.close(task.fields, task.attempt + 1, _end_status(task), events, proof="anew")
+        self._log.warning("stream_told_again", task_id=task.id, session_id=task.session_id, status=task.status)
 
     async def _reloaded(self, task: Task) -> Task:
         found = await self._store.turns.get(task.id)
         if found is None:
             raise TaskNotFound
         return found
+
+
+def _job_of(task: Task) -> ChatJob:
+    return ChatJob(task_id=task.id, traceparent=task.traceparent)
+
+
+def _end_status(task: Task) -> EndStatus:
+    if task.status not in ("completed", "failed", "cancelled"):
+        raise ValueError(f"task {task.id} has not ended")
+    return task.status
 
 
 def ending_of(task: Task) -> list[Event]:

@@ -9,14 +9,15 @@ Not guaranteed: order between workers; that an entry is delivered once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import command, redis_errors
+from sluiceway.redis_client import answered, command, commands, redis_errors
 from sluiceway.scripts import Scripts
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
@@ -42,12 +43,31 @@ class Producer:
 
     async def add(self, body: bytes) -> str:
         """Queue an entry; its id. Sent once: on RedisUnavailable it may or may not be queued."""
-        entry_id = await command(self._redis, "XADD", self.key, "*", "d", body)
-        return str(entry_id.decode())
+        return self.entry_id(await command(self._redis, *self.adding(body)))
+
+    def adding(self, body: bytes) -> tuple[str | bytes, ...]:
+        """The command that queues an entry, for who sends it along with others. `entry_id` reads its answer."""
+        return ("XADD", self.key, "*", "d", body)
+
+    @staticmethod
+    def entry_id(answer: Any) -> str:
+        """Raises the ResponseError where the answer is one."""
+        return str(answered(answer).decode())
 
     async def holds(self, entry_id: str) -> bool:
         """Whether the entry is still queued or in somebody's hand."""
         return bool(await command(self._redis, "XRANGE", self.key, entry_id, entry_id, "COUNT", 1))
+
+    async def holds_which(self, entry_ids: Sequence[str]) -> set[str]:
+        """Those of the entries that are still queued or in somebody's hand; one round trip."""
+        asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
+        answers = await commands(self._redis, asked)
+        return {entry_id for entry_id, answer in zip(entry_ids, answers, strict=True) if answered(answer)}
+
+    async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
+        """At most `count` entries behind that one ("0-0": from the beginning), queued or in hand, with their bodies."""
+        entries = await command(self._redis, "XRANGE", self.key, f"({entry_id}", "+", "COUNT", count)
+        return [(found.decode(), fields.get(b"d", b"")) for found, fields in entries]
 
 
 class WorkQueue:
@@ -76,7 +96,10 @@ class WorkQueue:
 
     async def own_pending(self, count: int) -> list[Delivery]:
         """What a process of this consumer's name, now dead, left in hand. For the start, before anything is read."""
-        return await self._group_read(self._redis, "COUNT", count, "STREAMS", self.key, "0", deliveries=2)
+        own = await self._group_read(self._redis, "COUNT", count, "STREAMS", self.key, "0")
+        # A process that dies of an entry, and keeps its name, must see the count grow, or it does so for ever.
+        times = await self._pending() if own else {}
+        return [replace(one, deliveries=one.deliveries - 1 + times.get(one.entry_id, 1)) for one in own]
 
     async def renew(self, entry_ids: Sequence[str]) -> set[str]:
         """Renew leases; answers the entries that are not the consumer's own any more."""
@@ -129,19 +152,20 @@ class WorkQueue:
     async def leave(self) -> None:
         """Hand back all that this consumer still has, known or not (a reply may have been lost), and be forgotten."""
         try:
-            await self.requeue(await self._pending())
+            await self.requeue(list(await self._pending()))
             if not await self._pending():  # deleting a consumer that holds entries would lose them
                 await command(self._redis, "XGROUP", "DELCONSUMER", self.key, keys.GROUP, self.consumer)
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
 
-    async def _pending(self) -> list[str]:
-        async with redis_errors():
+    async def _pending(self) -> dict[str, int]:
+        """The entries that the server has as this consumer's, with how often each was delivered."""
+        async with redis_errors(self._redis):
             entries = await self._redis.xpending_range(self.key, keys.GROUP, "-", "+", _MANY, self.consumer)
-        return [entry["message_id"].decode() for entry in entries]  # type: ignore[union-attr]  # clients answer bytes
+        return {entry["message_id"].decode(): int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
 
-    async def _group_read(self, client: Redis, *arguments: str | int, deliveries: int = 1) -> list[Delivery]:
+    async def _group_read(self, client: Redis, *arguments: str | int) -> list[Delivery]:
         try:
             answer = await command(client, "XREADGROUP", "GROUP", keys.GROUP, self.consumer, *arguments)
         except ResponseError as error:
@@ -150,7 +174,7 @@ class WorkQueue:
             await self.ensure_group()
             return []
         entries = answer[0][1] if answer else []
-        return [_delivery(entry_id, fields, deliveries) for entry_id, fields in entries if fields]
+        return [_delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
 
 
 def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:

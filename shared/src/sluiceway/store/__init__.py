@@ -5,14 +5,17 @@ task's status is a compare-and-set. Methods raise StoreUnavailable when Postgres
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 
-from sluiceway.store.completing import CompletionStore
+from sluiceway.settings import CommonSettings
+from sluiceway.store.backlog import BacklogStore
+from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
-from sluiceway.store.pool import Pool
+from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.webhooks import WebhookStore
@@ -29,16 +32,29 @@ class Store:
         self.completions = CompletionStore(pool)
         self.webhooks = WebhookStore(pool)
         self.dead_letters = DeadLetterStore(pool)
+        self.backlog = BacklogStore(pool)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, database_url: str, *, max_size: int, application_name: str) -> AsyncIterator["Store"]:
-        """A store whose connections are made when they are needed: Postgres may come up later."""
-        pool = Pool(database_url, max_size=max_size, application_name=application_name)
+    async def open(
+        cls, database_url: str, *, max_size: int, application_name: str, timeout: timedelta = TIMEOUT
+    ) -> AsyncIterator["Store"]:
+        """A store whose connections are made when they are needed: Postgres may come up later. See `Pool`."""
+        pool = Pool(database_url, max_size=max_size, application_name=application_name, timeout=timeout)
         try:
             yield cls(pool)
         finally:
             await pool.close()
+
+    @classmethod
+    def from_settings(cls, settings: CommonSettings, *, application_name: str) -> AbstractAsyncContextManager["Store"]:
+        """The store that a service is told to use."""
+        return cls.open(
+            settings.database_url,
+            max_size=settings.database_pool_size,
+            application_name=application_name,
+            timeout=settings.database_timeout,
+        )
 
     async def migrate(self) -> list[str]:
         """Apply the migrations that are missing; answer their names."""

@@ -127,9 +127,11 @@ async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
 
 
 async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | None:
-    """A live turn that regenerates the same answer: the request was sent twice."""
+    """A turn that regenerates the same answer: the request was sent twice. Where the request names the answer, one that
+    has completed is that turn, too: who names the old answer again does not know of the newer one."""
     row = await connection.fetchrow(
-        f"SELECT {TASK_COLUMNS} FROM tasks t WHERE session_id = $1 AND {LIVE} AND EXISTS"
+        f"SELECT {TASK_COLUMNS} FROM tasks t WHERE session_id = $1"
+        f" AND ({LIVE} OR ($2::text IS NOT NULL AND status = 'completed')) AND EXISTS"
         " (SELECT 1 FROM tasks before JOIN messages m ON m.session_id = before.session_id AND m.id = before.message_id"
         "  WHERE before.session_id = $1 AND before.user_message_id = t.user_message_id AND before.id <> t.id"
         "  AND m.superseded AND ($2::text IS NULL OR m.id = $2))"

@@ -1,5 +1,6 @@
 """Deadlines of operations, inside a transaction or statement by statement."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluiceway.message import Part
@@ -7,7 +8,7 @@ from sluiceway.store.approving import change_parts
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
 
-_UNANSWERED = (
+UNANSWERED = (
     "o.status = 'approval' AND o.deadline_at < now()"
     # A call that was approved waits for the answers to its neighbours, and expires with them.
     " AND (o.approval IS NULL OR s.approval_task_id = o.task_id)"
@@ -22,38 +23,47 @@ class Expired:
     part: Part
 
 
-async def overdue(connection: Connection, limit: int) -> list[Operation]:
+async def overdue(connection: Connection, limit: int, without: Sequence[str]) -> list[Operation]:
     """Operations past their deadline that somebody works on, the oldest first."""
     rows = await connection.fetch(
         f"SELECT {OPERATION_COLUMNS} FROM operations WHERE deadline_at < now()"
-        f" AND {COMPLETABLE} ORDER BY deadline_at LIMIT $1",
+        f" AND {COMPLETABLE} AND NOT id = ANY($2::text[]) ORDER BY deadline_at LIMIT $1",
         limit,
+        without,
     )
     return [operation_of(row) for row in rows]
 
 
-async def close_abandoned(connection: Connection, limit: int) -> None:
-    """End what is overdue in turns that have ended. None is left by the code that ends turns; this is for what a
+async def close_abandoned(connection: Connection, operation_id: str) -> None:
+    """End one that is overdue in a turn that has ended. None is left by the code that ends turns; this is for what a
     restored backup or a person's hand left behind, and would be looked at in every round."""
     await connection.execute(
-        "UPDATE operations SET status = 'expired', ended_at = now() WHERE id IN (SELECT o.id FROM operations o"
-        " JOIN tasks t ON t.id = o.task_id WHERE o.deadline_at < now() AND t.ended_at IS NOT NULL"
-        f" AND o.{COMPLETABLE} LIMIT $1)",
+        "UPDATE operations o SET status = 'expired', ended_at = now() FROM tasks t WHERE o.id = $1"
+        f" AND t.id = o.task_id AND t.ended_at IS NOT NULL AND o.deadline_at < now() AND o.{COMPLETABLE}",
+        operation_id,
+    )
+
+
+async def unanswered(connection: Connection, limit: int, without: Sequence[str]) -> list[str]:
+    """Sessions in which a person was waited for too long."""
+    rows = await connection.fetch(
+        f"SELECT DISTINCT s.id FROM operations o JOIN sessions s ON s.id = o.session_id WHERE {UNANSWERED}"
+        " AND NOT s.id = ANY($2::text[]) LIMIT $1",
         limit,
+        without,
     )
+    return [row["id"] for row in rows]
 
 
-async def expire_approvals(connection: Connection, fields: Part, error: dict[str, str] | None) -> list[Expired]:
-    """Expire what waits for a person in one session, whose row is locked first; empty: there is no such session."""
-    session_id = await connection.fetchval(
-        f"SELECT s.id FROM operations o JOIN sessions s ON s.id = o.session_id WHERE {_UNANSWERED}"
-        " ORDER BY o.deadline_at LIMIT 1"
-    )
+async def expire_approvals(
+    connection: Connection, session_id: str, fields: Part, error: dict[str, str] | None
+) -> list[Expired]:
+    """Expire what waits for a person in a session, whose row is locked first."""
     await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", session_id)
     columns = ", ".join(f"o.{name}" for name in Operation.__slots__)
     rows = await connection.fetch(
         "UPDATE operations o SET status = 'expired', error = $2, ended_at = now() FROM sessions s"
-        f" WHERE s.id = $1 AND o.session_id = s.id AND {_UNANSWERED} RETURNING {columns}",
+        f" WHERE s.id = $1 AND o.session_id = s.id AND {UNANSWERED} RETURNING {columns}",
         session_id,
         error,
     )

@@ -1,26 +1,88 @@
-"""One leader among many processes, by an advisory lock: it is gone with its connection, however the process ends."""
+"""One leader among many processes: a session of Postgres that holds an advisory lock, and has to give signs of life.
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+Guarantees
+- A leader that dies, is frozen, or whose machine or network vanishes is replaced within `SILENCE`, plus the second in
+  which the others ask again: Postgres ends a session that was silent for so long, and the lock goes with it.
+- A leader that wakes up again knows that it does not lead before it has asked anybody: `leads` compares the clock with
+  its last sign of life, and gives up before Postgres does.
+- Nothing is left behind by whoever ends: the session has the lock, and nothing else has.
+Not guaranteed: that what a leader began has ended when the next one begins, and that there is one only while Postgres
+itself restarts. What leaders do must be harmless when two do it.
+"""
+
+import asyncio
+import contextlib
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from zlib import crc32
 
-from sluiceway.store.pool import Pool, advisory_lock
+from sluiceway.errors import StoreUnavailable
+from sluiceway.store.pool import Pool, store_errors
 
+if TYPE_CHECKING:
+    import asyncpg
+
+# How long a leader may say nothing. `idle_session_timeout` needs Postgres 14.
+SILENCE = timedelta(seconds=5)
 _CLASS = 7305
+# The rest is for clocks that do not run alike.
+_TRUST_SECONDS = SILENCE.total_seconds() * 0.8
+_ANSWER_SECONDS = 2
 
 
 class Leadership:
+    """This process's candidacy. Call `stand` every second; what a leader does, it does while `leads`."""
+
     def __init__(self, pool: Pool, name: str) -> None:
         self._pool = pool
         self._key = crc32(name.encode()) & 0x7FFFFFFF
+        self._session: asyncpg.Connection[asyncpg.Record] | None = None
+        self._elected = False
+        self._sign_of_life = float("-inf")
 
-    @asynccontextmanager
-    async def try_lead(self) -> AsyncIterator[bool]:
-        """Whether this process is the leader for as long as the context lasts. Raises StoreUnavailable."""
-        async with (
-            self._pool.connection() as connection,
-            advisory_lock(
-                connection, "pg_try_advisory_lock($1, $2)", "pg_advisory_unlock($1, $2)", _CLASS, self._key
-            ) as leads,
-        ):
-            yield leads
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads at this moment, as far as can be known without asking."""
+        heard = time.monotonic() - self._sign_of_life < _TRUST_SECONDS
+        return self._elected and heard and self._session is not None and not self._session.is_closed()
+
+    async def stand(self) -> bool:
+        """Become the leader where there is none, or go on being it; whether it leads. Raises StoreUnavailable."""
+        sent = time.monotonic()
+        try:
+            async with store_errors(), asyncio.timeout(_ANSWER_SECONDS):
+                self._elected = await self._ask(await self._open())
+        except BaseException:
+            self._leave()
+            raise
+        self._sign_of_life = sent
+        return self._elected
+
+    async def resign(self) -> None:
+        """Let another lead at once. A Postgres that is away finds out by itself."""
+        session, self._session, self._elected = self._session, None, False
+        if session is not None:
+            with contextlib.suppress(StoreUnavailable):
+                async with store_errors():
+                    await session.close(timeout=_ANSWER_SECONDS)
+
+    async def _ask(self, session: "asyncpg.Connection[asyncpg.Record]") -> bool:
+        """Locks of a session are counted: who has it does not take it again."""
+        if self._elected:
+            return bool(await session.fetchval("SELECT true"))
+        return bool(await session.fetchval("SELECT pg_try_advisory_lock($1, $2)", _CLASS, self._key))
+
+    async def _open(self) -> "asyncpg.Connection[asyncpg.Record]":
+        if self._session is None or self._session.is_closed():
+            self._elected = False
+            self._session = await self._pool.lasting_connection()
+            silence_ms = int(SILENCE.total_seconds() * 1000)
+            await self._session.execute(f"SET idle_session_timeout = {silence_ms}")
+        return self._session
+
+    def _leave(self) -> None:
+        """What is not known to be held is not held: the session ends, and the lock with it."""
+        session, self._session, self._elected = self._session, None, False
+        if session is not None:
+            session.terminate()

@@ -15,6 +15,7 @@ from sluiceway.store.pool import Pool, advisory_lock
 
 # Any fixed number, known to nobody else in this database.
 _LOCK = 7_305_804_402_001
+_LONGEST_SECONDS = 3600
 
 
 class MigrationChanged(SluicewayError):
@@ -60,7 +61,9 @@ async def _apply_missing(connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.R
                 raise MigrationChanged(f"migration {name} was applied with another text: add a new file instead")
             continue
         async with connection.transaction():
-            await connection.execute(sql)
+            # An index of a large table takes its time.
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            await connection.execute(sql, timeout=_LONGEST_SECONDS)
             await connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum)
         applied.append(name)
     return applied

@@ -5,11 +5,11 @@ stands in completing.py, by a person's answer in approving.py, by the end of the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sluiceway.store.pool import Connection, Pool
-from sluiceway.store.records import OPERATION_COLUMNS, Operation, OperationStatus, Task, operation_of
+from sluiceway.store.records import OPERATION_COLUMNS, Operation, OperationStatus, operation_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,11 @@ class NewOperation:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An operation in a runner's hand. `before`: how often it was begun and not ended before."""
+    """An operation in a runner's hand. `before`: how often it was begun and not ended before. `user_id`: the turn's."""
 
     operation: Operation
     before: int
+    user_id: str | None
 
 
 class OperationStore:
@@ -56,16 +57,21 @@ class OperationStore:
             return await operations_of(connection, task_id)
 
     async def start(self, operation_id: str, runner: str) -> Started | None:
-        """Begin, or begin again, an operation that is queued. None: unknown, ended, or an outside service has it."""
+        """Begin, or begin again, an operation that is queued. None: unknown, ended, or an outside service has it.
+
+        `runner`: another one for each beginning. With the same one it is the same beginning, sent again because its
+        answer was lost.
+        """
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "UPDATE operations SET status = 'running', attempt = attempt + 1, runner = $2,"
-                " started_at = coalesce(started_at, now())"
-                f" WHERE id = $1 AND status IN ('pending', 'running') RETURNING {OPERATION_COLUMNS}",
+                "UPDATE operations SET status = 'running', runner = $2, started_at = coalesce(started_at, now()),"
+                " attempt = attempt + (runner IS DISTINCT FROM $2)::integer"
+                f" WHERE id = $1 AND status IN ('pending', 'running') RETURNING {OPERATION_COLUMNS},"
+                " (SELECT user_id FROM tasks WHERE id = task_id) AS user_id",
                 operation_id,
                 runner,
             )
-        return Started(operation_of(row), row["attempt"] - 1) if row is not None else None
+        return Started(operation_of(row), row["attempt"] - 1, row["user_id"]) if row is not None else None
 
     async def accepted(self, operation_id: str, attempt: int) -> bool:
         """An outside service works on it: from here on it waits for a webhook, or for its deadline."""
@@ -86,18 +92,21 @@ async def operations_of(connection: Connection, task_id: str) -> list[Operation]
     return [operation_of(row) for row in rows]
 
 
-async def insert_operations(connection: Connection, task: Task, operations: Sequence[NewOperation]) -> None:
-    """Store calls of the turn, once, however often it is tried."""
-    await connection.executemany(
-        "INSERT INTO operations (id, task_id, session_id, message_id, traceparent, step, tool_call_id, tool_name,"
+def insert_operations(turn: str, calls: str) -> str:
+    """The statement that stores calls of a turn, once, however often it is tried. `turn`: where its task's row comes
+    from; `calls`: the parameter with what `calls_of` answers."""
+    return (
+        "INSERT INTO operations (task_id, session_id, message_id, traceparent, id, step, tool_call_id, tool_name,"
         " input, queue, status, approval_id, error, deadline_seconds, deadline_at, ended_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text, $12, $13, $14::float,"
-        " now() + make_interval(secs => $14::float), CASE WHEN $11::text = 'failed' THEN now() END)"
-        " ON CONFLICT (id) DO NOTHING",
-        [(one.id, task.id, task.session_id, task.message_id, task.traceparent, *_call_of(one)) for one in operations],
+        " SELECT t.id, t.session_id, t.message_id, t.traceparent, c.id, step, tool_call_id, tool_name,"
+        " input, queue, c.status, approval_id, c.error, deadline_seconds,"
+        " now() + make_interval(secs => deadline_seconds), CASE WHEN c.status = 'failed' THEN now() END"
+        f" FROM {turn} t, ROWS FROM (jsonb_to_recordset({calls}::jsonb) AS (id text, step integer, tool_call_id text,"
+        " tool_name text, input jsonb, queue text, status text, approval_id text, error jsonb, deadline_seconds float))"
+        " WITH ORDINALITY AS c (id, step, tool_call_id, tool_name, input, queue, status, approval_id, error,"
+        " deadline_seconds, number) ORDER BY number ON CONFLICT (id) DO NOTHING"
     )
 
 
-def _call_of(one: NewOperation) -> tuple[Any, ...]:
-    call = (one.step, one.tool_call_id, one.tool_name, one.input, one.queue)
-    return (*call, one.status, one.approval_id, one.error, one.deadline_seconds)
+def calls_of(operations: Sequence[NewOperation]) -> list[dict[str, Any]]:
+    return [asdict(one) for one in operations]

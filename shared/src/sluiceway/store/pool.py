@@ -1,9 +1,21 @@
-"""The connection pool, and what a Postgres that is away looks like to callers."""
+"""The connection pool, and what a Postgres that is away looks like to callers.
+
+Guarantees
+- Whatever passes (Postgres is gone, starting, failing over, read-only, out of connections, hung, or it chose us to
+  break a deadlock) is StoreUnavailable. After it, it is not known whether a commit that was under way happened: callers
+  read again before they decide, or do again what may be done twice.
+- No wait is longer than `timeout` and a second. The server gives up a statement by itself a moment before the client
+  does, and ends a transaction whose client is frozen or gone: nobody's locks outlast that.
+- A connection that failed is never used again; one that holds a transaction is never handed on.
+Not guaranteed: that a process which was frozen for longer than that in the middle of a transaction can still commit it.
+"""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -17,25 +29,37 @@ if TYPE_CHECKING:
 else:
     Connection = Any
 
-# Away, starting, stopping, failing over, out of connections, or not migrated yet (somebody is about to); or it chose
-# us to break a deadlock. A wrong statement is a defect and is not here.
+# Errors of one statement or transaction, after which the connection is as good as before: a deadlock, a statement that
+# took too long, a schema that is not migrated yet (somebody is about to).
+_PASSING = (
+    asyncpg.TransactionRollbackError,
+    asyncpg.QueryCanceledError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+)
+# Away, starting, stopping, failing over, read-only after that, out of connections, or weary of a silent transaction. A
+# wrong statement is a defect and is not here.
 AWAY = (
+    *_PASSING,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
+    # A migration changed what a prepared statement answers.
+    asyncpg.InvalidCachedStatementError,
     # What asyncpg raises, once in a while, when the connection dies between two messages of a statement.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
+TIMEOUT = timedelta(seconds=10)
 _CONNECT_SECONDS = 3
-_STATEMENT_SECONDS = 10
+# By how much the server is quicker to give up a statement than the client.
+_MARGIN_SECONDS = 1
 
 
 @asynccontextmanager
@@ -44,16 +68,24 @@ async def store_errors() -> AsyncIterator[None]:
     try:
         yield
     except AWAY as error:
+        if isinstance(error, ValueError):  # asyncpg's word for an address that can never be right
+            raise
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 class Pool:
-    """Connections to Postgres, made when they are needed: a process starts and waits while Postgres is away."""
+    """Connections to Postgres, made when they are needed: a process starts and waits while Postgres is away.
 
-    def __init__(self, database_url: str, *, max_size: int, application_name: str) -> None:
+    `timeout`: for each statement, and for a free connection.
+    """
+
+    def __init__(
+        self, database_url: str, *, max_size: int, application_name: str, timeout: timedelta = TIMEOUT
+    ) -> None:
         self._url = database_url
         self._max_size = max_size
         self._application_name = application_name
+        self._seconds = timeout.total_seconds()
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
 
@@ -61,14 +93,39 @@ class Pool:
     async def connection(self) -> AsyncIterator[Connection]:
         async with store_errors():
             pool = self._pool or await self._open()
-            async with pool.acquire(timeout=_STATEMENT_SECONDS) as connection:
-                yield connection
+            async with pool.acquire(timeout=self._seconds) as connection:
+                try:
+                    yield connection
+                except BaseException as error:
+                    if not _is_sound_after(error):
+                        terminate(connection)
+                    raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """READ COMMITTED: each statement sees what was committed before it, so a lock taken first orders the rest."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        """READ COMMITTED: each statement sees what was committed before it, so a lock taken first orders the rest.
+
+        Where the connection failed nothing is rolled back: the server does that when it misses its client.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException as error:
+                if _is_sound_after(error):
+                    await transaction.rollback()
+                raise
+            await transaction.commit()
+
+    async def lasting_connection(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """One beside the pool, for a session that lasts. Whoever asks for it ends it."""
+        return await asyncpg.connect(
+            self._url,
+            timeout=_CONNECT_SECONDS,
+            command_timeout=self._seconds + _MARGIN_SECONDS,
+            server_settings=self._server_settings(),
+        )
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -86,12 +143,31 @@ class Pool:
                     min_size=0,
                     max_size=self._max_size,
                     timeout=_CONNECT_SECONDS,
-                    command_timeout=_STATEMENT_SECONDS,
+                    command_timeout=self._seconds + _MARGIN_SECONDS,
                     init=_init_connection,
                     reset=_keep_as_it_is,
-                    server_settings={"application_name": self._application_name},
+                    server_settings=self._server_settings(),
                 )
             return self._pool
+
+    def _server_settings(self) -> dict[str, str]:
+        milliseconds = str(round(self._seconds * 1000))
+        return {
+            "application_name": self._application_name,
+            "statement_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds,
+        }
+
+
+def _is_sound_after(error: BaseException) -> bool:
+    """Whether the connection can be used again. A cancelled statement may still be running on it."""
+    return isinstance(error, _PASSING) or not isinstance(error, (*AWAY, asyncio.CancelledError, GeneratorExit))
+
+
+def terminate(connection: Connection) -> None:
+    """Close it without a word to the server, if that was not done."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _init_connection(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -114,7 +190,7 @@ async def advisory_lock(connection: Connection, lock: str, unlock: str, *key: in
             try:
                 await connection.execute(f"SELECT {unlock}", *key)
             except BaseException:
-                connection.terminate()
+                terminate(connection)
                 raise
 
 

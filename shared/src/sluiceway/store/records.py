@@ -130,5 +130,6 @@ def message_of(row: asyncpg.Record) -> Message:
     return Message(**{name: row[name] for name in Message.__slots__})
 
 
-def operation_of(row: asyncpg.Record) -> Operation:
-    return Operation(**{name: row[name] for name in Operation.__slots__})
+def operation_of(row: asyncpg.Record, prefix: str = "") -> Operation:
+    """`prefix`: of its columns' names, in a row that has others of the same names."""
+    return Operation(**{name: row[prefix + name] for name in Operation.__slots__})

@@ -5,7 +5,8 @@ a turn that is queued behind another is always seen by the other's end.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sluiceway.errors import TaskNotFound
@@ -13,14 +14,54 @@ from sluiceway.message import Part
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
 from sluiceway.store.approving import Answer, Answered, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
-from sluiceway.store.operations import NewOperation, insert_operations
+from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.pool import Connection, Pool
-from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Task, message_of, task_of
+from sluiceway.store.records import (
+    LIVE,
+    OPERATION_COLUMNS,
+    TASK_COLUMNS,
+    Message,
+    Operation,
+    Task,
+    message_of,
+    operation_of,
+    task_of,
+)
 from sluiceway.store.sessions import check_owner
 
 # How a step with tool calls left its turn.
 Paused = Literal["waiting", "running", "cancelled", "fenced"]
 _APPROVED = "status = 'approval' AND (approval->>'approved')::boolean"
+# The turn waits for so many operations, if the attempt still holds it and nobody wants it to end.
+_WAITS = (
+    "open_operations = $3, status = CASE WHEN $3 > 0 THEN 'waiting' ELSE 'running' END"
+    " WHERE id = $1 AND attempt = $2 AND status = 'running' AND cancel_requested_at IS NULL"
+)
+# One statement: each of its own would be a round trip between a model's call and its tool.
+_PAUSE = (
+    f"WITH let_go AS (UPDATE tasks SET usage = $4, {_WAITS} RETURNING id, session_id, message_id, traceparent),"
+    " written AS (UPDATE messages m SET parts = $5 FROM let_go t WHERE m.session_id = t.session_id"
+    "   AND m.id = t.message_id),"
+    f" stored AS ({insert_operations('let_go', '$6')} RETURNING place, {OPERATION_COLUMNS})"
+    " SELECT stored.* FROM let_go LEFT JOIN stored ON true ORDER BY place"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """How a step left its turn, and the operations that are to be queued then."""
+
+    paused: Paused
+    operations: Sequence[Operation] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTurn:
+    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued."""
+
+    task: Task
+    active: bool
+    stranded: bool
 
 
 class TurnStore:
@@ -56,6 +97,30 @@ class TurnStore:
             )
         return task_of(row) if row is not None else await self.get(task_id)
 
+    async def raise_attempt(self, task: Task) -> Task | None:
+        """Raise the attempt of a turn that waits for operations, and goes on waiting. None: it has moved on."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "UPDATE tasks SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND status = 'waiting'"
+                f" RETURNING {TASK_COLUMNS}",
+                task.id,
+                task.attempt,
+            )
+        return task_of(row) if row is not None else None
+
+    async def ended_after(self, ended_at: datetime, task_id: str, limit: int) -> list[Task]:
+        """Turns that ended, and were seen through, after that moment, or then and with a greater id; oldest first."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                # The first condition says nothing new, but without it the index is not used.
+                f"SELECT {TASK_COLUMNS} FROM tasks WHERE ended_at >= $1 AND (ended_at, id) > ($1, $2)"
+                " AND settled_at IS NOT NULL ORDER BY ended_at, id LIMIT $3",
+                ended_at,
+                task_id,
+                limit,
+            )
+        return [task_of(row) for row in rows]
+
     async def history(self, task: Task, limit: int) -> list[Message]:
         """What was said before this turn's answer, oldest first; at most `limit` messages, the newest kept."""
         async with self._pool.connection() as connection:
@@ -78,24 +143,18 @@ class TurnStore:
 
     async def pause(
         self, task: Task, parts: list[Part], operations: Sequence[NewOperation], usage: dict[str, int] | None
-    ) -> Paused:
+    ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
         pending. None pending: it goes on running."""
         pending = sum(one.status == "pending" for one in operations)
-        async with self._pool.transaction() as connection:
-            if not await _let_go(connection, task, pending):
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, usage, parts, calls_of(operations))
+            if not rows:
                 return await _standing(connection, task)
-            await insert_operations(connection, task, operations)
-            await connection.execute(
-                "UPDATE messages SET parts = $3 WHERE session_id = $1 AND id = $2",
-                task.session_id,
-                task.message_id,
-                parts,
-            )
-            await connection.execute("UPDATE tasks SET usage = $2 WHERE id = $1", task.id, usage)
-            return "waiting" if pending else "running"
+        stored = [operation_of(row) for row in rows if row["id"] is not None]
+        return LetGo("waiting" if pending else "running", [one for one in stored if one.status == "pending"])
 
-    async def begin_approved(self, task: Task) -> Paused:
+    async def begin_approved(self, task: Task) -> LetGo:
         """Let the calls that a person has approved be run, and wait for them. No such call: it goes on running."""
         async with self._pool.transaction() as connection:
             approved = await connection.fetchval(
@@ -103,13 +162,13 @@ class TurnStore:
             )
             if not await _let_go(connection, task, approved):
                 return await _standing(connection, task)
-            await connection.execute(
+            rows = await connection.fetch(
                 "UPDATE operations SET status = 'pending',"
                 " deadline_at = now() + make_interval(secs => deadline_seconds)"
-                f" WHERE task_id = $1 AND {_APPROVED}",
+                f" WHERE task_id = $1 AND {_APPROVED} RETURNING {OPERATION_COLUMNS}",
                 task.id,
             )
-            return "waiting" if approved else "running"
+            return LetGo("waiting" if approved else "running", [operation_of(row) for row in rows])
 
     async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> Answered:
         """Note what a person said to tool calls of a turn that asked for approval; see approving.py."""
@@ -156,64 +215,78 @@ class TurnStore:
         async with self._pool.connection() as connection:
             await connection.execute("UPDATE tasks SET settled_at = now() WHERE id = $1", task_id)
 
-    async def live(self, after_id: str, limit: int) -> list[tuple[Task, bool]]:
-        """A page of live turns in order of id, with whether each is its session's active one."""
+    async def live(self, after_id: str, limit: int) -> list[LiveTurn]:
+        """A page of live turns in order of id."""
         columns = ", ".join(f"t.{name}" for name in Task.__slots__)
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {columns}, s.active_task_id = t.id AS active FROM tasks t JOIN sessions s"
-                f" ON s.id = t.session_id WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
+                f"SELECT {columns}, s.active_task_id = t.id AS active, t.status = 'queued' AND a.id IS NULL AS stranded"
+                " FROM tasks t JOIN sessions s ON s.id = t.session_id"
+                f" LEFT JOIN tasks a ON a.id = s.active_task_id AND a.{LIVE}"
+                f" WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
                 after_id,
                 limit,
             )
-        return [(task_of(row), bool(row["active"])) for row in rows]
+        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"]) for row in rows]
 
-    async def unsettled(self, older_than: timedelta, limit: int) -> list[Task]:
-        """Turns that have ended, whose effects were not seen through."""
+    async def unsettled(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
+        """Turns that have ended, whose effects were not seen through; the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {TASK_COLUMNS} FROM tasks WHERE settled_at IS NULL AND ended_at < now() - $1::interval"
-                " ORDER BY ended_at LIMIT $2",
+                " AND NOT id = ANY($3::text[]) ORDER BY ended_at LIMIT $2",
                 older_than,
                 limit,
+                without,
             )
         return [task_of(row) for row in rows]
 
-    async def activate_stranded(self) -> list[Task]:
-        """Give sessions with queued turns but no live active one their next turn. None is left by the code above;
-        this is for what a restored backup or a person's hand left behind."""
+    async def overdue(self, task_ids: Sequence[str], deadline: timedelta) -> set[str]:
+        """Which of these turns were to run for so long, or did, without an end: neither an operation nor another turn
+        of their session was what they waited for within that time."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "UPDATE sessions s SET active_task_id ="
+                "SELECT id FROM tasks t WHERE id = ANY($1::text[]) AND status IN ('queued', 'running')"
+                " AND created_at < now() - $2::interval AND NOT EXISTS (SELECT 1 FROM operations o"
+                "  WHERE o.task_id = t.id AND o.ended_at >= now() - $2::interval)"
+                " AND NOT EXISTS (SELECT 1 FROM tasks b WHERE b.session_id = t.session_id"
+                "  AND b.id <> t.id AND b.ended_at >= now() - $2::interval)",
+                task_ids,
+                deadline,
+            )
+        return {row["id"] for row in rows}
+
+    async def activate_next(self, session_id: str) -> Task | None:
+        """Give a session without a live active turn its next one. The code above leaves none so; this is for what a
+        restored backup or a person's hand left behind."""
+        async with self._pool.transaction() as connection:
+            await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", session_id)
+            row = await connection.fetchrow(
+                "WITH next AS (UPDATE sessions s SET active_task_id ="
                 " (SELECT id FROM tasks q WHERE q.session_id = s.id AND q.status = 'queued'"
                 "  ORDER BY q.sequence LIMIT 1)"
-                f" WHERE s.id IN (SELECT session_id FROM tasks WHERE {LIVE})"
-                f" AND NOT EXISTS (SELECT 1 FROM tasks a WHERE a.id = s.active_task_id AND a.{LIVE})"
-                " RETURNING active_task_id"
+                f" WHERE s.id = $1 AND NOT EXISTS (SELECT 1 FROM tasks a WHERE a.id = s.active_task_id AND a.{LIVE})"
+                f" RETURNING active_task_id) SELECT {TASK_COLUMNS} FROM tasks JOIN next ON id = active_task_id",
+                session_id,
             )
-            ids = [row["active_task_id"] for row in rows if row["active_task_id"] is not None]
-            found = await connection.fetch(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = ANY($1::text[])", ids)
-        return [task_of(row) for row in found]
+        return task_of(row) if row is not None else None
 
 
 async def _let_go(connection: Connection, task: Task, pending: int) -> bool:
     """Make the turn wait for so many operations, if the attempt still holds it and nobody wants it to end."""
-    held = await connection.fetchval(
-        "UPDATE tasks SET open_operations = $3, status = CASE WHEN $3 > 0 THEN 'waiting' ELSE 'running' END"
-        " WHERE id = $1 AND attempt = $2 AND status = 'running' AND cancel_requested_at IS NULL RETURNING id",
-        task.id,
-        task.attempt,
-        pending,
-    )
+    held = await connection.fetchval(f"UPDATE tasks SET {_WAITS} RETURNING id", task.id, task.attempt, pending)
     return held is not None
 
 
-async def _standing(connection: Connection, task: Task) -> Paused:
+async def _standing(connection: Connection, task: Task) -> LetGo:
     """What became of a turn that could not be let go. After a commit whose answer was lost it waits already."""
     row = await connection.fetchrow("SELECT attempt, status FROM tasks WHERE id = $1", task.id)
     if row is None or row["attempt"] != task.attempt or row["status"] not in ("running", "waiting"):
-        return "fenced"
-    return "waiting" if row["status"] == "waiting" else "cancelled"
+        return LetGo("fenced")
+    if row["status"] == "running":
+        return LetGo("cancelled")
+    stored = await operations_of(connection, task.id)
+    return LetGo("waiting", [one for one in stored if one.status == "pending"])
 
 
 async def _lock_task(connection: Connection, task_id: str) -> Task:

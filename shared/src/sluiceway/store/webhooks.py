@@ -5,7 +5,7 @@ kept; a repeat finds the first one and changes nothing. A sender cannot make the
 bound: neither with ever new ids, nor after the operation has ended.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -107,14 +107,15 @@ class WebhookStore:
             )
         return [_webhook_of(row) for row in rows]
 
-    async def unapplied(self, older_than: timedelta, limit: int) -> list[Webhook]:
+    async def unapplied(self, older_than: timedelta, limit: int, without: Sequence[int] = ()) -> list[Webhook]:
         """Webhooks that were accepted and that nobody has dealt with yet, the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"{_SELECT} WHERE w.outcome = 'received' AND w.received_at < now() - $1::interval"
-                " ORDER BY w.received_at, w.id LIMIT $2",
+                " AND NOT w.id = ANY($3::bigint[]) ORDER BY w.received_at, w.id LIMIT $2",
                 older_than,
                 limit,
+                without,
             )
         return [_webhook_of(row) for row in rows]
 
