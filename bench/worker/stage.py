@@ -1,5 +1,5 @@
-"""The processes of these benchmarks, as in production: Valkey, Postgres, gateway, chat worker, completion consumer, and
-the fake model server in place of the model.
+"""The processes of these benchmarks, as in production: Valkey, Postgres, gateway, chat worker, tool runner, completion
+consumer, and the fake model server in place of the model.
 
 Postgres runs with its own defaults: every commit is flushed. Its data lie in `/dev/shm` unless a disk is asked for: the
 disks of small virtual machines stall for longer than all that is measured here takes.
@@ -64,28 +64,34 @@ class Stage:
             await server.reset()
             yield server
 
-    async def gateway(self, ready_path: str = "/readyz") -> str:
+    async def gateway(
+        self, ready_path: str = "/readyz", *, command: Sequence[str] | None = None, **environment: str
+    ) -> str:
         """The address of a gateway that is ready."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        await self._start("gateway", [_script("gateway")], {"HOST": "127.0.0.1", "PORT": str(port)}, url, ready_path)
+        environment = {"HOST": "127.0.0.1", "PORT": str(port), **environment}
+        await self._start("gateway", command or [_script("gateway")], environment, url, ready_path)
         return url
 
     async def chat_worker(self, slots: int, counter: Path | None = None) -> int:
         """The process id of a chat worker that is ready. `counter`: where it counts its round trips to Redis."""
-        port = free_port()
-        command = [_script("chat-worker")]
-        if counter is not None:
-            command = [sys.executable, "-m", "bench.worker.counted_worker", str(counter)]
-        environment = {"HEALTH_HOST": "127.0.0.1", "HEALTH_PORT": str(port), "WORKER_SLOTS": str(slots)}
-        child = await self._start("chat-worker", command, environment, f"http://127.0.0.1:{port}", "/readyz")
-        return child.pid
+        command = None if counter is None else [sys.executable, "-m", "bench.worker.counted_worker", str(counter)]
+        return await self.background("chat-worker", command=command, WORKER_SLOTS=str(slots))
 
     async def completion_consumer(self) -> None:
+        await self.background("completion-consumer")
+
+    async def background(self, name: str, *, command: Sequence[str] | None = None, **environment: str) -> int:
+        """The process id of a service behind a queue that is ready. `command`: another way to start it."""
         port = free_port()
-        environment = {"HEALTH_HOST": "127.0.0.1", "HEALTH_PORT": str(port)}
-        command = [_script("completion-consumer")]
-        await self._start("completion-consumer", command, environment, f"http://127.0.0.1:{port}", "/readyz")
+        environment = {"HEALTH_HOST": "127.0.0.1", "HEALTH_PORT": str(port), **environment}
+        child = await self._start(name, command or [_script(name)], environment, f"http://127.0.0.1:{port}", "/readyz")
+        return child.pid
+
+    def pid(self, name: str) -> int:
+        """Of a service that was started."""
+        return next(child.pid for child in self._services if child.name == name)
 
     def stop_services(self) -> None:
         for service in self._services:
