@@ -16,6 +16,7 @@ from sluiceway.operations import Operations
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
+from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation, OperationStatus, Task
@@ -91,6 +92,14 @@ class Scene:
         operations = await self.store.operations.of_task(task.id)
         ids = {call.id for call in calls}
         return Waiting(task, [operation for operation in operations if operation.id in ids])
+
+    async def left_behind(self) -> Waiting:
+        """A turn whose consumer died after the result was durable: only the reconciler queues its next step."""
+        waiting = await self.waiting()
+        ending = Ending("succeeded", "result", "result")
+        outcome = await self.store.completions.complete(Completion(waiting.operation.id, None, ending, "d"))
+        assert outcome.goes_on
+        return waiting
 
     async def asking(self, deadline_seconds: float = 3600) -> Waiting:
         """A turn that has ended, and whose call waits for a person."""

@@ -135,7 +135,7 @@ async def test_an_operation_past_its_deadline_fails_and_a_completion_after_it_is
     waiting = await scene.waiting("pending", deadline_seconds=-1)
     in_time = await scene.waiting()
 
-    (outcome,) = await scene.store.completions.expire(OVERDUE, 10)
+    (outcome,) = await _expire(scene.store)
 
     assert outcome.goes_on
     assert await scene.part(waiting.operation) | {"input": 0} == {
@@ -147,14 +147,20 @@ async def test_an_operation_past_its_deadline_fails_and_a_completion_after_it_is
     }
     assert _late(await scene.store.completions.complete(done(waiting.operation))) == "the operation is expired"
     assert await scene.state(in_time.operation) == "pending"
-    assert await scene.store.completions.expire(OVERDUE, 10) == []
+    assert await _expire(scene.store) == []
+
+
+async def _expire(store: Store) -> list[Outcome]:
+    overdue = await store.completions.overdue(10)
+    outcomes = [await store.completions.expire(operation, OVERDUE) for operation in overdue]
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 @pytest.mark.requirement("CC-6", "CH-10")
 async def test_a_deadline_and_a_completion_that_race_end_the_operation_once(scene: Scene, other: Store) -> None:
     for _ in range(20):
         waiting = await scene.waiting("pending", "pending", deadline_seconds=-1)
-        expiring = asyncio.ensure_future(other.completions.expire(OVERDUE, 10))
+        expiring = asyncio.ensure_future(_expire(other))
         completed = await asyncio.gather(
             *(scene.store.completions.complete(done(operation)) for operation in waiting.operations)
         )
@@ -169,7 +175,9 @@ async def test_an_approval_that_nobody_answers_expires_and_only_that(scene: Scen
     asks = await scene.asking(deadline_seconds=-1)
     patient = await scene.asking()
 
-    (expired,) = await scene.store.completions.expire_approvals(OVERDUE, 10)
+    completions = scene.store.completions
+    assert await completions.unanswered(10) == [asks.task.session_id]
+    (expired,) = await completions.expire_approvals(asks.task.session_id, OVERDUE)
 
     assert expired.operation.id == asks.operation.id
     assert expired.operation.status == "expired"
@@ -179,7 +187,9 @@ async def test_an_approval_that_nobody_answers_expires_and_only_that(scene: Scen
     asked = "SELECT approval_task_id FROM sessions WHERE id = $1"
     assert await database.fetchval(asked, asks.task.session_id) is None
     assert await database.fetchval(asked, patient.task.session_id) == patient.task.id
-    assert await scene.store.completions.expire_approvals(OVERDUE, 10) == []
+    assert await completions.unanswered(10) == []
+    for session_id in (asks.task.session_id, patient.task.session_id):
+        assert await completions.expire_approvals(session_id, OVERDUE) == []
 
 
 @pytest.mark.requirement("CC-5")
@@ -193,17 +203,20 @@ async def test_what_was_parked_is_found_when_its_operation_is_known_and_given_up
         await completions.park("nowhere", None, {"operation_id": "nowhere"})
         await completions.park(None, waiting.task.id, {"task_id": waiting.task.id})
 
-    assert [parked.body for parked in await completions.parked(10)] == [
-        {"operation_id": waiting.operation.id},
-        {"task_id": waiting.task.id},
+    page = await completions.parked(0, timedelta(hours=1), 10)
+    assert [(parked.body, parked.fits, parked.outdated) for parked in page] == [
+        ({"operation_id": waiting.operation.id}, True, False),
+        ({"operation_id": "nowhere"}, False, False),
+        ({"task_id": waiting.task.id}, True, False),
     ]
-    for parked in await completions.parked(10):
+    assert await completions.parked(page[1].id, timedelta(hours=1), 10) == page[2:]
+    for parked in (page[0], page[2]):
         await completions.unpark(parked.id)
-    assert await completions.outdated(timedelta(hours=1), 10) == []
-    outdated = await completions.outdated(timedelta(0), 10)
-    await completions.give_up(outdated, "the queue", "never came")
+    (outdated,) = await completions.parked(0, timedelta(0), 10)
+    assert outdated.outdated
+    await completions.give_up(outdated.id, "the queue", "never came")
     assert await scene.dead_letters() == [(b'{"operation_id": "nowhere"}', "never came")]
-    assert await completions.outdated(timedelta(0), 10) == []
+    assert await completions.parked(0, timedelta(0), 10) == []
 
 
 def _late(outcome: Outcome) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from sluiceway import keys
-from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import NewWebhook
 
@@ -26,17 +25,8 @@ async def _is_queued(scene: Scene, operation: Operation) -> bool:
 async def _rounds_have_passed(scene: Scene) -> None:
     """A turn whose next step only a round of the reconciler can queue has it now."""
     for _ in range(2):
-        left = await _left_behind(scene)
+        left = await scene.left_behind()
         await wait_until(lambda: scene.next_steps(left.task), what="a round of the reconciler")  # noqa: B023
-
-
-async def _left_behind(scene: Scene) -> Waiting:
-    """A turn whose consumer died after the result was durable."""
-    waiting = await scene.waiting()
-    ending = Ending("succeeded", "result", "result")
-    outcome = await scene.store.completions.complete(Completion(waiting.operation.id, None, ending, "d"))
-    assert outcome.goes_on
-    return waiting
 
 
 @pytest.mark.requirement("CC-6", "CH-9")

@@ -269,7 +269,7 @@ class AgentStreams:
         await self._scripts.run("unlist_agent_stream", [keys.AGENT_STREAMS], [task_id, moment_ms])
 
     async def _read(self, task_ids: list[bytes | str]) -> list[AgentStream]:
-        async with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for task_id in task_ids:
                 pipe.hgetall(keys.agent_stream(_text(task_id)))
             found = [AgentStream.parse(_bytes(fields)) for fields in await pipe.execute()]

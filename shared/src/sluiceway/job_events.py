@@ -128,7 +128,7 @@ class JobEventPublisher:
 
     async def _append(self, key: str, fields: Sequence[str | bytes]) -> str:
         try:
-            async with asyncio.timeout(self._timeout_seconds), redis_errors():
+            async with asyncio.timeout(self._timeout_seconds), redis_errors(self._redis):
                 entry_id = await self._scripts.run("publish_job_event", [key], [self._retention_ms, *fields])
         except TimeoutError:
             raise JobEventUnavailable(f"no answer within {self._timeout_seconds} s") from None

@@ -3,6 +3,7 @@
 Guarantees
 - An entry is acknowledged after its handler returned, never before. A handler that raises leaves it pending: it is
   delivered again when its lease runs out, and after `max_deliveries` it goes to the dead letters with the reason.
+- What Redis forgot under a handler (`Forgotten`) is handed back at once: it has to begin again, anywhere.
 - A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
 - SIGTERM: reading stops; handlers get `drain` time; what is not finished then is handed back, and is delivered to
@@ -13,6 +14,7 @@ Not guaranteed: that a handler runs once. Its effects must be idempotent or fenc
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +22,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sluiceway.backoff import Backoff
-from sluiceway.errors import Fenced, SluicewayError, Unavailable
+from sluiceway.errors import Fenced, Forgotten, SluicewayError, Unavailable
 from sluiceway.lifecycle import Stopping
 from sluiceway.logs import get_logger
 from sluiceway.work_queue import Delivery, WorkQueue
@@ -28,6 +30,8 @@ from sluiceway.work_queue import Delivery, WorkQueue
 Answer = TypeVar("Answer")
 
 _BLOCK = timedelta(seconds=2)
+# What comes on top of the lease before a dead worker's entry is taken over.
+_SWEEP_SECONDS = 1.0
 _CLEANUP_SECONDS = 3
 
 
@@ -106,7 +110,8 @@ class Worker:
 
     async def _sweep_loop(self) -> None:
         while True:
-            await asyncio.sleep(self._queue.lease.total_seconds() * random.uniform(0.2, 0.4))  # noqa: S311 - jitter
+            period = min(self._queue.lease.total_seconds() * 0.3, _SWEEP_SECONDS)
+            await asyncio.sleep(period * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
             free = self._options.slots - self.busy
             if free <= 0:
                 continue
@@ -152,6 +157,10 @@ class Worker:
         except Unreadable as error:
             reason = str(error)
             await persistently(lambda: self._bury(delivery, reason))
+        except Forgotten as error:
+            self._log.warning("entry_handed_back", entry_id=delivery.entry_id, reason=str(error))
+            await persistently(lambda: self._queue.requeue([delivery.entry_id]))
+            return
         except Fenced as error:
             self._log.warning("entry_fenced", entry_id=delivery.entry_id, reason=str(error))
         except Exception:  # noqa: BLE001 - the message boundary: whatever it was, the entry is delivered again
@@ -181,15 +190,20 @@ class Worker:
 
 
 async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Call until it answers, waiting while Redis or Postgres is away."""
-    backoff = Backoff()
+    """Call until it answers, waiting while Redis or Postgres is away. Says so once, and in the end how long it was."""
+    backoff, began, away = Backoff(), time.monotonic(), ""
     while True:
         try:
-            return await call()
+            answer = await call()
         except Unavailable as error:
-            seconds = backoff.next_seconds()
-            get_logger().warning("waiting", code=error.code, reason=str(error), seconds=round(seconds, 3))
-            await asyncio.sleep(seconds)
+            if error.code != away:
+                get_logger().warning("waiting", code=error.code, reason=str(error))
+            away = error.code
+            await asyncio.sleep(backoff.next_seconds())
+            continue
+        if away:
+            get_logger().info("waited", code=away, seconds=round(time.monotonic() - began, 3))
+        return answer
 
 
 async def cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:

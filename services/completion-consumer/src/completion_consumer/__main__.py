@@ -19,11 +19,14 @@ from sluiceway.work_queue import Producer, WorkQueue
 from sluiceway.worker import Worker, WorkerOptions, persistently
 
 from completion_consumer.applying import Applying
+from completion_consumer.forgotten_ends import ForgottenEnds
 from completion_consumer.handler import CompletionHandler
+from completion_consumer.metrics import Metrics
 from completion_consumer.progress import Progress
 from completion_consumer.readiness import Readiness
 from completion_consumer.reconciler import Reconciler
 from completion_consumer.settings import Settings
+from completion_consumer.unfinished import Unfinished
 from completion_consumer.unfinished_operations import UnfinishedOperations
 from completion_consumer.unfinished_turns import UnfinishedTurns
 
@@ -38,15 +41,12 @@ async def serve(settings: Settings) -> None:
         redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
         blocking = open_redis(settings.redis_url, name=f"{settings.worker_name}-reader", blocking=True)
         await stack.enter_async_context(blocking)
-        store = await stack.enter_async_context(
-            Store.open(
-                settings.database_url, max_size=settings.database_pool_size, application_name=settings.worker_name
-            )
-        )
-        worker, reconciler = _parts(settings, redis, blocking, store, stopping)
-        health = HealthServer(
-            settings.health_host, settings.health_port, Readiness(worker, reconciler, stopping).problems
-        )
+        store = await stack.enter_async_context(Store.from_settings(settings, application_name=settings.worker_name))
+        metrics = Metrics()
+        worker, reconciler = _parts(settings, redis, blocking, store, metrics, stopping)
+        metrics.watch(lambda: reconciler.leads, lambda: worker.busy, settings.worker_slots)
+        problems = Readiness(worker, reconciler, stopping).problems
+        health = HealthServer(settings.health_host, settings.health_port, problems, metrics.registry)
         port = await stack.enter_async_context(health.serve())
         if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
             return
@@ -58,7 +58,7 @@ async def serve(settings: Settings) -> None:
 
 
 def _parts(
-    settings: Settings, redis: Redis, blocking: Redis, store: Store, stopping: Stopping
+    settings: Settings, redis: Redis, blocking: Redis, store: Store, metrics: Metrics, stopping: Stopping
 ) -> tuple[Worker, Reconciler]:
     """The loop over completions, and the rounds of the reconciler beside it."""
     lease = timedelta(seconds=settings.lease_seconds)
@@ -74,7 +74,7 @@ def _parts(
     progress = Progress(store, streams, settings.max_result_chars)
 
     queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
-    handler = CompletionHandler(store, applying, progress, queue.key, settings.max_completion_bytes)
+    handler = CompletionHandler(store, applying, progress, queue.key, settings.max_completion_bytes, metrics)
     options = WorkerOptions(
         slots=settings.worker_slots,
         drain=timedelta(seconds=settings.drain_seconds),
@@ -83,15 +83,21 @@ def _parts(
     worker = Worker(queue, handler.handle, handler.bury, options, stopping)
 
     settle_after = timedelta(seconds=settings.settle_after_seconds)
-    park_for = timedelta(hours=settings.park_hours)
-    reconciler = Reconciler(
+    unfinished_turns = UnfinishedTurns(
         store,
-        UnfinishedTurns(store, streams, turns, chat, lease=lease, settle_after=settle_after),
-        UnfinishedOperations(redis, store, streams, operations, applying, park_for=park_for),
-        settings.reconcile_seconds,
-        stopping,
+        streams,
+        turns,
+        chat,
+        lease=lease,
+        settle_after=settle_after,
+        deadline=timedelta(seconds=settings.turn_deadline_seconds),
     )
-    return worker, reconciler
+    unfinished_operations = UnfinishedOperations(
+        redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
+    )
+    forgotten_ends = ForgottenEnds(store, streams, turns, retention=timedelta(seconds=settings.retention_seconds))
+    unfinished = Unfinished(store, forgotten_ends, unfinished_turns, unfinished_operations, settle_after=settle_after)
+    return worker, Reconciler(store, unfinished, settings.reconcile_seconds, metrics, stopping)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 
+from sluiceway.errors import StoreUnavailable
 from sluiceway.jobs import CompletionJob, OperationError
 from sluiceway.json_values import clean_json, shorten
 from sluiceway.logs import get_logger
@@ -11,6 +12,7 @@ from sluiceway.store import Store
 from sluiceway.store.completing import Completion, Ending, Outcome
 from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
+from sluiceway.worker import persistently
 
 # Clients and models want a result; a tool that has none answers null.
 NOTHING = "No result."
@@ -27,8 +29,23 @@ class Applying:
         self._max_result_chars = max_result_chars
         self._log = get_logger()
 
-    async def apply(self, job: CompletionJob) -> Outcome:
-        """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat."""
+    async def see_applied(self, job: CompletionJob) -> Outcome:
+        """Apply it, however long Postgres is away. Where only its answer was lost, this is still who goes on."""
+        unsure = False
+
+        async def apply() -> Outcome:
+            nonlocal unsure
+            try:
+                return await self.apply(job, unsure=unsure)
+            except StoreUnavailable:
+                unsure = True
+                raise
+
+        return await persistently(apply)
+
+    async def apply(self, job: CompletionJob, *, unsure: bool = False) -> Outcome:
+        """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat. `unsure`:
+        that happened before."""
         completion = Completion(
             operation_id=clean_json(job.operation_id),
             task_id=clean_json(job.task_id),
@@ -36,7 +53,7 @@ class Applying:
             digest=sha256(job.encode()).hexdigest(),
             receipt=job.receipt,
         )
-        outcome = await self._store.completions.complete(completion)
+        outcome = await self._store.completions.complete(completion, unsure=unsure)
         if outcome.operation is not None:
             ended = completion.ending.status if outcome.kind == "applied" else outcome.operation.status
             self.log(outcome, ended)
@@ -50,11 +67,13 @@ class Applying:
         if outcome.operation is None or outcome.task is None or outcome.task.ended:
             return
         event = output_of(outcome.part) if outcome.part is not None else None
-        if event is not None:
-            await self._streams.annotate(outcome.task.id, outcome.operation.id, [event], final=True)
+        output = [event] if event is not None else []
         if outcome.goes_on and outcome.kind == "applied":
-            await self._turns.go_on(outcome.task)
-        elif outcome.goes_on:
+            await self._turns.go_on(outcome.task, outcome.operation, output)
+            return
+        if output:
+            await self._streams.annotate(outcome.task.id, outcome.operation.id, output, final=True)
+        if outcome.goes_on:
             await self._turns.publish(outcome.task)
 
     def log(self, outcome: Outcome, ended: str) -> None:

@@ -1,5 +1,6 @@
 """What the completion consumer does with an entry of its queue: apply it, show it, or keep what cannot be applied."""
 
+from sluiceway.deliveries import keep_dead_letter
 from sluiceway.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.json_values import clean_json
 from sluiceway.logs import bound, get_logger
@@ -8,6 +9,7 @@ from sluiceway.work_queue import Delivery
 from sluiceway.worker import Unreadable, persistently
 
 from completion_consumer.applying import Applying
+from completion_consumer.metrics import Metrics
 from completion_consumer.progress import Progress
 from completion_consumer.reading import operation_named_by, read_job
 
@@ -18,13 +20,20 @@ _GAVE_UP = OperationError(message="The tool's result could not be stored, after 
 
 class CompletionHandler:
     def __init__(
-        self, store: Store, applying: Applying, progress: Progress, queue_key: str, max_completion_bytes: int
+        self,
+        store: Store,
+        applying: Applying,
+        progress: Progress,
+        queue_key: str,
+        max_completion_bytes: int,
+        metrics: Metrics,
     ) -> None:
         self._store = store
         self._applying = applying
         self._progress = progress
         self._queue_key = queue_key
         self._max_completion_bytes = max_completion_bytes
+        self._metrics = metrics
         self._log = get_logger()
 
     async def handle(self, delivery: Delivery) -> None:
@@ -33,6 +42,7 @@ class CompletionHandler:
         with bound(operation_id=job.operation_id, entry_id=delivery.entry_id):
             if isinstance(job, ProgressJob):
                 await self._progress.show(job)
+                self._metrics.completions.labels("progress").inc()
             else:
                 await self._complete(job, delivery)
 
@@ -43,11 +53,12 @@ class CompletionHandler:
         await self._keep(delivery, reason, operation.task_id if operation is not None else None)
         if operation is not None:
             failed = CompletionJob(operation_id=operation.id, success=False, error=error)
-            outcome = await self._applying.apply(failed)
+            outcome = await self._applying.see_applied(failed)
             await persistently(lambda: self._applying.follow_up(outcome))
 
     async def _complete(self, job: CompletionJob, delivery: Delivery) -> None:
-        outcome = await self._applying.apply(job)
+        outcome = await self._applying.see_applied(job)
+        self._metrics.completions.labels(outcome.kind).inc()
         match outcome.kind:
             case "unknown":
                 body = clean_json(job.model_dump(mode="json", exclude_none=True))
@@ -61,15 +72,8 @@ class CompletionHandler:
                 await persistently(lambda: self._applying.follow_up(outcome))
 
     async def _keep(self, delivery: Delivery, reason: str, task_id: str | None) -> None:
-        await self._store.dead_letters.add(
-            queue=self._queue_key,
-            entry_id=delivery.entry_id,
-            body=delivery.body,
-            reason=reason,
-            deliveries=delivery.deliveries,
-            task_id=clean_json(task_id),
-        )
-        self._log.error("dead_letter", task_id=task_id, entry_id=delivery.entry_id, reason=reason)
+        await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=clean_json(task_id))
+        self._metrics.dead_letters.inc()
 
     def _what_it_ends(self, delivery: Delivery) -> tuple[str | None, OperationError]:
         try:

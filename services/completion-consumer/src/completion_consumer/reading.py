@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
+from sluiceway import deliveries
 from sluiceway.jobs import CompletionJob, ProgressJob
 from sluiceway.work_queue import Delivery
 from sluiceway.worker import Unreadable
@@ -22,11 +23,7 @@ def read_job(delivery: Delivery, max_bytes: int) -> CompletionJob | ProgressJob:
     """Raises Unreadable."""
     if len(delivery.body) > max_bytes:
         raise Unreadable(f"{len(delivery.body)} bytes, and at most {max_bytes} are taken")
-    try:
-        return _JOB.validate_json(delivery.body)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]["msg"]
-        raise Unreadable(f"not a completion: {error.error_count()} errors, first: {first}") from None
+    return deliveries.read_job(_JOB, delivery, "a completion")
 
 
 def operation_named_by(body: bytes) -> str | None:

@@ -16,3 +16,4 @@ class Settings(WorkerSettings):
 
     reconcile_seconds: float = Field(default=2, ge=0.1, le=300, description="between two rounds of the reconciler")
     settle_after_seconds: float = Field(default=3, ge=0, description="an ended turn older than that is seen through")
+    turn_deadline_seconds: float = Field(default=3600, gt=0, description="for what a turn does not wait for others")

@@ -8,9 +8,11 @@
 Each is bounded per round, so that one kind does not keep the others waiting.
 """
 
-import time
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 
+from pydantic import ValidationError
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.completions import KIND, Completions
@@ -18,17 +20,23 @@ from sluiceway.jobs import CompletionJob
 from sluiceway.logs import get_logger
 from sluiceway.message import output_of
 from sluiceway.operations import Operations
-from sluiceway.redis_client import command
+from sluiceway.redis_client import commands
 from sluiceway.store import Store
 from sluiceway.store.completing import Ending
+from sluiceway.store.parking import Parked
 from sluiceway.store.records import Operation
+from sluiceway.store.webhooks import Webhook
 from sluiceway.task_stream import TaskStreams
+from sluiceway.work_queue import Producer
 
 from completion_consumer.applying import Applying
+from completion_consumer.entries import Entries
+from completion_consumer.round import Round
 
 _PAGE = 200
+_PAGES = 5
 # Younger operations and webhooks are still on their way through the process that stored them.
-_PUBLISHING = timedelta(seconds=5)
+PUBLISHING = timedelta(seconds=5)
 # A webhook whose entry waits in a long queue is not put into it again and again.
 _AGAIN_SECONDS = 60.0
 _OVERDUE = Ending(
@@ -42,6 +50,8 @@ _UNANSWERED = Ending(
 
 
 class UnfinishedOperations:
+    """`looked_at`: the operation at which the last round ended; empty when it came to the last of them."""
+
     def __init__(
         self,
         redis: Redis,
@@ -59,62 +69,133 @@ class UnfinishedOperations:
         self._applying = applying
         self._completions = Completions(redis)
         self._park_for = park_for
-        self._looked_at = ""
-        self._sent_again: dict[int, float] = {}
+        self._parked_after = 0
         self._log = get_logger()
+        self.looked_at = ""
 
-    async def look(self) -> None:
-        """Raises StoreUnavailable, RedisUnavailable."""
-        await self._expire()
-        await self._queue_again()
-        await self._send_webhooks_again()
-        await self._apply_parked()
+    async def look(self, current: Round) -> None:
+        """Raises LeadershipLost."""
+        await current.part("deadlines", self._expire)
+        await current.part("approvals", self._expire_approvals)
+        await current.part("operations", self._look_at_unfinished)
+        await current.part("webhooks", self._send_webhooks_again)
+        await current.part("parked", self._look_at_parked)
 
-    async def _expire(self) -> None:
-        for outcome in await self._store.completions.expire(_OVERDUE, _PAGE):
-            self._applying.log(outcome, "expired")
-            await self._applying.follow_up(outcome)
-        for expired in await self._store.completions.expire_approvals(_UNANSWERED, _PAGE):
-            operation = expired.operation
+    # Deadlines
+
+    async def _expire(self, current: Round) -> None:
+        overdue = await self._store.completions.overdue(_PAGE, current.resting_ids("deadlines"))
+        await current.each("deadlines", {operation.id: operation for operation in overdue}, self._expire_one)
+
+    async def _expire_one(self, operation: Operation) -> str | None:
+        outcome = await self._store.completions.expire(operation, _OVERDUE)
+        if outcome is None:
+            return None
+        self._applying.log(outcome, "expired")
+        await self._applying.follow_up(outcome)
+        return "operation_expired"
+
+    async def _expire_approvals(self, current: Round) -> None:
+        sessions = await self._store.completions.unanswered(_PAGE, current.resting_ids("approvals"))
+        await current.each("approvals", {session_id: session_id for session_id in sessions}, self._expire_in)
+
+    async def _expire_in(self, session_id: str) -> str | None:
+        expired = await self._store.completions.expire_approvals(session_id, _UNANSWERED)
+        for one in expired:
+            operation = one.operation
             self._log.info("approval_expired", task_id=operation.task_id, operation_id=operation.id)
-            event = output_of(expired.part)
+            event = output_of(one.part)
             if event is not None:  # an ended turn's stream does not take it, and needs not
                 await self._streams.annotate(operation.task_id, operation.id, [event], final=True)
+        return "approval_expired" if expired else None
 
-    async def _queue_again(self) -> None:
-        """A page of operations in each round, in turn."""
-        page = await self._store.completions.unfinished(self._looked_at, _PUBLISHING, _PAGE)
-        self._looked_at = page[-1].id if len(page) == _PAGE else ""
-        unheld = [operation for operation in page if not await self._is_held(operation)]
-        for operation in await self._operations.republish(unheld):
-            self._log.warning(
-                "operation_requeued", task_id=operation.task_id, operation_id=operation.id, status=operation.status
-            )
+    # What nobody works on
 
-    async def _is_held(self, operation: Operation) -> bool:
-        """The runner that began it gives signs of life."""
-        if operation.status != "running":
-            return False
-        return bool(await command(self._redis, "EXISTS", keys.operation_holder(operation.id)))
+    async def _look_at_unfinished(self, current: Round) -> None:
+        for _ in range(_PAGES):
+            page = await self._store.completions.unfinished(self.looked_at, PUBLISHING, _PAGE)
+            self.looked_at = page[-1].id if len(page) == _PAGE else ""
+            lost = await self._lost(await self._unheld(page))
+            await current.each("operations", {operation.id: (operation, why) for operation, why in lost}, self._requeue)
+            if not self.looked_at:
+                return
 
-    async def _send_webhooks_again(self) -> None:
-        now = time.monotonic()
-        self._sent_again = {receipt: at for receipt, at in self._sent_again.items() if now - at < _AGAIN_SECONDS}
-        for webhook in await self._store.webhooks.unapplied(_PUBLISHING, _PAGE):
-            if webhook.id not in self._sent_again:
-                await self._completions.publish(webhook.job)
-                self._sent_again[webhook.id] = now
-                self._log.warning("webhook_sent_again", operation_id=webhook.operation_id, receipt=webhook.id)
+    async def _unheld(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Those that no runner is working on that gives signs of life."""
+        running = [operation for operation in operations if operation.status == "running"]
+        asked = [("EXISTS", keys.operation_holder(operation.id)) for operation in running]
+        answers = await commands(self._redis, asked)
+        held = {operation.id for operation, answer in zip(running, answers, strict=True) if answer == 1}
+        return [operation for operation in operations if operation.id not in held]
 
-    async def _apply_parked(self) -> None:
-        queue = keys.work_queue(KIND)
-        for parked in await self._store.completions.parked(_PAGE):
-            outcome = await self._applying.apply(CompletionJob.model_validate(parked.body))
+    async def _lost(self, operations: Sequence[Operation]) -> list[tuple[Operation, Exception | None]]:
+        """Those without a queue entry; or with what Redis answered when it was asked."""
+        asked = [(operation.task_id, operation.id) for operation in operations]
+        entries = dict(zip(asked, await self._streams.operation_entries(asked), strict=True))
+        by_queue: dict[str, dict[str, str]] = defaultdict(dict)
+        for operation in operations:
+            entry_id = entries[operation.task_id, operation.id]
+            if isinstance(entry_id, str):
+                by_queue[operation.queue][operation.id] = entry_id
+        task_ids = {operation.id: operation.task_id for operation in operations}
+        queued: set[str] = set()
+        for queue, noted in by_queue.items():
+            found = await Entries(Producer(self._redis, keys.tool_queue(queue)), "operation_id").find(noted)
+            for operation_id, entry_id in found.moved.items():
+                await self._streams.set_operation_entry(task_ids[operation_id], operation_id, entry_id)
+            queued |= found.noted | found.moved.keys()
+        refused = {key: answer for key, answer in entries.items() if isinstance(answer, Exception)}
+        return [(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued]
+
+    async def _requeue(self, lost: tuple[Operation, Exception | None]) -> str | None:
+        operation, refused = lost
+        if refused is not None:
+            raise refused
+        now = await self._store.operations.get(operation.id)
+        if now is None or (now.status, now.attempt) != (operation.status, operation.attempt):
+            return None  # it has moved on since the page was read
+        await self._operations.publish([operation])
+        self._log.warning(
+            "operation_requeued", task_id=operation.task_id, operation_id=operation.id, status=operation.status
+        )
+        return "operation_requeued"
+
+    # What was said
+
+    async def _send_webhooks_again(self, current: Round) -> None:
+        without = [int(key) for key in current.resting_ids("webhooks")]
+        unapplied = await self._store.webhooks.unapplied(PUBLISHING, _PAGE, without)
+
+        async def send(webhook: Webhook) -> str:
+            await self._completions.publish(webhook.job)
+            current.rest("webhooks", webhook.id, _AGAIN_SECONDS)
+            self._log.warning("webhook_sent_again", operation_id=webhook.operation_id, receipt=webhook.id)
+            return "webhook_resent"
+
+        await current.each("webhooks", {webhook.id: webhook for webhook in unapplied}, send)
+
+    async def _look_at_parked(self, current: Round) -> None:
+        page = await self._store.completions.parked(self._parked_after, self._park_for, _PAGE)
+        self._parked_after = page[-1].id if len(page) == _PAGE else 0
+        ripe = {parked.id: parked for parked in page if parked.fits or parked.outdated}
+        await current.each("parked", ripe, self._apply_parked)
+
+    async def _apply_parked(self, parked: Parked) -> str | None:
+        if parked.fits:
+            try:
+                job = CompletionJob.model_validate(parked.body)
+            except ValidationError:
+                return await self._give_up(parked, "not a completion")
+            outcome = await self._applying.apply(job)
             if outcome.kind == "late":
-                await self._store.completions.give_up([parked.id], queue, f"late: {outcome.reason}")
-            elif outcome.kind != "unknown":
+                return await self._give_up(parked, f"late: {outcome.reason}")
+            if outcome.kind != "unknown":
                 await self._applying.follow_up(outcome)
                 await self._store.completions.unpark(parked.id)
-        if outdated := await self._store.completions.outdated(self._park_for, _PAGE):
-            await self._store.completions.give_up(outdated, queue, "its operation never came")
-            self._log.error("dead_letters", count=len(outdated), reason="completions whose operation never came")
+                return "parked_applied"
+        return await self._give_up(parked, "its operation never came") if parked.outdated else None
+
+    async def _give_up(self, parked: Parked, reason: str) -> str:
+        await self._store.completions.give_up(parked.id, keys.work_queue(KIND), reason)
+        self._log.error("dead_letter", entry_id=f"parked-{parked.id}", reason=reason)
+        return "parked_given_up"

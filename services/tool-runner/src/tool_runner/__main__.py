@@ -63,23 +63,12 @@ async def _serve(settings: Settings) -> None:
         # Each queue waits on a connection of its own.
         blocking = open_redis(settings.redis_url, name=f"{name}-reader", blocking=True, max_connections=len(queues) + 1)
         await stack.enter_async_context(blocking)
-        store = await stack.enter_async_context(
-            Store.open(settings.database_url, max_size=settings.database_pool_size, application_name=name)
-        )
-        model = await stack.enter_async_context(
-            Model(
-                settings.openai_base_url,
-                settings.openai_api_key.get_secret_value(),
-                connect_timeout=settings.model_connect_seconds,
-                first_chunk_timeout=settings.model_first_chunk_seconds,
-                idle_timeout=settings.model_idle_seconds,
-                max_connections=sum(queues.values()),
-            )
-        )
+        store = await stack.enter_async_context(Store.from_settings(settings, application_name=name))
+        model = await stack.enter_async_context(Model.from_settings(settings, max_connections=sum(queues.values())))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))
         streams = TaskStreams(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds), retention=retention)
         job_events = JobEventPublisher(redis, retention=retention)
-        runs = Runs(settings, store, streams, redis, model, http, job_events, AgentStreams(redis))
+        runs = Runs(settings, streams, redis, model, http, job_events, AgentStreams(redis))
         hands = Hands(redis, name, lease)
         handler = ToolHandler(settings, redis, store, registry, hands, runs)
 

@@ -12,19 +12,21 @@ import asyncio
 import random
 import time
 from datetime import UTC, datetime
+from secrets import token_hex
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from sluiceway.catalogue import read_catalogue
 from sluiceway.completions import Completions
-from sluiceway.errors import Fenced, StoreUnavailable
+from sluiceway.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
+from sluiceway.errors import Fenced
 from sluiceway.jobs import ToolJob
 from sluiceway.logs import bound, get_logger
 from sluiceway.store import Store
 from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.work_queue import Delivery, WorkQueue
-from sluiceway.worker import Unreadable, persistently
+from sluiceway.worker import persistently
 
 from tool_runner.hands import Hands, Held
 from tool_runner.registry import AnyTool, Registry
@@ -32,6 +34,7 @@ from tool_runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted
 from tool_runner.runs import Runs
 from tool_runner.settings import Settings
 
+_JOB = TypeAdapter(ToolJob)
 _LAST_WORD_SECONDS = 2.5
 _HAND_BACK_SECONDS = (0.3, 0.7)
 _MOST_MISSED = 10_000
@@ -40,14 +43,6 @@ _INTERRUPTED = (
     "The process that ran the tool ended in the middle. The tool was not run again, because it may not be repeated; "
     "it may have had effects."
 )
-
-
-def read_job(delivery: Delivery) -> ToolJob:
-    """Raises Unreadable."""
-    try:
-        return ToolJob.model_validate_json(delivery.body)
-    except ValidationError as error:
-        raise Unreadable(f"not a tool job: {error.error_count()} errors, first: {error.errors()[0]['msg']}") from None
 
 
 class ToolHandler:
@@ -68,8 +63,9 @@ class ToolHandler:
 
     async def handle(self, queue: WorkQueue, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good, or in the queue again."""
-        job = read_job(delivery)
-        with bound(task_id=job.task_id, operation_id=job.operation_id, tool=job.tool_name, trace_id=_trace_id(job)):
+        job = read_job(_JOB, delivery, "a tool job")
+        trace_id = trace_id_of(job.traceparent)
+        with bound(task_id=job.task_id, operation_id=job.operation_id, tool=job.tool_name, trace_id=trace_id):
             tool = self._registry.get(job.tool_name)
             if tool is None:
                 await self._miss(queue, delivery, job)
@@ -78,20 +74,9 @@ class ToolHandler:
 
     async def bury(self, queue: WorkQueue, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and fail its operation, so that the turn goes on."""
-        try:
-            job: ToolJob | None = read_job(delivery)
-        except Unreadable:
-            job = None
-        await self._store.dead_letters.add(
-            queue=queue.key,
-            entry_id=delivery.entry_id,
-            body=delivery.body,
-            reason=reason,
-            deliveries=delivery.deliveries,
-            task_id=job.task_id if job is not None else None,
-        )
-        operation_id = job.operation_id if job is not None else None
-        self._log.error("dead_letter", operation_id=operation_id, entry_id=delivery.entry_id, reason=reason)
+        job = job_of(_JOB, delivery)
+        task_id, operation_id = (job.task_id, job.operation_id) if job is not None else (None, None)
+        await keep_dead_letter(self._store, queue.key, delivery, reason, task_id=task_id, operation_id=operation_id)
         if job is not None:
             await self._publish(job, failed("GAVE_UP", _GAVE_UP))
 
@@ -133,16 +118,10 @@ class ToolHandler:
             await self._hands.release(held)
 
     async def _start(self, operation_id: str) -> Started | None:
-        """Begin it in Postgres. Where only the answer was lost it is not taken for somebody else's beginning."""
-        runner = self._settings.worker_name
-        while True:
-            try:
-                return await self._store.operations.start(operation_id, runner)
-            except StoreUnavailable as error:
-                self._log.warning("waiting", code=error.code, reason=str(error))
-            found = await persistently(lambda: self._store.operations.get(operation_id))
-            if found is not None and (found.status, found.runner) == ("running", runner):
-                return Started(found, found.attempt - 1)
+        """Begin it in Postgres. Where only the answer was lost it is not taken for another beginning; nor is that of a
+        dead process of the same name taken for this one."""
+        runner = f"{self._settings.worker_name}/{token_hex(4)}"
+        return await persistently(lambda: self._store.operations.start(operation_id, runner))
 
     # From its beginning to its end
 
@@ -154,7 +133,7 @@ class ToolHandler:
             if started.before and not tool.repeatable:
                 outcome: Outcome = failed("INTERRUPTED", _INTERRUPTED)
             else:
-                outcome = await self._runs.run(tool, operation, held, self._seconds(tool, operation))
+                outcome = await self._runs.run(tool, started, held, self._seconds(tool, operation))
             status = type(outcome).__name__.lower()
             if held.lost:
                 raise Fenced(f"operation {operation.id}, attempt {operation.attempt}: another runner has it")
@@ -194,7 +173,3 @@ class ToolHandler:
         await persistently(
             lambda: self._completions.publish_operation_complete(job.operation_id, job.task_id, success, result, error)
         )
-
-
-def _trace_id(job: ToolJob) -> str | None:
-    return job.traceparent.split("-")[1] if job.traceparent else None

@@ -8,10 +8,9 @@ from redis.asyncio import Redis
 from sluiceway.agent_events import AgentStreams
 from sluiceway.errors import JobEventError
 from sluiceway.job_events import JobEventPublisher
-from sluiceway.store import Store
+from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.task_stream import TaskStreams
-from sluiceway.worker import persistently
 from sluiceway_llm.model import Model
 
 from tool_runner.context import ToolContext
@@ -29,7 +28,6 @@ class Runs:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
         streams: TaskStreams,
         redis: Redis,
         model: Model,
@@ -38,7 +36,6 @@ class Runs:
         agents: AgentStreams,
     ) -> None:
         self._settings = settings
-        self._store = store
         self._streams = streams
         self._redis = redis
         self._model = model
@@ -46,12 +43,13 @@ class Runs:
         self._job_events = job_events
         self._agents = agents
 
-    async def run(self, tool: AnyTool, operation: Operation, held: Held, seconds: float) -> Outcome:
+    async def run(self, tool: AnyTool, started: Started, held: Held, seconds: float) -> Outcome:
         """Run a tool for an operation, for so long. `held` can cancel it from here on."""
+        operation = started.operation
         run = held.run = Run(tool)
         publishes = _tells_job_events(tool)
         progress = Progress(self._streams, operation, run.cancel, self._job_events if publishes else None)
-        context = self._context(operation, progress, await self._user_id(operation))
+        context = self._context(operation, progress, started.user_id)
         if publishes:
             await _published(self._job_events.publish_task_started(operation.id, tool.name))
         try:
@@ -77,14 +75,6 @@ class Runs:
                 await _published(self._job_events.publish_event(operation.id, stopped))
             case HandedOver():
                 pass
-
-    async def _user_id(self, operation: Operation) -> str | None:
-        """Redis most often knows; the truth is in Postgres."""
-        meta = await persistently(lambda: self._streams.meta(operation.task_id))
-        if meta is not None:
-            return meta.user_id
-        task = await persistently(lambda: self._store.turns.get(operation.task_id))
-        return task.user_id if task is not None else None
 
     def _context(self, operation: Operation, progress: Progress, user_id: str | None) -> ToolContext:
         return ToolContext(

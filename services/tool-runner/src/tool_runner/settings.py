@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, model_validator
 from sluiceway.settings import WorkerSettings
 from sluiceway.webhook_secrets import WebhookRoots
+from sluiceway_llm.settings import ModelSettings
 
 from tool_runner.mcp_settings import McpServerName, McpServerSettings
 
 Name = Annotated[str, Field(min_length=1)]
 
 
-class Settings(WorkerSettings):
+class Settings(ModelSettings, WorkerSettings):
     worker_slots: int = Field(default=32, ge=1, le=2000)
     long_slots: int = Field(default=32, ge=1, le=2000)
     drain_seconds: float = Field(default=20, ge=0)
@@ -23,15 +24,6 @@ class Settings(WorkerSettings):
     tools_needing_approval: list[Name] = Field(default_factory=list)
     tool_wait_seconds: float = Field(default=15, ge=0, description="for a runner that has the tool")
     max_result_bytes: int = Field(default=1024 * 1024, ge=1024)
-
-    openai_base_url: str = "https://api.openai.com/v1"
-    openai_api_key: SecretStr = SecretStr("")
-    model: str = Field(default="gpt-4.1-mini", min_length=1)
-    model_connect_seconds: float = Field(default=5, gt=0)
-    model_first_chunk_seconds: float = Field(default=120, gt=0)
-    model_idle_seconds: float = Field(default=120, gt=0)
-    model_attempts: int = Field(default=4, ge=1, le=20)
-    max_output_tokens: int | None = Field(default=None, ge=1)
 
     web_fetch_seconds: float = Field(default=20, gt=0, le=300)
     web_fetch_max_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)

@@ -1,0 +1,91 @@
+"""What the completion consumer counts: its README tells the names."""
+
+from collections.abc import Callable
+
+from prometheus_client import Counter, Gauge, Histogram
+from sluiceway.metrics import new_registry
+
+# What the reconciler looks at. As the label `kind` of what failed and of what is left.
+KINDS = (
+    "ends",
+    "live_turns",
+    "next_steps",
+    "deadlines",
+    "approvals",
+    "operations",
+    "webhooks",
+    "parked",
+    "backlog",
+)
+# What it did.
+REPAIRS = (
+    "turn_settled",
+    "turn_released",
+    "turn_requeued",
+    "turn_restored",
+    "turn_waits",
+    "turn_cancelled",
+    "turn_expired",
+    "cancel_told",
+    "operation_expired",
+    "approval_expired",
+    "operation_requeued",
+    "webhook_resent",
+    "parked_applied",
+    "parked_given_up",
+)
+OUTCOMES = ("applied", "repeat", "late", "unknown", "progress")
+_ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = registry = new_registry()
+        self._leader = Gauge("sluiceway_reconciler_leader", "1 while this process leads, else 0", registry=registry)
+        self.rounds = Counter(
+            "sluiceway_reconciler_rounds",
+            "Rounds of the reconciler, by how they ended",
+            ["outcome"],
+            registry=registry,
+        )
+        self.round_seconds = Histogram(
+            "sluiceway_reconciler_round_seconds",
+            "How long a round took",
+            buckets=_ROUND_SECONDS,
+            registry=registry,
+        )
+        self.repaired = Counter(
+            "sluiceway_reconciler_repaired", "What the reconciler did again or ended", ["kind"], registry=registry
+        )
+        self.errors = Counter(
+            "sluiceway_reconciler_errors", "Things that could not be repaired", ["kind"], registry=registry
+        )
+        self.backlog = Gauge(
+            "sluiceway_reconciler_backlog", "What the last round left to the next", ["kind"], registry=registry
+        )
+        self.completions = Counter(
+            "sluiceway_completions", "Completions and progress reports, by outcome", ["outcome"], registry=registry
+        )
+        self.dead_letters = Counter(
+            "sluiceway_dead_letters", "Queue entries that were given up and kept", registry=registry
+        )
+        self._in_hand = Gauge("sluiceway_worker_in_hand", "Queue entries in hand now", registry=registry)
+        self._slots = Gauge("sluiceway_worker_slots", "Queue entries that may be in hand at once", registry=registry)
+        self._begin_at_zero()
+
+    def watch(self, leads: Callable[[], bool], in_hand: Callable[[], int], slots: int) -> None:
+        """Ask these when the metrics are read."""
+        self._leader.set_function(lambda: float(leads()))
+        self._in_hand.set_function(in_hand)
+        self._slots.set(slots)
+
+    def _begin_at_zero(self) -> None:
+        """A series that appears with its first event hides that event from `rate` and `increase`."""
+        for outcome in ("complete", "incomplete"):
+            self.rounds.labels(outcome)
+        for kind in KINDS:
+            self.errors.labels(kind)
+        for repair in REPAIRS:
+            self.repaired.labels(repair)
+        for outcome in OUTCOMES:
+            self.completions.labels(outcome)
