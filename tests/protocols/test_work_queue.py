@@ -1,0 +1,425 @@
+"""Leases of a work queue: claim, renew, sweep, acknowledge, hand back, leave, die, freeze and wake, in any order.
+
+Time: the lease is an hour, so that none runs out by itself; one runs out where a rule makes its entry old, by XCLAIM …
+IDLE on the server. A frozen consumer is one that still acts on entries which others took over meanwhile: consumers
+forget an entry only when an answer tells them to.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+from redis.asyncio import Redis
+from sluiceway import keys
+from sluiceway.scripts import Scripts
+from sluiceway.work_queue import Delivery, Producer, WorkQueue
+
+from tests.protocols.machine import Machine, play
+
+KIND = "chat"
+KEY = keys.work_queue(KIND)
+NAMES = ("ada", "bob", "cid")
+LEASE = timedelta(hours=1)
+OLD_MS = int(LEASE.total_seconds() * 1000) + 1
+MOMENT = timedelta(milliseconds=1)
+
+names = st.sampled_from(NAMES)
+counts = st.integers(1, 3)
+picks = st.integers(0, 20)
+# What ends whatever was going on, and would else be most of what happens.
+rarely = st.sampled_from((False, False, False, True))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An entry as the server has it. `before`: deliveries before a hand-back. `owner`: None while undelivered."""
+
+    entry_id: str
+    body: str
+    before: int
+    owner: str | None
+    times: int = 0
+    idle_ms: int = 0
+
+    @property
+    def deliveries(self) -> int:
+        return self.before + self.times
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The whole queue at a moment. `lag`: what autoscaling stands on; None where Redis does not know it."""
+
+    entries: tuple[Stored, ...]
+    lag: int | None
+    grouped: bool = True
+
+    @property
+    def undelivered(self) -> list[Stored]:
+        return [entry for entry in self.entries if entry.owner is None]
+
+    @property
+    def old(self) -> list[Stored]:
+        return [entry for entry in self.entries if entry.owner is not None and entry.idle_ms >= OLD_MS - 1]
+
+    def owner(self, entry_id: str) -> str | None:
+        return next((entry.owner for entry in self.entries if entry.entry_id == entry_id), None)
+
+    def claims(self) -> list[tuple[str, str | None, int]]:
+        """Everything but the age of leases."""
+        return [(entry.entry_id, entry.owner, entry.deliveries) for entry in self.entries]
+
+
+@dataclass
+class Consumer:
+    """A worker as it sees itself: what it took and was not told to be without."""
+
+    queue: WorkQueue
+    hand: dict[str, Delivery] = field(default_factory=dict)
+
+    def nth(self, pick: int) -> Delivery | None:
+        return list(self.hand.values())[pick % len(self.hand)] if self.hand else None
+
+
+async def look(redis: Redis) -> Queue:
+    """Read the queue past the classes under test."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.xrange(KEY)
+        pipe.xinfo_groups(KEY)
+        pipe.xpending_range(KEY, keys.GROUP, "-", "+", 1000)
+        raw, groups, claims = await pipe.execute(raise_on_error=False)
+    if not isinstance(groups, list) or not groups:
+        return Queue(tuple(_stored(entry_id, fields, None) for entry_id, fields in raw), None, grouped=False)
+    pending = {claim["message_id"]: claim for claim in claims}
+    entries = tuple(_stored(entry_id, fields, pending.get(entry_id)) for entry_id, fields in raw)
+    delivered = _id(groups[0]["last-delivered-id"])
+    for entry in entries:
+        undelivered = _id(entry.entry_id.encode()) > delivered
+        assert undelivered == (entry.owner is None), f"{entry} was delivered, and nobody has it"
+    assert len(pending) == sum(entry.owner is not None for entry in entries), "a claim without its entry"
+    return Queue(entries, groups[0]["lag"])
+
+
+def _stored(entry_id: bytes, fields: dict[bytes, bytes], claim: Any) -> Stored:
+    before = int(fields.get(b"n", b"0"))
+    if claim is None:
+        return Stored(entry_id.decode(), fields[b"d"].decode(), before, None)
+    owner = claim["consumer"].decode()
+    times, idle_ms = claim["times_delivered"], claim["time_since_delivered"]
+    return Stored(entry_id.decode(), fields[b"d"].decode(), before, owner, times, idle_ms)
+
+
+def _id(raw: bytes) -> tuple[int, int]:
+    moment, _, sequence = raw.partition(b"-")
+    return int(moment), int(sequence)
+
+
+class Leases(Machine):
+    def __init__(self, loop: asyncio.AbstractEventLoop, redis: Redis) -> None:
+        super().__init__(loop)
+        self.redis = redis
+        self.added = 0
+        # Bodies that were added and not acknowledged, with how often each was delivered, hand-backs taken off.
+        self.open: Counter[str] = Counter()
+        self.known: set[str] = set()
+        # XINFO's lag is only promised for a group that has seen every entry since the queue began.
+        self.first_group = True
+        self.consumers = {name: self.consumer(name) for name in NAMES}
+
+    def consumer(self, name: str) -> Consumer:
+        return Consumer(WorkQueue(self.redis, self.redis, KIND, name, lease=LEASE))
+
+    def look(self) -> Queue:
+        return self.run(look(self.redis))
+
+    def somebody(self, pick: int) -> str:
+        """Of those who have something in hand, if there is one."""
+        holders = [name for name in NAMES if self.consumers[name].hand] or list(NAMES)
+        return holders[pick % len(holders)]
+
+    @initialize(waiting=counts)
+    def begin(self, waiting: int) -> None:
+        self.run(self.redis.flushall())
+        self.add(waiting)
+
+    # What producers and consumers do
+
+    @rule(count=counts)
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            self.run(self.adding())
+
+    async def adding(self) -> None:
+        self.added += 1
+        self.known.add(str(self.added))
+        await Producer(self.redis, KIND).add(str(self.added).encode())
+
+    @rule(name=names, count=counts)
+    def read(self, name: str, count: int) -> None:
+        before = self.look()
+        if before.grouped and not before.undelivered:
+            return  # a server that has nothing answers when it looks at its clock, ten times a second
+        taken = self.run(self.consumers[name].queue.read(count, MOMENT))
+        expected = before.undelivered[:count] if before.grouped else []
+        assert [each.entry_id for each in taken] == [each.entry_id for each in expected]
+        self.take(name, taken)
+
+    @rule(name=names, count=counts)
+    def read_and_lose_the_answer(self, name: str, count: int) -> None:
+        if self.look().undelivered:
+            for delivery in self.run(self.consumers[name].queue.read(count, MOMENT)):
+                self.open[delivery.body.decode()] += 1
+
+    @rule(name=names, count=counts)
+    def sweep(self, name: str, count: int) -> None:
+        before = self.look()
+        taken = self.run(self.consumers[name].queue.sweep(count))
+        old = {each.entry_id for each in before.old}
+        assert {each.entry_id for each in taken} <= old, "a lease was taken that had not run out"
+        assert len(taken) == min(count, len(old)), "a lease ran out, and its entry was left"
+        self.take(name, taken)
+        self.others_stand(before, {each.entry_id for each in taken})
+
+    @rule(pick=picks)
+    def renew(self, pick: int) -> None:
+        before = self.look()
+        name = self.somebody(pick)
+        consumer = self.consumers[name]
+        lost = self.run(consumer.queue.renew(list(consumer.hand)))
+        assert lost == {entry_id for entry_id in consumer.hand if before.owner(entry_id) != name}
+        after = self.look()
+        assert after.claims() == before.claims(), "a renewal has taken something"
+        assert not any(entry.entry_id in consumer.hand and entry.owner == name for entry in after.old)
+        for entry_id in lost:
+            del consumer.hand[entry_id]
+
+    @rule(pick=picks)
+    def acknowledge(self, pick: int) -> None:
+        self.acknowledge_another_s(self.somebody(pick), pick)
+
+    @rule(name=names, pick=picks)
+    def acknowledge_another_s(self, name: str, pick: int) -> None:
+        delivery = self.consumers[self.somebody(pick)].nth(pick)
+        if delivery is not None:
+            self.acknowledge_as(name, delivery)
+
+    def acknowledge_as(self, name: str, delivery: Delivery) -> None:
+        before = self.look()
+        acknowledged = self.run(self.consumers[name].queue.ack(delivery.entry_id))
+        assert acknowledged == (before.owner(delivery.entry_id) == name), "an entry was another's, or one's own"
+        self.consumers[name].hand.pop(delivery.entry_id, None)
+        if acknowledged:
+            self.known.remove(delivery.body.decode())
+            del self.open[delivery.body.decode()]
+            self.others_stand(before, {delivery.entry_id})
+        else:
+            assert self.look().claims() == before.claims(), "an acknowledgement of another's entry changed something"
+
+    @rule(chosen=st.lists(picks, min_size=1, max_size=3))
+    def hand_back(self, chosen: list[int]) -> None:
+        name = self.somebody(chosen[0])
+        consumer = self.consumers[name]
+        if not consumer.hand:
+            return
+        before = self.look()
+        ids = list({list(consumer.hand)[pick % len(consumer.hand)]: None for pick in chosen})
+        count = self.run(consumer.queue.requeue(ids))
+        owned = [entry for entry in before.entries if entry.entry_id in ids and entry.owner == name]
+        assert count == len(owned)
+        self.count_hand_backs(owned)
+        for entry_id in ids:
+            del consumer.hand[entry_id]
+        self.others_stand(before, set(ids))
+
+    @rule(name=names)
+    def leave(self, name: str) -> None:
+        before = self.look()
+        self.run(self.consumers[name].queue.leave())
+        self.count_hand_backs([entry for entry in before.entries if entry.owner == name])
+        self.consumers[name].hand.clear()
+        assert not any(entry.owner == name for entry in self.look().entries)
+        assert name not in self.known_consumers()
+
+    def count_hand_backs(self, entries: list[Stored]) -> None:
+        for entry in entries:
+            self.open[entry.body] -= 1
+
+    # What goes wrong
+
+    @rule(name=names, count=counts)
+    def die_and_start_again(self, name: str, count: int) -> None:
+        """A process of the same name takes up what its predecessor had in hand."""
+        before = self.look()
+        self.consumers[name].hand.clear()
+        taken = self.run(self.consumers[name].queue.own_pending(count))
+        own = [entry.entry_id for entry in before.entries if entry.owner == name]
+        assert [each.entry_id for each in taken] == own[:count]
+        self.take(name, taken)
+        self.others_stand(before, {each.entry_id for each in taken})
+
+    @rule(pick=picks, other=names)
+    def freeze_until_another_has_swept(self, pick: int, other: str) -> None:
+        frozen = self.somebody(pick)
+        self.age([entry for entry in self.look().entries if entry.owner == frozen])
+        self.sweep(other, 3)
+
+    @rule(name=names)
+    def come_with_a_crowd_of_leases(self, name: str) -> None:
+        """More than a sweep looks at in one go."""
+        self.add(12)
+        self.read(name, 12)
+
+    @rule(pick=picks)
+    def a_lease_runs_out(self, pick: int) -> None:
+        claimed = [entry for entry in self.look().entries if entry.owner is not None]
+        if claimed:
+            self.age([claimed[pick % len(claimed)]])
+
+    def age(self, entries: list[Stored]) -> None:
+        for entry in entries:
+            owner = entry.owner or ""
+            self.run(self.redis.xclaim(KEY, keys.GROUP, owner, 0, [entry.entry_id], idle=OLD_MS, justid=True))
+
+    @rule(name=names)
+    def silent_consumers_are_forgotten(self, name: str) -> None:
+        """The sweep's second half, as if every silence had been long: nobody who holds something is forgotten."""
+        if self.look().grouped:
+            never_ms = OLD_MS * 1000
+            self.run(Scripts(self.redis).run("sweep", [KEY], [keys.GROUP, name, never_ms, 1, 0]))
+
+    @rule(really=rarely)
+    def the_group_is_destroyed(self, really: bool) -> None:
+        """What was in anybody's hand is queued again, as it was added or handed back."""
+        if not really:
+            return
+        before = self.look()
+        if self.run(self.redis.exists(KEY)):
+            self.run(self.redis.xgroup_destroy(KEY, keys.GROUP))
+            self.first_group = False
+        for entry in before.entries:
+            self.open[entry.body] = entry.before
+
+    @rule(really=rarely)
+    def everything_is_flushed(self, really: bool) -> None:
+        """Whoever knew of an entry goes on knowing: its acknowledgements must not reach what comes later."""
+        if not really:
+            return
+        self.run(self.redis.flushall())
+        self.open.clear()
+        self.known.clear()
+        self.first_group = True
+
+    # Several at once
+
+    @rule(
+        calls=st.lists(
+            st.tuples(st.sampled_from(("add", "read", "sweep", "ack", "requeue", "leave")), names, counts),
+            min_size=2,
+            max_size=4,
+        )
+    )
+    def race(self, calls: list[tuple[str, str, int]]) -> None:
+        queue = self.look()
+        before = {entry.body: entry for entry in queue.entries}
+        if not queue.undelivered and all(kind != "add" for kind, _, _ in calls):
+            calls = [each for each in calls if each[0] != "read"]  # as in `read`
+        hand_backs = sum(kind in ("requeue", "leave") for kind, _, _ in calls)
+        delivered: Counter[str] = Counter()
+        for taken in self.run(self.all_at_once([self.call(*each) for each in calls])):
+            delivered.update(taken)
+        for entry in self.look().entries:
+            known = before.get(entry.body)
+            most = (known.deliveries if known else 0) + delivered[entry.body]
+            stayed = known is not None and known.entry_id == entry.entry_id
+            assert most - (0 if stayed else hand_backs) <= entry.deliveries <= most
+            self.open[entry.body] = entry.deliveries
+
+    async def all_at_once(self, calls: list[Coroutine[Any, Any, list[str]]]) -> list[list[str]]:
+        return await asyncio.gather(*calls)
+
+    async def call(self, kind: str, name: str, count: int) -> list[str]:
+        """The bodies that were delivered by one call among others."""
+        consumer = self.consumers[name]
+        chosen = list(consumer.hand.values())[:count]
+        if kind == "add":
+            await self.adding()
+        elif kind == "ack":
+            for delivery in chosen:
+                consumer.hand.pop(delivery.entry_id, None)
+                if await consumer.queue.ack(delivery.entry_id):
+                    self.known.remove(delivery.body.decode())  # a KeyError: it was acknowledged twice
+                    del self.open[delivery.body.decode()]
+        elif kind == "requeue":
+            await consumer.queue.requeue([delivery.entry_id for delivery in chosen])
+        elif kind == "leave":
+            await consumer.queue.leave()
+        else:
+            read = consumer.queue.read(count, MOMENT) if kind == "read" else consumer.queue.sweep(count)
+            taken = await read
+            consumer.hand.update((each.entry_id, each) for each in taken)
+            return [each.body.decode() for each in taken]
+        return []
+
+    # What must hold
+
+    def take(self, name: str, taken: list[Delivery]) -> None:
+        """Note what a consumer has got, and that it was told how often each was delivered."""
+        for delivery in taken:
+            body = delivery.body.decode()
+            self.open[body] += 1
+            assert delivery.deliveries == self.open[body], f"{body} was delivered {self.open[body]} times"
+            self.consumers[name].hand[delivery.entry_id] = delivery
+        after = self.look()
+        assert all(after.owner(each.entry_id) == name for each in taken)
+
+    def others_stand(self, before: Queue, but: set[str]) -> None:
+        """All entries but these are as they were."""
+        expected = [claim for claim in before.claims() if claim[0] not in but]
+        kept = {claim[0] for claim in expected}
+        assert [claim for claim in self.look().claims() if claim[0] in kept] == expected
+
+    def known_consumers(self) -> set[str]:
+        if not self.look().grouped:
+            return set()
+        consumers: Any = self.run(self.redis.xinfo_consumers(KEY, keys.GROUP))
+        return {consumer["name"].decode() for consumer in consumers}
+
+    @invariant()
+    def nothing_is_lost_and_nothing_doubled(self) -> None:
+        queue = self.look()
+        assert sorted(entry.body for entry in queue.entries) == sorted(self.known)
+        for entry in queue.entries:
+            assert entry.deliveries == self.open[entry.body], f"{entry} was delivered {self.open[entry.body]} times"
+        if queue.lag is not None and self.first_group:
+            assert queue.lag == len(queue.undelivered)
+
+    def finish(self) -> None:
+        """All die but a newcomer, who gets everything, once. Those who wake up later change nothing any more."""
+        self.age([entry for entry in self.look().entries if entry.owner is not None])
+        last = self.consumers["last"] = self.consumer("last")
+        self.run(last.queue.ensure_group())
+        while not {each.body.decode() for each in last.hand.values()} >= self.known:
+            before = len(last.hand)
+            self.sweep("last", 2)
+            self.read("last", 2)
+            assert len(last.hand) > before, "the survivor does not get the rest"
+        for name in NAMES:
+            for delivery in list(self.consumers[name].hand.values()):
+                self.acknowledge_as(name, delivery)
+        for delivery in list(last.hand.values()):
+            self.acknowledge_as("last", delivery)
+        assert self.look().entries == ()
+
+
+@pytest.mark.requirement("CC-1")
+@pytest.mark.requirement("CC-2")
+@pytest.mark.requirement("CC-3")
+@pytest.mark.requirement("CC-10")
+def test_leases_lose_rob_and_double_nothing_in_whatever_order(server: Redis, loop: asyncio.AbstractEventLoop) -> None:
+    play(lambda: Leases(loop, server), examples=45, steps=30)
