@@ -2,7 +2,7 @@
 # Stamps in .venv remember what is installed, so that a second run starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check bench chaos lock clean
 
 UV := .uv/bin/uv
 BIN := .venv/bin
@@ -33,6 +33,9 @@ check: .venv/.development ## format, lint, types, imports, pins
 
 bench: .venv/.development ## the numbers of bench/, as a table
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: .venv/.development ## break the real system under load, and count what is lost (ARGS='--scenario kill-worker --seed 7')
+	$(BIN)/python -m chaos $(ARGS)
 
 lock: .venv/.uv ## renew requirements/*.txt from the pyprojects
 	UV=$(UV) $(BIN)/python requirements/pins.py lock

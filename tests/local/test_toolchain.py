@@ -24,7 +24,7 @@ def clone(tmp_path: Path) -> Path:
 @pytest.mark.requirement("OP-1")
 def test_make_alone_tells_what_it_can_do(clone: Path) -> None:
     told = subprocess.run(["make"], cwd=clone, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "test", "check", "bench", "lock", "clean"):
+    for target in ("run", "test", "check", "bench", "chaos", "lock", "clean"):
         assert f"make {target} " in told
 
 

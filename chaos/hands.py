@@ -1,0 +1,26 @@
+"""One thread that starts and stops processes, so that the event loop goes on meanwhile.
+
+It lives until it is let go, and not with an event loop: Linux ends a child of ours (see tests/support/child.py) with
+the thread that started it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Hands:
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hands")
+
+    async def do(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Do it there, and wait for it here."""
+        return await asyncio.wrap_future(self._thread.submit(work, *arguments, **named))
+
+    def let_go(self) -> None:
+        """The processes that were started by these hands end with them."""
+        self._thread.shutdown()

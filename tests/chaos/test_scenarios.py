@@ -1,0 +1,74 @@
+"""Every scenario of `make chaos`, in its short form: few turns, short leases, one round of faults.
+
+The system is started once, and every scenario leaves it whole: nothing here depends on what ran before.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from chaos.forms import SHORT, SHORT_OVERRIDES
+from chaos.report import account
+from chaos.running import run
+from chaos.scenarios import SCENARIOS
+from chaos.stack import Stack
+from tests.conftest import attach_logs, no_key_is_eternal
+from tests.support.postgres import Postgres
+
+SEED = 4
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole system, on the Postgres of this test process."""
+    postgres: Postgres = request.getfixturevalue("_postgres_server")
+    postgres.start()
+    database = postgres.create_database(migrated=True)
+    rng = random.Random(SEED)
+    stack = Stack(tmp_path_factory.mktemp("chaos"), postgres, postgres.url(database), SHORT_OVERRIDES, rng)
+    try:
+        asyncio.run(stack.start())
+        yield stack
+        no_key_is_eternal(stack.redis_path.primary)
+    finally:
+        complaints = stack.stop()
+        postgres.stop()  # it may have been started by the stack's hands, and would end with them
+        stack.hands.let_go()
+        postgres.start()
+        postgres.drop_database(database)
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.requirement("OP-7", "CH-11", "TS-5")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quiet",
+        "kill-worker",
+        "kill-worker-tools",
+        pytest.param("kill-gateway", marks=pytest.mark.requirement("GW-1")),
+        pytest.param("kill-runner", marks=pytest.mark.requirement("CH-9", "CC-7")),
+        pytest.param("kill-consumer", marks=pytest.mark.requirement("CC-2", "CC-6")),
+        pytest.param("zombies", marks=pytest.mark.requirement("TS-11")),
+        pytest.param("zombie-runners", marks=pytest.mark.requirement("CC-6")),
+        pytest.param("flush", marks=pytest.mark.requirement("TS-12")),
+        pytest.param("redis-restart", marks=pytest.mark.requirement("CC-8")),
+        pytest.param("redis-failover", marks=pytest.mark.requirement("CC-8")),
+        pytest.param("connection-reset", marks=pytest.mark.requirement("CC-8")),
+        pytest.param("postgres-restart", marks=pytest.mark.requirement("CC-8")),
+        "kill-everything",
+        pytest.param("deploy", marks=pytest.mark.requirement("GW-4", "CC-10")),
+        pytest.param("browsers", marks=pytest.mark.requirement("TS-10")),
+        pytest.param("race", marks=pytest.mark.requirement("CH-2")),
+        "mixture",
+    ],
+)
+async def test_nothing_is_lost_doubled_left_out_repeated_or_ended_too_early(
+    request: pytest.FixtureRequest, stack: Stack, name: str
+) -> None:
+    attach_logs(request.node, stack.services)
+    outcome = await run(stack, SCENARIOS[name], SEED, SHORT)
+    assert outcome.clean, account(outcome)
+    assert outcome.answered == outcome.accepted >= SHORT.turns
