@@ -176,7 +176,9 @@ class Faults:
             case "chat-worker":
                 return await self._held_by(service)
             case "tool-runner":
-                return await self._found("status = 'running' AND runner = $1", service.environment["WORKER_NAME"])
+                return await self._found(
+                    "status = 'running' AND split_part(runner, '/', 1) = $1", service.environment["WORKER_NAME"]
+                )
             case "completion-consumer":
                 return await self._found("status IN ('running', 'accepted')")
 

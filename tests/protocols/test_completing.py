@@ -200,6 +200,16 @@ class Completing(Machine):
     def different_results_race(self, pick: int, times: int) -> None:
         self.at_once([("succeed", pick), ("fail", pick), ("expire", pick)] + [("succeed", pick)] * times)
 
+    @rule(pick=picks)
+    def several_runners_begin_and_one_hands_it_on(self, pick: int) -> None:
+        self.at_once([("start", pick)] * 3)
+        self.at_once([("accepted", pick)] * 2)
+
+    @rule(pick=picks, again=st.booleans())
+    def the_turn_is_cancelled_while_somebody_works(self, pick: int, again: bool) -> None:
+        self.several_runners_begin_and_one_hands_it_on(pick)
+        self.at_once([("cancel", 0)] * (2 if again else 1))
+
     @rule()
     def all_operations_end_at_once(self) -> None:
         self.at_once([("succeed", place) for place in range(3)])
@@ -425,4 +435,4 @@ def _part(call: NewOperation) -> Part:
 def test_operations_end_once_and_one_goes_on_whatever_comes_at_once(
     stores: tuple[Store, Store], rows: Database, loop: asyncio.AbstractEventLoop
 ) -> None:
-    play(lambda: Completing(loop, stores, rows), examples=25, steps=15)
+    play(lambda: Completing(loop, stores, rows), examples=50, steps=15)

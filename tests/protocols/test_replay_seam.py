@@ -181,7 +181,7 @@ class Seam(Machine):
 
     @rule(batches=sizes, protocol=protocols, pick=picks, slow=st.booleans())
     def text_is_told_while_others_come(self, batches: list[int], protocol: int, pick: int, slow: bool) -> None:
-        """A new one, and one who was here before. A slow one has not taken what was before it came when more is told."""
+        """A new one, and one who was here before. A slow one takes what it came for when more is told."""
         self.run(self.tell_and_come(batches, protocol, pick, slow))
 
     async def tell_and_come(self, batches: list[int], protocol: int, pick: int, slow: bool) -> None:

@@ -119,6 +119,8 @@ class ChatHandler:
             )
         finally:
             await asyncio.wait((beginning,))
+            # Where the others failed first, nobody would ask how this one ended.
+            _ = beginning.cancelled() or beginning.exception()
         begun, entries = await beginning
         writer = self._flusher.open(task.id, task.attempt)
         try:

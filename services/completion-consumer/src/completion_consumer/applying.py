@@ -1,5 +1,6 @@
 """From what was said about an operation to its effects: Postgres first, then the stream, then the next step."""
 
+import asyncio
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -10,12 +11,15 @@ from sluiceway.logs import get_logger
 from sluiceway.message import output_of
 from sluiceway.store import Store
 from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.store.records import Task
 from sluiceway.task_stream import TaskStreams
 from sluiceway.turns import Turns
 from sluiceway.worker import persistently
 
 # Clients and models want a result; a tool that has none answers null.
 NOTHING = "No result."
+# More than it takes from a commit to the note of the queue entry that follows from it.
+_TWIN_SECONDS = 0.5
 _SILENT = OperationError(message="It failed, and did not say why.")
 
 
@@ -74,7 +78,14 @@ class Applying:
         if output:
             await self._streams.annotate(outcome.task.id, outcome.operation.id, output, final=True)
         if outcome.goes_on:
-            await self._turns.publish(outcome.task)
+            await self._queue_unless_its_twin_does(outcome.task)
+
+    async def _queue_unless_its_twin_does(self, task: Task) -> None:
+        """Who finds the end applied may have done it, and lost the answer; or its twin has, a moment ago."""
+        await asyncio.sleep(_TWIN_SECONDS)
+        now = await self._store.turns.get(task.id)
+        if now is not None and (now.status, now.attempt) == (task.status, task.attempt):
+            await self._turns.publish(task)
 
     def log(self, outcome: Outcome, ended: str) -> None:
         operation = outcome.operation

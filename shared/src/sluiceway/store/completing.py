@@ -45,8 +45,6 @@ _END = (
 
 # Whoever ended the last operation of a task queues its next step. After this time nobody is about to.
 STRANDED_AFTER = timedelta(seconds=3)
-# What was ended in this very moment may be a twin's doing, which is about to queue the next step.
-_UNSURE_AFTER = timedelta(seconds=1)
 STRANDED = (
     "(t.status = 'waiting' AND t.open_operations = 0 AND NOT EXISTS"
     " (SELECT 1 FROM operations o WHERE o.task_id = t.id AND o.ended_at > now() - $2::interval))"
@@ -108,7 +106,7 @@ async def complete(connection: Connection, completion: Completion, unsure: bool)
         if completion.task_id not in (None, found.task_id) and found.id == completion.operation_id:
             return Outcome("late", "the operation is another task's", found)
         if found.status in ("succeeded", "failed"):
-            return await _repeat(connection, found, _UNSURE_AFTER if unsure else STRANDED_AFTER)
+            return await _repeat(connection, found, timedelta() if unsure else STRANDED_AFTER)
         if found.status == "approval":
             return Outcome("late", "nobody has approved the operation yet", found)
         if not found.open:
