@@ -1,12 +1,15 @@
 """The catalogue: which tools living runners offer. Each runner announces its own, with an expiry.
 
 Guarantees: a tool is in the catalogue while a runner that offers it renews its announcement, and at most `valid_ms`
-longer. Times are the Redis server's, so clocks of machines do not matter.
+longer. Times are the Redis server's, so clocks of machines do not matter. A runner that goes leaves an announcement of
+nothing, so a catalogue without any is one that Redis has forgotten: see `Catalogue`.
 Not guaranteed: that two runners describe a tool of one name alike; while versions are mixed either is taken.
 """
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -16,7 +19,6 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.logs import get_logger
-from sluiceway.redis_client import command
 from sluiceway.scripts import Scripts
 from sluiceway.tools import ToolSpec
 
@@ -33,13 +35,17 @@ async def announce(redis: Redis, runner: str, specs: Sequence[ToolSpec], valid_m
 
 async def withdraw(redis: Redis, runner: str) -> None:
     """Offer nothing more. Raises RedisUnavailable; the announcement expires by itself."""
-    await command(redis, "HDEL", keys.CATALOGUE, runner)
+    await announce(redis, runner, [])
 
 
 async def read_catalogue(redis: Redis) -> dict[str, ToolSpec]:
     """The tools of all living runners, by name. Raises RedisUnavailable."""
+    return _read(await _announced(redis))
+
+
+def _read(announced: list[tuple[str, bytes]]) -> dict[str, ToolSpec]:
     found: dict[str, ToolSpec] = {}
-    for runner, specs in sorted(await _announced(redis)):
+    for runner, specs in sorted(announced):
         try:
             found.update({spec.name: spec for spec in _SPECS.validate_json(specs)})
         except ValidationError as error:
@@ -48,10 +54,15 @@ async def read_catalogue(redis: Redis) -> dict[str, ToolSpec]:
 
 
 class Catalogue:
-    """The catalogue as it was a second ago, for those who ask at every step. `run` is its one task."""
+    """The catalogue as it was a second ago, for those who ask at every step. `run` is its one task.
+
+    When Redis has forgotten it, what was last seen is offered for `VALID_MS` more: by then those who live have
+    announced theirs again, and meanwhile no turn is answered as if there were no tools.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._seen_at = -math.inf
         self.tools: Mapping[str, ToolSpec] = MappingProxyType({})
 
     async def run(self) -> None:
@@ -70,7 +81,13 @@ class Catalogue:
                 await self.refresh()
 
     async def refresh(self) -> None:
-        self.tools = MappingProxyType(await read_catalogue(self._redis))
+        announced = await _announced(self._redis)
+        now = time.monotonic()
+        if announced:
+            self._seen_at = now
+        elif now - self._seen_at < VALID_MS / 1000:
+            return
+        self.tools = MappingProxyType(_read(announced))
 
 
 async def _announced(redis: Redis) -> list[tuple[str, bytes]]:
