@@ -11,8 +11,8 @@ PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
 PACKAGE_LOCKS := $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)
 INSTALL := $(UV) pip install --python $(BIN)/python --no-deps
 
-# Processes of pytest. The tests wait for real processes more than they compute.
-WORKERS ?= auto
+# Processes of pytest: more than cores, as the tests wait for real processes as long as they compute.
+WORKERS ?= $(shell python3 -c 'import os; n = os.cpu_count() or 1; print(n + (n + 1) // 2)')
 ARGS ?=
 
 help: ## this list

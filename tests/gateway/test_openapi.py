@@ -17,7 +17,7 @@ import pytest
 from tests.gateway.stand_in import StandIn
 from tests.support.services import Service
 
-_SECONDS = 45
+_SECONDS = 30
 _CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 

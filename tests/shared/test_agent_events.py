@@ -26,6 +26,7 @@ from sluiceway.errors import (
 )
 from sluiceway.redis_client import open_redis
 
+from tests.support.proxy import Proxy
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 
@@ -436,10 +437,11 @@ async def test_an_id_that_cannot_be_one_is_refused_everywhere(
 
 @pytest.mark.requirement("AG-1")
 async def test_while_redis_is_away_a_publish_waits_for_it_and_then_says_so(valkey: Valkey) -> None:
-    async with open_redis(valkey.url, name="test") as client:
+    async with Proxy(valkey.port) as proxy, open_redis(f"redis://127.0.0.1:{proxy.port}/0", name="test") as client:
         streams = AgentStreams(client, timeout_seconds=0.5)
         await streams.create("t")
-        valkey.stop()
+        await proxy.refuse()
+        proxy.reset_all()
         with pytest.raises(AgentEventUnavailable):
             await streams.publish("t", "a", "thought")
         for call in (lambda: streams.create("t"), lambda: streams.get("t"), lambda: streams.list_active()):
@@ -447,8 +449,7 @@ async def test_while_redis_is_away_a_publish_waits_for_it_and_then_says_so(valke
                 await call()
         patient = AgentStreams(client, timeout_seconds=20)
         publishing = asyncio.create_task(patient.publish("t", "a", "thought"))
-        valkey.start()
-        await streams.create("t")
+        await proxy.admit()
         assert (await publishing).sequence == 1
 
 

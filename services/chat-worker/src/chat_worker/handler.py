@@ -113,14 +113,14 @@ class ChatHandler:
     async def _step(self, task: Task) -> str:
         # It is not begun after the hand-back that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task))
+        # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
+        beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
             history, durable = await asyncio.gather(
                 self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
             )
         finally:
             await asyncio.wait((beginning,))
-            # Where the others failed first, nobody would ask how this one ended.
-            _ = beginning.cancelled() or beginning.exception()
         begun, entries = await beginning
         writer = self._flusher.open(task.id, task.attempt)
         try:

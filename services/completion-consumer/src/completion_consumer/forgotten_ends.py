@@ -3,7 +3,8 @@
 After a failover, or a restart from disk, Redis is as it was a little while before. A turn that has ended may be live in
 it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that its end was seen
 through. Whenever the epoch of Redis is another one than in the last round, and when a leader begins, the turns that
-have ended lately are compared with what Redis says of them, and what is live there or gone is told again.
+have ended lately are compared with what Redis says of them, and what is live there or gone is told again: the latest
+first, as somebody may follow it, and some in each round, after those who wait for their answer.
 Not promised: that a failover by which Redis falls back further than LATELY is noticed here.
 """
 
@@ -19,8 +20,8 @@ from sluiceway.turns import Turns
 from completion_consumer.round import Round
 
 LATELY = timedelta(minutes=5)
-_PAGE = 500
-_PAGES = 4
+_PAGE = 100
+_LAST_ID = "~"
 
 
 class ForgottenEnds:
@@ -34,6 +35,7 @@ class ForgottenEnds:
         self._epoch: str | None = None
         # Where in the turns that have ended lately the look is; None: it is through.
         self._place: tuple[datetime, str] | None = None
+        self._since = datetime.now(UTC)
         self._log = get_logger()
 
     async def look(self, current: Round) -> None:
@@ -45,16 +47,17 @@ class ForgottenEnds:
         if epoch != self._epoch:
             if self._epoch is not None:
                 self._log.warning("redis_replaced")
-            self._epoch, self._place = epoch, (datetime.now(UTC) - self._period, "")
-        for _ in range(_PAGES):
-            if self._place is None:
-                return
-            page = await self._store.turns.ended_after(*self._place, _PAGE)
-            seen = await self._streams.look_at([task.id for task in page])
-            last = page[-1] if len(page) == _PAGE else None
-            self._place = (last.ended_at, last.id) if last is not None and last.ended_at is not None else None
-            live = {task.id: task for task, one in zip(page, seen, strict=True) if not _has_ended(one)}
-            await current.each("ends", live, self._end_again)
+            now = datetime.now(UTC)
+            self._since = now - self._period
+            self._epoch, self._place = epoch, (now + self._period, _LAST_ID)
+        if self._place is None:
+            return
+        page = await self._store.turns.ended_before(*self._place, self._since, _PAGE)
+        seen = await self._streams.look_at([task.id for task in page])
+        last = page[-1] if len(page) == _PAGE else None
+        self._place = (last.ended_at, last.id) if last is not None and last.ended_at is not None else None
+        live = {task.id: task for task, one in zip(page, seen, strict=True) if not _has_ended(one)}
+        await current.each("ends", live, self._end_again)
 
     async def _end_again(self, task: Task) -> str:
         await self._turns.settle(task)

@@ -28,9 +28,9 @@ class Unfinished:
 
     async def look(self, current: Round) -> dict[str, int]:
         """By kind, how much is left to the next round. Raises LeadershipLost."""
-        await self._forgotten.look(current)
         await self._turns.look(current)
         await self._operations.look(current)
+        await self._forgotten.look(current)
         backlog: dict[str, int] = {}
 
         async def count(_: Round) -> None:

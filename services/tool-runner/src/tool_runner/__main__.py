@@ -90,13 +90,15 @@ async def _serve(settings: Settings) -> None:
         gc.freeze()
 
         async with asyncio.TaskGroup() as group:
+            # It ends by `close`: a child process that is being ended must not be cut short.
+            group.create_task(mcp.run(), name="mcp")
             beside = [
                 group.create_task(hands.run(), name="hands"),
                 group.create_task(readiness.run(), name="readiness"),
                 group.create_task(offering.run(), name="offering"),
-                group.create_task(mcp.run(), name="mcp"),
             ]
             await asyncio.gather(*(worker.run() for worker in workers.values()))
+            mcp.close()
             await cancelled(beside)
 
 

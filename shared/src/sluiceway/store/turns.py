@@ -108,13 +108,15 @@ class TurnStore:
             )
         return task_of(row) if row is not None else None
 
-    async def ended_after(self, ended_at: datetime, task_id: str, limit: int) -> list[Task]:
-        """Turns that ended, and were seen through, after that moment, or then and with a greater id; oldest first."""
+    async def ended_before(self, ended_at: datetime, task_id: str, since: datetime, limit: int) -> list[Task]:
+        """Turns that ended, and were seen through, since then, and before that moment or at it with a smaller id; the
+        latest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                # The first condition says nothing new, but without it the index is not used.
-                f"SELECT {TASK_COLUMNS} FROM tasks WHERE ended_at >= $1 AND (ended_at, id) > ($1, $2)"
-                " AND settled_at IS NOT NULL ORDER BY ended_at, id LIMIT $3",
+                # The second condition says little that is new, but without it the index is not used to its end.
+                f"SELECT {TASK_COLUMNS} FROM tasks WHERE ended_at >= $1 AND ended_at <= $2"
+                " AND (ended_at, id) < ($2, $3) AND settled_at IS NOT NULL ORDER BY ended_at DESC, id DESC LIMIT $4",
+                since,
                 ended_at,
                 task_id,
                 limit,
