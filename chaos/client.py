@@ -21,8 +21,6 @@ End = Literal["done", "nothing", "away", "left", "truncated", "expired"]
 
 PASSING = frozenset({429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 1.0
-# The gateway says something at least every ten seconds.
-_SILENCE_SECONDS = 25.0
 
 
 class Unexpected(Exception):

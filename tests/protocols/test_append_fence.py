@@ -233,7 +233,7 @@ class Fence(Machine):
         self.run(self.streams.set_operation_entry(TASK.task_id, "op_1", "1-1"))
         self.run(self.streams.set_owner(TASK.task_id, "ada"))
         self.run(self.streams.mark_void(TASK.task_id, ""))
-        self.run(self.streams.refresh(TASK.task_id))
+        self.run(self.streams.refresh_many([TASK.task_id]))
 
     # Others
 

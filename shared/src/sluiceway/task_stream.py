@@ -360,15 +360,8 @@ class TaskStreams:
             return status
         return answer[1].decode() if answer[0] == b"second" else "lost"
 
-    async def refresh(self, task_id: str) -> bool:
-        """Renew the TTLs of a task that nobody holds at the moment. False when Redis does not know it."""
-        found = await command(self._redis, "PEXPIRE", keys.task_meta(task_id), self.live_ttl_ms)
-        if found:
-            await command(self._redis, "PEXPIRE", keys.task_events(task_id), self.live_ttl_ms)
-        return bool(found)
-
     async def refresh_many(self, task_ids: Sequence[str]) -> None:
-        """The same for many, in one round trip."""
+        """Renew the TTLs of tasks that nobody holds at the moment; one round trip."""
         of_each = ((keys.task_meta(task_id), keys.task_events(task_id)) for task_id in task_ids)
         await commands(self._redis, [("PEXPIRE", key, self.live_ttl_ms) for pair in of_each for key in pair])
 
