@@ -42,7 +42,7 @@ def fresh_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("example", sorted(path.name for path in (_ROOT / "examples").glob("*.py")))
 def test_an_example_imports_nothing_that_is_not_installed(fresh_clone: Path, example: str) -> None:
     imported = f"import runpy; runpy.run_path('examples/{example}', run_name='imported')"
-    command = [fresh_clone / ".venv/bin/python", "-c", imported]
+    command = [str(fresh_clone / ".venv/bin/python"), "-c", imported]
     ended = subprocess.run(command, cwd=fresh_clone, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
 
