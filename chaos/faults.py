@@ -11,7 +11,7 @@ from sluiceway import keys
 
 from chaos.ledger import Ledger, Sign
 from chaos.stack import KINDS, Kind, Stack
-from tests.support.services import Service
+from harness.services import Service
 
 _BUSY_SECONDS = 5.0
 _GRACE_SECONDS = 30.0

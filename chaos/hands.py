@@ -1,6 +1,6 @@
 """One thread that starts and stops processes, so that the event loop goes on meanwhile.
 
-It lives until it is let go, and not with an event loop: Linux ends a child of ours (see tests/support/child.py) with
+It lives until it is let go, and not with an event loop: Linux ends a child of ours (see harness/child.py) with
 the thread that started it.
 """
 

@@ -9,10 +9,10 @@ import random
 from pathlib import Path
 
 from chaos.hands import Hands
-from tests.support.loop_thread import LoopThread
-from tests.support.proxy import Fate, Proxy
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.loop_thread import LoopThread
+from harness.proxy import Fate, Proxy
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 _CUTS = 0.05
 _LAG_SECONDS = 0.2

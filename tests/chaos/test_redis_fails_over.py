@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.completions import Completions
-from sluiceway.jobs import ProgressJob
+from sluiceway.operation.completions import Completions
+from sluiceway.wire.jobs import ProgressJob
 
+from harness.asking import questions
+from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.chat import Chat, Turn
+from harness.database import Database, stored_answer, task_status
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.redis_pair import RedisPair, last_entry
+from harness.services import Services, System
+from harness.sse import follow
+from harness.viewer import Viewer
+from harness.waiting import wait_until
 from tests.chaos.test_tools_survive import operation_in
-from tests.support.asking import questions
-from tests.support.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.redis_pair import RedisPair, last_entry
-from tests.support.services import Services, System
-from tests.support.sse import follow
-from tests.support.viewer import Viewer
-from tests.support.waiting import wait_until
 
 QUESTION = "who remembers?"
 PIECES = ("This much is kept, ", "this is forgotten, ", "and this was never said.")

@@ -11,8 +11,8 @@ from sluiceway.store.completing import Completion, Ending, Outcome
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import NewWebhook
 
+from harness.database import Database
 from tests.completion_consumer.scene import PENDING, Scene
-from tests.support.database import Database
 
 OVERDUE = Ending("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})
 

@@ -8,15 +8,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway import keys
-from sluiceway.completions import KIND
+from sluiceway.operation.completions import KIND
 from sluiceway.store.records import Operation
 
+from harness.database import Database
+from harness.postgres import Postgres
+from harness.services import Service, Services, probe
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
-from tests.support.database import Database
-from tests.support.postgres import Postgres
-from tests.support.services import Service, Services, probe
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 QUEUE = keys.work_queue(KIND)
 

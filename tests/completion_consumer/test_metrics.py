@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from sluiceway import keys
-from sluiceway.completions import KIND
+from sluiceway.operation.completions import KIND
 
+from harness.metrics import metrics_of
+from harness.services import Services, probe
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.metrics import metrics_of
-from tests.support.services import Services, probe
-from tests.support.waiting import wait_until
 
 README = Path(__file__).parents[2] / "services" / "completion-consumer" / "README.md"
 

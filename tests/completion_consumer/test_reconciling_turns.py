@@ -8,11 +8,11 @@ from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
 
+from harness.database import Database, task_status
+from harness.metrics import metric
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.database import Database, task_status
-from tests.support.metrics import metric
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
 
 # The lease is 3 s: a holder that was silent for 6 s is gone.
 OFTEN = {"RECONCILE_SECONDS": "0.1"}

@@ -7,17 +7,17 @@ from uuid import uuid4
 
 import pytest
 from sluiceway import keys
+from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
 from sluiceway.store.webhooks import NewWebhook
-from sluiceway.work_queue import WorkQueue
 
+from harness.database import Database
+from harness.metrics import metric, metrics_of
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.database import Database
-from tests.support.metrics import metric, metrics_of
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 TOOLS = keys.tool_queue("default")

@@ -6,14 +6,14 @@ from uuid import uuid4
 
 import pytest
 from sluiceway import keys
-from sluiceway.events import Start, StartStep, TextDelta, TextStart
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.records import Task
+from sluiceway.wire.events import Start, StartStep, TextDelta, TextStart
 
+from harness.database import Database, stored_answer, task_status
+from harness.services import Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.services import Services
-from tests.support.waiting import wait_until
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 

@@ -8,7 +8,7 @@ from chat_worker.settings import Settings as ChatWorkerSettings
 from completion_consumer.settings import Settings as CompletionConsumerSettings
 from gateway.settings import Settings as GatewaySettings
 from pydantic_settings import BaseSettings
-from sluiceway.settings import CommonSettings
+from sluiceway.process.settings import CommonSettings
 from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests

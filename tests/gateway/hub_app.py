@@ -13,11 +13,12 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from gateway.frames import EntryId, format_id, parse_id
-from gateway.hub import Follow, Hub, HubStats, StreamBroken, StreamEnded
-from gateway.middleware import Edge, Unwound
-from gateway.protocol import BoundedHeadProtocol
-from gateway.sse import EventStream
+from gateway.fanout.frames import EntryId, format_id, parse_id
+from gateway.fanout.hub import Follow, Hub, HubStats, StreamBroken, StreamEnded
+from gateway.serving.middleware import Edge
+from gateway.serving.protocol import BoundedHeadProtocol
+from gateway.wire.sse import EventStream
+from gateway.wire.unwound import Unwound
 from redis.asyncio import Redis
 from sluiceway.errors import DomainError, Unavailable
 from starlette.applications import Starlette
@@ -25,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 TTL_MS = 3_600_000
 

@@ -8,17 +8,17 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from gateway.blank import TEXT_PATTERN, is_blank
+from gateway.api.whitespace import TEXT_PATTERN, is_blank
 from redis.asyncio import Redis
 
+from harness.postgres import Postgres
+from harness.services import Service, Services
+from harness.sse import follow
+from harness.streams import entry_ids
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn
-from tests.support.postgres import Postgres
-from tests.support.services import Service, Services
-from tests.support.sse import follow
-from tests.support.streams import entry_ids
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 
 async def _session(http: httpx.AsyncClient, session_id: str = "s") -> str:

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from harness.sse import SseStream, follow, replay
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
-from tests.support.sse import SseStream, follow, replay
 
 VOID = "void=1-1>2-4"
 

@@ -14,15 +14,16 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
+from chat_worker.flusher import Flusher, StreamWriter
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
-from sluiceway.flusher import Flusher, StreamWriter
 from sluiceway.scripts import Scripts
-from sluiceway.task_stream import EndStatus, Status, TaskFields, TaskStreams, Verdict
+from sluiceway.stream.task_streams import TaskStreams, Verdict
+from sluiceway.wire.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
+from sluiceway.wire.task import EndStatus, Status, TaskFields
 
 from tests.protocols.machine import Machine, play
 

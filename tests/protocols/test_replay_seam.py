@@ -13,22 +13,24 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
-from gateway.hub import Follow, Hub, StreamEnded
-from gateway.subscriber import StreamBroken
+from chat_worker.flusher import Flusher, StreamWriter
+from gateway.fanout.hub import Follow, Hub, StreamEnded
+from gateway.fanout.subscriber import StreamBroken
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.events import Data, Event, Finish, StartStep, TextDelta, TextStart
-from sluiceway.flusher import Flusher, StreamWriter
-from sluiceway.message import MessageFold
-from sluiceway.recovery import Durable, take_over
 from sluiceway.scripts import Scripts
-from sluiceway.task_stream import Entry, EntryId, TaskFields, TaskStreams, parse_entry_id
+from sluiceway.stream.task_streams import Entry, TaskStreams
+from sluiceway.turn.recovery import Durable, take_over
+from sluiceway.wire.entry_id import EntryId, parse_entry_id
+from sluiceway.wire.events import Data, Event, Finish, StartStep, TextDelta, TextStart
+from sluiceway.wire.message import MessageFold
+from sluiceway.wire.task import TaskFields
 
+from harness.folding import fold
+from harness.sse import Event as Seen
 from tests.protocols.machine import Machine, play
-from tests.support.folding import fold
-from tests.support.sse import Event as Seen
 
 HUB = "protocols-hub"
 MANY = 700  # more than the hub reads at once

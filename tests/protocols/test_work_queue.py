@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.scripts import Scripts
-from sluiceway.work_queue import Delivery, Producer, WorkQueue
 
 from tests.protocols.machine import Machine, play
 
@@ -291,7 +291,7 @@ class Leases(Machine):
         """The sweep's second half, as if every silence had been long: nobody who holds something is forgotten."""
         if self.look().grouped:
             never_ms = OLD_MS * 1000
-            self.run(Scripts(self.redis).run("sweep", [KEY], [keys.GROUP, name, never_ms, 1, 0]))
+            self.run(Scripts(self.redis).run("queue/sweep", [KEY], [keys.GROUP, name, never_ms, 1, 0]))
 
     @rule(really=rarely)
     def the_group_is_destroyed(self, really: bool) -> None:

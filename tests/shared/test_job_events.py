@@ -15,10 +15,10 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailable, RedisUnavailable
-from sluiceway.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
+from sluiceway.feeds.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
 from sluiceway.redis_client import open_redis
 
-from tests.support.valkey import Valkey
+from harness.valkey import Valkey
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "celery_style_task.py"
 _NOBODY = "redis://127.0.0.1:1/0"

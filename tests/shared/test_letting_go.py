@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from sluiceway import keys
-from sluiceway.events import ToolOutputAvailable
 from sluiceway.ids import new_operation_id, new_tool_call_id
-from sluiceway.message import Part
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
+from sluiceway.wire.events import ToolOutputAvailable
+from sluiceway.wire.message import Part
 
 from tests.completion_consumer.scene import PENDING, Scene
 

@@ -1,7 +1,11 @@
 """How an attempt goes on where its predecessors stopped: seen by clients of version 6 and 7, and by later replays."""
 
 import pytest
-from sluiceway.events import (
+from sluiceway.stream.task_streams import Entry, parse_void
+from sluiceway.turn.recovery import Durable, GoingOn, Takeover, as_shown
+from sluiceway.turn.recovery import take_over as plan_on
+from sluiceway.wire.entry_id import EntryId
+from sluiceway.wire.events import (
     Event,
     FinishStep,
     ProtocolVersion,
@@ -19,10 +23,7 @@ from sluiceway.events import (
     ToolOutputDenied,
     ToolOutputError,
 )
-from sluiceway.message import MessageFold, Part, text_of
-from sluiceway.recovery import Durable, GoingOn, Takeover, as_shown
-from sluiceway.recovery import take_over as plan_on
-from sluiceway.task_stream import Entry, EntryId, parse_void
+from sluiceway.wire.message import MessageFold, Part, text_of
 
 Stream = list[Entry]
 

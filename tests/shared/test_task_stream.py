@@ -8,8 +8,10 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
-from sluiceway.task_stream import TaskFields, TaskStreams, format_entry_id, parse_entry_id, parse_void
+from sluiceway.stream.task_streams import TaskStreams, parse_void
+from sluiceway.wire.entry_id import format_entry_id, parse_entry_id
+from sluiceway.wire.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
+from sluiceway.wire.task import TaskFields
 
 TASK = TaskFields(
     task_id="task_1",

@@ -10,13 +10,13 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import StoreUnavailable
-from sluiceway.lifecycle import Stopping
+from sluiceway.process.lifecycle import Stopping
+from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
+from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
 from sluiceway.redis_client import open_redis
-from sluiceway.work_queue import Delivery, Producer, WorkQueue
-from sluiceway.worker import Unreadable, Worker, WorkerOptions, persistently
 
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 LEASE = timedelta(milliseconds=600)
 Handle = Callable[[Delivery], Awaitable[None]]

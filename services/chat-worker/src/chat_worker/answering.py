@@ -4,14 +4,14 @@ next."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sluiceway.flusher import StreamWriter
-from sluiceway.message import MessageFold, count_steps, text_of
-from sluiceway.recovery import Durable, GoingOn, Takeover
 from sluiceway.store.records import Message, Task
-from sluiceway.task_stream import Begun
+from sluiceway.stream.task_streams import Begun
+from sluiceway.turn.recovery import Durable, GoingOn, Takeover
+from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway_llm.model import Model, Reached
 
 from chat_worker.direct import read_command
+from chat_worker.flusher import StreamWriter
 
 
 @dataclass(frozen=True, slots=True)

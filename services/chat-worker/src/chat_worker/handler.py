@@ -8,24 +8,24 @@ from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
-from sluiceway.catalogue import Catalogue
-from sluiceway.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.errors import Fenced, Unavailable
-from sluiceway.flusher import Flusher
-from sluiceway.jobs import ChatJob
-from sluiceway.logs import bound, get_logger
-from sluiceway.recovery import Durable, GoingOn, take_over
+from sluiceway.operation.catalogue import Catalogue
+from sluiceway.process.logs import bound, get_logger
+from sluiceway.queue.work_queue import Delivery
+from sluiceway.queue.worker import persistently
+from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.task_stream import Begun, Entry, TaskStreams
-from sluiceway.tools import ToolSpec
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Delivery
-from sluiceway.worker import persistently
+from sluiceway.stream.task_streams import Begun, Entry, TaskStreams
+from sluiceway.turn.recovery import Durable, GoingOn, take_over
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.jobs import ChatJob
+from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, ModelRequest
 
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import to_call
+from chat_worker.flusher import Flusher
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
 from chat_worker.step import NotContinued, Offer, Outcome, Step

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram
-from sluiceway.metrics import new_registry
+from sluiceway.process.metrics import new_registry
 
 # What the reconciler looks at. As the label `kind` of what failed and of what is left.
 KINDS = (

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from sluiceway.process import run_service
-from sluiceway.worker import cancelled, persistently
+from sluiceway.process.starting import run_service
+from sluiceway.queue.worker import cancelled, persistently
 
-from gateway.app import create_app
-from gateway.collector import calm_collector
 from gateway.drain import Drain
-from gateway.server import Server
+from gateway.serving.app import create_app
+from gateway.serving.gc_tuning import calm_collector
+from gateway.serving.server import Server
 from gateway.settings import Settings
 from gateway.state import open_gateway
 

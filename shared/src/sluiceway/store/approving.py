@@ -6,10 +6,10 @@ from typing import Any
 
 from sluiceway.errors import ApprovalConflict, ApprovalGone, ApprovalNotFound
 from sluiceway.ids import new_task_id
-from sluiceway.message import Part, answer_call, calls_in
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import OPERATION_COLUMNS, TASK_COLUMNS, Operation, Task, operation_of, task_of
 from sluiceway.store.sessions import check_owner
+from sluiceway.wire.message import Part, answer_call, calls_in
 
 SUPERSEDED = "CANCELLED: It was not approved: the conversation went on without an answer."
 

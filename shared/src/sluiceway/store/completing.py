@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sluiceway.message import Part
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import (
     COMPLETABLE,
@@ -22,6 +21,7 @@ from sluiceway.store.records import (
     operation_of,
     task_of,
 )
+from sluiceway.wire.message import Part
 
 # As in `message.answer_call`: what only earlier states of a part had goes. The message's own row is what is read here,
 # so that two completions for the same message, one waiting for the other's lock, both stand in it.

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sluiceway.errors import TaskNotFound
-from sluiceway.message import Part
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
 from sluiceway.store.approving import Answer, Answered, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
@@ -28,6 +27,7 @@ from sluiceway.store.records import (
     task_of,
 )
 from sluiceway.store.sessions import check_owner
+from sluiceway.wire.message import Part
 
 # How a step with tool calls left its turn.
 Paused = Literal["waiting", "running", "cancelled", "fenced"]
