@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Hands:
+class HeldOperations:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hands")
 

@@ -16,7 +16,7 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from chaos.hands import Hands
+from chaos.hands import HeldOperations
 from chaos.redis_path import RedisPath
 from harness.child import Child
 from harness.model_process import ModelProcess
@@ -51,7 +51,7 @@ class Stack:
         rng: random.Random,
     ) -> None:
         self.directory = directory
-        self.hands = Hands()
+        self.hands = HeldOperations()
         self.redis_path = RedisPath(directory, rng, self.hands)
         self.postgres = postgres
         self.database_url = database_url

@@ -124,7 +124,7 @@ class Player:
         self._begin()
         await self._reply.line(b": " + step["comment"].encode())
 
-    async def _blank(self, step: Step) -> None:
+    async def _whitespace(self, step: Step) -> None:
         self._begin()
         for _ in range(step["blank"]):
             await self._reply.line(b"")
@@ -275,7 +275,7 @@ class Player:
         "raw": _raw,
         "raw_base64": _raw_base64,
         "comment": _comment,
-        "blank": _blank,
+        "blank": _whitespace,
         "stall": _stall,
         "gate": _gate,
         "begin": _begin_step,

@@ -88,7 +88,7 @@ async def _end(stage: CutStage, arm: Arm) -> None:
 
 
 @case("SET settled_at = now")
-async def _settle(stage: CutStage, arm: Arm) -> None:
+async def _finalize(stage: CutStage, arm: Arm) -> None:
     arm()
     await stage.is_plain(await stage.plain())
 
@@ -207,7 +207,7 @@ async def _complete(stage: CutStage, arm: Arm) -> None:
     turn = await stage.with_tool("echo", text="hello")
     await stage.is_seen(turn, {"said": "hello"})
     told = [line for line in stage.running.system.consumer.log_lines if line.get("task_id") == turn.task_id]
-    assert any(line.get("goes_on") for line in told), "the next step did not wait for the reconciler"
+    assert any(line.get("resumes") for line in told), "the next step did not wait for the reconciler"
 
 
 @case("WITH held AS")

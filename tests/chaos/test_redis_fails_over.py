@@ -182,14 +182,14 @@ async def test_a_turn_whose_end_was_forgotten_is_ended_again(
         await model.open_gate("rest")
         for viewer in watching:
             assert (await viewer.end()).text == ANSWER
-    await wait_until(lambda: _is_settled(database, turn), what="the end was seen through")
+    await wait_until(lambda: _is_finalized(database, turn), what="the end was seen through")
     await pair.fail_over()
     await is_whole(chat, database, turn)
     assert len(await questions(model, QUESTION)) == 1, "nobody was asked again"
     await the_next_message_works(chat, turn)
 
 
-async def _is_settled(database: Database, turn: Turn) -> bool:
+async def _is_finalized(database: Database, turn: Turn) -> bool:
     return bool(await database.fetchval("SELECT settled_at FROM tasks WHERE id = $1", turn.task_id))
 
 

@@ -98,7 +98,7 @@ class Scene:
         waiting = await self.waiting()
         ending = Ending("succeeded", "result", "result")
         outcome = await self.store.completions.complete(Completion(waiting.operation.id, None, ending, "d"))
-        assert outcome.goes_on
+        assert outcome.resumes
         return waiting
 
     async def asking(self, deadline_seconds: float = 3600) -> Waiting:

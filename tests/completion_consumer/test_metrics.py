@@ -34,7 +34,7 @@ async def test_completions_dead_letters_and_slots_are_counted(services: Services
     outcomes = {label: number for (name, label), number in metrics.items() if name == "sluiceway_completions_total"}
     assert outcomes == {"applied": 2, "repeat": 1, "late": 0, "unknown": 1, "progress": 0}
     assert metrics["sluiceway_dead_letters_total", ""] == 1
-    assert metrics["sluiceway_worker_in_hand", ""] == 0
+    assert metrics["sluiceway_worker_in_flight", ""] == 0
     assert metrics["process_open_fds", ""] > 0
 
 

@@ -90,7 +90,7 @@ async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_
     end = TurnEnd(status="completed", parts=[{"type": "text", "text": "done"}], metadata={})
     assert await scene.store.turns.end(task, end, attempt=task.attempt)
     await services.completion_consumer(**OFTEN, SETTLE_AFTER_SECONDS="0")
-    await wait_until(lambda: _is_settled(database, task), what="the end is seen through")
+    await wait_until(lambda: _is_finalized(database, task), what="the end is seen through")
     meta = await scene.streams.meta(task.id)
     assert meta is not None
     assert meta.status == "completed"
@@ -98,7 +98,7 @@ async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_
     await wait_until(lambda: scene.next_steps(following), what="the next turn is queued")
 
 
-async def _is_settled(database: Database, task: Task) -> bool:
+async def _is_finalized(database: Database, task: Task) -> bool:
     return bool(await database.fetchval("SELECT settled_at IS NOT NULL FROM tasks WHERE id = $1", task.id))
 
 

@@ -34,11 +34,11 @@ TTL_MS = 3_600_000
 def _follow(request: Request) -> Follow:
     asked = request.query_params
     cursor = request.headers.get("last-event-id") or asked.get("after", "0-0")
-    void = [pair.split(">") for pair in asked.get("void", "").split(",") if pair]
+    retracted = [pair.split(">") for pair in asked.get("void", "").split(",") if pair]
     return Follow(
         request.path_params["key"],
         cursor=parse_id(cursor.encode()),
-        void=tuple((parse_id(kept.encode()), parse_id(resumed.encode())) for kept, resumed in void),
+        retracted=tuple((parse_id(kept.encode()), parse_id(resumed.encode())) for kept, resumed in retracted),
         protocol=int(asked.get("protocol", "6")),
         start_index=int(asked["start_index"]) if "start_index" in asked else None,
         merge="merge" in asked,

@@ -289,7 +289,7 @@ class Completing(Machine):
         assert outcome.operation is not None
         assert outcome.operation.id not in self.results, "an operation ended twice"
         self.results[outcome.operation.id] = ending
-        self.told += outcome.goes_on
+        self.told += outcome.resumes
 
     async def cancel(self, store: Store) -> None:
         task, _ = await store.turns.request_cancel(self.current, None)

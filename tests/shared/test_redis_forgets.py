@@ -97,10 +97,10 @@ async def test_a_writer_goes_on_where_the_replica_has_everything(pair: RedisPair
 async def test_the_next_attempt_begins_the_stream_again_under_ids_that_nobody_has_seen(
     pair: RedisPair, streams: TaskStreams
 ) -> None:
-    await streams.mark_void(TASK.task_id, "1-0>1-1")
+    await streams.mark_retracted(TASK.task_id, "1-0>1-1")
     await forget(pair, streams)
     begun = await streams.begin(TASK, 2, "w")
-    assert (begun.last_id, begun.void, begun.dropped) == (None, "", True)
+    assert (begun.last_id, begun.retracted, begun.dropped) == (None, "", True)
     assert await streams.append(TASK.task_id, 2, 1, BEGINNING) == "ok"
     assert await ids(streams) == ["2-0", "2-1", "2-2"]
     assert not (await streams.begin(TASK, 3, "w")).dropped, "nothing happened since"

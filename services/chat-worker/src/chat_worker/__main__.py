@@ -62,7 +62,7 @@ async def serve(settings: Settings) -> None:
             drain=timedelta(seconds=settings.drain_seconds),
             max_deliveries=settings.max_deliveries,
         )
-        worker = Worker(queue, handler.handle, handler.bury, options, stopping)
+        worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
         readiness = Readiness(store, model, worker, stopping)
         presence = Presence(redis, KIND, settings.worker_name, readiness.ready)
         health = HealthServer(settings.health_host, settings.health_port, readiness.problems)

@@ -80,23 +80,25 @@ def _parts(
         drain=timedelta(seconds=settings.drain_seconds),
         max_deliveries=settings.max_deliveries,
     )
-    worker = Worker(queue, handler.handle, handler.bury, options, stopping)
+    worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
 
-    settle_after = timedelta(seconds=settings.settle_after_seconds)
+    finalize_after = timedelta(seconds=settings.settle_after_seconds)
     unfinished_turns = UnfinishedTurns(
         store,
         streams,
         turns,
         chat,
         lease=lease,
-        settle_after=settle_after,
+        finalize_after=finalize_after,
         deadline=timedelta(seconds=settings.turn_deadline_seconds),
     )
     unfinished_operations = UnfinishedOperations(
         redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
     )
     forgotten_ends = ForgottenEnds(store, streams, turns, retention=timedelta(seconds=settings.retention_seconds))
-    unfinished = Unfinished(store, forgotten_ends, unfinished_turns, unfinished_operations, settle_after=settle_after)
+    unfinished = Unfinished(
+        store, forgotten_ends, unfinished_turns, unfinished_operations, finalize_after=finalize_after
+    )
     return worker, Reconciler(store, unfinished, settings.reconcile_seconds, metrics, stopping)
 
 

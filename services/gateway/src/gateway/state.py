@@ -20,7 +20,7 @@ from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.turn.turns import Turns
 
 from gateway.callers.api_keys import ApiKeys
-from gateway.callers.authenticator import Doorkeeper
+from gateway.callers.authenticator import Authenticator
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_streams import HubStreams
@@ -37,7 +37,7 @@ _REDIS_CONNECTIONS = 16
 class Gateway:
     settings: Settings
     drain: Drain
-    doorkeeper: Doorkeeper
+    authenticator: Authenticator
     store: Store
     redis: Redis
     streams: TaskStreams
@@ -74,7 +74,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         yield Gateway(
             settings=settings,
             drain=drain,
-            doorkeeper=Doorkeeper.from_settings(settings),
+            authenticator=Authenticator.from_settings(settings),
             store=store,
             redis=redis,
             streams=streams,

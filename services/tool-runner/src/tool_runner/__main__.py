@@ -24,10 +24,10 @@ from sluiceway.stream.task_streams import TaskStreams
 from sluiceway_llm.model import Model
 
 from tool_runner.mcp.servers import McpServers
-from tool_runner.runner.captured_output import keep_the_log_whole, printing_logged
+from tool_runner.runner.captured_output import keep_the_log_whole, output_captured
 from tool_runner.runner.discovery import discover
 from tool_runner.runner.handler import ToolHandler
-from tool_runner.runner.held_operations import Hands
+from tool_runner.runner.held_operations import HeldOperations
 from tool_runner.runner.offering import Offering
 from tool_runner.runner.readiness import Readiness
 from tool_runner.runner.registry import Registry
@@ -42,7 +42,7 @@ _HTTP_SECONDS = 30.0
 
 async def serve(settings: Settings) -> None:
     """Run tools until SIGTERM or SIGINT."""
-    with printing_logged():
+    with output_captured():
         await _serve(settings)
     get_logger().info("stopped")
     if abandoned_threads() or abandoned_tasks():
@@ -69,7 +69,7 @@ async def _serve(settings: Settings) -> None:
         streams = TaskStreams(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds), retention=retention)
         job_events = JobEventPublisher(redis, retention=retention)
         runs = Runs(settings, streams, redis, model, http, job_events, AgentStreams(redis))
-        hands = Hands(redis, name, lease)
+        hands = HeldOperations(redis, name, lease)
         handler = ToolHandler(settings, redis, store, registry, hands, runs)
 
         workers: dict[str, Worker] = {}
@@ -77,8 +77,8 @@ async def _serve(settings: Settings) -> None:
             queue = WorkQueue(redis, blocking, keys.tool_queue(kind), name, lease=lease)
             drain = timedelta(seconds=settings.drain_seconds)
             options = WorkerOptions(slots=slots, drain=drain, max_deliveries=settings.max_deliveries)
-            handle, bury = partial(handler.handle, queue), partial(handler.bury, queue)
-            workers[kind] = Worker(queue, handle, bury, options, stopping)
+            handle, dead_letter = partial(handler.handle, queue), partial(handler.dead_letter, queue)
+            workers[kind] = Worker(queue, handle, dead_letter, options, stopping)
         readiness = Readiness(store, workers, stopping)
         offering = Offering(redis, name, registry, readiness, stopping)
         health = HealthServer(settings.health_host, settings.health_port, readiness.problems)

@@ -153,7 +153,7 @@ class ThreadPublisher:
         except WaitedTooLong:
             # The loop says more, and earlier, unless it is stuck or has ended.
             if outcome.cancel():
-                self._settled(outcome, failed=True)
+                self._finalized(outcome, failed=True)
             raise AgentEventUnavailable(f"no answer within {self._timeout_seconds} s") from None
 
     # The loop's side.
@@ -194,21 +194,21 @@ class ThreadPublisher:
         except Exception as unforeseen:  # noqa: BLE001 - whoever waits for it is told whatever it was
             self._fail(handed, AgentEventRejected(repr(unforeseen)))
         else:
-            self._settled(handed.outcome)
+            self._finalized(handed.outcome)
             handed.outcome.set_result(event)
 
     def _fail(self, handed: _Handed, error: AgentEventError) -> None:
         if not handed.waited_for:
             log_failure(handed.draft.task_id, handed.draft.event_type, error)
-        self._settled(handed.outcome, failed=True)
+        self._finalized(handed.outcome, failed=True)
         handed.outcome.set_exception(error)
 
-    def _settled(self, outcome: Future[AgentEvent], *, failed: bool = False) -> None:
+    def _finalized(self, outcome: Future[AgentEvent], *, failed: bool = False) -> None:
         with self._lock:
             self._open.discard(outcome)
             self._failed += failed
 
-    async def settle(self) -> None:
+    async def finalize(self) -> None:
         """Wait, on the loop, until what has arrived is sent or has failed."""
         while self._senders:
             await asyncio.wait(self._senders)
@@ -256,7 +256,7 @@ async def _serve(redis_url: str, timeout_seconds: float, max_waiting: int, opene
         await ending.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                await publisher.settle()
+                await publisher.finalize()
 
 
 def _check_that_it_may_wait() -> None:

@@ -47,29 +47,29 @@ class WorkerOptions:
 
 
 class Worker:
-    """`handle` does the work. `bury` writes a dead letter (entry, reason) and whatever must follow from it."""
+    """`handle` does the work. `dead_letter` writes a dead letter (entry, reason) and whatever must follow from it."""
 
     def __init__(
         self,
         queue: WorkQueue,
         handle: Callable[[Delivery], Awaitable[None]],
-        bury: Callable[[Delivery, str], Awaitable[None]],
+        dead_letter: Callable[[Delivery, str], Awaitable[None]],
         options: WorkerOptions,
         stopping: Stopping,
     ) -> None:
         self._queue = queue
         self._handle = handle
-        self._bury = bury
+        self._dead_letter = dead_letter
         self._options = options
         self._stopping = stopping
-        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._freed = asyncio.Event()
         self._log = get_logger()
         self.reading = False
 
     @property
     def busy(self) -> int:
-        return len(self._in_hand)
+        return len(self._in_flight)
 
     async def run(self) -> None:
         """Work until `stopping`, then drain."""
@@ -116,7 +116,7 @@ class Worker:
             if free <= 0:
                 continue
             for delivery in await persistently(partial(self._queue.sweep, free)):
-                if delivery.entry_id not in self._in_hand:
+                if delivery.entry_id not in self._in_flight:
                     self._log.info("entry_taken_over", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
                     self._start(delivery)
 
@@ -129,8 +129,8 @@ class Worker:
     async def _renew_loop(self) -> None:
         while True:
             await asyncio.sleep(self._queue.lease.total_seconds() / 3)
-            for entry_id in await persistently(lambda: self._queue.renew(list(self._in_hand))):
-                handler = self._in_hand.get(entry_id)
+            for entry_id in await persistently(lambda: self._queue.renew(list(self._in_flight))):
+                handler = self._in_flight.get(entry_id)
                 if handler is not None:
                     self._log.warning("lease_lost", entry_id=entry_id)
                     handler.cancel()
@@ -139,11 +139,11 @@ class Worker:
 
     def _start(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._process(delivery), name=f"entry-{delivery.entry_id}")
-        self._in_hand[delivery.entry_id] = task
+        self._in_flight[delivery.entry_id] = task
         task.add_done_callback(lambda _: self._release(delivery.entry_id))
 
     def _release(self, entry_id: str) -> None:
-        del self._in_hand[entry_id]
+        del self._in_flight[entry_id]
         self._freed.set()
 
     async def _process(self, delivery: Delivery) -> None:
@@ -151,14 +151,14 @@ class Worker:
         try:
             if delivery.deliveries > self._options.max_deliveries:
                 reason = f"delivered {delivery.deliveries - 1} times without success"
-                await persistently(lambda: self._bury(delivery, reason))
+                await persistently(lambda: self._dead_letter(delivery, reason))
             else:
                 await persistently(lambda: self._handle(delivery))
         except Unreadable as error:
             reason = str(error)
-            await persistently(lambda: self._bury(delivery, reason))
+            await persistently(lambda: self._dead_letter(delivery, reason))
         except Forgotten as error:
-            self._log.warning("entry_handed_back", entry_id=delivery.entry_id, reason=str(error))
+            self._log.warning("entry_released", entry_id=delivery.entry_id, reason=str(error))
             await persistently(lambda: self._queue.requeue([delivery.entry_id]))
             return
         except Fenced as error:
@@ -172,9 +172,9 @@ class Worker:
 
     async def _drain(self) -> None:
         """Let handlers finish for a while, then hand back what is left."""
-        handlers = list(self._in_hand.values())
+        handlers = list(self._in_flight.values())
         if handlers:
-            self._log.info("draining", in_hand=len(handlers))
+            self._log.info("draining", in_flight=len(handlers))
             await asyncio.wait(handlers, timeout=self._options.drain.total_seconds())
         unfinished = [handler for handler in handlers if not handler.done()]
         for handler in unfinished:
@@ -185,8 +185,8 @@ class Worker:
             async with asyncio.timeout(_CLEANUP_SECONDS):
                 await self._queue.leave()
         except (Unavailable, TimeoutError) as error:
-            self._log.warning("hand_back_failed", reason=str(error))  # the leases run out instead
-        self._log.info("drained", handed_back=len(unfinished))
+            self._log.warning("release_failed", reason=str(error))  # the leases run out instead
+        self._log.info("drained", released=len(unfinished))
 
 
 async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:

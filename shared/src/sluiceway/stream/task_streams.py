@@ -33,8 +33,8 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class TaskMeta:
-    """What Redis knows of a task. `void`: what retried steps abandoned, the entries between (kept, resumed). `epoch`:
-    in which the stream was known to be whole; see `TaskStreams.epoch`."""
+    """What Redis knows of a task. `retracted`: what retried steps abandoned, the entries between (kept, resumed).
+    `replication_id`: under which the stream was known to be whole; see `TaskStreams.replication_id`."""
 
     task_id: str
     session_id: str
@@ -44,12 +44,12 @@ class TaskMeta:
     attempt: int
     created_at: str
     cancel: bool = False
-    void: tuple[tuple[EntryId, EntryId], ...] = ()
+    retracted: tuple[tuple[EntryId, EntryId], ...] = ()
     terminal: EntryId | None = None
     holder: str | None = None
-    beat_ms: int | None = None
+    heartbeat_ms: int | None = None
     queue_entry: str | None = None
-    epoch: str | None = None
+    replication_id: str | None = None
     tool_call_id: str | None = None
     tool_name: str | None = None
     operation_id: str | None = None
@@ -80,12 +80,12 @@ class TaskMeta:
             attempt=int(text.get("attempt", "0")),
             created_at=text.get("created_at", ""),
             cancel="cancel" in text,
-            void=parse_void(text.get("void", "")),
+            retracted=parse_retracted(text.get("void", "")),
             terminal=parse_entry_id(text["terminal"]) if text.get("terminal") else None,
             holder=text.get("holder"),
-            beat_ms=int(text["beat"]) if "beat" in text else None,
+            heartbeat_ms=int(text["beat"]) if "beat" in text else None,
             queue_entry=text.get("entry"),
-            epoch=text.get("epoch"),
+            replication_id=text.get("epoch"),
             tool_call_id=text.get("tool_call_id"),
             tool_name=text.get("tool_name"),
             operation_id=text.get("operation_id"),
@@ -119,7 +119,7 @@ class Begun:
 
     cancelled: bool
     last_id: EntryId | None
-    void: str
+    retracted: str
     dropped: bool = False
     reached: str = ""
 
@@ -133,7 +133,7 @@ class Entry:
     protocol: ProtocolVersion | None
 
 
-def parse_void(text: str) -> tuple[tuple[EntryId, EntryId], ...]:
+def parse_retracted(text: str) -> tuple[tuple[EntryId, EntryId], ...]:
     pairs = (pair.split(">") for pair in text.split(",") if pair)
     return tuple((parse_entry_id(kept), parse_entry_id(resumed)) for kept, resumed in pairs)
 
@@ -202,10 +202,10 @@ class TaskStreams:
     async def set_queue_entry(self, task_id: str, entry_id: str) -> None:
         await self._scripts.run("stream/set_if_exists", [keys.task_meta(task_id)], ["entry", entry_id])
 
-    async def epoch(self) -> str:
+    async def replication_id(self) -> str:
         """What Redis calls its replication id. Another one means a failover or a restart, and that what was written
         last may be gone."""
-        return str((await self._scripts.run("stream/epoch", [])).decode())
+        return str((await self._scripts.run("stream/replication_id", [])).decode())
 
     async def begin(self, task: TaskFields, attempt: int, holder: str, *, anew: bool = False) -> Begun:
         """Become the writer; `anew`: of an empty stream. Raises Fenced when a later attempt is, or when the task has
@@ -214,9 +214,9 @@ class TaskStreams:
         answer = await self._scripts.run("stream/begin", self._keys(task.task_id), arguments)
         if answer[0] != b"ok":
             raise Fenced(f"task {task.task_id}, attempt {attempt}: {answer[0].decode()}")
-        _, cancel, last, void, dropped, reached = answer
+        _, cancel, last, retracted, dropped, reached = answer
         last_id = parse_entry_id(last.decode()) if last else None
-        return Begun(bool(cancel), last_id, void.decode(), bool(dropped), reached.decode())
+        return Begun(bool(cancel), last_id, retracted.decode(), bool(dropped), reached.decode())
 
     async def append(self, task_id: str, attempt: int, batch: int, events: Sequence[Event]) -> Verdict:
         """Append events as one batch; a batch number that was seen already adds nothing. The flusher does the same
@@ -284,8 +284,8 @@ class TaskStreams:
         answer: bytes = await self._scripts.run("stream/heartbeat", self._keys(task_id), [attempt, self.live_ttl_ms, 0])
         return answer.decode()  # type: ignore[return-value]  # the script's four words
 
-    async def mark_void(self, task_id: str, void: str) -> None:
-        await self._scripts.run("stream/set_if_exists", [keys.task_meta(task_id)], ["void", void])
+    async def mark_retracted(self, task_id: str, retracted: str) -> None:
+        await self._scripts.run("stream/set_if_exists", [keys.task_meta(task_id)], ["void", retracted])
 
     async def set_owner(self, task_id: str, user_id: str) -> None:
         """From here on only that user follows the task, also when it has ended."""
@@ -295,8 +295,8 @@ class TaskStreams:
         """Raise the flag that the holder looks at. False when Redis knows no such live task."""
         return bool(await self._scripts.run("stream/set_if_exists", [keys.task_meta(task_id)], ["cancel", "1"]))
 
-    async def hand_back(self, task_id: str, attempt: int) -> None:
-        await self._scripts.run("stream/hand_back", [keys.task_meta(task_id)], [attempt])
+    async def release(self, task_id: str, attempt: int) -> None:
+        await self._scripts.run("stream/release", [keys.task_meta(task_id)], [attempt])
 
     async def close(
         self,

@@ -3,9 +3,10 @@
 A step is durable when Postgres has its parts; what the stream shows beyond is a predecessor's unfinished step. Where
 the model can go on with that, it does, in the part that is open: no client sees that anything happened. Else the step
 is replaced: clients of version 7 are sent `reset-step`, older ones get the open parts closed, and a new step. Replays
-to others leave the abandoned entries out: their interval is written to the task's metadata (`void`) once what closes
-them stands in the stream. Written before, it hid them from somebody to whom the next attempt, had this one died, would
-have closed them. What the stream lacks of the durable steps (Redis was flushed, failed over, or was away when a tool
+to others leave the abandoned entries out: their interval is written to the task's metadata (`retracted`) once what
+closes them stands in the stream. Written before, it hid them from somebody to whom the next attempt, had this one died,
+would have closed them.
+What the stream lacks of the durable steps (Redis was flushed, failed over, or was away when a tool
 ended) is told.
 """
 
@@ -13,14 +14,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sluiceway.stream.task_streams import Entry, parse_void
+from sluiceway.stream.task_streams import Entry, parse_retracted
 from sluiceway.wire.entry_id import EntryId, format_entry_id
 from sluiceway.wire.events import Event, FinishStep, ProtocolVersion, ResetStep, Start, StartStep
 from sluiceway.wire.message import MessageFold, Part, calls_in, count_steps, output_of, replay_of
 
 Opening = list[tuple[Event, ProtocolVersion | None]]
 # What the model can go on with: nothing, a text whose beginning it is told, or an answer that its server keeps.
-GoingOn = Literal["nothing", "text", "answer"]
+Continuable = Literal["nothing", "text", "answer"]
 _RETRIED = "RETRIED: The step is done again."
 
 
@@ -47,14 +48,14 @@ class Durable:
 class Takeover:
     """How this attempt goes on: the events it writes first, the message so far, and the intervals to be left out.
 
-    Between steps, `fold.step_open` is False: who goes on with the model begins a step. `goes_on`: the step that is open
-    keeps what it has shown, and its open part goes on; else it begins with nothing.
+    Between steps, `fold.step_open` is False: who goes on with the model begins a step. `continues`: the step that is
+    open keeps what it has shown, and its open part goes on; else it begins with nothing.
     """
 
     opening: Opening
     fold: MessageFold
-    void: str | None
-    goes_on: bool = False
+    retracted: str | None
+    continues: bool = False
 
 
 def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, list[Event]]:
@@ -70,7 +71,13 @@ def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, l
 
 
 def take_over(
-    entries: Sequence[Entry], durable: Durable, message_id: str, attempt: int, void: str, *, able: GoingOn = "nothing"
+    entries: Sequence[Entry],
+    durable: Durable,
+    message_id: str,
+    attempt: int,
+    retracted: str,
+    *,
+    able: Continuable = "nothing",
 ) -> Takeover:
     """Plan the beginning of an attempt on a stream that holds `entries`; some may be the attempt's own already.
 
@@ -87,19 +94,19 @@ def take_over(
     intervals = None
     whole = fold.steps >= durable.steps and calls_in(durable.own).keys() <= fold.calls().keys()
     unfinished = fold.steps > durable.steps
-    goes_on = whole and fold.steps == durable.steps + 1 and _can_go_on(fold, able)
+    continues = whole and fold.steps == durable.steps + 1 and _can_continue(fold, able)
     if step_began is None:
         plan.write(*replay_of(durable.own))
-    elif (unfinished or not whole) and not goes_on:
+    elif (unfinished or not whole) and not continues:
         plan.reset()
-        intervals = _with_interval(void, step_began, (attempt, _own(entries, attempt) + len(plan.opening)))
+        intervals = _with_interval(retracted, step_began, (attempt, _own(entries, attempt) + len(plan.opening)))
         if not whole:
             plan.write(*_steps_after(durable.own, fold.steps - 1))
     elif fold.step_open and not unfinished:
         plan.write(FinishStep())
     plan.write(*_answers(durable.parts, durable, fold))
     fold.adopt(durable.parts)
-    return Takeover(plan.opening, fold, intervals, goes_on)
+    return Takeover(plan.opening, fold, intervals, continues)
 
 
 class _Plan:
@@ -133,7 +140,7 @@ def _read(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, Entr
     return fold, step_began
 
 
-def _can_go_on(fold: MessageFold, able: GoingOn) -> bool:
+def _can_continue(fold: MessageFold, able: Continuable) -> bool:
     """Blanks alone are no beginning that a model could go on with; of a tool call, what was shown is not known here."""
     match able:
         case "text":
@@ -165,7 +172,7 @@ def _steps_after(parts: Sequence[Part], begun: int) -> list[Event]:
     return [FinishStep()]
 
 
-def _with_interval(void: str, kept: EntryId, resumed: EntryId) -> str:
+def _with_interval(retracted: str, kept: EntryId, resumed: EntryId) -> str:
     """A later retry of the same step swallows the earlier one's interval."""
-    intervals = dict(parse_void(void)) | {kept: resumed}
+    intervals = dict(parse_retracted(retracted)) | {kept: resumed}
     return ",".join(f"{format_entry_id(a)}>{format_entry_id(b)}" for a, b in intervals.items())

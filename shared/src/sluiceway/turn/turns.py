@@ -1,7 +1,7 @@
 """A turn across Postgres and Redis: accept, publish, cancel, end, find. What gateway, workers and reconciler share.
 
 Order of effects: Postgres first, always. What Redis misses of it (a crash in between, Redis away) is done again by
-whoever finds it: `publish` and `settle` are idempotent, and the reconciler calls them for what is left.
+whoever finds it: `publish` and `finalize` are idempotent, and the reconciler calls them for what is left.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from sluiceway.wire.jobs import ChatJob
 from sluiceway.wire.message import MessageFold, Part, replay_of
 from sluiceway.wire.task import EndStatus, Status, TaskFields
 
-__all__ = ["Accepted", "Answer", "CancelResult", "Followed", "GoesOn", "NewTurn", "Turns", "ending_of"]
+__all__ = ["Accepted", "Answer", "ApprovalOutcome", "CancelResult", "Followed", "NewTurn", "Turns", "ending_of"]
 
 # Who holds a turn that waits, while its stream is told again; one that was deleted, and one that nobody goes on with,
 # while their streams are closed.
-RESTORED = "restored"
+REBUILDING = "restored"
 DELETED = "deleted"
 ENDED = "ended"
 _CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
@@ -76,7 +76,7 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class GoesOn:
+class ApprovalOutcome:
     """What a person's answer to a tool call led to: the turn that goes on with it; or None, while `remaining` other
     calls of the same step wait for an answer."""
 
@@ -121,7 +121,7 @@ class Turns:
                 return
         await self._streams.set_queue_entry(task.id, await self._enqueue(task))
 
-    async def go_on(self, task: Task, ended: Operation, output: Sequence[Event]) -> None:
+    async def resume(self, task: Task, ended: Operation, output: Sequence[Event]) -> None:
         """Show how the last operation of a turn has ended, and queue the turn's next step. Raises RedisUnavailable: it
         is right to do it again then; a second entry is harmless."""
         queued = self._queue.adding(_job_of(task).encode())
@@ -148,7 +148,7 @@ class Turns:
         """Let the calls that a person has approved be run. Raises as `pause`."""
         return await self._let_run(task, await self._store.turns.begin_approved(task), written)
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> GoesOn:
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> ApprovalOutcome:
         """Note a person's answers, by the ids of the tool calls, and go on when the last of the step is there.
 
         Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied, StoreUnavailable; not RedisUnavailable.
@@ -159,9 +159,9 @@ class Turns:
                 await self._publish_new(answered.task)
             except RedisUnavailable as error:
                 self._log.warning("turn_not_published_yet", task_id=answered.task.id, reason=str(error))
-        return GoesOn(answered.task, answered.remaining)
+        return ApprovalOutcome(answered.task, answered.remaining)
 
-    async def restore(self, task: Task) -> None:
+    async def rebuild(self, task: Task) -> None:
         """Tell the whole stream of a turn that waits for its operations again: Redis has forgotten it, or some of it.
 
         Raises Fenced when it does not wait any more, or somebody else does this.
@@ -173,7 +173,7 @@ class Turns:
         operations = await self._store.operations.of_task(task.id)
         durable = await self.durable(raised)
         await self._streams.create(raised.fields)
-        await self._streams.begin(raised.fields, raised.attempt, RESTORED, anew=True)
+        await self._streams.begin(raised.fields, raised.attempt, REBUILDING, anew=True)
         events = [Start(message_id=task.message_id), *replay_of(durable.own)]
         await self._streams.append(task.id, raised.attempt, 1, events)
         # A completion that is delivered again is not shown again.
@@ -187,7 +187,7 @@ class Turns:
             verdict, answers = await self._streams.wait_and(task.id, task.attempt, {}, queued, written=written)
             if verdict == "lost":
                 with contextlib.suppress(Fenced):  # then somebody else has restored it
-                    await self.restore(task)
+                    await self.rebuild(task)
             await self._operations.note(let_go.operations, answers)
         return let_go.paused
 
@@ -206,7 +206,7 @@ class Turns:
         """
         task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
         if ended_here:
-            await self.settle(task)
+            await self.finalize(task)
         elif task.status == "waiting":
             await self.end_unheld(task, "cancelled")
         elif not task.ended:
@@ -301,7 +301,7 @@ class Turns:
         last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
         return await self.end(claimed, end, [*lacking, *closing, *last])
 
-    async def settle(self, task: Task) -> None:
+    async def finalize(self, task: Task) -> None:
         """See the effects of a turn's end through: its stream closed, the next turn released. Idempotent."""
         meta = await self._streams.meta(task.id)
         events = ending_of(task)
@@ -363,7 +363,7 @@ class Turns:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
                 if ended is not None:
-                    await self.settle(ended)
+                    await self.finalize(ended)
             if accepted.interrupted is not None:
                 await self._interrupt(accepted.interrupted)
             if accepted.created and accepted.active:
@@ -391,25 +391,25 @@ class Turns:
         """Close the stream and release the next turn. `ended`: by this caller, just now, so it knows which that is: a
         turn that was accepted since then is its gateway's to publish."""
         if await self._streams.close(task.fields, task.attempt, status, events, proof=written) == "lost":
-            await self._close_anew(task if task.ended else await self._reloaded(task))
+            await self._rebuild_closed(task if task.ended else await self._reloaded(task))
         if ended is None:
             following = await self._store.sessions.active_task(task.session_id)
         else:
             following = await self._store.turns.get(ended.following) if ended.following is not None else None
         if following is not None and following.status == "queued":
             await self.publish(following)
-        await self._store.turns.settled(task.id)
+        await self._store.turns.finalized(task.id)
 
-    async def _close_anew(self, task: Task) -> None:
+    async def _rebuild_closed(self, task: Task) -> None:
         """Tell the whole stream of an ended turn again, of which Redis has forgotten all or perhaps the last of it.
 
-        Under the number that would be the next attempt's: see `restore`. Done again, it says the same.
+        Under the number that would be the next attempt's: see `rebuild`. Done again, it says the same.
         """
         durable = await self.durable(task)
         await self._streams.create(task.fields)
         events = [*replay_of(durable.own), *ending_of(task)]
         await self._streams.close(task.fields, task.attempt + 1, _end_status(task), events, proof="anew")
-        self._log.warning("stream_told_again", task_id=task.id, session_id=task.session_id, status=task.status)
+        self._log.warning("stream_rebuilt", task_id=task.id, session_id=task.session_id, status=task.status)
 
     async def _reloaded(self, task: Task) -> Task:
         found = await self._store.turns.get(task.id)

@@ -72,12 +72,12 @@ class Applying:
             return
         event = output_of(outcome.part) if outcome.part is not None else None
         output = [event] if event is not None else []
-        if outcome.goes_on and outcome.kind == "applied":
-            await self._turns.go_on(outcome.task, outcome.operation, output)
+        if outcome.resumes and outcome.kind == "applied":
+            await self._turns.resume(outcome.task, outcome.operation, output)
             return
         if output:
             await self._streams.annotate(outcome.task.id, outcome.operation.id, output, final=True)
-        if outcome.goes_on:
+        if outcome.resumes:
             await self._queue_unless_its_twin_does(outcome.task)
 
     async def _queue_unless_its_twin_does(self, task: Task) -> None:
@@ -101,7 +101,7 @@ class Applying:
             operation_id=operation.id,
             tool_name=operation.tool_name,
             duration_ms=round((datetime.now(UTC) - operation.created_at).total_seconds() * 1000),
-            goes_on=outcome.goes_on,
+            resumes=outcome.resumes,
             **fields,
         )
 

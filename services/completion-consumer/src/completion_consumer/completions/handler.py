@@ -46,7 +46,7 @@ class CompletionHandler:
             else:
                 await self._complete(job, delivery)
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle; where it can be told whose end it was, that operation has failed."""
         operation_id, error = self._what_it_ends(delivery)
         operation = await self._store.operations.get(operation_id) if operation_id is not None else None

@@ -32,7 +32,7 @@ class ForgottenEnds:
         self._streams = streams
         self._turns = turns
         self._period = min(LATELY, retention / 2)
-        self._epoch: str | None = None
+        self._replication_id: str | None = None
         # Where in the turns that have ended lately the look is; None: it is through.
         self._place: tuple[datetime, str] | None = None
         self._since = datetime.now(UTC)
@@ -43,13 +43,13 @@ class ForgottenEnds:
         await current.part("ends", self._look_back)
 
     async def _look_back(self, current: Round) -> None:
-        epoch = await self._streams.epoch()
-        if epoch != self._epoch:
-            if self._epoch is not None:
+        replication_id = await self._streams.replication_id()
+        if replication_id != self._replication_id:
+            if self._replication_id is not None:
                 self._log.warning("redis_replaced")
             now = datetime.now(UTC)
             self._since = now - self._period
-            self._epoch, self._place = epoch, (now + self._period, _LAST_ID)
+            self._replication_id, self._place = replication_id, (now + self._period, _LAST_ID)
         if self._place is None:
             return
         page = await self._store.turns.ended_before(*self._place, self._since, _PAGE)
@@ -60,9 +60,9 @@ class ForgottenEnds:
         await current.each("ends", live, self._end_again)
 
     async def _end_again(self, task: Task) -> str:
-        await self._turns.settle(task)
-        self._log.info("turn_settled", task_id=task.id, session_id=task.session_id, status=task.status)
-        return "turn_settled"
+        await self._turns.finalize(task)
+        self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
+        return "turn_finalized"
 
 
 def _has_ended(seen: Seen) -> bool:

@@ -17,7 +17,7 @@ class _Rest:
     failures: int
 
 
-class Resting:
+class Quarantine:
     """By kind and id. A thing that fails again and again rests longer and longer, up to five minutes."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from sluiceway.queue.worker import cancelled
 from sluiceway.store import Store
 
 from completion_consumer.metrics import Metrics
-from completion_consumer.reconciler.quarantine import Resting
+from completion_consumer.reconciler.quarantine import Quarantine
 from completion_consumer.reconciler.round import LeadershipLost, Round
 from completion_consumer.reconciler.unfinished import Unfinished
 
@@ -38,7 +38,7 @@ class Reconciler:
         self._stopping = stopping
         self._leadership = store.leadership("reconciler")
         self._elected = asyncio.Event()
-        self._resting = Resting()
+        self._quarantine = Quarantine()
         self._backoff = Backoff(first_seconds=0.2)
         self._away: dict[str, str] = {"reconciler": "starting"}
         self._log = get_logger()
@@ -101,7 +101,7 @@ class Reconciler:
     async def _round(self) -> float:
         """Look at everything once; after how many seconds the next round is due."""
         began = time.monotonic()
-        current = Round(lambda: self._leadership.leads, self._resting, self._metrics)
+        current = Round(lambda: self._leadership.leads, self._quarantine, self._metrics)
         try:
             backlog = await self._unfinished.look(current)
         except LeadershipLost:

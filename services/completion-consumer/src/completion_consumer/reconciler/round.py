@@ -17,7 +17,7 @@ from sluiceway.errors import SluicewayError, Unavailable
 from sluiceway.process.logs import get_logger
 
 from completion_consumer.metrics import Metrics
-from completion_consumer.reconciler.quarantine import Resting
+from completion_consumer.reconciler.quarantine import Quarantine
 
 T = TypeVar("T")
 Key = TypeVar("Key", str, int)
@@ -34,9 +34,9 @@ class LeadershipLost(SluicewayError):
 
 
 class Round:
-    def __init__(self, leads: Callable[[], bool], resting: Resting, metrics: Metrics) -> None:
+    def __init__(self, leads: Callable[[], bool], quarantined: Quarantine, metrics: Metrics) -> None:
         self._leads = leads
-        self._resting = resting
+        self._quarantine = quarantined
         self._metrics = metrics
         self._log = get_logger()
         self.done: Counter[str] = Counter()
@@ -61,22 +61,22 @@ class Round:
 
         Raises LeadershipLost, and Unavailable where something we stand on is away.
         """
-        resting, ends = self._resting.of(kind), time.monotonic() + _KIND_SECONDS
+        quarantined, ends = self._quarantine.of(kind), time.monotonic() + _KIND_SECONDS
         for key, thing in things.items():
-            if key in resting:
+            if key in quarantined:
                 continue
             if time.monotonic() > ends:
                 return
             self._check()
             await self._one(kind, key, do(thing))
 
-    def resting_ids(self, kind: str) -> list[str]:
+    def quarantined_ids(self, kind: str) -> list[str]:
         """What is left out now."""
-        return [str(key) for key in self._resting.of(kind)]
+        return [str(key) for key in self._quarantine.of(kind)]
 
     def rest(self, kind: str, key: str | int, seconds: float) -> None:
         """Leave it out for so long."""
-        self._resting.rest(kind, key, seconds)
+        self._quarantine.rest(kind, key, seconds)
 
     def count(self, what: str, number: int = 1) -> None:
         self.done[what] += number
@@ -90,10 +90,10 @@ class Round:
         except Unavailable:
             # A row that somebody frozen has locked looks like this, after a while: the others come before it then.
             if time.monotonic() - began > _SLOW_SECONDS:
-                self._resting.rest(kind, key, _LOCKED_SECONDS)
+                self._quarantine.rest(kind, key, _LOCKED_SECONDS)
             raise
         except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the next one is looked at
-            self._resting.failed(kind, key)
+            self._quarantine.failed(kind, key)
             self._failed(kind)
             self._log.exception("repair_failed", kind=kind, id=key)
         else:

@@ -18,13 +18,13 @@ class Unfinished:
         turns: UnfinishedTurns,
         operations: UnfinishedOperations,
         *,
-        settle_after: timedelta,
+        finalize_after: timedelta,
     ) -> None:
         self._store = store
         self._forgotten = forgotten
         self._turns = turns
         self._operations = operations
-        self._settle_after = settle_after
+        self._finalize_after = finalize_after
 
     async def look(self, current: Round) -> dict[str, int]:
         """By kind, how much is left to the next round. Raises LeadershipLost."""
@@ -41,7 +41,7 @@ class Unfinished:
 
     async def _count(self) -> dict[str, int]:
         return await self._store.backlog.count(
-            ended_for=self._settle_after,
+            ended_for=self._finalize_after,
             received_for=PUBLISHING,
             live_after=self._turns.looked_at,
             unfinished_after=self._operations.looked_at,

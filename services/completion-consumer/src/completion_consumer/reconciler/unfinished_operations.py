@@ -84,7 +84,7 @@ class UnfinishedOperations:
     # Deadlines
 
     async def _expire(self, current: Round) -> None:
-        overdue = await self._store.completions.overdue(_PAGE, current.resting_ids("deadlines"))
+        overdue = await self._store.completions.overdue(_PAGE, current.quarantined_ids("deadlines"))
         await current.each("deadlines", {operation.id: operation for operation in overdue}, self._expire_one)
 
     async def _expire_one(self, operation: Operation) -> str | None:
@@ -96,7 +96,7 @@ class UnfinishedOperations:
         return "operation_expired"
 
     async def _expire_approvals(self, current: Round) -> None:
-        sessions = await self._store.completions.unanswered(_PAGE, current.resting_ids("approvals"))
+        sessions = await self._store.completions.unanswered(_PAGE, current.quarantined_ids("approvals"))
         await current.each("approvals", {session_id: session_id for session_id in sessions}, self._expire_in)
 
     async def _expire_in(self, session_id: str) -> str | None:
@@ -163,7 +163,7 @@ class UnfinishedOperations:
     # What was said
 
     async def _send_webhooks_again(self, current: Round) -> None:
-        without = [int(key) for key in current.resting_ids("webhooks")]
+        without = [int(key) for key in current.quarantined_ids("webhooks")]
         unapplied = await self._store.webhooks.unapplied(PUBLISHING, _PAGE, without)
 
         async def send(webhook: Webhook) -> str:

@@ -26,7 +26,7 @@ from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.stream.task_streams import Seen, TaskMeta, TaskStreams
-from sluiceway.turn.turns import RESTORED, Turns
+from sluiceway.turn.turns import REBUILDING, Turns
 
 from completion_consumer.reconciler.entries import Entries, Found
 from completion_consumer.reconciler.round import Round
@@ -63,7 +63,7 @@ class UnfinishedTurns:
         queue: Producer,
         *,
         lease: timedelta,
-        settle_after: timedelta,
+        finalize_after: timedelta,
         deadline: timedelta,
     ) -> None:
         self._store = store
@@ -71,10 +71,10 @@ class UnfinishedTurns:
         self._turns = turns
         self._entries = Entries(queue, "task_id")
         self._silent_ms = lease.total_seconds() * 2000
-        self._settle_after = settle_after
+        self._finalize_after = finalize_after
         self._deadline = deadline
         self._next_step_after = ""
-        self._epoch = ""
+        self._replication_id = ""
         self._log = get_logger()
         self.looked_at = ""
 
@@ -82,25 +82,25 @@ class UnfinishedTurns:
         """Raises LeadershipLost."""
         await current.part("ends", self._see_ends_through)
         await current.part("live_turns", self._look_at_live_turns)
-        await current.part("next_steps", self._go_on)
+        await current.part("next_steps", self._resume)
 
     # Turns that have ended
 
     async def _see_ends_through(self, current: Round) -> None:
-        without = current.resting_ids("ends")
-        tasks = await self._store.turns.unsettled(self._settle_after, _PAGE, without)
-        await current.each("ends", {task.id: task for task in tasks}, self._settle)
+        without = current.quarantined_ids("ends")
+        tasks = await self._store.turns.unfinalized(self._finalize_after, _PAGE, without)
+        await current.each("ends", {task.id: task for task in tasks}, self._finalize)
 
-    async def _settle(self, task: Task) -> str:
-        await self._turns.settle(task)
-        self._log.info("turn_settled", task_id=task.id, session_id=task.session_id, status=task.status)
-        return "turn_settled"
+    async def _finalize(self, task: Task) -> str:
+        await self._turns.finalize(task)
+        self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
+        return "turn_finalized"
 
     # Turns that are live
 
     async def _look_at_live_turns(self, current: Round) -> None:
         for _ in range(_PAGES):
-            self._epoch = await self._streams.epoch()
+            self._replication_id = await self._streams.replication_id()
             page = await self._store.turns.live(self.looked_at, _PAGE)
             # At once: what fails in this page must not keep the next rounds from the others.
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
@@ -144,7 +144,7 @@ class UnfinishedTurns:
             # Nobody holds it, and it is in no queue: its operations are what goes on.
             if meta is None or meta.status == "queued" or (not held and _is_incomplete(task, meta)):
                 return "forgotten"
-            if meta.epoch not in (None, self._epoch):
+            if meta.replication_id not in (None, self._replication_id):
                 return "forgotten"  # the last of it, perhaps
             # Its worker died after the step was durable, and before Redis had learned that the turn waits.
             return "not told to wait" if meta.status == "running" and not held else None
@@ -166,10 +166,10 @@ class UnfinishedTurns:
             case "cancelled":
                 return await self._end(task, "cancelled")
             case "forgotten":
-                return await self._restore(task)
+                return await self._rebuild(task)
             case "not told to wait":
                 told = await self._streams.wait(task.id, task.attempt, {})
-                return await self._restore(task) if told == "lost" else "turn_waits"
+                return await self._rebuild(task) if told == "lost" else "turn_waits"
             case "not told to end":
                 await self._streams.request_cancel(task.id)
                 return "cancel_told"
@@ -185,9 +185,9 @@ class UnfinishedTurns:
         self._log.info(did, task_id=task.id, session_id=task.session_id, attempt=task.attempt)
         return did
 
-    async def _restore(self, task: Task) -> str | None:
+    async def _rebuild(self, task: Task) -> str | None:
         try:
-            await self._turns.restore(task)
+            await self._turns.rebuild(task)
         except Fenced:
             return None  # its operations have ended meanwhile, and a worker has it
         self._log.warning("turn_restored", task_id=task.id, session_id=task.session_id)
@@ -202,7 +202,7 @@ class UnfinishedTurns:
 
     # Turns whose operations have ended
 
-    async def _go_on(self, current: Round) -> None:
+    async def _resume(self, current: Round) -> None:
         tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
         self._next_step_after = tasks[-1].id if len(tasks) == _PAGE else ""
         live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
@@ -224,7 +224,11 @@ class UnfinishedTurns:
 
     def _is_held(self, meta: TaskMeta | None) -> bool:
         """Its holder gave a sign of life lately."""
-        return meta is not None and meta.beat_ms is not None and time.time() * 1000 - meta.beat_ms < self._silent_ms
+        return (
+            meta is not None
+            and meta.heartbeat_ms is not None
+            and time.time() * 1000 - meta.heartbeat_ms < self._silent_ms
+        )
 
 
 def _read(tasks: Sequence[Task], seen: Sequence[Seen]) -> tuple[list[_Live], Mapping[str, Exception]]:
@@ -241,7 +245,7 @@ def _read(tasks: Sequence[Task], seen: Sequence[Seen]) -> tuple[list[_Live], Map
 
 def _is_incomplete(task: Task, meta: TaskMeta) -> bool:
     """Redis knows an older attempt only, after a failover; or whoever restored it broke off."""
-    return meta.attempt < task.attempt or (meta.status == "running" and meta.holder == RESTORED)
+    return meta.attempt < task.attempt or (meta.status == "running" and meta.holder == REBUILDING)
 
 
 async def _refuse(error: Exception) -> None:

@@ -20,7 +20,7 @@ from sluiceway.wire.tools import ToolSpec
 
 from gateway.api.inputs import ClientId
 from gateway.api.problems import EmptyMessage
-from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_blank
+from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_whitespace
 
 Policy = Literal["enqueue", "interrupt", "reject"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
@@ -44,13 +44,13 @@ def _without_nul(value: str) -> str:
 
 
 def _with_text(value: str) -> str:
-    if is_blank(value):
+    if is_whitespace(value):
         raise PydanticCustomError(EmptyMessage.code, "must not be empty")
     return value
 
 
 def _title(value: str) -> str:
-    if is_blank(value):
+    if is_whitespace(value):
         raise PydanticCustomError("empty", "must not be empty")
     return value.strip()
 

@@ -30,7 +30,7 @@ ANONYMOUS = Caller(None)
 TRUSTED = Caller(None, trusted=True)
 
 
-class Doorkeeper:
+class Authenticator:
     """Tells from a request's headers who calls."""
 
     def __init__(self, jwt_secret: str | None, required: bool) -> None:
@@ -38,7 +38,7 @@ class Doorkeeper:
         self._required = required
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Doorkeeper":
+    def from_settings(cls, settings: Settings) -> "Authenticator":
         if settings.jwt_secret is None:
             get_logger().warning(
                 "authentication_is_off",

@@ -46,11 +46,11 @@ class Subscription:
         "_merge",
         "_page",
         "_parked",
+        "_retracted",
         "_send",
         "_skip",
         "_stalled",
         "_task",
-        "_void",
         "broken",
         "cursor",
         "ended",
@@ -70,8 +70,8 @@ class Subscription:
         self._merge = follow.merge
         self._skip = skip
         # Who has seen the beginning of an abandoned step gets the rest of it, with what closes its parts.
-        whole = () if follow.start_index is not None else follow.void
-        self._void = tuple(pair for pair in whole if follow.cursor <= pair[0])
+        whole = () if follow.start_index is not None else follow.retracted
+        self._retracted = tuple(pair for pair in whole if follow.cursor <= pair[0])
         self._page: Page | None = page
         self._send: Send | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -157,7 +157,7 @@ class Subscription:
 
     def accept(self, page: Page) -> None:
         """Write what of a page lies ahead of the cursor."""
-        if self.cursor == page.after and not self._void and not self._skip:
+        if self.cursor == page.after and not self._retracted and not self._skip:
             self._offer_frames(page, page.body(self.view))
         elif self.cursor < page.last:
             self._offer_frames(page, frame_entries(self._select(page)))
@@ -224,7 +224,7 @@ class Subscription:
     def _replayed(self, page: Page) -> bytes:
         if self._merge:
             return frame_entries(merge_deltas(self._select(page)))
-        if self._void or self._skip:
+        if self._retracted or self._skip:
             return frame_entries(self._select(page))
         return page.body(self.view)
 
@@ -234,13 +234,13 @@ class Subscription:
             skipped = min(self._skip, len(entries))
             self._skip -= skipped
             entries = entries[skipped:]
-        if self._void:
-            entries = [entry for entry in entries if not self._is_void(parse_id(entry[0]))]
-            self._void = tuple(pair for pair in self._void if pair[1] > page.last)
+        if self._retracted:
+            entries = [entry for entry in entries if not self._is_retracted(parse_id(entry[0]))]
+            self._retracted = tuple(pair for pair in self._retracted if pair[1] > page.last)
         return entries
 
-    def _is_void(self, entry_id: EntryId) -> bool:
-        return any(kept < entry_id < resumed for kept, resumed in self._void)
+    def _is_retracted(self, entry_id: EntryId) -> bool:
+        return any(kept < entry_id < resumed for kept, resumed in self._retracted)
 
 
 def _fitting(page: Page) -> int:

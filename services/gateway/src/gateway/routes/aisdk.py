@@ -35,7 +35,7 @@ from gateway.api.problems import (
     ProblemType,
     UnsupportedPart,
 )
-from gateway.api.whitespace import is_blank
+from gateway.api.whitespace import is_whitespace
 from gateway.routes import accepting, approvals, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
 from gateway.routes.following import open_stream
@@ -86,7 +86,7 @@ class ApprovedPart(BaseModel):
 async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     answered = _approvals(call.body)
     if answered is not None:
-        return await _go_on(call, *answered)
+        return await _resume(call, *answered)
     return await accept_and_follow(call.gateway, _turn(call), call.params)
 
 
@@ -126,7 +126,7 @@ async def _find(call: Call[ResumeParams, None]) -> Followed | None:
     return await call.gateway.turns.active(call.params.id, call.caller.user_id)
 
 
-async def _go_on(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
+async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
     """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
     gateway, user_id = call.gateway, call.caller.user_id
     await command(gateway.redis, "PING")
@@ -190,7 +190,7 @@ def _new_message(messages: list[Any]) -> tuple[str | None, str]:
     if message.id is not None and not is_client_id(message.id):
         raise _invalid("the id of a message has 1 to 64 letters, digits and ._~:@-")
     text = "".join(_text(part) for part in message.parts)
-    if is_blank(text):
+    if is_whitespace(text):
         raise EmptyMessage
     if "\x00" in text:
         raise _invalid("the text must not have a NUL character")

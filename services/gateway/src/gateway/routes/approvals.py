@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, ApprovalConflict, ApprovalGone, ApprovalNotFound, StoreUnavailable
 from sluiceway.turn.turns import Answer as PersonsAnswer
-from sluiceway.turn.turns import GoesOn
+from sluiceway.turn.turns import ApprovalOutcome
 from starlette.responses import Response
 
 from gateway.api.inputs import ClientId, In, Params
@@ -28,14 +28,14 @@ class ApprovalParams(Params):
 
 async def answer_approval(call: Call[ApprovalParams, ApprovalAnswer]) -> Response:
     answers = {call.params.tool_call_id: PersonsAnswer(call.body.approved, call.body.reason)}
-    goes_on = await call.gateway.turns.answer(call.params.task_id, call.caller.user_id, answers)
-    return json_response(_view(goes_on), 202)
+    outcome = await call.gateway.turns.answer(call.params.task_id, call.caller.user_id, answers)
+    return json_response(_view(outcome), 202)
 
 
-def _view(goes_on: GoesOn) -> ApprovalTaken:
-    task = goes_on.task
-    if task is None or goes_on.remaining > 0:
-        return ApprovalTaken(status="recorded", remaining=goes_on.remaining)
+def _view(outcome: ApprovalOutcome) -> ApprovalTaken:
+    task = outcome.task
+    if task is None or outcome.remaining > 0:
+        return ApprovalTaken(status="recorded", remaining=outcome.remaining)
     return ApprovalTaken(
         status="accepted",
         remaining=0,

@@ -47,7 +47,7 @@ async def open_stream(
     follow = Follow(
         keys.task_events(task_id),
         cursor=cursor,
-        void=meta.void if meta else (),
+        retracted=meta.retracted if meta else (),
         protocol=version,
         start_index=skip,
         merge=merge,

@@ -48,7 +48,7 @@ async def create_session(call: Call[NoParams, NewSession]) -> Response:
 
 
 async def list_sessions(call: Call[ListParams, None]) -> Response:
-    if call.caller.user_id is None and call.gateway.doorkeeper.mode != "none":
+    if call.caller.user_id is None and call.gateway.authenticator.mode != "none":
         raise Unauthenticated("Only a user has a list of sessions.")
     after = decode_session_cursor(call.params.cursor) if call.params.cursor else None
     limit = page_size(call.params.limit, call.gateway.settings)

@@ -28,12 +28,12 @@ async def readyz(call: Call[ReadyParams, None]) -> Response:
 
 
 async def config(call: Call[NoParams, None]) -> Response:
-    settings, doorkeeper = call.gateway.settings, call.gateway.doorkeeper
+    settings, authenticator = call.gateway.settings, call.gateway.authenticator
     return json_response(
         PublicConfig(
             version=VERSION,
-            auth=doorkeeper.mode,
-            auth_required=doorkeeper.required,
+            auth=authenticator.mode,
+            auth_required=authenticator.required,
             models=list(settings.known_models),
             policies=list(get_args(Policy)),
             protocols=[6, 7],

@@ -136,7 +136,7 @@ class Operation(Generic[P, B]):
             return TRUSTED
         if self.api_key == "required":
             raise Unauthenticated("This needs an x-api-key.")
-        return ANONYMOUS if self.open_to_all else gateway.doorkeeper.identify(request.headers)
+        return ANONYMOUS if self.open_to_all else gateway.authenticator.identify(request.headers)
 
     async def _read_body(self, settings: Settings, request: Request[State]) -> Any:
         seconds = settings.body_timeout_seconds

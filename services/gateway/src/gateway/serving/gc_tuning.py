@@ -12,7 +12,7 @@ _YOUNG_PASSES = 20
 _MIDDLE_PASSES = 100
 
 
-def calm_collector() -> None:
+def tune_gc() -> None:
     """To be called once all that stays for the life of the process is made: it is never walked over again."""
     gc.collect()
     gc.freeze()

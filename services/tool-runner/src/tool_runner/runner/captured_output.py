@@ -1,7 +1,7 @@
 """What tools print becomes lines of the log, instead of getting between them.
 
 Guarantees: each line that is written to stdout or stderr, by Python code or by a child process that inherited them, is
-one log event `tool_printed` with the text, cut at MAX_CHARS; what Python code prints carries the fields of its
+one log event `tool_output_captured` with the text, cut at MAX_CHARS; what Python code prints carries the fields of its
 operation. The log itself goes where it always went.
 Not guaranteed: the last lines of child processes when this process is killed.
 """
@@ -19,7 +19,7 @@ from sluiceway.process.logs import get_logger
 MAX_CHARS = 2000
 
 
-class Printed(io.TextIOBase):
+class CapturedOutput(io.TextIOBase):
     """A stream whose lines are logged."""
 
     def __init__(self, name: str, descriptor: int) -> None:
@@ -51,7 +51,7 @@ class Printed(io.TextIOBase):
 
 def tell(stream: str, line: str) -> None:
     if line.strip():
-        get_logger().info("tool_printed", stream=stream, text=line[:MAX_CHARS])
+        get_logger().info("tool_output_captured", stream=stream, text=line[:MAX_CHARS])
 
 
 def keep_the_log_whole() -> None:
@@ -68,10 +68,10 @@ def keep_the_log_whole() -> None:
 
 
 @contextmanager
-def printing_logged() -> Iterator[None]:
+def output_captured() -> Iterator[None]:
     """What Python code prints is logged, for as long as the context lasts. The log must be configured already."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Printed("stdout", 1), Printed("stderr", 2)
+    sys.stdout, sys.stderr = CapturedOutput("stdout", 1), CapturedOutput("stderr", 2)
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.wire.jobs import ToolJob
 
-from tool_runner.runner.held_operations import Hands, Held
+from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
 from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
 from tool_runner.runner.runs import Runs
@@ -37,7 +37,7 @@ from tool_runner.tool.definition import AnyTool
 
 _JOB = TypeAdapter(ToolJob)
 _LAST_WORD_SECONDS = 2.5
-_HAND_BACK_SECONDS = (0.3, 0.7)
+_RELEASE_SECONDS = (0.3, 0.7)
 _MOST_MISSED = 10_000
 _GAVE_UP = "The tool could not be run, after several attempts."
 _INTERRUPTED = (
@@ -50,13 +50,13 @@ class ToolHandler:
     """For all queues of the process."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, store: Store, registry: Registry, hands: Hands, runs: Runs
+        self, settings: Settings, redis: Redis, store: Store, registry: Registry, hands: HeldOperations, runs: Runs
     ) -> None:
         self._settings = settings
         self._redis = redis
         self._store = store
         self._registry = registry
-        self._hands = hands
+        self._held_operations = hands
         self._runs = runs
         self._completions = Completions(redis)
         self._missed: dict[str, float] = {}
@@ -73,7 +73,7 @@ class ToolHandler:
             else:
                 await self._take(queue, delivery, job, tool)
 
-    async def bury(self, queue: WorkQueue, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, queue: WorkQueue, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and fail its operation, so that the turn goes on."""
         job = job_of(_JOB, delivery)
         task_id, operation_id = (job.task_id, job.operation_id) if job is not None else (None, None)
@@ -91,7 +91,7 @@ class ToolHandler:
         waited = time.monotonic() - self._missed.setdefault(job.operation_id, time.monotonic())
         offered = job.tool_name in await read_catalogue(self._redis)
         if offered or waited < self._settings.tool_wait_seconds:
-            await asyncio.sleep(random.uniform(*_HAND_BACK_SECONDS))  # noqa: S311 - jitter
+            await asyncio.sleep(random.uniform(*_RELEASE_SECONDS))  # noqa: S311 - jitter
             await queue.requeue([delivery.entry_id])
         else:
             self._log.warning("tool_unavailable", waited_seconds=round(waited, 1))
@@ -102,7 +102,7 @@ class ToolHandler:
             del self._missed[next(iter(self._missed))]
 
     async def _take(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
-        held = await self._hands.take(job.operation_id, job.task_id, delivered_before=delivery.deliveries > 1)
+        held = await self._held_operations.take(job.operation_id, job.task_id, delivered_before=delivery.deliveries > 1)
         if held is None:
             self._log.info("duplicate_entry", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
             return
@@ -111,12 +111,12 @@ class ToolHandler:
             if started is None:
                 self._log.info("operation_over")
             elif started.before >= self._settings.max_deliveries:
-                await self.bury(queue, delivery, f"begun {started.before} times without an end")
+                await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
                 held.done = True
             else:
                 await self._see_through(job, held, tool, started)
         finally:
-            await self._hands.release(held)
+            await self._held_operations.release(held)
 
     async def _start(self, operation_id: str) -> Started | None:
         """Begin it in Postgres. Where only the answer was lost it is not taken for another beginning; nor is that of a

@@ -44,7 +44,7 @@ class Held:
             self.run.cancel()
 
 
-class Hands:
+class HeldOperations:
     """`run` is its one task. The key of an operation holds the runner's name for a lease, or says that it is done."""
 
     def __init__(self, redis: Redis, runner: str, lease: timedelta) -> None:
@@ -92,7 +92,7 @@ class Hands:
             try:
                 await self._look()
             except RedisUnavailable as error:
-                get_logger().warning("operations_not_looked_after", in_hand=len(self), reason=str(error))
+                get_logger().warning("operations_not_looked_after", in_flight=len(self), reason=str(error))
 
     async def _try(self, operation_id: str, task_id: str) -> tuple[Held | None, str, int]:
         if operation_id in self._held:

@@ -35,7 +35,7 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any, **named: 
         except BaseException as raised:  # noqa: BLE001 - a thread hands over all that it raised, SystemExit too
             result, error = None, raised
         with contextlib.suppress(RuntimeError):  # the loop was closed long ago
-            loop.call_soon_threadsafe(_settle, answer, result, error)
+            loop.call_soon_threadsafe(_finalize, answer, result, error)
 
     thread = threading.Thread(target=work, name=f"tool-{function.__name__}", daemon=True)
     thread.start()
@@ -50,7 +50,7 @@ async def run_in_thread(function: Callable[..., Any], *arguments: Any, **named: 
     return result
 
 
-def _settle(answer: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+def _finalize(answer: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
     """As a pair: a future refuses some exceptions, such as StopIteration."""
     if not answer.done():
         answer.set_result((result, error))
