@@ -15,7 +15,7 @@ from chaos.report import account, notes, table, write_json
 from chaos.running import Form, Outcome, run
 from chaos.scenarios import SCENARIOS
 from chaos.stack import Stack
-from tests.support.postgres import Postgres
+from harness.postgres import Postgres
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from sluiceway import keys
 
 from chaos.ledger import Ledger, Sign
 from chaos.stack import KINDS, Kind, Stack
-from tests.support.services import Service
+from harness.services import Service
 
 _BUSY_SECONDS = 5.0
 _GRACE_SECONDS = 30.0
@@ -50,7 +50,7 @@ class Faults:
 
     async def kill(self, service: Service, kind: Kind) -> None:
         """kill -9, when it has something in hand."""
-        touched = await self._when_busy(lambda: self._in_hands_of(service, kind))
+        touched = await self._when_busy(lambda: self._held_by(service, kind))
         self.ledger.fault(f"kill -9 {service.name}", _SIGNS[kind], touched, self._promised(kind))
         await self.stack.hands.do(service.kill9)
 
@@ -65,7 +65,7 @@ class Faults:
     async def freeze_one(self, kind: Kind) -> None:
         """SIGSTOP, until others have taken over what it had; then it wakes up, and must notice."""
         service = self.rng.choice(self.stack.of(kind))
-        touched = await self._when_busy(lambda: self._in_hands_of(service, kind))
+        touched = await self._when_busy(lambda: self._held_by(service, kind))
         self.ledger.fault(f"SIGSTOP {service.name}", _SIGNS[kind], touched, self._promised(kind))
         service.freeze()
         try:
@@ -109,7 +109,7 @@ class Faults:
 
     async def replace(self, service: Service, kind: Kind) -> None:
         """As a deploy does it: SIGTERM, wait for exit 0 within the grace period, start the new one."""
-        touched = await self._in_hands_of(service, kind)
+        touched = await self._held_by(service, kind)
         sign: Sign = "hand-back" if kind == "chat-worker" else _SIGNS[kind]
         promised = self.pace.slack_seconds if kind == "chat-worker" else None
         self.ledger.fault(f"SIGTERM {service.name}", sign, touched, promised)
@@ -166,7 +166,7 @@ class Faults:
         seen = (turn for turn in self.ledger.open_turns if turn.views and turn.views[-1].events)
         return frozenset(turn.task_id for turn in seen if turn.task_id is not None)
 
-    async def _in_hands_of(self, service: Service, kind: Kind) -> frozenset[str]:
+    async def _held_by(self, service: Service, kind: Kind) -> frozenset[str]:
         """The tasks that depend on this process just now; none where nobody can say."""
         match kind:
             case "gateway":
@@ -174,7 +174,7 @@ class Faults:
                 following = (turn for turn in self.ledger.open_turns if turn.opened and turn.opened[-1][1] == at)
                 return frozenset(turn.task_id for turn in following if turn.task_id is not None)
             case "chat-worker":
-                return await self._held_by(service)
+                return await self._turns_held_by(service)
             case "tool-runner":
                 return await self._found(
                     "status = 'running' AND split_part(runner, '/', 1) = $1", service.environment["WORKER_NAME"]
@@ -182,7 +182,7 @@ class Faults:
             case "completion-consumer":
                 return await self._found("status IN ('running', 'accepted')")
 
-    async def _held_by(self, service: Service) -> frozenset[str]:
+    async def _turns_held_by(self, service: Service) -> frozenset[str]:
         task_ids = sorted(await self._open())
         try:
             async with self.stack.redis() as client, client.pipeline(transaction=False) as pipeline:

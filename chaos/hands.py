@@ -1,6 +1,6 @@
 """One thread that starts and stops processes, so that the event loop goes on meanwhile.
 
-It lives until it is let go, and not with an event loop: Linux ends a child of ours (see tests/support/child.py) with
+It lives until it is let go, and not with an event loop: Linux ends a child of ours (see harness/child.py) with
 the thread that started it.
 """
 
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Hands:
+class HeldOperations:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hands")
 

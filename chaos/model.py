@@ -12,10 +12,10 @@ from typing import Any
 import uvloop
 
 from chaos.questions import Call, Question
-from tests.support.model_server.__main__ import serve
-from tests.support.model_server.answers import last_user_text
-from tests.support.model_server.connection import State
-from tests.support.model_server.plan import Plans, Step
+from harness.model_server.__main__ import serve
+from harness.model_server.answers import last_user_text
+from harness.model_server.connection import State
+from harness.model_server.plan import Plans, Step
 
 Messages = list[dict[str, Any]]
 

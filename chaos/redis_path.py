@@ -8,11 +8,11 @@ import asyncio
 import random
 from pathlib import Path
 
-from chaos.hands import Hands
-from tests.support.loop_thread import LoopThread
-from tests.support.proxy import Fate, Proxy
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from chaos.hands import HeldOperations
+from harness.loop_thread import LoopThread
+from harness.proxy import Fate, Proxy
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 _CUTS = 0.05
 _LAG_SECONDS = 0.2
@@ -21,8 +21,8 @@ _LAG_SECONDS = 0.2
 class RedisPath:
     """`primary` is the server that the services reach now."""
 
-    def __init__(self, directory: Path, rng: random.Random, hands: Hands) -> None:
-        self._hands = hands
+    def __init__(self, directory: Path, rng: random.Random, hands: HeldOperations) -> None:
+        self._held_operations = hands
         self.primary = Valkey(directory, "valkey-a")
         self._spare = Valkey(directory, "valkey-b")
         self._rng = rng
@@ -60,15 +60,15 @@ class RedisPath:
     async def fail_over(self) -> None:
         """To a replica that has not got what the primary acknowledged at last. The old primary is gone."""
         link = Proxy(self.primary.port)
-        await self._hands.do(self._thread.run, link.start())
-        await self._hands.do(self._spare.start)
-        await self._hands.do(self._spare.follow, link.port)
+        await self._held_operations.do(self._thread.run, link.start())
+        await self._held_operations.do(self._spare.start)
+        await self._held_operations.do(self._spare.follow, link.port)
         await wait_until(lambda: self._spare.has_all_of(self.primary), 30, "the replica has what the primary has")
         link.hold()
         await asyncio.sleep(_LAG_SECONDS)
-        await self._hands.do(self._thread.run, link.stop())
-        await self._hands.do(self.primary.stop)
-        await self._hands.do(self._spare.promote)
+        await self._held_operations.do(self._thread.run, link.stop())
+        await self._held_operations.do(self.primary.stop)
+        await self._held_operations.do(self._spare.promote)
         self._address.retarget(self._spare.port)
         self.primary, self._spare = self._spare, self.primary
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from chaos.ledger import View
-from tests.support.folding import fold
+from harness.folding import fold
 
 _RETRIED = "RETRIED"
 

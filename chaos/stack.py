@@ -16,14 +16,14 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from chaos.hands import Hands
+from chaos.hands import HeldOperations
 from chaos.redis_path import RedisPath
-from tests.support.child import Child
-from tests.support.model_process import ModelProcess
-from tests.support.ports import free_port
-from tests.support.postgres import Postgres
-from tests.support.services import Service, Services, clean_environment
-from tests.support.waiting import wait_until
+from harness.child import Child
+from harness.model_process import ModelProcess
+from harness.ports import free_port
+from harness.postgres import Postgres
+from harness.services import Service, Services, clean_environment
+from harness.waiting import wait_until
 
 Kind = Literal["gateway", "chat-worker", "tool-runner", "completion-consumer"]
 KINDS: tuple[Kind, ...] = ("gateway", "chat-worker", "tool-runner", "completion-consumer")
@@ -51,7 +51,7 @@ class Stack:
         rng: random.Random,
     ) -> None:
         self.directory = directory
-        self.hands = Hands()
+        self.hands = HeldOperations()
         self.redis_path = RedisPath(directory, rng, self.hands)
         self.postgres = postgres
         self.database_url = database_url

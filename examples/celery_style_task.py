@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable
 
 from sluiceway.errors import JobEventError
-from sluiceway.job_events import JobEventPublisher
+from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.redis_client import open_redis
 
 TASK_TYPE = "word_count"

@@ -17,12 +17,12 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.database import Database
-from tests.support.model_process import ModelProcess
-from tests.support.model_server.client import ModelServer
-from tests.support.postgres import Postgres
-from tests.support.services import Services, clean_environment
-from tests.support.valkey import Valkey
+from harness.database import Database
+from harness.model_process import ModelProcess
+from harness.model_server.client import ModelServer
+from harness.postgres import Postgres
+from harness.services import Services, clean_environment
+from harness.valkey import Valkey
 
 _services = pytest.StashKey[Services]()
 _SHOWN_LOG = 20_000

@@ -4,9 +4,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.database import Database
-from tests.support.postgres import Postgres
-from tests.support.valkey import Valkey
+from harness.database import Database
+from harness.postgres import Postgres
+from harness.valkey import Valkey
 
 
 @pytest.mark.requirement("OP-2")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluiceway import keys
-from sluiceway.completions import KIND
-from sluiceway.jobs import CompletionJob
+from sluiceway.operation.completions import KIND
 from sluiceway.store.records import Operation
+from sluiceway.wire.jobs import CompletionJob
 
 from bench.worker.stage import Stage
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import PENDING, Scene, Waiting
-from tests.support.waiting import wait_until
 
 DELIVERIES = 2
 SINGLE, PARALLEL, CALLS = 800, 100, 4

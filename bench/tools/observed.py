@@ -24,7 +24,7 @@ from typing import Any
 import asyncpg.protocol
 from redis.asyncio.connection import AbstractConnection
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 _FORMAT = "QQ"
 _REDIS, _POSTGRES = 0, 1

@@ -35,11 +35,11 @@ from bench.tools.cast import SERVICES, Cast
 from bench.tools.observed import RoundTrips
 from bench.tools.watching import watched
 from bench.worker.stage import Stage
-from tests.support.calling import call
-from tests.support.chat import Chat
-from tests.support.model_server import ModelServer
-from tests.support.model_server.record import Record
-from tests.support.waiting import wait_until
+from harness.calling import call
+from harness.chat import Chat
+from harness.model_server import ModelServer
+from harness.model_server.record import Record
+from harness.waiting import wait_until
 
 CLIENTS = 20
 TOKENS, RATE = 30, 30

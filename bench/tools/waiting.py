@@ -29,13 +29,13 @@ from bench.tools.cast import SERVICES, Cast, cast
 from bench.tools.memory import Footprint, footprint
 from bench.tools.observed import Held
 from bench.worker.stage import Stage
-from tests.support.calling import call
-from tests.support.chat import Chat
-from tests.support.child import Child
-from tests.support.model_server import ModelServer
-from tests.support.ports import free_port
-from tests.support.services import probe
-from tests.support.waiting import wait_until
+from harness.calling import call
+from harness.chat import Chat
+from harness.child import Child
+from harness.model_server import ModelServer
+from harness.ports import free_port
+from harness.services import probe
+from harness.waiting import wait_until
 
 OPERATIONS = 1000
 _WARM_UP = 200

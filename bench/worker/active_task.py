@@ -13,7 +13,7 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.redis_client import open_redis
-from sluiceway.task_stream import TaskStreams
+from sluiceway.stream.task_streams import TaskStreams
 
 from bench.worker.stage import Stage
 

@@ -18,7 +18,7 @@ import uvloop
 from sluiceway_llm.model import Model, ModelRequest, TextDelta
 
 from bench.worker.stage import Stage
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 STREAMS, RATE = 300, 30
 _MODEL = "fake-model"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bench.worker.stage import Stage, services
-from tests.support.chat import Chat
-from tests.support.model_server.record import Record
+from harness.chat import Chat
+from harness.model_server.record import Record
 
 CLIENTS = 50
 TOKENS, RATE = 60, 30

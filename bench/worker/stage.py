@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 import psutil
 from sluiceway.store import Store
 
-from tests.support.child import Child
-from tests.support.model_process import ModelProcess
-from tests.support.model_server import ModelServer
-from tests.support.ports import free_port
-from tests.support.services import clean_environment, probe
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.child import Child
+from harness.model_process import ModelProcess
+from harness.model_server import ModelServer
+from harness.ports import free_port
+from harness.services import clean_environment, probe
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 MEMORY = Path("/dev/shm")
 _START_SECONDS = 60.0

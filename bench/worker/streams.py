@@ -13,9 +13,9 @@ from sluiceway import keys
 
 from bench.worker.counted_worker import BYTES
 from bench.worker.stage import Stage, services
-from tests.support.chat import Chat
-from tests.support.model_server import ModelServer
-from tests.support.waiting import wait_until
+from harness.chat import Chat
+from harness.model_server import ModelServer
+from harness.waiting import wait_until
 
 STREAMS = 300
 RATE = 30

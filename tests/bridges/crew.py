@@ -16,7 +16,7 @@ from crewai import Agent, BaseLLM, Crew, Task
 from crewai.events import AgentExecutionStartedEvent, ToolUsageFinishedEvent, ToolUsageStartedEvent, crewai_event_bus
 from crewai.events.types.llm_events import LLMCallType
 from crewai.tools import tool
-from sluiceway.agent_threads import ThreadPublisher, open_threads
+from sluiceway.feeds.agent_threads import ThreadPublisher, open_threads
 from sluiceway_crewai import publish_crew_events
 
 EVENTS = 40

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.agent_events import AgentEvent, AgentStreams
+from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 
-from tests.support.model_server.client import ModelServer
+from harness.model_server.client import ModelServer
 
 _CREW = Path(__file__).with_name("crew.py")
 _OFFLINE = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TRACING_ENABLED": "false"}

@@ -12,16 +12,16 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import uvicorn
-from gateway.pages import PageFiles, chat_page
-from sluiceway.events import Event, decode
-from sluiceway.message import MessageFold
+from gateway.routes.pages import PageFiles, chat_page
+from sluiceway.wire.events import Event, decode
+from sluiceway.wire.message import MessageFold
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from harness.ports import free_port
+from harness.waiting import wait_until
 
 Chunk = dict[str, Any]
 _NOW = "2026-11-22T04:00:00Z"

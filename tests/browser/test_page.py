@@ -5,10 +5,10 @@ import re
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services
+from harness.valkey import Valkey
 from tests.browser.chat import TIMEOUT_MS, Chat
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services
-from tests.support.valkey import Valkey
 
 # Twenty words come at once, the others when the gate is opened: the middle of an answer lasts as long as a test likes.
 GATED = "water goes through a gate [[tokens=60 rate=0 gate_after=20:middle]]"

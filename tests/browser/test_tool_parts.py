@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Locator, expect
 
+from harness.waiting import wait_until
 from tests.browser.chat import Chat
 from tests.browser.scripted import Chunk, ScriptedChat, Turn
-from tests.support.waiting import wait_until
 
 TOOLS: list[dict[str, Any]] = [
     {"name": "current_time", "title": "Clock", "description": "Tells the time.", "approval": False},

@@ -8,11 +8,11 @@ import pytest
 from playwright.async_api import expect
 from redis.asyncio import Redis
 
+from harness.calling import TOOLS_DIR, answers, call, calls_tools
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services, System
+from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
-from tests.support.calling import TOOLS_DIR, answers, call, calls_tools
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services, System
-from tests.support.waiting import wait_until
 
 
 async def start(services: Services, chat: Chat, needing_approval: str = "[]") -> System:

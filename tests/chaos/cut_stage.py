@@ -10,15 +10,15 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.asking import questions
-from tests.support.calling import answers, call, calls_tools
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.postgres_proxy import PostgresProxy
-from tests.support.services import Services, System
-from tests.support.waiting import wait_until
+from harness.asking import questions
+from harness.calling import answers, call, calls_tools
+from harness.chat import Chat, Turn
+from harness.database import Database
+from harness.folding import Message, fold
+from harness.model_server import ModelServer, answer_to
+from harness.postgres_proxy import PostgresProxy
+from harness.services import Services, System
+from harness.waiting import wait_until
 
 KEY = {"x-api-key": "the key of a trusted caller"}
 # Reconciler and leases are quick, so that what they see through does not take the tests' time.

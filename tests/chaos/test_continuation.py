@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.settings import WorkerSettings
+from sluiceway.process.settings import WorkerSettings
 
-from tests.support.asking import questions
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import Message, fold
-from tests.support.llama_cpp import llama_cpp
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Service, Services, System
-from tests.support.sse import Event, follow
-from tests.support.waiting import wait_until
+from harness.asking import questions
+from harness.chat import Chat, Turn
+from harness.database import Database, stored_answer, task_status
+from harness.folding import Message, fold
+from harness.llama_cpp import llama_cpp
+from harness.model_server import ModelServer, answer_to
+from harness.services import Service, Services, System
+from harness.sse import Event, follow
+from harness.waiting import wait_until
 
 LEASE_SECONDS = 3.0
 BEGUN = 8

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.work_queue import Producer, WorkQueue
+from sluiceway.queue.work_queue import Producer, WorkQueue
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 LEASE = timedelta(seconds=0.5)
 MOMENT = timedelta(milliseconds=10)

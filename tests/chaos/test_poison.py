@@ -3,16 +3,16 @@
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.jobs import ChatJob
+from sluiceway.wire.jobs import ChatJob
 
-from tests.support.asking import questions
-from tests.support.chat import Chat
-from tests.support.database import Database
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services
-from tests.support.streams import nothing_is_queued
-from tests.support.waiting import wait_until
+from harness.asking import questions
+from harness.chat import Chat
+from harness.database import Database
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services
+from harness.streams import nothing_is_queued
+from harness.waiting import wait_until
 
 
 @pytest.mark.requirement("TS-5")

@@ -12,23 +12,23 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from sluiceway.completions import Completions
+from sluiceway.operation.completions import Completions
 
+from harness.calling import TOOLS_DIR, offered
+from harness.chat import Chat, Turn
+from harness.folding import fold
+from harness.loop_thread import LoopThread
+from harness.model_process import ModelProcess
+from harness.model_server import ModelServer, answer_to
+from harness.postgres import Postgres
+from harness.postgres_proxy import PostgresProxy
+from harness.proxy import Fate
+from harness.services import Services
+from harness.sse import follow_to_the_end
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.chaos.cut_stage import SETTINGS, CutStage, Running
 from tests.conftest import attach_logs, settings_for
-from tests.support.calling import TOOLS_DIR, offered
-from tests.support.chat import Chat, Turn
-from tests.support.folding import fold
-from tests.support.loop_thread import LoopThread
-from tests.support.model_process import ModelProcess
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.postgres import Postgres
-from tests.support.postgres_proxy import PostgresProxy
-from tests.support.proxy import Fate
-from tests.support.services import Services
-from tests.support.sse import follow_to_the_end
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 Arm = Callable[[], None]
 Play = Callable[[CutStage, Arm], Awaitable[None]]
@@ -88,7 +88,7 @@ async def _end(stage: CutStage, arm: Arm) -> None:
 
 
 @case("SET settled_at = now")
-async def _settle(stage: CutStage, arm: Arm) -> None:
+async def _finalize(stage: CutStage, arm: Arm) -> None:
     arm()
     await stage.is_plain(await stage.plain())
 
@@ -207,7 +207,7 @@ async def _complete(stage: CutStage, arm: Arm) -> None:
     turn = await stage.with_tool("echo", text="hello")
     await stage.is_seen(turn, {"said": "hello"})
     told = [line for line in stage.running.system.consumer.log_lines if line.get("task_id") == turn.task_id]
-    assert any(line.get("goes_on") for line in told), "the next step did not wait for the reconciler"
+    assert any(line.get("resumes") for line in told), "the next step did not wait for the reconciler"
 
 
 @case("WITH held AS")

@@ -12,9 +12,9 @@ import pytest
 from sluiceway.errors import StoreUnavailable
 from sluiceway.store.pool import Pool
 
-from tests.support.database import Database
-from tests.support.postgres import Postgres
-from tests.support.waiting import wait_until
+from harness.database import Database
+from harness.postgres import Postgres
+from harness.waiting import wait_until
 
 TIMEOUT = timedelta(seconds=1)
 # What waits for a lock. (pg_stat_activity would stand still within a transaction.)

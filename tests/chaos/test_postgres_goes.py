@@ -13,16 +13,16 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.asking import questions
-from tests.support.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.postgres import Postgres
-from tests.support.services import Service, Services, System, probe
-from tests.support.sse import follow, replay
-from tests.support.waiting import wait_until
+from harness.asking import questions
+from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.chat import Chat, Turn
+from harness.database import Database, stored_answer, task_status
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.postgres import Postgres
+from harness.services import Service, Services, System, probe
+from harness.sse import follow, replay
+from harness.waiting import wait_until
 
 QUESTION = "what is durable? [[tokens=20 rate=0 gate_after=8:g]]"
 ANSWER = answer_to(QUESTION, 20)

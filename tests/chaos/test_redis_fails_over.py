@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.completions import Completions
-from sluiceway.jobs import ProgressJob
+from sluiceway.operation.completions import Completions
+from sluiceway.wire.jobs import ProgressJob
 
+from harness.asking import questions
+from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.chat import Chat, Turn
+from harness.database import Database, stored_answer, task_status
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.redis_pair import RedisPair, last_entry
+from harness.services import Services, System
+from harness.sse import follow
+from harness.viewer import Viewer
+from harness.waiting import wait_until
 from tests.chaos.test_tools_survive import operation_in
-from tests.support.asking import questions
-from tests.support.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.redis_pair import RedisPair, last_entry
-from tests.support.services import Services, System
-from tests.support.sse import follow
-from tests.support.viewer import Viewer
-from tests.support.waiting import wait_until
 
 QUESTION = "who remembers?"
 PIECES = ("This much is kept, ", "this is forgotten, ", "and this was never said.")
@@ -182,14 +182,14 @@ async def test_a_turn_whose_end_was_forgotten_is_ended_again(
         await model.open_gate("rest")
         for viewer in watching:
             assert (await viewer.end()).text == ANSWER
-    await wait_until(lambda: _is_settled(database, turn), what="the end was seen through")
+    await wait_until(lambda: _is_finalized(database, turn), what="the end was seen through")
     await pair.fail_over()
     await is_whole(chat, database, turn)
     assert len(await questions(model, QUESTION)) == 1, "nobody was asked again"
     await the_next_message_works(chat, turn)
 
 
-async def _is_settled(database: Database, turn: Turn) -> bool:
+async def _is_finalized(database: Database, turn: Turn) -> bool:
     return bool(await database.fetchval("SELECT settled_at FROM tasks WHERE id = $1", turn.task_id))
 
 

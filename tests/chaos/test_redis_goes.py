@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.support.asking import asked, questions
-from tests.support.chat import Chat
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services, probe
-from tests.support.sse import follow
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.asking import asked, questions
+from harness.chat import Chat
+from harness.database import Database, stored_answer, task_status
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services, probe
+from harness.sse import follow
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 QUESTION = "what remains? [[tokens=20 rate=0 gate_after=8:g]]"
 ANSWER = answer_to(QUESTION, 20)

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 import pytest
 from sluiceway.scripts import digest
 
-from tests.support.chat import Chat
-from tests.support.database import Database, stored_answer
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.proxy import Fate, Proxy
-from tests.support.services import Service, Services
-from tests.support.sse import Event
-from tests.support.valkey import Valkey
-from tests.support.viewer import Viewer
-from tests.support.waiting import wait_until
+from harness.chat import Chat
+from harness.database import Database, stored_answer
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.proxy import Fate, Proxy
+from harness.services import Service, Services
+from harness.sse import Event
+from harness.valkey import Valkey
+from harness.viewer import Viewer
+from harness.waiting import wait_until
 
 GATED = "what comes next? [[tokens=20 rate=0 gate_after=8:g]]"
 
@@ -38,7 +38,7 @@ class Scissors:
     def __init__(self, seed: int) -> None:
         self.cuts: dict[Fate, int] = {"cut_before": 0, "cut_after": 0}
         self._random = random.Random(seed)
-        self._flush = digest("append").encode()
+        self._flush = digest("stream/append").encode()
 
     def __call__(self, data: bytes) -> Fate:
         if self._flush not in data or self._random.random() > 0.25:

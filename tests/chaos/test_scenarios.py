@@ -14,8 +14,8 @@ from chaos.report import account
 from chaos.running import run
 from chaos.scenarios import SCENARIOS
 from chaos.stack import Stack
+from harness.postgres import Postgres
 from tests.conftest import attach_logs, no_key_is_eternal
-from tests.support.postgres import Postgres
 
 SEED = 4
 

@@ -4,18 +4,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.completions import Completions
+from sluiceway.operation.completions import Completions
 
-from tests.support.asking import questions
-from tests.support.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer
-from tests.support.services import Services, System
-from tests.support.sse import replay
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.asking import questions
+from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.chat import Chat, Turn
+from harness.database import Database
+from harness.folding import Message, fold
+from harness.model_server import ModelServer
+from harness.services import Services, System
+from harness.sse import replay
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 QUESTION = "ask somebody outside"
 PARTIAL = "Only the beginning "

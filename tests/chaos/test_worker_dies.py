@@ -7,15 +7,15 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.asking import asked, questions
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Service, Services, System
-from tests.support.sse import Event, SseStream, follow, replay
-from tests.support.streams import entry_ids, lease_is_older_than, nothing_is_queued
-from tests.support.waiting import wait_until
+from harness.asking import asked, questions
+from harness.chat import Chat, Turn
+from harness.database import Database, stored_answer, task_status
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.services import Service, Services, System
+from harness.sse import Event, SseStream, follow, replay
+from harness.streams import entry_ids, lease_is_older_than, nothing_is_queued
+from harness.waiting import wait_until
 
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
 ANSWER = answer_to(QUESTION, 24)

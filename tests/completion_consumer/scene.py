@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.completions import KIND, Completions
-from sluiceway.events import FinishStep, Start, StartStep, ToolInputAvailable
 from sluiceway.ids import new_approval_id, new_operation_id, new_tool_call_id
-from sluiceway.operations import Operations
+from sluiceway.operation.completions import KIND, Completions
+from sluiceway.operation.publishing import Operations
+from sluiceway.queue.work_queue import Producer
+from sluiceway.queue.worker import persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
@@ -20,12 +21,11 @@ from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation, OperationStatus, Task
-from sluiceway.task_stream import TaskStreams
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer
-from sluiceway.worker import persistently
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.events import FinishStep, Start, StartStep, ToolInputAvailable
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 PENDING: OperationStatus = "pending"
 
@@ -98,7 +98,7 @@ class Scene:
         waiting = await self.waiting()
         ending = Ending("succeeded", "result", "result")
         outcome = await self.store.completions.complete(Completion(waiting.operation.id, None, ending, "d"))
-        assert outcome.goes_on
+        assert outcome.resumes
         return waiting
 
     async def asking(self, deadline_seconds: float = 3600) -> Waiting:

@@ -11,8 +11,8 @@ from sluiceway.store.completing import Completion, Ending, Outcome
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import NewWebhook
 
+from harness.database import Database
 from tests.completion_consumer.scene import PENDING, Scene
-from tests.support.database import Database
 
 OVERDUE = Ending("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})
 
@@ -47,7 +47,7 @@ async def test_the_last_of_parallel_completions_learns_that_it_was_the_last_howe
 
         assert [outcome.kind for outcome in outcomes].count("applied") == 5
         assert [outcome.kind for outcome in outcomes].count("repeat") == 5
-        assert sum(outcome.goes_on for outcome in outcomes) == 1
+        assert sum(outcome.resumes for outcome in outcomes) == 1
         for operation in waiting.operations:
             assert (await scene.part(operation))["output"] == operation.id
         task = await scene.store.turns.get(waiting.task.id)
@@ -137,7 +137,7 @@ async def test_an_operation_past_its_deadline_fails_and_a_completion_after_it_is
 
     (outcome,) = await _expire(scene.store)
 
-    assert outcome.goes_on
+    assert outcome.resumes
     assert await scene.part(waiting.operation) | {"input": 0} == {
         "type": "tool-look_up",
         "toolCallId": waiting.operation.tool_call_id,
@@ -167,7 +167,7 @@ async def test_a_deadline_and_a_completion_that_race_end_the_operation_once(scen
         expired = await expiring
         ended = [outcome for outcome in [*expired, *completed] if outcome.kind == "applied"]
         assert len(ended) == 2
-        assert sum(outcome.goes_on for outcome in ended) == 1
+        assert sum(outcome.resumes for outcome in ended) == 1
 
 
 @pytest.mark.requirement("CH-16")

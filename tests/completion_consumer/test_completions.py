@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from sluiceway.jobs import CompletionJob, OperationError, ProgressJob
-from sluiceway.json_values import TOO_DEEP
 from sluiceway.store.webhooks import NewWebhook
+from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
+from sluiceway.wire.json_values import TOO_DEEP
 
+from harness.services import Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import PENDING, Scene, Waiting, only
-from tests.support.services import Services
-from tests.support.waiting import wait_until
 
 
 async def _goes_on(scene: Scene, waiting: Waiting) -> None:

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from sluiceway.jobs import CompletionJob
 from sluiceway.store.webhooks import NewWebhook
+from sluiceway.wire.jobs import CompletionJob
 
+from harness.database import Database
+from harness.services import Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, only
-from tests.support.database import Database
-from tests.support.services import Services
-from tests.support.waiting import wait_until
 
 
 async def _parked(database: Database) -> int:

@@ -8,15 +8,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway import keys
-from sluiceway.completions import KIND
+from sluiceway.operation.completions import KIND
 from sluiceway.store.records import Operation
 
+from harness.database import Database
+from harness.postgres import Postgres
+from harness.services import Service, Services, probe
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
-from tests.support.database import Database
-from tests.support.postgres import Postgres
-from tests.support.services import Service, Services, probe
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 QUEUE = keys.work_queue(KIND)
 
@@ -29,7 +29,7 @@ async def pending(redis: Redis) -> list[dict[str, Any]]:
         return []
 
 
-async def _has_in_hand(redis: Redis, count: int) -> bool:
+async def _has_in_flight(redis: Redis, count: int) -> bool:
     return len(await pending(redis)) >= count
 
 
@@ -64,7 +64,7 @@ async def test_consumers_that_are_killed_again_and_again_lose_and_double_nothing
         part = operations[number::4]
         await _tell(scene, part * 2)
         victim = consumers[number % 2]
-        await wait_until(lambda: _has_in_hand(scene.redis, 1), what="completions are in hand")
+        await wait_until(lambda: _has_in_flight(scene.redis, 1), what="completions are in hand")
         victim.kill9()
         await victim.start("/healthz")
     await scene.wait_until_all_done(60)
@@ -87,7 +87,7 @@ async def test_a_frozen_consumer_is_replaced_and_does_no_harm_when_it_wakes_up(
     waitings = [await scene.waiting() for _ in range(20)]
     postgres.stop()
     await _tell(scene, [waiting.operation for waiting in waitings])
-    await wait_until(lambda: _has_in_hand(scene.redis, 20), what="all are in hand")
+    await wait_until(lambda: _has_in_flight(scene.redis, 20), what="all are in hand")
     frozen.freeze()
     postgres.start()
     await services.completion_consumer(**short)
@@ -117,7 +117,7 @@ async def test_who_takes_long_and_lives_is_not_robbed(services: Services, scene:
     async with database.transaction():
         await database.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", waiting.task.id)
         await scene.succeed(waiting.operation, waiting.operation.id)
-        await wait_until(lambda: _has_in_hand(scene.redis, 1))
+        await wait_until(lambda: _has_in_flight(scene.redis, 1))
         (before,) = await pending(scene.redis)
         until = asyncio.get_running_loop().time() + 3
         await wait_until(lambda: asyncio.get_running_loop().time() > until)
@@ -172,7 +172,7 @@ async def test_what_was_stored_while_redis_was_away_is_shown_and_acted_on_when_i
     async with database.transaction():
         await database.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", waiting.task.id)
         await _tell(scene, [waiting.operation])
-        await wait_until(lambda: _has_in_hand(scene.redis, 1))
+        await wait_until(lambda: _has_in_flight(scene.redis, 1))
         valkey.freeze()
     await wait_until(lambda: _is_stored(scene, waiting.operation), what="the result is stored")
     valkey.thaw()
@@ -208,7 +208,7 @@ async def test_a_consumer_that_is_told_to_stop_finishes_or_hands_back_what_it_ha
     waitings = [await scene.waiting() for _ in range(5)]
     postgres.stop()
     await _tell(scene, [waiting.operation for waiting in waitings])
-    await wait_until(lambda: _has_in_hand(scene.redis, 5))
+    await wait_until(lambda: _has_in_flight(scene.redis, 5))
     consumer.send(signal.SIGTERM)
     consumer.send(signal.SIGTERM)
     assert await consumer.terminate(timeout=15) == 0

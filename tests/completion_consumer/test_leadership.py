@@ -8,12 +8,12 @@ from sluiceway.errors import StoreUnavailable
 from sluiceway.store import Store
 from sluiceway.store.leadership import Leadership
 
+from harness.metrics import metric, metrics_of
+from harness.postgres import Postgres
+from harness.proxy import Proxy
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.metrics import metric, metrics_of
-from tests.support.postgres import Postgres
-from tests.support.proxy import Proxy
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
 
 # What is promised, and what is allowed for a machine that is busy with other tests.
 WITHIN_SECONDS = 10

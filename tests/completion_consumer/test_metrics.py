@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from sluiceway import keys
-from sluiceway.completions import KIND
+from sluiceway.operation.completions import KIND
 
+from harness.metrics import metrics_of
+from harness.services import Services, probe
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.metrics import metrics_of
-from tests.support.services import Services, probe
-from tests.support.waiting import wait_until
 
 README = Path(__file__).parents[2] / "services" / "completion-consumer" / "README.md"
 
@@ -34,7 +34,7 @@ async def test_completions_dead_letters_and_slots_are_counted(services: Services
     outcomes = {label: number for (name, label), number in metrics.items() if name == "sluiceway_completions_total"}
     assert outcomes == {"applied": 2, "repeat": 1, "late": 0, "unknown": 1, "progress": 0}
     assert metrics["sluiceway_dead_letters_total", ""] == 1
-    assert metrics["sluiceway_worker_in_hand", ""] == 0
+    assert metrics["sluiceway_worker_in_flight", ""] == 0
     assert metrics["process_open_fds", ""] > 0
 
 

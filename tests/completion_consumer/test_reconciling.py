@@ -8,11 +8,11 @@ from sluiceway import keys
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import NewWebhook
 
+from harness.database import Database
+from harness.services import Services
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
-from tests.support.database import Database
-from tests.support.services import Services
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 TOOLS = keys.tool_queue("default")

@@ -8,11 +8,11 @@ from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
 
+from harness.database import Database, task_status
+from harness.metrics import metric
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.database import Database, task_status
-from tests.support.metrics import metric
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
 
 # The lease is 3 s: a holder that was silent for 6 s is gone.
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
@@ -90,7 +90,7 @@ async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_
     end = TurnEnd(status="completed", parts=[{"type": "text", "text": "done"}], metadata={})
     assert await scene.store.turns.end(task, end, attempt=task.attempt)
     await services.completion_consumer(**OFTEN, SETTLE_AFTER_SECONDS="0")
-    await wait_until(lambda: _is_settled(database, task), what="the end is seen through")
+    await wait_until(lambda: _is_finalized(database, task), what="the end is seen through")
     meta = await scene.streams.meta(task.id)
     assert meta is not None
     assert meta.status == "completed"
@@ -98,7 +98,7 @@ async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_
     await wait_until(lambda: scene.next_steps(following), what="the next turn is queued")
 
 
-async def _is_settled(database: Database, task: Task) -> bool:
+async def _is_finalized(database: Database, task: Task) -> bool:
     return bool(await database.fetchval("SELECT settled_at IS NOT NULL FROM tasks WHERE id = $1", task.id))
 
 

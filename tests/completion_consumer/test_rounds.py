@@ -7,17 +7,17 @@ from uuid import uuid4
 
 import pytest
 from sluiceway import keys
+from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
 from sluiceway.store.webhooks import NewWebhook
-from sluiceway.work_queue import WorkQueue
 
+from harness.database import Database
+from harness.metrics import metric, metrics_of
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.database import Database
-from tests.support.metrics import metric, metrics_of
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 TOOLS = keys.tool_queue("default")
@@ -59,7 +59,7 @@ async def _rounds_pass(service: Service, number: int) -> None:
 async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_second_time(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    handed_back, begun, lost = [await _queued_turn(scene, database) for _ in range(3)]
+    released, begun, lost = [await _queued_turn(scene, database) for _ in range(3)]
     await _lose_entry(scene, lost)
     worker = WorkQueue(scene.redis, scene.redis, "chat", "draining", lease=timedelta(seconds=3))
     await worker.ensure_group()
@@ -67,14 +67,14 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
     claimed = await scene.store.turns.claim(begun.id)
     assert claimed is not None
     await scene.streams.begin(claimed.fields, claimed.attempt, "draining")
-    await scene.streams.hand_back(claimed.id, claimed.attempt)
+    await scene.streams.release(claimed.id, claimed.attempt)
     await worker.leave()
 
     consumer = await services.completion_consumer(**OFTEN)
     await wait_until(lambda: scene.next_steps(lost), what="the lost one is queued")
     await _rounds_pass(consumer, 3)
-    assert [await scene.next_steps(task) for task in (handed_back, begun, lost)] == [1, 1, 1]
-    for task in (handed_back, begun):
+    assert [await scene.next_steps(task) for task in (released, begun, lost)] == [1, 1, 1]
+    for task in (released, begun):
         meta = await scene.streams.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
@@ -85,7 +85,7 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
 async def test_an_operation_that_was_handed_back_is_not_queued_a_second_time(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    handed_back, lost = await scene.waiting(), await scene.waiting()
+    released, lost = await scene.waiting(), await scene.waiting()
     runner = WorkQueue(scene.redis, scene.redis, TOOLS, "draining", lease=timedelta(seconds=3))
     await runner.ensure_group()
     first, second = await runner.read(10, timedelta(seconds=1))
@@ -101,7 +101,7 @@ async def test_an_operation_that_was_handed_back_is_not_queued_a_second_time(
     await wait_until(is_queued_again, what="the lost one is queued")
     await _rounds_pass(consumer, 3)
     ids = await scene.queued(TOOLS, "operation_id")
-    assert sorted(ids) == sorted([handed_back.operation.id, lost.operation.id])
+    assert sorted(ids) == sorted([released.operation.id, lost.operation.id])
 
 
 # What goes wrong
@@ -125,7 +125,7 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
 
     consumer = await services.completion_consumer(**OFTEN)
     await wait_until(lambda: scene.next_steps(lost), what="the lost turn is queued")
-    await wait_until(lambda: _is_settled(database, ended), what="the other end is seen through")
+    await wait_until(lambda: _is_finalized(database, ended), what="the other end is seen through")
     for task in (expires, told, early):
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023
     assert [reason for _, reason in await scene.dead_letters()] == ["not a completion"]
@@ -195,7 +195,7 @@ async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Tas
     return ended, expires.task, told.task, early.task
 
 
-async def _is_settled(database: Database, task: Task) -> bool:
+async def _is_finalized(database: Database, task: Task) -> bool:
     return bool(await database.fetchval("SELECT settled_at IS NOT NULL FROM tasks WHERE id = $1", task.id))
 
 

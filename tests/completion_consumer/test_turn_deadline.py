@@ -6,14 +6,14 @@ from uuid import uuid4
 
 import pytest
 from sluiceway import keys
-from sluiceway.events import Start, StartStep, TextDelta, TextStart
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.records import Task
+from sluiceway.wire.events import Start, StartStep, TextDelta, TextStart
 
+from harness.database import Database, stored_answer, task_status
+from harness.services import Services
+from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.services import Services
-from tests.support.waiting import wait_until
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 
@@ -75,7 +75,7 @@ async def test_a_turn_that_is_still_written_at_its_deadline_is_kept_as_it_was_sh
     batch = 1
     while await scene.streams.append(task.id, 1, batch := batch + 1, [TextDelta(id="t", delta=f"{batch} ")]) == "ok":
         await scene.streams.heartbeat(task.id, 1)
-    await wait_until(lambda: _is_settled(database, task), what="the end is seen through")
+    await wait_until(lambda: _is_finalized(database, task), what="the end is seen through")
 
     chunks = await _chunks(scene, task)
     shown = "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
@@ -84,7 +84,7 @@ async def test_a_turn_that_is_still_written_at_its_deadline_is_kept_as_it_was_sh
     assert [chunk["type"] for chunk in chunks[-4:]] == ["text-end", "finish-step", "data-error", "error"]
 
 
-async def _is_settled(database: Database, task: Task) -> bool:
+async def _is_finalized(database: Database, task: Task) -> bool:
     return bool(await database.fetchval("SELECT settled_at IS NOT NULL FROM tasks WHERE id = $1", task.id))
 
 
@@ -99,6 +99,6 @@ async def test_a_turn_that_waits_or_waited_for_its_tools_until_lately_has_no_dea
     await wait_until(lambda: scene.next_steps(went_on.task), what="the next step is queued")
     await scene.next_step(went_on.task)
     await _as_if_old(database, waits.task, went_on.task, overdue)
-    await wait_until(lambda: _is_settled(database, overdue), what="the overdue one has ended")
+    await wait_until(lambda: _is_finalized(database, overdue), what="the overdue one has ended")
     assert await task_status(database, waits.task.id) == "waiting"
     assert await task_status(database, went_on.task.id) == "running"

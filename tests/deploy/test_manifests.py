@@ -5,7 +5,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from pydantic_settings import BaseSettings
-from sluiceway.settings import CommonSettings
+from sluiceway.process.settings import CommonSettings
 
 from tests.deploy import manifests
 

@@ -15,15 +15,15 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from harness.calling import TOOLS_DIR, offered
+from harness.chat import Chat
+from harness.database import Database
+from harness.model_process import ModelProcess
+from harness.model_server import ModelServer
+from harness.postgres import Postgres
+from harness.services import Services, System
+from harness.valkey import Valkey
 from tests.conftest import attach_logs, no_key_is_eternal, settings_for
-from tests.support.calling import TOOLS_DIR, offered
-from tests.support.chat import Chat
-from tests.support.database import Database
-from tests.support.model_process import ModelProcess
-from tests.support.model_server import ModelServer
-from tests.support.postgres import Postgres
-from tests.support.services import Services, System
-from tests.support.valkey import Valkey
 
 
 @dataclass(frozen=True)

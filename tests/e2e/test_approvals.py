@@ -6,15 +6,15 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.chat import Chat, Turn
+from harness.database import Database
+from harness.folding import Message, fold
+from harness.model_server import ModelServer
+from harness.services import Services
+from harness.sse import follow_to_the_end
+from harness.waiting import wait_until
 from tests.e2e.test_tools import asked_of, open_gate
-from tests.support.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer
-from tests.support.services import Services
-from tests.support.sse import follow_to_the_end
-from tests.support.waiting import wait_until
 
 CAREFUL = call("careful", "call_c", text="hello")
 

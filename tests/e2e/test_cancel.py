@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from tests.support.asking import asked, questions
-from tests.support.chat import Chat, Turn
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services
-from tests.support.sse import SseStream, follow
+from harness.asking import asked, questions
+from harness.chat import Chat, Turn
+from harness.folding import Message, fold
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services
+from harness.sse import SseStream, follow
 
 PROMISED_SECONDS = 1.0
 

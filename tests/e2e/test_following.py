@@ -6,12 +6,12 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.chat import Chat
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services
-from tests.support.sse import Event, follow
-from tests.support.waiting import wait_until
+from harness.chat import Chat
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services
+from harness.sse import Event, follow
+from harness.waiting import wait_until
 
 
 def _order(events: list[Event]) -> list[tuple[int, int]]:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.asking import questions
-from tests.support.chat import Chat
-from tests.support.model_server import ModelServer
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
+from harness.asking import questions
+from harness.chat import Chat
+from harness.model_server import ModelServer
+from harness.services import Service, Services
+from harness.waiting import wait_until
 
 SECRET_WORDS = "xylophone-heptagon"
 

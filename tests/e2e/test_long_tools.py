@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.calling import answers, offered
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer
-from tests.support.services import Services
-from tests.support.sse import Event, follow
-from tests.support.waiting import wait_until
+from harness.calling import answers, offered
+from harness.chat import Chat, Turn
+from harness.database import Database
+from harness.folding import Message, fold
+from harness.model_server import ModelServer
+from harness.services import Services
+from harness.sse import Event, follow
+from harness.waiting import wait_until
 
 DOCUMENT = "/generate_document a short text about rivers"
 

@@ -11,16 +11,16 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.calling import answers, call, calls_tools, offered
-from tests.support.chat import Chat, Turn
-from tests.support.child import Child
-from tests.support.database import Database
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer
-from tests.support.ports import free_port
-from tests.support.services import Services, System, clean_environment, probe
-from tests.support.sse import follow
-from tests.support.waiting import wait_until
+from harness.calling import answers, call, calls_tools, offered
+from harness.chat import Chat, Turn
+from harness.child import Child
+from harness.database import Database
+from harness.folding import Message, fold
+from harness.model_server import ModelServer
+from harness.ports import free_port
+from harness.services import Services, System, clean_environment, probe
+from harness.sse import follow
+from harness.waiting import wait_until
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "outside_service.py"
 _KEY = {"x-api-key": "the key of a trusted caller"}

@@ -6,16 +6,16 @@ import random
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.jobs import ChatJob
+from sluiceway.wire.jobs import ChatJob
 
-from tests.support.asking import asked, questions
-from tests.support.chat import Chat, Turn
-from tests.support.database import Database, stored_answer, task_status
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.sse import Event, follow
-from tests.support.streams import nothing_is_queued
-from tests.support.waiting import wait_until
+from harness.asking import asked, questions
+from harness.chat import Chat, Turn
+from harness.database import Database, stored_answer, task_status
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.sse import Event, follow
+from harness.streams import nothing_is_queued
+from harness.waiting import wait_until
 
 
 def _terminal_events(events: list[Event]) -> list[str]:

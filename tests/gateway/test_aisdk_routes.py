@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.services import Service
+from harness.sse import SseStream, follow
 from tests.gateway.stand_in import StandIn
-from tests.support.services import Service
-from tests.support.sse import SseStream, follow
 
 
 def _user(text: str, message_id: str = "m1") -> dict[str, Any]:

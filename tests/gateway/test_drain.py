@@ -6,11 +6,11 @@ import signal
 import httpx
 import pytest
 
+from harness.services import Service, Services
+from harness.sse import follow
+from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn
-from tests.support.services import Service, Services
-from tests.support.sse import follow
-from tests.support.waiting import wait_until
 
 
 async def _turn(http: httpx.AsyncClient) -> str:

@@ -5,11 +5,11 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
+from harness.postgres import Postgres
+from harness.services import Services
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
-from tests.support.postgres import Postgres
-from tests.support.services import Services
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 
 async def _failing(http: httpx.AsyncClient) -> set[str]:

@@ -7,9 +7,9 @@ import httpx
 import jwt
 import pytest
 
+from harness.services import Service, Services
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn
-from tests.support.services import Service, Services
 
 SECRET = "a secret that is long enough for HS256"
 

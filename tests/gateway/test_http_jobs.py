@@ -11,13 +11,13 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.job_events import JobEventPublisher
+from sluiceway.feeds.job_events import JobEventPublisher
 
+from harness.services import Service, Services
+from harness.sse import Event, SseStream, follow
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
-from tests.support.services import Service, Services
-from tests.support.sse import Event, SseStream, follow
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 _SECRET = "a secret of more than 32 characters"
 

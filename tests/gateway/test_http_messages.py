@@ -8,17 +8,17 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from gateway.blank import TEXT_PATTERN, is_blank
+from gateway.api.whitespace import TEXT_PATTERN, is_whitespace
 from redis.asyncio import Redis
 
+from harness.postgres import Postgres
+from harness.services import Service, Services
+from harness.sse import follow
+from harness.streams import entry_ids
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn
-from tests.support.postgres import Postgres
-from tests.support.services import Service, Services
-from tests.support.sse import follow
-from tests.support.streams import entry_ids
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 
 async def _session(http: httpx.AsyncClient, session_id: str = "s") -> str:
@@ -270,8 +270,8 @@ async def test_while_postgres_is_away_messages_get_a_503_with_retry_after_and_la
 
 @pytest.mark.requirement("GW-7")
 @pytest.mark.parametrize("blank", ["", " \n\t", "\x1c\x1f", "\x85\xa0", "\u2003\u3000\ufeff", "\x01\x7f"])
-def test_the_document_and_the_gateway_agree_on_what_is_no_text(blank: str) -> None:
-    assert is_blank(blank)
-    assert not re.search(TEXT_PATTERN, blank)
-    assert not is_blank(f"{blank}x")
-    assert re.search(TEXT_PATTERN, f"{blank}x{blank}")
+def test_the_document_and_the_gateway_agree_on_what_is_no_text(whitespace: str) -> None:
+    assert is_whitespace(whitespace)
+    assert not re.search(TEXT_PATTERN, whitespace)
+    assert not is_whitespace(f"{whitespace}x")
+    assert re.search(TEXT_PATTERN, f"{whitespace}x{whitespace}")

@@ -7,8 +7,8 @@ import json
 import httpx
 import pytest
 
+from harness.services import Service, Services
 from tests.gateway.conftest import client_of
-from tests.support.services import Service, Services
 
 
 async def _raw(gateway: Service, *pieces: bytes) -> bytes:

@@ -6,12 +6,12 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.events import ResetStep, TextEnd, TextStart
+from sluiceway.wire.events import ResetStep, TextEnd, TextStart
 
+from harness.services import Service, Services
+from harness.sse import follow, replay
+from harness.waiting import wait_until
 from tests.gateway.stand_in import StandIn
-from tests.support.services import Service, Services
-from tests.support.sse import follow, replay
-from tests.support.waiting import wait_until
 
 
 async def _turn(http: httpx.AsyncClient, session_id: str = "s") -> str:

@@ -6,10 +6,10 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from harness.sse import SseStream, follow, replay
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
-from tests.support.sse import SseStream, follow, replay
 
-VOID = "void=1-1>2-4"
+RETRACTED = "void=1-1>2-4"
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def ids(stream: SseStream) -> list[str | None]:
 async def test_who_comes_before_an_abandoned_step_gets_none_of_it(
     server: HubServer, retried: Publisher, protocol: int, cursor: str
 ) -> None:
-    seen = await replay(server.url("stream", f"{VOID}&protocol={protocol}&after={cursor}"))
+    seen = await replay(server.url("stream", f"{RETRACTED}&protocol={protocol}&after={cursor}"))
     whole = ["1-0", "1-1", "2-4", "2-5", "2-6", "2-7", "2-8"]
     assert ids(seen) == [entry_id for entry_id in whole if entry_id > cursor]
     assert seen.text == "Hello"
@@ -59,10 +59,10 @@ async def test_who_comes_before_an_abandoned_step_gets_none_of_it(
 async def test_who_has_seen_some_of_an_abandoned_step_gets_what_closes_it_in_his_protocol(
     server: HubServer, retried: Publisher
 ) -> None:
-    six = await replay(server.url("stream", f"{VOID}&protocol=6&after=1-2"))
+    six = await replay(server.url("stream", f"{RETRACTED}&protocol=6&after=1-2"))
     assert ids(six)[:4] == ["1-3", "2-0", "2-1", "2-2"]
     assert six.types[:4] == ["text-delta", "text-end", "finish-step", "start-step"]
-    seven = await replay(server.url("stream", f"{VOID}&protocol=7&after=1-2"))
+    seven = await replay(server.url("stream", f"{RETRACTED}&protocol=7&after=1-2"))
     assert ids(seven)[:2] == ["1-3", "2-3"]
     assert seven.types[1] == "reset-step"
     assert ids(six)[4:] == ids(seven)[2:] == ["2-4", "2-5", "2-6", "2-7", "2-8"]
@@ -105,7 +105,7 @@ async def test_a_start_index_counts_what_this_protocol_sees_whatever_is_void(
     whole = await replay(server.url("stream", f"protocol={protocol}"))
     assert len(ids(whole)) == visible
     for index in range(visible):
-        rest = await replay(server.url("stream", f"{VOID}&protocol={protocol}&start_index={index}"))
+        rest = await replay(server.url("stream", f"{RETRACTED}&protocol={protocol}&start_index={index}"))
         assert ids(rest) == ids(whole)[index:]
 
 

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from harness.sse import follow, replay
+from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
-from tests.support.sse import follow, replay
-from tests.support.waiting import wait_until
 
 
 @pytest.fixture

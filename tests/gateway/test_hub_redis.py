@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from gateway.redis_wire import Address
+from gateway.fanout.redis_wire import Address
 from redis.asyncio import Redis
 
+from harness.sse import follow, replay
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
-from tests.support.sse import follow, replay
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
 
 HUB = "sluiceway-hub"
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from gateway.hub import Follow, Hub
+from gateway.fanout.hub import Follow, Hub
 from redis.asyncio import Redis
 from starlette.types import Message
 
+from harness.sse import follow
+from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
 from tests.gateway.raw_client import RawClient
-from tests.support.sse import follow
-from tests.support.waiting import wait_until
 
 BIG = "x" * 20_000
 

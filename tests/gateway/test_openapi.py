@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.services import Service
 from tests.gateway.stand_in import StandIn
-from tests.support.services import Service
 
 _SECONDS = 30
 _CONFIGURATION = Path(__file__).with_name("schemathesis.toml")

@@ -8,11 +8,11 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
+from harness.database import Database
+from harness.services import Services
+from harness.valkey import Valkey
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import BY_KEY, add_operation, end_operation, journal, queued, send, webhook_gateway
-from tests.support.database import Database
-from tests.support.services import Services
-from tests.support.valkey import Valkey
 
 _SECRET = "a secret of more than 32 characters"
 _LIST = "/api/chat/webhooks"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.database import Database
+from harness.services import Services
 from tests.gateway.outside import API_KEY, add_operation, webhook_gateway
-from tests.support.database import Database
-from tests.support.services import Services
 
 _CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 

@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from harness.database import Database
+from harness.services import Services
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import (
     API_KEY,
@@ -27,8 +29,6 @@ from tests.gateway.outside import (
     signature_of_bytes,
     webhook_gateway,
 )
-from tests.support.database import Database
-from tests.support.services import Services
 
 BODY = json.dumps({"success": True, "result": "größe"})
 OTHER_ROOT = "a root that this gateway does not know, long enough"

@@ -9,9 +9,13 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.jobs import CompletionJob, ProgressJob
 from sluiceway.store.webhooks import MOST, MOST_LATE
+from sluiceway.wire.jobs import CompletionJob, ProgressJob
 
+from harness.database import Database
+from harness.postgres import Postgres
+from harness.services import Services
+from harness.valkey import Valkey
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import (
     BY_KEY,
@@ -24,10 +28,6 @@ from tests.gateway.outside import (
     send,
     webhook_gateway,
 )
-from tests.support.database import Database
-from tests.support.postgres import Postgres
-from tests.support.services import Services
-from tests.support.valkey import Valkey
 
 SUCCESS = {"success": True, "result": {"größe": [1, 2.5, None, "🌊"]}}
 

@@ -15,7 +15,7 @@ from sluiceway_llm.model import (
     ToolCallDelta,
 )
 
-from tests.support.model_server import ModelServer
+from harness.model_server import ModelServer
 
 MODEL = "fake-model"
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sluiceway_llm.model import Finished, ModelRequest, Usage
 
+from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import (
     adapter,
     ask,
@@ -18,7 +19,6 @@ from tests.llm.llm_client import (
     request,
     text_of,
 )
-from tests.support.model_server import ModelServer, answer_to
 
 pytestmark = pytest.mark.requirement("CH-5")
 

@@ -11,9 +11,9 @@ from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelUnavailab
 from sluiceway_llm.responses import to_responses
 from sluiceway_llm.retry import stream_with_retries
 
+from harness.model_server import ModelServer, answer_to
+from harness.model_server.record import Record
 from tests.llm.llm_client import calls_of, events_of, events_until_error, reasoning_of, refusal_of, request, text_of
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.model_server.record import Record
 
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
 ANSWER = answer_to(QUESTION, 24)

@@ -7,9 +7,9 @@ import pytest
 from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.retry import stream_with_retries
 
+from harness.model_server import ModelServer
+from harness.model_server.record import Record
 from tests.llm.llm_client import adapter, events_of, finished, request
-from tests.support.model_server import ModelServer
-from tests.support.model_server.record import Record
 
 pytestmark = pytest.mark.requirement("CH-13")
 

@@ -9,8 +9,8 @@ from sluiceway_llm.continuation import PrefixDialect, Seam
 from sluiceway_llm.model import Finished, ReasoningDelta, TextDelta
 from sluiceway_llm.model_errors import ModelRejected, ModelUnavailable
 
+from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import adapter, events_of, finished, request, text_of
-from tests.support.model_server import ModelServer, answer_to
 
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
 ANSWER = answer_to(QUESTION, 24)

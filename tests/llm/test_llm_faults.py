@@ -7,10 +7,10 @@ import pytest
 from sluiceway_llm.model import Model, ModelEvent
 from sluiceway_llm.model_errors import ModelError
 
+from harness.model_server import ModelServer, answer_to
+from harness.ports import free_port
+from harness.waiting import wait_until
 from tests.llm.llm_client import adapter, ask, events_of, events_until_error, request, text_of
-from tests.support.model_server import ModelServer, answer_to
-from tests.support.ports import free_port
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("CH-7")
 

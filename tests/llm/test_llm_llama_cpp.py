@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sluiceway_llm.model import Model
 
+from harness.llama_cpp import llama_cpp
 from tests.llm.llm_client import events_of, finished, request, text_of
-from tests.support.llama_cpp import llama_cpp
 
 QUESTION = "Write one sentence about the sea."
 TOKENS = 8

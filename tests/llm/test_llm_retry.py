@@ -11,8 +11,8 @@ from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.retry import CAP_SECONDS, MAX_RETRY_AFTER_SECONDS, delay_seconds, stream_with_retries
 from sluiceway_llm.retry_after import retry_after_seconds
 
+from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import adapter, finished, request, text_of
-from tests.support.model_server import ModelServer, answer_to
 
 pytestmark = pytest.mark.requirement("CH-7")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.model_server.client import ModelServer
 from tests.local.stack import Stack
-from tests.support.model_server.client import ModelServer
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.support.child import Child
-from tests.support.ports import free_port
-from tests.support.services import clean_environment, probe
-from tests.support.sse import SseStream, follow
-from tests.support.waiting import block_until, wait_until
+from harness.child import Child
+from harness.ports import free_port
+from harness.services import clean_environment, probe
+from harness.sse import SseStream, follow
+from harness.waiting import block_until, wait_until
 
 START_SECONDS = 130.0
 STOP_SECONDS = 5.0

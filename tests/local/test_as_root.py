@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from tests.local.stack import START_SECONDS, Stack, script
-from tests.support.ports import free_port
-from tests.support.services import clean_environment
+from harness.ports import free_port
+from harness.services import clean_environment
 
 pytestmark = [
     pytest.mark.requirement("OP-1"),

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.ports import free_port
 from tests.local.stack import Stack, run_to_its_end
-from tests.support.ports import free_port
 
 
 @pytest.fixture(autouse=True)

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.local.stack import Stack
-from tests.support.child import Child
-from tests.support.ports import free_port
-from tests.support.services import clean_environment
-from tests.support.uv import find_uv
-from tests.support.waiting import block_until
+from harness.child import Child
+from harness.ports import free_port
+from harness.services import clean_environment
+from harness.uv import find_uv
+from harness.waiting import block_until
 
 pytestmark = pytest.mark.requirement("OP-1")
 
 _ROOT = Path(__file__).parents[2]
 # What a clone has and a test needs; all that is left out is not of the runtime.
-_LEFT_OUT = shutil.ignore_patterns(".*", "node_modules", "__pycache__", "tests", "bench", "chaos", "uv.lock")
+_LEFT_OUT = shutil.ignore_patterns(".*", "node_modules", "__pycache__", "tests", "harness", "bench", "chaos", "uv.lock")
 _MAKE = ["make", ".venv/.runtime"]
 
 

@@ -7,12 +7,12 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from harness.model_server.answers import answer_to
+from harness.model_server.client import ModelServer
+from harness.services import probe
+from harness.sse import follow, follow_to_the_end
+from harness.waiting import wait_until
 from tests.local.stack import STOP_SECONDS, Stack
-from tests.support.model_server.answers import answer_to
-from tests.support.model_server.client import ModelServer
-from tests.support.services import probe
-from tests.support.sse import follow, follow_to_the_end
-from tests.support.waiting import wait_until
 
 
 @pytest.mark.requirement("OP-1")

@@ -14,13 +14,13 @@ import httpx
 import psutil
 import pytest
 
+from harness.child import Child
+from harness.model_server.client import ModelServer
+from harness.ports import free_port
+from harness.sse import follow, follow_to_the_end
+from harness.waiting import wait_until
 from tests.local import slow_tools
 from tests.local.stack import STOP_SECONDS, Stack
-from tests.support.child import Child
-from tests.support.model_server.client import ModelServer
-from tests.support.ports import free_port
-from tests.support.sse import follow, follow_to_the_end
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("OP-1")
 

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.store import Store
 
-from tests.support.database import Database
+from harness.database import Database
 
 
 @pytest.fixture

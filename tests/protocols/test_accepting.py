@@ -16,8 +16,8 @@ from sluiceway.store.accepting import AcceptedTurn, NewTurn, Policy
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
 
+from harness.database import Database
 from tests.protocols.machine import Machine, play
-from tests.support.database import Database
 
 LIVE = ("queued", "running", "waiting")
 

@@ -14,15 +14,16 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
+from chat_worker.flusher import Flusher, StreamWriter
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
-from sluiceway.flusher import Flusher, StreamWriter
 from sluiceway.scripts import Scripts
-from sluiceway.task_stream import EndStatus, Status, TaskFields, TaskStreams, Verdict
+from sluiceway.stream.task_streams import TaskStreams, Verdict
+from sluiceway.wire.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
+from sluiceway.wire.task import EndStatus, Status, TaskFields
 
 from tests.protocols.machine import Machine, play
 
@@ -58,7 +59,7 @@ class Known:
     waiting: bool = False
     ended: EndStatus | None = None
     cancel: bool = False
-    epoch: int | None = None
+    replication_id: int | None = None
     shown: dict[str, int | Literal["end"]] = field(default_factory=dict)
 
 
@@ -81,7 +82,7 @@ class Fence(Machine):
         self.claimed = 0
         self.tokens = 0
         # FLUSHALLs, failovers, and whether one of those has forgotten something since the last beginning.
-        self.life = self.epoch = 0
+        self.life = self.replication_id = 0
         self.lossy = False
         self.replica: tuple[dict[str, bytes], Known] = ({}, Known())
         # How the turn has ended in Postgres: by which attempt. It happens once, and comes first.
@@ -136,12 +137,14 @@ class Fence(Machine):
         assert not known.ended
         assert attempt.number > known.top, "an attempt began that is not the newest"
         assert begun.cancelled == known.cancel
-        may_lack = known.epoch not in (None, self.epoch)
+        may_lack = known.replication_id not in (None, self.replication_id)
         assert begun.dropped == (bool(before) and (anew or may_lack))
         assert self.entries() == ([] if begun.dropped else before)
         assert begun.last_id == (before[-1].entry_id if before and not begun.dropped else None)
         attempt.writer, attempt.life = self.flusher.open(TASK.task_id, attempt.number), self.life
-        self.known = Known(True, attempt.number, attempt.number, cancel=known.cancel, epoch=self.epoch)
+        self.known = Known(
+            True, attempt.number, attempt.number, cancel=known.cancel, replication_id=self.replication_id
+        )
         self.known.shown = known.shown
         self.lossy = False
         if not self.entries():
@@ -200,9 +203,9 @@ class Fence(Machine):
         self.check(attempt, verdict, cancelled_is_told=False)
         assert self.entries() == before
         if verdict == "ok":
-            self.known.running, self.known.waiting, self.known.epoch = None, True, self.epoch
+            self.known.running, self.known.waiting, self.known.replication_id = None, True, self.replication_id
 
-    @rule(pick=picks, aside=st.sampled_from(("heartbeat", "hand_back", "create", "request_cancel", "tell_of_it")))
+    @rule(pick=picks, aside=st.sampled_from(("heartbeat", "release", "create", "request_cancel", "tell_of_it")))
     def say_nothing(self, pick: int, aside: str) -> None:
         """Whatever is done beside writing adds no entry."""
         before, attempt = self.entries(), self.somebody(pick)
@@ -215,8 +218,8 @@ class Fence(Machine):
         (answer,) = self.run(self.scripts.run_many([attempt.writer.heartbeat()]))
         self.check(attempt, answer.decode())
 
-    def hand_back(self, attempt: Attempt) -> None:
-        self.run(self.streams.hand_back(TASK.task_id, attempt.number))
+    def release(self, attempt: Attempt) -> None:
+        self.run(self.streams.release(TASK.task_id, attempt.number))
 
     def create(self, _: Attempt | None = None) -> None:
         assert self.run(self.streams.create(TASK)) == (not self.known.exists)
@@ -232,7 +235,7 @@ class Fence(Machine):
         self.run(self.streams.set_queue_entry(TASK.task_id, "1-1"))
         self.run(self.streams.set_operation_entry(TASK.task_id, "op_1", "1-1"))
         self.run(self.streams.set_owner(TASK.task_id, "ada"))
-        self.run(self.streams.mark_void(TASK.task_id, ""))
+        self.run(self.streams.mark_retracted(TASK.task_id, ""))
         self.run(self.streams.refresh_many([TASK.task_id]))
 
     # Others
@@ -252,7 +255,7 @@ class Fence(Machine):
         added = self.entries()[len(before) :]
         assert self.entries()[: len(before)] == before
         assert [one.data for one in added] == ([event.encode().decode()] if told == "ok" and not is_repeat else [])
-        if not known.waiting or known.ended or known.epoch != self.epoch:
+        if not known.waiting or known.ended or known.replication_id != self.replication_id:
             assert told != "ok", "an operation spoke while nobody waited for it"
         elif shown == "end":
             assert told == "ended", "an operation spoke after its end"
@@ -297,10 +300,10 @@ class Fence(Machine):
             assert (stands, after) == (known.ended, before), "a second end changed something"
             return
         if stands == "lost":
-            unproven = known.running != attempt if proof is not None else known.epoch != self.epoch
+            unproven = known.running != attempt if proof is not None else known.replication_id != self.replication_id
             assert not known.exists or not before or self.lossy or unproven, "an end was refused that fitted"
             assert after == before
-            self.close_anew(attempt + 1, status)
+            self.rebuild_closed(attempt + 1, status)
             return
         assert stands == status
         assert known.exists
@@ -308,7 +311,7 @@ class Fence(Machine):
         assert after[-1].type in TERMINAL_TYPES
         self.ended(stands, attempt)
 
-    def close_anew(self, attempt: int, status: EndStatus) -> None:
+    def rebuild_closed(self, attempt: int, status: EndStatus) -> None:
         self.run(self.streams.create(TASK))
         stands = self.run(self.streams.close(TASK, attempt, status, [WHOLE, Finish()], proof="anew"))
         assert stands == status
@@ -316,7 +319,7 @@ class Fence(Machine):
         self.ended(status, attempt)
 
     def ended(self, status: Status, attempt: int) -> None:
-        self.known = Known(True, max(attempt, self.known.top), ended=status, epoch=self.epoch)  # type: ignore[arg-type]
+        self.known = Known(True, max(attempt, self.known.top), ended=status, replication_id=self.replication_id)  # type: ignore[arg-type]
 
     # What happens to Redis
 
@@ -342,7 +345,7 @@ class Fence(Machine):
         self.lossy = self.lossy or stored != self.run(self.dump())
         self.run(self.take_over(stored))
         self.known = copy.deepcopy(known)
-        self.epoch += 1
+        self.replication_id += 1
 
     @rule(pick=picks, batches=st.lists(st.tuples(parts, answer_is_lost), min_size=2, max_size=4), really=st.booleans())
     def the_last_writes_are_lost(self, pick: int, batches: list[tuple[list[str], bool]], really: bool) -> None:

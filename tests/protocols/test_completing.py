@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from sluiceway.errors import ApprovalConflict, ApprovalGone
 from sluiceway.ids import new_approval_id, new_operation_id
-from sluiceway.message import Part, answer_call, calls_in, is_answered
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.approving import Answer
@@ -27,9 +26,10 @@ from sluiceway.store.completing import Completion, Ending, Outcome
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
+from sluiceway.wire.message import Part, answer_call, calls_in, is_answered
 
+from harness.database import Database
 from tests.protocols.machine import Machine, play
-from tests.support.database import Database
 
 OPEN = ("pending", "running", "accepted")
 EXPIRED = Ending("expired", error={"type": "TIMEOUT", "message": "It took too long."})
@@ -289,7 +289,7 @@ class Completing(Machine):
         assert outcome.operation is not None
         assert outcome.operation.id not in self.results, "an operation ended twice"
         self.results[outcome.operation.id] = ending
-        self.told += outcome.goes_on
+        self.told += outcome.resumes
 
     async def cancel(self, store: Store) -> None:
         task, _ = await store.turns.request_cancel(self.current, None)

@@ -13,22 +13,24 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
-from gateway.hub import Follow, Hub, StreamEnded
-from gateway.subscriber import StreamBroken
+from chat_worker.flusher import Flusher, StreamWriter
+from gateway.fanout.hub import Follow, Hub, StreamEnded
+from gateway.fanout.subscriber import StreamBroken
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.events import Data, Event, Finish, StartStep, TextDelta, TextStart
-from sluiceway.flusher import Flusher, StreamWriter
-from sluiceway.message import MessageFold
-from sluiceway.recovery import Durable, take_over
 from sluiceway.scripts import Scripts
-from sluiceway.task_stream import Entry, EntryId, TaskFields, TaskStreams, parse_entry_id
+from sluiceway.stream.task_streams import Entry, TaskStreams
+from sluiceway.turn.recovery import Durable, take_over
+from sluiceway.wire.entry_id import EntryId, parse_entry_id
+from sluiceway.wire.events import Data, Event, Finish, StartStep, TextDelta, TextStart
+from sluiceway.wire.message import MessageFold
+from sluiceway.wire.task import TaskFields
 
+from harness.folding import fold
+from harness.sse import Event as Seen
 from tests.protocols.machine import Machine, play
-from tests.support.folding import fold
-from tests.support.sse import Event as Seen
 
 HUB = "protocols-hub"
 MANY = 700  # more than the hub reads at once
@@ -45,10 +47,10 @@ sizes = st.lists(st.integers(1, 3), min_size=1, max_size=4)
 
 @dataclass
 class Connection:
-    """One response. `after`: the cursor it was asked for with; `void`: what was left out at that moment."""
+    """One response. `after`: the cursor it was asked for with; `retracted`: what was left out at that moment."""
 
     after: EntryId
-    void: tuple[tuple[EntryId, EntryId], ...]
+    retracted: tuple[tuple[EntryId, EntryId], ...]
     got: list[Seen] = field(default_factory=list)
     end: Literal["open", "clean", "left"] = "open"
 
@@ -78,9 +80,9 @@ class Browser:
         """As the gateway does it: the metadata first, then the stream."""
         meta = await streams.meta(task_id)
         assert meta is not None
-        connection = Connection(self.cursor, meta.void)
+        connection = Connection(self.cursor, meta.retracted)
         self.connections.append(connection)
-        follow = Follow(keys.task_events(task_id), cursor=self.cursor, void=meta.void, protocol=self.protocol)
+        follow = Follow(keys.task_events(task_id), cursor=self.cursor, retracted=meta.retracted, protocol=self.protocol)
         try:
             subscription = await hub.join(follow)
         except StreamEnded:
@@ -158,7 +160,7 @@ class Seam(Machine):
         self.attempt += 1
         begun = await self.streams.begin(self.task, self.attempt, "somebody")
         entries = await self.streams.read(self.task.task_id) if begun.last_id is not None else []
-        beginning = take_over(entries, Durable(), self.task.message_id, self.attempt, begun.void)
+        beginning = take_over(entries, Durable(), self.task.message_id, self.attempt, begun.retracted)
         self.writer, self.fold, self.text = None, beginning.fold, ""
         writer = self.flusher.open(self.task.task_id, self.attempt)
         for place in ("opening", "void", "done"):
@@ -170,8 +172,8 @@ class Seam(Machine):
                 for event, version in beginning.opening:
                     writer.write(event, version)
                 await self.flush(writer)
-            elif place == "void" and beginning.void is not None:
-                await self.streams.mark_void(self.task.task_id, beginning.void)
+            elif place == "void" and beginning.retracted is not None:
+                await self.streams.mark_retracted(self.task.task_id, beginning.retracted)
         self.writer = writer
 
     @rule(batches=sizes)
@@ -355,13 +357,13 @@ class Seam(Machine):
 def _shown(entries: Sequence[Entry], protocol: int, connection: Connection) -> list[str]:
     """The ids of what a connection was asked for: after its cursor, in its protocol, and not void. Who has seen some of
     an abandoned step gets the rest of it."""
-    void = [pair for pair in connection.void if connection.after <= pair[0]]
+    retracted = [pair for pair in connection.retracted if connection.after <= pair[0]]
     shown = [
         entry.entry_id
         for entry in entries
         if entry.entry_id > connection.after
         and entry.protocol in (None, protocol)
-        and not any(kept < entry.entry_id < resumed for kept, resumed in void)
+        and not any(kept < entry.entry_id < resumed for kept, resumed in retracted)
     ]
     return [f"{attempt}-{sequence}" for attempt, sequence in shown]
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.scripts import Scripts
-from sluiceway.work_queue import Delivery, Producer, WorkQueue
 
 from tests.protocols.machine import Machine, play
 
@@ -222,7 +222,7 @@ class Leases(Machine):
             assert self.look().claims() == before.claims(), "an acknowledgement of another's entry changed something"
 
     @rule(chosen=st.lists(picks, min_size=1, max_size=3))
-    def hand_back(self, chosen: list[int]) -> None:
+    def release(self, chosen: list[int]) -> None:
         name = self.somebody(chosen[0])
         consumer = self.consumers[name]
         if not consumer.hand:
@@ -232,7 +232,7 @@ class Leases(Machine):
         count = self.run(consumer.queue.requeue(ids))
         owned = [entry for entry in before.entries if entry.entry_id in ids and entry.owner == name]
         assert count == len(owned)
-        self.count_hand_backs(owned)
+        self.count_releases(owned)
         for entry_id in ids:
             del consumer.hand[entry_id]
         self.others_stand(before, set(ids))
@@ -241,12 +241,12 @@ class Leases(Machine):
     def leave(self, name: str) -> None:
         before = self.look()
         self.run(self.consumers[name].queue.leave())
-        self.count_hand_backs([entry for entry in before.entries if entry.owner == name])
+        self.count_releases([entry for entry in before.entries if entry.owner == name])
         self.consumers[name].hand.clear()
         assert not any(entry.owner == name for entry in self.look().entries)
         assert name not in self.known_consumers()
 
-    def count_hand_backs(self, entries: list[Stored]) -> None:
+    def count_releases(self, entries: list[Stored]) -> None:
         for entry in entries:
             self.open[entry.body] -= 1
 
@@ -291,7 +291,7 @@ class Leases(Machine):
         """The sweep's second half, as if every silence had been long: nobody who holds something is forgotten."""
         if self.look().grouped:
             never_ms = OLD_MS * 1000
-            self.run(Scripts(self.redis).run("sweep", [KEY], [keys.GROUP, name, never_ms, 1, 0]))
+            self.run(Scripts(self.redis).run("queue/sweep", [KEY], [keys.GROUP, name, never_ms, 1, 0]))
 
     @rule(really=rarely)
     def the_group_is_destroyed(self, really: bool) -> None:
@@ -329,7 +329,7 @@ class Leases(Machine):
         before = {entry.body: entry for entry in queue.entries}
         if not queue.undelivered and all(kind != "add" for kind, _, _ in calls):
             calls = [each for each in calls if each[0] != "read"]  # as in `read`
-        hand_backs = sum(kind in ("requeue", "leave") for kind, _, _ in calls)
+        releases = sum(kind in ("requeue", "leave") for kind, _, _ in calls)
         delivered: Counter[str] = Counter()
         for taken in self.run(self.all_at_once([self.call(*each) for each in calls])):
             delivered.update(taken)
@@ -337,7 +337,7 @@ class Leases(Machine):
             known = before.get(entry.body)
             most = (known.deliveries if known else 0) + delivered[entry.body]
             stayed = known is not None and known.entry_id == entry.entry_id
-            assert most - (0 if stayed else hand_backs) <= entry.deliveries <= most
+            assert most - (0 if stayed else releases) <= entry.deliveries <= most
             self.open[entry.body] = entry.deliveries
 
     async def all_at_once(self, calls: list[Coroutine[Any, Any, list[str]]]) -> list[list[str]]:

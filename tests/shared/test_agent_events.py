@@ -14,8 +14,6 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from sluiceway import keys
-from sluiceway.agent_event import MAX_EVENT_BYTES, MAX_NAME_CHARS
-from sluiceway.agent_events import AgentEvent, AgentStreams
 from sluiceway.errors import (
     AgentEventError,
     AgentEventRejected,
@@ -24,13 +22,15 @@ from sluiceway.errors import (
     AgentStreamUnknown,
     RedisUnavailable,
 )
+from sluiceway.feeds.agent_event import MAX_EVENT_BYTES, MAX_NAME_CHARS
+from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 from sluiceway.redis_client import open_redis
 
-from tests.support.proxy import Proxy
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.proxy import Proxy
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
-_PROCESS = Path(__file__).parents[1] / "support" / "agents_process.py"
+_PROCESS = Path(__file__).parents[2] / "harness" / "agents_process.py"
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.agent_events import AgentEvent, AgentStreams
-from sluiceway.agent_threads import ThreadPublisher, open_threads
 from sluiceway.errors import (
     AgentEventRejected,
     AgentEventUnavailable,
@@ -18,11 +16,13 @@ from sluiceway.errors import (
     AgentStreamUnknown,
     RedisUnavailable,
 )
+from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
+from sluiceway.feeds.agent_threads import ThreadPublisher, open_threads
 from sluiceway.redis_client import open_redis
 
-from tests.support.agents_process import publish_all
-from tests.support.valkey import Valkey
-from tests.support.waiting import block_until, wait_until
+from harness.agents_process import publish_all
+from harness.valkey import Valkey
+from harness.waiting import block_until, wait_until
 
 _NOBODY = "redis://127.0.0.1:1/0"
 

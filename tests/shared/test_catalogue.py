@@ -2,9 +2,9 @@
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway import catalogue
-from sluiceway.catalogue import Catalogue, announce, read_catalogue, withdraw
-from sluiceway.tools import ToolSpec
+from sluiceway.operation import catalogue
+from sluiceway.operation.catalogue import Catalogue, announce, read_catalogue, withdraw
+from sluiceway.wire.tools import ToolSpec
 
 ECHO = ToolSpec(name="echo", description="Says it again.", parameters={"type": "object"})
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from sluiceway.events import (
+from sluiceway.wire.events import (
     KNOWN_TYPES,
     Data,
     Event,

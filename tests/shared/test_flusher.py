@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from chat_worker import flusher
+from chat_worker.flusher import Flusher, StreamWriter
 from redis.asyncio import Redis
-from sluiceway import flusher
 from sluiceway.errors import Fenced
-from sluiceway.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
-from sluiceway.flusher import Flusher, StreamWriter
 from sluiceway.redis_client import open_redis
 from sluiceway.scripts import Scripts
-from sluiceway.task_stream import TaskFields, TaskStreams
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
+from sluiceway.wire.task import TaskFields
 
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 
 class Desk:

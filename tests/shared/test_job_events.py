@@ -15,10 +15,10 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailable, RedisUnavailable
-from sluiceway.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
+from sluiceway.feeds.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
 from sluiceway.redis_client import open_redis
 
-from tests.support.valkey import Valkey
+from harness.valkey import Valkey
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "celery_style_task.py"
 _NOBODY = "redis://127.0.0.1:1/0"
@@ -262,10 +262,10 @@ async def test_a_redis_that_is_away_or_full_is_logged_and_told_as_what_may_pass(
             await JobEventPublisher(nobody).publish_task_started("j", "t", secret="unsaid")
     assert isinstance(away.value, JobEventError)
     assert isinstance(away.value, RedisUnavailable)
-    printed = capsys.readouterr().out
-    assert "job_event_not_published" in printed
-    assert "task_started" in printed
-    assert "unsaid" not in printed
+    captured = capsys.readouterr().out
+    assert "job_event_not_published" in captured
+    assert "task_started" in captured
+    assert "unsaid" not in captured
 
     await redis.config_set("maxmemory", 1)
     with pytest.raises(JobEventUnavailable):

@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sluiceway.events import ToolOutputAvailable, decode
-from sluiceway.json_values import MAX_DEPTH, TOO_DEEP, clean_json, shorten
+from sluiceway.wire.events import ToolOutputAvailable, decode
+from sluiceway.wire.json_values import MAX_DEPTH, TOO_DEEP, clean_json, shorten
 
-from tests.support.database import Database
+from harness.database import Database
 
 _ANY_TEXT = st.text(st.characters(codec=None)) | st.sampled_from(["\x00", "\ud83d\ude00", "\udc00x", "a\x00\ud800"])
 _KEYS = _ANY_TEXT | st.sampled_from(["__proto__", "constructor", "prototype"])

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from sluiceway import keys
-from sluiceway.events import ToolOutputAvailable
 from sluiceway.ids import new_operation_id, new_tool_call_id
-from sluiceway.message import Part
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
+from sluiceway.wire.events import ToolOutputAvailable
+from sluiceway.wire.message import Part
 
 from tests.completion_consumer.scene import PENDING, Scene
 
@@ -152,11 +152,11 @@ async def test_an_output_is_shown_before_anybody_can_begin_the_next_step(scene: 
     operation = waiting.operation
     ending = Ending("succeeded", "done", "done")
     outcome = await scene.store.completions.complete(Completion(operation.id, waiting.task.id, ending, "digest"))
-    assert outcome.goes_on
+    assert outcome.resumes
     assert outcome.task is not None
     output = ToolOutputAvailable(tool_call_id=operation.tool_call_id, output="done")
 
-    commands = await carried_out(scene, scene.turns.go_on(outcome.task, operation, [output]))
+    commands = await carried_out(scene, scene.turns.resume(outcome.task, operation, [output]))
 
     shown = place(commands, "XADD", keys.task_events(waiting.task.id), "tool-output-available")
     assert shown < place(commands, "XADD", keys.work_queue("chat"))

@@ -1,7 +1,7 @@
 """From chunks to message parts and back."""
 
 import pytest
-from sluiceway.events import (
+from sluiceway.wire.events import (
     Data,
     Event,
     FinishStep,
@@ -18,7 +18,7 @@ from sluiceway.events import (
     ToolInputError,
     ToolOutputAvailable,
 )
-from sluiceway.message import MessageFold, replay_of, text_of
+from sluiceway.wire.message import MessageFold, replay_of, text_of
 
 WHOLE: list[Event] = [
     Start(message_id="m"),

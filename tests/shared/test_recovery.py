@@ -1,7 +1,11 @@
 """How an attempt goes on where its predecessors stopped: seen by clients of version 6 and 7, and by later replays."""
 
 import pytest
-from sluiceway.events import (
+from sluiceway.stream.task_streams import Entry, parse_retracted
+from sluiceway.turn.recovery import Continuable, Durable, Takeover, as_shown
+from sluiceway.turn.recovery import take_over as plan_on
+from sluiceway.wire.entry_id import EntryId
+from sluiceway.wire.events import (
     Event,
     FinishStep,
     ProtocolVersion,
@@ -19,10 +23,7 @@ from sluiceway.events import (
     ToolOutputDenied,
     ToolOutputError,
 )
-from sluiceway.message import MessageFold, Part, text_of
-from sluiceway.recovery import Durable, GoingOn, Takeover, as_shown
-from sluiceway.recovery import take_over as plan_on
-from sluiceway.task_stream import Entry, EntryId, parse_void
+from sluiceway.wire.message import MessageFold, Part, text_of
 
 Stream = list[Entry]
 
@@ -35,17 +36,19 @@ def begun(attempt: int, text: str) -> list[tuple[Event, ProtocolVersion | None]]
     return [(TextStart(id="0"), None), (TextDelta(id="0", delta=text), None)]
 
 
-def take_over(entries: Stream, message_id: str, attempt: int, void: str, durable: Durable | None = None) -> Takeover:
-    return plan_on(entries, durable or Durable(), message_id, attempt, void)
+def take_over(
+    entries: Stream, message_id: str, attempt: int, retracted: str, durable: Durable | None = None
+) -> Takeover:
+    return plan_on(entries, durable or Durable(), message_id, attempt, retracted)
 
 
 FIRST = stored(1, [(Start(message_id="m"), None), (StartStep(), None), *begun(1, "abandoned")])
 END: list[tuple[Event, ProtocolVersion | None]] = [(TextEnd(id="0"), None), (FinishStep(), None)]
 
 
-def seen_by(stream: Stream, protocol: ProtocolVersion, after: EntryId = (0, 0), void: str = "") -> list[Event]:
+def seen_by(stream: Stream, protocol: ProtocolVersion, after: EntryId = (0, 0), retracted: str = "") -> list[Event]:
     """What a client of that version is sent, as the gateway does it."""
-    hidden = [(kept, resumed) for kept, resumed in parse_void(void) if after <= kept]
+    hidden = [(kept, resumed) for kept, resumed in parse_retracted(retracted) if after <= kept]
     return [
         entry.event
         for entry in stream
@@ -84,14 +87,14 @@ def test_on_an_empty_stream_it_begins_from_the_start() -> None:
     plan = take_over([], "m", 1, "")
 
     assert plan.opening == [(Start(message_id="m"), None)]
-    assert plan.void is None
+    assert plan.retracted is None
 
 
 @pytest.mark.requirement("TS-3")
 def test_a_retried_step_is_whole_for_both_versions_and_left_out_of_replays() -> None:
     plan = take_over(FIRST, "m", 2, "")
     stream = FIRST + stored(2, [*plan.opening, *begun(2, "right"), *END])
-    assert plan.void is not None
+    assert plan.retracted is not None
 
     live6 = seen_by(stream, 6)
     assert open_parts_are_never_reopened(live6)
@@ -101,7 +104,7 @@ def test_a_retried_step_is_whole_for_both_versions_and_left_out_of_replays() -> 
         fold.add(event)
     assert text_of(fold.finished_parts()) == "right"
     for protocol in (6, 7):
-        replay = seen_by(stream, protocol, void=plan.void)
+        replay = seen_by(stream, protocol, retracted=plan.retracted)
         assert [event.delta for event in replay if isinstance(event, TextDelta)] == ["right"]
         assert open_parts_are_never_reopened(replay)
 
@@ -110,12 +113,12 @@ def test_a_retried_step_is_whole_for_both_versions_and_left_out_of_replays() -> 
 @pytest.mark.parametrize("seen", range(len(FIRST) + 1))
 def test_wherever_a_follower_was_cut_off_what_it_gets_fits_what_it_had(seen: int) -> None:
     plan = take_over(FIRST, "m", 2, "")
-    assert plan.void is not None
+    assert plan.retracted is not None
     stream = FIRST + stored(2, [*plan.opening, *begun(2, "right"), *END])
     after = FIRST[seen - 1].entry_id if seen else (0, 0)
     before = [entry.event for entry in FIRST[:seen] if isinstance(entry.event, Event)]
 
-    whole = before + seen_by(stream, 6, after, plan.void)
+    whole = before + seen_by(stream, 6, after, plan.retracted)
 
     assert open_parts_are_never_reopened(whole)
 
@@ -124,12 +127,12 @@ def test_wherever_a_follower_was_cut_off_what_it_gets_fits_what_it_had(seen: int
 def test_a_step_that_is_retried_twice_is_left_out_twice() -> None:
     second = take_over(FIRST, "m", 2, "")
     stream = FIRST + stored(2, [*second.opening, *begun(2, "abandoned too")])
-    assert second.void is not None
-    third = take_over(stream, "m", 3, second.void)
+    assert second.retracted is not None
+    third = take_over(stream, "m", 3, second.retracted)
     stream += stored(3, [*third.opening, *begun(3, "right"), *END])
-    assert third.void is not None
+    assert third.retracted is not None
 
-    replay = seen_by(stream, 7, void=third.void)
+    replay = seen_by(stream, 7, retracted=third.retracted)
     assert [event.delta for event in replay if isinstance(event, TextDelta)] == ["right"]
     assert open_parts_are_never_reopened(seen_by(stream, 6))
 
@@ -160,7 +163,7 @@ def test_a_step_that_postgres_does_not_have_is_done_again_also_when_it_was_shown
 
     assert plan.fold.step_open
     assert text_of(plan.fold.finished_parts()) == ""
-    assert plan.void is not None
+    assert plan.retracted is not None
 
 
 @pytest.mark.requirement("CH-9")
@@ -168,7 +171,7 @@ def test_after_a_durable_step_nothing_is_abandoned_and_the_answer_is_told_once()
     plan = take_over(SHOWN_CALL, "m", 2, "", durable(DONE))
 
     assert plan.opening == [(OUTPUT, None)]
-    assert plan.void is None
+    assert plan.retracted is None
     again = take_over(SHOWN_CALL + stored(2, plan.opening), "m", 3, "", durable(DONE))
     assert again.opening == []
 
@@ -217,9 +220,9 @@ def test_what_was_shown_of_an_unfinished_step_is_kept_where_nobody_goes_on() -> 
 
 
 def continuing(
-    stream: Stream, attempt: int, void: str = "", durable: Durable | None = None, able: GoingOn = "text"
+    stream: Stream, attempt: int, retracted: str = "", durable: Durable | None = None, able: Continuable = "text"
 ) -> Takeover:
-    return plan_on(stream, durable or Durable(), "m", attempt, void, able=able)
+    return plan_on(stream, durable or Durable(), "m", attempt, retracted, able=able)
 
 
 @pytest.mark.requirement("TS-3", "TS-5")
@@ -228,7 +231,7 @@ def test_a_text_that_was_begun_goes_on_in_its_part_and_nobody_sees_a_seam() -> N
     more: list[tuple[Event, ProtocolVersion | None]] = [(TextDelta(id="0", delta=" and gone on"), None), *END]
     stream = FIRST + stored(2, [*plan.opening, *more])
 
-    assert (plan.opening, plan.void, plan.goes_on) == ([], None, True)
+    assert (plan.opening, plan.retracted, plan.continues) == ([], None, True)
     assert (plan.fold.open_part, plan.fold.open_text) == (("text", "0"), "abandoned")
     for protocol in (6, 7):
         seen = seen_by(stream, protocol)
@@ -255,8 +258,8 @@ def test_what_is_no_mere_beginning_of_a_text_is_done_again(shown: list[Event]) -
 
     plan = continuing(stream, 2)
 
-    assert not plan.goes_on
-    assert plan.void is not None
+    assert not plan.continues
+    assert plan.retracted is not None
     assert plan.fold.step_open
     assert plan.fold.finished_parts() == []
 
@@ -266,12 +269,12 @@ def test_a_text_after_the_tools_goes_on_only_where_postgres_has_the_steps_before
     stream = SHOWN_CALL + stored(2, [(OUTPUT, None), (StartStep(), None), *begun(2, "so far")])
 
     plan = continuing(stream, 3, durable=durable(DONE))
-    assert (plan.opening, plan.goes_on) == ([], True)
+    assert (plan.opening, plan.continues) == ([], True)
     assert plan.fold.finished_steps() == [{"type": "step-start"}, DONE]
 
     lost = continuing(stream, 3)
-    assert not lost.goes_on
-    assert lost.void is not None
+    assert not lost.continues
+    assert lost.retracted is not None
 
 
 @pytest.mark.requirement("TS-3")
@@ -280,10 +283,10 @@ def test_an_attempt_that_could_not_go_on_after_all_leaves_out_what_it_and_the_ot
     written: list[tuple[Event, ProtocolVersion | None]] = [(TextDelta(id="0", delta="!"), None)]
     stream = FIRST + stored(2, written)
     plan = take_over(stream, "m", 2, "")
-    assert plan.void is not None
+    assert plan.retracted is not None
     stream = FIRST + stored(2, [*written, *plan.opening, *begun(2, "right"), *END])
 
     for protocol in (6, 7):
-        assert open_parts_are_never_reopened(seen_by(stream, protocol, void=plan.void))
-        replay = seen_by(stream, protocol, void=plan.void)
+        assert open_parts_are_never_reopened(seen_by(stream, protocol, retracted=plan.retracted))
+        replay = seen_by(stream, protocol, retracted=plan.retracted)
         assert replay == [Start(message_id="m"), StartStep(), *(event for event, _ in [*begun(2, "right"), *END])]

@@ -6,18 +6,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from chat_worker.flusher import Flusher
 from redis.asyncio import Redis
 from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
-from sluiceway.events import Event, Finish, Start, StartStep, TextDelta, TextStart
-from sluiceway.flusher import Flusher
+from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.redis_client import command, open_redis
 from sluiceway.scripts import Scripts, digest
-from sluiceway.task_stream import TaskFields, TaskStreams, format_entry_id
-from sluiceway.work_queue import WorkQueue
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.wire.entry_id import format_entry_id
+from sluiceway.wire.events import Event, Finish, Start, StartStep, TextDelta, TextStart
+from sluiceway.wire.task import TaskFields
 
-from tests.support.proxy import Fate
-from tests.support.redis_pair import RedisPair
-from tests.support.waiting import wait_until
+from harness.proxy import Fate
+from harness.redis_pair import RedisPair
+from harness.waiting import wait_until
 
 _LEASE, _SOON = timedelta(seconds=30), timedelta(milliseconds=10)
 TASK = TaskFields("task_1", "ses_1", None, "msg_1", "2026-11-22T00:00:00+00:00")
@@ -95,10 +97,10 @@ async def test_a_writer_goes_on_where_the_replica_has_everything(pair: RedisPair
 async def test_the_next_attempt_begins_the_stream_again_under_ids_that_nobody_has_seen(
     pair: RedisPair, streams: TaskStreams
 ) -> None:
-    await streams.mark_void(TASK.task_id, "1-0>1-1")
+    await streams.mark_retracted(TASK.task_id, "1-0>1-1")
     await forget(pair, streams)
     begun = await streams.begin(TASK, 2, "w")
-    assert (begun.last_id, begun.void, begun.dropped) == (None, "", True)
+    assert (begun.last_id, begun.retracted, begun.dropped) == (None, "", True)
     assert await streams.append(TASK.task_id, 2, 1, BEGINNING) == "ok"
     assert await ids(streams) == ["2-0", "2-1", "2-2"]
     assert not (await streams.begin(TASK, 3, "w")).dropped, "nothing happened since"
@@ -179,7 +181,7 @@ async def test_what_gathers_while_a_batch_is_sent_again_goes_out_by_itself(
     writer = flusher.open(TASK.task_id, 2)
 
     def cut_one_flush_and_write(data: bytes) -> Fate:
-        if digest("append").encode() not in data:
+        if digest("stream/append").encode() not in data:
             return "pass"
         pair.address.on_client_bytes = None
         writer.write(TextStart(id="0"))

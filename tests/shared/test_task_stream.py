@@ -8,8 +8,10 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
-from sluiceway.task_stream import TaskFields, TaskStreams, format_entry_id, parse_entry_id, parse_void
+from sluiceway.stream.task_streams import TaskStreams, parse_retracted
+from sluiceway.wire.entry_id import format_entry_id, parse_entry_id
+from sluiceway.wire.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
+from sluiceway.wire.task import TaskFields
 
 TASK = TaskFields(
     task_id="task_1",
@@ -199,5 +201,5 @@ def test_what_is_no_entry_id_is_refused(text: str) -> None:
 
 
 def test_void_intervals_read_back_as_pairs() -> None:
-    assert parse_void("1-1>2-4,2-9>3-2") == (((1, 1), (2, 4)), ((2, 9), (3, 2)))
-    assert parse_void("") == ()
+    assert parse_retracted("1-1>2-4,2-9>3-2") == (((1, 1), (2, 4)), ((2, 9), (3, 2)))
+    assert parse_retracted("") == ()

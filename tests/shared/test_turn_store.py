@@ -9,7 +9,7 @@ from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.ending import TurnEnd
 
-from tests.support.database import Database
+from harness.database import Database
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import StoreUnavailable
-from sluiceway.lifecycle import Stopping
+from sluiceway.process.lifecycle import Stopping
+from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
+from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
 from sluiceway.redis_client import open_redis
-from sluiceway.work_queue import Delivery, Producer, WorkQueue
-from sluiceway.worker import Unreadable, Worker, WorkerOptions, persistently
 
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 
 LEASE = timedelta(milliseconds=600)
 Handle = Callable[[Delivery], Awaitable[None]]
@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, url: str) -> None:
         self.url = url
         self.handled: list[str] = []
-        self.buried: list[tuple[bytes, str]] = []
+        self.dead_lettered: list[tuple[bytes, str]] = []
         self._stack = contextlib.AsyncExitStack()
 
     async def queue(self, name: str) -> WorkQueue:
@@ -36,8 +36,8 @@ class Bench:
         blocking = await self._stack.enter_async_context(open_redis(self.url, name=name, blocking=True))
         return WorkQueue(redis, blocking, "test", name, lease=LEASE)
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
-        self.buried.append((delivery.body, reason))
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
+        self.dead_lettered.append((delivery.body, reason))
 
     @asynccontextmanager
     async def worker(
@@ -46,7 +46,7 @@ class Bench:
         """A running worker; it drains at the end of the context, or when `stopping` is set before."""
         stopping = Stopping()
         options = WorkerOptions(slots=slots, drain=timedelta(seconds=drain), max_deliveries=max_deliveries)
-        worker = Worker(await self.queue(name), handle, self.bury, options, stopping)
+        worker = Worker(await self.queue(name), handle, self.dead_letter, options, stopping)
         running = asyncio.create_task(worker.run())
         try:
             yield stopping
@@ -217,11 +217,11 @@ async def test_an_entry_that_always_fails_goes_to_the_dead_letters_with_its_reas
 
     await producer.add(b"poison")
     async with bench.worker("a", fail, max_deliveries=2):
-        await wait_until(lambda: bool(bench.buried))
+        await wait_until(lambda: bool(bench.dead_lettered))
         await wait_until(lambda: _equals(left(redis), 0))
 
     assert attempts == [1, 2]
-    assert bench.buried == [(b"poison", "delivered 2 times without success")]
+    assert bench.dead_lettered == [(b"poison", "delivered 2 times without success")]
 
 
 async def test_an_unreadable_entry_goes_to_the_dead_letters_at_once_with_its_bytes(
@@ -232,7 +232,7 @@ async def test_an_unreadable_entry_goes_to_the_dead_letters_at_once_with_its_byt
 
     await producer.add(b"\xff\x00")
     async with bench.worker("a", refuse):
-        await wait_until(lambda: bench.buried == [(b"\xff\x00", "not JSON")])
+        await wait_until(lambda: bench.dead_lettered == [(b"\xff\x00", "not JSON")])
         await wait_until(lambda: _equals(left(redis), 0))
 
 
@@ -252,7 +252,7 @@ async def test_while_postgres_is_away_an_entry_is_tried_again_in_place_and_never
         await wait_until(lambda: bench.handled == ["done"])
 
     assert attempts == [1] * 5
-    assert bench.buried == []
+    assert bench.dead_lettered == []
 
 
 async def test_what_a_stopping_worker_cannot_finish_is_delivered_to_another_at_once(

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
-from tool_runner.mcp_servers import McpServers
+from tool_runner.mcp.servers import McpServers
+from tool_runner.mcp.tool import McpTool
 from tool_runner.mcp_settings import McpServerSettings
-from tool_runner.mcp_tool import McpTool
 from tool_runner.tool import ToolContext
 
-from tests.support.child import Child
-from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from harness.child import Child
+from harness.ports import free_port
+from harness.waiting import wait_until
 
 SCRIPT = str(Path(__file__).with_name("mcp_server.py"))
 STARTUP_SECONDS = 60.0

@@ -8,24 +8,24 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.catalogue import read_catalogue
-from sluiceway.completions import KIND
-from sluiceway.events import Data, ToolOutputAvailable
+from sluiceway.feeds.job_events import read_job_events
 from sluiceway.ids import new_operation_id, new_tool_call_id
-from sluiceway.job_events import read_job_events
-from sluiceway.jobs import CompletionJob
-from sluiceway.operations import Operations
+from sluiceway.operation.catalogue import read_catalogue
+from sluiceway.operation.completions import KIND
+from sluiceway.operation.publishing import Operations
+from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation
-from sluiceway.task_stream import TaskStreams
-from sluiceway.tools import ToolSpec
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.events import Data, ToolOutputAvailable
+from sluiceway.wire.jobs import CompletionJob
+from sluiceway.wire.tools import ToolSpec
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 
 
 class Caller:

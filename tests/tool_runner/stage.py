@@ -9,18 +9,19 @@ from typing import Any
 
 import httpx
 from redis.asyncio import Redis
-from sluiceway.agent_events import AgentEvent, AgentStreams
-from sluiceway.events import Data, ToolOutputAvailable
-from sluiceway.job_events import JobEventPublisher, read_job_events
+from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
+from sluiceway.feeds.job_events import JobEventPublisher, read_job_events
 from sluiceway.store.records import Operation
-from sluiceway.task_stream import TaskFields, TaskStreams
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.wire.events import Data, ToolOutputAvailable
+from sluiceway.wire.task import TaskFields
 from sluiceway_llm.model import Model
-from tool_runner.context import ToolContext
-from tool_runner.progress import Progress
 from tool_runner.settings import Settings
-from tool_runner.tool import FunctionTool
+from tool_runner.tool.context import ToolContext
+from tool_runner.tool.definition import FunctionTool
+from tool_runner.tool.progress import Progress
 
-from tests.support.model_server import ModelServer
+from harness.model_server import ModelServer
 
 OPERATION = "op_1"
 _TASK = TaskFields("task_1", "ses_1", "ada", "msg_1", "2026-11-22T00:00:00+00:00")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.tool_runner.conftest import BAD_TOOLS
 from tests.tool_runner.operations import Caller
 
@@ -76,13 +76,13 @@ async def test_results_of_all_kinds_become_json(runner: Service, caller: Caller)
 async def test_what_a_tool_prints_becomes_lines_of_the_log(runner: Service, caller: Caller) -> None:
     assert await caller.ask("prints", place="home") == "printed"
 
-    def printed() -> dict[str, dict[str, str]]:
-        return {line["text"]: line for line in runner.log_lines if line["event"] == "tool_printed"}
+    def captured() -> dict[str, dict[str, str]]:
+        return {line["text"]: line for line in runner.log_lines if line["event"] == "tool_output_captured"}
 
-    await wait_until(lambda: len(printed()) >= 6)
+    await wait_until(lambda: len(captured()) >= 6)
     for text in ("on stdout at home", "on stderr", "without end", "{not json}"):
-        assert printed()[text]["operation_id"].startswith("op_")
-    assert {"from a child", "raw bytes \N{REPLACEMENT CHARACTER}"} <= printed().keys()
+        assert captured()[text]["operation_id"].startswith("op_")
+    assert {"from a child", "raw bytes \N{REPLACEMENT CHARACTER}"} <= captured().keys()
     for line in runner.output.splitlines():
         assert json.loads(line)["event"]
 

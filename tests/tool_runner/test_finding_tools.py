@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from tool_runner.discovery import tools_of
-from tool_runner.tool import FunctionTool, tool
+from tool_runner.runner.discovery import tools_of
+from tool_runner.tool.definition import FunctionTool, tool
 
-from tests.support.services import Services
+from harness.services import Services
 from tests.tool_runner.operations import Caller
 
 README = Path(__file__).parents[2] / "services" / "tool-runner" / "README.md"

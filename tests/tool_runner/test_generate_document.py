@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
-from tool_runner.document import NOTHING_SAID, SHOWN_CHARS, Document, whole_sentences, without_heading
-from tool_runner.generate_document import generate_document
-from tool_runner.outline import Outline
 from tool_runner.tool import ToolFailed
+from tool_runner.tools.generate_document import generate_document
+from tool_runner.tools.writing.document import NOTHING_SAID, SHOWN_CHARS, Document, whole_sentences, without_heading
+from tool_runner.tools.writing.outline import Outline
 
-from tests.support.model_server import ModelServer
-from tests.support.waiting import wait_until
+from harness.model_server import ModelServer
+from harness.waiting import wait_until
 from tests.tool_runner.stage import Stage, stage_for
 
 pytestmark = pytest.mark.requirement("JE-4")

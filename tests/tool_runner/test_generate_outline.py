@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from tool_runner.generate_outline import generate_outline
-from tool_runner.outline import Outline
-from tool_runner.outline_reading import read_draft
 from tool_runner.tool import ToolFailed
+from tool_runner.tools.generate_outline import generate_outline
+from tool_runner.tools.writing.outline import Outline
+from tool_runner.tools.writing.outline_reading import read_draft
 
-from tests.support.model_server import ModelServer
+from harness.model_server import ModelServer
 from tests.tool_runner.stage import Stage, stage_for
 
 pytestmark = pytest.mark.requirement("JE-4")

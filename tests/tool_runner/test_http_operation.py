@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from sluiceway.webhook_secrets import operation_secret
+from sluiceway.operation.webhook_secrets import operation_secret
 
-from tests.support.services import Services
-from tests.support.waiting import wait_until
+from harness.services import Services
+from harness.waiting import wait_until
 from tests.tool_runner.operations import Caller
 from tests.tool_runner.tiny_server import Answer, Request, TinyServer, answering, response, serving
 

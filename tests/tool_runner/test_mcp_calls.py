@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sluiceway.tools import ToolSpec
+from sluiceway.wire.tools import ToolSpec
 from tool_runner.tool import ToolFailed
 
-from tests.support.waiting import wait_until
+from harness.waiting import wait_until
 from tests.tool_runner.mcp_stage import HttpServer, McpStage, Watcher, lines_of, mcp_stage, over_pipes
 
 EVERY_WAY = ["pipes", "pipes of 2025", "http", "http of 2025"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tool_runner.mcp_servers import McpServers
+from tool_runner.mcp.servers import McpServers
 from tool_runner.mcp_settings import McpServerSettings
 from tool_runner.tool import ToolFailed
 
-from tests.support.ports import free_port
-from tests.support.waiting import wait_until
+from harness.ports import free_port
+from harness.waiting import wait_until
 from tests.tool_runner.mcp_stage import HttpServer, children, lines_of, mcp_stage, over_pipes
 
 
@@ -93,7 +93,7 @@ async def test_a_repeatable_call_is_sent_once_more_when_its_server_is_back(tmp_p
 async def test_a_call_to_a_server_that_went_away_says_so(
     http_server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tool_runner.mcp_tool._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("tool_runner.mcp.tool._PATIENCE_SECONDS", 0.1)
     async with mcp_stage({"s": http_server.settings(refresh_seconds=0.5)}) as stage:
         tool = await stage.tool("s__say")
         http_server.kill()

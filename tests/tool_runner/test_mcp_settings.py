@@ -5,8 +5,8 @@ import re
 
 import pytest
 from pydantic import ValidationError
-from sluiceway.tools import TOOL_NAME_PATTERN
-from tool_runner.mcp_names import offered_names
+from sluiceway.wire.tools import TOOL_NAME_PATTERN
+from tool_runner.mcp.names import offered_names
 from tool_runner.settings import Settings
 
 URL = "https://mcp.example/mcp"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.calling import answers, call, calls_tools, offered
-from tests.support.chat import Chat
-from tests.support.folding import fold
-from tests.support.model_server import ModelServer
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
+from harness.calling import answers, call, calls_tools, offered
+from harness.chat import Chat
+from harness.folding import fold
+from harness.model_server import ModelServer
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.tool_runner.mcp_stage import lines_of, over_pipes
 
 

@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.services import Service
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.services import Service
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.tool_runner.operations import Caller
 
 

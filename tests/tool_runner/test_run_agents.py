@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
-from sluiceway.agent_events import AgentEvent
-from tool_runner.agent_speech import PIECE_CHARS
-from tool_runner.run_agents import run_agents
+from sluiceway.feeds.agent_events import AgentEvent
 from tool_runner.tool import ToolFailed
+from tool_runner.tools.agents.speech import PIECE_CHARS
+from tool_runner.tools.run_agents import run_agents
 
-from tests.support.model_server import ModelServer
-from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from harness.model_server import ModelServer
+from harness.valkey import Valkey
+from harness.waiting import wait_until
 from tests.tool_runner.stage import OPERATION, Stage, stage_for
 
 pytestmark = pytest.mark.requirement("AG-5")

@@ -9,11 +9,11 @@ import zlib
 from typing import Any
 
 import pytest
-from tool_runner.html_reader import read_html
-from tool_runner.web_addresses import AddressRefused, Guard, NameUnknown, is_public, resolve
-from tool_runner.web_client import FetchFailed, Page, WebClient
+from tool_runner.tools.web.addresses import AddressRefused, Guard, NameUnknown, is_public, resolve
+from tool_runner.tools.web.client import FetchFailed, Page, WebClient
+from tool_runner.tools.web.html_reader import read_html
 
-from tests.support.services import Services
+from harness.services import Services
 from tests.tool_runner.operations import Caller
 from tests.tool_runner.tiny_server import Request, answering, response, serving
 
@@ -268,7 +268,7 @@ async def test_html_becomes_a_text_that_reads_well() -> None:
 
 
 async def test_html_that_no_parser_can_bear_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tool_runner.html_reader.READ_SECONDS", 0.5)
+    monkeypatch.setattr("tool_runner.tools.web.html_reader.READ_SECONDS", 0.5)
     title, text = await read_html("<div>" * 150_000 + "deep", "http://example.com/")
     assert (title, text) == (None, "deep")
 

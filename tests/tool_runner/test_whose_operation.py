@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from tests.support.services import Service, Services
-from tests.support.waiting import wait_until
+from harness.services import Service, Services
+from harness.waiting import wait_until
 from tests.tool_runner.conftest import BAD_TOOLS
 from tests.tool_runner.operations import Caller
 

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sluiceway.events import Data
+from sluiceway.wire.events import Data
 from tool_runner.tool import Tool, ToolContext, ToolFailed, tool
 
 

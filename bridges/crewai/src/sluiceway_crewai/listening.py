@@ -20,8 +20,8 @@ from typing import Any
 
 from crewai.events import crewai_event_bus
 from crewai.events.event_bus import is_replaying
-from sluiceway.agent_threads import ThreadPublisher
 from sluiceway.errors import AgentEventError
+from sluiceway.feeds.agent_threads import ThreadPublisher
 
 from sluiceway_crewai.translating import HEARD, translate
 

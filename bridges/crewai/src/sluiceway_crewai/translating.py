@@ -26,7 +26,7 @@ from crewai.events import (
     ToolUsageFinishedEvent,
     ToolUsageStartedEvent,
 )
-from sluiceway.agent_event import MAX_NAME_CHARS, PublishedType
+from sluiceway.feeds.agent_event import MAX_NAME_CHARS, PublishedType
 
 MAX_CHARS = 50_000
 _CREW = "crew"

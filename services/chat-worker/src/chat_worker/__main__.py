@@ -5,24 +5,24 @@ import gc
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from sluiceway.catalogue import Catalogue
-from sluiceway.flusher import Flusher
-from sluiceway.health import HealthServer
-from sluiceway.lifecycle import Stopping, stop_on_signals
-from sluiceway.logs import get_logger
-from sluiceway.operations import Operations
-from sluiceway.presence import Presence
-from sluiceway.process import run_service
+from sluiceway.operation.catalogue import Catalogue
+from sluiceway.operation.publishing import Operations
+from sluiceway.process.health import HealthServer
+from sluiceway.process.lifecycle import Stopping, stop_on_signals
+from sluiceway.process.logs import get_logger
+from sluiceway.process.starting import run_service
+from sluiceway.queue.work_queue import Producer, WorkQueue
+from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.scripts import Scripts
+from sluiceway.service.presence import Presence
 from sluiceway.store import Store
-from sluiceway.task_stream import TaskStreams
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer, WorkQueue
-from sluiceway.worker import Worker, WorkerOptions, cancelled, persistently
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
+from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
 from chat_worker.prompt import load_system_prompt
 from chat_worker.readiness import Readiness
@@ -62,7 +62,7 @@ async def serve(settings: Settings) -> None:
             drain=timedelta(seconds=settings.drain_seconds),
             max_deliveries=settings.max_deliveries,
         )
-        worker = Worker(queue, handler.handle, handler.bury, options, stopping)
+        worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
         readiness = Readiness(store, model, worker, stopping)
         presence = Presence(redis, KIND, settings.worker_name, readiness.ready)
         health = HealthServer(settings.health_host, settings.health_port, readiness.problems)

@@ -4,14 +4,14 @@ next."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sluiceway.flusher import StreamWriter
-from sluiceway.message import MessageFold, count_steps, text_of
-from sluiceway.recovery import Durable, GoingOn, Takeover
 from sluiceway.store.records import Message, Task
-from sluiceway.task_stream import Begun
+from sluiceway.stream.task_streams import Begun
+from sluiceway.turn.recovery import Continuable, Durable, Takeover
+from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway_llm.model import Model, Reached
 
 from chat_worker.direct import read_command
+from chat_worker.flusher import StreamWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Note:
 class Answering:
     """`history`: what was said before. `usage`: of the steps before the next one.
 
-    Of the next step: `goes_on` with what a predecessor has shown of it; `reached`: what was had of its answer.
+    Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
 
     task: Task
@@ -45,7 +45,7 @@ class Answering:
     begun: Begun
     durable: Durable
     fold: MessageFold = field(default_factory=MessageFold)
-    goes_on: bool = False
+    continues: bool = False
     reached: Reached | None = None
     usage: dict[str, int] | None = None
 
@@ -65,9 +65,9 @@ class Answering:
     @property
     def prefix(self) -> str:
         """The text that the model is to go on with."""
-        return self.fold.open_text if self.goes_on and self.reached is None else ""
+        return self.fold.open_text if self.continues and self.reached is None else ""
 
-    def able(self, model: Model) -> GoingOn:
+    def able(self, model: Model) -> Continuable:
         """What the step could go on with. What we have said to a command is nothing that a model goes on with."""
         note = Note.parse(self.begun.reached) if model.reattaches else None
         if note is not None and note.step == count_steps(self.durable.parts) + 1:
@@ -77,6 +77,6 @@ class Answering:
 
     def take(self, beginning: Takeover) -> None:
         """Go on from there. What is shown anew is read again from the beginning of its answer."""
-        self.fold, self.goes_on = beginning.fold, beginning.goes_on
-        if self.reached is not None and not self.goes_on:
+        self.fold, self.continues = beginning.fold, beginning.continues
+        if self.reached is not None and not self.continues:
             self.reached = replace(self.reached, sequence=-1)

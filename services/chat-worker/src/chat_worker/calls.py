@@ -12,7 +12,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
-from sluiceway.events import (
+from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
+from sluiceway.store.operations import NewOperation
+from sluiceway.wire.events import (
     Event,
     ToolApprovalRequest,
     ToolInputAvailable,
@@ -20,11 +22,9 @@ from sluiceway.events import (
     ToolInputError,
     ToolInputStart,
 )
-from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
-from sluiceway.jobs import OperationError
-from sluiceway.json_values import clean_json
-from sluiceway.store.operations import NewOperation
-from sluiceway.tools import ToolSpec
+from sluiceway.wire.jobs import OperationError
+from sluiceway.wire.json_values import clean_json
+from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model_events import ToolCallDelta
 
 _LONGEST_NAME = 64

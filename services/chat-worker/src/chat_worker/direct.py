@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from sluiceway.ids import new_tool_call_id
-from sluiceway.tools import ToolSpec
+from sluiceway.wire.tools import ToolSpec
 
 from chat_worker.calls import AskedCall, check_arguments
 

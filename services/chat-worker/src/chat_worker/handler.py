@@ -8,31 +8,31 @@ from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter
-from sluiceway.catalogue import Catalogue
-from sluiceway.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.errors import Fenced, Unavailable
-from sluiceway.flusher import Flusher
-from sluiceway.jobs import ChatJob
-from sluiceway.logs import bound, get_logger
-from sluiceway.recovery import Durable, GoingOn, take_over
+from sluiceway.operation.catalogue import Catalogue
+from sluiceway.process.logs import bound, get_logger
+from sluiceway.queue.work_queue import Delivery
+from sluiceway.queue.worker import persistently
+from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.task_stream import Begun, Entry, TaskStreams
-from sluiceway.tools import ToolSpec
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Delivery
-from sluiceway.worker import persistently
+from sluiceway.stream.task_streams import Begun, Entry, TaskStreams
+from sluiceway.turn.recovery import Continuable, Durable, take_over
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.jobs import ChatJob
+from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, ModelRequest
 
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import to_call
+from chat_worker.flusher import Flusher
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
 from chat_worker.step import NotContinued, Offer, Outcome, Step
 
 GAVE_UP = "TURN_GAVE_UP"
 _GAVE_UP_MESSAGE = "The answer could not be produced, after several attempts. Please try again."
-_HAND_BACK_SECONDS = 1
+_RELEASE_SECONDS = 1
 _JOB = TypeAdapter(ChatJob)
 
 
@@ -76,13 +76,13 @@ class ChatHandler:
         trace_id = trace_id_of(task.traceparent)
         with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=trace_id):
             if task.ended:
-                await self._turns.settle(task)
+                await self._turns.finalize(task)
             elif task.open_operations > 0:
                 self._log.info("turn_waits", open_operations=task.open_operations)
             else:
                 await self._run(task)
 
-    async def bury(self, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and end its turn with an error that the user sees."""
         job = job_of(_JOB, delivery)
         await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=job.task_id if job else None)
@@ -93,9 +93,9 @@ class ChatHandler:
     async def _is_held(self, task_id: str) -> bool:
         """Whether a living worker, maybe this one, has the task: then a fresh entry is a second one for it."""
         meta = await self._streams.meta(task_id)
-        if meta is None or meta.holder is None or meta.beat_ms is None:
+        if meta is None or meta.holder is None or meta.heartbeat_ms is None:
             return False
-        age = timedelta(milliseconds=time.time() * 1000 - meta.beat_ms)
+        age = timedelta(milliseconds=time.time() * 1000 - meta.heartbeat_ms)
         return age < timedelta(seconds=self._settings.lease_seconds)
 
     async def _run(self, task: Task) -> None:
@@ -106,7 +106,7 @@ class ChatHandler:
             status = await self._step(task)
         finally:
             if status == "handed_back":
-                await self._hand_back(task)
+                await self._release(task)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
 
@@ -135,7 +135,7 @@ class ChatHandler:
                 return outcome
             turn = Answering(task, history, writer, begun, durable)
             await self._open_stream(turn, entries, turn.able(self._model))
-            return await self._go_on(turn)
+            return await self._continue(turn)
         finally:
             self._flusher.close(writer)
 
@@ -149,21 +149,21 @@ class ChatHandler:
         fresh = task.attempt == 1 and task.parts_before == 0
         return Durable() if fresh else await self._turns.durable(task)
 
-    async def _open_stream(self, turn: Answering, entries: Sequence[Entry], able: GoingOn) -> None:
+    async def _open_stream(self, turn: Answering, entries: Sequence[Entry], able: Continuable) -> None:
         """Begin the stream, or go on where predecessors left it."""
-        task, void = turn.task, turn.begun.void
-        beginning = take_over(entries, turn.durable, task.message_id, task.attempt, void, able=able)
+        task, retracted = turn.task, turn.begun.retracted
+        beginning = take_over(entries, turn.durable, task.message_id, task.attempt, retracted, able=able)
         for event, protocol in beginning.opening:
             turn.writer.write(event, protocol)
-        if beginning.void is not None:
+        if beginning.retracted is not None:
             # Not before: who was left out of what is closed here would be shown the closing by yet another attempt.
             await turn.writer.drained()
-            await self._streams.mark_void(task.id, beginning.void)
+            await self._streams.mark_retracted(task.id, beginning.retracted)
         turn.take(beginning)
-        if turn.goes_on:
+        if turn.continues:
             self._log.info("step_goes_on", able=able)
 
-    async def _go_on(self, turn: Answering) -> str:
+    async def _continue(self, turn: Answering) -> str:
         """Steps, until the turn has ended or waits."""
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
@@ -200,7 +200,7 @@ class ChatHandler:
             await turn.writer.drained()
             await self._open_stream(turn, await self._streams.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
-        turn.usage, turn.reached, turn.goes_on = step.usage, None, False
+        turn.usage, turn.reached, turn.continues = step.usage, None, False
         return outcome
 
     async def _look_for_approvals(self, turn: Answering) -> Outcome | None:
@@ -252,12 +252,12 @@ class ChatHandler:
             reached=turn.reached,
         )
 
-    async def _hand_back(self, task: Task) -> None:
+    async def _release(self, task: Task) -> None:
         try:
-            async with asyncio.timeout(_HAND_BACK_SECONDS):
-                await self._streams.hand_back(task.id, task.attempt)
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._streams.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
-            self._log.warning("hand_back_failed", reason=str(error))  # its sign of life grows old instead
+            self._log.warning("release_failed", reason=str(error))  # its sign of life grows old instead
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sluiceway.message import Part, calls_in, text_of, tool_name_of
 from sluiceway.store.records import Message
+from sluiceway.wire.message import Part, calls_in, text_of, tool_name_of
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
 

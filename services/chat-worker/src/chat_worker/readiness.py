@@ -3,10 +3,10 @@
 import asyncio
 
 from sluiceway.errors import StoreUnavailable
-from sluiceway.lifecycle import Stopping
-from sluiceway.logs import get_logger
+from sluiceway.process.lifecycle import Stopping
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.worker import Worker
 from sluiceway.store import Store
-from sluiceway.worker import Worker
 from sluiceway_llm.model import Model
 from sluiceway_llm.model_errors import ModelError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
-from sluiceway.settings import WorkerSettings
+from sluiceway.process.settings import WorkerSettings
 from sluiceway_llm.continuation import PrefixDialect
 from sluiceway_llm.settings import ModelSettings
 

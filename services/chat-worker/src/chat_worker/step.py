@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sluiceway.errors import Fenced, Forgotten
-from sluiceway.events import (
+from sluiceway.queue.worker import persistently
+from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operations import NewOperation
+from sluiceway.store.records import Task
+from sluiceway.store.turns import Paused
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.events import (
     Abort,
     Data,
     Error,
@@ -31,16 +37,9 @@ from sluiceway.events import (
     TextEnd,
     TextStart,
 )
-from sluiceway.flusher import StreamWriter
-from sluiceway.message import MessageFold, count_steps
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operations import NewOperation
-from sluiceway.store.records import Task
-from sluiceway.store.turns import Paused
-from sluiceway.task_stream import EndStatus
-from sluiceway.tools import ToolSpec
-from sluiceway.turns import Turns
-from sluiceway.worker import persistently
+from sluiceway.wire.message import MessageFold, count_steps
+from sluiceway.wire.task import EndStatus
+from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, Reached, ToolCallDelta
 from sluiceway_llm.model import ReasoningDelta as ModelReasoning
 from sluiceway_llm.model import RefusalDelta as ModelRefusal
@@ -50,6 +49,7 @@ from sluiceway_llm.retry import stream_with_retries
 
 from chat_worker.answering import Note
 from chat_worker.calls import AskedCall, CallReader, to_operation
+from chat_worker.flusher import StreamWriter
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."

@@ -5,30 +5,30 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from redis.asyncio import Redis
-from sluiceway.completions import KIND
-from sluiceway.health import HealthServer
-from sluiceway.lifecycle import Stopping, stop_on_signals
-from sluiceway.logs import get_logger
-from sluiceway.operations import Operations
-from sluiceway.process import run_service
+from sluiceway.operation.completions import KIND
+from sluiceway.operation.publishing import Operations
+from sluiceway.process.health import HealthServer
+from sluiceway.process.lifecycle import Stopping, stop_on_signals
+from sluiceway.process.logs import get_logger
+from sluiceway.process.starting import run_service
+from sluiceway.queue.work_queue import Producer, WorkQueue
+from sluiceway.queue.worker import Worker, WorkerOptions, persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.task_stream import TaskStreams
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer, WorkQueue
-from sluiceway.worker import Worker, WorkerOptions, persistently
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
 
-from completion_consumer.applying import Applying
-from completion_consumer.forgotten_ends import ForgottenEnds
-from completion_consumer.handler import CompletionHandler
+from completion_consumer.completions.applying import Applying
+from completion_consumer.completions.handler import CompletionHandler
+from completion_consumer.completions.progress import Progress
 from completion_consumer.metrics import Metrics
-from completion_consumer.progress import Progress
 from completion_consumer.readiness import Readiness
-from completion_consumer.reconciler import Reconciler
+from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
+from completion_consumer.reconciler.reconciler import Reconciler
+from completion_consumer.reconciler.unfinished import Unfinished
+from completion_consumer.reconciler.unfinished_operations import UnfinishedOperations
+from completion_consumer.reconciler.unfinished_turns import UnfinishedTurns
 from completion_consumer.settings import Settings
-from completion_consumer.unfinished import Unfinished
-from completion_consumer.unfinished_operations import UnfinishedOperations
-from completion_consumer.unfinished_turns import UnfinishedTurns
 
 _CHAT = "chat"
 
@@ -80,23 +80,25 @@ def _parts(
         drain=timedelta(seconds=settings.drain_seconds),
         max_deliveries=settings.max_deliveries,
     )
-    worker = Worker(queue, handler.handle, handler.bury, options, stopping)
+    worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
 
-    settle_after = timedelta(seconds=settings.settle_after_seconds)
+    finalize_after = timedelta(seconds=settings.settle_after_seconds)
     unfinished_turns = UnfinishedTurns(
         store,
         streams,
         turns,
         chat,
         lease=lease,
-        settle_after=settle_after,
+        finalize_after=finalize_after,
         deadline=timedelta(seconds=settings.turn_deadline_seconds),
     )
     unfinished_operations = UnfinishedOperations(
         redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
     )
     forgotten_ends = ForgottenEnds(store, streams, turns, retention=timedelta(seconds=settings.retention_seconds))
-    unfinished = Unfinished(store, forgotten_ends, unfinished_turns, unfinished_operations, settle_after=settle_after)
+    unfinished = Unfinished(
+        store, forgotten_ends, unfinished_turns, unfinished_operations, finalize_after=finalize_after
+    )
     return worker, Reconciler(store, unfinished, settings.reconcile_seconds, metrics, stopping)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, Histogram
-from sluiceway.metrics import new_registry
+from sluiceway.process.metrics import new_registry
 
 # What the reconciler looks at. As the label `kind` of what failed and of what is left.
 KINDS = (
@@ -19,7 +19,7 @@ KINDS = (
 )
 # What it did.
 REPAIRS = (
-    "turn_settled",
+    "turn_finalized",
     "turn_released",
     "turn_requeued",
     "turn_restored",
@@ -69,14 +69,14 @@ class Metrics:
         self.dead_letters = Counter(
             "sluiceway_dead_letters", "Queue entries that were given up and kept", registry=registry
         )
-        self._in_hand = Gauge("sluiceway_worker_in_hand", "Queue entries in hand now", registry=registry)
+        self._in_flight = Gauge("sluiceway_worker_in_flight", "Queue entries in hand now", registry=registry)
         self._slots = Gauge("sluiceway_worker_slots", "Queue entries that may be in hand at once", registry=registry)
         self._begin_at_zero()
 
-    def watch(self, leads: Callable[[], bool], in_hand: Callable[[], int], slots: int) -> None:
+    def watch(self, leads: Callable[[], bool], in_flight: Callable[[], int], slots: int) -> None:
         """Ask these when the metrics are read."""
         self._leader.set_function(lambda: float(leads()))
-        self._in_hand.set_function(in_hand)
+        self._in_flight.set_function(in_flight)
         self._slots.set(slots)
 
     def _begin_at_zero(self) -> None:

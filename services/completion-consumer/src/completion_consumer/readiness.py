@@ -1,9 +1,9 @@
 """Whether this process does its work: it reads the queue, and its last round of the reconciler came to its end."""
 
-from sluiceway.lifecycle import Stopping
-from sluiceway.worker import Worker
+from sluiceway.process.lifecycle import Stopping
+from sluiceway.queue.worker import Worker
 
-from completion_consumer.reconciler import Reconciler
+from completion_consumer.reconciler.reconciler import Reconciler
 
 
 class Readiness:

@@ -1,7 +1,7 @@
 """The completion consumer's settings, from the environment."""
 
 from pydantic import Field
-from sluiceway.settings import WorkerSettings
+from sluiceway.process.settings import WorkerSettings
 
 
 class Settings(WorkerSettings):

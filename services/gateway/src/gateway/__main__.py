@@ -2,13 +2,13 @@
 
 import asyncio
 
-from sluiceway.process import run_service
-from sluiceway.worker import cancelled, persistently
+from sluiceway.process.starting import run_service
+from sluiceway.queue.worker import cancelled, persistently
 
-from gateway.app import create_app
-from gateway.collector import calm_collector
 from gateway.drain import Drain
-from gateway.server import Server
+from gateway.serving.app import create_app
+from gateway.serving.gc_tuning import tune_gc
+from gateway.serving.server import Server
 from gateway.settings import Settings
 from gateway.state import open_gateway
 
@@ -21,7 +21,7 @@ async def serve(settings: Settings) -> None:
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)
-        calm_collector()
+        tune_gc()
         await server.serve()
         await cancelled(beside)
 

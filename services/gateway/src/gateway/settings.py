@@ -3,8 +3,8 @@
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from sluiceway.settings import CommonSettings
-from sluiceway.webhook_secrets import WebhookRoots
+from sluiceway.operation.webhook_secrets import WebhookRoots
+from sluiceway.process.settings import CommonSettings
 
 # An HS256 key shorter than its hash is guessed faster than the hash is broken (RFC 7518, 3.2).
 _SHORTEST_JWT_SECRET_BYTES = 32

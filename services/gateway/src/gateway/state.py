@@ -11,22 +11,22 @@ from datetime import timedelta
 from typing import TypedDict
 
 from redis.asyncio import Redis
-from sluiceway.completions import Completions
-from sluiceway.operations import Operations
+from sluiceway.operation.completions import Completions
+from sluiceway.operation.publishing import Operations
+from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.task_stream import TaskStreams
-from sluiceway.turns import Turns
-from sluiceway.work_queue import Producer
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
 
-from gateway.api_keys import ApiKeys
+from gateway.callers.api_keys import ApiKeys
+from gateway.callers.authenticator import Authenticator
 from gateway.drain import Drain
-from gateway.hub import Hub
-from gateway.hub_streams import HubStreams
-from gateway.identity import Doorkeeper
+from gateway.fanout.hub import Hub
+from gateway.fanout.hub_streams import HubStreams
 from gateway.settings import Settings
-from gateway.webhook_rate import ProgressRate
-from gateway.webhook_signature import Signatures
+from gateway.webhooks.rate import ProgressRate
+from gateway.webhooks.signature import Signatures
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -37,7 +37,7 @@ _REDIS_CONNECTIONS = 16
 class Gateway:
     settings: Settings
     drain: Drain
-    doorkeeper: Doorkeeper
+    authenticator: Authenticator
     store: Store
     redis: Redis
     streams: TaskStreams
@@ -74,7 +74,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         yield Gateway(
             settings=settings,
             drain=drain,
-            doorkeeper=Doorkeeper.from_settings(settings),
+            authenticator=Authenticator.from_settings(settings),
             store=store,
             redis=redis,
             streams=streams,

@@ -10,39 +10,39 @@ from functools import partial
 
 import httpx
 from sluiceway import keys
-from sluiceway.agent_events import AgentStreams
-from sluiceway.health import HealthServer
-from sluiceway.job_events import JobEventPublisher
-from sluiceway.lifecycle import Stopping, stop_on_signals
-from sluiceway.logs import get_logger
-from sluiceway.process import run_service
+from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.process.health import HealthServer
+from sluiceway.process.lifecycle import Stopping, stop_on_signals
+from sluiceway.process.logs import get_logger
+from sluiceway.process.starting import run_service
+from sluiceway.queue.work_queue import WorkQueue
+from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.task_stream import TaskStreams
-from sluiceway.work_queue import WorkQueue
-from sluiceway.worker import Worker, WorkerOptions, cancelled, persistently
+from sluiceway.stream.task_streams import TaskStreams
 from sluiceway_llm.model import Model
 
-from tool_runner.builtin import builtin_tools
-from tool_runner.discovery import discover
-from tool_runner.handler import ToolHandler
-from tool_runner.hands import Hands
-from tool_runner.mcp_servers import McpServers
-from tool_runner.offering import Offering
-from tool_runner.printed import keep_the_log_whole, printing_logged
-from tool_runner.readiness import Readiness
-from tool_runner.registry import Registry
-from tool_runner.running import abandoned_tasks
-from tool_runner.runs import Runs
+from tool_runner.mcp.servers import McpServers
+from tool_runner.runner.captured_output import keep_the_log_whole, output_captured
+from tool_runner.runner.discovery import discover
+from tool_runner.runner.handler import ToolHandler
+from tool_runner.runner.held_operations import HeldOperations
+from tool_runner.runner.offering import Offering
+from tool_runner.runner.readiness import Readiness
+from tool_runner.runner.registry import Registry
+from tool_runner.runner.running import abandoned_tasks
+from tool_runner.runner.runs import Runs
 from tool_runner.settings import Settings
-from tool_runner.threads import abandoned_threads
+from tool_runner.tool.threads import abandoned_threads
+from tool_runner.tools.builtin import builtin_tools
 
 _HTTP_SECONDS = 30.0
 
 
 async def serve(settings: Settings) -> None:
     """Run tools until SIGTERM or SIGINT."""
-    with printing_logged():
+    with output_captured():
         await _serve(settings)
     get_logger().info("stopped")
     if abandoned_threads() or abandoned_tasks():
@@ -69,7 +69,7 @@ async def _serve(settings: Settings) -> None:
         streams = TaskStreams(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds), retention=retention)
         job_events = JobEventPublisher(redis, retention=retention)
         runs = Runs(settings, streams, redis, model, http, job_events, AgentStreams(redis))
-        hands = Hands(redis, name, lease)
+        hands = HeldOperations(redis, name, lease)
         handler = ToolHandler(settings, redis, store, registry, hands, runs)
 
         workers: dict[str, Worker] = {}
@@ -77,8 +77,8 @@ async def _serve(settings: Settings) -> None:
             queue = WorkQueue(redis, blocking, keys.tool_queue(kind), name, lease=lease)
             drain = timedelta(seconds=settings.drain_seconds)
             options = WorkerOptions(slots=slots, drain=drain, max_deliveries=settings.max_deliveries)
-            handle, bury = partial(handler.handle, queue), partial(handler.bury, queue)
-            workers[kind] = Worker(queue, handle, bury, options, stopping)
+            handle, dead_letter = partial(handler.handle, queue), partial(handler.dead_letter, queue)
+            workers[kind] = Worker(queue, handle, dead_letter, options, stopping)
         readiness = Readiness(store, workers, stopping)
         offering = Offering(redis, name, registry, readiness, stopping)
         health = HealthServer(settings.health_host, settings.health_port, readiness.problems)

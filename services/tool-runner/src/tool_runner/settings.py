@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, HttpUrl, model_validator
-from sluiceway.settings import WorkerSettings
-from sluiceway.webhook_secrets import WebhookRoots
+from sluiceway.operation.webhook_secrets import WebhookRoots
+from sluiceway.process.settings import WorkerSettings
 from sluiceway_llm.settings import ModelSettings
 
 from tool_runner.mcp_settings import McpServerName, McpServerSettings

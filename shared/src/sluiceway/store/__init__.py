@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 
-from sluiceway.settings import CommonSettings
+from sluiceway.process.settings import CommonSettings
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore

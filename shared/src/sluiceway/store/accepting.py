@@ -5,12 +5,12 @@ from typing import Literal
 
 from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
-from sluiceway.message import Part, text_of
 from sluiceway.store.approving import take_away
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
+from sluiceway.wire.message import Part, text_of
 
 Policy = Literal["enqueue", "interrupt", "reject"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from sluiceway.errors import ApprovalConflict, ApprovalGone, ApprovalNotFound
 from sluiceway.ids import new_task_id
-from sluiceway.message import Part, answer_call, calls_in
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import OPERATION_COLUMNS, TASK_COLUMNS, Operation, Task, operation_of, task_of
 from sluiceway.store.sessions import check_owner
+from sluiceway.wire.message import Part, answer_call, calls_in
 
 SUPERSEDED = "CANCELLED: It was not approved: the conversation went on without an answer."
 
@@ -52,12 +52,12 @@ async def answer(connection: Connection, task_id: str, user_id: str | None, answ
         asking.session_id,
         asking.message_id,
     )
-    goes_on = await _newest_turn(connection, asking)
-    if not goes_on.ended:
-        return Answered(goes_on, remaining, created=False)
+    continuation = await _newest_turn(connection, asking)
+    if not continuation.ended:
+        return Answered(continuation, remaining, created=False)
     if remaining or await _is_superseded(connection, asking):
-        return Answered(None if remaining else goes_on, remaining, created=False)
-    return Answered(await _continue(connection, goes_on), 0, created=True)
+        return Answered(None if remaining else continuation, remaining, created=False)
+    return Answered(await _continue(connection, continuation), 0, created=True)
 
 
 async def take_away(connection: Connection, session_id: str, error_text: str = SUPERSEDED) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from sluiceway.message import Part
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import (
     COMPLETABLE,
@@ -22,6 +21,7 @@ from sluiceway.store.records import (
     operation_of,
     task_of,
 )
+from sluiceway.wire.message import Part
 
 # As in `message.answer_call`: what only earlier states of a part had goes. The message's own row is what is read here,
 # so that two completions for the same message, one waiting for the other's lock, both stand in it.
@@ -88,7 +88,7 @@ class Outcome:
 
     applied: by this call. repeat: the operation had its result before. Both have `operation`, the `task` as it stands
     and the operation's `part` of the message. late: nobody waits for it, for that `reason`. unknown: not yet known,
-    perhaps. `goes_on`: the task waits for nothing any more, and this caller is the one to queue its next step.
+    perhaps. `resumes`: the task waits for nothing any more, and this caller is the one to queue its next step.
     """
 
     kind: Literal["applied", "repeat", "late", "unknown"]
@@ -96,7 +96,7 @@ class Outcome:
     operation: Operation | None = None
     task: Task | None = None
     part: Part | None = None
-    goes_on: bool = False
+    resumes: bool = False
 
 
 async def complete(connection: Connection, completion: Completion, unsure: bool) -> Outcome:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sluiceway.message import Part, calls_in, is_answered
 from sluiceway.store.approving import take_away
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, Task
-from sluiceway.task_stream import EndStatus
+from sluiceway.wire.message import Part, calls_in, is_answered
+from sluiceway.wire.task import EndStatus
 
 # Calls wait for a person, and none of them was answered yet.
 _ASKS = (

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sluiceway.message import Part
 from sluiceway.store.approving import change_parts
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
+from sluiceway.wire.message import Part
 
 UNANSWERED = (
     "o.status = 'approval' AND o.deadline_at < now()"

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import asyncpg
 
-from sluiceway.message import Part
-from sluiceway.task_stream import ENDED, Status, TaskFields
+from sluiceway.wire.message import Part
+from sluiceway.wire.task import ENDED, Status, TaskFields
 
 OperationStatus = Literal[
     "approval", "pending", "running", "accepted", "succeeded", "failed", "denied", "expired", "cancelled"

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sluiceway.errors import TaskNotFound
-from sluiceway.message import Part
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
 from sluiceway.store.approving import Answer, Answered, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
@@ -28,6 +27,7 @@ from sluiceway.store.records import (
     task_of,
 )
 from sluiceway.store.sessions import check_owner
+from sluiceway.wire.message import Part
 
 # How a step with tool calls left its turn.
 Paused = Literal["waiting", "running", "cancelled", "fenced"]
@@ -212,7 +212,7 @@ class TurnStore:
                 raise TaskNotFound
             return task_of(row), task.status == "queued"
 
-    async def settled(self, task_id: str) -> None:
+    async def finalized(self, task_id: str) -> None:
         """Note that the effects of the end outside of Postgres are done."""
         async with self._pool.connection() as connection:
             await connection.execute("UPDATE tasks SET settled_at = now() WHERE id = $1", task_id)
@@ -231,7 +231,7 @@ class TurnStore:
             )
         return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"]) for row in rows]
 
-    async def unsettled(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
+    async def unfinalized(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
         """Turns that have ended, whose effects were not seen through; the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import asyncpg
 
 from sluiceway.errors import OperationEnded, OperationNotFound, OperationNotStarted, TooManyWebhooks
-from sluiceway.jobs import CompletionJob, ProgressJob
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import OPEN
+from sluiceway.wire.jobs import CompletionJob, ProgressJob
 
 WebhookKind = Literal["complete", "progress"]
 Sender = Literal["signature", "api-key"]

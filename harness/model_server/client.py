@@ -1,0 +1,64 @@
+"""Drives a running model server from a test: scripts, gates, and the record of what was asked of it.
+
+The process itself is started by `harness.model_process` (the fixture `model` gives one that is fresh).
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import httpx
+
+from harness.model_server.record import Record
+from harness.waiting import wait_until
+
+
+class ModelServer:
+    """`async with ModelServer("http://127.0.0.1:8123") as model`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=10)
+
+    @property
+    def base_url(self) -> str:
+        """What a client of the OpenAI API is given."""
+        return f"{self.url}/v1"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def script(
+        self, *steps: dict[str, Any], match: str | None = None, times: int = 1, path: str = "/chat/completions"
+    ) -> None:
+        """Answer the next request(s), of those whose last user message has `match` in it, with these steps."""
+        await self._post("script", {"steps": list(steps), "match": match, "times": times, "path": path})
+
+    async def open_gate(self, name: str) -> None:
+        """Let the requests go on that wait at this gate, now and later."""
+        await self._post("open", {"gate": name})
+
+    async def reset(self) -> None:
+        """Forget scripts, gates, counts and records."""
+        await self._post("reset", {})
+
+    async def requests(self, match: str | None = None) -> list[Record]:
+        """All requests since the last reset, oldest first; with `match`: those whose body has this text in it."""
+        response = await self._http.get("/control/requests")
+        records = [Record(**record) for record in response.raise_for_status().json()]
+        return [record for record in records if match is None or match in str(record.body)]
+
+    async def wait_for(self, condition: Callable[[Record], object], timeout: float = 20.0) -> Record:
+        """The first request that is so, as soon as there is one: `wait_for(lambda seen: seen.client_closed_at)`."""
+
+        async def first() -> Record | None:
+            return next((record for record in await self.requests() if condition(record)), None)
+
+        found = await wait_until(first, timeout, "a request to the model server that is as expected")
+        assert found is not None
+        return found
+
+    async def _post(self, route: str, body: dict[str, Any]) -> None:
+        (await self._http.post(f"/control/{route}", json=body)).raise_for_status()

@@ -1,0 +1,238 @@
+"""From a worker's streams to Redis: one flush loop for all streams of a process.
+
+A token alone goes out at once. Under load batches form by themselves: while one flush is on its way new deltas gather,
+adjacent deltas of the same part become one, and the next flush takes them all in one round trip. The pause between two
+flushes grows with what the last one carried, to at most `MAX_PAUSE`.
+
+Guarantees: order within a stream; each event once, also when a flush has to be sent again (batches are numbered, and
+the script skips a number that it has seen); nothing is dropped while Redis is away, it is sent when Redis is back.
+A writer learns that it was cancelled, fenced or lost (Redis forgot some of what it had acknowledged) from the answer to
+its own flush, or from the heartbeat that goes along while it is silent (every `HEARTBEAT`).
+"""
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import dataclass, field
+
+from sluiceway import keys
+from sluiceway.backoff import Backoff
+from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
+from sluiceway.process.logs import get_logger
+from sluiceway.scripts import Call, Scripts
+from sluiceway.stream.task_streams import Verdict
+from sluiceway.wire.events import Event, ProtocolVersion, ReasoningDelta, TextDelta
+
+MIN_PAUSE = 0.003
+PAUSE_PER_STREAM = 0.00003
+MAX_PAUSE = 0.008
+HEARTBEAT = 0.4
+# Heartbeats go out in so many groups, one after the other: hundreds at once would hold up the tokens.
+BEATS = 8
+
+Delta = TextDelta | ReasoningDelta
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What goes out next: an event, or the texts of a delta that may still grow."""
+
+    event: Event
+    protocol: ProtocolVersion | None = None
+    texts: list[str] = field(default_factory=list)
+
+    def arguments(self) -> tuple[str, bytes, str]:
+        event = self.event
+        if len(self.texts) > 1 and isinstance(event, Delta):
+            event = type(event)(id=event.id, delta="".join(self.texts))
+        return event.type, event.encode(), "" if self.protocol is None else str(self.protocol)
+
+
+class StreamWriter:
+    """One attempt's hand on one task stream. Made by `Flusher.open`, within `async with`."""
+
+    def __init__(self, flusher: "Flusher", task_id: str, attempt: int, beat: int) -> None:
+        self.task_id = task_id
+        self.attempt = attempt
+        self.beat = beat
+        self.verdict: Verdict = "ok"
+        self._flusher = flusher
+        self._keys = (keys.task_meta(task_id), keys.task_events(task_id))
+        self._pending: list[_Pending] = []
+        self._note: str | None = None
+        self._sending: Call | None = None
+        self._batch = 0
+        self._changed = asyncio.Event()
+        self._interrupted = asyncio.Event()
+
+    def write(self, event: Event, protocol: ProtocolVersion | None = None) -> None:
+        """Take an event along with the next flush. Never waits and never fails: see `drained` and `verdict`."""
+        if isinstance(event, Delta):
+            last = self._pending[-1] if self._pending else None
+            if last is not None and last.texts and type(last.event) is type(event) and last.event.id == event.id:
+                last.texts.append(event.delta)
+                return
+            self._pending.append(_Pending(event, protocol, [event.delta]))
+        else:
+            self._pending.append(_Pending(event, protocol))
+        self._flusher.wake(self)
+
+    def note(self, reached: str) -> None:
+        """Keep, together with what was written up to now, how far the model's answer is: both are in Redis, or neither.
+
+        A successor finds it in `Begun.reached`.
+        """
+        self._note = reached
+        self._flusher.wake(self)
+
+    async def drained(self) -> None:
+        """Wait until all that was written is in Redis. Raises Fenced, or Forgotten, when it never will be."""
+        while (self._pending or self._sending is not None) and not self._is_lost:
+            self._flusher.hurry()
+            self._changed.clear()
+            await self._changed.wait()
+        if self._is_lost:
+            raise self.loss()
+
+    def loss(self) -> Fenced:
+        """What to raise where the verdict is that nothing more can be written."""
+        kind = Forgotten if self.verdict == "lost" else Fenced
+        return kind(f"task {self.task_id}, attempt {self.attempt}: {self.verdict}")
+
+    @property
+    def written(self) -> int:
+        """The number of the last batch that Redis has acknowledged; 0: none."""
+        return self._batch if self._sending is None else self._batch - 1
+
+    @property
+    def _is_lost(self) -> bool:
+        return self.verdict in ("fenced", "lost")
+
+    async def interrupted(self) -> Verdict:
+        """Wait until the task was cancelled, fenced or lost, and answer which."""
+        await self._interrupted.wait()
+        return self.verdict
+
+    def take(self) -> Call | None:
+        """The next batch as a script call; the unanswered one again, if there is one."""
+        if self._sending is None and (self._pending or self._note is not None) and not self._is_lost:
+            self._batch += 1
+            arguments: list[str | bytes | int] = [self.attempt, self._batch, self._flusher.live_ttl_ms]
+            for pending in self._pending:
+                arguments += pending.arguments()
+            if self._note is not None:
+                arguments += ("", self._note, "")
+            self._pending.clear()
+            self._note = None
+            self._sending = Call("stream/append", self._keys, arguments)
+        return self._sending
+
+    def heartbeat(self) -> Call:
+        return Call("stream/heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written))
+
+    def answered(self, verdict: Verdict) -> None:
+        """The batch on its way got its answer."""
+        self._sending = None
+        self.judge(verdict)
+        self._changed.set()
+        if self._pending or self._note is not None:  # while a batch was sent again, more has gathered
+            self._flusher.wake(self)
+
+    def judge(self, verdict: Verdict) -> None:
+        if verdict != "ok" and not self._is_lost:
+            self.verdict = verdict
+            self._interrupted.set()
+            self._changed.set()
+
+
+class Flusher:
+    """All writers of a process. `run` is its one task; `open` and `close` bracket an attempt."""
+
+    def __init__(self, scripts: Scripts, *, live_ttl_ms: int) -> None:
+        self.live_ttl_ms = live_ttl_ms
+        self.flushes = 0
+        self._scripts = scripts
+        self._writers: set[StreamWriter] = set()
+        self._dirty: dict[StreamWriter, None] = {}
+        self._wakeup = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._next_beat = itertools.cycle(range(BEATS))
+        self._log = get_logger()
+
+    def open(self, task_id: str, attempt: int) -> StreamWriter:
+        writer = StreamWriter(self, task_id, attempt, next(self._next_beat))
+        self._writers.add(writer)
+        return writer
+
+    def close(self, writer: StreamWriter) -> None:
+        """Forget the writer; what it has not sent is not sent any more."""
+        self._writers.discard(writer)
+        self._dirty.pop(writer, None)
+
+    def wake(self, writer: StreamWriter) -> None:
+        self._dirty[writer] = None
+        self._wakeup.set()
+
+    def hurry(self) -> None:
+        """Somebody waits until all of his is sent: the pause that lets batches form is over."""
+        self._hurried.set()
+
+    async def run(self) -> None:
+        """Flush and beat until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._flush_loop(), name="flusher")
+            group.create_task(self._heartbeat_loop(), name="task-heartbeat")
+
+    async def _flush_loop(self) -> None:
+        backoff = Backoff(first_seconds=0.05, cap_seconds=2)
+        while True:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            writers = list(self._dirty)
+            self._dirty.clear()
+            try:
+                await self._flush(writers)
+            except RedisUnavailable as error:
+                self._log.warning("flush_delayed", streams=len(writers), reason=str(error))
+                for writer in writers:
+                    if writer in self._writers:
+                        self.wake(writer)
+                await asyncio.sleep(backoff.next_seconds())
+                continue
+            backoff.reset()
+            await self._pause(min(MAX_PAUSE, MIN_PAUSE + PAUSE_PER_STREAM * len(writers)))
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        self._hurried.clear()
+
+    async def _flush(self, writers: list[StreamWriter]) -> None:
+        batches = [(writer, call) for writer in writers if (call := writer.take()) is not None]
+        if not batches:
+            return
+        self.flushes += 1
+        answers = await self._scripts.run_many([call for _, call in batches])
+        for (writer, _), answer in zip(batches, answers, strict=True):
+            writer.answered(self._verdict(writer, answer))
+
+    async def _heartbeat_loop(self) -> None:
+        for beat in itertools.cycle(range(BEATS)):
+            await asyncio.sleep(HEARTBEAT / BEATS)
+            writers = [writer for writer in self._writers if writer.beat == beat]
+            if not writers:
+                continue
+            try:
+                answers = await self._scripts.run_many([writer.heartbeat() for writer in writers])
+            except RedisUnavailable:
+                continue  # the flush loop says so; leases are fenced whatever happens meanwhile
+            for writer, answer in zip(writers, answers, strict=True):
+                writer.judge(self._verdict(writer, answer))
+
+    def _verdict(self, writer: StreamWriter, answer: bytes | Exception) -> Verdict:
+        if isinstance(answer, Exception):
+            # A refused XADD (an id at or below the top) means that a later attempt has written.
+            self._log.error("append_refused", task_id=writer.task_id, reason=str(answer))
+            return "fenced"
+        return answer.decode()  # type: ignore[return-value]  # the scripts' four words

@@ -1,0 +1,1 @@
+"""Completions: from an entry of the queue to its effects."""

@@ -1,0 +1,115 @@
+"""From what was said about an operation to its effects: Postgres first, then the stream, then the next step."""
+
+import asyncio
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from sluiceway.errors import StoreUnavailable
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.worker import persistently
+from sluiceway.store import Store
+from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.store.records import Task
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.turn.turns import Turns
+from sluiceway.wire.jobs import CompletionJob, OperationError
+from sluiceway.wire.json_values import clean_json, shorten
+from sluiceway.wire.message import output_of
+
+# Clients and models want a result; a tool that has none answers null.
+NOTHING = "No result."
+# More than it takes from a commit to the note of the queue entry that follows from it.
+_TWIN_SECONDS = 0.5
+_SILENT = OperationError(message="It failed, and did not say why.")
+
+
+class Applying:
+    """`apply` is durable and happens once; `follow_up` shows it, and may be done again."""
+
+    def __init__(self, store: Store, streams: TaskStreams, turns: Turns, max_result_chars: int) -> None:
+        self._store = store
+        self._streams = streams
+        self._turns = turns
+        self._max_result_chars = max_result_chars
+        self._log = get_logger()
+
+    async def see_applied(self, job: CompletionJob) -> Outcome:
+        """Apply it, however long Postgres is away. Where only its answer was lost, this is still who goes on."""
+        unsure = False
+
+        async def apply() -> Outcome:
+            nonlocal unsure
+            try:
+                return await self.apply(job, unsure=unsure)
+            except StoreUnavailable:
+                unsure = True
+                raise
+
+        return await persistently(apply)
+
+    async def apply(self, job: CompletionJob, *, unsure: bool = False) -> Outcome:
+        """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat. `unsure`:
+        that happened before."""
+        completion = Completion(
+            operation_id=clean_json(job.operation_id),
+            task_id=clean_json(job.task_id),
+            ending=self._ending(job),
+            digest=sha256(job.encode()).hexdigest(),
+            receipt=job.receipt,
+        )
+        outcome = await self._store.completions.complete(completion, unsure=unsure)
+        if outcome.operation is not None:
+            ended = completion.ending.status if outcome.kind == "applied" else outcome.operation.status
+            self.log(outcome, ended)
+        return outcome
+
+    async def follow_up(self, outcome: Outcome) -> None:
+        """Tell those who watch, and let the turn go on where nothing is left to wait for. Raises RedisUnavailable.
+
+        A stream that does not take it any more, or does not exist, gets it from the worker of the next step.
+        """
+        if outcome.operation is None or outcome.task is None or outcome.task.ended:
+            return
+        event = output_of(outcome.part) if outcome.part is not None else None
+        output = [event] if event is not None else []
+        if outcome.resumes and outcome.kind == "applied":
+            await self._turns.resume(outcome.task, outcome.operation, output)
+            return
+        if output:
+            await self._streams.annotate(outcome.task.id, outcome.operation.id, output, final=True)
+        if outcome.resumes:
+            await self._queue_unless_its_twin_does(outcome.task)
+
+    async def _queue_unless_its_twin_does(self, task: Task) -> None:
+        """Who finds the end applied may have done it, and lost the answer; or its twin has, a moment ago."""
+        await asyncio.sleep(_TWIN_SECONDS)
+        now = await self._store.turns.get(task.id)
+        if now is not None and (now.status, now.attempt) == (task.status, task.attempt):
+            await self._turns.publish(task)
+
+    def log(self, outcome: Outcome, ended: str) -> None:
+        operation = outcome.operation
+        if operation is None:
+            return
+        fields = {"reason": outcome.reason} if outcome.reason else {}
+        self._log.info(
+            "operation_completed",
+            outcome=outcome.kind,
+            status=ended,
+            task_id=operation.task_id,
+            session_id=operation.session_id,
+            operation_id=operation.id,
+            tool_name=operation.tool_name,
+            duration_ms=round((datetime.now(UTC) - operation.created_at).total_seconds() * 1000),
+            resumes=outcome.resumes,
+            **fields,
+        )
+
+    def _ending(self, job: CompletionJob) -> Ending:
+        whole = clean_json(job.result)
+        if job.success:
+            shown = NOTHING if whole is None else shorten(whole, self._max_result_chars)
+            return Ending("succeeded", output=whole, shown=shown)
+        error = job.error or _SILENT
+        message = shorten(clean_json(error.message), self._max_result_chars)
+        return Ending("failed", output=whole, error={"type": clean_json(error.type), "message": message})

@@ -1,0 +1,1 @@
+"""The reconciler: makes true that everything in Redis can be rebuilt from Postgres."""

@@ -1,0 +1,65 @@
+"""Whether what should be in a queue is in it, also where it was handed back.
+
+A worker that hands an entry back puts a new one into the queue, and whoever noted the old one's id does not find it any
+more. An entry whose noted id is gone is therefore looked for among those behind it, by what it is for: handing back is
+one script, so that an entry is always in one of the two places.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sluiceway.queue.work_queue import Producer
+
+_PAGE = 1000
+# Behind so many others an entry is not looked for: a second one is harmless, as workers drop it.
+_MOST_PAGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Ids of what has its entry: `noted`, as noted; `moved`, in another one. What is in neither has none."""
+
+    noted: frozenset[str]
+    moved: Mapping[str, str]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.noted or key in self.moved
+
+
+class Entries:
+    """Of one queue. `field`: which field of an entry's job says what it is for."""
+
+    def __init__(self, queue: Producer, field: str) -> None:
+        self._queue = queue
+        self._field = field
+
+    async def find(self, noted: Mapping[str, str]) -> Found:
+        """`noted`: ids, and the entry that was noted for each. Raises RedisUnavailable."""
+        held = await self._queue.holds_which(list(noted.values()))
+        gone = {key: entry_id for key, entry_id in noted.items() if entry_id not in held}
+        return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone))
+
+    async def _moved(self, gone: Mapping[str, str]) -> dict[str, str]:
+        moved: dict[str, str] = {}
+        after = min(gone.values(), key=_order, default=None)
+        for _ in range(_MOST_PAGES if after is not None else 0):
+            page = await self._queue.after(str(after), _PAGE)
+            for entry_id, body in page:
+                key = self._key_of(body)
+                if key in gone:
+                    moved[key] = entry_id
+            if len(page) < _PAGE:
+                break
+            after = page[-1][0]
+        return moved
+
+    def _key_of(self, body: bytes) -> str:
+        try:
+            return str(json.loads(body)[self._field])
+        except (ValueError, TypeError, KeyError):
+            return ""
+
+
+def _order(entry_id: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in entry_id.split("-"))

@@ -1,0 +1,109 @@
+"""One round of the reconciler: what it did, what failed, and whether it may go on.
+
+Guarantees
+- What goes wrong with one thing, or with one kind of things, keeps the others neither from this round nor from the next
+  ones: it is logged with its id, counted, and left out for a while.
+- A round ends: each kind has its number of things and its time; the rest is the next round's.
+- Nothing is begun any more once the process does not lead.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from sluiceway.errors import SluicewayError, Unavailable
+from sluiceway.process.logs import get_logger
+
+from completion_consumer.metrics import Metrics
+from completion_consumer.reconciler.quarantine import Quarantine
+
+T = TypeVar("T")
+Key = TypeVar("Key", str, int)
+
+_KIND_SECONDS = 10
+_ONE_SECONDS = 15
+_SLOW_SECONDS = 5
+# For as long as some statements wait for a lock: two locked rows must not take turns in front of all others.
+_LOCKED_SECONDS = 30
+
+
+class LeadershipLost(SluicewayError):
+    """Another process leads by now, or will in a moment."""
+
+
+class Round:
+    def __init__(self, leads: Callable[[], bool], quarantined: Quarantine, metrics: Metrics) -> None:
+        self._leads = leads
+        self._quarantine = quarantined
+        self._metrics = metrics
+        self._log = get_logger()
+        self.done: Counter[str] = Counter()
+        self.errors = 0
+        self.away: Unavailable | None = None
+
+    async def part(self, kind: str, look: Callable[["Round"], Awaitable[None]]) -> None:
+        """Look at one kind of things. Raises LeadershipLost, nothing else."""
+        self._check()
+        try:
+            await look(self)
+        except Unavailable as error:
+            self.away = error
+        except LeadershipLost:
+            raise
+        except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the other kinds are looked at
+            self._failed(kind)
+            self._log.exception("round_failed", kind=kind)
+
+    async def each(self, kind: str, things: Mapping[Key, T], do: Callable[[T], Awaitable[str | None]]) -> None:
+        """Do it for each, one after the other; `do` answers what it did, for the count, if it did anything.
+
+        Raises LeadershipLost, and Unavailable where something we stand on is away.
+        """
+        quarantined, ends = self._quarantine.of(kind), time.monotonic() + _KIND_SECONDS
+        for key, thing in things.items():
+            if key in quarantined:
+                continue
+            if time.monotonic() > ends:
+                return
+            self._check()
+            await self._one(kind, key, do(thing))
+
+    def quarantined_ids(self, kind: str) -> list[str]:
+        """What is left out now."""
+        return [str(key) for key in self._quarantine.of(kind)]
+
+    def rest(self, kind: str, key: str | int, seconds: float) -> None:
+        """Leave it out for so long."""
+        self._quarantine.rest(kind, key, seconds)
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.done[what] += number
+        self._metrics.repaired.labels(what).inc(number)
+
+    async def _one(self, kind: str, key: str | int, doing: Awaitable[str | None]) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_ONE_SECONDS):
+                did = await doing
+        except Unavailable:
+            # A row that somebody frozen has locked looks like this, after a while: the others come before it then.
+            if time.monotonic() - began > _SLOW_SECONDS:
+                self._quarantine.rest(kind, key, _LOCKED_SECONDS)
+            raise
+        except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the next one is looked at
+            self._quarantine.failed(kind, key)
+            self._failed(kind)
+            self._log.exception("repair_failed", kind=kind, id=key)
+        else:
+            if did is not None:
+                self.count(did)
+
+    def _failed(self, kind: str) -> None:
+        self.errors += 1
+        self._metrics.errors.labels(kind).inc()
+
+    def _check(self) -> None:
+        if not self._leads():
+            raise LeadershipLost

@@ -1,0 +1,201 @@
+"""The reconciler's look at operations: what nobody works on, what is overdue, and what was said but not applied.
+
+- An operation past its deadline has failed, and its turn goes on; one that waited for a person just ends.
+- An operation that should be in a runner's queue or hand, and is in neither, is queued again: the runner that gets it
+  decides whether it may be begun again. One that an outside service works on is left to its deadline.
+- A webhook that was accepted, and that the consumer has not dealt with, is put into its queue again.
+- A completion that came before its operation is applied; after `park_for` without one it is a dead letter.
+Each is bounded per round, so that one kind does not keep the others waiting.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pydantic import ValidationError
+from redis.asyncio import Redis
+from sluiceway import keys
+from sluiceway.operation.completions import KIND, Completions
+from sluiceway.operation.publishing import Operations
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.work_queue import Producer
+from sluiceway.redis_client import commands
+from sluiceway.store import Store
+from sluiceway.store.completing import Ending
+from sluiceway.store.parking import Parked
+from sluiceway.store.records import Operation
+from sluiceway.store.webhooks import Webhook
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.wire.jobs import CompletionJob
+from sluiceway.wire.message import output_of
+
+from completion_consumer.completions.applying import Applying
+from completion_consumer.reconciler.entries import Entries
+from completion_consumer.reconciler.round import Round
+
+_PAGE = 200
+_PAGES = 5
+# Younger operations and webhooks are still on their way through the process that stored them.
+PUBLISHING = timedelta(seconds=5)
+# A webhook whose entry waits in a long queue is not put into it again and again.
+_AGAIN_SECONDS = 60.0
+_OVERDUE = Ending(
+    "expired",
+    error={"type": "DEADLINE_EXCEEDED", "message": "The tool did not end before its deadline."},
+)
+_UNANSWERED = Ending(
+    "expired",
+    error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered the request for approval in time."},
+)
+
+
+class UnfinishedOperations:
+    """`looked_at`: the operation at which the last round ended; empty when it came to the last of them."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        store: Store,
+        streams: TaskStreams,
+        operations: Operations,
+        applying: Applying,
+        *,
+        park_for: timedelta,
+    ) -> None:
+        self._redis = redis
+        self._store = store
+        self._streams = streams
+        self._operations = operations
+        self._applying = applying
+        self._completions = Completions(redis)
+        self._park_for = park_for
+        self._parked_after = 0
+        self._log = get_logger()
+        self.looked_at = ""
+
+    async def look(self, current: Round) -> None:
+        """Raises LeadershipLost."""
+        await current.part("deadlines", self._expire)
+        await current.part("approvals", self._expire_approvals)
+        await current.part("operations", self._look_at_unfinished)
+        await current.part("webhooks", self._send_webhooks_again)
+        await current.part("parked", self._look_at_parked)
+
+    # Deadlines
+
+    async def _expire(self, current: Round) -> None:
+        overdue = await self._store.completions.overdue(_PAGE, current.quarantined_ids("deadlines"))
+        await current.each("deadlines", {operation.id: operation for operation in overdue}, self._expire_one)
+
+    async def _expire_one(self, operation: Operation) -> str | None:
+        outcome = await self._store.completions.expire(operation, _OVERDUE)
+        if outcome is None:
+            return None
+        self._applying.log(outcome, "expired")
+        await self._applying.follow_up(outcome)
+        return "operation_expired"
+
+    async def _expire_approvals(self, current: Round) -> None:
+        sessions = await self._store.completions.unanswered(_PAGE, current.quarantined_ids("approvals"))
+        await current.each("approvals", {session_id: session_id for session_id in sessions}, self._expire_in)
+
+    async def _expire_in(self, session_id: str) -> str | None:
+        expired = await self._store.completions.expire_approvals(session_id, _UNANSWERED)
+        for one in expired:
+            operation = one.operation
+            self._log.info("approval_expired", task_id=operation.task_id, operation_id=operation.id)
+            event = output_of(one.part)
+            if event is not None:  # an ended turn's stream does not take it, and needs not
+                await self._streams.annotate(operation.task_id, operation.id, [event], final=True)
+        return "approval_expired" if expired else None
+
+    # What nobody works on
+
+    async def _look_at_unfinished(self, current: Round) -> None:
+        for _ in range(_PAGES):
+            page = await self._store.completions.unfinished(self.looked_at, PUBLISHING, _PAGE)
+            self.looked_at = page[-1].id if len(page) == _PAGE else ""
+            lost = await self._lost(await self._unheld(page))
+            await current.each("operations", {operation.id: (operation, why) for operation, why in lost}, self._requeue)
+            if not self.looked_at:
+                return
+
+    async def _unheld(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Those that no runner is working on that gives signs of life."""
+        running = [operation for operation in operations if operation.status == "running"]
+        asked = [("EXISTS", keys.operation_holder(operation.id)) for operation in running]
+        answers = await commands(self._redis, asked)
+        held = {operation.id for operation, answer in zip(running, answers, strict=True) if answer == 1}
+        return [operation for operation in operations if operation.id not in held]
+
+    async def _lost(self, operations: Sequence[Operation]) -> list[tuple[Operation, Exception | None]]:
+        """Those without a queue entry; or with what Redis answered when it was asked."""
+        asked = [(operation.task_id, operation.id) for operation in operations]
+        entries = dict(zip(asked, await self._streams.operation_entries(asked), strict=True))
+        by_queue: dict[str, dict[str, str]] = defaultdict(dict)
+        for operation in operations:
+            entry_id = entries[operation.task_id, operation.id]
+            if isinstance(entry_id, str):
+                by_queue[operation.queue][operation.id] = entry_id
+        task_ids = {operation.id: operation.task_id for operation in operations}
+        queued: set[str] = set()
+        for queue, noted in by_queue.items():
+            found = await Entries(Producer(self._redis, keys.tool_queue(queue)), "operation_id").find(noted)
+            for operation_id, entry_id in found.moved.items():
+                await self._streams.set_operation_entry(task_ids[operation_id], operation_id, entry_id)
+            queued |= found.noted | found.moved.keys()
+        refused = {key: answer for key, answer in entries.items() if isinstance(answer, Exception)}
+        return [(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued]
+
+    async def _requeue(self, lost: tuple[Operation, Exception | None]) -> str | None:
+        operation, refused = lost
+        if refused is not None:
+            raise refused
+        now = await self._store.operations.get(operation.id)
+        if now is None or (now.status, now.attempt) != (operation.status, operation.attempt):
+            return None  # it has moved on since the page was read
+        await self._operations.publish([operation])
+        self._log.warning(
+            "operation_requeued", task_id=operation.task_id, operation_id=operation.id, status=operation.status
+        )
+        return "operation_requeued"
+
+    # What was said
+
+    async def _send_webhooks_again(self, current: Round) -> None:
+        without = [int(key) for key in current.quarantined_ids("webhooks")]
+        unapplied = await self._store.webhooks.unapplied(PUBLISHING, _PAGE, without)
+
+        async def send(webhook: Webhook) -> str:
+            await self._completions.publish(webhook.job)
+            current.rest("webhooks", webhook.id, _AGAIN_SECONDS)
+            self._log.warning("webhook_sent_again", operation_id=webhook.operation_id, receipt=webhook.id)
+            return "webhook_resent"
+
+        await current.each("webhooks", {webhook.id: webhook for webhook in unapplied}, send)
+
+    async def _look_at_parked(self, current: Round) -> None:
+        page = await self._store.completions.parked(self._parked_after, self._park_for, _PAGE)
+        self._parked_after = page[-1].id if len(page) == _PAGE else 0
+        ripe = {parked.id: parked for parked in page if parked.fits or parked.outdated}
+        await current.each("parked", ripe, self._apply_parked)
+
+    async def _apply_parked(self, parked: Parked) -> str | None:
+        if parked.fits:
+            try:
+                job = CompletionJob.model_validate(parked.body)
+            except ValidationError:
+                return await self._give_up(parked, "not a completion")
+            outcome = await self._applying.apply(job)
+            if outcome.kind == "late":
+                return await self._give_up(parked, f"late: {outcome.reason}")
+            if outcome.kind != "unknown":
+                await self._applying.follow_up(outcome)
+                await self._store.completions.unpark(parked.id)
+                return "parked_applied"
+        return await self._give_up(parked, "its operation never came") if parked.outdated else None
+
+    async def _give_up(self, parked: Parked, reason: str) -> str:
+        await self._store.completions.give_up(parked.id, keys.work_queue(KIND), reason)
+        self._log.error("dead_letter", entry_id=f"parked-{parked.id}", reason=reason)
+        return "parked_given_up"

@@ -1,0 +1,256 @@
+"""The reconciler's look at turns: what a crash, a flush or an outage left undone is done again, idempotently.
+
+- A turn that is its session's active one and is in no queue is queued (the row is the outbox of `accept`).
+- A turn whose holder is gone, and whose queue entry is gone too, is queued again; one that waits for operations is not,
+  and neither is one whose entry was handed back and waits under another id.
+- A turn whose operations have all ended, and whose next step was not queued, is queued.
+- A turn that waits for operations, and that Redis has forgotten, gets its stream back.
+- A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
+- A turn that was to run, or did, for longer than its deadline fails, whoever holds it.
+- What a live turn has in Redis is kept from expiring while nobody holds it.
+- A session whose active turn was lost gets its next one.
+- An ended turn whose stream was not closed, or whose successor was not released, is seen through.
+Live turns are looked at page by page, some pages a round, in turn; a page is a few round trips, however long it is.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from redis.exceptions import ResponseError
+from sluiceway.errors import Fenced
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.work_queue import Producer
+from sluiceway.store import Store
+from sluiceway.store.records import Task
+from sluiceway.stream.task_streams import Seen, TaskMeta, TaskStreams
+from sluiceway.turn.turns import REBUILDING, Turns
+
+from completion_consumer.reconciler.entries import Entries, Found
+from completion_consumer.reconciler.round import Round
+
+_PAGE = 500
+_PAGES = 4
+# Younger turns are still on their way through the gateway that accepted them.
+_PUBLISHING = timedelta(seconds=2)
+_EXPIRED = {
+    "code": "TURN_DEADLINE_EXCEEDED",
+    "message": "The answer was not finished in time, and nothing works on it any more. Please try again.",
+}
+
+Fault = Literal["expired", "cancelled", "forgotten", "not told to wait", "not told to end", "in no queue"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that."""
+
+    task: Task
+    meta: TaskMeta | None
+    left_ms: int
+
+
+class UnfinishedTurns:
+    """`looked_at`: the live turn at which the last round ended; empty when it came to the last of them."""
+
+    def __init__(
+        self,
+        store: Store,
+        streams: TaskStreams,
+        turns: Turns,
+        queue: Producer,
+        *,
+        lease: timedelta,
+        finalize_after: timedelta,
+        deadline: timedelta,
+    ) -> None:
+        self._store = store
+        self._streams = streams
+        self._turns = turns
+        self._entries = Entries(queue, "task_id")
+        self._silent_ms = lease.total_seconds() * 2000
+        self._finalize_after = finalize_after
+        self._deadline = deadline
+        self._next_step_after = ""
+        self._replication_id = ""
+        self._log = get_logger()
+        self.looked_at = ""
+
+    async def look(self, current: Round) -> None:
+        """Raises LeadershipLost."""
+        await current.part("ends", self._see_ends_through)
+        await current.part("live_turns", self._look_at_live_turns)
+        await current.part("next_steps", self._resume)
+
+    # Turns that have ended
+
+    async def _see_ends_through(self, current: Round) -> None:
+        without = current.quarantined_ids("ends")
+        tasks = await self._store.turns.unfinalized(self._finalize_after, _PAGE, without)
+        await current.each("ends", {task.id: task for task in tasks}, self._finalize)
+
+    async def _finalize(self, task: Task) -> str:
+        await self._turns.finalize(task)
+        self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
+        return "turn_finalized"
+
+    # Turns that are live
+
+    async def _look_at_live_turns(self, current: Round) -> None:
+        for _ in range(_PAGES):
+            self._replication_id = await self._streams.replication_id()
+            page = await self._store.turns.live(self.looked_at, _PAGE)
+            # At once: what fails in this page must not keep the next rounds from the others.
+            self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
+            stranded = {turn.task.session_id: turn.task for turn in page if turn.stranded}
+            await current.each("live_turns", stranded, self._release)
+            await self._look_at(current, [turn.task for turn in page if turn.active and not _is_young(turn.task)])
+            if not self.looked_at:
+                return
+
+    async def _look_at(self, current: Round, tasks: Sequence[Task]) -> None:
+        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
+        overdue = await self._overdue(tasks)
+        queued = await self._find([one for one in live if not self._is_held(one.meta)])
+        faults: dict[str, tuple[_Live, Fault]] = {}
+        for one in live:
+            fault = "expired" if one.task.id in overdue else self._fault_of(one, queued)
+            if fault is not None:
+                faults[one.task.id] = one, fault
+        await self._keep([one for one in live if one.task.id not in faults])
+        await current.each("live_turns", unreadable, _refuse)
+        await current.each("live_turns", faults, self._repair)
+
+    async def _overdue(self, tasks: Sequence[Task]) -> set[str]:
+        before = datetime.now(UTC) - self._deadline
+        old = [task.id for task in tasks if task.status != "waiting" and task.created_at < before]
+        return await self._store.turns.overdue(old, self._deadline) if old else set()
+
+    async def _find(self, unheld: Sequence[_Live]) -> Found:
+        """Which of these have a queue entry; that of one that was handed back is noted."""
+        noted = {one.task.id: one.meta.queue_entry for one in unheld if one.meta is not None}
+        found = await self._entries.find({key: entry_id for key, entry_id in noted.items() if entry_id is not None})
+        for task_id, entry_id in found.moved.items():
+            await self._streams.set_queue_entry(task_id, entry_id)
+        return found
+
+    def _fault_of(self, one: _Live, queued: Found) -> Fault | None:
+        task, meta, held = one.task, one.meta, self._is_held(one.meta)
+        if task.cancel_requested_at is not None and not held:
+            return "cancelled"
+        if task.status == "waiting":
+            # Nobody holds it, and it is in no queue: its operations are what goes on.
+            if meta is None or meta.status == "queued" or (not held and _is_incomplete(task, meta)):
+                return "forgotten"
+            if meta.replication_id not in (None, self._replication_id):
+                return "forgotten"  # the last of it, perhaps
+            # Its worker died after the step was durable, and before Redis had learned that the turn waits.
+            return "not told to wait" if meta.status == "running" and not held else None
+        if meta is None or meta.ended or not (held or task.id in queued):
+            return "in no queue"
+        return "not told to end" if task.cancel_requested_at is not None and not meta.cancel else None
+
+    async def _keep(self, live: Sequence[_Live]) -> None:
+        """From half-time on: an EXPIRE is a change too, and wakes every reader."""
+        half_ms = self._streams.live_ttl_ms / 2
+        await self._streams.refresh_many([one.task.id for one in live if one.left_ms < half_ms])
+
+    async def _repair(self, faulty: tuple[_Live, Fault]) -> str | None:
+        one, fault = faulty
+        task = one.task
+        match fault:
+            case "expired":
+                return await self._end(task, "failed", _EXPIRED)
+            case "cancelled":
+                return await self._end(task, "cancelled")
+            case "forgotten":
+                return await self._rebuild(task)
+            case "not told to wait":
+                told = await self._streams.wait(task.id, task.attempt, {})
+                return await self._rebuild(task) if told == "lost" else "turn_waits"
+            case "not told to end":
+                await self._streams.request_cancel(task.id)
+                return "cancel_told"
+            case "in no queue":
+                return await self._queue_again(task, "unknown to Redis" if one.meta is None else fault)
+
+    async def _end(
+        self, task: Task, status: Literal["failed", "cancelled"], error: dict[str, str] | None = None
+    ) -> str | None:
+        if not await self._turns.end_unheld(task, status, error):
+            return None
+        did = "turn_cancelled" if error is None else "turn_expired"
+        self._log.info(did, task_id=task.id, session_id=task.session_id, attempt=task.attempt)
+        return did
+
+    async def _rebuild(self, task: Task) -> str | None:
+        try:
+            await self._turns.rebuild(task)
+        except Fenced:
+            return None  # its operations have ended meanwhile, and a worker has it
+        self._log.warning("turn_restored", task_id=task.id, session_id=task.session_id)
+        return "turn_restored"
+
+    async def _release(self, task: Task) -> str | None:
+        released = await self._store.turns.activate_next(task.session_id)
+        if released is None:
+            return None
+        self._log.warning("turn_released", task_id=released.id, session_id=released.session_id)
+        return "turn_released"
+
+    # Turns whose operations have ended
+
+    async def _resume(self, current: Round) -> None:
+        tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
+        self._next_step_after = tasks[-1].id if len(tasks) == _PAGE else ""
+        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
+        queued = await self._find(live)
+        await current.each("next_steps", unreadable, _refuse)
+        lost = {one.task.id: one.task for one in live if one.task.id not in queued}
+        await current.each("next_steps", lost, self._next_step)
+
+    async def _next_step(self, task: Task) -> str | None:
+        return await self._queue_again(task, "its operations have ended")
+
+    async def _queue_again(self, task: Task, reason: str) -> str | None:
+        now = await self._store.turns.get(task.id)
+        if now is None or (now.status, now.attempt) != (task.status, task.attempt):
+            return None  # it has moved on since the page was read, and what Redis says is about that
+        await self._turns.publish(task)
+        self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
+        return "turn_requeued"
+
+    def _is_held(self, meta: TaskMeta | None) -> bool:
+        """Its holder gave a sign of life lately."""
+        return (
+            meta is not None
+            and meta.heartbeat_ms is not None
+            and time.time() * 1000 - meta.heartbeat_ms < self._silent_ms
+        )
+
+
+def _read(tasks: Sequence[Task], seen: Sequence[Seen]) -> tuple[list[_Live], Mapping[str, Exception]]:
+    """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
+    live: list[_Live] = []
+    unreadable: dict[str, Exception] = {}
+    for task, one in zip(tasks, seen, strict=True):
+        try:
+            live.append(_Live(task, one.meta, one.left_ms))
+        except (ResponseError, ValueError, KeyError) as error:
+            unreadable[task.id] = error
+    return live, unreadable
+
+
+def _is_incomplete(task: Task, meta: TaskMeta) -> bool:
+    """Redis knows an older attempt only, after a failover; or whoever restored it broke off."""
+    return meta.attempt < task.attempt or (meta.status == "running" and meta.holder == REBUILDING)
+
+
+async def _refuse(error: Exception) -> None:
+    raise error
+
+
+def _is_young(task: Task) -> bool:
+    return task.status == "queued" and datetime.now(UTC) - task.created_at < _PUBLISHING

@@ -1,0 +1,227 @@
+"""Errors on the wire: `application/problem+json` (RFC 9457) with a stable `code`.
+
+Every error that a client can see is an exception class with a code and a status, here or in `sluiceway.errors`; the
+OpenAPI document lists them by route. Nothing of an unexpected error leaves the process but the request id.
+"""
+
+import http
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sluiceway.errors import DomainError, TooManyWebhooks, Unavailable
+from sluiceway.process.logs import get_logger
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+Problem = DomainError | Unavailable
+ProblemType = type[DomainError] | type[Unavailable]
+# Those that say when to try again.
+PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks)
+
+
+class RouteNotFound(DomainError):
+    code, status = "ROUTE_NOT_FOUND", 404
+    default_detail = "There is nothing at this path."
+
+
+class MethodNotAllowed(DomainError):
+    code, status = "METHOD_NOT_ALLOWED", 405
+    default_detail = "This path does not know that method; the Allow header has those that it knows."
+
+
+class MalformedRequest(DomainError):
+    code, status = "MALFORMED_REQUEST", 400
+    default_detail = "This is not a readable HTTP request."
+
+
+class HeadTooLarge(DomainError):
+    code, status = "HEAD_TOO_LARGE", 431
+    default_detail = "The request's path and headers are too long."
+
+
+class CorsRefused(DomainError):
+    code, status = "CORS_REFUSED", 400
+    default_detail = "Pages of this origin may not ask that."
+
+
+class MalformedJson(DomainError):
+    code, status = "MALFORMED_JSON", 400
+    default_detail = "The body is not JSON in UTF-8."
+
+
+class InvalidParameter(DomainError):
+    code, status = "INVALID_PARAMETER", 400
+    default_detail = "A parameter of the path, the query or the headers is not valid."
+
+
+class InvalidCursor(DomainError):
+    code, status = "INVALID_CURSOR", 400
+    default_detail = "The cursor is not one that this service gave."
+
+
+class Unauthenticated(DomainError):
+    code, status = "UNAUTHENTICATED", 401
+    default_detail = "This needs a valid bearer token."
+
+
+class InvalidApiKey(DomainError):
+    code, status = "INVALID_API_KEY", 401
+    default_detail = "The x-api-key is not one that this service knows."
+
+
+class InvalidSignature(DomainError):
+    code, status = "INVALID_SIGNATURE", 401
+    default_detail = "None of the signatures is right for this operation and these bytes."
+
+
+class InvalidWebhook(DomainError):
+    code, status = "INVALID_WEBHOOK", 400
+    default_detail = "The body is not what this webhook takes."
+
+
+class BodyTooSlow(DomainError):
+    code, status = "BODY_TOO_SLOW", 408
+    default_detail = "The body did not arrive in time."
+
+
+class BodyTooLarge(DomainError):
+    code, status = "BODY_TOO_LARGE", 413
+    default_detail = "The body is larger than this service takes."
+
+
+class UnsupportedMediaType(DomainError):
+    code, status = "UNSUPPORTED_MEDIA_TYPE", 415
+    default_detail = "The body must be application/json."
+
+
+class InvalidBody(DomainError):
+    code, status = "INVALID_BODY", 422
+    default_detail = "The body is not what this route takes."
+
+
+class MessageTooLong(DomainError):
+    code, status = "MESSAGE_TOO_LONG", 422
+    default_detail = "The message is longer than this service takes."
+
+
+class EmptyMessage(DomainError):
+    code, status = "EMPTY_MESSAGE", 422
+    default_detail = "The message has no text."
+
+
+class UnsupportedPart(DomainError):
+    code, status = "UNSUPPORTED_PART", 422
+    default_detail = "The new message has a part that is not text, which this service does not take."
+
+
+class NothingToAnswer(DomainError):
+    code, status = "NOTHING_TO_ANSWER", 422
+    default_detail = "The last message is not a user's message."
+
+
+class ApprovalsMissing(DomainError):
+    code, status = "APPROVALS_MISSING", 409
+    default_detail = "Other tool calls of the same step wait for an answer, too. Those that came are kept."
+
+
+class ModelNotAllowed(DomainError):
+    code, status = "MODEL_NOT_ALLOWED", 422
+    default_detail = "This model is not on the list of this service."
+
+
+class InternalError(DomainError):
+    code, status = "INTERNAL_ERROR", 500
+    default_detail = "Something went wrong on our side. The request id finds it in the logs."
+
+
+class Draining(Unavailable):
+    code = "DRAINING"
+    detail = "This gateway is shutting down. Try again: another one answers."
+
+
+def problem_response(
+    problem: Problem, request_id: str, headers: Mapping[str, str] | None = None, errors: Sequence[Any] = ()
+) -> Response:
+    """The one shape of an error. `errors` are the single faults of a body or of parameters."""
+    status = problem.status
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "code": problem.code,
+        "detail": problem.detail,
+        "request_id": request_id,
+    }
+    sent = dict(headers or {})
+    if isinstance(problem, Unavailable):
+        sent["Retry-After"] = str(problem.retry_after_seconds)
+    else:
+        body.update(problem.extra)
+        if "retry_after_seconds" in problem.extra:
+            sent["Retry-After"] = str(problem.extra["retry_after_seconds"])
+    if status == 401:
+        sent["WWW-Authenticate"] = "Bearer"
+    if errors:
+        body["errors"] = list(errors)
+    return Response(json.dumps(body, ensure_ascii=False), status, sent, MEDIA_TYPE)
+
+
+class InvalidInput(Exception):
+    """A problem together with the single faults that make it up."""
+
+    def __init__(self, problem: DomainError, errors: Sequence[Mapping[str, str]]) -> None:
+        self.problem = problem
+        self.errors = errors
+        super().__init__(problem.code)
+
+
+def request_id_of(request: Request[Any]) -> str:
+    return str(request.scope.get("request_id", ""))
+
+
+async def on_problem(request: Request[Any], error: DomainError | Unavailable) -> Response:
+    _note_undocumented(request, type(error))
+    return problem_response(error, request_id_of(request))
+
+
+async def on_invalid_input(request: Request[Any], error: InvalidInput) -> Response:
+    _note_undocumented(request, type(error.problem))
+    return problem_response(error.problem, request_id_of(request), errors=error.errors)
+
+
+async def on_http_exception(request: Request[Any], error: HTTPException) -> Response:
+    """What Starlette itself says: a path or a method that nobody has."""
+    known: dict[int, Problem] = {404: RouteNotFound(), 405: MethodNotAllowed()}
+    problem = known.get(error.status_code, MalformedRequest())
+    return problem_response(problem, request_id_of(request), error.headers)
+
+
+async def on_unexpected(request: Request[Any], error: Exception) -> Response:
+    """The server logs the traceback; the client learns the request id."""
+    get_logger().error("request_failed", request_id=request_id_of(request), path=request.scope.get("path"))
+    return problem_response(InternalError(), request_id_of(request))
+
+
+async def on_disconnect(request: Request[Any], error: Exception) -> Response:
+    """The client went away in the middle of its body; nobody reads this."""
+    return problem_response(MalformedRequest(), request_id_of(request))
+
+
+def _note_undocumented(request: Request[Any], problem: ProblemType) -> None:
+    """A problem that the OpenAPI document does not list for its route is a defect of ours: still told, and logged."""
+    documented = request.scope.get("problems")
+    if documented is not None and problem not in documented:
+        get_logger().error("undocumented_problem", code=problem.code, path=request.scope.get("path"))
+
+
+HANDLERS: dict[Any, Any] = {
+    DomainError: on_problem,
+    Unavailable: on_problem,
+    InvalidInput: on_invalid_input,
+    HTTPException: on_http_exception,
+    ClientDisconnect: on_disconnect,
+    Exception: on_unexpected,
+}

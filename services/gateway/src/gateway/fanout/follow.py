@@ -1,0 +1,35 @@
+"""What a subscriber asks of the hub."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gateway.fanout.frames import BEGINNING, EntryId, Page, View
+
+# How many entries are read at once.
+PAGE_ENTRIES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What a subscriber wants to see.
+
+    `cursor`: entries after this id. `retracted`: pairs (kept, resumed); entries between the two were abandoned by a
+    retried step, and one that has not seen them yet does not get them. `protocol`: 6 or 7; entries for the other one
+    are left out. `start_index`: leave out so many visible entries from the beginning of the stream, whatever is
+    retracted.
+    `merge`: join adjacent deltas of what is replayed. `wait_for_start`: an empty stream is one that has yet to begin.
+    A kind of stream with other rules than a task's has a subclass, which says them by `page_type` and `view`.
+    """
+
+    events_key: str
+    cursor: EntryId = BEGINNING
+    retracted: tuple[tuple[EntryId, EntryId], ...] = ()
+    protocol: int = 6
+    start_index: int | None = None
+    merge: bool = False
+    wait_for_start: bool = True
+    page_type: ClassVar[type[Page]] = Page
+
+    @property
+    def view(self) -> View:
+        return b"7" if self.protocol == 7 else b"6"

@@ -1,0 +1,306 @@
+"""One reader of Redis for all the browsers of a gateway process.
+
+Guarantees: one connection, however many subscribers; a subscriber gets every entry after its cursor, replay then live,
+in order, with no gap and no repeat at the seam; a slow or dead subscriber costs the others nothing; a lost connection
+is made again, for ever, and everybody goes on from where they were; a stream that nobody follows leaves nothing here.
+Not guaranteed: that a stream stays open. When Redis is away for `outage_seconds`, when a stream lost entries that were
+still to come, when the process drains, open streams are broken, and who follows them comes back with a cursor.
+
+Reading a key on a connection with CLIENT TRACKING asks Redis for one message at its next change. Such a message makes
+a stream dirty; all dirty streams are read in one round trip of single-key XREADs, and what changes meanwhile makes the
+next round. So batches form by themselves, and silent streams cost nothing.
+"""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import hiredis
+from sluiceway.errors import StreamTruncated
+from sluiceway.process.logs import get_logger
+
+from gateway.fanout.follow import PAGE_ENTRIES, Follow
+from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
+from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
+from gateway.fanout.redis_wire import Reply, pack
+from gateway.fanout.subscriber import StreamBroken, Subscription
+from gateway.fanout.uplink import Uplink
+
+__all__ = ["EntryId", "Follow", "Hub", "HubStats", "StreamBroken", "StreamEnded", "Subscription"]
+
+_KEEP_ALIVE = b": keep-alive\n\n"
+_BEATS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class HubStats:
+    subscribers: int
+    streams: int
+    reconnects: int
+    entries_read: int
+    events_sent: int
+    slow: int
+    broken: int
+    unknown_types: int
+
+
+class Stream:
+    """A stream that somebody follows live. Whoever is in `live` has seen all up to `cursor`, or more."""
+
+    __slots__ = ("beat", "cursor", "is_new", "key", "live", "page_type")
+
+    def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, beat: int) -> None:
+        self.key = key
+        self.page_type = page_type
+        self.cursor = cursor
+        self.beat = beat
+        # What came between its reading and its being here has been announced to nobody.
+        self.is_new = True
+        self.live: set[Subscription] = set()
+
+
+Take = Callable[[Stream, Reply], None]
+
+
+class Hub:
+    """Used as `async with hub:`; its tasks run as long as that block does, and end it when one of them dies."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        heartbeat_seconds: float = 8.0,
+        slow_seconds: float = 30.0,
+        join_seconds: float = 3.0,
+        outage_seconds: float = 10.0,
+        reply_seconds: float = 10.0,
+        name: str = "sluiceway-hub",
+    ) -> None:
+        self.slow_seconds = slow_seconds
+        self.events_sent = self.slow = self.broken = 0
+        self._url = redis_url
+        self._name = name
+        self._heartbeat_seconds = heartbeat_seconds
+        self._join_seconds = join_seconds
+        self._outage_seconds = outage_seconds
+        self._reply_seconds = reply_seconds
+        self._streams: dict[bytes, Stream] = {}
+        self._open: set[Subscription] = set()
+        self._dirty: set[Stream] = set()
+        self._unanswered = 0
+        self._round_is_due = False
+        self._draining = False
+        self._slots = itertools.cycle(range(_BEATS))
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._uplink = Uplink(
+            self._url,
+            name=self._name,
+            reply_seconds=self._reply_seconds,
+            on_push=self._invalidated,
+            on_up=self._all_dirty,
+        )
+        self._reader = Reader(self._uplink, self._join_seconds)
+        self._group = await asyncio.TaskGroup().__aenter__()
+        self._tasks = [
+            self._group.create_task(self._uplink.run(), name="hub-uplink"),
+            self._group.create_task(self._beat(), name="hub-beat"),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    # Joining.
+
+    async def join(self, follow: Follow) -> Subscription:
+        """Let a subscriber in, with its first page read.
+
+        Raises StreamTruncated with `read_on_from` when what follows its cursor is lost, StreamEnded when nothing will
+        follow it, RedisUnavailable. Whoever gets a subscription and does not `run` it owes nothing.
+        """
+        try:
+            page, skip = await self._reader.first(follow)
+        except BeginningLost as lost:
+            raise StreamTruncated(read_on_from=format_id(lost.read_on_from)) from None
+        return Subscription(self, follow, page, skip)
+
+    async def read(self, subscription: Subscription, count: int) -> Page:
+        """What comes next for one that catches up. Raises BeginningLost, RedisUnavailable."""
+        cursor = subscription.cursor
+        return await self._reader.after(
+            subscription.page_type, subscription.key, cursor, count, patience_seconds=self._outage_seconds
+        )
+
+    async def ask(self, *command: str) -> Reply:
+        """The reply to a command that only reads, on the connection that all share. Raises RedisUnavailable."""
+        return await self._uplink.fetch(pack(*command), patience_seconds=self._join_seconds)
+
+    def attach(self, subscription: Subscription) -> bool:
+        """Take it into the live set. False when the set is already ahead: it has to read again."""
+        stream = self._streams.get(subscription.key)
+        if stream is None:
+            stream = Stream(subscription.key, subscription.page_type, subscription.cursor, next(self._slots))
+            self._streams[stream.key] = stream
+            self._mark(stream)
+        elif subscription.cursor < stream.cursor:
+            return False
+        stream.live.add(subscription)
+        subscription.live = True
+        return True
+
+    def detach(self, subscription: Subscription) -> None:
+        """Take it out of the live set. A stream that nobody follows is forgotten."""
+        if subscription.live:
+            subscription.live = False
+            stream = self._streams[subscription.key]
+            stream.live.discard(subscription)
+            if not stream.live:
+                del self._streams[subscription.key]
+
+    def opened(self, subscription: Subscription) -> None:
+        if self._draining:
+            raise StreamBroken("the gateway is draining")
+        self._open.add(subscription)
+
+    def closed(self, subscription: Subscription) -> None:
+        self.detach(subscription)
+        self._open.discard(subscription)
+
+    # Fanning out.
+
+    def _invalidated(self, push: list[Any]) -> None:
+        if push[0] != b"invalidate":
+            return
+        if push[1] is None:
+            self._all_dirty()
+            return
+        for key in push[1]:
+            stream = self._streams.get(key)
+            if stream is not None:
+                self._mark(stream)
+
+    def _all_dirty(self) -> None:
+        self._dirty.update(self._streams.values())
+        self._plan_round()
+
+    def _mark(self, stream: Stream) -> None:
+        self._dirty.add(stream)
+        self._plan_round()
+
+    def _plan_round(self) -> None:
+        if self._dirty and not self._unanswered and not self._round_is_due:
+            self._round_is_due = True
+            self._loop.call_soon(self._read_dirty)
+
+    def _read_dirty(self) -> None:
+        """One round: one pipelined read for each dirty stream. The next begins when all are answered."""
+        self._round_is_due = False
+        if not self._uplink.up:
+            return
+        streams, self._dirty = [stream for stream in self._dirty if stream.live], set()
+        for stream in streams:
+            if stream.is_new:
+                stream.is_new = False
+                self._ask(read_newest(stream.key), stream, self._take_newest)
+            else:
+                self._ask(read_after(stream.key, stream.cursor, PAGE_ENTRIES), stream, self._take)
+
+    def _ask(self, command: bytes, stream: Stream, take: Take) -> None:
+        self._unanswered += 1
+        self._uplink.ask(command, partial(self._answered, stream, take))
+
+    def _answered(self, stream: Stream, take: Take, reply: Reply) -> None:
+        self._unanswered -= 1
+        try:
+            if isinstance(reply, Exception):
+                self._refused(stream, reply)
+            elif stream.live:
+                take(stream, reply)
+        except BeginningLost as lost:
+            self._break(stream.live, str(lost))
+        except Exception as error:  # noqa: BLE001 - one unreadable stream must not cost the others the connection
+            get_logger().exception("stream_unreadable", key=stream.key.decode())
+            self._break(stream.live, f"unreadable: {error!r}")
+        self._plan_round()
+
+    def _refused(self, stream: Stream, error: Exception) -> None:
+        self._dirty.add(stream)
+        if isinstance(error, hiredis.ReplyError):
+            if str(error).startswith("WRONGTYPE"):
+                self._break(stream.live, str(error))
+            else:
+                get_logger().warning("redis_refused", reason=str(error))
+                self._uplink.reset()
+
+    def _take(self, stream: Stream, reply: Reply) -> None:
+        page = self._reader.page(stream.page_type, stream.cursor, reply, PAGE_ENTRIES)
+        if page.entries:
+            self._deliver(stream, page)
+        elif stream.cursor != BEGINNING:
+            # Changed, and nothing new: a TTL was set, or the stream is gone.
+            self._ask(read_newest(stream.key), stream, self._take_newest)
+
+    def _deliver(self, stream: Stream, page: Page) -> None:
+        for piece in page.pieces():
+            # Before the first write: whatever happens to one subscriber, the others' next read begins after this.
+            stream.cursor = piece.last
+            for subscription in tuple(stream.live):
+                subscription.accept(piece)
+        if page.full and stream.live:
+            self._dirty.add(stream)
+
+    def _take_newest(self, stream: Stream, reply: Reply) -> None:
+        if not is_standing(stream.page_type, reply, stream.cursor):
+            self._dirty.add(stream)
+
+    def _break(self, subscriptions: set[Subscription], reason: str) -> None:
+        for subscription in tuple(subscriptions):
+            subscription.break_off(reason)
+
+    # Keeping alive and ending.
+
+    async def _beat(self) -> None:
+        """Say something to everybody every `heartbeat_seconds`, a share of the streams at a time."""
+        for beat in itertools.cycle(range(_BEATS)):
+            await asyncio.sleep(self._heartbeat_seconds / _BEATS)
+            self._uplink.check()
+            if self._uplink.down_seconds() > self._outage_seconds:
+                self._break(self._open, "Redis is away")
+            for stream in [stream for stream in self._streams.values() if stream.beat == beat]:
+                for subscription in tuple(stream.live):
+                    subscription.say(_KEEP_ALIVE)
+
+    def drain(self, *, retry_ms: tuple[int, int] = (200, 3000)) -> int:
+        """Tell every subscriber when to come back, each at another moment, and break its stream. Answers how many.
+
+        From now on whoever joins is broken at once.
+        """
+        self._draining = True
+        told = tuple(self._open)
+        for subscription in told:
+            subscription.say(b"retry: %d\n\n" % random.randint(*retry_ms))  # noqa: S311 - jitter, not a secret
+            subscription.break_off("the gateway is draining")
+        return len(told)
+
+    def stats(self) -> HubStats:
+        return HubStats(
+            subscribers=len(self._open),
+            streams=len(self._streams),
+            reconnects=self._uplink.reconnects,
+            entries_read=self._reader.entries_read,
+            events_sent=self.events_sent,
+            slow=self.slow,
+            broken=self.broken,
+            unknown_types=self._reader.unknown_types,
+        )

@@ -1,0 +1,97 @@
+"""Starting a turn, for all routes that do: the limits, the request to the store, the answer.
+
+A start in the background needs Postgres alone: the 202 says that the message is durable, and it is answered when Redis
+is back. A start that is to be followed needs Redis, and is refused before anything is stored.
+"""
+
+import re
+from typing import Annotated
+
+from sluiceway.errors import (
+    AccessDenied,
+    MessageConflict,
+    MessageNotFound,
+    RedisUnavailable,
+    SessionBusy,
+    SessionNotFound,
+    StoreUnavailable,
+    TaskExpired,
+    TooManyTasks,
+)
+from sluiceway.redis_client import command
+from sluiceway.turn.turns import Accepted, NewTurn
+from starlette.responses import Response
+
+from gateway.api.cursors import StreamParams
+from gateway.api.inputs import In, Params
+from gateway.api.models import AcceptedTurn, stream_url
+from gateway.api.problems import MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.routes.following import open_stream
+from gateway.routing.table import json_response
+from gateway.settings import Settings
+from gateway.state import Gateway
+
+PROBLEMS: tuple[ProblemType, ...] = (
+    AccessDenied,
+    MessageConflict,
+    MessageTooLong,
+    ModelNotAllowed,
+    SessionBusy,
+    SessionNotFound,
+    StoreUnavailable,
+    TooManyTasks,
+)
+# A repeat of a message whose turn ended long ago has nothing left to stream.
+FOLLOWED_PROBLEMS: tuple[ProblemType, ...] = (*PROBLEMS, RedisUnavailable, TaskExpired)
+REGENERATE_PROBLEMS: tuple[ProblemType, ...] = (MessageNotFound,)
+RUN_ID_HEADER = "x-workflow-run-id"
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class TracedParams(Params):
+    """The caller's trace goes on in the worker. One that is not well-formed is ignored, as W3C Trace Context says."""
+
+    traceparent: Annotated[str | None, In("header")] = None
+
+    @property
+    def trace(self) -> str | None:
+        return self.traceparent if self.traceparent and _TRACEPARENT.fullmatch(self.traceparent) else None
+
+
+def check_limits(settings: Settings, text: str, model: str | None) -> None:
+    """Raises MessageTooLong, ModelNotAllowed."""
+    if len(text) > settings.max_message_chars:
+        raise MessageTooLong(max_message_chars=settings.max_message_chars)
+    if model is not None and settings.known_models and model not in settings.known_models:
+        raise ModelNotAllowed
+
+
+async def accept_in_background(gateway: Gateway, turn: NewTurn) -> Response:
+    accepted = await gateway.turns.accept(turn)
+    url = stream_url(accepted.task_id)
+    answer = AcceptedTurn(
+        task_id=accepted.task_id,
+        session_id=accepted.session_id,
+        message_id=accepted.user_message_id,
+        assistant_message_id=accepted.message_id,
+        status=accepted.status,
+        position=accepted.position,
+        stream_url=url,
+    )
+    return json_response(answer, 202, {"Location": url.removesuffix("/stream")})
+
+
+async def accept_and_follow(gateway: Gateway, turn: NewTurn, params: StreamParams) -> Response:
+    """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
+    await command(gateway.redis, "PING")
+    accepted = await gateway.turns.accept(turn)
+    if not accepted.published:
+        raise RedisUnavailable
+    if not accepted.created:
+        # Raises TaskExpired for a turn that nobody will ever write to again.
+        await gateway.turns.find(accepted.task_id, turn.user_id)
+    return await open_stream(gateway, accepted.task_id, version=params.version, headers=_run_headers(accepted))
+
+
+def _run_headers(accepted: Accepted) -> dict[str, str]:
+    return {RUN_ID_HEADER: accepted.task_id}

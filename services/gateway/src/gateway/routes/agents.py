@@ -1,0 +1,96 @@
+"""Agent events: what the agents of a task think, do and say, followed live. `sluiceway.feeds` publishes them."""
+
+from typing import Annotated, Any
+
+from sluiceway import keys
+from sluiceway.errors import AccessDenied, AgentStreamNotFound, RedisUnavailable
+from sluiceway.feeds.agent_events import AgentStream
+from sluiceway.store.sessions import check_owner
+from sluiceway.wire.entry_id import EntryId
+from starlette.responses import Response
+
+from gateway.api.cursors import BEGINNING, EntryCursor
+from gateway.api.inputs import ClientId, In, Params
+from gateway.api.models import AgentStreamView
+from gateway.api.problems import InvalidCursor
+from gateway.routes import following
+from gateway.routes.following import open_follow
+from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.state import Gateway
+from gateway.wire.agent_frames import FollowAgents
+
+
+class AgentParams(Params):
+    task_id: Annotated[ClientId, In("path")]
+
+
+class FollowAgentParams(AgentParams):
+    last_event_id: Annotated[EntryCursor | None, In("header", "Last-Event-ID")] = None
+    after: Annotated[EntryCursor | None, In("query")] = None
+
+
+async def get_agents(call: Call[AgentParams, None]) -> Response:
+    stream = await _find(call.gateway, call.params.task_id, call.caller.user_id)
+    if stream is None:
+        raise AgentStreamNotFound
+    return json_response(AgentStreamView.of(stream))
+
+
+async def follow_agents(call: Call[FollowAgentParams, None]) -> Response:
+    asked = call.params
+    cursor = asked.last_event_id or asked.after or BEGINNING
+    stream = await _find(call.gateway, asked.task_id, call.caller.user_id)
+    key = keys.agent_events(asked.task_id, _slot(stream, cursor))
+    follow = FollowAgents(key, cursor=cursor, user_id=call.caller.user_id)
+    return await open_follow(call.gateway, follow, head_only=call.method == "HEAD")
+
+
+async def _find(gateway: Gateway, task_id: str, user_id: str | None) -> AgentStream | None:
+    """On the hub's connection, as every browser that comes asks it. Raises AccessDenied, RedisUnavailable."""
+    stream = AgentStream.parse(await gateway.hub.ask("HGETALL", keys.agent_stream(task_id)))
+    if stream is not None:
+        check_owner(stream.user_id, user_id)
+    return stream
+
+
+def _slot(stream: AgentStream | None, cursor: EntryId) -> int:
+    """Where to read: the stream that is there, or that will be; the one before it for a cursor that is not of it."""
+    if stream is None:
+        return 0
+    return stream.slot if cursor == BEGINNING or cursor[0] == stream.generation else 1 - stream.slot
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "GET",
+        "/api/chat/agents/{task_id}",
+        get_agents,
+        "Read the state of a task's agent stream",
+        "Agents",
+        {200: Answer("The stream that was begun last.", AgentStreamView)},
+        AgentParams,
+        problems=(AgentStreamNotFound, AccessDenied, RedisUnavailable),
+    ),
+    Operation(
+        "GET",
+        "/api/chat/agents/{task_id}/events",
+        follow_agents,
+        "Follow the agents of a task",
+        "Agents",
+        {
+            200: Answer("The agents' events until `connection_end`.", media_type=following.EVENT_STREAM),
+            204: following.NOTHING,
+        },
+        FollowAgentParams,
+        problems=(AccessDenied, InvalidCursor, *following.PROBLEMS),
+        description=(
+            "Every event after the cursor, what was and then what comes, without a gap or a repeat. The cursor is the "
+            "`Last-Event-ID` header, which wins, or `?after=`; without one the stream that was begun last is shown "
+            "from its beginning. One that nobody has begun yet is waited for. `sequence` counts the events of a stream "
+            "from 1. The last one has the type `connection_end`; `[DONE]` follows, and the response ends. A connection "
+            "that ends otherwise was broken: come back with the last id. 204 means that the cursor is at the end. When "
+            "the agents begin anew, who follows gets the `connection_end` of the old stream; asking without a cursor "
+            "shows the new one."
+        ),
+    ),
+)

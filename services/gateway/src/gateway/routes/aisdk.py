@@ -1,0 +1,264 @@
+"""What the AI SDK's stock clients call, with no code of their own: `useChat` and WorkflowChatTransport.
+
+The client posts its whole history; the service's own is the truth, and only a new user message at the end is taken, or
+what a person has said to tool calls of the last answer.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sluiceway.errors import (
+    AccessDenied,
+    MessageNotFound,
+    RedisUnavailable,
+    SessionNotFound,
+    StoreUnavailable,
+    TaskExpired,
+    TaskNotFound,
+)
+from sluiceway.ids import is_client_id, new_session_id
+from sluiceway.redis_client import command
+from sluiceway.turn.turns import Answer as PersonsAnswer
+from sluiceway.turn.turns import Followed, NewTurn
+from starlette.responses import Response
+
+from gateway.api.cursors import StreamParams
+from gateway.api.inputs import ClientId, In, Params, WholeNumber
+from gateway.api.models import AiSdkRequest, ApprovalReason, CancelledTurn, Idle
+from gateway.api.problems import (
+    ApprovalsMissing,
+    EmptyMessage,
+    InvalidBody,
+    InvalidInput,
+    NothingToAnswer,
+    ProblemType,
+    UnsupportedPart,
+)
+from gateway.api.whitespace import is_whitespace
+from gateway.routes import accepting, approvals, following
+from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.routes.following import open_stream
+from gateway.routing.table import Answer, Call, Operation, json_response
+
+_TASK_ID = re.compile(r"task_[0-9a-f]{32}")
+
+
+class ChatParams(TracedParams, StreamParams):
+    pass
+
+
+class ResumeParams(StreamParams):
+    id: Annotated[ClientId, In("path")]
+    start_index: Annotated[WholeNumber | None, In("query", "startIndex")] = None
+
+
+class StopParams(Params):
+    id: Annotated[ClientId, In("path")]
+
+
+class UserMessage(BaseModel):
+    """The last of the messages that the client posts, as far as it is looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str | None = None
+    role: str
+    parts: list[dict[str, Any]]
+
+
+class GivenApproval(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    approved: bool
+    reason: ApprovalReason | None = None
+
+
+class ApprovedPart(BaseModel):
+    """A tool part of the client's message, with what the person has said."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    call_id: ClientId = Field(alias="toolCallId")
+    approval: GivenApproval
+
+
+async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
+    answered = _approvals(call.body)
+    if answered is not None:
+        return await _resume(call, *answered)
+    return await accept_and_follow(call.gateway, _turn(call), call.params)
+
+
+async def resume(call: Call[ResumeParams, None]) -> Response:
+    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one."""
+    task = await _find(call)
+    if task is None:
+        return Response(status_code=204)
+    skip = call.params.start_index
+    return await open_stream(
+        call.gateway,
+        task.task_id,
+        version=call.params.version,
+        skip=skip,
+        merge=skip is None,
+        headers={accepting.RUN_ID_HEADER: task.task_id},
+        head_only=call.method == "HEAD",
+    )
+
+
+async def stop(call: Call[StopParams, None]) -> Response:
+    turns, user_id = call.gateway.turns, call.caller.user_id
+    if _TASK_ID.fullmatch(call.params.id):
+        result = await turns.cancel(call.params.id, user_id)
+    else:
+        active = await turns.cancel_active(call.params.id, user_id)
+        if active is None:
+            return json_response(Idle())
+        result = active
+    return json_response(CancelledTurn(task_id=result.task_id, status=result.status), 202)
+
+
+async def _find(call: Call[ResumeParams, None]) -> Followed | None:
+    """By the chat's id: its running turn. By the id of a run, as WorkflowChatTransport asks: that one, ended or not."""
+    if _TASK_ID.fullmatch(call.params.id):
+        return await call.gateway.turns.find(call.params.id, call.caller.user_id)
+    return await call.gateway.turns.active(call.params.id, call.caller.user_id)
+
+
+async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
+    """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
+    gateway, user_id = call.gateway, call.caller.user_id
+    await command(gateway.redis, "PING")
+    asking = await gateway.store.turns.asking(call.body.id or "", message_id)
+    if asking is None:
+        raise MessageNotFound
+    task = (await gateway.turns.answer(asking.id, user_id, answers)).task
+    if task is None:
+        raise ApprovalsMissing
+    await gateway.turns.find(task.id, user_id)
+    headers = {accepting.RUN_ID_HEADER: task.id}
+    return await open_stream(gateway, task.id, version=call.params.version, headers=headers)
+
+
+def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | None:
+    """The last message's id, and what was said to its tool calls; None where it is no such message."""
+    try:
+        message = UserMessage.model_validate(body.messages[-1]) if body.messages else None
+        if message is None or message.role != "assistant" or message.id is None or not is_client_id(message.id):
+            return None
+        responded = [part for part in message.parts if part.get("state") == "approval-responded"]
+        parts = [ApprovedPart.model_validate(part) for part in responded]
+    except ValidationError:
+        return None
+    answers = {part.call_id: PersonsAnswer(part.approval.approved, part.approval.reason) for part in parts}
+    return (message.id, answers) if answers else None
+
+
+def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
+    body, settings = call.body, call.gateway.settings
+    session_id = body.id or new_session_id()
+    regenerate = body.trigger == "regenerate-message"
+    message_id, text = (None, "") if regenerate else _new_message(body.messages)
+    check_limits(settings, text, body.model)
+    return NewTurn(
+        session_id=session_id,
+        user_id=call.caller.user_id,
+        text=text,
+        message_id=message_id,
+        policy=body.policy,
+        model=body.model,
+        create_session=not regenerate,
+        regenerate=regenerate,
+        replaces=body.message_id if regenerate else None,
+        edit=not regenerate and body.message_id is not None and body.message_id == message_id,
+        max_queued=settings.max_queued_per_session,
+        traceparent=call.params.trace,
+    )
+
+
+def _new_message(messages: list[Any]) -> tuple[str | None, str]:
+    """The id and text of the new user message. Raises InvalidInput and the problems of a message."""
+    if not messages:
+        raise NothingToAnswer("There are no messages.")
+    try:
+        message = UserMessage.model_validate(messages[-1])
+    except ValidationError:
+        raise _invalid("the last message must have a role and parts") from None
+    if message.role != "user":
+        raise NothingToAnswer
+    if message.id is not None and not is_client_id(message.id):
+        raise _invalid("the id of a message has 1 to 64 letters, digits and ._~:@-")
+    text = "".join(_text(part) for part in message.parts)
+    if is_whitespace(text):
+        raise EmptyMessage
+    if "\x00" in text:
+        raise _invalid("the text must not have a NUL character")
+    return message.id, text
+
+
+def _text(part: dict[str, Any]) -> str:
+    text = part.get("text")
+    if part.get("type") != "text" or not isinstance(text, str):
+        raise UnsupportedPart
+    return text
+
+
+def _invalid(detail: str) -> InvalidInput:
+    return InvalidInput(InvalidBody(), [{"pointer": "/messages", "detail": detail}])
+
+
+_CHAT_PROBLEMS: tuple[ProblemType, ...] = (
+    ApprovalsMissing,
+    EmptyMessage,
+    NothingToAnswer,
+    UnsupportedPart,
+    *approvals.PROBLEMS,
+    *accepting.FOLLOWED_PROBLEMS,
+    *accepting.REGENERATE_PROBLEMS,
+    *following.PROBLEMS,
+)
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/api/chat",
+        chat,
+        "Send a chat's new message, or have an answer made again",
+        "AI SDK",
+        {200: following.STREAM, 204: following.NOTHING},
+        ChatParams,
+        AiSdkRequest,
+        problems=_CHAT_PROBLEMS,
+        description=(
+            "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
+            "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
+            "Where the last message is an answer with tool calls that a person has approved or denied, the turn goes "
+            "on with it: the stream begins with `start` of the same message id, and tells what is new."
+        ),
+    ),
+    Operation(
+        "GET",
+        "/api/chat/{id}/stream",
+        resume,
+        "Follow a chat's running turn, or one run, from its beginning",
+        "AI SDK",
+        {200: following.STREAM, 204: following.NOTHING},
+        ResumeParams,
+        problems=(AccessDenied, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
+        description=(
+            "By a chat's id: 204 when nothing runs, or when the chat does not exist. By the id of a run: that turn, "
+            "also when it has ended, without its first `startIndex` chunks."
+        ),
+    ),
+    Operation(
+        "POST",
+        "/api/chat/{id}/stop",
+        stop,
+        "Stop a chat's running turn",
+        "AI SDK",
+        {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
+        StopParams,
+        problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
+    ),
+)

@@ -1,0 +1,80 @@
+"""From a task to its open stream: where it goes on, and what its response says first.
+
+The reading begins before the head is sent, so that a stream that cannot be followed has a proper answer.
+"""
+
+from collections.abc import Mapping
+
+from sluiceway import keys
+from sluiceway.errors import RedisUnavailable, StreamTruncated
+from sluiceway.stream.task_streams import TaskMeta
+from sluiceway.wire.entry_id import EntryId
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.api.cursors import BEGINNING
+from gateway.api.problems import Draining, ProblemType
+from gateway.fanout.hub import Follow, StreamEnded
+from gateway.routing.table import Answer
+from gateway.state import Gateway
+from gateway.wire.sse import UI_MESSAGES, EventStream
+from gateway.wire.unwound import Unwound
+
+EVENT_STREAM = "text/event-stream"
+STREAM = Answer("The turn's events until its end; each has an id to go on from.", media_type=EVENT_STREAM)
+NOTHING = Answer("There is nothing, or nothing more, to follow.", media_type=None)
+PROBLEMS: tuple[ProblemType, ...] = (StreamTruncated, RedisUnavailable, Draining)
+
+
+async def open_stream(
+    gateway: Gateway,
+    task_id: str,
+    *,
+    version: int,
+    cursor: EntryId = BEGINNING,
+    skip: int | None = None,
+    merge: bool = False,
+    headers: Mapping[str, str] | None = None,
+    head_only: bool = False,
+    known: TaskMeta | None = None,
+) -> Response:
+    """Follow a task that the caller may follow. 204 when the cursor is at the end already.
+
+    `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
+    `known`: the task's metadata, where the caller has just read it.
+    """
+    meta = known or await gateway.streams.meta(task_id)
+    follow = Follow(
+        keys.task_events(task_id),
+        cursor=cursor,
+        retracted=meta.retracted if meta else (),
+        protocol=version,
+        start_index=skip,
+        merge=merge,
+    )
+    return await open_follow(gateway, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
+
+
+async def open_follow(
+    gateway: Gateway, follow: Follow, headers: Mapping[str, str] | None = None, *, head_only: bool = False
+) -> Response:
+    """Follow a stream of whatever kind."""
+    if gateway.drain.breaking:
+        raise Draining
+    try:
+        subscription = await gateway.hub.join(follow)
+    except StreamEnded:
+        return Response(status_code=204, headers=headers)
+    stream = EventStream(subscription, headers=headers)
+    return HeadOnly(stream) if head_only else Unwound(stream)
+
+
+class HeadOnly(Response):
+    """The answer to HEAD: what GET would say first, and no body whose length would be told."""
+
+    def __init__(self, stream: EventStream) -> None:
+        self.stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.stream.raw_headers})
+        await send({"type": "http.response.body", "body": b""})

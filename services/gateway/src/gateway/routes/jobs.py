@@ -1,0 +1,102 @@
+"""Job events: what a long operation tells of itself, followed live or listed.
+
+Nobody owns a job's events: who has the job's id reads them, which is why ids of jobs are to be as hard to guess as
+those that this service makes. Publishers say more in `sluiceway.feeds.job_events`.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from sluiceway import keys
+from sluiceway.errors import JobNotFound, RedisUnavailable
+from sluiceway.feeds.job_events import MAX_TYPE_CHARS, read_job_events
+from sluiceway.wire.entry_id import format_entry_id
+from starlette.responses import Response
+
+from gateway.api.cursors import BEGINNING, EntryCursor, page_size
+from gateway.api.inputs import ClientId, In, Params, PositiveNumber
+from gateway.api.models import JobEventView, JobHistory
+from gateway.api.problems import InvalidCursor
+from gateway.routes import following
+from gateway.routes.following import open_follow
+from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.wire.job_frames import FollowJob
+
+EventType = Annotated[str, Field(min_length=1, max_length=MAX_TYPE_CHARS)]
+
+
+class JobParams(Params):
+    job_id: Annotated[ClientId, In("path")]
+    event_type: Annotated[EventType | None, In("query")] = None
+
+
+class FollowJobParams(JobParams):
+    last_event_id: Annotated[EntryCursor | None, In("header", "Last-Event-ID")] = None
+    after: Annotated[EntryCursor | None, In("query")] = None
+
+
+class HistoryParams(JobParams):
+    cursor: Annotated[EntryCursor | None, In("query")] = None
+    limit: Annotated[PositiveNumber | None, In("query")] = None
+
+
+async def follow_job(call: Call[FollowJobParams, None]) -> Response:
+    asked = call.params
+    follow = FollowJob(
+        keys.job_events(asked.job_id),
+        cursor=asked.last_event_id or asked.after or BEGINNING,
+        event_type=asked.event_type,
+    )
+    return await open_follow(call.gateway, follow, head_only=call.method == "HEAD")
+
+
+async def list_job_events(call: Call[HistoryParams, None]) -> Response:
+    asked = call.params
+    limit = page_size(asked.limit, call.gateway.settings)
+    found = await read_job_events(
+        call.gateway.redis,
+        asked.job_id,
+        after=format_entry_id(asked.cursor or BEGINNING),
+        limit=limit + 1,
+        event_type=asked.event_type,
+    )
+    if found is None:
+        raise JobNotFound
+    page = [JobEventView.of(event) for event in found[:limit]]
+    next_cursor = page[-1].id if len(found) > limit else None
+    return json_response(JobHistory(job_id=asked.job_id, events=page, next_cursor=next_cursor))
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "GET",
+        "/api/chat/jobs/{job_id}/events",
+        follow_job,
+        "Follow a job's events",
+        "Jobs",
+        {200: Answer("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
+        FollowJobParams,
+        problems=(InvalidCursor, *following.PROBLEMS),
+        description=(
+            "Every event after the cursor, what was and then what comes. The cursor is the `Last-Event-ID` header, "
+            "which wins, or `?after=`; without one the stream begins at its beginning. With `?event_type=` events of "
+            "other types are left out. A job that has said nothing yet is waited for. The stream does not end: which "
+            "event of a job is its last is for its readers to know. A connection that ends was broken: come back with "
+            "the last id. Job events have no owner; whoever has the id follows."
+        ),
+    ),
+    Operation(
+        "GET",
+        "/api/chat/jobs/{job_id}/history",
+        list_job_events,
+        "List a job's events",
+        "Jobs",
+        {200: Answer("A page of events, the oldest first.", JobHistory)},
+        HistoryParams,
+        problems=(JobNotFound, InvalidCursor, RedisUnavailable),
+        description=(
+            "`?cursor=` is the `next_cursor` of the page before, or the id of any event: the page begins after it. The "
+            "same ids are cursors of the events' stream. Events are kept for the retention after the last of them."
+        ),
+    ),
+)

@@ -1,0 +1,66 @@
+"""Whether a message would be accepted and answered, and if not, what is missing.
+
+Liveness is another matter: `/healthz` asks nobody, or every gateway would be restarted when Redis is.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from sluiceway.errors import Unavailable
+from sluiceway.redis_client import command
+from sluiceway.service.presence import count_live
+
+from gateway.api.models import Check, Readiness
+from gateway.state import Gateway
+
+_Probe = Callable[[Gateway], Awaitable[Check]]
+
+
+async def of_process(gateway: Gateway) -> Readiness:
+    """What a load balancer wants to know: parts that all gateways share are not held against this one."""
+    return _verdict({"gateway": _not_draining(gateway)})
+
+
+async def of_system(gateway: Gateway) -> Readiness:
+    """Every part that a turn needs, asked at once."""
+    probes: dict[str, _Probe] = {"redis": _redis, "postgres": _postgres, "chat_workers": _chat_workers}
+    answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
+    return _verdict({"gateway": _not_draining(gateway), **dict(zip(probes, answers, strict=True))})
+
+
+def _verdict(checks: dict[str, Check]) -> Readiness:
+    ready = all(check.ok for check in checks.values())
+    return Readiness(status="ready" if ready else "not_ready", checks=checks)
+
+
+def _not_draining(gateway: Gateway) -> Check:
+    if gateway.drain.begun:
+        return Check(ok=False, detail="shutting down")
+    return Check(ok=True, detail="serving")
+
+
+async def _redis(gateway: Gateway) -> Check:
+    await command(gateway.redis, "PING")
+    return Check(ok=True, detail="answers")
+
+
+async def _postgres(gateway: Gateway) -> Check:
+    if not await gateway.store.is_current():
+        return Check(ok=False, detail="the schema is older than this version: migrations are missing")
+    return Check(ok=True, detail="answers, and its schema is current")
+
+
+async def _chat_workers(gateway: Gateway) -> Check:
+    live = await count_live(gateway.redis, "chat")
+    return Check(ok=live > 0, detail=f"{live} ready")
+
+
+async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
+    seconds = gateway.settings.check_timeout_seconds
+    try:
+        async with asyncio.timeout(seconds):
+            return await probe(gateway)
+    except TimeoutError:
+        return Check(ok=False, detail=f"no answer within {seconds:g} s")
+    except Unavailable as error:
+        return Check(ok=False, detail=error.detail)

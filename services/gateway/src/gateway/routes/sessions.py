@@ -1,0 +1,170 @@
+"""Sessions: made, listed, read, renamed, deleted, claimed."""
+
+import contextlib
+from typing import Annotated, Any
+
+from sluiceway.errors import AccessDenied, RedisUnavailable, SessionExists, SessionNotFound, StoreUnavailable
+from sluiceway.ids import new_session_id
+from sluiceway.store.sessions import SessionCursor
+from starlette.responses import Response
+
+from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
+from gateway.api.inputs import ClientId, In, Params, PositiveNumber
+from gateway.api.models import (
+    ActiveTask,
+    MessageView,
+    NewSession,
+    SessionDetail,
+    SessionPage,
+    SessionPatch,
+    SessionView,
+)
+from gateway.api.problems import InvalidCursor, ProblemType, Unauthenticated
+from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
+from gateway.state import Gateway
+
+_PROBLEMS: tuple[ProblemType, ...] = (SessionNotFound, AccessDenied, StoreUnavailable)
+
+
+class SessionParams(Params):
+    session_id: Annotated[ClientId, In("path")]
+
+
+class ListParams(Params):
+    cursor: Annotated[str | None, In("query")] = None
+    limit: Annotated[PositiveNumber | None, In("query")] = None
+
+
+class DetailParams(SessionParams):
+    before_sequence: Annotated[PositiveNumber | None, In("query")] = None
+    limit: Annotated[PositiveNumber | None, In("query")] = None
+
+
+async def create_session(call: Call[NoParams, NewSession]) -> Response:
+    session_id = call.body.id or new_session_id()
+    session, created = await call.gateway.store.sessions.create(session_id, call.caller.user_id, call.body.title)
+    location = {"Location": f"/api/chat/sessions/{session.id}"}
+    return json_response(SessionView.of(session), 201 if created else 200, location)
+
+
+async def list_sessions(call: Call[ListParams, None]) -> Response:
+    if call.caller.user_id is None and call.gateway.authenticator.mode != "none":
+        raise Unauthenticated("Only a user has a list of sessions.")
+    after = decode_session_cursor(call.params.cursor) if call.params.cursor else None
+    limit = page_size(call.params.limit, call.gateway.settings)
+    found = await call.gateway.store.sessions.page(call.caller.user_id, after, limit + 1)
+    page, last = found[:limit], found[:limit][-1:]
+    cursor = encode_session_cursor(SessionCursor(last[0].updated_at, last[0].id)) if len(found) > limit else None
+    return json_response(SessionPage(sessions=[SessionView.of(session) for session in page], next_cursor=cursor))
+
+
+async def get_session(call: Call[DetailParams, None]) -> Response:
+    gateway, session_id = call.gateway, call.params.session_id
+    limit = page_size(call.params.limit, gateway.settings)
+    session = await gateway.store.sessions.get(session_id, call.caller.user_id)
+    # The turn before the messages: one that ends in between is in both, which does no harm, and never in neither.
+    active = await _active_task(gateway, session_id)
+    found = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit + 1)
+    detail = SessionDetail(
+        **dict(SessionView.of(session)),
+        messages=[MessageView.of(message) for message in found[-limit:]],
+        has_more=len(found) > limit,
+        active_task=active,
+    )
+    return json_response(detail)
+
+
+async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
+    sessions = call.gateway.store.sessions
+    return json_response(
+        SessionView.of(await sessions.rename(call.params.session_id, call.caller.user_id, call.body.title))
+    )
+
+
+async def delete_session(call: Call[SessionParams, None]) -> Response:
+    await call.gateway.turns.delete_session(call.params.session_id, call.caller.user_id)
+    return Response(status_code=204)
+
+
+async def claim_session(call: Call[SessionParams, None]) -> Response:
+    if call.caller.user_id is None:
+        raise Unauthenticated("Only a user can claim a session.")
+    session = await call.gateway.turns.claim_session(call.params.session_id, call.caller.user_id)
+    return json_response(SessionView.of(session))
+
+
+async def _active_task(gateway: Gateway, session_id: str) -> ActiveTask | None:
+    task = await gateway.store.sessions.active_task(session_id)
+    if task is None or task.ended:
+        return None
+    last_id = None
+    with contextlib.suppress(RedisUnavailable):
+        last_id = await gateway.streams.last_id(task.id)
+    return ActiveTask.of(task, last_id)
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/api/chat/sessions",
+        create_session,
+        "Begin a session",
+        "Sessions",
+        {201: Answer("The new session.", SessionView), 200: Answer("It was there, and is yours.", SessionView)},
+        NoParams,
+        NewSession,
+        problems=(SessionExists, StoreUnavailable),
+        description="With an id of the client's own it can be sent again safely.",
+    ),
+    Operation(
+        "GET",
+        "/api/chat/sessions",
+        list_sessions,
+        "List the caller's sessions, the one last active first",
+        "Sessions",
+        {200: Answer("A page of sessions.", SessionPage)},
+        ListParams,
+        problems=(InvalidCursor, StoreUnavailable),
+    ),
+    Operation(
+        "GET",
+        "/api/chat/sessions/{session_id}",
+        get_session,
+        "Read a session with its newest messages",
+        "Sessions",
+        {200: Answer("The session.", SessionDetail)},
+        DetailParams,
+        problems=_PROBLEMS,
+    ),
+    Operation(
+        "PATCH",
+        "/api/chat/sessions/{session_id}",
+        rename_session,
+        "Rename a session",
+        "Sessions",
+        {200: Answer("The session.", SessionView)},
+        SessionParams,
+        SessionPatch,
+        problems=_PROBLEMS,
+    ),
+    Operation(
+        "DELETE",
+        "/api/chat/sessions/{session_id}",
+        delete_session,
+        "Delete a session and all that is in it",
+        "Sessions",
+        {204: Answer("It is gone; turns that still ran are aborted.", media_type=None)},
+        SessionParams,
+        problems=(*_PROBLEMS, RedisUnavailable),
+    ),
+    Operation(
+        "POST",
+        "/api/chat/sessions/{session_id}/claim",
+        claim_session,
+        "Make an anonymous session the caller's own",
+        "Sessions",
+        {200: Answer("The session.", SessionView)},
+        SessionParams,
+        problems=(*_PROBLEMS, RedisUnavailable),
+    ),
+)

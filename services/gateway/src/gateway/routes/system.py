@@ -1,0 +1,96 @@
+"""Around the chat: health, configuration, documentation, and the page."""
+
+from importlib.metadata import version
+from typing import Annotated, Any, Literal, get_args
+
+from starlette.responses import Response
+
+from gateway.api.inputs import In, Params
+from gateway.api.models import Health, Limits, Policy, PublicConfig, Readiness
+from gateway.routes import pages, readiness
+from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
+
+VERSION = version("sluiceway-gateway")
+
+
+class ReadyParams(Params):
+    scope: Annotated[Literal["system", "gateway"], In("query")] = "system"
+
+
+async def healthz(call: Call[NoParams, None]) -> Response:
+    return json_response(Health())
+
+
+async def readyz(call: Call[ReadyParams, None]) -> Response:
+    look = readiness.of_process if call.params.scope == "gateway" else readiness.of_system
+    found = await look(call.gateway)
+    return json_response(found, 200 if found.status == "ready" else 503)
+
+
+async def config(call: Call[NoParams, None]) -> Response:
+    settings, authenticator = call.gateway.settings, call.gateway.authenticator
+    return json_response(
+        PublicConfig(
+            version=VERSION,
+            auth=authenticator.mode,
+            auth_required=authenticator.required,
+            models=list(settings.known_models),
+            policies=list(get_args(Policy)),
+            protocols=[6, 7],
+            limits=Limits.model_validate(settings, from_attributes=True),
+            heartbeat_seconds=settings.heartbeat_seconds,
+            retention_seconds=settings.retention_seconds,
+        )
+    )
+
+
+async def chat_page(call: Call[NoParams, None]) -> Response:
+    return pages.chat_page()
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "GET",
+        "/healthz",
+        healthz,
+        "Whether this process lives",
+        "System",
+        {200: Answer("It does. Nobody else was asked.", Health)},
+        NoParams,
+        open_to_all=True,
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        readyz,
+        "Whether a message would be accepted and answered",
+        "System",
+        {
+            200: Answer("It would.", Readiness),
+            503: Answer("It would not; the checks say why.", Readiness),
+        },
+        ReadyParams,
+        open_to_all=True,
+        description="With `scope=gateway` only this process is asked, as a load balancer should.",
+    ),
+    Operation(
+        "GET",
+        "/config",
+        config,
+        "What a client may want to know before it asks",
+        "System",
+        {200: Answer("The limits and choices of this service.", PublicConfig)},
+        NoParams,
+        open_to_all=True,
+    ),
+    Operation(
+        "GET",
+        "/",
+        chat_page,
+        "The chat page",
+        "System",
+        {200: Answer("A page.", media_type="text/html")},
+        NoParams,
+        open_to_all=True,
+    ),
+)

@@ -1,0 +1,106 @@
+"""Turns started and followed by their session."""
+
+from typing import Annotated, Any
+
+from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
+from sluiceway.turn.turns import NewTurn
+from starlette.responses import Response
+
+from gateway.api.cursors import StreamParams
+from gateway.api.inputs import ClientId, In
+from gateway.api.models import AcceptedTurn, NewMessage
+from gateway.api.problems import EmptyMessage
+from gateway.routes import accepting, following
+from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, check_limits
+from gateway.routes.following import open_stream
+from gateway.routing.table import Answer, Call, Operation
+
+
+class MessageParams(TracedParams):
+    session_id: Annotated[ClientId, In("path")]
+
+
+class MessageStreamParams(TracedParams, StreamParams):
+    session_id: Annotated[ClientId, In("path")]
+
+
+class SessionStreamParams(StreamParams):
+    session_id: Annotated[ClientId, In("path")]
+
+
+async def post_message(call: Call[MessageParams, NewMessage]) -> Response:
+    return await accept_in_background(call.gateway, _turn(call))
+
+
+async def stream_message(call: Call[MessageStreamParams, NewMessage]) -> Response:
+    return await accept_and_follow(call.gateway, _turn(call), call.params)
+
+
+async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
+    task = await call.gateway.turns.active(call.params.session_id, call.caller.user_id)
+    if task is None:
+        await call.gateway.store.sessions.get(call.params.session_id, call.caller.user_id)
+        return Response(status_code=204)
+    return await open_stream(
+        call.gateway, task.task_id, version=call.params.version, merge=True, head_only=call.method == "HEAD"
+    )
+
+
+def _turn(call: Call[Any, NewMessage]) -> NewTurn:
+    body, settings = call.body, call.gateway.settings
+    check_limits(settings, body.message, body.model)
+    return NewTurn(
+        session_id=call.params.session_id,
+        user_id=call.caller.user_id,
+        text=body.message,
+        message_id=body.id,
+        policy=body.policy,
+        model=body.model,
+        max_queued=settings.max_queued_per_session,
+        traceparent=call.params.trace,
+    )
+
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    Operation(
+        "POST",
+        "/api/chat/sessions/{session_id}/messages",
+        post_message,
+        "Send a message; the answer is made in the background",
+        "Turns",
+        {202: Answer("The message is durable and will be answered.", AcceptedTurn)},
+        MessageParams,
+        NewMessage,
+        problems=(EmptyMessage, *accepting.PROBLEMS),
+        description=(
+            "Sent again with the same id, it answers the same turn. While another turn of the session runs, `policy` "
+            "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), or refuse "
+            "(`reject`)."
+        ),
+    ),
+    Operation(
+        "POST",
+        "/api/chat/sessions/{session_id}/stream",
+        stream_message,
+        "Send a message and follow its answer",
+        "Turns",
+        {200: following.STREAM, 204: following.NOTHING},
+        MessageStreamParams,
+        NewMessage,
+        problems=(EmptyMessage, *accepting.FOLLOWED_PROBLEMS, *following.PROBLEMS),
+    ),
+    Operation(
+        "GET",
+        "/api/chat/sessions/{session_id}/stream",
+        follow_session,
+        "Follow the running turn",
+        "Turns",
+        {200: following.STREAM, 204: following.NOTHING},
+        SessionStreamParams,
+        problems=(AccessDenied, SessionNotFound, StoreUnavailable, *following.PROBLEMS),
+        description=(
+            "From its beginning, with what was said so far joined. 204 when nothing runs. To go on from a cursor, "
+            "follow the turn itself: a cursor belongs to one turn."
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""From routes as data to served routes, and to the OpenAPI document."""

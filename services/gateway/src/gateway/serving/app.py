@@ -1,0 +1,83 @@
+"""The ASGI application: the route table, the pages, and what surrounds them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from gateway.api.problems import HANDLERS
+from gateway.routes import (
+    agents,
+    aisdk,
+    approvals,
+    jobs,
+    operations,
+    sessions,
+    system,
+    tasks,
+    tools,
+    turns,
+    webhooks,
+)
+from gateway.routes.accepting import RUN_ID_HEADER
+from gateway.routes.pages import PageFiles
+from gateway.routing.documentation import Documentation
+from gateway.routing.table import routes
+from gateway.serving.middleware import Cors, Edge
+from gateway.state import Gateway, State
+
+_OPERATIONS = (
+    *sessions.OPERATIONS,
+    *turns.OPERATIONS,
+    *tasks.OPERATIONS,
+    *approvals.OPERATIONS,
+    *tools.OPERATIONS,
+    *aisdk.OPERATIONS,
+    *jobs.OPERATIONS,
+    *agents.OPERATIONS,
+    *operations.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *system.OPERATIONS,
+)
+_READABLE_ELSEWHERE = ("location", "retry-after", "x-request-id", RUN_ID_HEADER, "x-vercel-ai-ui-message-stream")
+_SENT_FROM_ELSEWHERE = (
+    "authorization",
+    "last-event-id",
+    "traceparent",
+    "user-agent",
+    "x-request-id",
+    "x-ui-message-stream-version",
+)
+
+
+def create_app(gateway: Gateway) -> ASGIApp:
+    """An application over what `gateway` has open; it opens and closes nothing itself."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        yield State(gateway=gateway)
+
+    documentation = Documentation(_OPERATIONS, system.VERSION, gateway.settings)
+    starlette = Starlette(
+        routes=[*routes(documentation.operations), Mount("/static", PageFiles())],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    # One URL for one thing: a path with a slash too many is not found, rather than redirected.
+    starlette.router.redirect_slashes = False
+    return Edge(_with_cors(starlette, gateway.settings.cors_origins))
+
+
+def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    """Around everything, so that a page elsewhere can read also what went wrong."""
+    if not origins:
+        return app
+    return Cors(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_headers=_SENT_FROM_ELSEWHERE,
+        expose_headers=_READABLE_ELSEWHERE,
+    )

@@ -1,0 +1,130 @@
+"""What surrounds every request: its id, the security headers, one log line, and the unwinding of streams.
+
+A stream stays open for minutes while a gateway holds thousands of them, so what each one keeps alive counts. An
+endpoint therefore answers with `Unwound(stream)`: its head passes through the whole stack like any other, then the
+stack returns, and only then does the stream run, right under the server, with nothing of the request left but what
+the server itself needs.
+"""
+
+import re
+import secrets
+import time
+from typing import Any
+
+from sluiceway.process.logs import get_logger
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.api.problems import CorsRefused, problem_response
+from gateway.fanout.subscriber import StreamBroken
+from gateway.wire.unwound import Stream
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_CLOSED_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, with refusals that look like all others."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return problem_response(CorsRefused(bytes(response.body).decode()), "", headers)
+
+
+class Edge:
+    """The outermost application. It knows nothing of routes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        stream = await self._answer(scope, receive, send)
+        if stream is not None:
+            _forget(scope)
+            await _run(stream, scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Stream | None:
+        """Run the stack until its response is complete or, for a stream, until its head is sent."""
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _decorated(message["headers"], request_id)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            _log(scope, status, time.perf_counter() - started)
+        stream: Stream | None = scope.pop("unwound", None)
+        return stream
+
+
+async def _run(stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        await stream.run(receive, send)
+    except StreamBroken as error:
+        if error.stuck and "abort" in scope:
+            # A closed connection waits until its client has read what was sent. This client reads nothing.
+            scope["abort"]()
+        raise
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's, when it is one that may stand in a log line; else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return text
+    return f"req_{secrets.token_hex(8)}"
+
+
+def _decorated(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    more = [(b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
+    if not any(name == b"content-security-policy" for name, _ in headers):
+        more.append(_CLOSED_CONTENT_POLICY)
+    return [*headers, *more]
+
+
+def _forget(scope: Scope) -> None:
+    """Free what the request brought along. The server still looks at the method, and at nothing else."""
+    scope["headers"].clear()
+    kept: dict[str, Any] = {name: scope[name] for name in ("type", "method", "abort") if name in scope}
+    scope.clear()
+    scope.update(kept)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    if scope["path"] in _QUIET_PATHS:
+        return
+    log = get_logger()
+    write = log.debug if scope["method"] in ("GET", "HEAD", "OPTIONS") and status < 500 else log.info
+    write(
+        "http_request",
+        method=scope["method"],
+        route=scope.get("route_path", "unknown"),
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        request_id=scope["request_id"],
+        opened_stream="unwound" in scope,
+    )

@@ -1,0 +1,1 @@
+"""Webhooks of outside services: signature, rate, body."""

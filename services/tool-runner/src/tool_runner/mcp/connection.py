@@ -1,0 +1,220 @@
+"""The connection to one MCP server: kept by one task, used by all calls, made again whenever it is lost.
+
+Guarantees: `run` goes on until `close`, whatever the server does, and leaves no child process behind. A call gets an
+answer, or an error of this module that says whether the server may have begun the work. A call that is cancelled is
+cancelled at the server. Nothing of a call is sent twice by this module.
+
+Not guaranteed: that a server which is away is noticed at once. A child process's end is; a server on HTTP is noticed by
+the next call, the end of its stream of changes, or the next listing, whichever comes first.
+"""
+
+import asyncio
+import contextlib
+import math
+from typing import Any
+
+import anyio
+from mcp import Client, MCPError, types
+from mcp.client import IncomingMessage
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.shared.dispatcher import ProgressFnT
+from sluiceway.backoff import Backoff
+from sluiceway.process.logs import get_logger
+
+from tool_runner.mcp.transports import transport_to
+from tool_runner.mcp_settings import McpServerSettings
+
+_CONNECT_SECONDS = 30.0
+_LIST_SECONDS = 30.0
+_MAX_PAGES = 50
+# A connection that held this long was a good one: the next loss starts the backoff from its beginning.
+_GOOD_SECONDS = 30.0
+_SESSION_GONE = (types.INVALID_REQUEST, "Session terminated")  # the library's words for HTTP 404 within a session
+
+
+class McpServerAway(Exception):
+    """The server did not get the call: it is not there."""
+
+
+class McpSessionGone(McpServerAway):
+    """The server was there, but knew nothing of this connection any more, so it did nothing. It will be made again."""
+
+
+class McpConnectionLost(Exception):
+    """The connection broke during the call: the server may have done the work, or not."""
+
+
+class McpConnection:
+    """One server. `listed`: its tools as it last listed them, also while it is away. `here`: they can be called."""
+
+    def __init__(self, name: str, server: McpServerSettings) -> None:
+        self.name = name
+        self.listed: list[types.Tool] = []
+        self.here = False
+        self._server = server
+        self._client: Client | None = None
+        self._usable = asyncio.Event()
+        self._stale = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._status: int | None = None
+        self._scope = anyio.CancelScope()
+        self._log = get_logger().bind(mcp_server=name)
+
+    async def run(self) -> None:
+        """Stay connected until `close`. The library's scopes belong to the task that runs this, so nobody else enters
+        them; and it is ended by `close`, not by cancelling the task, which could cut the end of a child short."""
+        with self._scope:
+            backoff = Backoff(first_seconds=0.2, cap_seconds=30)
+            while True:
+                began = anyio.current_time()
+                reason = await self._connect_and_stay()
+                if anyio.current_time() - began > _GOOD_SECONDS:
+                    backoff.reset()
+                delay = backoff.next_seconds()
+                self._log.warning("mcp_server_away", reason=reason, retry_in_seconds=round(delay, 2))
+                await asyncio.sleep(delay)
+
+    def close(self) -> None:
+        """Let `run` end, from whatever it is doing. Calls that are on their way are lost."""
+        self._scope.cancel()
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any], on_progress: ProgressFnT, patience_seconds: float
+    ) -> types.CallToolResult:
+        """Ask the server; for a server that is away wait `patience_seconds`.
+
+        Raises McpServerAway, McpSessionGone, McpConnectionLost; MCPError: the server refused; ValueError, RuntimeError:
+        what it answered is not what it must be. There is no time limit but the caller's cancelling.
+        """
+        client = await self._usable_client(patience_seconds)
+        try:
+            return await client.call_tool(tool, arguments, progress_callback=on_progress)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            self._doubt(client)
+            raise McpConnectionLost from error
+        except MCPError as error:
+            if (error.code, error.message) == _SESSION_GONE:
+                self._doubt(client)
+                raise McpSessionGone from error
+            if error.code == types.CONNECTION_CLOSED:
+                self._doubt(client)
+                raise McpConnectionLost from error
+            raise
+
+    async def _usable_client(self, patience_seconds: float) -> Client:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self._usable.wait()
+        if self._client is None or not self._usable.is_set():
+            raise McpServerAway
+        return self._client
+
+    def _doubt(self, client: Client) -> None:
+        """A call was lost on it: nobody else uses it before it has listed its tools again."""
+        if self._client is client:
+            self._usable.clear()
+            self._stale.set()
+
+    async def _connect_and_stay(self) -> str:
+        """Why it is over."""
+        self._ended.clear()
+        self._status = None
+        transport = transport_to(self._server, self._ended.set, self._note_status)
+        client = Client(transport, mode=self._server.protocol, cache=None, message_handler=self._on_message)
+        try:
+            with anyio.fail_after(_CONNECT_SECONDS) as connecting:
+                async with client:
+                    await self._list(client)
+                    connecting.deadline = math.inf
+                    await self._stay(client)
+        except Exception as error:  # noqa: BLE001 - whatever a server does must not end the runner
+            return self._reason(error)
+        return "ended"
+
+    async def _stay(self, client: Client) -> None:
+        """Serve calls and keep the list of tools fresh. It ends with the connection."""
+        self._client = client
+        self._log.info("mcp_server_here", tools=len(self.listed), protocol=client.protocol_version)
+        try:
+            self.here = True
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._notice_end)
+                if client.server_capabilities.tools and client.server_capabilities.tools.list_changed:
+                    group.start_soon(self._follow_changes, client)
+                await self._keep_listing(client)
+        finally:
+            self._client = None
+            self._usable.clear()
+            self.here = False
+
+    async def _keep_listing(self, client: Client) -> None:
+        while True:
+            self._usable.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._server.refresh_seconds):
+                    await self._stale.wait()
+            await self._list(client)
+
+    async def _list(self, client: Client) -> None:
+        """Raises what the library raises when the server does not answer as it must."""
+        self._stale.clear()
+        listed: list[types.Tool] = []
+        with anyio.fail_after(_LIST_SECONDS):
+            page = await client.list_tools()
+            for _ in range(_MAX_PAGES):
+                listed += page.tools
+                if page.next_cursor is None:
+                    break
+                page = await client.list_tools(cursor=page.next_cursor)
+        if listed != self.listed:
+            self._log.info("mcp_tools_changed", tools=len(listed))
+            self.listed = listed
+
+    async def _notice_end(self) -> None:
+        await self._ended.wait()
+        raise McpConnectionLost("the server closed its output")
+
+    async def _follow_changes(self, client: Client) -> None:
+        """Changes on servers of the newer protocol; the older one's come to `_on_message`."""
+        backoff = Backoff(first_seconds=1, cap_seconds=60)
+        while True:
+            try:
+                async with client.listen(tools_list_changed=True) as changes:
+                    async for _ in changes:
+                        backoff.reset()
+                        self._stale.set()
+            except ListenNotSupportedError:
+                return
+            except (SubscriptionLost, MCPError) as error:
+                self._log.info("mcp_changes_lost", reason=type(error).__name__)
+            # What changed meanwhile is not told afterwards; and if the server is gone, this finds out.
+            self._stale.set()
+            await asyncio.sleep(backoff.next_seconds())
+
+    async def _on_message(self, message: IncomingMessage) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            self._stale.set()
+
+    def _note_status(self, status: int) -> None:
+        self._status = status
+
+    def _reason(self, error: BaseException) -> str:
+        """What happened, without a word of what servers and addresses say: secrets may be in both."""
+        reasons = sorted({_kind(leaf) for leaf in _leaves(error)})
+        if self._status is not None and self._status >= 400:
+            reasons.append(f"HTTP {self._status}")
+        return ", ".join(reasons)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [error]
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, MCPError):
+        return f"MCPError {error.code}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__

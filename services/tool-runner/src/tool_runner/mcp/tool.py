@@ -1,0 +1,127 @@
+"""One tool of an MCP server, as a tool of this runner.
+
+It is repeatable only where the server says that calling it twice does no harm; such a call is sent once more when the
+connection broke under it. Everything else that breaks off ends as INTERRUPTED. Errors are the operation's:
+TOOL_UNAVAILABLE (the server is away), TOOL_ERROR (the tool or its server refused), INVALID_RESULT (the answer is not
+what the protocol, or the tool's own output schema, asks for).
+"""
+
+import math
+from typing import Any
+
+from mcp import MCPError, types
+from pydantic import RootModel
+
+from tool_runner.mcp.connection import McpConnection, McpConnectionLost, McpServerAway, McpSessionGone
+from tool_runner.mcp.results import error_text, result_value
+from tool_runner.mcp.schemas import InputSchema
+from tool_runner.mcp_settings import McpServerSettings
+from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
+
+# Longer than a server takes to restart, much shorter than a user waits for an answer.
+_PATIENCE_SECONDS = 10.0
+_MAX_MESSAGE_CHARS = 500
+_MAX_DESCRIPTION_CHARS = 4000
+
+
+class McpArguments(RootModel[dict[str, Any]]):
+    """The arguments as JSON: their schema is the server's."""
+
+
+class McpTool(Tool[McpArguments]):
+    """`name`: the one it has here. Raises UnfitSchema where its schema cannot be offered."""
+
+    Input = McpArguments
+
+    def __init__(
+        self,
+        name: str,
+        listed: types.Tool,
+        connection: McpConnection,
+        server: McpServerSettings,
+        approve_destructive: bool,
+    ) -> None:
+        hints = listed.annotations or types.ToolAnnotations()
+        self.name = name
+        self.title = listed.title or hints.title
+        self.description = (listed.description or self.title or listed.name)[:_MAX_DESCRIPTION_CHARS]
+        self.long = server.long
+        self.timeout_seconds = server.call_seconds
+        self.approval = approve_destructive and hints.destructive_hint is True
+        self.repeatable = bool(hints.read_only_hint or hints.idempotent_hint)
+        self._schema = InputSchema(listed.input_schema)
+        self._name_there = listed.name
+        self._connection = connection
+
+    def schema(self) -> dict[str, Any]:
+        return self._schema.offered
+
+    def read(self, arguments: Any) -> McpArguments:
+        problem = self._schema.problem(arguments)
+        if problem is not None:
+            raise ToolFailed(problem, type="INVALID_ARGUMENTS")
+        return McpArguments.model_validate(arguments)
+
+    async def run(self, arguments: McpArguments, context: ToolContext) -> Any:
+        """Its structured content, else its text. Cancelling this cancels the call at the server."""
+        try:
+            result = await self._call(arguments.root, ProgressOf(context))
+        except McpServerAway as error:
+            raise self._failed("is away", "TOOL_UNAVAILABLE") from error
+        except McpConnectionLost as error:
+            raise self._failed("was lost in the middle of the call", "INTERRUPTED") from error
+        except MCPError as error:
+            raise ToolFailed(error.message[:_MAX_MESSAGE_CHARS] or "the server refused", type="TOOL_ERROR") from error
+        except (ValueError, RuntimeError) as error:  # what the library raises about answers
+            raise self._failed("gave an answer that is not valid", "INVALID_RESULT") from error
+        if result.is_error:
+            raise ToolFailed(error_text(result), type="TOOL_ERROR")
+        return result_value(result)
+
+    async def _call(self, arguments: dict[str, Any], progress: "ProgressOf") -> types.CallToolResult:
+        try:
+            return await self._call_once(arguments, progress)
+        except McpSessionGone:
+            pass  # it was not begun
+        except McpConnectionLost:
+            if not self.repeatable:
+                raise
+        return await self._call_once(arguments, progress)
+
+    async def _call_once(self, arguments: dict[str, Any], progress: "ProgressOf") -> types.CallToolResult:
+        progress.begin()
+        try:
+            return await self._connection.call(self._name_there, arguments, progress, _PATIENCE_SECONDS)
+        finally:
+            progress.end()
+
+    def _failed(self, what: str, kind: str) -> ToolFailed:
+        return ToolFailed(f"the MCP server {self._connection.name} {what}", type=kind)
+
+
+class ProgressOf:
+    """Passes on what the server says about how far a call is. What comes late, or goes back, is not passed on."""
+
+    def __init__(self, context: ToolContext) -> None:
+        self._context = context
+        self._seen = -math.inf
+        self._open = False
+
+    def begin(self) -> None:
+        self._seen = -math.inf
+        self._open = True
+
+    def end(self) -> None:
+        self._open = False
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        if not self._open or not progress >= self._seen:
+            return
+        self._seen = progress
+        await self._context.progress(_percent(progress, total), message)
+
+
+def _percent(progress: float, total: float | None) -> float | None:
+    if total is None or not math.isfinite(total) or not math.isfinite(progress) or total <= 0:
+        return None
+    return min(100.0, max(0.0, 100 * progress / total))

@@ -1,0 +1,1 @@
+"""Running operations: taken, held, run, ended; and the tools on offer."""

@@ -1,0 +1,176 @@
+"""What the tool runner does with an entry of its queues: take the operation, run its tool, tell how it ended.
+
+Guarantees
+- What was begun is told exactly one end by this handler, or its entry goes to another runner. The end is queued before
+  the entry is acknowledged, and is safe from cancellation.
+- A tool that may not be repeated is begun once. An operation whose runner died is run again only when its tool is
+  repeatable; it fails as INTERRUPTED otherwise.
+- Of an operation that was cancelled nothing is told.
+"""
+
+import asyncio
+import random
+import time
+from datetime import UTC, datetime
+from secrets import token_hex
+
+from pydantic import TypeAdapter
+from redis.asyncio import Redis
+from sluiceway.errors import Fenced
+from sluiceway.operation.catalogue import read_catalogue
+from sluiceway.operation.completions import Completions
+from sluiceway.process.logs import bound, get_logger
+from sluiceway.queue.work_queue import Delivery, WorkQueue
+from sluiceway.queue.worker import persistently
+from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
+from sluiceway.store import Store
+from sluiceway.store.operations import Started
+from sluiceway.store.records import Operation
+from sluiceway.wire.jobs import ToolJob
+
+from tool_runner.runner.held_operations import Held, HeldOperations
+from tool_runner.runner.registry import Registry
+from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
+from tool_runner.runner.runs import Runs
+from tool_runner.settings import Settings
+from tool_runner.tool.definition import AnyTool
+
+_JOB = TypeAdapter(ToolJob)
+_LAST_WORD_SECONDS = 2.5
+_RELEASE_SECONDS = (0.3, 0.7)
+_MOST_MISSED = 10_000
+_GAVE_UP = "The tool could not be run, after several attempts."
+_INTERRUPTED = (
+    "The process that ran the tool ended in the middle. The tool was not run again, because it may not be repeated; "
+    "it may have had effects."
+)
+
+
+class ToolHandler:
+    """For all queues of the process."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis, store: Store, registry: Registry, hands: HeldOperations, runs: Runs
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._store = store
+        self._registry = registry
+        self._held_operations = hands
+        self._runs = runs
+        self._completions = Completions(redis)
+        self._missed: dict[str, float] = {}
+        self._log = get_logger()
+
+    async def handle(self, queue: WorkQueue, delivery: Delivery) -> None:
+        """Do an entry's work; returning means that it is done for good, or in the queue again."""
+        job = read_job(_JOB, delivery, "a tool job")
+        trace_id = trace_id_of(job.traceparent)
+        with bound(task_id=job.task_id, operation_id=job.operation_id, tool=job.tool_name, trace_id=trace_id):
+            tool = self._registry.get(job.tool_name)
+            if tool is None:
+                await self._miss(queue, delivery, job)
+            else:
+                await self._take(queue, delivery, job, tool)
+
+    async def dead_letter(self, queue: WorkQueue, delivery: Delivery, reason: str) -> None:
+        """Keep an entry that nobody can handle, and fail its operation, so that the turn goes on."""
+        job = job_of(_JOB, delivery)
+        task_id, operation_id = (job.task_id, job.operation_id) if job is not None else (None, None)
+        await keep_dead_letter(self._store, queue.key, delivery, reason, task_id=task_id, operation_id=operation_id)
+        if job is not None:
+            await self._publish(job, failed("GAVE_UP", _GAVE_UP))
+
+    # Before it begins
+
+    async def _miss(self, queue: WorkQueue, delivery: Delivery, job: ToolJob) -> None:
+        """A tool that is not here: leave it to a runner that has it, or to one that may be starting just now."""
+        operation = await self._store.operations.get(job.operation_id)
+        if operation is None or operation.status not in ("pending", "running"):
+            return
+        waited = time.monotonic() - self._missed.setdefault(job.operation_id, time.monotonic())
+        offered = job.tool_name in await read_catalogue(self._redis)
+        if offered or waited < self._settings.tool_wait_seconds:
+            await asyncio.sleep(random.uniform(*_RELEASE_SECONDS))  # noqa: S311 - jitter
+            await queue.requeue([delivery.entry_id])
+        else:
+            self._log.warning("tool_unavailable", waited_seconds=round(waited, 1))
+            self._missed.pop(job.operation_id)
+            sentence = f"Nobody offers the tool {job.tool_name} at the moment. Do without it, or try again later."
+            await self._publish(job, failed("TOOL_UNAVAILABLE", sentence))
+        while len(self._missed) > _MOST_MISSED:
+            del self._missed[next(iter(self._missed))]
+
+    async def _take(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
+        held = await self._held_operations.take(job.operation_id, job.task_id, delivered_before=delivery.deliveries > 1)
+        if held is None:
+            self._log.info("duplicate_entry", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
+            return
+        try:
+            started = await self._start(job.operation_id)
+            if started is None:
+                self._log.info("operation_over")
+            elif started.before >= self._settings.max_deliveries:
+                await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
+                held.done = True
+            else:
+                await self._see_through(job, held, tool, started)
+        finally:
+            await self._held_operations.release(held)
+
+    async def _start(self, operation_id: str) -> Started | None:
+        """Begin it in Postgres. Where only the answer was lost it is not taken for another beginning; nor is that of a
+        dead process of the same name taken for this one."""
+        runner = f"{self._settings.worker_name}/{token_hex(4)}"
+        return await persistently(lambda: self._store.operations.start(operation_id, runner))
+
+    # From its beginning to its end
+
+    async def _see_through(self, job: ToolJob, held: Held, tool: AnyTool, started: Started) -> None:
+        operation, began = started.operation, time.monotonic()
+        self._log.info("operation_started", attempt=operation.attempt, session_id=operation.session_id)
+        status = "handed_back"
+        try:
+            if started.before and not tool.repeatable:
+                outcome: Outcome = failed("INTERRUPTED", _INTERRUPTED)
+            else:
+                outcome = await self._runs.run(tool, started, held, self._seconds(tool, operation))
+            status = type(outcome).__name__.lower()
+            if held.lost:
+                raise Fenced(f"operation {operation.id}, attempt {operation.attempt}: another runner has it")
+            await self._tell(job, held, operation, outcome)
+            await self._runs.tell_job_events(tool, operation, outcome)
+        finally:
+            duration_ms = round((time.monotonic() - began) * 1000)
+            self._log.info("operation_ended", attempt=operation.attempt, status=status, duration_ms=duration_ms)
+
+    def _seconds(self, tool: AnyTool, operation: Operation) -> float:
+        return min(tool.seconds, (operation.deadline_at - datetime.now(UTC)).total_seconds())
+
+    async def _tell(self, job: ToolJob, held: Held, operation: Operation, outcome: Outcome) -> None:
+        """The one thing that cancellation waits for: a result that is there is not lost to a drain."""
+        telling = asyncio.create_task(self._told(job, held, operation, outcome), name=f"telling-{operation.id}")
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await asyncio.wait({telling}, timeout=_LAST_WORD_SECONDS)
+            telling.cancel()
+            raise
+
+    async def _told(self, job: ToolJob, held: Held, operation: Operation, outcome: Outcome) -> None:
+        match outcome:
+            case HandedOver():
+                await persistently(lambda: self._store.operations.accepted(operation.id, operation.attempt))
+            case Succeeded() | Failed():
+                await self._publish(job, outcome)
+            case Unwanted():
+                pass
+        held.done = True
+
+    async def _publish(self, job: ToolJob, outcome: Succeeded | Failed) -> None:
+        success = isinstance(outcome, Succeeded)
+        result = outcome.result if isinstance(outcome, Succeeded) else None
+        error = outcome.error if isinstance(outcome, Failed) else None
+        await persistently(
+            lambda: self._completions.publish_operation_complete(job.operation_id, job.task_id, success, result, error)
+        )

@@ -1,0 +1,97 @@
+"""The tools of this process, by name: its own, which stay, and those of sources, which come and go.
+
+Guarantees: a name means one tool; where two have it the first one stays, and an error is logged. A tool whose
+description is not valid is left out with an error, and stops no other.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from pydantic import ValidationError
+from sluiceway.process.logs import get_logger
+from sluiceway.wire.tools import DEFAULT_QUEUE, ToolSpec
+
+from tool_runner.settings import Settings
+from tool_runner.tool.definition import LONG_QUEUE, AnyTool
+
+
+class ToolSource(Protocol):
+    """Where tools come and go, such as the MCP servers. `run` is its one task, until it is cancelled."""
+
+    def tools(self) -> Sequence[AnyTool]:
+        """Those that can be called now. They have no `concurrency`: the queues are known from the start."""
+
+    async def run(self) -> None: ...
+
+
+class Registry:
+    """What can be run here. `tools` in the order in which they win a name."""
+
+    def __init__(self, settings: Settings, tools: Sequence[AnyTool], sources: Sequence[ToolSource] = ()) -> None:
+        self._disabled = frozenset(settings.tools_disabled)
+        self._needing_approval = frozenset(settings.tools_needing_approval)
+        self._sources = sources
+        self._slots = settings.worker_slots
+        self._long_slots = settings.long_slots
+        # By object: a tool that comes again is the same one, and a tool without a spec was refused.
+        self._specs: dict[AnyTool, ToolSpec | None] = {}
+        self._complained: set[AnyTool] = set()
+        self._own: dict[str, AnyTool] = {}
+        self._own = self._named(tools)
+        known = self._own.keys() | {getattr(one, "name", None) for one in tools}
+        for name in sorted((self._disabled | self._needing_approval) - known):
+            # A slip, or a tool of a source that is not there yet.
+            get_logger().warning("setting_names_unknown_tool", tool=name)
+
+    def get(self, name: str) -> AnyTool | None:
+        """The tool of that name, if it can be run now."""
+        return self._own.get(name) or self._coming_and_going().get(name)
+
+    def specs(self) -> list[ToolSpec]:
+        """What is to be announced now."""
+        all_of_them = {**self._own, **self._coming_and_going()}
+        return [spec for spec in (self._spec(one) for one in all_of_them.values()) if spec is not None]
+
+    def queues(self) -> dict[str, int]:
+        """The queues to be read, with how many operations of each may run at once."""
+        own = {one.queue: one.concurrency for one in self._own.values() if one.concurrency is not None}
+        return {DEFAULT_QUEUE: self._slots, LONG_QUEUE: self._long_slots, **own}
+
+    def _coming_and_going(self) -> dict[str, AnyTool]:
+        return self._named(one for source in self._sources for one in source.tools())
+
+    def _named(self, tools: Iterable[AnyTool]) -> dict[str, AnyTool]:
+        """The valid ones by name, the first of each name, where no tool of our own has it."""
+        named: dict[str, AnyTool] = {}
+        for one in tools:
+            if self._spec(one) is None or one.name in self._disabled:
+                continue
+            first = self._own.get(one.name) or named.setdefault(one.name, one)
+            if first is not one and one not in self._complained:
+                self._complained.add(one)
+                get_logger().error("tool_name_taken", tool=one.name)
+        return named
+
+    def _spec(self, one: AnyTool) -> ToolSpec | None:
+        if one not in self._specs:
+            self._specs[one] = self._described(one)
+        return self._specs[one]
+
+    def _described(self, one: AnyTool) -> ToolSpec | None:
+        name = getattr(one, "name", type(one).__name__)
+        try:
+            _check_concurrency(one)
+            return one.spec(approval=name in self._needing_approval)
+        except ValidationError as error:
+            reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        except Exception as error:  # noqa: BLE001 - whatever somebody's tool does, the others are offered
+            reason = f"{type(error).__name__}: {error}"
+        get_logger().error("tool_not_valid", tool=str(name), reason=reason)
+        return None
+
+
+def _check_concurrency(one: AnyTool) -> None:
+    if one.concurrency is not None and one.concurrency < 1:
+        raise ValueError("concurrency must be at least 1")
+    if one.concurrency is not None and one.name in (DEFAULT_QUEUE, LONG_QUEUE):
+        raise ValueError(f"a tool with a queue of its own cannot be called {one.name}")

@@ -1,0 +1,83 @@
+"""How one run of a tool ended, and how what it returned becomes JSON that everybody takes."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+from sluiceway.wire.jobs import OperationError
+from sluiceway.wire.json_values import clean_json
+
+from tool_runner.tool.definition import Accepted, ToolFailed
+
+_MAX_REASON_CHARS = 2000
+_MAX_MISTAKES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """`result` is JSON."""
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    error: OperationError
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """An outside service has the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The turn ended meanwhile: there is nobody to tell."""
+
+
+Outcome = Succeeded | Failed | HandedOver | Unwanted
+
+
+def failed(error_type: str, message: str) -> Failed:
+    message = clean_json(message)[:_MAX_REASON_CHARS]
+    return Failed(OperationError(type=error_type[:100] or "FAILED", message=message or "It failed without a reason."))
+
+
+def outcome_of(returned: Any, max_bytes: int) -> Outcome:
+    """What a tool's answer means."""
+    if isinstance(returned, Accepted):
+        return HandedOver()
+    try:
+        result = clean_json(to_jsonable_python(returned))
+        size = len(json.dumps(result, ensure_ascii=False).encode())
+    except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
+        return failed("INVALID_RESULT", f"The tool returned what is no JSON: {error}")
+    if size > max_bytes:
+        return failed("RESULT_TOO_LARGE", f"The tool returned {size} bytes; at most {max_bytes} are taken.")
+    if isinstance(result, dict) and result.get("status") == "accepted" and len(result) == 1:
+        return HandedOver()
+    return Succeeded(result)
+
+
+def outcome_of_error(error: BaseException) -> Failed:
+    """What a tool's exception means."""
+    if isinstance(error, ToolFailed):
+        return failed(error.type, error.message)
+    text = str(error)
+    return failed("FAILED", f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def invalid_arguments(name: str, error: ValidationError) -> Failed:
+    """A sentence from which a model learns to call it better."""
+    mistakes = [
+        f"{_place(each['loc'])}: {each['msg']}" for each in error.errors(include_url=False, include_input=False)
+    ]
+    more = len(mistakes) - _MAX_MISTAKES
+    said = "; ".join(mistakes[:_MAX_MISTAKES]) + (f"; and {more} more" if more > 0 else "")
+    return failed("INVALID_ARGUMENTS", f"The arguments do not fit {name}: {said}. Nothing was run.")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location)) or "arguments"

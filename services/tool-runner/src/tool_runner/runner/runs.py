@@ -1,0 +1,107 @@
+"""Running tools with all that they may use: their context, their progress, their job events."""
+
+import contextlib
+from collections.abc import Awaitable
+
+import httpx
+from redis.asyncio import Redis
+from sluiceway.errors import JobEventError
+from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.store.operations import Started
+from sluiceway.store.records import Operation
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway_llm.model import Model
+
+from tool_runner.runner.held_operations import Held
+from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted
+from tool_runner.runner.running import Run
+from tool_runner.settings import Settings
+from tool_runner.tool.context import ToolContext
+from tool_runner.tool.definition import AnyTool
+from tool_runner.tool.progress import Progress
+
+
+class Runs:
+    """The clients that tools may use, and how a run is set up with them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        streams: TaskStreams,
+        redis: Redis,
+        model: Model,
+        http: httpx.AsyncClient,
+        job_events: JobEventPublisher,
+        agents: AgentStreams,
+    ) -> None:
+        self._settings = settings
+        self._streams = streams
+        self._redis = redis
+        self._model = model
+        self._http = http
+        self._job_events = job_events
+        self._agents = agents
+
+    async def run(self, tool: AnyTool, started: Started, held: Held, seconds: float) -> Outcome:
+        """Run a tool for an operation, for so long. `held` can cancel it from here on."""
+        operation = started.operation
+        run = held.run = Run(tool)
+        publishes = _tells_job_events(tool)
+        progress = Progress(self._streams, operation, run.cancel, self._job_events if publishes else None)
+        context = self._context(operation, progress, started.user_id)
+        if publishes:
+            await _published(self._job_events.publish_task_started(operation.id, tool.name))
+        try:
+            outcome = await run.run(operation.input, context, seconds, self._settings.max_result_bytes)
+            if not isinstance(outcome, Unwanted):
+                await progress.finish()
+        finally:
+            progress.close()
+        return outcome
+
+    async def tell_job_events(self, tool: AnyTool, operation: Operation, outcome: Outcome) -> None:
+        """The last job event of a tool that has them. Whatever comes of it, the operation has ended."""
+        if not _tells_job_events(tool):
+            return
+        match outcome:
+            case Succeeded(result):
+                await _published(self._job_events.publish_task_completed(operation.id, tool.name, result))
+            case Failed(error):
+                reason = f"{error.type}: {error.message}"
+                await _published(self._job_events.publish_task_failed(operation.id, tool.name, reason))
+            case Unwanted():
+                stopped = {"event_type": "task_stopped", "task_type": tool.name, "status": "stopped"}
+                await _published(self._job_events.publish_event(operation.id, stopped))
+            case HandedOver():
+                pass
+
+    def _context(self, operation: Operation, progress: Progress, user_id: str | None) -> ToolContext:
+        return ToolContext(
+            operation_id=operation.id,
+            task_id=operation.task_id,
+            session_id=operation.session_id,
+            tool_call_id=operation.tool_call_id,
+            user_id=user_id,
+            attempt=operation.attempt,
+            deadline_at=operation.deadline_at,
+            settings=self._settings,
+            model=self._model,
+            model_name=self._settings.model,
+            http=self._http,
+            redis=self._redis,
+            job_events=self._job_events,
+            agents=self._agents,
+            reporter=progress,
+            traceparent=operation.traceparent,
+        )
+
+
+def _tells_job_events(tool: AnyTool) -> bool:
+    return tool.long and not tool.own_job_events
+
+
+async def _published(publishing: Awaitable[str]) -> None:
+    """See a job event published, or not: the publisher has logged it, and the operation goes on."""
+    with contextlib.suppress(JobEventError):
+        await publishing

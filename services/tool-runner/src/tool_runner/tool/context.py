@@ -1,0 +1,72 @@
+"""What a running tool may use: who called it, how to say how far it is, and the clients that the process has."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.wire.events import Data
+from sluiceway_llm.model import Model
+
+from tool_runner.settings import Settings
+from tool_runner.tool.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """One run of a tool. `attempt` counts the runs of this operation from 1; `traceparent` goes to other services.
+
+    `http` follows no redirects and trusts every address: it is for services named in settings, never for an address
+    that a model chose. `redis` answers bytes.
+    """
+
+    operation_id: str
+    task_id: str
+    session_id: str
+    tool_call_id: str
+    user_id: str | None
+    attempt: int
+    deadline_at: datetime
+    settings: Settings
+    model: Model
+    model_name: str
+    http: httpx.AsyncClient
+    redis: Redis
+    job_events: JobEventPublisher
+    agents: AgentStreams
+    reporter: Progress
+    traceparent: str | None = None
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, repr=False)
+
+    async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
+        """Say how far it is; `percent` of 100. At most a few a second are shown, the latest ones. Never raises."""
+        self.reporter.report(percent, message, data)
+
+    def progress_nowait(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
+        """The same for synchronous tools, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the process is ending
+            self._loop.call_soon_threadsafe(self.reporter.report, percent, message, data)
+
+    async def show(self, event: Data) -> None:
+        """Add a `data-` part to the answer, or replace the one with the same id. Never raises."""
+        self.reporter.show(event)
+
+    def show_nowait(self, event: Data) -> None:
+        """The same for synchronous tools, from any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self.reporter.show, event)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the result is not wanted any more: for synchronous tools, which cannot be interrupted."""
+        return self.reporter.closed
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the operation's deadline; below 0: it has passed."""
+        return (self.deadline_at - datetime.now(UTC)).total_seconds()

@@ -1,0 +1,1 @@
+"""What `run_agents` is made of."""

@@ -1,0 +1,134 @@
+"""The tool `http_operation`: hands work to an outside service, which answers at once or calls back later.
+
+What the service gets, as JSON by POST: operation_id, task_id, tool_call_id, session_id, input, callback_url,
+progress_url, secret (for signing its webhooks), deadline (ISO 8601); and the headers Idempotency-Key (the operation)
+and traceparent.
+What it answers: 200 with a JSON result; 202, or {"status": "accepted"}, when a webhook follows; anything else is a
+failure.
+
+Guarantees: the model names a service, never an address. A service that could not be reached, or that said that it has
+no time, is asked again, with the same key. Redirects are not followed. Nothing of what a service answers is shown but
+its result, and the `error` of a failure.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
+from sluiceway.backoff import Backoff
+from sluiceway.operation.webhook_secrets import operation_secret
+from sluiceway.process.logs import get_logger
+
+from tool_runner.tool.definition import Accepted, Tool, ToolContext, ToolFailed
+
+_TRIES = 4
+_ASK_AGAIN = frozenset({429, 502, 503, 504})
+_MAX_ERROR_CHARS = 500
+
+
+class Work(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    service: str = Field(min_length=1, description="Which service is to do it.")
+    input: dict[str, Any] = Field(default_factory=dict, description="What the service needs to know.")
+
+
+class HttpOperation(Tool[Work]):
+    """`services`: their addresses by name. `public_url`: of the gateway, as the services see it. `root`: the secret
+    from which each operation's own is derived."""
+
+    name = "http_operation"
+    title = "Outside service"
+    Input = Work
+    timeout_seconds = 150
+    repeatable = True
+
+    def __init__(
+        self, services: Mapping[str, HttpUrl], public_url: str, root: SecretStr, deadline_seconds: float
+    ) -> None:
+        self._services = {name: str(url) for name, url in services.items()}
+        self._operations_url = f"{public_url.rstrip('/')}/api/chat/operations"
+        self._root = root
+        self.deadline_seconds = deadline_seconds
+        self.description = f"Hands work to an outside service: {', '.join(sorted(services))}. It may take a while."
+
+    def schema(self) -> dict[str, Any]:
+        schema = super().schema()
+        schema["properties"]["service"]["enum"] = sorted(self._services)
+        return schema
+
+    async def run(self, arguments: Work, context: ToolContext) -> Any:
+        url = self._services.get(arguments.service)
+        if url is None:
+            known = ", ".join(sorted(self._services))
+            raise ToolFailed(f"There is no service {arguments.service!r}. There are: {known}.", "INVALID_ARGUMENTS")
+        status, body = await self._asked(url, self._question(arguments, context), context)
+        if status == 202:
+            return Accepted()
+        if status != 200:
+            raise ToolFailed(f"The service {arguments.service} answered {status}{_reason(body)}", "SERVICE_FAILED")
+        try:
+            result = json.loads(body)
+        except (ValueError, RecursionError):
+            raise ToolFailed(f"The answer of the service {arguments.service} is no JSON.", "INVALID_RESULT") from None
+        return Accepted() if isinstance(result, dict) and result.get("status") == "accepted" else result
+
+    def _question(self, arguments: Work, context: ToolContext) -> dict[str, Any]:
+        callback = f"{self._operations_url}/{context.operation_id}"
+        return {
+            "operation_id": context.operation_id,
+            "task_id": context.task_id,
+            "tool_call_id": context.tool_call_id,
+            "session_id": context.session_id,
+            "input": arguments.input,
+            "callback_url": f"{callback}/complete",
+            "progress_url": f"{callback}/progress",
+            "secret": operation_secret(self._root.get_secret_value(), context.operation_id),
+            "deadline": context.deadline_at.isoformat(),
+        }
+
+    async def _asked(self, url: str, question: dict[str, Any], context: ToolContext) -> tuple[int, bytes]:
+        """Status and body, after as many tries as it takes and makes sense."""
+        headers = {"idempotency-key": context.operation_id, "accept": "application/json", "accept-encoding": "identity"}
+        if context.traceparent is not None:
+            headers["traceparent"] = context.traceparent
+        backoff = Backoff(first_seconds=0.5)
+        for left in reversed(range(_TRIES)):
+            try:
+                status, body = await _posted(url, question, headers, context)
+                if not left or status not in _ASK_AGAIN:
+                    return status, body
+                reason = str(status)
+            except httpx.TransportError as error:
+                reason = type(error).__name__
+                if not left:
+                    raise ToolFailed(f"The service cannot be reached: {reason}.", "SERVICE_UNAVAILABLE") from error
+            get_logger().warning("service_asked_again", reason=reason, tries_left=left)
+            await asyncio.sleep(backoff.next_seconds())
+        raise AssertionError("the last try either answers or raises")
+
+
+async def _posted(
+    url: str, question: dict[str, Any], headers: Mapping[str, str], context: ToolContext
+) -> tuple[int, bytes]:
+    """One try. The body is read as far as a result may be long, and a little more."""
+    body = bytearray()
+    async with context.http.stream("POST", url, json=question, headers=headers) as response:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > context.settings.max_result_bytes:
+                raise ToolFailed("The service answered more than is taken.", "RESULT_TOO_LARGE")
+    return response.status_code, bytes(body)
+
+
+def _reason(body: bytes) -> str:
+    """What a service says of its failure, where it says it as {"error": "…"} or {"error": {"message": "…"}}."""
+    try:
+        told = json.loads(body)["error"]
+        told = told["message"] if isinstance(told, dict) else told
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "."
+    return f": {told[:_MAX_ERROR_CHARS]}" if isinstance(told, str) else "."

@@ -1,0 +1,1 @@
+"""What `web_fetch` is made of."""

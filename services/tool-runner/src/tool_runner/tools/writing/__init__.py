@@ -1,0 +1,1 @@
+"""What `generate_outline` and `generate_document` are made of."""

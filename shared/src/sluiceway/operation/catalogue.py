@@ -1,0 +1,95 @@
+"""The catalogue: which tools living runners offer. Each runner announces its own, with an expiry.
+
+Guarantees: a tool is in the catalogue while a runner that offers it renews its announcement, and at most `valid_ms`
+longer. Times are the Redis server's, so clocks of machines do not matter. A runner that goes leaves an announcement of
+nothing, so a catalogue without any is one that Redis has forgotten: see `Catalogue`.
+Not guaranteed: that two runners describe a tool of one name alike; while versions are mixed either is taken.
+"""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from pydantic import TypeAdapter, ValidationError
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.errors import RedisUnavailable
+from sluiceway.process.logs import get_logger
+from sluiceway.scripts import Scripts
+from sluiceway.wire.tools import ToolSpec
+
+VALID_MS = 7000
+RENEW_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+_SPECS: TypeAdapter[list[ToolSpec]] = TypeAdapter(list[ToolSpec])
+
+
+async def announce(redis: Redis, runner: str, specs: Sequence[ToolSpec], valid_ms: int = VALID_MS) -> None:
+    """Offer these tools, and nothing else, until `valid_ms` from now. Raises RedisUnavailable."""
+    await Scripts(redis).run("operation/announce", [keys.CATALOGUE], [runner, _SPECS.dump_json(list(specs)), valid_ms])
+
+
+async def withdraw(redis: Redis, runner: str) -> None:
+    """Offer nothing more. Raises RedisUnavailable; the announcement expires by itself."""
+    await announce(redis, runner, [])
+
+
+async def read_catalogue(redis: Redis) -> dict[str, ToolSpec]:
+    """The tools of all living runners, by name. Raises RedisUnavailable."""
+    return _read(await _announced(redis))
+
+
+def _read(announced: list[tuple[str, bytes]]) -> dict[str, ToolSpec]:
+    found: dict[str, ToolSpec] = {}
+    for runner, specs in sorted(announced):
+        try:
+            found.update({spec.name: spec for spec in _SPECS.validate_json(specs)})
+        except ValidationError as error:
+            get_logger().error("catalogue_entry_unreadable", runner=runner, errors=error.error_count())
+    return dict(sorted(found.items()))
+
+
+class Catalogue:
+    """The catalogue as it was a second ago, for those who ask at every step. `run` is its one task.
+
+    When Redis has forgotten it, what was last seen is offered for `VALID_MS` more: by then those who live have
+    announced theirs again, and meanwhile no turn is answered as if there were no tools.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._seen_at = -math.inf
+        self.tools: Mapping[str, ToolSpec] = MappingProxyType({})
+
+    async def run(self) -> None:
+        """Look until cancelled. While Redis is away what was last seen stays."""
+        while True:
+            try:
+                await self.refresh()
+            except RedisUnavailable as error:
+                get_logger().warning("catalogue_delayed", reason=str(error))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look_for(self, name: str) -> None:
+        """Look again for a tool that is not known: its runner may have come just now. While Redis is away: not."""
+        if name not in self.tools:
+            with contextlib.suppress(RedisUnavailable):
+                await self.refresh()
+
+    async def refresh(self) -> None:
+        announced = await _announced(self._redis)
+        now = time.monotonic()
+        if announced:
+            self._seen_at = now
+        elif now - self._seen_at < VALID_MS / 1000:
+            return
+        self.tools = MappingProxyType(_read(announced))
+
+
+async def _announced(redis: Redis) -> list[tuple[str, bytes]]:
+    flat = await Scripts(redis).run("operation/catalogue", [keys.CATALOGUE])
+    return [(runner.decode(errors="replace"), specs) for runner, specs in zip(flat[::2], flat[1::2], strict=True)]

@@ -1,0 +1,42 @@
+"""How an operation ended, or how far it is: what tool runners and the gateway tell the completion consumer.
+
+Guarantees: what these methods answered is queued; the consumer applies it once, however often it is sent.
+"""
+
+from typing import Any
+
+from redis.asyncio import Redis
+
+from sluiceway.queue.work_queue import Producer
+from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
+from sluiceway.wire.json_values import clean_json
+
+KIND = "completions"
+
+
+class Completions:
+    """The one producer of completions. Methods raise RedisUnavailable: it may or may not be queued; send it again."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._queue = Producer(redis, KIND)
+
+    async def publish_operation_complete(
+        self,
+        operation_id: str | None,
+        task_id: str | None,
+        success: bool,
+        result: Any = None,
+        error: OperationError | str | None = None,
+    ) -> str:
+        """Queue the end of an operation; the id of the entry. `result` is JSON, and is
+        queued clean (see `clean_json`); `error` says why it failed.
+
+        Source: the design's feature CC-9.
+        """
+        told = OperationError(message=clean_json(error) or "It failed.") if isinstance(error, str) else error
+        clean = clean_json(result)
+        job = CompletionJob(operation_id=operation_id, task_id=task_id, success=success, result=clean, error=told)
+        return await self.publish(job)
+
+    async def publish(self, job: CompletionJob | ProgressJob) -> str:
+        return await self._queue.add(job.encode())

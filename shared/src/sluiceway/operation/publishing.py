@@ -1,0 +1,48 @@
+"""Handing operations to tool runners: Postgres has them, the queues say that there is something to do.
+
+Not guaranteed: that an operation is queued once. Runners drop a second entry, and an operation ends once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.queue.work_queue import Producer
+from sluiceway.redis_client import commands
+from sluiceway.store.records import Operation
+from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.wire.jobs import ToolJob
+
+
+class Operations:
+    def __init__(self, redis: Redis, streams: TaskStreams) -> None:
+        self._redis = redis
+        self._streams = streams
+
+    async def publish(self, operations: Sequence[Operation]) -> None:
+        """Queue operations that were not queued before. Raises RedisUnavailable; it is right to do it again then."""
+        await self.note(operations, await commands(self._redis, self.adding(operations)))
+
+    def adding(self, operations: Sequence[Operation]) -> list[tuple[str | bytes, ...]]:
+        """The commands that queue operations, for who sends them along with others. Their answers go to `note`."""
+        return [self._queue(one).adding(_job_of(one).encode()) for one in operations]
+
+    async def note(self, operations: Sequence[Operation], answers: Sequence[Any]) -> None:
+        """Write down where the entries of operations are. Raises RedisUnavailable."""
+        entry_ids = map(Producer.entry_id, answers)
+        noted = [(one.task_id, one.id, entry_id) for one, entry_id in zip(operations, entry_ids, strict=True)]
+        await self._streams.bind_operations(noted)
+
+    def _queue(self, operation: Operation) -> Producer:
+        return Producer(self._redis, keys.tool_queue(operation.queue))
+
+
+def _job_of(operation: Operation) -> ToolJob:
+    return ToolJob(
+        operation_id=operation.id,
+        task_id=operation.task_id,
+        tool_name=operation.tool_name,
+        traceparent=operation.traceparent,
+    )

@@ -1,0 +1,23 @@
+"""The entrance of every service: settings → logging → its own `serve`, on uvloop."""
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+import uvloop
+from pydantic import ValidationError
+
+from sluiceway.process.logs import configure_logging
+from sluiceway.process.settings import CommonSettings
+
+S = TypeVar("S", bound=CommonSettings)
+
+
+def run_service(component: str, settings_type: type[S], serve: Callable[[S], Coroutine[None, None, None]]) -> None:
+    """Run until `serve` returns. Settings that are not valid end the process with exit code 1, and are named."""
+    try:
+        settings = settings_type()
+    except ValidationError as error:
+        sys.exit(f"{component}: the settings are not valid:\n{error}")
+    configure_logging(component, settings.log_format, settings.log_level)
+    uvloop.run(serve(settings))

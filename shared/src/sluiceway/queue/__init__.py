@@ -1,0 +1,1 @@
+"""Work queues in Redis: entries, leases, and the loop that handles them."""

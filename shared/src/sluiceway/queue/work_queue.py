@@ -1,0 +1,186 @@
+"""Work queues: a Redis stream and one consumer group each.
+
+Guarantees
+- At least once: an entry is gone only after `ack`, or after `requeue` has put a new one in its place.
+- The pending entry is the lease. `renew` and `ack` first look whether the entry is still the consumer's own.
+- Entries are never deleted before they were delivered, and queues are never trimmed: the group's lag stays right.
+- What was queued before the first worker came is delivered: the group begins at 0, and is made again when lost.
+Not guaranteed: order between workers; that an entry is delivered once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from sluiceway import keys
+from sluiceway.redis_client import answered, command, commands, redis_errors
+from sluiceway.scripts import Scripts
+
+# A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
+_GONE = timedelta(hours=1)
+_MANY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An entry in hand. `deliveries` counts this one, and those before a hand-back."""
+
+    entry_id: str
+    body: bytes
+    deliveries: int
+
+
+class Producer:
+    """Adds entries. Needs no group: a queue exists as soon as something is in it."""
+
+    def __init__(self, redis: Redis, kind: str, partition: int = 0) -> None:
+        self.key = keys.work_queue(kind, partition)
+        self._redis = redis
+
+    async def add(self, body: bytes) -> str:
+        """Queue an entry; its id. Sent once: on RedisUnavailable it may or may not be queued."""
+        return self.entry_id(await command(self._redis, *self.adding(body)))
+
+    def adding(self, body: bytes) -> tuple[str | bytes, ...]:
+        """The command that queues an entry, for who sends it along with others. `entry_id` reads its answer."""
+        return ("XADD", self.key, "*", "d", body)
+
+    @staticmethod
+    def entry_id(answer: Any) -> str:
+        """Raises the ResponseError where the answer is one."""
+        return str(answered(answer).decode())
+
+    async def holds(self, entry_id: str) -> bool:
+        """Whether the entry is still queued or in somebody's hand."""
+        return bool(await command(self._redis, "XRANGE", self.key, entry_id, entry_id, "COUNT", 1))
+
+    async def holds_which(self, entry_ids: Sequence[str]) -> set[str]:
+        """Those of the entries that are still queued or in somebody's hand; one round trip."""
+        asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
+        answers = await commands(self._redis, asked)
+        return {entry_id for entry_id, answer in zip(entry_ids, answers, strict=True) if answered(answer)}
+
+    async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
+        """At most `count` entries behind that one ("0-0": from the beginning), queued or in hand, with their bodies."""
+        entries = await command(self._redis, "XRANGE", self.key, f"({entry_id}", "+", "COUNT", count)
+        return [(found.decode(), fields.get(b"d", b"")) for found, fields in entries]
+
+
+class WorkQueue:
+    """One consumer's view of a queue. `blocking` is a client of its own for waiting reads."""
+
+    def __init__(self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta) -> None:
+        self.key = keys.work_queue(kind)
+        self.consumer = consumer
+        self.lease = lease
+        self._redis = redis
+        self._blocking = blocking
+        self._scripts = Scripts(redis)
+
+    async def ensure_group(self) -> None:
+        """Make the group, at 0; one that exists is fine."""
+        try:
+            await command(self._redis, "XGROUP", "CREATE", self.key, keys.GROUP, "0", "MKSTREAM")
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def read(self, count: int, block: timedelta) -> list[Delivery]:
+        """New entries, waiting for the first. Empty when none came; the group is made again when it is gone."""
+        block_ms = max(1, int(block.total_seconds() * 1000))  # 0 would mean for ever
+        return await self._group_read(self._blocking, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.key, ">")
+
+    async def own_pending(self, count: int) -> list[Delivery]:
+        """What a process of this consumer's name, now dead, left in hand. For the start, before anything is read."""
+        own = await self._group_read(self._redis, "COUNT", count, "STREAMS", self.key, "0")
+        # A process that dies of an entry, and keeps its name, must see the count grow, or it does so for ever.
+        times = await self._pending() if own else {}
+        return [replace(one, deliveries=one.deliveries - 1 + times.get(one.entry_id, 1)) for one in own]
+
+    async def renew(self, entry_ids: Sequence[str]) -> set[str]:
+        """Renew leases; answers the entries that are not the consumer's own any more."""
+        if not entry_ids:
+            return set()
+        try:
+            lost = await self._scripts.run("queue/renew", [self.key], [keys.GROUP, self.consumer, *entry_ids])
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            return set(entry_ids)
+        return {entry_id.decode() for entry_id in lost}
+
+    async def sweep(self, count: int) -> list[Delivery]:
+        """Take over entries whose lease ran out."""
+        lease_ms, gone_ms = (int(period.total_seconds() * 1000) for period in (self.lease, _GONE))
+        arguments: list[str | int] = [keys.GROUP, self.consumer, lease_ms, count, gone_ms]
+        try:
+            taken = await self._scripts.run("queue/sweep", [self.key], arguments)
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            await self.ensure_group()
+            return []
+        return [
+            _delivery(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)
+            for entry_id, flat, deliveries in taken
+        ]
+
+    async def ack(self, entry_id: str) -> bool:
+        """Done with it. False when it was not the consumer's own any more."""
+        try:
+            return bool(await self._scripts.run("queue/ack", [self.key], [keys.GROUP, self.consumer, entry_id]))
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            return False
+
+    async def requeue(self, entry_ids: Sequence[str]) -> int:
+        """Hand entries back, to be delivered to anybody at once; how many were still the consumer's own."""
+        if not entry_ids:
+            return 0
+        try:
+            return int(await self._scripts.run("queue/requeue", [self.key], [keys.GROUP, self.consumer, *entry_ids]))
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            return 0
+
+    async def leave(self) -> None:
+        """Hand back all that this consumer still has, known or not (a reply may have been lost), and be forgotten."""
+        try:
+            await self.requeue(list(await self._pending()))
+            if not await self._pending():  # deleting a consumer that holds entries would lose them
+                await command(self._redis, "XGROUP", "DELCONSUMER", self.key, keys.GROUP, self.consumer)
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+
+    async def _pending(self) -> dict[str, int]:
+        """The entries that the server has as this consumer's, with how often each was delivered."""
+        async with redis_errors(self._redis):
+            entries = await self._redis.xpending_range(self.key, keys.GROUP, "-", "+", _MANY, self.consumer)
+        return {entry["message_id"].decode(): int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
+
+    async def _group_read(self, client: Redis, *arguments: str | int) -> list[Delivery]:
+        try:
+            answer = await command(client, "XREADGROUP", "GROUP", keys.GROUP, self.consumer, *arguments)
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            await self.ensure_group()
+            return []
+        entries = answer[0][1] if answer else []
+        return [_delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+
+
+def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
+    return Delivery(entry_id.decode(), fields.get(b"d", b""), deliveries + int(fields.get(b"n", b"0")))
+
+
+def _group_is_gone(error: ResponseError) -> bool:
+    text = str(error)
+    return "NOGROUP" in text or "no such key" in text.lower()

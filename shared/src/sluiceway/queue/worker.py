@@ -1,0 +1,215 @@
+"""The worker loop: entries of a queue, handled in slots, under leases.
+
+Guarantees
+- An entry is acknowledged after its handler returned, never before. A handler that raises leaves it pending: it is
+  delivered again when its lease runs out, and after `max_deliveries` it goes to the dead letters with the reason.
+- What Redis forgot under a handler (`Forgotten`) is handed back at once: it has to begin again, anywhere.
+- A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
+- Entries of dead owners are taken over, with jitter, also while the queue is idle.
+- SIGTERM: reading stops; handlers get `drain` time; what is not finished then is handed back, and is delivered to
+  another worker at once.
+- Redis away: capped backoff with jitter, for as long as it takes.
+Not guaranteed: that a handler runs once. Its effects must be idempotent or fenced.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from sluiceway.backoff import Backoff
+from sluiceway.errors import Fenced, Forgotten, SluicewayError, Unavailable
+from sluiceway.process.lifecycle import Stopping
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.work_queue import Delivery, WorkQueue
+
+Answer = TypeVar("Answer")
+
+_BLOCK = timedelta(seconds=2)
+# What comes on top of the lease before a dead worker's entry is taken over.
+_SWEEP_SECONDS = 1.0
+_CLEANUP_SECONDS = 3
+
+
+class Unreadable(SluicewayError):
+    """An entry that no version of this handler could read: it goes to the dead letters at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    slots: int
+    drain: timedelta
+    max_deliveries: int = 5
+
+
+class Worker:
+    """`handle` does the work. `dead_letter` writes a dead letter (entry, reason) and whatever must follow from it."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        handle: Callable[[Delivery], Awaitable[None]],
+        dead_letter: Callable[[Delivery, str], Awaitable[None]],
+        options: WorkerOptions,
+        stopping: Stopping,
+    ) -> None:
+        self._queue = queue
+        self._handle = handle
+        self._dead_letter = dead_letter
+        self._options = options
+        self._stopping = stopping
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._freed = asyncio.Event()
+        self._log = get_logger()
+        self.reading = False
+
+    @property
+    def busy(self) -> int:
+        return len(self._in_flight)
+
+    async def run(self) -> None:
+        """Work until `stopping`, then drain."""
+        renewer = asyncio.create_task(self._renew_loop(), name="lease-renewer")
+        loops = [
+            asyncio.create_task(self._read_loop(), name="queue-reader"),
+            asyncio.create_task(self._sweep_loop(), name="queue-sweeper"),
+        ]
+        stop = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            await asyncio.wait([stop, renewer, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for loop in (renewer, *loops):
+                if loop.done():
+                    loop.result()  # a loop never ends by itself: its error ends the process
+        finally:
+            self.reading = False
+            await cancelled([stop, *loops])
+            await self._drain()
+            await cancelled([renewer])
+
+    # Taking entries
+
+    async def _read_loop(self) -> None:
+        await self._recover()
+        while True:
+            free = await self._free_slots()
+            for delivery in await persistently(partial(self._queue.read, free, _BLOCK)):
+                self._start(delivery)
+            self.reading = True
+
+    async def _recover(self) -> None:
+        await persistently(self._queue.ensure_group)
+        own = await persistently(lambda: self._queue.own_pending(self._options.slots))
+        for delivery in own:
+            self._log.info("entry_recovered", entry_id=delivery.entry_id)
+            self._start(delivery)
+        self.reading = True
+
+    async def _sweep_loop(self) -> None:
+        while True:
+            period = min(self._queue.lease.total_seconds() * 0.3, _SWEEP_SECONDS)
+            await asyncio.sleep(period * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
+            free = self._options.slots - self.busy
+            if free <= 0:
+                continue
+            for delivery in await persistently(partial(self._queue.sweep, free)):
+                if delivery.entry_id not in self._in_flight:
+                    self._log.info("entry_taken_over", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
+                    self._start(delivery)
+
+    async def _free_slots(self) -> int:
+        while self.busy >= self._options.slots:
+            self._freed.clear()
+            await self._freed.wait()
+        return self._options.slots - self.busy
+
+    async def _renew_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._queue.lease.total_seconds() / 3)
+            for entry_id in await persistently(lambda: self._queue.renew(list(self._in_flight))):
+                handler = self._in_flight.get(entry_id)
+                if handler is not None:
+                    self._log.warning("lease_lost", entry_id=entry_id)
+                    handler.cancel()
+
+    # Handling one entry
+
+    def _start(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._process(delivery), name=f"entry-{delivery.entry_id}")
+        self._in_flight[delivery.entry_id] = task
+        task.add_done_callback(lambda _: self._release(delivery.entry_id))
+
+    def _release(self, entry_id: str) -> None:
+        del self._in_flight[entry_id]
+        self._freed.set()
+
+    async def _process(self, delivery: Delivery) -> None:
+        """Handle, then acknowledge. Cancelled (lease lost, drain) or failed: the entry stays pending."""
+        try:
+            if delivery.deliveries > self._options.max_deliveries:
+                reason = f"delivered {delivery.deliveries - 1} times without success"
+                await persistently(lambda: self._dead_letter(delivery, reason))
+            else:
+                await persistently(lambda: self._handle(delivery))
+        except Unreadable as error:
+            reason = str(error)
+            await persistently(lambda: self._dead_letter(delivery, reason))
+        except Forgotten as error:
+            self._log.warning("entry_released", entry_id=delivery.entry_id, reason=str(error))
+            await persistently(lambda: self._queue.requeue([delivery.entry_id]))
+            return
+        except Fenced as error:
+            self._log.warning("entry_fenced", entry_id=delivery.entry_id, reason=str(error))
+        except Exception:  # noqa: BLE001 - the message boundary: whatever it was, the entry is delivered again
+            self._log.exception("entry_failed", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
+            return
+        await persistently(lambda: self._queue.ack(delivery.entry_id))
+
+    # Ending
+
+    async def _drain(self) -> None:
+        """Let handlers finish for a while, then hand back what is left."""
+        handlers = list(self._in_flight.values())
+        if handlers:
+            self._log.info("draining", in_flight=len(handlers))
+            await asyncio.wait(handlers, timeout=self._options.drain.total_seconds())
+        unfinished = [handler for handler in handlers if not handler.done()]
+        for handler in unfinished:
+            handler.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=_CLEANUP_SECONDS)
+        try:
+            async with asyncio.timeout(_CLEANUP_SECONDS):
+                await self._queue.leave()
+        except (Unavailable, TimeoutError) as error:
+            self._log.warning("release_failed", reason=str(error))  # the leases run out instead
+        self._log.info("drained", released=len(unfinished))
+
+
+async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Call until it answers, waiting while Redis or Postgres is away. Says so once, and in the end how long it was."""
+    backoff, began, away = Backoff(), time.monotonic(), ""
+    while True:
+        try:
+            answer = await call()
+        except Unavailable as error:
+            if error.code != away:
+                get_logger().warning("waiting", code=error.code, reason=str(error))
+            away = error.code
+            await asyncio.sleep(backoff.next_seconds())
+            continue
+        if away:
+            get_logger().info("waited", code=away, seconds=round(time.monotonic() - began, 3))
+        return answer
+
+
+async def cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel and wait. Again and again: a client library may swallow a cancellation that comes while it connects."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.5)

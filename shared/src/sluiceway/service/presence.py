@@ -1,0 +1,71 @@
+"""Which workers are there and ready: a sorted set per kind, member = worker, score = until when (ms since 1970).
+
+What a gateway's readiness stands on: a message is answered only when somebody is there to answer it.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.errors import RedisUnavailable
+from sluiceway.process.logs import get_logger
+from sluiceway.redis_client import command
+
+_PERIOD = timedelta(seconds=2)
+# A worker that is not ready looks again sooner: until it has announced itself, no gateway is ready.
+_UNREADY_PERIOD = timedelta(milliseconds=200)
+_VALID = timedelta(seconds=7)
+_LEAVE_SECONDS = 1
+
+
+async def count_live(redis: Redis, kind: str) -> int:
+    """How many ready workers of that kind there are now."""
+    return int(await command(redis, "ZCOUNT", keys.live_workers(kind), _now_ms(), "+inf"))
+
+
+class Presence:
+    """Announces one worker for as long as `ready` says so; `run` is its one task."""
+
+    def __init__(self, redis: Redis, kind: str, worker: str, ready: Callable[[], Awaitable[bool]]) -> None:
+        self._redis = redis
+        self._key = keys.live_workers(kind)
+        self._worker = worker
+        self._ready = ready
+        self._log = get_logger()
+
+    async def run(self) -> None:
+        """Announce until cancelled; then say goodbye."""
+        try:
+            while True:
+                announced = True
+                try:
+                    announced = await self._announce()
+                except RedisUnavailable as error:
+                    self._log.warning("presence_delayed", reason=str(error))
+                await asyncio.sleep((_PERIOD if announced else _UNREADY_PERIOD).total_seconds())
+        finally:
+            await asyncio.shield(self._leave())
+
+    async def _announce(self) -> bool:
+        """Whether the worker is ready, and now known to be."""
+        if not await self._ready():
+            await command(self._redis, "ZREM", self._key, self._worker)
+            return False
+        now = _now_ms()
+        await command(self._redis, "ZADD", self._key, now + int(_VALID.total_seconds() * 1000), self._worker)
+        await command(self._redis, "ZREMRANGEBYSCORE", self._key, "-inf", now)
+        return True
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(RedisUnavailable, TimeoutError):  # it expires by itself
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await command(self._redis, "ZREM", self._key, self._worker)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
