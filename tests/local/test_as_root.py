@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.local.stack import START_SECONDS, Stack, script
 from harness.ports import free_port
 from harness.services import clean_environment
+from tests.local.stack import START_SECONDS, Stack, script
 
 pytestmark = [
     pytest.mark.requirement("OP-1"),

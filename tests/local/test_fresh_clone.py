@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.stack import Stack
 from harness.child import Child
 from harness.ports import free_port
 from harness.services import clean_environment
 from harness.uv import find_uv
 from harness.waiting import block_until
+from tests.local.stack import Stack
 
 pytestmark = pytest.mark.requirement("OP-1")
 
