@@ -21,7 +21,7 @@ pytestmark = pytest.mark.requirement("OP-1")
 
 _ROOT = Path(__file__).parents[2]
 # What a clone has and a test needs; all that is left out is not of the runtime.
-_LEFT_OUT = shutil.ignore_patterns(".*", "node_modules", "__pycache__", "tests", "bench", "chaos", "uv.lock")
+_LEFT_OUT = shutil.ignore_patterns(".*", "node_modules", "__pycache__", "tests", "harness", "bench", "chaos", "uv.lock")
 _MAKE = ["make", ".venv/.runtime"]
 
 
