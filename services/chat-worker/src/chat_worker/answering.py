@@ -1,17 +1,17 @@
-"""A turn in a worker's hand: what it answers to, the answer so far, and what a predecessor had of the step that comes
-next."""
+"""A turn that is being answered: its history, its answer so far, and what a predecessor had of the next step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sluiceway.store.records import Message, Task
-from sluiceway.stream.task_streams import Begun
-from sluiceway.turn.recovery import Continuable, Durable, Takeover
+from sluiceway.stream.writer import Begun
+from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway_llm.model import Model, Reached
 
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
+from chat_worker.takeover import Continuable, Takeover
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import Paused
-from sluiceway.turn.turns import Turns
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.pause import TurnPause
 from sluiceway.wire.events import (
     Abort,
     Data,
@@ -86,10 +87,17 @@ class Step:
     """
 
     def __init__(
-        self, task: Task, turns: Turns, writer: StreamWriter, fold: MessageFold, usage: dict[str, int] | None = None
+        self,
+        task: Task,
+        pause: TurnPause,
+        ending: TurnEnding,
+        writer: StreamWriter,
+        fold: MessageFold,
+        usage: dict[str, int] | None = None,
     ) -> None:
         self._task = task
-        self._turns = turns
+        self._pause = pause
+        self._ending = ending
         self._writer = writer
         self._fold = fold
         self.usage = usage
@@ -155,7 +163,7 @@ class Step:
         parts = self._fold.finished_parts()
         written = self._writer.written
         paused = await persistently(
-            lambda: self._turns.pause(self._task, parts, operations, self.usage, written=written)
+            lambda: self._pause.pause(self._task, parts, operations, self.usage, written=written)
         )
         return await self.after(paused)
 
@@ -176,7 +184,7 @@ class Step:
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
         written = self._writer.written
-        ended = await persistently(lambda: self._turns.end(self._task, end, last, written=written))
+        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
         return "completed" if ended else None
 
     async def cancel(self) -> EndStatus:
@@ -205,7 +213,7 @@ class Step:
             await asyncio.wait((call,))
         if not call.cancelled():
             return call.result()
-        if self._writer.verdict != "cancelled":
+        if self._writer.result != "cancelled":
             raise self._writer.loss()
         return None
 
@@ -291,7 +299,7 @@ class Step:
         end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
         last = self._last(status, reason, stored, error)
         written = self._writer.written
-        if not await persistently(lambda: self._turns.end(self._task, end, last, written=written)):
+        if not await persistently(lambda: self._ending.end(self._task, end, last, written=written)):
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
         return status
 
