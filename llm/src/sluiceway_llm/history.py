@@ -2,7 +2,8 @@
 
 Guarantees, of what comes out
 - It is: at most one system message, a user message, and from there user and assistant take turns; results stand
-  directly behind the calls that they answer. No message is empty.
+  directly behind the calls that they answer. An assistant's messages that were neighbours are one; between two of a
+  user, where a turn failed or was stopped, the assistant says that there was no answer. No message is empty.
 - Every call has exactly one result, and no result is without its call.
 - Names are `[a-zA-Z0-9_-]{1,64}`. Ids are those that this server and model gave, where they are plain and short; else
   nine letters and digits. A call and its result have the same, and no two calls share one.
@@ -134,11 +135,11 @@ def _filled(message: Message) -> Message | None:
 
 
 def _joined(messages: list[Message]) -> list[Message]:
-    """Neighbours of one role are one message. Behind results an assistant's next message is a message of its own."""
+    """What an assistant said without a word of the user in between is one message; behind results, one of its own."""
     joined: list[Message] = []
     for message in messages:
         last = joined[-1] if joined else None
-        if last is not None and last["role"] == message["role"] and "results" not in last:
+        if last is not None and last["role"] == message["role"] != "user" and "results" not in last:
             joined[-1] = {**last, **message, "content": _both(last.get("content"), message.get("content"))}
         else:
             joined.append(message)
@@ -146,13 +147,13 @@ def _joined(messages: list[Message]) -> list[Message]:
 
 
 def _taking_turns(messages: list[Message]) -> list[Message]:
-    """Beginning with a question; and where a question follows results, with a word in between."""
+    """Beginning with a question; and where a question follows another, or results, with a word in between."""
     first = next((place for place, one in enumerate(messages) if one["role"] == "user"), None)
     if first is None:
         return [{"role": "user", "content": _NO_QUESTION}, *messages]
     turns: list[Message] = []
     for message in messages[first:]:
-        if turns and "results" in turns[-1] and message["role"] == "user":
+        if turns and message["role"] == "user" and ("results" in turns[-1] or turns[-1]["role"] == "user"):
             turns.append({"role": "assistant", "content": _BROKEN_OFF})
         turns.append(message)
     return turns

@@ -23,6 +23,7 @@ from sluiceway.turns import Turns
 from sluiceway.work_queue import Delivery
 from sluiceway.worker import persistently
 from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import to_call
@@ -133,7 +134,8 @@ class ChatHandler:
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
-            turn = Answering(task, history, writer, begun, durable)
+            patience = Patience(self._settings.model_patience_seconds)
+            turn = Answering(task, history, writer, begun, durable, patience)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._go_on(turn)
         finally:
@@ -191,7 +193,7 @@ class ChatHandler:
         offer = self._offer(turn)
         try:
             request = self._request(turn, model, offer)
-            outcome = await step.run(self._model, request, self._settings.model_attempts, offer)
+            outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
             if turn.reached is not None:
@@ -239,13 +241,17 @@ class ChatHandler:
 
     def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings
-        messages = to_model_messages(
-            self._system_prompt, turn.history, turn.fold.finished_steps(), with_tools=settings.offer_tools
-        )
+        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
+        tools = offer.tools
+        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
+            # Servers refuse calls in a conversation without tools.
+            tools = self._catalogue.tools
         return ModelRequest(
             model=model,
             messages=messages,
-            tools=[_function(spec) for spec in offer.tools.values()] or None,
+            tools=[_function(spec) for spec in tools.values()] or None,
+            tool_choice="none" if tools and offer.last else None,
+            tool_messages=settings.offer_tools,
             user=turn.task.user_id,
             max_tokens=settings.max_output_tokens,
             prefix=turn.prefix,
