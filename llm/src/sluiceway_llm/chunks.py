@@ -60,6 +60,7 @@ class ChunkReader:
         self._thinking: ThinkSplitter | None = None if goes_on else ThinkSplitter()
         self._provided = ProvidedFields()
         self._reasoning_field = ""
+        self._choice: Any = None
         self._said = False
         self._odd = False
         self._complaint: dict[str, Any] | None = None
@@ -91,10 +92,11 @@ class ChunkReader:
         """What came outside of events, when the response has ended: a whole completion, an error, lines of chunks."""
         if not body.strip() or self.complete:
             return
+        any_before = self.seen_chunk
         try:
             values = loose_values(body)
         except NotJson as error:
-            values, self._odd = error.before, self._odd or not self.seen_chunk
+            values = error.before
         for value in values:
             if not self.over:
                 self._read_value(value, events)
@@ -102,7 +104,7 @@ class ChunkReader:
             self.over = self.over or (len(values) == 1 and _is_completion(values[0]) and not self._bad_end)
         elif self._complaint is not None:
             raise error_in_stream(self._complaint, self._secret)
-        self._odd = self._odd or not self.complete
+        self._odd = self._odd or not (self.complete or any_before)
 
     def let_go(self, events: list[ModelEvent]) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
@@ -203,6 +205,11 @@ class ChunkReader:
         if type(choice) is not dict:
             raise ModelGarbage
         self.seen_chunk = True
+        index = choice.get("index")
+        if index != self._choice and index is not None:
+            if self._choice is not None:
+                return  # another answer to the same question, which nobody asked for
+            self._choice = index
         delta = choice.get("delta")
         if not delta and not (self._said or self._calls.any):
             delta = choice.get("message") or choice.get("text")

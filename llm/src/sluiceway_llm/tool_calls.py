@@ -204,7 +204,7 @@ class CallAssembler:
 def _belongs_to_whole(call: _Call, same_id: bool, name: str | None, arguments: str) -> bool:
     """A whole call takes nothing more; but what it has may be said again, and some leave a brace behind its end."""
     if not arguments.strip():
-        return same_id and (name is None or name == call.name)
+        return same_id and (name is None or not call.name or name == call.name)
     if not same_id:
         return False
     if call.has(arguments) and (name is None or (name == call.name and call.id is not None)):
