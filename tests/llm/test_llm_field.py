@@ -558,8 +558,8 @@ FRAMES = [
     ),
     good(
         "halves of an argument's",
-        'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"note","arguments":"{\\"text\\":\\"\\ud83d"}}]}}]}\n\n',
-        'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\\ude00\\"}"}}]}}]}\n\n',
+        lines(piece('{"text":"HALF', "note", index=0, id="a")).replace("HALF", "\\ud83d"),
+        lines(piece('HALF"}', index=0)).replace("HALF", "\\ude00"),
         end("stop"),
         calls=[("note", '{"text":"😀"}')],
     ),
