@@ -24,6 +24,7 @@ from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import to_call
@@ -98,7 +99,8 @@ class TurnRunner:
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
-            turn = Answering(task, history, writer, begun, durable)
+            patience = Patience(self._settings.model_patience_seconds)
+            turn = Answering(task, history, writer, begun, durable, patience)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
         finally:
@@ -156,7 +158,7 @@ class TurnRunner:
         offer = self._offer(turn)
         try:
             request = self._request(turn, model, offer)
-            outcome = await step.run(self._model, request, self._settings.model_attempts, offer)
+            outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
             if turn.reached is not None:
@@ -204,13 +206,17 @@ class TurnRunner:
 
     def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings
-        messages = to_model_messages(
-            self._system_prompt, turn.history, turn.fold.finished_steps(), with_tools=settings.offer_tools
-        )
+        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
+        tools = offer.tools
+        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
+            # Servers refuse calls in a conversation without tools.
+            tools = self._catalogue.tools
         return ModelRequest(
             model=model,
             messages=messages,
-            tools=[_function(spec) for spec in offer.tools.values()] or None,
+            tools=[_function(spec) for spec in tools.values()] or None,
+            tool_choice="none" if tools and offer.last else None,
+            tool_messages=settings.offer_tools,
             user=turn.task.user_id,
             max_tokens=settings.max_output_tokens,
             prefix=turn.prefix,
