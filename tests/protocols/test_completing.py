@@ -1,7 +1,7 @@
 """Operations of one turn after the other: begun, completed, expired, approved, parked and cancelled at once.
 
 Whoever ends the last operation of a step is told to queue the next one; the machine counts who was told. Deadlines pass
-where a rule sets them back in the row. A cancellation does what `Turns.end_unheld` does in Postgres.
+where a rule sets them back in the row. A cancellation does what `TurnEnding.end_unheld` does in Postgres.
 """
 
 import asyncio

@@ -5,6 +5,8 @@ import gc
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+from redis.asyncio import Redis
+from sluiceway import keys
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.health import HealthServer
@@ -17,8 +19,15 @@ from sluiceway.redis_client import open_redis
 from sluiceway.scripts import Scripts
 from sluiceway.service.presence import Presence
 from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.pause import TurnPause
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.shown import TurnMessage
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
@@ -27,8 +36,7 @@ from chat_worker.handler import ChatHandler
 from chat_worker.prompt import load_system_prompt
 from chat_worker.readiness import Readiness
 from chat_worker.settings import Settings
-
-KIND = "chat"
+from chat_worker.turn_runner import TurnRunner
 
 
 async def serve(settings: Settings) -> None:
@@ -45,26 +53,9 @@ async def serve(settings: Settings) -> None:
                 settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
             )
         )
-        streams = TaskStreams(
-            redis,
-            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-            retention=timedelta(seconds=settings.retention_seconds),
-        )
-        flusher = Flusher(Scripts(redis), live_ttl_ms=streams.live_ttl_ms)
-        lease = timedelta(seconds=settings.lease_seconds)
-        queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
-        turns = Turns(store, streams, Producer(redis, KIND), Operations(redis, streams))
-        catalogue = Catalogue(redis)
-        prompt = load_system_prompt(settings.system_prompt_file)
-        handler = ChatHandler(settings, prompt, store, streams, turns, flusher, model, catalogue, queue.key)
-        options = WorkerOptions(
-            slots=settings.worker_slots,
-            drain=timedelta(seconds=settings.drain_seconds),
-            max_deliveries=settings.max_deliveries,
-        )
-        worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
+        worker, flusher, catalogue = _parts(settings, redis, blocking, store, model, stopping)
         readiness = Readiness(store, model, worker, stopping)
-        presence = Presence(redis, KIND, settings.worker_name, readiness.ready)
+        presence = Presence(redis, keys.CHAT, settings.worker_name, readiness.ready)
         health = HealthServer(settings.health_host, settings.health_port, readiness.problems)
         port = await stack.enter_async_context(health.serve())
         if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
@@ -84,6 +75,34 @@ async def serve(settings: Settings) -> None:
             await worker.run()
             await cancelled(beside)
     get_logger().info("stopped")
+
+
+def _parts(
+    settings: Settings, redis: Redis, blocking: Redis, store: Store, model: Model, stopping: Stopping
+) -> tuple[Worker, Flusher, Catalogue]:
+    """The loop over turns, and what runs beside it."""
+    live_ttl = timedelta(seconds=settings.live_ttl_seconds)
+    lease = timedelta(seconds=settings.lease_seconds)
+    registry = TaskRegistry(redis, live_ttl=live_ttl)
+    writer = TaskWriter(redis, live_ttl=live_ttl, retention=timedelta(seconds=settings.retention_seconds))
+    reader = TaskReader(redis)
+    message = TurnMessage(store, reader)
+    rebuild = TurnRebuild(store, registry, writer, message)
+    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, Producer(redis, keys.CHAT)))
+
+    flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
+    catalogue = Catalogue(redis)
+    prompt = load_system_prompt(settings.system_prompt_file)
+    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    queue = WorkQueue(redis, blocking, keys.CHAT, settings.worker_name, lease=lease)
+    handler = ChatHandler(store, registry, ending, runner, queue.key, lease=lease)
+    options = WorkerOptions(
+        slots=settings.worker_slots,
+        drain=timedelta(seconds=settings.drain_seconds),
+        max_deliveries=settings.max_deliveries,
+    )
+    return Worker(queue, handler.handle, handler.dead_letter, options, stopping), flusher, catalogue
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from redis.asyncio import Redis
-from sluiceway.operation.completions import KIND
+from sluiceway import keys
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.health import HealthServer
 from sluiceway.process.lifecycle import Stopping, stop_on_signals
@@ -15,8 +15,16 @@ from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.queue.worker import Worker, WorkerOptions, persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.resume import TurnResume
+from sluiceway.turn.shown import TurnMessage
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.completions.handler import CompletionHandler
@@ -29,8 +37,6 @@ from completion_consumer.reconciler.unfinished import Unfinished
 from completion_consumer.reconciler.unfinished_operations import UnfinishedOperations
 from completion_consumer.reconciler.unfinished_turns import UnfinishedTurns
 from completion_consumer.settings import Settings
-
-_CHAT = "chat"
 
 
 async def serve(settings: Settings) -> None:
@@ -62,18 +68,21 @@ def _parts(
 ) -> tuple[Worker, Reconciler]:
     """The loop over completions, and the rounds of the reconciler beside it."""
     lease = timedelta(seconds=settings.lease_seconds)
-    streams = TaskStreams(
-        redis,
-        live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-        retention=timedelta(seconds=settings.retention_seconds),
-    )
-    chat = Producer(redis, _CHAT)
-    operations = Operations(redis, streams)
-    turns = Turns(store, streams, chat, operations)
-    applying = Applying(store, streams, turns, settings.max_result_chars)
-    progress = Progress(store, streams, settings.max_result_chars)
+    live_ttl = timedelta(seconds=settings.live_ttl_seconds)
+    retention = timedelta(seconds=settings.retention_seconds)
+    registry = TaskRegistry(redis, live_ttl=live_ttl)
+    writer = TaskWriter(redis, live_ttl=live_ttl, retention=retention)
+    reader = TaskReader(redis)
+    output = OperationOutput(redis, live_ttl=live_ttl)
+    entries = OperationEntries(redis)
+    chat = Producer(redis, keys.CHAT)
+    dispatch = TurnDispatch(registry, chat)
+    ending = TurnEnding(store, registry, writer, reader, dispatch)
+    resume = TurnResume(registry, output, chat)
+    applying = Applying(store, output, resume, dispatch, settings.max_result_chars)
+    progress = Progress(store, output, settings.max_result_chars)
 
-    queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
+    queue = WorkQueue(redis, blocking, keys.COMPLETIONS, settings.worker_name, lease=lease)
     handler = CompletionHandler(store, applying, progress, queue.key, settings.max_completion_bytes, metrics)
     options = WorkerOptions(
         slots=settings.worker_slots,
@@ -85,17 +94,27 @@ def _parts(
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
     unfinished_turns = UnfinishedTurns(
         store,
-        streams,
-        turns,
+        registry,
+        reader,
+        writer,
+        dispatch,
+        ending,
+        TurnRebuild(store, registry, writer, TurnMessage(store, reader)),
         chat,
         lease=lease,
         finalize_after=finalize_after,
         deadline=timedelta(seconds=settings.turn_deadline_seconds),
     )
     unfinished_operations = UnfinishedOperations(
-        redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
+        redis,
+        store,
+        output,
+        entries,
+        Operations(redis, entries),
+        applying,
+        park_for=timedelta(hours=settings.park_hours),
     )
-    forgotten_ends = ForgottenEnds(store, streams, turns, retention=timedelta(seconds=settings.retention_seconds))
+    forgotten_ends = ForgottenEnds(store, registry, reader, ending, retention=retention)
     unfinished = Unfinished(
         store, forgotten_ends, unfinished_turns, unfinished_operations, finalize_after=finalize_after
     )

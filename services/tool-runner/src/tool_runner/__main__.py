@@ -20,7 +20,7 @@ from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
 
 from tool_runner.mcp.servers import McpServers
@@ -66,9 +66,9 @@ async def _serve(settings: Settings) -> None:
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=name))
         model = await stack.enter_async_context(Model.from_settings(settings, max_connections=sum(queues.values())))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))
-        streams = TaskStreams(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds), retention=retention)
+        output = OperationOutput(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds))
         job_events = JobEventPublisher(redis, retention=retention)
-        runs = Runs(settings, streams, redis, model, http, job_events, AgentStreams(redis))
+        runs = Runs(settings, output, redis, model, http, job_events, AgentStreams(redis))
         hands = HeldOperations(redis, name, lease)
         handler = ToolHandler(settings, redis, store, registry, hands, runs)
 

@@ -25,8 +25,14 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import Seen, TaskMeta, TaskStreams
-from sluiceway.turn.turns import REBUILDING, Turns
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.task_meta import TaskMeta
+from sluiceway.stream.task_snapshot import TaskSnapshot
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.rebuild import REBUILDING, TurnRebuild
 
 from completion_consumer.reconciler.entries import Entries, Found
 from completion_consumer.reconciler.round import Round
@@ -58,8 +64,12 @@ class UnfinishedTurns:
     def __init__(
         self,
         store: Store,
-        streams: TaskStreams,
-        turns: Turns,
+        registry: TaskRegistry,
+        reader: TaskReader,
+        writer: TaskWriter,
+        dispatch: TurnDispatch,
+        ending: TurnEnding,
+        rebuild: TurnRebuild,
         queue: Producer,
         *,
         lease: timedelta,
@@ -67,8 +77,12 @@ class UnfinishedTurns:
         deadline: timedelta,
     ) -> None:
         self._store = store
-        self._streams = streams
-        self._turns = turns
+        self._registry = registry
+        self._reader = reader
+        self._writer = writer
+        self._dispatch = dispatch
+        self._ending = ending
+        self._rebuild = rebuild
         self._entries = Entries(queue, "task_id")
         self._silent_ms = lease.total_seconds() * 2000
         self._finalize_after = finalize_after
@@ -92,7 +106,7 @@ class UnfinishedTurns:
         await current.each("ends", {task.id: task for task in tasks}, self._finalize)
 
     async def _finalize(self, task: Task) -> str:
-        await self._turns.finalize(task)
+        await self._ending.finalize(task)
         self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
         return "turn_finalized"
 
@@ -100,7 +114,7 @@ class UnfinishedTurns:
 
     async def _look_at_live_turns(self, current: Round) -> None:
         for _ in range(_PAGES):
-            self._replication_id = await self._streams.replication_id()
+            self._replication_id = await self._reader.replication_id()
             page = await self._store.turns.live(self.looked_at, _PAGE)
             # At once: what fails in this page must not keep the next rounds from the others.
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
@@ -111,7 +125,7 @@ class UnfinishedTurns:
                 return
 
     async def _look_at(self, current: Round, tasks: Sequence[Task]) -> None:
-        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
+        live, unreadable = _read(tasks, await self._registry.snapshots([task.id for task in tasks]))
         overdue = await self._overdue(tasks)
         queued = await self._find([one for one in live if not self._is_held(one.meta)])
         faults: dict[str, tuple[_Live, Fault]] = {}
@@ -133,7 +147,7 @@ class UnfinishedTurns:
         noted = {one.task.id: one.meta.queue_entry for one in unheld if one.meta is not None}
         found = await self._entries.find({key: entry_id for key, entry_id in noted.items() if entry_id is not None})
         for task_id, entry_id in found.moved.items():
-            await self._streams.set_queue_entry(task_id, entry_id)
+            await self._registry.set_queue_entry(task_id, entry_id)
         return found
 
     def _fault_of(self, one: _Live, queued: Found) -> Fault | None:
@@ -154,8 +168,8 @@ class UnfinishedTurns:
 
     async def _keep(self, live: Sequence[_Live]) -> None:
         """From half-time on: an EXPIRE is a change too, and wakes every reader."""
-        half_ms = self._streams.live_ttl_ms / 2
-        await self._streams.refresh_many([one.task.id for one in live if one.left_ms < half_ms])
+        half_ms = self._registry.live_ttl_ms / 2
+        await self._registry.refresh([one.task.id for one in live if one.left_ms < half_ms])
 
     async def _repair(self, faulty: tuple[_Live, Fault]) -> str | None:
         one, fault = faulty
@@ -166,12 +180,12 @@ class UnfinishedTurns:
             case "cancelled":
                 return await self._end(task, "cancelled")
             case "forgotten":
-                return await self._rebuild(task)
+                return await self._rebuild_waiting(task)
             case "not told to wait":
-                told = await self._streams.wait(task.id, task.attempt, {})
-                return await self._rebuild(task) if told == "lost" else "turn_waits"
+                told = await self._writer.wait(task.id, task.attempt, {})
+                return await self._rebuild_waiting(task) if told == "lost" else "turn_waits"
             case "not told to end":
-                await self._streams.request_cancel(task.id)
+                await self._registry.request_cancel(task.id)
                 return "cancel_told"
             case "in no queue":
                 return await self._queue_again(task, "unknown to Redis" if one.meta is None else fault)
@@ -179,15 +193,15 @@ class UnfinishedTurns:
     async def _end(
         self, task: Task, status: Literal["failed", "cancelled"], error: dict[str, str] | None = None
     ) -> str | None:
-        if not await self._turns.end_unheld(task, status, error):
+        if not await self._ending.end_unheld(task, status, error):
             return None
         did = "turn_cancelled" if error is None else "turn_expired"
         self._log.info(did, task_id=task.id, session_id=task.session_id, attempt=task.attempt)
         return did
 
-    async def _rebuild(self, task: Task) -> str | None:
+    async def _rebuild_waiting(self, task: Task) -> str | None:
         try:
-            await self._turns.rebuild(task)
+            await self._rebuild.waiting(task)
         except Fenced:
             return None  # its operations have ended meanwhile, and a worker has it
         self._log.warning("turn_restored", task_id=task.id, session_id=task.session_id)
@@ -205,7 +219,7 @@ class UnfinishedTurns:
     async def _resume(self, current: Round) -> None:
         tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
         self._next_step_after = tasks[-1].id if len(tasks) == _PAGE else ""
-        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
+        live, unreadable = _read(tasks, await self._registry.snapshots([task.id for task in tasks]))
         queued = await self._find(live)
         await current.each("next_steps", unreadable, _refuse)
         lost = {one.task.id: one.task for one in live if one.task.id not in queued}
@@ -218,7 +232,7 @@ class UnfinishedTurns:
         now = await self._store.turns.get(task.id)
         if now is None or (now.status, now.attempt) != (task.status, task.attempt):
             return None  # it has moved on since the page was read, and what Redis says is about that
-        await self._turns.publish(task)
+        await self._dispatch.publish(task)
         self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
         return "turn_requeued"
 
@@ -231,7 +245,7 @@ class UnfinishedTurns:
         )
 
 
-def _read(tasks: Sequence[Task], seen: Sequence[Seen]) -> tuple[list[_Live], Mapping[str, Exception]]:
+def _read(tasks: Sequence[Task], seen: Sequence[TaskSnapshot]) -> tuple[list[_Live], Mapping[str, Exception]]:
     """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
     live: list[_Live] = []
     unreadable: dict[str, Exception] = {}

@@ -6,6 +6,7 @@ Liveness is another matter: `/healthz` asks nobody, or every gateway would be re
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sluiceway import keys
 from sluiceway.errors import Unavailable
 from sluiceway.redis_client import command
 from sluiceway.service.presence import count_live
@@ -51,7 +52,7 @@ async def _postgres(gateway: Gateway) -> Check:
 
 
 async def _chat_workers(gateway: Gateway) -> Check:
-    live = await count_live(gateway.redis, "chat")
+    live = await count_live(gateway.redis, keys.CHAT)
     return Check(ok=live > 0, detail=f"{live} ready")
 
 

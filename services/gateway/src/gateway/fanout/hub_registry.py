@@ -1,4 +1,4 @@
-"""Task streams as the gateway sees them: what every browser that comes asks for is read on the hub's connection.
+"""The registry of tasks, with the reads that every browser begins with sent on the hub's connection.
 
 A storm of reconnects asks once a browser. On the hub's connection such reads are pipelined by themselves, wait in no
 pool, and cost a tenth of the processor time. Everything else goes through the client of the shared library.
@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.registry import TaskRegistry
 
 from gateway.fanout.hub import Hub
 
 
-class HubStreams(TaskStreams):
-    def __init__(self, redis: Redis, hub: Hub, *, live_ttl: timedelta, retention: timedelta) -> None:
-        super().__init__(redis, live_ttl=live_ttl, retention=retention)
+class HubRegistry(TaskRegistry):
+    def __init__(self, redis: Redis, hub: Hub, *, live_ttl: timedelta) -> None:
+        super().__init__(redis, live_ttl=live_ttl)
         self._hub = hub
 
     async def _ask(self, *arguments: str) -> Any:
