@@ -7,12 +7,15 @@ is marked with such an id is a mistake until the id moves up.
 
 EXISTING = {
     # Task streams
-    "TS-1": "All that is known about a task is one hash, written together with its time to live.",
+    "TS-1": "A task's metadata (task_id, session_id, user_id or none, message_id, status, attempt, created_at) is one"
+    " hash, written atomically with its TTL; tool_call_id, tool_name and operation_id belong to its operations, each of"
+    " which names its task.",
     "TS-2": "A task can be followed to its end, however long it takes and however long it is silent.",
     "TS-3": "A subscriber gets every event after the id it names, in order, without gap or repeat between old and new.",
     "TS-4": "A task that has an owner is followed by nobody else; one without is followed by whoever has its id.",
     "TS-5": "A task ends once, whoever ends it, and its stream has exactly one terminal event, as its last.",
-    "TS-6": "The active task of a session, and a task by its id, are found in one step, without a scan.",
+    "TS-6": "A task is found by operation id (durably, also after Redis forgot), by id, and as the active task of a"
+    " session with its last event id: each in O(1), no SCAN anywhere.",
     "TS-7": "Never existed, expired and not yours are three different answers, each with its code.",
     "TS-8": "Every event type has a model that reads back what it wrote; an unknown type passes through, counted.",
     "TS-9": "A subscriber that goes away leaves nothing behind within five seconds.",
