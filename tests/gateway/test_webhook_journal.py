@@ -171,6 +171,18 @@ async def test_an_operation_is_read_by_its_owner_and_by_trusted_callers_with_its
         assert (unknown.status_code, unknown.json()["code"]) == (404, "OPERATION_NOT_FOUND")
 
 
+@pytest.mark.requirement("TS-6", "TS-1")
+async def test_an_operation_names_its_task_also_after_redis_forgot(
+    http: httpx.AsyncClient, database: Database, redis: Redis
+) -> None:
+    operation_id = await add_operation(database)
+    await redis.flushall()
+    found = (await http.get(f"/api/chat/operations/{operation_id}", headers=BY_KEY)).json()
+    task_id = await database.fetchval("SELECT task_id FROM operations WHERE id = $1", operation_id)
+    assert (found["task_id"], found["tool_name"]) == (task_id, "http_operation")
+    assert found["tool_call_id"]
+
+
 @pytest.mark.requirement("CH-1")
 async def test_the_words_of_these_routes_are_no_ids_of_sessions(http: httpx.AsyncClient) -> None:
     for word in ("operations", "webhooks"):
