@@ -311,7 +311,7 @@ async def test_patience_ends_and_the_log_says_why_without_a_word_of_the_conversa
     )
     assert lines is not None
     assert (lines[0]["code"], lines[0]["status"], lines[0]["model"]) == ("MODEL_UNAVAILABLE", 503, "fake")
-    assert lines[0]["requests"] == len(await asked(model)) > 1
+    assert lines[0]["attempts"] == len(await asked(model)) > 1
     assert "xylophone" not in system.worker.output
 
 
