@@ -81,7 +81,7 @@ async def _serve(settings: Settings) -> None:
             workers[kind] = Worker(queue, handle, dead_letter, options, stopping)
         readiness = Readiness(store, workers, stopping)
         offering = Offering(redis, name, registry, readiness, stopping)
-        health = HealthServer(settings.health_host, settings.health_port, readiness.problems)
+        health = HealthServer(settings.health_host, settings.health_port, readiness.problems, details=registry.details)
         port = await stack.enter_async_context(health.serve())
         if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
             return

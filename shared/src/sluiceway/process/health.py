@@ -23,13 +23,21 @@ _JSON = "application/json"
 class HealthServer:
     """A few lines of HTTP/1.1, GET only, one request a connection."""
 
-    def __init__(self, host: str, port: int, problems: Check, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        problems: Check,
+        registry: CollectorRegistry | None = None,
+        details: Callable[[], dict[str, object]] | None = None,
+    ) -> None:
         """`problems` answers what keeps the process from its work, by name; nothing: ready. `registry`: see metrics.py;
-        without one there is no `/metrics`."""
+        without one there is no `/metrics`. `details`: what else `/readyz` tells; it keeps nobody from work."""
         self._host = host
         self._port = port
         self._problems = problems
         self._registry = registry
+        self._details = details
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
@@ -66,8 +74,10 @@ class HealthServer:
                 return _json(200, {"status": "ok"})
             case b"/readyz":
                 problems = await self._problems()
+                details = self._details() if self._details is not None else {}
+                told: dict[str, object] = {"details": details} if details else {}
                 not_ready: dict[str, object] = {"status": "not ready", "problems": problems}
-                return _json(503, not_ready) if problems else _json(200, {"status": "ready"})
+                return _json(503, not_ready | told) if problems else _json(200, {"status": "ready"} | told)
             case b"/metrics" if self._registry is not None:
                 return 200, CONTENT_TYPE, exposition(self._registry)
             case _:
