@@ -211,7 +211,7 @@ async def test_a_body_that_does_not_come_is_given_up(services: Services, databas
     gateway = await webhook_gateway(services, BODY_TIMEOUT_SECONDS="0.3")
     url = httpx.URL(gateway.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(f"POST {path(operation_id)} HTTP/1.1\r\nhost: test\r\ncontent-length: 20\r\n\r\n{{".encode())
+    writer.write(f"POST {path(operation_id)} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 20\r\n\r\n{{".encode())
     async with asyncio.timeout(10):
         status = await reader.readline()
     writer.close()

@@ -24,8 +24,10 @@ from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
 
-from gateway.callers.api_keys import ApiKeys
 from gateway.callers.authenticator import Authenticator
+from gateway.callers.opening import open_authenticator
+from gateway.callers.origins import Origins
+from gateway.callers.stream_tokens import StreamTokens
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
@@ -51,7 +53,8 @@ class Gateway:
     lookup: TurnLookup
     hub: Hub
     completions: Completions
-    api_keys: ApiKeys
+    origins: Origins
+    stream_tokens: StreamTokens
     signatures: Signatures
     progress_rate: ProgressRate
 
@@ -80,7 +83,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         yield Gateway(
             settings=settings,
             drain=drain,
-            authenticator=Authenticator.from_settings(settings),
+            authenticator=await stack.enter_async_context(open_authenticator(settings, store.api_keys)),
             store=store,
             redis=redis,
             registry=registry,
@@ -89,7 +92,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             lookup=TurnLookup(store, registry),
             hub=hub,
             completions=Completions(redis),
-            api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),
+            origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
+            stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             signatures=Signatures(settings.webhook_secrets),
             progress_rate=ProgressRate(redis, settings.max_progress_per_minute),
         )

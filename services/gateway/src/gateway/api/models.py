@@ -380,6 +380,14 @@ class AgentStreamView(Wire):
         )
 
 
+class StreamTokenView(Wire):
+    """`expires_at`: until then a stream may be opened with it."""
+
+    token: str
+    expires_at: datetime
+    stream_url: str
+
+
 class Idle(Wire):
     """There was nothing to stop."""
 
@@ -440,7 +448,7 @@ class PublicConfig(Wire):
     """What a client may want to know before it asks."""
 
     version: str
-    auth: Literal["none", "jwt"]
+    auth: Literal["none", "anonymous", "jwt"]
     auth_required: bool
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]

@@ -39,7 +39,9 @@ from gateway.api.problems import (
 from gateway.api.whitespace import is_whitespace
 from gateway.routes import accepting, approvals, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
+from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Answer, Call, Operation, json_response
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
@@ -88,7 +90,7 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     answered = _approvals(call.body)
     if answered is not None:
         return await _resume(call, *answered)
-    return await accept_and_follow(call.gateway, _turn(call), call.params)
+    return await accept_and_follow(call, _turn(call), call.params)
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
@@ -99,6 +101,7 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
     skip = call.params.start_index
     return await open_stream(
         call.gateway,
+        call.caller,
         task.task_id,
         version=call.params.version,
         skip=skip,
@@ -122,9 +125,13 @@ async def stop(call: Call[StopParams, None]) -> Response:
 
 async def _find(call: Call[ResumeParams, None]) -> Followed | None:
     """By the chat's id: its running turn. By the id of a run, as WorkflowChatTransport asks: that one, ended or not."""
-    if _TASK_ID.fullmatch(call.params.id):
-        return await call.gateway.lookup.find(call.params.id, call.caller.user_id)
-    return await call.gateway.lookup.active(call.params.id, call.caller.user_id)
+    asked, lookup = call.params.id, call.gateway.lookup
+    if _TASK_ID.fullmatch(asked):
+        return await lookup.find(asked, await viewer_of_task(call, asked))
+    try:
+        return await lookup.active(asked, await viewer_of_session(call, asked))
+    except SessionNotFound:
+        return None
 
 
 async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
@@ -134,12 +141,12 @@ async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers
     asking = await gateway.store.turns.asking(call.body.id or "", message_id)
     if asking is None:
         raise MessageNotFound
-    task = (await gateway.intake.answer(asking.id, user_id, answers)).task
+    task = (await claiming(call, call.body.id, lambda: gateway.intake.answer(asking.id, user_id, answers))).task
     if task is None:
         raise ApprovalsMissing
     await gateway.lookup.find(task.id, user_id)
     headers = {accepting.RUN_ID_HEADER: task.id}
-    return await open_stream(gateway, task.id, version=call.params.version, headers=headers)
+    return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
 def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | None:
@@ -230,6 +237,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: following.STREAM, 204: following.NOTHING},
         ChatParams,
         AiSdkRequest,
+        plain_text=True,
         problems=_CHAT_PROBLEMS,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
@@ -237,6 +245,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "Where the last message is an answer with tool calls that a person has approved or denied, the turn goes "
             "on with it: the stream begins with `start` of the same message id, and tells what is new."
         ),
+        scopes=("turns",),
     ),
     Operation(
         "GET",
@@ -251,6 +260,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "By a chat's id: 204 when nothing runs, or when the chat does not exist. By the id of a run: that turn, "
             "also when it has ended, without its first `startIndex` chunks."
         ),
+        scopes=("turns", "read"),
     ),
     Operation(
         "POST",
@@ -261,5 +271,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
+        scopes=("turns",),
     ),
 )

@@ -68,7 +68,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _decorated(message["headers"], request_id)
+                message["headers"] = [*_decorated(message["headers"], request_id), *scope.get("more_headers", ())]
             await send(message)
 
         try:
