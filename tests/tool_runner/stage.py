@@ -1,6 +1,7 @@
 """A stage for one run of a tool: a waiting task in a real Valkey, the fake model server, and what was seen of it."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncI
             user_id=_TASK.user_id,
             attempt=1,
             deadline_at=_LATER,
+            ends_at=time.monotonic() + 3600,
             settings=Settings(**{"model": "fake", **settings}),
             model=client,
             model_name="fake",

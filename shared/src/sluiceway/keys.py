@@ -32,9 +32,9 @@ def tool_queue(queue: str) -> str:
     return f"tools.{queue}"
 
 
-def webhook_rate(operation_id: str, minute: int) -> str:
-    """How many reports of progress came for it in that minute since 1970."""
-    return f"sw:op:{operation_id}:progress:{minute}"
+def webhook_rate(operation_id: str) -> str:
+    """How many reports of progress came for it in the last window."""
+    return f"sw:op:{operation_id}:progress"
 
 
 CATALOGUE = "sw:tools"
@@ -77,7 +77,5 @@ def live_workers(kind: str) -> str:
 
 # A live task's keys are kept for this long after their last refresh; the lease tick and the reconciler refresh them.
 LIVE_TTL = timedelta(hours=24)
-# Of a counter of webhooks, which is for one minute.
-WEBHOOK_RATE_TTL = timedelta(minutes=2)
 # How long an ended task can still be replayed, and a job's events after the last of them.
 RETENTION = timedelta(hours=1)

@@ -95,7 +95,7 @@ class ChatHandler:
         meta = await self._streams.meta(task_id)
         if meta is None or meta.holder is None or meta.heartbeat_ms is None:
             return False
-        age = timedelta(milliseconds=time.time() * 1000 - meta.heartbeat_ms)
+        age = timedelta(milliseconds=await self._streams.now_ms() - meta.heartbeat_ms)
         return age < timedelta(seconds=self._settings.lease_seconds)
 
     async def _run(self, task: Task) -> None:

@@ -48,7 +48,7 @@ from sluiceway.feeds.agent_event import (
 )
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
-from sluiceway.redis_client import command, redis_errors
+from sluiceway.redis_client import command, redis_errors, server_time_ms
 from sluiceway.scripts import Argument, Scripts
 
 __all__ = ["CONNECTION_END", "AgentEvent", "AgentEventType", "AgentStream", "AgentStreams", "PublishedType"]
@@ -200,8 +200,7 @@ class AgentStreams:
         """Close the open streams that were silent for that long, which forgets them after the retention; their tasks'
         ids. Any number may do it at once."""
         silent_ms = int(older_than.total_seconds() * 1000)
-        seconds, micros = await command(self._redis, "TIME")
-        before = int(seconds) * 1000 + int(micros) // 1000 - silent_ms
+        before = await server_time_ms(self._redis) - silent_ms
         closed = []
         for raw in await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, "-inf", before, "BYSCORE"):
             task_id = _text(raw)

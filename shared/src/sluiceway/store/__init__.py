@@ -6,7 +6,7 @@ task's status is a compare-and-set. Methods raise StoreUnavailable when Postgres
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sluiceway.process.settings import CommonSettings
 from sluiceway.store.backlog import BacklogStore
@@ -63,6 +63,12 @@ class Store:
     async def is_current(self) -> bool:
         """Whether Postgres answers and has the schema that this version needs."""
         return await is_current(self._pool)
+
+    async def now(self) -> datetime:
+        """Postgres's clock: what its rows say of times is compared with this, never with a machine's own clock."""
+        async with self._pool.connection() as connection:
+            moment: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        return moment
 
     def leadership(self, name: str) -> Leadership:
         return Leadership(self._pool, name)

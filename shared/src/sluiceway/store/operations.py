@@ -30,11 +30,13 @@ class NewOperation:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An operation in a runner's hand. `before`: how often it was begun and not ended before. `user_id`: the turn's."""
+    """An operation that a runner has begun. `before`: how often it was begun and not ended before. `user_id`: the
+    turn's. `seconds_left`: until its deadline, by Postgres's clock; below 0: it has passed."""
 
     operation: Operation
     before: int
     user_id: str | None
+    seconds_left: float
 
 
 class OperationStore:
@@ -67,11 +69,14 @@ class OperationStore:
                 "UPDATE operations SET status = 'running', runner = $2, started_at = coalesce(started_at, now()),"
                 " attempt = attempt + (runner IS DISTINCT FROM $2)::integer"
                 f" WHERE id = $1 AND status IN ('pending', 'running') RETURNING {OPERATION_COLUMNS},"
-                " (SELECT user_id FROM tasks WHERE id = task_id) AS user_id",
+                " (SELECT user_id FROM tasks WHERE id = task_id) AS user_id,"
+                " extract(epoch FROM deadline_at - clock_timestamp())::float AS seconds_left",
                 operation_id,
                 runner,
             )
-        return Started(operation_of(row), row["attempt"] - 1, row["user_id"]) if row is not None else None
+        if row is None:
+            return None
+        return Started(operation_of(row), row["attempt"] - 1, row["user_id"], row["seconds_left"])
 
     async def accepted(self, operation_id: str, attempt: int) -> bool:
         """An outside service works on it: from here on it waits for a webhook, or for its deadline."""

@@ -57,11 +57,13 @@ class LetGo:
 
 @dataclass(frozen=True, slots=True)
 class LiveTurn:
-    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued."""
+    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued. `age`:
+    since it was accepted, by Postgres's clock."""
 
     task: Task
     active: bool
     stranded: bool
+    age: timedelta
 
 
 class TurnStore:
@@ -223,13 +225,14 @@ class TurnStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {columns}, s.active_task_id = t.id AS active, t.status = 'queued' AND a.id IS NULL AS stranded"
+                ", clock_timestamp() - t.created_at AS age"
                 " FROM tasks t JOIN sessions s ON s.id = t.session_id"
                 f" LEFT JOIN tasks a ON a.id = s.active_task_id AND a.{LIVE}"
                 f" WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
                 after_id,
                 limit,
             )
-        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"]) for row in rows]
+        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"], row["age"]) for row in rows]
 
     async def unfinalized(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
         """Turns that have ended, whose effects were not seen through; the oldest first."""

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.redis_client import answered, command, commands
+from sluiceway.redis_client import answered, command, commands, server_time_ms
 from sluiceway.scripts import Argument, Scripts, source
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 from sluiceway.wire.events import TERMINAL_TYPES, Event, ProtocolVersion, Start, UnknownEvent, decode
@@ -206,6 +206,10 @@ class TaskStreams:
         """What Redis calls its replication id. Another one means a failover or a restart, and that what was written
         last may be gone."""
         return str((await self._scripts.run("stream/replication_id", [])).decode())
+
+    async def now_ms(self) -> int:
+        """Redis's clock, by which heartbeats are written."""
+        return await server_time_ms(self._redis)
 
     async def begin(self, task: TaskFields, attempt: int, holder: str, *, anew: bool = False) -> Begun:
         """Become the writer; `anew`: of an empty stream. Raises Fenced when a later attempt is, or when the task has

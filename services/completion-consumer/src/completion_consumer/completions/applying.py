@@ -1,7 +1,6 @@
 """From what was said about an operation to its effects: Postgres first, then the stream, then the next step."""
 
 import asyncio
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from sluiceway.errors import StoreUnavailable
@@ -91,7 +90,9 @@ class Applying:
         operation = outcome.operation
         if operation is None:
             return
-        fields = {"reason": outcome.reason} if outcome.reason else {}
+        fields: dict[str, object] = {"reason": outcome.reason} if outcome.reason else {}
+        if operation.ended_at is not None:
+            fields["duration_ms"] = round((operation.ended_at - operation.created_at).total_seconds() * 1000)
         self._log.info(
             "operation_completed",
             outcome=outcome.kind,
@@ -100,7 +101,6 @@ class Applying:
             session_id=operation.session_id,
             operation_id=operation.id,
             tool_name=operation.tool_name,
-            duration_ms=round((datetime.now(UTC) - operation.created_at).total_seconds() * 1000),
             resumes=outcome.resumes,
             **fields,
         )

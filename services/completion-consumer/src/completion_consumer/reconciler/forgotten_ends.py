@@ -8,7 +8,7 @@ first, as somebody may follow it, and some in each round, after those who wait f
 Not promised: that a failover by which Redis falls back further than LATELY is noticed here.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import ResponseError
 from sluiceway.process.logs import get_logger
@@ -33,9 +33,9 @@ class ForgottenEnds:
         self._turns = turns
         self._period = min(LATELY, retention / 2)
         self._replication_id: str | None = None
-        # Where in the turns that have ended lately the look is; None: it is through.
+        # Where in the turns that have ended lately the look is, and how far back it goes; None: it is through.
         self._place: tuple[datetime, str] | None = None
-        self._since = datetime.now(UTC)
+        self._since = datetime.min
         self._log = get_logger()
 
     async def look(self, current: Round) -> None:
@@ -47,7 +47,7 @@ class ForgottenEnds:
         if replication_id != self._replication_id:
             if self._replication_id is not None:
                 self._log.warning("redis_replaced")
-            now = datetime.now(UTC)
+            now = await self._store.now()
             self._since = now - self._period
             self._replication_id, self._place = replication_id, (now + self._period, _LAST_ID)
         if self._place is None:

@@ -13,10 +13,9 @@
 Live turns are looked at page by page, some pages a round, in turn; a page is a few round trips, however long it is.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from redis.exceptions import ResponseError
@@ -25,6 +24,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
+from sluiceway.store.turns import LiveTurn
 from sluiceway.stream.task_streams import Seen, TaskMeta, TaskStreams
 from sluiceway.turn.turns import REBUILDING, Turns
 
@@ -45,11 +45,13 @@ Fault = Literal["expired", "cancelled", "forgotten", "not told to wait", "not to
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that."""
+    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that. `held`: its holder gave a
+    heartbeat lately."""
 
     task: Task
     meta: TaskMeta | None
     left_ms: int
+    held: bool
 
 
 class UnfinishedTurns:
@@ -106,14 +108,14 @@ class UnfinishedTurns:
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
             stranded = {turn.task.session_id: turn.task for turn in page if turn.stranded}
             await current.each("live_turns", stranded, self._release)
-            await self._look_at(current, [turn.task for turn in page if turn.active and not _is_young(turn.task)])
+            await self._look_at(current, [turn for turn in page if turn.active and not _is_young(turn)])
             if not self.looked_at:
                 return
 
-    async def _look_at(self, current: Round, tasks: Sequence[Task]) -> None:
-        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
-        overdue = await self._overdue(tasks)
-        queued = await self._find([one for one in live if not self._is_held(one.meta)])
+    async def _look_at(self, current: Round, turns: Sequence[LiveTurn]) -> None:
+        live, unreadable = await self._seen([turn.task for turn in turns])
+        overdue = await self._overdue(turns)
+        queued = await self._find([one for one in live if not one.held])
         faults: dict[str, tuple[_Live, Fault]] = {}
         for one in live:
             fault = "expired" if one.task.id in overdue else self._fault_of(one, queued)
@@ -123,9 +125,14 @@ class UnfinishedTurns:
         await current.each("live_turns", unreadable, _refuse)
         await current.each("live_turns", faults, self._repair)
 
-    async def _overdue(self, tasks: Sequence[Task]) -> set[str]:
-        before = datetime.now(UTC) - self._deadline
-        old = [task.id for task in tasks if task.status != "waiting" and task.created_at < before]
+    async def _seen(self, tasks: Sequence[Task]) -> tuple[list[_Live], Mapping[str, Exception]]:
+        """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
+        # Redis's clock, as heartbeats are; asked first, so that a holder looks younger than it is rather than older.
+        alive_since_ms = await self._streams.now_ms() - self._silent_ms
+        return _read(tasks, await self._streams.look_at([task.id for task in tasks]), alive_since_ms)
+
+    async def _overdue(self, turns: Sequence[LiveTurn]) -> set[str]:
+        old = [turn.task.id for turn in turns if turn.task.status != "waiting" and turn.age > self._deadline]
         return await self._store.turns.overdue(old, self._deadline) if old else set()
 
     async def _find(self, unheld: Sequence[_Live]) -> Found:
@@ -137,7 +144,7 @@ class UnfinishedTurns:
         return found
 
     def _fault_of(self, one: _Live, queued: Found) -> Fault | None:
-        task, meta, held = one.task, one.meta, self._is_held(one.meta)
+        task, meta, held = one.task, one.meta, one.held
         if task.cancel_requested_at is not None and not held:
             return "cancelled"
         if task.status == "waiting":
@@ -205,7 +212,7 @@ class UnfinishedTurns:
     async def _resume(self, current: Round) -> None:
         tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
         self._next_step_after = tasks[-1].id if len(tasks) == _PAGE else ""
-        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
+        live, unreadable = await self._seen(tasks)
         queued = await self._find(live)
         await current.each("next_steps", unreadable, _refuse)
         lost = {one.task.id: one.task for one in live if one.task.id not in queued}
@@ -222,22 +229,17 @@ class UnfinishedTurns:
         self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
         return "turn_requeued"
 
-    def _is_held(self, meta: TaskMeta | None) -> bool:
-        """Its holder gave a sign of life lately."""
-        return (
-            meta is not None
-            and meta.heartbeat_ms is not None
-            and time.time() * 1000 - meta.heartbeat_ms < self._silent_ms
-        )
 
-
-def _read(tasks: Sequence[Task], seen: Sequence[Seen]) -> tuple[list[_Live], Mapping[str, Exception]]:
-    """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
+def _read(
+    tasks: Sequence[Task], seen: Sequence[Seen], alive_since_ms: float
+) -> tuple[list[_Live], Mapping[str, Exception]]:
     live: list[_Live] = []
     unreadable: dict[str, Exception] = {}
     for task, one in zip(tasks, seen, strict=True):
         try:
-            live.append(_Live(task, one.meta, one.left_ms))
+            meta = one.meta
+            held = meta is not None and meta.heartbeat_ms is not None and meta.heartbeat_ms > alive_since_ms
+            live.append(_Live(task, meta, one.left_ms, held))
         except (ResponseError, ValueError, KeyError) as error:
             unreadable[task.id] = error
     return live, unreadable
@@ -252,5 +254,5 @@ async def _refuse(error: Exception) -> None:
     raise error
 
 
-def _is_young(task: Task) -> bool:
-    return task.status == "queued" and datetime.now(UTC) - task.created_at < _PUBLISHING
+def _is_young(turn: LiveTurn) -> bool:
+    return turn.task.status == "queued" and turn.age < _PUBLISHING
