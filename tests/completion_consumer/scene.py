@@ -25,6 +25,7 @@ from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.turn.turns import Turns
 from sluiceway.wire.events import FinishStep, Start, StartStep, ToolInputAvailable
 
+from harness.retention import RETENTION
 from harness.waiting import wait_until
 
 PENDING: OperationStatus = "pending"
@@ -47,7 +48,7 @@ class Scene:
     def __init__(self, redis: Redis, store: Store) -> None:
         self.redis = redis
         self.store = store
-        self.streams = TaskStreams(redis)
+        self.streams = TaskStreams(redis, RETENTION)
         self.operations = Operations(redis, self.streams)
         self.turns = Turns(store, self.streams, Producer(redis, "chat"), self.operations)
         self.completions = Completions(redis)

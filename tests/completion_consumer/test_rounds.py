@@ -15,6 +15,7 @@ from sluiceway.store.webhooks import NewWebhook
 
 from harness.database import Database
 from harness.metrics import metric, metrics_of
+from harness.retention import RETENTION
 from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
@@ -269,7 +270,7 @@ async def _crowd(scene: Scene, database: Database) -> None:
         for number in range(1, 10_001):
             fields = {"task_id": f"task-{number}", "session_id": f"s-{number}", "status": "waiting", "attempt": "1"}
             pipe.hset(keys.task_meta(f"task-{number}"), mapping=fields)  # type: ignore[arg-type]
-            pipe.expire(keys.task_meta(f"task-{number}"), keys.LIVE_TTL)
+            pipe.expire(keys.task_meta(f"task-{number}"), RETENTION.live)
         await pipe.execute()
 
 

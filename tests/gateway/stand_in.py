@@ -26,12 +26,14 @@ from sluiceway.wire.events import (
 )
 from sluiceway.wire.jobs import ChatJob
 
+from harness.retention import RETENTION
+
 
 class StandIn:
     """Runs one turn at a time. `begin`, then `say` as often as is wanted, then `finish`."""
 
     def __init__(self, redis: Redis, store: Store) -> None:
-        self.streams = TaskStreams(redis)
+        self.streams = TaskStreams(redis, RETENTION)
         self.store = store
         self._redis = redis
         self._turns = Turns(store, self.streams, Producer(redis, "chat"), Operations(redis, self.streams))

@@ -25,6 +25,7 @@ from sluiceway.stream.task_streams import TaskStreams, Verdict
 from sluiceway.wire.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
 from sluiceway.wire.task import EndStatus, Status, TaskFields
 
+from harness.retention import RETENTION
 from tests.protocols.machine import Machine, play
 
 TASK = TaskFields(task_id="task_1", session_id="ses_1", user_id=None, message_id="msg_1", created_at="today")
@@ -75,7 +76,7 @@ class Fence(Machine):
         super().__init__(loop)
         self.redis = redis
         self.scripts = Scripts(redis)
-        self.streams = TaskStreams(redis)
+        self.streams = TaskStreams(redis, RETENTION)
         self.flusher = Flusher(self.scripts, live_ttl_ms=self.streams.live_ttl_ms)
         self.known = Known()
         self.attempts: list[Attempt] = []

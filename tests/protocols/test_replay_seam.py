@@ -29,6 +29,7 @@ from sluiceway.wire.message import MessageFold
 from sluiceway.wire.task import TaskFields
 
 from harness.folding import fold
+from harness.retention import RETENTION
 from harness.sse import Event as Seen
 from tests.protocols.machine import Machine, play
 
@@ -130,7 +131,7 @@ class Seam(Machine):
         self.redis = redis
         self.hub = hub
         self.scripts = Scripts(redis)
-        self.streams = TaskStreams(redis)
+        self.streams = TaskStreams(redis, RETENTION)
         self.flusher = Flusher(self.scripts, live_ttl_ms=self.streams.live_ttl_ms)
         name = uuid4().hex
         self.task = TaskFields(name, f"ses_{name}", None, "msg_1", "today")

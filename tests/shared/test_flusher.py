@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 from chat_worker import flusher
@@ -16,6 +15,7 @@ from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.wire.task import TaskFields
 
+from harness.retention import retention
 from harness.valkey import Valkey
 from harness.waiting import wait_until
 
@@ -24,7 +24,7 @@ class Desk:
     """A worker process's flusher, running, and the streams it writes to."""
 
     def __init__(self, redis: Redis) -> None:
-        self.streams = TaskStreams(redis, live_ttl=timedelta(seconds=60))
+        self.streams = TaskStreams(redis, retention(live_seconds=60))
         self.scripts = Scripts(redis)
         self.flusher = Flusher(self.scripts, live_ttl_ms=60_000)
 

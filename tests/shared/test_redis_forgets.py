@@ -19,6 +19,7 @@ from sluiceway.wire.task import TaskFields
 
 from harness.proxy import Fate
 from harness.redis_pair import RedisPair
+from harness.retention import RETENTION
 from harness.waiting import wait_until
 
 _LEASE, _SOON = timedelta(seconds=30), timedelta(milliseconds=10)
@@ -44,7 +45,7 @@ async def redis(pair: RedisPair) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def streams(redis: Redis) -> TaskStreams:
     """With a task whose attempt 1 has written a batch that the replica has."""
-    streams = TaskStreams(redis)
+    streams = TaskStreams(redis, RETENTION)
     await streams.create(TASK)
     await streams.begin(TASK, 1, "w")
     assert await streams.append(TASK.task_id, 1, 1, BEGINNING) == "ok"

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -12,6 +11,8 @@ from sluiceway.stream.task_streams import TaskStreams, parse_retracted
 from sluiceway.wire.entry_id import format_entry_id, parse_entry_id
 from sluiceway.wire.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.task import TaskFields
+
+from harness.retention import retention
 
 TASK = TaskFields(
     task_id="task_1",
@@ -27,7 +28,7 @@ TASK = TaskFields(
 
 @pytest.fixture
 def streams(redis: Redis) -> TaskStreams:
-    return TaskStreams(redis, live_ttl=timedelta(seconds=60), retention=timedelta(seconds=5))
+    return TaskStreams(redis, retention(live_seconds=60, ended_seconds=5))
 
 
 async def event_ids(streams: TaskStreams) -> list[str]:
@@ -65,7 +66,7 @@ async def test_creating_a_task_again_does_not_overwrite_a_running_one(streams: T
 
 @pytest.mark.requirement("TS-2")
 async def test_the_ttl_of_a_silent_task_is_renewed_by_its_holders_heartbeat(redis: Redis) -> None:
-    streams = TaskStreams(redis, live_ttl=timedelta(seconds=60))
+    streams = TaskStreams(redis, retention(live_seconds=60))
     await streams.create(TASK)
     await streams.begin(TASK, 1, "w")
     assert await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"

@@ -25,6 +25,7 @@ from sluiceway.wire.events import Data, ToolOutputAvailable
 from sluiceway.wire.jobs import CompletionJob
 from sluiceway.wire.tools import ToolSpec
 
+from harness.retention import RETENTION
 from harness.waiting import wait_until
 
 
@@ -34,7 +35,7 @@ class Caller:
     def __init__(self, redis: Redis, store: Store) -> None:
         self.redis = redis
         self.store = store
-        self.streams = TaskStreams(redis)
+        self.streams = TaskStreams(redis, RETENTION)
         self.operations = Operations(redis, self.streams)
         self.turns = Turns(store, self.streams, Producer(redis, "chat"), self.operations)
 

@@ -23,6 +23,7 @@ from tool_runner.tool.definition import FunctionTool
 from tool_runner.tool.progress import Progress
 
 from harness.model_server import ModelServer
+from harness.retention import RETENTION
 
 OPERATION = "op_1"
 _TASK = TaskFields("task_1", "ses_1", "ada", "msg_1", "2026-11-22T00:00:00+00:00")
@@ -64,7 +65,7 @@ class Stage:
 @asynccontextmanager
 async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncIterator[Stage]:
     """Settings in lower case, such as `model_attempts=1`."""
-    streams = TaskStreams(redis)
+    streams = TaskStreams(redis, RETENTION)
     await streams.create(_TASK)
     await streams.begin(_TASK, 1, "worker")
     await streams.wait(_TASK.task_id, 1, {})
@@ -84,8 +85,8 @@ async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncI
             model_name="fake",
             http=http,
             redis=redis,
-            job_events=JobEventPublisher(redis),
-            agents=AgentStreams(redis),
+            job_events=JobEventPublisher(redis, RETENTION),
+            agents=AgentStreams(redis, RETENTION),
             reporter=progress,
         )
         yield Stage(context, streams, redis)

@@ -1,10 +1,8 @@
-"""Every Redis key, consumer group and time to live. No key literal stands anywhere else.
+"""Every Redis key and consumer group. No key literal stands anywhere else.
 
 The braces are literal: they are hash tags, so all keys of a task share a slot and one script may touch them.
-A key either has a TTL or is listed in PERSISTENT.
+A key either has a TTL, from `Retention` or the lease, or is listed in PERSISTENT.
 """
-
-from datetime import timedelta
 
 GROUP = "workers"
 PERSISTENT = ("sw:q:*", "sw:workers:*")
@@ -73,9 +71,3 @@ def work_queue(kind: str, partition: int = 0) -> str:
 
 def live_workers(kind: str) -> str:
     return f"sw:workers:{kind}"
-
-
-# A live task's keys are kept for this long after their last refresh; the lease tick and the reconciler refresh them.
-LIVE_TTL = timedelta(hours=24)
-# How long an ended task can still be replayed, and a job's events after the last of them.
-RETENTION = timedelta(hours=1)

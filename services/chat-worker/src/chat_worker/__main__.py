@@ -45,11 +45,7 @@ async def serve(settings: Settings) -> None:
                 settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
             )
         )
-        streams = TaskStreams(
-            redis,
-            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-            retention=timedelta(seconds=settings.retention_seconds),
-        )
+        streams = TaskStreams(redis, settings.retention)
         flusher = Flusher(Scripts(redis), live_ttl_ms=streams.live_ttl_ms)
         lease = timedelta(seconds=settings.lease_seconds)
         queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)

@@ -62,11 +62,7 @@ def _parts(
 ) -> tuple[Worker, Reconciler]:
     """The loop over completions, and the rounds of the reconciler beside it."""
     lease = timedelta(seconds=settings.lease_seconds)
-    streams = TaskStreams(
-        redis,
-        live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-        retention=timedelta(seconds=settings.retention_seconds),
-    )
+    streams = TaskStreams(redis, settings.retention)
     chat = Producer(redis, _CHAT)
     operations = Operations(redis, streams)
     turns = Turns(store, streams, chat, operations)
@@ -95,7 +91,7 @@ def _parts(
     unfinished_operations = UnfinishedOperations(
         redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
     )
-    forgotten_ends = ForgottenEnds(store, streams, turns, retention=timedelta(seconds=settings.retention_seconds))
+    forgotten_ends = ForgottenEnds(store, streams, turns, retention=settings.retention.ended)
     unfinished = Unfinished(
         store, forgotten_ends, unfinished_turns, unfinished_operations, finalize_after=finalize_after
     )

@@ -7,7 +7,6 @@ and goes on by itself when it is back.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypedDict
 
 from redis.asyncio import Redis
@@ -63,12 +62,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         )
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
         hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
-        streams = HubStreams(
-            redis,
-            hub,
-            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-            retention=timedelta(seconds=settings.retention_seconds),
-        )
+        streams = HubStreams(redis, hub, settings.retention)
         drain.on_break(hub.drain)
         turns = Turns(store, streams, Producer(redis, "chat"), Operations(redis, streams))
         yield Gateway(

@@ -54,7 +54,6 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(stop_on_signals(stopping))
         name, lease = settings.worker_name, timedelta(seconds=settings.lease_seconds)
-        retention = timedelta(seconds=settings.retention_seconds)
         mcp = McpServers(settings.mcp_servers, approve_destructive=settings.mcp_approve_destructive)
         registry = Registry(settings, [*builtin_tools(settings), *discover(settings.tools_dir)], [mcp])
         queues = registry.queues()
@@ -66,9 +65,9 @@ async def _serve(settings: Settings) -> None:
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=name))
         model = await stack.enter_async_context(Model.from_settings(settings, max_connections=sum(queues.values())))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))
-        streams = TaskStreams(redis, live_ttl=timedelta(seconds=settings.live_ttl_seconds), retention=retention)
-        job_events = JobEventPublisher(redis, retention=retention)
-        runs = Runs(settings, streams, redis, model, http, job_events, AgentStreams(redis))
+        streams = TaskStreams(redis, settings.retention)
+        job_events = JobEventPublisher(redis, settings.retention)
+        runs = Runs(settings, streams, redis, model, http, job_events, AgentStreams(redis, settings.retention))
         hands = HeldOperations(redis, name, lease)
         handler = ToolHandler(settings, redis, store, registry, hands, runs)
 

@@ -9,8 +9,8 @@ Guarantees
   at 1. Whoever names the generation that `create` answered cannot write into another one.
 - An open stream ends by `close`, `create` or `clean_up`, with the event `connection_end`, which nobody can publish.
 - A publish that failed was logged and raises an AgentEventError, and nothing else.
-Not guaranteed: that Redis remembers. An open stream is kept for `live_ttl` after its last event, a closed one for
-`retention`; the one that another took the place of until the next one is created, at most for `retention`. After
+Not guaranteed: that Redis remembers. An open stream is kept for `retention.live` after its last event, a closed one
+for `retention.ended`; the one that another took the place of until the next one is created, at most as long. After
 AgentEventUnavailable an event may be there or not; the same `publish_id` again adds it at most once.
 
 An entry's id is GENERATION-SEQUENCE. A generation is the moment of its creation in ms, or more: it grows with each.
@@ -48,6 +48,7 @@ from sluiceway.feeds.agent_event import (
 )
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
+from sluiceway.process.retention import Retention
 from sluiceway.redis_client import command, redis_errors, server_time_ms
 from sluiceway.scripts import Argument, Scripts
 
@@ -104,18 +105,11 @@ class AgentStream:
 class AgentStreams:
     """The streams of agent events of a Redis. Methods raise RedisUnavailable when it is away."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        *,
-        live_ttl: timedelta = keys.LIVE_TTL,
-        retention: timedelta = keys.RETENTION,
-        timeout_seconds: float = 5.0,
-    ) -> None:
+    def __init__(self, redis: Redis, retention: Retention, *, timeout_seconds: float = 5.0) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._live_ttl_ms = int(live_ttl.total_seconds() * 1000)
-        self._retention_ms = int(retention.total_seconds() * 1000)
+        self._live_ttl_ms = retention.live_ms
+        self._retention_ms = retention.ended_ms
         self.timeout_seconds = timeout_seconds
 
     async def create(self, task_id: str, user_id: str | None = None) -> int:

@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 from sluiceway.errors import AgentEventError, AgentEventRejected, AgentEventUnavailable
 from sluiceway.feeds.agent_event import AgentEvent, Draft, PublishedType, log_failure
 from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.process.retention import Retention
 from sluiceway.redis_client import open_redis
 
 T = TypeVar("T")
@@ -219,16 +220,18 @@ _Opened = tuple[ThreadPublisher, asyncio.AbstractEventLoop, asyncio.Event]
 
 @contextmanager
 def open_threads(
-    redis_url: str, *, timeout_seconds: float = 5.0, max_waiting: int = 10_000
+    redis_url: str, retention: Retention | None = None, *, timeout_seconds: float = 5.0, max_waiting: int = 10_000
 ) -> Iterator[ThreadPublisher]:
-    """A publisher with a thread, an event loop and connections of its own.
+    """A publisher with a thread, an event loop and connections of its own. `retention`: that of the services;
+    None: what LIVE_TTL_SECONDS and RETENTION_SECONDS in the environment say.
 
     It connects when it has something to send, so it opens also while Redis is away. The end of the block waits until
     what was handed over is settled, for `timeout_seconds` at most; not on a thread that runs an event loop.
     """
+    kept = retention or Retention.from_environment()
     opened: Future[_Opened] = Future()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_serve(redis_url, timeout_seconds, max_waiting, opened)),
+        target=lambda: asyncio.run(_serve(redis_url, kept, timeout_seconds, max_waiting, opened)),
         name="agent-events",
         daemon=True,
     )
@@ -242,14 +245,16 @@ def open_threads(
             thread.join()
 
 
-async def _serve(redis_url: str, timeout_seconds: float, max_waiting: int, opened: "Future[_Opened]") -> None:
+async def _serve(
+    redis_url: str, retention: Retention, timeout_seconds: float, max_waiting: int, opened: "Future[_Opened]"
+) -> None:
     try:
         redis = open_redis(redis_url, name="sluiceway-agents", max_connections=_CONNECTIONS)
     except Exception as error:  # noqa: BLE001 - an address that is none: it is the opener's to see
         opened.set_exception(error)
         return
     async with redis:
-        streams = AgentStreams(redis, timeout_seconds=timeout_seconds)
+        streams = AgentStreams(redis, retention, timeout_seconds=timeout_seconds)
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         publisher = ThreadPublisher(streams, loop, timeout_seconds=timeout_seconds, max_waiting=max_waiting)
         opened.set_result((publisher, loop, ending))

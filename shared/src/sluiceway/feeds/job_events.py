@@ -19,7 +19,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
@@ -29,6 +29,7 @@ from sluiceway import keys
 from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailable, RedisUnavailable
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
+from sluiceway.process.retention import Retention
 from sluiceway.redis_client import command, redis_errors
 from sluiceway.scripts import Scripts
 
@@ -64,10 +65,10 @@ class JobEventPublisher:
     Every `publish_…` raises JobEventRejected or JobEventUnavailable, both JobEventErrors.
     """
 
-    def __init__(self, redis: Redis, *, retention: timedelta = keys.RETENTION, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, redis: Redis, retention: Retention, *, timeout_seconds: float = 5.0) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._retention_ms = int(retention.total_seconds() * 1000)
+        self._retention_ms = retention.ended_ms
         self._timeout_seconds = timeout_seconds
 
     async def publish_event(self, job_id: str, event_data: Mapping[str, Any]) -> str:

@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluiceway.process.retention import RetentionSettings
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(RetentionSettings):
     """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
@@ -21,8 +20,6 @@ class CommonSettings(BaseSettings):
     migrate_on_start: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    live_ttl_seconds: int = Field(default=24 * 3600, ge=1)
-    retention_seconds: int = Field(default=3600, ge=1)
 
     @property
     def database_timeout(self) -> timedelta:

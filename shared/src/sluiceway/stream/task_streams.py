@@ -13,13 +13,13 @@ Not guaranteed: that Redis remembers. A lost task reads as None here; Postgres h
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.errors import Fenced
+from sluiceway.process.retention import Retention
 from sluiceway.redis_client import answered, command, commands, server_time_ms
 from sluiceway.scripts import Argument, Scripts, source
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
@@ -141,13 +141,11 @@ def parse_retracted(text: str) -> tuple[tuple[EntryId, EntryId], ...]:
 class TaskStreams:
     """All task streams of a Redis. Methods raise RedisUnavailable when it is away."""
 
-    def __init__(
-        self, redis: Redis, *, live_ttl: timedelta = keys.LIVE_TTL, retention: timedelta = keys.RETENTION
-    ) -> None:
+    def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self.live_ttl_ms = int(live_ttl.total_seconds() * 1000)
-        self._retention_ms = int(retention.total_seconds() * 1000)
+        self.live_ttl_ms = retention.live_ms
+        self._retention_ms = retention.ended_ms
 
     async def create(self, task: TaskFields) -> bool:
         """Register a queued task, as the active one of its session. False when it is known already."""
