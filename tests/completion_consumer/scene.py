@@ -10,7 +10,7 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.ids import new_approval_id, new_operation_id, new_tool_call_id
-from sluiceway.operation.completions import KIND, Completions
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.queue.worker import persistently
@@ -52,7 +52,7 @@ class Scene:
         self.operations = Operations(redis, self.streams)
         self.turns = Turns(store, self.streams, Producer(redis, "chat"), self.operations)
         self.completions = Completions(redis)
-        self.queue = Producer(redis, KIND)
+        self.queue = Producer(redis, keys.COMPLETIONS)
 
     @staticmethod
     @asynccontextmanager
@@ -154,7 +154,7 @@ class Scene:
 
     async def all_done(self) -> bool:
         """No completion waits or is in anybody's hand."""
-        return await self.redis.xlen(keys.work_queue(KIND)) == 0
+        return await self.redis.xlen(keys.work_queue(keys.COMPLETIONS)) == 0
 
     async def wait_until_all_done(self, timeout: float = 30) -> None:
         await wait_until(self.all_done, timeout, "every completion is acknowledged")

@@ -8,7 +8,6 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway import keys
-from sluiceway.operation.completions import KIND
 from sluiceway.store.records import Operation
 
 from harness.database import Database
@@ -18,7 +17,7 @@ from harness.valkey import Valkey
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
 
-QUEUE = keys.work_queue(KIND)
+QUEUE = keys.work_queue(keys.COMPLETIONS)
 
 
 async def pending(redis: Redis) -> list[dict[str, Any]]:

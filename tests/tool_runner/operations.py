@@ -11,7 +11,6 @@ from sluiceway import keys
 from sluiceway.feeds.job_events import read_job_events
 from sluiceway.ids import new_operation_id, new_tool_call_id
 from sluiceway.operation.catalogue import read_catalogue
-from sluiceway.operation.completions import KIND
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
@@ -83,7 +82,7 @@ class Caller:
 
     async def told(self, operation: Operation) -> list[CompletionJob]:
         """Every completion of the operation that was queued, in order."""
-        entries: Any = await self.redis.xrange(keys.work_queue(KIND))
+        entries: Any = await self.redis.xrange(keys.work_queue(keys.COMPLETIONS))
         jobs = [CompletionJob.model_validate_json(fields[b"d"]) for _, fields in entries]
         return [job for job in jobs if job.operation_id == operation.id]
 

@@ -5,6 +5,9 @@ A key either has a TTL, from `Retention` or the lease, or is listed in PERSISTEN
 """
 
 GROUP = "workers"
+# Kinds of work queues; those of tools are made by `tool_queue`.
+CHAT = "chat"
+COMPLETIONS = "completions"
 PERSISTENT = ("sw:q:*", "sw:workers:*")
 
 
@@ -36,6 +39,8 @@ def webhook_rate(operation_id: str) -> str:
 
 
 CATALOGUE = "sw:tools"
+# What each living process says of the settings that must be the same everywhere; expires with the last of them.
+SETTINGS = "sw:settings"
 
 
 def session_active(session_id: str) -> str:

@@ -15,6 +15,7 @@ KINDS = (
     "operations",
     "webhooks",
     "parked",
+    "agent_streams",
     "backlog",
 )
 # What it did.
@@ -33,6 +34,7 @@ REPAIRS = (
     "webhook_resent",
     "parked_applied",
     "parked_given_up",
+    "agent_stream_closed",
 )
 OUTCOMES = ("applied", "repeat", "late", "unknown", "progress")
 _ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from redis.asyncio import Redis
+from sluiceway import keys
 from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
+from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
+from sluiceway.service.agreement import Agreement
 from sluiceway.store import Store
 from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.turn.turns import Turns
@@ -46,6 +49,7 @@ class Gateway:
     api_keys: ApiKeys
     signatures: Signatures
     progress_rate: ProgressRate
+    agreement: Agreement
 
 
 class State(TypedDict):
@@ -64,7 +68,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
         streams = HubStreams(redis, hub, settings.retention)
         drain.on_break(hub.drain)
-        turns = Turns(store, streams, Producer(redis, "chat"), Operations(redis, streams))
+        turns = Turns(store, streams, Producer(redis, keys.CHAT), Operations(redis, streams))
         yield Gateway(
             settings=settings,
             drain=drain,
@@ -78,4 +82,5 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),
             signatures=Signatures(settings.webhook_secrets),
             progress_rate=ProgressRate(redis, settings.max_progress_per_minute),
+            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
         )

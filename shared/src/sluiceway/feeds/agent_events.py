@@ -8,6 +8,8 @@ Guarantees
 - `create` for a task that has a stream closes that one, whose followers get its `connection_end`, and begins a new one
   at 1. Whoever names the generation that `create` answered cannot write into another one.
 - An open stream ends by `close`, `create` or `clean_up`, with the event `connection_end`, which nobody can publish.
+  The reconciler cleans up: a stream of which nothing was heard for AGENT_SILENCE_SECONDS has lost its publisher. One
+  that may be silent for long says that it is alive: `keep_alive`.
 - A publish that failed was logged and raises an AgentEventError, and nothing else.
 Not guaranteed: that Redis remembers. An open stream is kept for `retention.live` after its last event, a closed one
 for `retention.ended`; the one that another took the place of until the next one is created, at most as long. After
@@ -54,6 +56,8 @@ from sluiceway.scripts import Argument, Scripts
 
 __all__ = ["CONNECTION_END", "AgentEvent", "AgentEventType", "AgentStream", "AgentStreams", "PublishedType"]
 
+# How often a publisher that lives says so.
+RENEW_SECONDS = 30.0
 _REMEMBERED = 256
 _LISTED_EVERY_MS = 60_000
 _PAGE = 1000
@@ -182,6 +186,24 @@ class AgentStreams:
         """End the stream. False when there is none of that generation, or it has ended already."""
         return await self._close(task_id, "" if generation is None else generation, silent_ms=0) == b"closed"
 
+    async def renew(self, task_id: str, generation: int) -> bool:
+        """Say that the stream's publisher is alive, though it has nothing to publish. False: the stream has ended."""
+        arguments = [self._live_ttl_ms, generation, _LISTED_EVERY_MS]
+        answer = await self._scripts.run("feeds/renew_agent_stream", _keys(task_id), arguments)
+        if len(answer) == 2 and _text(answer[1]) != "0":
+            await self._list_again(task_id, int(answer[1]))
+        return len(answer) == 2
+
+    async def keep_alive(self, task_id: str, generation: int, *, every_seconds: float = RENEW_SECONDS) -> None:
+        """Renew until the stream has ended, or cancelled; also over the time that Redis is away."""
+        alive = True
+        while alive:
+            await asyncio.sleep(every_seconds)
+            try:
+                alive = await self.renew(task_id, generation)
+            except RedisUnavailable as error:
+                get_logger().warning("agent_stream_not_renewed", task_id=task_id, reason=str(error))
+
     async def list_active(self) -> list[AgentStream]:
         """The open ones, the one first that was noted longest ago."""
         listed = await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, 0, -1)
@@ -193,17 +215,20 @@ class AgentStreams:
     async def clean_up(self, older_than: timedelta) -> list[str]:
         """Close the open streams that were silent for that long, which forgets them after the retention; their tasks'
         ids. Any number may do it at once."""
-        silent_ms = int(older_than.total_seconds() * 1000)
-        before = await server_time_ms(self._redis) - silent_ms
-        closed = []
-        for raw in await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, "-inf", before, "BYSCORE"):
-            task_id = _text(raw)
-            answer = await self._close(task_id, "", silent_ms)
-            if answer == b"unknown":
-                await self._unlist(task_id, before)
-            elif answer == b"closed":
-                closed.append(task_id)
-        return closed
+        return [task_id for task_id in await self.silent(older_than) if await self.close_silent(task_id, older_than)]
+
+    async def silent(self, older_than: timedelta, limit: int = -1) -> list[str]:
+        """Tasks of whose streams nothing was noted for that long, the longest silent ones first; -1: all of them."""
+        before = await server_time_ms(self._redis) - _ms(older_than)
+        listed = await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, "-inf", before, "BYSCORE", "LIMIT", 0, limit)
+        return [_text(task_id) for task_id in listed]
+
+    async def close_silent(self, task_id: str, older_than: timedelta) -> bool:
+        """Close the stream, if it was silent for that long; whether it was, and was open."""
+        answer = await self._close(task_id, "", _ms(older_than))
+        if answer == b"unknown":
+            await self._unlist(task_id, await server_time_ms(self._redis) - _ms(older_than))
+        return answer == b"closed"
 
     async def events(self, task_id: str) -> list[AgentEvent]:
         """All events of the stream that was created last, the closing one too; none of a stream that is not there."""
@@ -280,6 +305,10 @@ def _keys(task_id: str) -> list[str]:
         keys.agent_events(task_id, 0),
         keys.agent_events(task_id, 1),
     ]
+
+
+def _ms(period: timedelta) -> int:
+    return int(period.total_seconds() * 1000)
 
 
 def _moment(ms: int) -> datetime:

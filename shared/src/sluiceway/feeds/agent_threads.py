@@ -7,6 +7,7 @@ Guarantees
 - What one thread publishes to a task gets there in that order; tasks do not wait for one another.
 - An event whose publisher was told of a failure is not sent afterwards. Only one that was just on its way when the
   time ran out may be there all the same.
+- A stream that was created here is kept alive until it is closed, also while its agents say nothing.
 - What was handed over and waits is bounded (`max_waiting`); past that a publish fails at once.
 Not guaranteed: that a process that ends without `flush` or the end of `open_threads` sends what nobody waited for.
 
@@ -72,6 +73,8 @@ class ThreadPublisher:
         # The loop's own: what waits, by task, and who sends it.
         self._lanes: dict[str, deque[_Handed]] = {}
         self._senders: set[asyncio.Task[None]] = set()
+        # What keeps the streams alive that were created here, by task.
+        self._renewers: dict[str, asyncio.Task[None]] = {}
 
     def publish_nowait(
         self,
@@ -98,11 +101,11 @@ class ThreadPublisher:
 
     def create(self, task_id: str, user_id: str | None = None) -> int:
         """As of AgentStreams; not on a thread that runs an event loop. Raises RuntimeError there, RedisUnavailable."""
-        return self._ask(lambda: self._streams.create(task_id, user_id))
+        return self._ask(lambda: self._create(task_id, user_id))
 
     def close(self, task_id: str, *, generation: int | None = None) -> bool:
         """As of AgentStreams; not on a thread that runs an event loop. Raises RuntimeError there, RedisUnavailable."""
-        return self._ask(lambda: self._streams.close(task_id, generation=generation))
+        return self._ask(lambda: self._close(task_id, generation))
 
     @property
     def failed(self) -> int:
@@ -158,6 +161,24 @@ class ThreadPublisher:
             raise AgentEventUnavailable(f"no answer within {self._timeout_seconds} s") from None
 
     # The loop's side.
+
+    async def _create(self, task_id: str, user_id: str | None) -> int:
+        generation = await self._streams.create(task_id, user_id)
+        self._stop_renewing(task_id)
+        renewer = self._loop.create_task(self._streams.keep_alive(task_id, generation), name="agent-stream-renewer")
+        self._renewers[task_id] = renewer
+        return generation
+
+    async def _close(self, task_id: str, generation: int | None) -> bool:
+        closed = await self._streams.close(task_id, generation=generation)
+        if closed:
+            self._stop_renewing(task_id)
+        return closed
+
+    def _stop_renewing(self, task_id: str) -> None:
+        renewer = self._renewers.pop(task_id, None)
+        if renewer is not None:
+            renewer.cancel()
 
     def _arrived(self, handed: _Handed) -> None:
         lane = self._lanes.get(handed.draft.task_id)

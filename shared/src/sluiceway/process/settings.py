@@ -26,7 +26,8 @@ class CommonSettings(RetentionSettings):
         return timedelta(seconds=self.database_timeout_seconds)
 
 
-def _default_name() -> str:
+def process_name() -> str:
+    """Unique among living processes."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
@@ -34,10 +35,13 @@ class WorkerSettings(CommonSettings):
     """Of services that speak no HTTP but for their health.
 
     `worker_name` is the consumer's name: unique among live processes. A restarted process that keeps its name (a
-    container of the same pod) takes up at once what it had in hand. `lease_seconds` must be the same everywhere.
+    container of the same pod) takes up at once what it had in flight. `lease_seconds` must be the same everywhere.
     """
 
-    worker_name: str = Field(default_factory=_default_name, min_length=1, max_length=200)
+    worker_name: str = Field(default_factory=process_name, min_length=1, max_length=200)
     lease_seconds: float = Field(default=10, ge=0.5, le=3600)
+    worker_slots: int = Field(default=32, ge=1, le=2000, description="queue entries in flight at once")
+    drain_seconds: float = Field(default=20, ge=0, description="for what is in flight on SIGTERM")
+    max_deliveries: int = Field(default=5, ge=1, description="an entry that failed so often is a dead letter")
     health_host: str = "0.0.0.0"
     health_port: int = Field(default=8080, ge=0, le=65535)

@@ -74,6 +74,7 @@ class WorkQueue:
     """One consumer's view of a queue. `blocking` is a client of its own for waiting reads."""
 
     def __init__(self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta) -> None:
+        self.kind = kind
         self.key = keys.work_queue(kind)
         self.consumer = consumer
         self.lease = lease

@@ -6,7 +6,7 @@ in the scripts, so a machine whose clock is wrong neither misses workers nor see
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 from redis.asyncio import Redis
@@ -32,7 +32,7 @@ async def count_live(redis: Redis, kind: str) -> int:
 class Presence:
     """Announces one worker for as long as `ready` says so; `run` is its one task."""
 
-    def __init__(self, redis: Redis, kind: str, worker: str, ready: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, redis: Redis, kind: str, worker: str, ready: Callable[[], bool]) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
         self._key = keys.live_workers(kind)
@@ -55,7 +55,7 @@ class Presence:
 
     async def _announce(self) -> bool:
         """Whether the worker is ready, and now known to be."""
-        if not await self._ready():
+        if not self._ready():
             await command(self._redis, "ZREM", self._key, self._worker)
             return False
         await self._scripts.run("service/announce_worker", [self._key], [self._worker, _VALID_MS])

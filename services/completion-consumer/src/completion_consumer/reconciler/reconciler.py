@@ -47,9 +47,9 @@ class Reconciler:
     def leads(self) -> bool:
         return self._leadership.leads
 
-    async def problems(self) -> dict[str, str]:
-        """What keeps it from its rounds; nothing: the last one came to its end, here or where another leads."""
-        return self._away
+    def problem(self) -> str | None:
+        """What keeps it from its rounds; None: the last one came to its end, here or where another leads."""
+        return "; ".join(self._away.values()) or None
 
     async def run(self) -> None:
         """The round in hand ends before this does."""

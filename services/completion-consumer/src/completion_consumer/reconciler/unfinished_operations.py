@@ -15,7 +15,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.operation.completions import KIND, Completions
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
@@ -196,6 +196,6 @@ class UnfinishedOperations:
         return await self._give_up(parked, "its operation never came") if parked.outdated else None
 
     async def _give_up(self, parked: Parked, reason: str) -> str:
-        await self._store.completions.give_up(parked.id, keys.work_queue(KIND), reason)
+        await self._store.completions.give_up(parked.id, keys.work_queue(keys.COMPLETIONS), reason)
         self._log.error("dead_letter", entry_id=f"parked-{parked.id}", reason=reason)
         return "parked_given_up"

@@ -418,7 +418,7 @@ class Check(Wire):
 
 
 class Readiness(Wire):
-    """Whether a message would be accepted and answered."""
+    """Whether a message would be accepted and answered. The check `settings` is told, and does not count."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, Check]
