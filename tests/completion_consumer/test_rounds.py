@@ -179,7 +179,7 @@ async def _unreadable_webhook(scene: Scene, database: Database) -> int:
 
 async def _unreadable_parked(scene: Scene) -> None:
     waiting = await scene.waiting()
-    await scene.store.completions.park(waiting.operation.id, None, {"success": "perhaps"})
+    await scene.store.parked.add(waiting.operation.id, None, {"success": "perhaps"})
 
 
 async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Task, Task]:
@@ -192,7 +192,7 @@ async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Tas
     await database.execute("UPDATE webhook_journal SET received_at = now() - interval '30 seconds'")
     early = await scene.waiting()
     job = {"kind": "complete", "operation_id": early.operation.id, "success": True, "result": "early"}
-    await scene.store.completions.park(early.operation.id, None, job)
+    await scene.store.parked.add(early.operation.id, None, job)
     return ended, expires.task, told.task, early.task
 
 

@@ -12,7 +12,7 @@ from sluiceway.turn.turns import Turns
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.completions.handler import CompletionHandler
-from completion_consumer.completions.progress import Progress
+from completion_consumer.completions.progress_reports import ProgressReports
 from completion_consumer.metrics import Metrics
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
 from completion_consumer.reconciler.reconciler import Reconciler
@@ -32,10 +32,10 @@ async def build(process: WorkerProcess[Settings]) -> None:
     operations = Operations(redis, streams)
     turns = Turns(store, streams, chat, operations)
     applying = Applying(store, streams, turns, settings.max_result_chars)
-    progress = Progress(store, streams, settings.max_result_chars)
+    reports = ProgressReports(store, streams, settings.max_result_chars)
 
     queue = await process.open_queue(keys.COMPLETIONS)
-    handler = CompletionHandler(store, applying, progress, queue.key, settings.max_completion_bytes, metrics)
+    handler = CompletionHandler(store, applying, reports, queue.key, settings.max_completion_bytes, metrics)
     worker = process.work_on(queue, handler.handle, handler.dead_letter)
 
     finalize_after = timedelta(seconds=settings.settle_after_seconds)

@@ -13,7 +13,7 @@ class Settings(WorkerSettings):
     park_hours: float = Field(default=24, gt=0, description="how long a completion waits for its operation")
 
     reconcile_seconds: float = Field(default=2, ge=0.1, le=300, description="between two rounds of the reconciler")
-    settle_after_seconds: float = Field(default=3, ge=0, description="an ended turn older than that is seen through")
+    settle_after_seconds: float = Field(default=3, ge=0, description="an ended turn older than that is finalized")
     agent_silence_seconds: float = Field(
         default=900, ge=1, description="an agent stream of which nothing was heard for so long has lost its publisher"
     )

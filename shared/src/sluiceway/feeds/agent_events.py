@@ -1,12 +1,12 @@
 """Agent events: what the agents of one task think, do and say, on a stream that the task has for them.
 
 Guarantees
-- Events of a stream are numbered 1, 2, 3 … without a gap or a repeat, whoever publishes, from however many processes:
+- Events of a stream are numbered 1, 2, 3 … without a gap or a repeat, from however many publishers and processes:
   the script that adds an event also counts it. The order of the numbers is the order in which Redis got them.
 - A publish that returned is in the stream. It is tried again while Redis is away, for `timeout_seconds`, and is there
   once all the same: each publish has an id, and a stream remembers its last 256 of them.
 - `create` for a task that has a stream closes that one, whose followers get its `connection_end`, and begins a new one
-  at 1. Whoever names the generation that `create` answered cannot write into another one.
+  at 1. A publish that names the generation which `create` answered cannot get into another one.
 - An open stream ends by `close`, `create` or `clean_up`, with the event `connection_end`, which nobody can publish.
   The reconciler cleans up: a stream of which nothing was heard for AGENT_SILENCE_SECONDS has lost its publisher. One
   that may be silent for long says that it is alive: `keep_alive`.
@@ -66,7 +66,7 @@ _PAGE = 1000
 @dataclass(frozen=True, slots=True)
 class AgentStream:
     """What Redis knows of a task's stream. `sequence`: of the newest event, 0 before the first. `user_id`: the only one
-    who may follow it, None for whoever has the id. `slot`: which of the task's two keys has its events."""
+    who may follow it, None: everybody with the id. `slot`: which of the task's two keys has its events."""
 
     task_id: str
     generation: int

@@ -11,7 +11,7 @@ Guarantees
 - What was handed over and waits is bounded (`max_waiting`); past that a publish fails at once.
 Not guaranteed: that a process that ends without `flush` or the end of `open_threads` sends what nobody waited for.
 
-Who has an event loop already gives it, with the streams of that loop: `ThreadPublisher(streams, loop)`. Who has none
+A program with an event loop gives it, and the streams of that loop: `ThreadPublisher(streams, loop)`. One without
 opens one, in a thread of its own: `open_threads(redis_url)`. Neither survives a fork: it is made in the process that
 uses it.
 """
@@ -70,7 +70,7 @@ class ThreadPublisher:
         self._lock = threading.Lock()
         self._open: set[Future[AgentEvent]] = set()
         self._failed = 0
-        # The loop's own: what waits, by task, and who sends it.
+        # The loop's own: what waits, by task, and the tasks that send it.
         self._lanes: dict[str, deque[_Handed]] = {}
         self._senders: set[asyncio.Task[None]] = set()
         # What keeps the streams alive that were created here, by task.
@@ -194,7 +194,7 @@ class ThreadPublisher:
         try:
             while lane:
                 handed = lane.popleft()
-                # False: whoever waited for it has given up.
+                # False: the thread that waited for it has given up.
                 if handed.outcome.set_running_or_notify_cancel():
                     await self._send(handed)
         finally:
@@ -213,7 +213,7 @@ class ThreadPublisher:
             raise
         except AgentEventError as error:
             self._fail(handed, error)
-        except Exception as unforeseen:  # noqa: BLE001 - whoever waits for it is told whatever it was
+        except Exception as unforeseen:  # noqa: BLE001 - the thread that waits is told whatever it was
             self._fail(handed, AgentEventRejected(repr(unforeseen)))
         else:
             self._finalized(handed.outcome)

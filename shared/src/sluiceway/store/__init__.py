@@ -12,9 +12,11 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
+from sluiceway.store.deadlines import DeadlineStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
+from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
@@ -30,6 +32,8 @@ class Store:
         self.turns = TurnStore(pool)
         self.operations = OperationStore(pool)
         self.completions = CompletionStore(pool)
+        self.parked = ParkedStore(pool)
+        self.deadlines = DeadlineStore(pool)
         self.webhooks = WebhookStore(pool)
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)

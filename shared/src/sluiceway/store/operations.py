@@ -1,11 +1,12 @@
 """Operations: the tool calls of a turn. They are born with the end of their step, begun by runners, and end once.
 
 Lock order: the session's row, then the task's, then the operation's, then the message's. How they end by completions
-stands in completing.py, by a person's answer in approving.py, by the end of their turn in ending.py.
+stands in operation_end.py, by a person's answer in approving.py, by the end of their turn in ending.py.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from sluiceway.store.pool import Connection, Pool
@@ -88,6 +89,18 @@ class OperationStore:
                 attempt,
             )
         return found is not None
+
+    async def unfinished(self, after_id: str, older_than: timedelta, limit: int) -> list[Operation]:
+        """A page, in order of id, of operations that a runner should have in flight or in its queue since so long."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {OPERATION_COLUMNS} FROM operations WHERE id > $1 AND status IN ('pending', 'running')"
+                " AND coalesce(started_at, created_at) < now() - $2::interval ORDER BY id LIMIT $3",
+                after_id,
+                older_than,
+                limit,
+            )
+        return [operation_of(row) for row in rows]
 
 
 async def operations_of(connection: Connection, task_id: str) -> list[Operation]:

@@ -16,7 +16,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.approving import Answer
+from sluiceway.store.approving import ApprovalAnswer as Answer
 from sluiceway.store.ending import Ended, TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation, Session, Task

@@ -1,9 +1,9 @@
-"""The reconciler's look back: ends that were seen through, and that Redis may have forgotten since.
+"""The reconciler's look back: turns that were finalized, and whose end Redis may have forgotten since.
 
 After a failover, or a restart from disk, Redis is as it was a little while before. A turn that has ended may be live in
-it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that its end was seen
-through. Whenever the epoch of Redis is another one than in the last round, and when a leader begins, the turns that
-have ended lately are compared with what Redis says of them, and what is live there or gone is told again: the latest
+it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that it was
+finalized. Whenever the replication id of Redis differs from the last round's, and when a leader begins, the turns that
+ended lately are compared with what Redis has of them. What is live there, or gone, is finalized again: the latest
 first, as somebody may follow it, and some in each round, after those who wait for their answer.
 Not promised: that a failover by which Redis falls back further than LATELY is noticed here.
 """

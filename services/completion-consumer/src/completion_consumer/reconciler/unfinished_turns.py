@@ -2,14 +2,14 @@
 
 - A turn that is its session's active one and is in no queue is queued (the row is the outbox of `accept`).
 - A turn whose holder is gone, and whose queue entry is gone too, is queued again; one that waits for operations is not,
-  and neither is one whose entry was handed back and waits under another id.
+  and neither is one whose entry was released and waits under another id.
 - A turn whose operations have all ended, and whose next step was not queued, is queued.
 - A turn that waits for operations, and that Redis has forgotten, gets its stream back.
 - A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
-- A turn that was to run, or did, for longer than its deadline fails, whoever holds it.
+- A turn that was to run, or did, for longer than its deadline fails, also while a worker holds it.
 - What a live turn has in Redis is kept from expiring while nobody holds it.
 - A session whose active turn was lost gets its next one.
-- An ended turn whose stream was not closed, or whose successor was not released, is seen through.
+- An ended turn whose stream was not closed, or whose successor was not released, is finalized.
 Live turns are looked at page by page, some pages a round, in turn; a page is a few round trips, however long it is.
 """
 
@@ -82,13 +82,13 @@ class UnfinishedTurns:
 
     async def look(self, current: Round) -> None:
         """Raises LeadershipLost."""
-        await current.part("ends", self._see_ends_through)
+        await current.part("ends", self._finalize_ended)
         await current.part("live_turns", self._look_at_live_turns)
         await current.part("next_steps", self._resume)
 
     # Turns that have ended
 
-    async def _see_ends_through(self, current: Round) -> None:
+    async def _finalize_ended(self, current: Round) -> None:
         without = current.quarantined_ids("ends")
         tasks = await self._store.turns.unfinalized(self._finalize_after, _PAGE, without)
         await current.each("ends", {task.id: task for task in tasks}, self._finalize)
@@ -136,7 +136,7 @@ class UnfinishedTurns:
         return await self._store.turns.overdue(old, self._deadline) if old else set()
 
     async def _find(self, unheld: Sequence[_Live]) -> Found:
-        """Which of these have a queue entry; that of one that was handed back is noted."""
+        """Which of these have a queue entry; that of one that was released is noted."""
         noted = {one.task.id: one.meta.queue_entry for one in unheld if one.meta is not None}
         found = await self._entries.find({key: entry_id for key, entry_id in noted.items() if entry_id is not None})
         for task_id, entry_id in found.moved.items():
@@ -148,7 +148,7 @@ class UnfinishedTurns:
         if task.cancel_requested_at is not None and not held:
             return "cancelled"
         if task.status == "waiting":
-            # Nobody holds it, and it is in no queue: its operations are what goes on.
+            # Nobody holds it, and it is in no queue: only its operations can bring it on.
             if meta is None or meta.status == "queued" or (not held and _is_incomplete(task, meta)):
                 return "forgotten"
             if meta.replication_id not in (None, self._replication_id):
@@ -246,7 +246,7 @@ def _read(
 
 
 def _is_incomplete(task: Task, meta: TaskMeta) -> bool:
-    """Redis knows an older attempt only, after a failover; or whoever restored it broke off."""
+    """Redis knows an older attempt only, after a failover; or its rebuilding broke off."""
     return meta.attempt < task.attempt or (meta.status == "running" and meta.holder == REBUILDING)
 
 
