@@ -6,8 +6,9 @@
 
 UV := .uv/bin/uv
 BIN := .venv/bin
-PACKAGES := shared llm services/gateway services/chat-worker services/completion-consumer services/tool-runner deploy/local
-PYPROJECTS := $(PACKAGES:%=%/pyproject.toml)
+# A folder of services/ with a pyproject is a service: here, for the pins, and for the tests of what deploys them.
+PYPROJECTS := shared/pyproject.toml llm/pyproject.toml $(wildcard services/*/pyproject.toml) deploy/local/pyproject.toml
+PACKAGES := $(PYPROJECTS:%/pyproject.toml=%)
 PACKAGE_LOCKS := $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)
 INSTALL := $(UV) pip install --python $(BIN)/python --no-deps
 

@@ -12,10 +12,10 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.redis_client import open_redis
-from sluiceway.stream.task_streams import TaskStreams
 
 from bench.worker.stage import Stage
 from harness.retention import RETENTION, retention
+from harness.turns import Streams
 
 FEW, MANY = 10, 100_000
 _LOOKS = 500
@@ -50,7 +50,7 @@ async def measure(stage: Stage, runs: int) -> list[tuple[Looks, Looks]]:
             httpx.AsyncClient(base_url=url, trust_env=False) as http,
         ):
             idle = (await http.post("/api/chat/sessions", json={})).raise_for_status().json()["id"]
-            streams = TaskStreams(redis, retention(live_seconds=3600))
+            streams = Streams(redis, retention(live_seconds=3600, ended_seconds=3600))
             await _fill(stage, redis, 0, FEW)
             few = [await _look(streams, http, idle, FEW) for _ in range(runs)]
             await _fill(stage, redis, FEW, MANY)
@@ -60,10 +60,10 @@ async def measure(stage: Stage, runs: int) -> list[tuple[Looks, Looks]]:
         stage.stop_services()
 
 
-async def _look(streams: TaskStreams, http: httpx.AsyncClient, idle_session: str, tasks: int) -> Looks:
+async def _look(streams: Streams, http: httpx.AsyncClient, idle_session: str, tasks: int) -> Looks:
     async def running(number: int) -> None:
         wanted = number * 7919 % tasks
-        if await streams.active(_session(wanted)) != _task(wanted):
+        if await streams.registry.active(_session(wanted)) != _task(wanted):
             raise RuntimeError("the active task of a session is not the one that was written")
 
     async def idle(_: int) -> None:

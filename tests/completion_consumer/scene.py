@@ -21,11 +21,9 @@ from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation, OperationStatus, Task
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
 from sluiceway.wire.events import FinishStep, Start, StartStep, ToolInputAvailable
 
-from harness.retention import RETENTION
+from harness.turns import Streams, Turns
 from harness.waiting import wait_until
 
 PENDING: OperationStatus = "pending"
@@ -48,9 +46,9 @@ class Scene:
     def __init__(self, redis: Redis, store: Store) -> None:
         self.redis = redis
         self.store = store
-        self.streams = TaskStreams(redis, RETENTION)
-        self.operations = Operations(redis, self.streams)
-        self.turns = Turns(store, self.streams, Producer(redis, "chat"), self.operations)
+        self.streams = Streams(redis)
+        self.operations = Operations(redis, self.streams.entries)
+        self.turns = Turns(store, redis, self.streams)
         self.completions = Completions(redis)
         self.queue = Producer(redis, keys.COMPLETIONS)
 
@@ -69,11 +67,11 @@ class Scene:
         session_id = session_id or f"s-{uuid4().hex}"
         new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
-        await self.turns.publish(accepted.task)
+        await self.turns.dispatch.publish(accepted.task)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
         waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds)
-        meta = await self.streams.meta(task.id)
+        meta = await self.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
         await self.redis.xdel(keys.work_queue("chat"), meta.queue_entry)
@@ -82,13 +80,13 @@ class Scene:
     async def step(self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600) -> Waiting:
         """A step, of a claimed turn, that ends with calls."""
         calls = [self._call(status, deadline_seconds) for status in statuses or ("pending",)]
-        await self.streams.begin(task.fields, task.attempt, "scene")
+        await self.streams.writer.begin(task.fields, task.attempt, "scene")
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
-        await self.streams.append(task.id, task.attempt, 1, [*events, FinishStep()])
+        await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
         message = await self.store.turns.message(task)
         parts = [*(message.parts if message else []), {"type": "step-start"}, *map(_part, calls)]
-        paused = await self.turns.pause(task, parts, calls, None)
+        paused = await self.turns.pause.pause(task, parts, calls, None)
         assert paused == ("waiting" if any(call.status == "pending" for call in calls) else "running")
         operations = await self.store.operations.of_task(task.id)
         ids = {call.id for call in calls}

@@ -103,7 +103,7 @@ async def test_what_cannot_be_told_apart_is_ended_by_nobody(scene: Scene) -> Non
 @pytest.mark.requirement("CC-5")
 async def test_a_completion_after_the_end_of_its_turn_is_late(scene: Scene, database: Database) -> None:
     waiting = await scene.waiting()
-    await scene.turns.cancel(waiting.task.id, None)
+    await scene.turns.intake.cancel(waiting.task.id, None)
     outcome = await scene.store.completions.complete(done(waiting.operation))
     assert _late(outcome) == "the operation is cancelled"
     assert _late(await scene.store.completions.complete(by_task(waiting.operation))).startswith("its task has ended")

@@ -3,24 +3,14 @@
 import json
 
 import pytest
-from chat_worker.settings import Settings as ChatWorkerSettings
-from completion_consumer.settings import Settings as CompletionConsumerSettings
 from compose_spec import PyCompose
-from gateway.settings import Settings as GatewaySettings
-from pydantic_settings import BaseSettings
-from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests
 
 pytestmark = pytest.mark.requirement("OP-4")
 
 MODEL_SERVER = {"OPENAI_BASE_URL": "http://model.example/v1", "OPENAI_API_KEY": "any-word", "MODEL": "a-model"}
-SETTINGS: dict[str, type[BaseSettings]] = {
-    "gateway": GatewaySettings,
-    "chat-worker": ChatWorkerSettings,
-    "tool-runner": ToolRunnerSettings,
-    "completion-consumer": CompletionConsumerSettings,
-}
+SETTINGS = {service: manifests.settings(service) for service in manifests.SERVICES}
 
 
 def services() -> dict[str, manifests.Document]:
@@ -118,7 +108,7 @@ def test_everything_but_the_one_shot_says_how_it_is() -> None:
     assert {name for name, service in services().items() if "healthcheck" not in service} == {"migrate"}
 
 
-@pytest.mark.parametrize("service", ["chat-worker", "tool-runner", "completion-consumer"])
+@pytest.mark.parametrize("service", manifests.WORKERS)
 def test_workers_can_be_scaled(service: str) -> None:
     assert not {"container_name", "hostname", "ports"} & set(services()[service])
 
@@ -136,9 +126,10 @@ def test_our_own_containers_are_read_only_and_without_rights() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_images_are_built_by_the_dockerfiles_that_exist() -> None:
+def test_images_are_built_by_the_one_dockerfile_with_the_name_of_the_service() -> None:
     for name in ("migrate", *SETTINGS):
         service = services()[name]
-        path = manifests.ROOT / service["build"]["context"] / service["build"]["dockerfile"]
-        assert path.is_file()
-        assert service["image"] == f"sluiceway-{path.parent.name}:dev"
+        built = service["build"]["args"]["SERVICE"]
+        assert (manifests.ROOT / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+        assert built == ("gateway" if name == "migrate" else name)
+        assert service["image"] == f"sluiceway-{built}:dev"

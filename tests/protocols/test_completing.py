@@ -1,7 +1,7 @@
 """Operations of one turn after the other: begun, completed, expired, approved, parked and cancelled at once.
 
 Whoever ends the last operation of a step is told to queue the next one; the machine counts who was told. Deadlines pass
-where a rule sets them back in the row. A cancellation does what `Turns.end_unheld` does in Postgres.
+where a rule sets them back in the row. A cancellation does what `TurnEnding.end_unheld` does in Postgres.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from sluiceway.errors import ApprovalConflict, ApprovalGone
 from sluiceway.ids import new_approval_id, new_operation_id
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import ApprovalAnswer
+from sluiceway.store.approving import Decision
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
@@ -156,7 +156,7 @@ class Completing(Machine):
 
     async def answer(self, place: int, row: Row, approved: bool) -> None:
         try:
-            call = {row.part["toolCallId"]: ApprovalAnswer(approved)}
+            call = {row.part["toolCallId"]: Decision(approved)}
             answered = await self.stores[place % 2].turns.answer(row.task_id, None, call)
         except (ApprovalConflict, ApprovalGone):
             return

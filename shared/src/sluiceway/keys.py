@@ -5,7 +5,7 @@ A key either has a TTL, from `Retention` or the lease, or is listed in PERSISTEN
 """
 
 GROUP = "workers"
-# Kinds of work queues; those of tools are made by `tool_queue`.
+# The kinds of work queues; see `work_queue`. Those of tools are named by `tool_queue`.
 CHAT = "chat"
 COMPLETIONS = "completions"
 PERSISTENT = ("sw:q:*", "sw:workers:*")
@@ -19,12 +19,8 @@ def task_events(task_id: str) -> str:
     return f"sw:task:{{{task_id}}}:events"
 
 
-def operation(operation_id: str) -> str:
-    return f"sw:op:{operation_id}"
-
-
 def operation_holder(operation_id: str) -> str:
-    """Which runner works on it: the value expires when the runner gives no more signs of life."""
+    """Which runner works on it: the value expires when the runner sends no more heartbeats."""
     return f"sw:op:{operation_id}:holder"
 
 

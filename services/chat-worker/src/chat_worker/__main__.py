@@ -6,8 +6,15 @@ from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.scripts import Scripts
 from sluiceway.service.worker_process import WorkerProcess, run_worker
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.pause import TurnPause
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.shown import TurnMessage
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
@@ -16,6 +23,7 @@ from chat_worker.handler import ChatHandler
 from chat_worker.model_readiness import answers
 from chat_worker.prompt import load_system_prompt
 from chat_worker.settings import Settings
+from chat_worker.turn_runner import TurnRunner
 
 _MODEL_PERIOD_SECONDS = 15
 
@@ -29,13 +37,22 @@ async def build(process: WorkerProcess[Settings]) -> None:
             settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
         )
     )
-    streams = TaskStreams(redis, settings.retention)
-    flusher = Flusher(Scripts(redis), live_ttl_ms=streams.live_ttl_ms)
-    turns = Turns(store, streams, Producer(redis, keys.CHAT), Operations(redis, streams))
+    registry, writer, reader = (
+        TaskRegistry(redis, settings.retention),
+        TaskWriter(redis, settings.retention),
+        TaskReader(redis),
+    )
+    message = TurnMessage(store, reader)
+    rebuild = TurnRebuild(store, registry, writer, message)
+    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, Producer(redis, keys.CHAT)))
+
+    flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)
-    queue = await process.open_queue(keys.CHAT)
     prompt = load_system_prompt(settings.system_prompt_file)
-    handler = ChatHandler(settings, prompt, store, streams, turns, flusher, model, catalogue, queue.key)
+    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    queue = await process.open_queue(keys.CHAT)
+    handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
 
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)

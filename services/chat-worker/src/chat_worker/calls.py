@@ -29,6 +29,10 @@ from sluiceway_llm.model_events import ToolCallDelta
 
 _LONGEST_NAME = 64
 _SHOWN_ARGUMENTS = 1000
+CUT = "OUTPUT_CUT"
+_CUT_MESSAGE = (
+    "The answer reached its limit before the calls were whole, so none was run. Make shorter calls, one at a time."
+)
 # Of an operation that failed before it began; nothing waits for it.
 _NO_DEADLINE_SECONDS = 60.0
 _NO_QUEUE = ""
@@ -84,12 +88,17 @@ class CallReader:
 
 
 def to_operation(
-    call: AskedCall, step: int, offered: Mapping[str, ToolSpec], *, too_many: bool = False
+    call: AskedCall, step: int, offered: Mapping[str, ToolSpec], *, too_many: bool = False, cut: bool = False
 ) -> tuple[NewOperation, list[Event]]:
-    """The operation of a call, and the chunks that show it. What cannot be run has failed already."""
+    """The operation of a call, and the chunks that show it. What cannot be run has failed already.
+
+    `cut`: the answer reached its limit somewhere in its calls, so nobody knows what they were to be.
+    """
     arguments, problem = _read_arguments(call.arguments)
     spec = offered.get(call.tool_name)
-    if too_many:
+    if cut:
+        problem = OperationError(type=CUT, message=_CUT_MESSAGE)
+    elif too_many:
         problem = OperationError(type="TOO_MANY_CALLS", message="Too many calls in one step. Make fewer at once.")
     elif spec is None:
         names = ", ".join(offered) or "none"
@@ -125,8 +134,12 @@ def _validator(schema: str) -> Draft202012Validator:
 def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
     try:
         value = json.loads(text) if text.strip() else {}
+        if isinstance(value, str):
+            value = json.loads(value)  # some models write the JSON as a text
     except (ValueError, RecursionError):
-        value = None
+        value = text
+    if value is None:
+        return {}, None
     if isinstance(value, dict):
         return clean_json(value), None
     problem = OperationError(type="INVALID_ARGUMENTS", message="The arguments must be one whole JSON object.")

@@ -7,8 +7,16 @@ from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.service.worker_process import WorkerProcess, run_worker
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.resume import TurnResume
+from sluiceway.turn.shown import TurnMessage
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.completions.handler import CompletionHandler
@@ -27,27 +35,47 @@ async def build(process: WorkerProcess[Settings]) -> None:
     """The handler of completions, and the reconciler beside it, which repairs with the same parts."""
     settings, redis, store = process.settings, process.redis, process.store
     metrics = Metrics()
-    streams = TaskStreams(redis, settings.retention)
+    registry, writer, reader = (
+        TaskRegistry(redis, settings.retention),
+        TaskWriter(redis, settings.retention),
+        TaskReader(redis),
+    )
+    output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
     chat = Producer(redis, keys.CHAT)
-    operations = Operations(redis, streams)
-    turns = Turns(store, streams, chat, operations)
-    applying = Applying(store, streams, turns, settings.max_result_chars)
-    reports = ProgressReports(store, streams, settings.max_result_chars)
+    dispatch = TurnDispatch(registry, chat)
+    ending = TurnEnding(store, registry, writer, reader, dispatch)
+    applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
+    reports = ProgressReports(store, output, settings.max_result_chars)
 
     queue = await process.open_queue(keys.COMPLETIONS)
     handler = CompletionHandler(store, applying, reports, queue.key, settings.max_completion_bytes, metrics)
     worker = process.work_on(queue, handler.handle, handler.dead_letter)
 
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
-    deadline = timedelta(seconds=settings.turn_deadline_seconds)
     unfinished = Unfinished(
         store,
-        ForgottenEnds(store, streams, turns, retention=settings.retention.ended),
+        ForgottenEnds(store, registry, reader, ending, retention=settings.retention.ended),
         UnfinishedTurns(
-            store, streams, turns, chat, lease=process.lease, finalize_after=finalize_after, deadline=deadline
+            store,
+            registry,
+            reader,
+            writer,
+            dispatch,
+            ending,
+            TurnRebuild(store, registry, writer, TurnMessage(store, reader)),
+            chat,
+            lease=process.lease,
+            finalize_after=finalize_after,
+            deadline=timedelta(seconds=settings.turn_deadline_seconds),
         ),
         UnfinishedOperations(
-            redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
+            redis,
+            store,
+            output,
+            entries,
+            Operations(redis, entries),
+            applying,
+            park_for=timedelta(hours=settings.park_hours),
         ),
         SilentAgentStreams(
             AgentStreams(redis, settings.retention), silence=timedelta(seconds=settings.agent_silence_seconds)

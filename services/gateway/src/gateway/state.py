@@ -12,20 +12,24 @@ from typing import TypedDict
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.operation.completions import Completions
-from sluiceway.operation.publishing import Operations
 from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.intake import TurnIntake
+from sluiceway.turn.lookup import TurnLookup
 
 from gateway.callers.api_keys import ApiKeys
 from gateway.callers.authenticator import Authenticator
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
-from gateway.fanout.hub_streams import HubStreams
+from gateway.fanout.hub_registry import HubRegistry
 from gateway.settings import Settings
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
@@ -42,8 +46,10 @@ class Gateway:
     authenticator: Authenticator
     store: Store
     redis: Redis
-    streams: TaskStreams
-    turns: Turns
+    registry: TaskRegistry
+    reader: TaskReader
+    intake: TurnIntake
+    lookup: TurnLookup
     hub: Hub
     completions: Completions
     api_keys: ApiKeys
@@ -66,17 +72,22 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         )
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
         hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
-        streams = HubStreams(redis, hub, settings.retention)
+        registry = HubRegistry(redis, hub, settings.retention)
+        reader = TaskReader(redis)
+        writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
-        turns = Turns(store, streams, Producer(redis, keys.CHAT), Operations(redis, streams))
+        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
+        ending = TurnEnding(store, registry, writer, reader, dispatch)
         yield Gateway(
             settings=settings,
             drain=drain,
             authenticator=Authenticator.from_settings(settings),
             store=store,
             redis=redis,
-            streams=streams,
-            turns=turns,
+            registry=registry,
+            reader=reader,
+            intake=TurnIntake(store, registry, dispatch, ending),
+            lookup=TurnLookup(store, registry),
             hub=hub,
             completions=Completions(redis),
             api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),

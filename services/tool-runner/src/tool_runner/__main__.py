@@ -15,7 +15,7 @@ from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.process.logs import get_logger
 from sluiceway.process.starting import run_service
 from sluiceway.service.worker_process import WorkerProcess, serve_worker
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
 
 from tool_runner.mcp.servers import McpServers
@@ -42,10 +42,10 @@ async def build(process: WorkerProcess[Settings]) -> None:
     queues = registry.queues()
     model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values())))
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))
-    streams = TaskStreams(redis, settings.retention)
+    output = OperationOutput(redis, settings.retention)
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)
     held_operations = HeldOperations(redis, settings.worker_name, process.lease)
-    runs = Runs(settings, streams, redis, model, http, job_events, agents)
+    runs = Runs(settings, output, redis, model, http, job_events, agents)
     handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs)
     offering = Offering(redis, settings.worker_name, registry, process.readiness, process.stopping)
 

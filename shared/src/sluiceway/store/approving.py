@@ -15,7 +15,7 @@ SUPERSEDED = "CANCELLED: It was not approved: the conversation went on without a
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalAnswer:
+class Decision:
     """What a person said to one call."""
 
     approved: bool
@@ -26,7 +26,7 @@ class ApprovalAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswersNoted:
+class DecisionsNoted:
     """`task` goes on with the answers: a new turn, or the one that asked, where that is still live. None: other calls
     of it wait for an answer, `remaining` of them. `created`: the turn is new."""
 
@@ -36,8 +36,8 @@ class AnswersNoted:
 
 
 async def answer(
-    connection: Connection, task_id: str, user_id: str | None, answers: dict[str, ApprovalAnswer]
-) -> AnswersNoted:
+    connection: Connection, task_id: str, user_id: str | None, answers: dict[str, Decision]
+) -> DecisionsNoted:
     """Note answers, by the ids of their tool calls. The same answer again changes nothing.
 
     Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied; then nothing was noted.
@@ -56,10 +56,10 @@ async def answer(
     )
     continuation = await _newest_turn(connection, asking)
     if not continuation.ended:
-        return AnswersNoted(continuation, remaining, created=False)
+        return DecisionsNoted(continuation, remaining, created=False)
     if remaining or await _is_superseded(connection, asking):
-        return AnswersNoted(None if remaining else continuation, remaining, created=False)
-    return AnswersNoted(await _continue(connection, continuation), 0, created=True)
+        return DecisionsNoted(None if remaining else continuation, remaining, created=False)
+    return DecisionsNoted(await _continue(connection, continuation), 0, created=True)
 
 
 async def take_away(connection: Connection, session_id: str, error_text: str = SUPERSEDED) -> None:
@@ -110,7 +110,7 @@ async def _lock(connection: Connection, task_id: str, user_id: str | None) -> tu
     return task, [operation_of(one) for one in rows]
 
 
-async def _note(connection: Connection, operation: Operation, answer: ApprovalAnswer) -> None:
+async def _note(connection: Connection, operation: Operation, answer: Decision) -> None:
     if operation.approval is not None:
         if operation.approval["approved"] != answer.approved:
             raise ApprovalConflict

@@ -11,7 +11,7 @@ from typing import Literal
 
 from sluiceway.errors import TaskNotFound
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
-from sluiceway.store.approving import AnswersNoted, ApprovalAnswer, answer
+from sluiceway.store.approving import Decision, DecisionsNoted, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.pool import Connection, Pool
@@ -174,7 +174,7 @@ class TurnStore:
             )
             return LetGo("waiting" if approved else "running", [operation_of(row) for row in rows])
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, ApprovalAnswer]) -> AnswersNoted:
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> DecisionsNoted:
         """Note what a person said to tool calls of a turn that asked for approval; see approving.py."""
         async with self._pool.transaction() as connection:
             return await answer(connection, task_id, user_id, answers)

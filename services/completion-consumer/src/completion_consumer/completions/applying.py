@@ -12,8 +12,9 @@ from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.resume import TurnResume
 from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, shorten
 from sluiceway.wire.message import output_of
@@ -29,10 +30,13 @@ class Applying:
     """`carry_out` is the whole way of a completion. The reconciler takes its two halves one by one: `apply` is durable
     and happens once; `follow_up` tells of it, and may be done again."""
 
-    def __init__(self, store: Store, streams: TaskStreams, turns: Turns, max_result_chars: int) -> None:
+    def __init__(
+        self, store: Store, output: OperationOutput, resume: TurnResume, dispatch: TurnDispatch, max_result_chars: int
+    ) -> None:
         self._store = store
-        self._streams = streams
-        self._turns = turns
+        self._output = output
+        self._resume = resume
+        self._dispatch = dispatch
         self._max_result_chars = max_result_chars
         self._log = get_logger()
 
@@ -95,10 +99,10 @@ class Applying:
         event = output_of(outcome.part) if outcome.part is not None else None
         output = [event] if event is not None else []
         if outcome.resumes and outcome.kind == "applied":
-            await self._turns.resume(outcome.task, outcome.operation, output)
+            await self._resume.resume(outcome.task, outcome.operation, output)
             return
         if output:
-            await self._streams.annotate(outcome.task.id, outcome.operation.id, output, final=True)
+            await self._output.show(outcome.task.id, outcome.operation.id, output, final=True)
         if outcome.resumes:
             await self._queue_unless_its_twin_does(outcome.task)
 
@@ -107,7 +111,7 @@ class Applying:
         await asyncio.sleep(_TWIN_SECONDS)
         now = await self._store.turns.get(task.id)
         if now is not None and (now.status, now.attempt) == (task.status, task.attempt):
-            await self._turns.publish(task)
+            await self._dispatch.publish(task)
 
     def log(self, outcome: EndOutcome, ended: str) -> None:
         operation = outcome.operation

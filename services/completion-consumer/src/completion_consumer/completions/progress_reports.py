@@ -5,7 +5,7 @@ from typing import Any, Literal
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.events import ToolOutputAvailable
 from sluiceway.wire.jobs import ProgressJob
 from sluiceway.wire.json_values import clean_json, shorten
@@ -14,9 +14,9 @@ _MAX_MESSAGE_CHARS = 500
 
 
 class ProgressReports:
-    def __init__(self, store: Store, streams: TaskStreams, max_result_chars: int) -> None:
+    def __init__(self, store: Store, output: OperationOutput, max_result_chars: int) -> None:
         self._store = store
-        self._streams = streams
+        self._operation_output = output
         self._max_result_chars = max_result_chars
         self._log = get_logger()
 
@@ -35,7 +35,7 @@ class ProgressReports:
             return "late"
         event = ToolOutputAvailable(tool_call_id=operation.tool_call_id, output=self._output(job), preliminary=True)
         number = job.number or None  # 0: its sender counts nothing
-        shown = await self._streams.annotate(operation.task_id, operation.id, [event], number=number)
+        shown = await self._operation_output.show(operation.task_id, operation.id, [event], number=number)
         if shown == "ok":
             return "applied"
         return "late" if shown == "ended" else "superseded"

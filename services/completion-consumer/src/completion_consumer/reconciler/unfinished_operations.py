@@ -25,7 +25,8 @@ from sluiceway.store.operation_end import OperationEnd
 from sluiceway.store.parked import Parked
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import Webhook
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.jobs import CompletionJob
 from sluiceway.wire.message import output_of
 
@@ -56,7 +57,8 @@ class UnfinishedOperations:
         self,
         redis: Redis,
         store: Store,
-        streams: TaskStreams,
+        output: OperationOutput,
+        entries: OperationEntries,
         operations: Operations,
         applying: Applying,
         *,
@@ -64,7 +66,8 @@ class UnfinishedOperations:
     ) -> None:
         self._redis = redis
         self._store = store
-        self._streams = streams
+        self._output = output
+        self._entries = entries
         self._operations = operations
         self._applying = applying
         self._completions = Completions(redis)
@@ -106,7 +109,7 @@ class UnfinishedOperations:
             self._log.info("approval_expired", task_id=operation.task_id, operation_id=operation.id)
             event = output_of(one.part)
             if event is not None:  # an ended turn's stream does not take it, and needs not
-                await self._streams.annotate(operation.task_id, operation.id, [event], final=True)
+                await self._output.show(operation.task_id, operation.id, [event], final=True)
         return "approval_expired" if expired else None
 
     # What nobody works on
@@ -131,7 +134,7 @@ class UnfinishedOperations:
     async def _lost(self, operations: Sequence[Operation]) -> list[tuple[Operation, Exception | None]]:
         """Those without a queue entry; or with what Redis answered when it was asked."""
         asked = [(operation.task_id, operation.id) for operation in operations]
-        entries = dict(zip(asked, await self._streams.operation_entries(asked), strict=True))
+        entries = dict(zip(asked, await self._entries.find(asked), strict=True))
         by_queue: dict[str, dict[str, str]] = defaultdict(dict)
         for operation in operations:
             entry_id = entries[operation.task_id, operation.id]
@@ -142,7 +145,7 @@ class UnfinishedOperations:
         for queue, noted in by_queue.items():
             found = await Entries(Producer(self._redis, keys.tool_queue(queue)), "operation_id").find(noted)
             for operation_id, entry_id in found.moved.items():
-                await self._streams.set_operation_entry(task_ids[operation_id], operation_id, entry_id)
+                await self._entries.note([(task_ids[operation_id], operation_id, entry_id)])
             queued |= found.noted | found.moved.keys()
         refused = {key: answer for key, answer in entries.items() if isinstance(answer, Exception)}
         return [(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued]

@@ -25,8 +25,14 @@ from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.store.turns import LiveTurn
-from sluiceway.stream.task_streams import Seen, TaskMeta, TaskStreams
-from sluiceway.turn.turns import REBUILDING, Turns
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.task_meta import TaskMeta
+from sluiceway.stream.task_snapshot import TaskSnapshot
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.rebuild import REBUILDING, TurnRebuild
 
 from completion_consumer.reconciler.entries import Entries, Found
 from completion_consumer.reconciler.round import Round
@@ -60,8 +66,12 @@ class UnfinishedTurns:
     def __init__(
         self,
         store: Store,
-        streams: TaskStreams,
-        turns: Turns,
+        registry: TaskRegistry,
+        reader: TaskReader,
+        writer: TaskWriter,
+        dispatch: TurnDispatch,
+        ending: TurnEnding,
+        rebuild: TurnRebuild,
         queue: Producer,
         *,
         lease: timedelta,
@@ -69,8 +79,12 @@ class UnfinishedTurns:
         deadline: timedelta,
     ) -> None:
         self._store = store
-        self._streams = streams
-        self._turns = turns
+        self._registry = registry
+        self._reader = reader
+        self._writer = writer
+        self._dispatch = dispatch
+        self._ending = ending
+        self._rebuild = rebuild
         self._entries = Entries(queue, "task_id")
         self._silent_ms = lease.total_seconds() * 2000
         self._finalize_after = finalize_after
@@ -94,7 +108,7 @@ class UnfinishedTurns:
         await current.each("ends", {task.id: task for task in tasks}, self._finalize)
 
     async def _finalize(self, task: Task) -> str:
-        await self._turns.finalize(task)
+        await self._ending.finalize(task)
         self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
         return "turn_finalized"
 
@@ -102,7 +116,7 @@ class UnfinishedTurns:
 
     async def _look_at_live_turns(self, current: Round) -> None:
         for _ in range(_PAGES):
-            self._replication_id = await self._streams.replication_id()
+            self._replication_id = await self._reader.replication_id()
             page = await self._store.turns.live(self.looked_at, _PAGE)
             # At once: what fails in this page must not keep the next rounds from the others.
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
@@ -128,8 +142,8 @@ class UnfinishedTurns:
     async def _seen(self, tasks: Sequence[Task]) -> tuple[list[_Live], Mapping[str, Exception]]:
         """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
         # Redis's clock, as heartbeats are; asked first, so that a holder looks younger than it is rather than older.
-        alive_since_ms = await self._streams.now_ms() - self._silent_ms
-        return _read(tasks, await self._streams.look_at([task.id for task in tasks]), alive_since_ms)
+        alive_since_ms = await self._registry.now_ms() - self._silent_ms
+        return _read(tasks, await self._registry.snapshots([task.id for task in tasks]), alive_since_ms)
 
     async def _overdue(self, turns: Sequence[LiveTurn]) -> set[str]:
         old = [turn.task.id for turn in turns if turn.task.status != "waiting" and turn.age > self._deadline]
@@ -140,7 +154,7 @@ class UnfinishedTurns:
         noted = {one.task.id: one.meta.queue_entry for one in unheld if one.meta is not None}
         found = await self._entries.find({key: entry_id for key, entry_id in noted.items() if entry_id is not None})
         for task_id, entry_id in found.moved.items():
-            await self._streams.set_queue_entry(task_id, entry_id)
+            await self._registry.set_queue_entry(task_id, entry_id)
         return found
 
     def _fault_of(self, one: _Live, queued: Found) -> Fault | None:
@@ -161,8 +175,8 @@ class UnfinishedTurns:
 
     async def _keep(self, live: Sequence[_Live]) -> None:
         """From half-time on: an EXPIRE is a change too, and wakes every reader."""
-        half_ms = self._streams.live_ttl_ms / 2
-        await self._streams.refresh_many([one.task.id for one in live if one.left_ms < half_ms])
+        half_ms = self._registry.live_ttl_ms / 2
+        await self._registry.refresh([one.task.id for one in live if one.left_ms < half_ms])
 
     async def _repair(self, faulty: tuple[_Live, Fault]) -> str | None:
         one, fault = faulty
@@ -173,12 +187,12 @@ class UnfinishedTurns:
             case "cancelled":
                 return await self._end(task, "cancelled")
             case "forgotten":
-                return await self._rebuild(task)
+                return await self._rebuild_waiting(task)
             case "not told to wait":
-                told = await self._streams.wait(task.id, task.attempt, {})
-                return await self._rebuild(task) if told == "lost" else "turn_waits"
+                told = await self._writer.wait(task.id, task.attempt, {})
+                return await self._rebuild_waiting(task) if told == "lost" else "turn_waits"
             case "not told to end":
-                await self._streams.request_cancel(task.id)
+                await self._registry.request_cancel(task.id)
                 return "cancel_told"
             case "in no queue":
                 return await self._queue_again(task, "unknown to Redis" if one.meta is None else fault)
@@ -186,15 +200,15 @@ class UnfinishedTurns:
     async def _end(
         self, task: Task, status: Literal["failed", "cancelled"], error: dict[str, str] | None = None
     ) -> str | None:
-        if not await self._turns.end_unheld(task, status, error):
+        if not await self._ending.end_unheld(task, status, error):
             return None
         did = "turn_cancelled" if error is None else "turn_expired"
         self._log.info(did, task_id=task.id, session_id=task.session_id, attempt=task.attempt)
         return did
 
-    async def _rebuild(self, task: Task) -> str | None:
+    async def _rebuild_waiting(self, task: Task) -> str | None:
         try:
-            await self._turns.rebuild(task)
+            await self._rebuild.waiting(task)
         except Fenced:
             return None  # its operations have ended meanwhile, and a worker has it
         self._log.warning("turn_restored", task_id=task.id, session_id=task.session_id)
@@ -225,13 +239,13 @@ class UnfinishedTurns:
         now = await self._store.turns.get(task.id)
         if now is None or (now.status, now.attempt) != (task.status, task.attempt):
             return None  # it has moved on since the page was read, and what Redis says is about that
-        await self._turns.publish(task)
+        await self._dispatch.publish(task)
         self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
         return "turn_requeued"
 
 
 def _read(
-    tasks: Sequence[Task], seen: Sequence[Seen], alive_since_ms: float
+    tasks: Sequence[Task], seen: Sequence[TaskSnapshot], alive_since_ms: float
 ) -> tuple[list[_Live], Mapping[str, Exception]]:
     live: list[_Live] = []
     unreadable: dict[str, Exception] = {}

@@ -19,7 +19,8 @@ from sluiceway.errors import (
     TooManyTasks,
 )
 from sluiceway.redis_client import command
-from sluiceway.turn.turns import Accepted, NewTurn
+from sluiceway.store.accepting import NewTurn
+from sluiceway.turn.intake import Accepted
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -67,7 +68,7 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
 
 
 async def accept_in_background(gateway: Gateway, turn: NewTurn) -> Response:
-    accepted = await gateway.turns.accept(turn)
+    accepted = await gateway.intake.accept(turn)
     url = stream_url(accepted.task_id)
     answer = AcceptedTurn(
         task_id=accepted.task_id,
@@ -84,12 +85,12 @@ async def accept_in_background(gateway: Gateway, turn: NewTurn) -> Response:
 async def accept_and_follow(gateway: Gateway, turn: NewTurn, params: StreamParams) -> Response:
     """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
     await command(gateway.redis, "PING")
-    accepted = await gateway.turns.accept(turn)
+    accepted = await gateway.intake.accept(turn)
     if not accepted.published:
         raise RedisUnavailable
     if not accepted.created:
         # Raises TaskExpired for a turn that nobody will ever write to again.
-        await gateway.turns.find(accepted.task_id, turn.user_id)
+        await gateway.lookup.find(accepted.task_id, turn.user_id)
     return await open_stream(gateway, accepted.task_id, version=params.version, headers=_run_headers(accepted))
 
 

@@ -19,8 +19,9 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
-from sluiceway.turn.turns import Answer as PersonsAnswer
-from sluiceway.turn.turns import Followed, NewTurn
+from sluiceway.store.accepting import NewTurn
+from sluiceway.store.approving import Decision
+from sluiceway.turn.lookup import Followed
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -108,11 +109,11 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 
 async def stop(call: Call[StopParams, None]) -> Response:
-    turns, user_id = call.gateway.turns, call.caller.user_id
+    intake, user_id = call.gateway.intake, call.caller.user_id
     if _TASK_ID.fullmatch(call.params.id):
-        result = await turns.cancel(call.params.id, user_id)
+        result = await intake.cancel(call.params.id, user_id)
     else:
-        active = await turns.cancel_active(call.params.id, user_id)
+        active = await intake.cancel_active(call.params.id, user_id)
         if active is None:
             return json_response(Idle())
         result = active
@@ -122,26 +123,26 @@ async def stop(call: Call[StopParams, None]) -> Response:
 async def _find(call: Call[ResumeParams, None]) -> Followed | None:
     """By the chat's id: its running turn. By the id of a run, as WorkflowChatTransport asks: that one, ended or not."""
     if _TASK_ID.fullmatch(call.params.id):
-        return await call.gateway.turns.find(call.params.id, call.caller.user_id)
-    return await call.gateway.turns.active(call.params.id, call.caller.user_id)
+        return await call.gateway.lookup.find(call.params.id, call.caller.user_id)
+    return await call.gateway.lookup.active(call.params.id, call.caller.user_id)
 
 
-async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
+async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, Decision]) -> Response:
     """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
     gateway, user_id = call.gateway, call.caller.user_id
     await command(gateway.redis, "PING")
     asking = await gateway.store.turns.asking(call.body.id or "", message_id)
     if asking is None:
         raise MessageNotFound
-    task = (await gateway.turns.answer(asking.id, user_id, answers)).task
+    task = (await gateway.intake.answer(asking.id, user_id, answers)).task
     if task is None:
         raise ApprovalsMissing
-    await gateway.turns.find(task.id, user_id)
+    await gateway.lookup.find(task.id, user_id)
     headers = {accepting.RUN_ID_HEADER: task.id}
     return await open_stream(gateway, task.id, version=call.params.version, headers=headers)
 
 
-def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | None:
+def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, Decision]] | None:
     """The last message's id, and what was said to its tool calls; None where it is no such message."""
     try:
         message = UserMessage.model_validate(body.messages[-1]) if body.messages else None
@@ -151,7 +152,7 @@ def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | Non
         parts = [ApprovedPart.model_validate(part) for part in responded]
     except ValidationError:
         return None
-    answers = {part.call_id: PersonsAnswer(part.approval.approved, part.approval.reason) for part in parts}
+    answers = {part.call_id: Decision(part.approval.approved, part.approval.reason) for part in parts}
     return (message.id, answers) if answers else None
 
 

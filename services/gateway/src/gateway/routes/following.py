@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, StreamTruncated
-from sluiceway.stream.task_streams import TaskMeta
+from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.wire.entry_id import EntryId
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -43,7 +43,7 @@ async def open_stream(
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
     `known`: the task's metadata, where the caller has just read it.
     """
-    meta = known or await gateway.streams.meta(task_id)
+    meta = known or await gateway.registry.meta(task_id)
     follow = Follow(
         keys.task_events(task_id),
         cursor=cursor,

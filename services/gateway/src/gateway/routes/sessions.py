@@ -82,14 +82,14 @@ async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
 
 
 async def delete_session(call: Call[SessionParams, None]) -> Response:
-    await call.gateway.turns.delete_session(call.params.session_id, call.caller.user_id)
+    await call.gateway.intake.delete_session(call.params.session_id, call.caller.user_id)
     return Response(status_code=204)
 
 
 async def claim_session(call: Call[SessionParams, None]) -> Response:
     if call.caller.user_id is None:
         raise Unauthenticated("Only a user can claim a session.")
-    session = await call.gateway.turns.claim_session(call.params.session_id, call.caller.user_id)
+    session = await call.gateway.intake.claim_session(call.params.session_id, call.caller.user_id)
     return json_response(SessionView.of(session))
 
 
@@ -99,7 +99,7 @@ async def _active_task(gateway: Gateway, session_id: str) -> ActiveTask | None:
         return None
     last_id = None
     with contextlib.suppress(RedisUnavailable):
-        last_id = await gateway.streams.last_id(task.id)
+        last_id = await gateway.reader.last_id(task.id)
     return ActiveTask.of(task, last_id)
 
 

@@ -36,7 +36,7 @@ async def get_task(call: Call[TaskParams, None]) -> Response:
 
 
 async def follow_task(call: Call[FollowParams, None]) -> Response:
-    task = await call.gateway.turns.find(call.params.task_id, call.caller.user_id)
+    task = await call.gateway.lookup.find(call.params.task_id, call.caller.user_id)
     return await open_stream(
         call.gateway,
         task.task_id,
@@ -49,7 +49,7 @@ async def follow_task(call: Call[FollowParams, None]) -> Response:
 
 
 async def cancel_task(call: Call[TaskParams, None]) -> Response:
-    result = await call.gateway.turns.cancel(call.params.task_id, call.caller.user_id)
+    result = await call.gateway.intake.cancel(call.params.task_id, call.caller.user_id)
     return json_response(CancelledTurn(task_id=result.task_id, status=result.status), 202)
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
-from sluiceway.turn.turns import NewTurn
+from sluiceway.store.accepting import NewTurn
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -37,7 +37,7 @@ async def stream_message(call: Call[MessageStreamParams, NewMessage]) -> Respons
 
 
 async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
-    task = await call.gateway.turns.active(call.params.session_id, call.caller.user_id)
+    task = await call.gateway.lookup.active(call.params.session_id, call.caller.user_id)
     if task is None:
         await call.gateway.store.sessions.get(call.params.session_id, call.caller.user_id)
         return Response(status_code=204)

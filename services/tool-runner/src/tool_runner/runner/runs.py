@@ -11,7 +11,7 @@ from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
 
 from tool_runner.runner.held_operations import Held
@@ -29,7 +29,7 @@ class Runs:
     def __init__(
         self,
         settings: Settings,
-        streams: TaskStreams,
+        output: OperationOutput,
         redis: Redis,
         model: Model,
         http: httpx.AsyncClient,
@@ -37,7 +37,7 @@ class Runs:
         agents: AgentStreams,
     ) -> None:
         self._settings = settings
-        self._streams = streams
+        self._output = output
         self._redis = redis
         self._model = model
         self._http = http
@@ -49,7 +49,7 @@ class Runs:
         operation = started.operation
         run = held.run = Run(tool)
         publishes = _tells_job_events(tool)
-        progress = Progress(self._streams, operation, run.cancel, self._job_events if publishes else None)
+        progress = Progress(self._output, operation, run.cancel, self._job_events if publishes else None)
         context = self._context(started, progress)
         if publishes:
             await _published(self._job_events.publish_task_started(operation.id, tool.name))

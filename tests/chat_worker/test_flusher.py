@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 from sluiceway.errors import Fenced
 from sluiceway.redis_client import open_redis
 from sluiceway.scripts import Scripts
-from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.wire.task import TaskFields
 
 from harness.retention import retention
+from harness.turns import Streams
 from harness.valkey import Valkey
 from harness.waiting import wait_until
 
@@ -24,18 +24,18 @@ class Desk:
     """A worker process's flusher, running, and the streams it writes to."""
 
     def __init__(self, redis: Redis) -> None:
-        self.streams = TaskStreams(redis, retention(live_seconds=60))
+        self.streams = Streams(redis, retention(live_seconds=60))
         self.scripts = Scripts(redis)
         self.flusher = Flusher(self.scripts, live_ttl_ms=60_000)
 
     async def writer(self, task_id: str, attempt: int = 1) -> StreamWriter:
         task = TaskFields(task_id, "ses_1", None, "msg_1", "2026-11-22T00:00:00+00:00")
-        await self.streams.create(task)
-        await self.streams.begin(task, attempt, "worker")
+        await self.streams.registry.create(task)
+        await self.streams.writer.begin(task, attempt, "worker")
         return self.flusher.open(task_id, attempt)
 
     async def text(self, task_id: str) -> str:
-        events = [entry.event for entry in await self.streams.read(task_id)]
+        events = [entry.event for entry in await self.streams.reader.read(task_id)]
         return "".join(event.delta for event in events if isinstance(event, TextDelta))
 
 
@@ -58,7 +58,7 @@ async def test_events_arrive_in_order_and_adjacent_deltas_of_a_part_are_merged(d
         writer.write(event)
     await writer.drained()
 
-    types = [entry.event.type for entry in await desk.streams.read("task_1")]
+    types = [entry.event.type for entry in await desk.streams.reader.read("task_1")]
     assert types == ["start", "start-step", "text-start", "text-delta", "text-end"]
     assert await desk.text("task_1") == "".join(f"{n} " for n in range(100))
 
@@ -69,7 +69,7 @@ async def test_deltas_of_different_parts_are_not_merged(desk: Desk) -> None:
         writer.write(TextDelta(id=part_id, delta=delta))
     await writer.drained()
 
-    events = [entry.event for entry in await desk.streams.read("task_1")]
+    events = [entry.event for entry in await desk.streams.reader.read("task_1")]
     assert events == [TextDelta(id="0", delta="a"), TextDelta(id="1", delta="b"), TextDelta(id="0", delta="cd")]
 
 
@@ -101,7 +101,7 @@ async def test_a_writer_learns_that_its_successor_has_begun_and_never_drains(des
 @pytest.mark.requirement("CH-13")
 async def test_a_silent_writer_learns_within_a_second_that_its_task_was_cancelled(desk: Desk) -> None:
     writer = await desk.writer("task_1")
-    await desk.streams.request_cancel("task_1")
+    await desk.streams.registry.request_cancel("task_1")
 
     assert await asyncio.wait_for(writer.interrupted(), 1) == "cancelled"
     writer.write(TextDelta(id="0", delta="kept"))
@@ -138,8 +138,8 @@ async def test_what_was_written_while_redis_hung_arrives_once_when_it_is_back(de
 async def test_who_waits_until_all_is_sent_does_not_wait_for_a_batch_to_form(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flusher, "MIN_PAUSE", 60.0)
-    monkeypatch.setattr(flusher, "MAX_PAUSE", 60.0)
+    monkeypatch.setattr(flusher, "MIN_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(flusher, "MAX_PAUSE_SECONDS", 60.0)
     writer = await desk.writer("task_1")
     writer.write(Start(message_id="msg_1"))
     await writer.drained()
@@ -148,7 +148,7 @@ async def test_who_waits_until_all_is_sent_does_not_wait_for_a_batch_to_form(
     async with asyncio.timeout(10):
         await writer.drained()
 
-    assert [entry.event.type for entry in await desk.streams.read("task_1")] == ["start", "start-step"]
+    assert [entry.event.type for entry in await desk.streams.reader.read("task_1")] == ["start", "start-step"]
 
 
 @pytest.mark.requirement("TS-11", "TS-5")
@@ -163,8 +163,8 @@ async def test_whenever_a_successor_begins_what_it_is_told_of_its_predecessor_fi
             writer.write(TextDelta(id="0", delta=f"{number} "))
             writer.note(str(number))
             if number % 3:
-                await desk.streams.last_id("task_1")  # a round trip, in which batches may go out or not
-        begun = await desk.streams.begin(task, attempt, "successor")
+                await desk.streams.reader.last_id("task_1")  # a round trip, in which batches may go out or not
+        begun = await desk.streams.writer.begin(task, attempt, "successor")
         desk.flusher.close(writer)
         writer = desk.flusher.open("task_1", attempt)
 

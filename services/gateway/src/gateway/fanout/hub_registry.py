@@ -1,4 +1,4 @@
-"""Task streams as the gateway sees them: what every browser that comes asks for is read on the hub's connection.
+"""The registry of tasks, with the reads that every browser begins with sent on the hub's connection.
 
 A storm of reconnects asks once a browser. On the hub's connection such reads are pipelined by themselves, wait in no
 pool, and cost a tenth of the processor time. Everything else goes through the client of the shared library.
@@ -8,12 +8,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 from sluiceway.process.retention import Retention
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.registry import TaskRegistry
 
 from gateway.fanout.hub import Hub
 
 
-class HubStreams(TaskStreams):
+class HubRegistry(TaskRegistry):
     def __init__(self, redis: Redis, hub: Hub, retention: Retention) -> None:
         super().__init__(redis, retention)
         self._hub = hub
