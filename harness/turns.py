@@ -1,10 +1,9 @@
 """All parts of task streams and of a turn's life, for tests and benches. A service builds those that it uses."""
 
-from datetime import timedelta
-
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.operation.publishing import Operations
+from sluiceway.process.retention import Retention
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.stream.operation_entries import OperationEntries
@@ -21,15 +20,15 @@ from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.resume import TurnResume
 from sluiceway.turn.shown import TurnMessage
 
+from harness.retention import RETENTION
+
 
 class Streams:
-    def __init__(
-        self, redis: Redis, *, live_ttl: timedelta = keys.LIVE_TTL, retention: timedelta = keys.RETENTION
-    ) -> None:
-        self.registry = TaskRegistry(redis, live_ttl=live_ttl)
-        self.writer = TaskWriter(redis, live_ttl=live_ttl, retention=retention)
+    def __init__(self, redis: Redis, retention: Retention = RETENTION) -> None:
+        self.registry = TaskRegistry(redis, retention)
+        self.writer = TaskWriter(redis, retention)
         self.reader = TaskReader(redis)
-        self.output = OperationOutput(redis, live_ttl=live_ttl)
+        self.output = OperationOutput(redis, retention)
         self.entries = OperationEntries(redis)
 
 

@@ -154,8 +154,8 @@ class Answer:
             self._items += 1
         parts = self.output[-1].get("content") or self.output[-1]["summary"]
         parts[0]["text"] += text
-        place: dict[str, Any] = {"output_index": self._items - 1, "item_id": f"item_{self._items - 1}"}
-        await self._say(_DELTAS[kind], delta=text, **place)
+        where: dict[str, Any] = {"output_index": self._items - 1, "item_id": f"item_{self._items - 1}"}
+        await self._say(_DELTAS[kind], delta=text, **where)
         self._record.token_sent()
 
     async def _call(self, fragment: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 from chat_worker import flusher
@@ -15,6 +14,7 @@ from sluiceway.scripts import Scripts
 from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.wire.task import TaskFields
 
+from harness.retention import retention
 from harness.turns import Streams
 from harness.valkey import Valkey
 from harness.waiting import wait_until
@@ -24,7 +24,7 @@ class Desk:
     """A worker process's flusher, running, and the streams it writes to."""
 
     def __init__(self, redis: Redis) -> None:
-        self.streams = Streams(redis, live_ttl=timedelta(seconds=60))
+        self.streams = Streams(redis, retention(live_seconds=60))
         self.scripts = Scripts(redis)
         self.flusher = Flusher(self.scripts, live_ttl_ms=60_000)
 

@@ -17,8 +17,8 @@ from sluiceway.queue.worker import persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation, OperationStatus, Task
 from sluiceway.wire.events import FinishStep, Start, StartStep, ToolInputAvailable
@@ -95,8 +95,8 @@ class Scene:
     async def left_behind(self) -> Waiting:
         """A turn whose consumer died after the result was durable: only the reconciler queues its next step."""
         waiting = await self.waiting()
-        ending = Ending("succeeded", "result", "result")
-        outcome = await self.store.completions.complete(Completion(waiting.operation.id, None, ending, "d"))
+        ending = OperationEnd("succeeded", "result", "result")
+        outcome = await self.store.completions.complete(ReportedEnd(waiting.operation.id, None, ending, "d"))
         assert outcome.resumes
         return waiting
 

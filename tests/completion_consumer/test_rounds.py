@@ -15,6 +15,7 @@ from sluiceway.store.webhooks import NewWebhook
 
 from harness.database import Database
 from harness.metrics import metric, metrics_of
+from harness.retention import RETENTION
 from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
@@ -178,7 +179,7 @@ async def _unreadable_webhook(scene: Scene, database: Database) -> int:
 
 async def _unreadable_parked(scene: Scene) -> None:
     waiting = await scene.waiting()
-    await scene.store.completions.park(waiting.operation.id, None, {"success": "perhaps"})
+    await scene.store.parked.add(waiting.operation.id, None, {"success": "perhaps"})
 
 
 async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Task, Task]:
@@ -191,7 +192,7 @@ async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Tas
     await database.execute("UPDATE webhook_journal SET received_at = now() - interval '30 seconds'")
     early = await scene.waiting()
     job = {"kind": "complete", "operation_id": early.operation.id, "success": True, "result": "early"}
-    await scene.store.completions.park(early.operation.id, None, job)
+    await scene.store.parked.add(early.operation.id, None, job)
     return ended, expires.task, told.task, early.task
 
 
@@ -269,7 +270,7 @@ async def _crowd(scene: Scene, database: Database) -> None:
         for number in range(1, 10_001):
             fields = {"task_id": f"task-{number}", "session_id": f"s-{number}", "status": "waiting", "attempt": "1"}
             pipe.hset(keys.task_meta(f"task-{number}"), mapping=fields)  # type: ignore[arg-type]
-            pipe.expire(keys.task_meta(f"task-{number}"), keys.LIVE_TTL)
+            pipe.expire(keys.task_meta(f"task-{number}"), RETENTION.live)
         await pipe.execute()
 
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 
+from harness.retention import RETENTION
 from harness.services import Service, Services
 from harness.sse import Event, SseStream, follow
 from harness.valkey import Valkey
@@ -22,7 +23,7 @@ from tests.gateway.conftest import client_of
 
 @pytest.fixture
 def streams(redis: Redis) -> AgentStreams:
-    return AgentStreams(redis)
+    return AgentStreams(redis, RETENTION)
 
 
 def _events(gateway: Service, task_id: str = "t", query: str = "") -> str:

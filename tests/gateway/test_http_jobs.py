@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from sluiceway import keys
 from sluiceway.feeds.job_events import JobEventPublisher
 
 from harness.database import Database
+from harness.retention import RETENTION, retention
 from harness.services import Service, Services
 from harness.sse import Event, SseStream, follow
 from harness.valkey import Valkey
@@ -24,7 +24,7 @@ from tests.gateway.outside import add_operation
 
 @pytest.fixture
 def publisher(redis: Redis) -> JobEventPublisher:
-    return JobEventPublisher(redis)
+    return JobEventPublisher(redis, RETENTION)
 
 
 def _events(gateway: Service, job_id: str, query: str = "") -> str:
@@ -217,14 +217,14 @@ async def test_what_other_publishers_have_written_is_shown_too(
 async def test_a_stream_that_expires_breaks_and_who_comes_back_waits_for_its_new_beginning(
     gateway: Service, redis: Redis
 ) -> None:
-    publisher = JobEventPublisher(redis, retention=timedelta(milliseconds=300))
+    publisher = JobEventPublisher(redis, retention(ended_seconds=0.3))
     [cursor] = await _numbers(publisher, range(1))
     async with follow(_events(gateway, "j")) as stream:
         await _read(stream, 1)
         await stream.read_to_end()
     assert stream.end == "broken"
     async with follow(_events(gateway, "j"), last_event_id=cursor) as back:
-        await _when_followed(redis, "j", lambda: _numbers(JobEventPublisher(redis), range(1, 3)))
+        await _when_followed(redis, "j", lambda: _numbers(JobEventPublisher(redis, RETENTION), range(1, 3)))
         assert _progress(await _read(back, 2)) == [1, 2]
 
 

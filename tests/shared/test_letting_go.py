@@ -7,7 +7,7 @@ import pytest
 from sluiceway import keys
 from sluiceway.ids import new_operation_id, new_tool_call_id
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.completing import Completion, Ending
+from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
 from sluiceway.wire.events import ToolOutputAvailable
@@ -150,8 +150,8 @@ async def test_redis_learns_that_a_turn_waits_before_anybody_can_run_its_operati
 async def test_an_output_is_shown_before_anybody_can_begin_the_next_step(scene: Scene) -> None:
     waiting = await scene.waiting()
     operation = waiting.operation
-    ending = Ending("succeeded", "done", "done")
-    outcome = await scene.store.completions.complete(Completion(operation.id, waiting.task.id, ending, "digest"))
+    ending = OperationEnd("succeeded", "done", "done")
+    outcome = await scene.store.completions.complete(ReportedEnd(operation.id, waiting.task.id, ending, "digest"))
     assert outcome.resumes
     assert outcome.task is not None
     output = ToolOutputAvailable(tool_call_id=operation.tool_call_id, output="done")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -13,6 +12,7 @@ from sluiceway.wire.entry_id import format_entry_id, parse_entry_id
 from sluiceway.wire.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.task import TaskFields
 
+from harness.retention import retention
 from harness.turns import Streams
 
 TASK = TaskFields(
@@ -26,7 +26,7 @@ TASK = TaskFields(
 
 @pytest.fixture
 def streams(redis: Redis) -> Streams:
-    return Streams(redis, live_ttl=timedelta(seconds=60), retention=timedelta(seconds=5))
+    return Streams(redis, retention(live_seconds=60, ended_seconds=5))
 
 
 async def event_ids(streams: Streams) -> list[str]:
@@ -62,7 +62,7 @@ async def test_creating_a_task_again_does_not_overwrite_a_running_one(streams: S
 
 @pytest.mark.requirement("TS-2")
 async def test_the_ttl_of_a_silent_task_is_renewed_by_its_holders_heartbeat(redis: Redis) -> None:
-    streams = Streams(redis, live_ttl=timedelta(seconds=60))
+    streams = Streams(redis, retention(live_seconds=60))
     await streams.registry.create(TASK)
     await streams.writer.begin(TASK, 1, "w")
     assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"

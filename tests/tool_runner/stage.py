@@ -1,6 +1,7 @@
 """A stage for one run of a tool: a waiting task in a real Valkey, the fake model server, and what was seen of it."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tool_runner.tool.definition import FunctionTool
 from tool_runner.tool.progress import Progress
 
 from harness.model_server import ModelServer
+from harness.retention import RETENTION
 from harness.turns import Streams
 
 OPERATION = "op_1"
@@ -77,13 +79,14 @@ async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncI
             user_id=_TASK.user_id,
             attempt=1,
             deadline_at=_LATER,
+            ends_at=time.monotonic() + 3600,
             settings=Settings(**{"model": "fake", **settings}),
             model=client,
             model_name="fake",
             http=http,
             redis=redis,
-            job_events=JobEventPublisher(redis),
-            agents=AgentStreams(redis),
+            job_events=JobEventPublisher(redis, RETENTION),
+            agents=AgentStreams(redis, RETENTION),
             reporter=progress,
         )
         yield Stage(context, streams, redis)

@@ -1,6 +1,5 @@
 """What the chat worker does with an entry of its queue: claim the turn and run it, or see that it needs no worker."""
 
-import time
 from datetime import timedelta
 
 from pydantic import TypeAdapter
@@ -73,5 +72,5 @@ class ChatHandler:
         meta = await self._registry.meta(task_id)
         if meta is None or meta.holder is None or meta.heartbeat_ms is None:
             return False
-        age = timedelta(milliseconds=time.time() * 1000 - meta.heartbeat_ms)
+        age = timedelta(milliseconds=await self._registry.now_ms() - meta.heartbeat_ms)
         return age < self._lease

@@ -7,14 +7,15 @@ and goes on by itself when it is back.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypedDict
 
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.operation.completions import Completions
+from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
+from sluiceway.service.agreement import Agreement
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
@@ -57,6 +58,7 @@ class Gateway:
     stream_tokens: StreamTokens
     signatures: Signatures
     progress_rate: ProgressRate
+    agreement: Agreement
 
 
 class State(TypedDict):
@@ -73,10 +75,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         )
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
         hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
-        live_ttl = timedelta(seconds=settings.live_ttl_seconds)
-        registry = HubRegistry(redis, hub, live_ttl=live_ttl)
+        registry = HubRegistry(redis, hub, settings.retention)
         reader = TaskReader(redis)
-        writer = TaskWriter(redis, live_ttl=live_ttl, retention=timedelta(seconds=settings.retention_seconds))
+        writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
         ending = TurnEnding(store, registry, writer, reader, dispatch)
@@ -96,4 +97,5 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             signatures=Signatures(settings.webhook_secrets),
             progress_rate=ProgressRate(redis, settings.max_progress_per_minute),
+            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
         )

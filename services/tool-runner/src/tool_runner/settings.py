@@ -14,10 +14,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Settings(ModelSettings, WorkerSettings):
-    worker_slots: int = Field(default=32, ge=1, le=2000)
     long_slots: int = Field(default=32, ge=1, le=2000)
-    drain_seconds: float = Field(default=20, ge=0)
-    max_deliveries: int = Field(default=5, ge=1)
 
     tools_dir: Path | None = None
     tools_disabled: list[Name] = Field(default_factory=list)

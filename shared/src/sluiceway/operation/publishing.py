@@ -26,7 +26,7 @@ class Operations:
         await self.note(operations, await commands(self._redis, self.adding(operations)))
 
     def adding(self, operations: Sequence[Operation]) -> list[tuple[str | bytes, ...]]:
-        """The commands that queue operations, for who sends them along with others. Their answers go to `note`."""
+        """The commands that queue operations, to be sent along with others. Their answers go to `note`."""
         return [self._queue(one).adding(_job_of(one).encode()) for one in operations]
 
     async def note(self, operations: Sequence[Operation], answers: Sequence[Any]) -> None:

@@ -1,7 +1,7 @@
 """Turns: accept, claim, end, cancel. Each is one transaction, and each change of status a compare-and-set.
 
-Lock order: the session's row first, then its tasks. Who ends a turn and who accepts the next one meet at that row, so
-a turn that is queued behind another is always seen by the other's end.
+Lock order: the session's row first, then its tasks. The end of a turn and the acceptance of the next one meet at that
+row, so a turn that is queued behind another is always seen by the other's end.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sluiceway.errors import TaskNotFound
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept
-from sluiceway.store.approving import Answer, Answered, answer
+from sluiceway.store.approving import Decision, DecisionsNoted, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.pool import Connection, Pool
@@ -58,11 +58,13 @@ class LetGo:
 
 @dataclass(frozen=True, slots=True)
 class LiveTurn:
-    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued."""
+    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued. `age`:
+    since it was accepted, by Postgres's clock."""
 
     task: Task
     active: bool
     stranded: bool
+    age: timedelta
 
 
 class TurnStore:
@@ -106,7 +108,7 @@ class TurnStore:
         return task_of(row) if row is not None else None
 
     async def ended_before(self, ended_at: datetime, task_id: str, since: datetime, limit: int) -> list[Task]:
-        """Turns that ended, and were seen through, since then, and before that moment or at it with a smaller id; the
+        """Turns that ended, and were finalized, since then, and before that moment or at it with a smaller id; the
         latest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
@@ -175,7 +177,7 @@ class TurnStore:
             )
             return LetGo("waiting" if approved else "running", [operation_of(row) for row in rows])
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> Answered:
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> DecisionsNoted:
         """Note what a person said to tool calls of a turn that asked for approval; see approving.py."""
         async with self._pool.transaction() as connection:
             return await answer(connection, task_id, user_id, answers)
@@ -226,16 +228,17 @@ class TurnStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {columns}, s.active_task_id = t.id AS active, t.status = 'queued' AND a.id IS NULL AS stranded"
+                ", clock_timestamp() - t.created_at AS age"
                 " FROM tasks t JOIN sessions s ON s.id = t.session_id"
                 f" LEFT JOIN tasks a ON a.id = s.active_task_id AND a.{LIVE}"
                 f" WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
                 after_id,
                 limit,
             )
-        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"]) for row in rows]
+        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"], row["age"]) for row in rows]
 
     async def unfinalized(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
-        """Turns that have ended, whose effects were not seen through; the oldest first."""
+        """Turns that have ended and were not finalized; the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {TASK_COLUMNS} FROM tasks WHERE settled_at IS NULL AND ended_at < now() - $1::interval"

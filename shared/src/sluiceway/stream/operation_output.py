@@ -5,12 +5,11 @@ once the task's next step has begun. Methods raise RedisUnavailable when Redis i
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Literal
 
 from redis.asyncio import Redis
 
-from sluiceway import keys
+from sluiceway.process.retention import Retention
 from sluiceway.scripts import Argument, Scripts
 from sluiceway.stream.ordered import flat, keys_of, script_then
 from sluiceway.wire.events import Event
@@ -21,10 +20,10 @@ ShowResult = Literal["ok", "old", "ended", "refused", "lost"]
 
 
 class OperationOutput:
-    def __init__(self, redis: Redis, *, live_ttl: timedelta = keys.LIVE_TTL) -> None:
+    def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._live_ttl_ms = int(live_ttl.total_seconds() * 1000)
+        self._live_ttl_ms = retention.live_ms
 
     async def show(
         self,

@@ -6,13 +6,13 @@ every key keeps its TTL. Methods raise RedisUnavailable when it is away.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
 
 from sluiceway import keys
-from sluiceway.redis_client import command, commands
+from sluiceway.process.retention import Retention
+from sluiceway.redis_client import command, commands, server_time_ms
 from sluiceway.scripts import Scripts
 from sluiceway.stream.ordered import keys_of
 from sluiceway.stream.task_meta import TaskMeta
@@ -21,10 +21,10 @@ from sluiceway.wire.task import TaskFields
 
 
 class TaskRegistry:
-    def __init__(self, redis: Redis, *, live_ttl: timedelta = keys.LIVE_TTL) -> None:
+    def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self.live_ttl_ms = int(live_ttl.total_seconds() * 1000)
+        self.live_ttl_ms = retention.live_ms
 
     async def create(self, task: TaskFields) -> bool:
         """Register a queued task, as the active one of its session. False when it is known already."""
@@ -44,6 +44,10 @@ class TaskRegistry:
         asked = ([("HGETALL", meta), ("PTTL", meta), ("PTTL", events)] for meta, events in map(keys_of, task_ids))
         answers = iter(await commands(self._redis, [one for three in asked for one in three]))
         return [TaskSnapshot(fields, *left_ms) for fields, *left_ms in zip(answers, answers, answers, strict=True)]
+
+    async def now_ms(self) -> int:
+        """Redis's clock, by which heartbeats are written."""
+        return await server_time_ms(self._redis)
 
     async def active(self, session_id: str) -> str | None:
         """The id of the session's running task, as far as Redis knows. One key, whatever the number of tasks."""

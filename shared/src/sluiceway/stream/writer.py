@@ -6,13 +6,13 @@ the few writes beside the token path. Methods raise RedisUnavailable when Redis 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.errors import Fenced
+from sluiceway.process.retention import Retention
 from sluiceway.scripts import Argument, Scripts
 from sluiceway.stream.ordered import flat, keys_of, script_then
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
@@ -37,13 +37,11 @@ class Begun:
 
 
 class TaskWriter:
-    def __init__(
-        self, redis: Redis, *, live_ttl: timedelta = keys.LIVE_TTL, retention: timedelta = keys.RETENTION
-    ) -> None:
+    def __init__(self, redis: Redis, retention: Retention) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self.live_ttl_ms = int(live_ttl.total_seconds() * 1000)
-        self._retention_ms = int(retention.total_seconds() * 1000)
+        self.live_ttl_ms = retention.live_ms
+        self._retention_ms = retention.ended_ms
 
     async def begin(self, task: TaskFields, attempt: int, holder: str, *, rebuild: bool = False) -> Begun:
         """Become the writer; `rebuild`: of a stream that is emptied first. Raises Fenced when a later attempt is the

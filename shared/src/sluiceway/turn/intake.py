@@ -10,7 +10,7 @@ from sluiceway.errors import RedisUnavailable, SessionNotFound
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.approving import Answer
+from sluiceway.store.approving import Decision
 from sluiceway.store.records import Session, Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.dispatch import TurnDispatch
@@ -80,7 +80,7 @@ class TurnIntake:
             published=published,
         )
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> ApprovalOutcome:
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> ApprovalOutcome:
         """Note a person's answers, by the ids of the tool calls, and continue when the last of the step is there.
 
         Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied, StoreUnavailable; not RedisUnavailable.

@@ -1,14 +1,14 @@
-"""The reconciler's look back: ends that were seen through, and that Redis may have forgotten since.
+"""The reconciler's look back: turns that were finalized, and whose end Redis may have forgotten since.
 
 After a failover, or a restart from disk, Redis is as it was a little while before. A turn that has ended may be live in
-it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that its end was seen
-through. Whenever the epoch of Redis is another one than in the last round, and when a leader begins, the turns that
-have ended lately are compared with what Redis says of them, and what is live there or gone is told again: the latest
+it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that it was
+finalized. Whenever the replication id of Redis differs from the last round's, and when a leader begins, the turns that
+ended lately are compared with what Redis has of them. What is live there, or gone, is finalized again: the latest
 first, as somebody may follow it, and some in each round, after those who wait for their answer.
 Not promised: that a failover by which Redis falls back further than LATELY is noticed here.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import ResponseError
 from sluiceway.process.logs import get_logger
@@ -38,9 +38,9 @@ class ForgottenEnds:
         self._ending = ending
         self._period = min(LATELY, retention / 2)
         self._replication_id: str | None = None
-        # Where in the turns that have ended lately the look is; None: it is through.
+        # Where in the turns that have ended lately the look is, and how far back it goes; None: it is through.
         self._place: tuple[datetime, str] | None = None
-        self._since = datetime.now(UTC)
+        self._since = datetime.min
         self._log = get_logger()
 
     async def look(self, current: Round) -> None:
@@ -52,7 +52,7 @@ class ForgottenEnds:
         if replication_id != self._replication_id:
             if self._replication_id is not None:
                 self._log.warning("redis_replaced")
-            now = datetime.now(UTC)
+            now = await self._store.now()
             self._since = now - self._period
             self._replication_id, self._place = replication_id, (now + self._period, _LAST_ID)
         if self._place is None:

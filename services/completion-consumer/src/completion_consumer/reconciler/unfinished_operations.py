@@ -1,7 +1,7 @@
 """The reconciler's look at operations: what nobody works on, what is overdue, and what was said but not applied.
 
 - An operation past its deadline has failed, and its turn goes on; one that waited for a person just ends.
-- An operation that should be in a runner's queue or hand, and is in neither, is queued again: the runner that gets it
+- An operation that should be queued or in flight, and is neither, is queued again: the runner that gets it
   decides whether it may be begun again. One that an outside service works on is left to its deadline.
 - A webhook that was accepted, and that the consumer has not dealt with, is put into its queue again.
 - A completion that came before its operation is applied; after `park_for` without one it is a dead letter.
@@ -21,8 +21,8 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import commands
 from sluiceway.store import Store
-from sluiceway.store.completing import Ending
-from sluiceway.store.parking import Parked
+from sluiceway.store.operation_end import OperationEnd
+from sluiceway.store.parked import Parked
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import Webhook
 from sluiceway.stream.operation_entries import OperationEntries
@@ -40,11 +40,11 @@ _PAGES = 5
 PUBLISHING = timedelta(seconds=5)
 # A webhook whose entry waits in a long queue is not put into it again and again.
 _AGAIN_SECONDS = 60.0
-_OVERDUE = Ending(
+_OVERDUE = OperationEnd(
     "expired",
     error={"type": "DEADLINE_EXCEEDED", "message": "The tool did not end before its deadline."},
 )
-_UNANSWERED = Ending(
+_UNANSWERED = OperationEnd(
     "expired",
     error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered the request for approval in time."},
 )
@@ -87,11 +87,11 @@ class UnfinishedOperations:
     # Deadlines
 
     async def _expire(self, current: Round) -> None:
-        overdue = await self._store.completions.overdue(_PAGE, current.quarantined_ids("deadlines"))
+        overdue = await self._store.deadlines.overdue(_PAGE, current.quarantined_ids("deadlines"))
         await current.each("deadlines", {operation.id: operation for operation in overdue}, self._expire_one)
 
     async def _expire_one(self, operation: Operation) -> str | None:
-        outcome = await self._store.completions.expire(operation, _OVERDUE)
+        outcome = await self._store.deadlines.expire(operation, _OVERDUE)
         if outcome is None:
             return None
         self._applying.log(outcome, "expired")
@@ -99,11 +99,11 @@ class UnfinishedOperations:
         return "operation_expired"
 
     async def _expire_approvals(self, current: Round) -> None:
-        sessions = await self._store.completions.unanswered(_PAGE, current.quarantined_ids("approvals"))
+        sessions = await self._store.deadlines.unanswered(_PAGE, current.quarantined_ids("approvals"))
         await current.each("approvals", {session_id: session_id for session_id in sessions}, self._expire_in)
 
     async def _expire_in(self, session_id: str) -> str | None:
-        expired = await self._store.completions.expire_approvals(session_id, _UNANSWERED)
+        expired = await self._store.deadlines.expire_approvals(session_id, _UNANSWERED)
         for one in expired:
             operation = one.operation
             self._log.info("approval_expired", task_id=operation.task_id, operation_id=operation.id)
@@ -116,7 +116,7 @@ class UnfinishedOperations:
 
     async def _look_at_unfinished(self, current: Round) -> None:
         for _ in range(_PAGES):
-            page = await self._store.completions.unfinished(self.looked_at, PUBLISHING, _PAGE)
+            page = await self._store.operations.unfinished(self.looked_at, PUBLISHING, _PAGE)
             self.looked_at = page[-1].id if len(page) == _PAGE else ""
             lost = await self._lost(await self._unheld(page))
             await current.each("operations", {operation.id: (operation, why) for operation, why in lost}, self._requeue)
@@ -124,7 +124,7 @@ class UnfinishedOperations:
                 return
 
     async def _unheld(self, operations: Sequence[Operation]) -> list[Operation]:
-        """Those that no runner is working on that gives signs of life."""
+        """Those that no living runner is working on."""
         running = [operation for operation in operations if operation.status == "running"]
         asked = [("EXISTS", keys.operation_holder(operation.id)) for operation in running]
         answers = await commands(self._redis, asked)
@@ -171,14 +171,14 @@ class UnfinishedOperations:
 
         async def send(webhook: Webhook) -> str:
             await self._completions.publish(webhook.job)
-            current.rest("webhooks", webhook.id, _AGAIN_SECONDS)
+            current.leave_out("webhooks", webhook.id, _AGAIN_SECONDS)
             self._log.warning("webhook_sent_again", operation_id=webhook.operation_id, receipt=webhook.id)
             return "webhook_resent"
 
         await current.each("webhooks", {webhook.id: webhook for webhook in unapplied}, send)
 
     async def _look_at_parked(self, current: Round) -> None:
-        page = await self._store.completions.parked(self._parked_after, self._park_for, _PAGE)
+        page = await self._store.parked.page(self._parked_after, self._park_for, _PAGE)
         self._parked_after = page[-1].id if len(page) == _PAGE else 0
         ripe = {parked.id: parked for parked in page if parked.fits or parked.outdated}
         await current.each("parked", ripe, self._apply_parked)
@@ -194,11 +194,11 @@ class UnfinishedOperations:
                 return await self._give_up(parked, f"late: {outcome.reason}")
             if outcome.kind != "unknown":
                 await self._applying.follow_up(outcome)
-                await self._store.completions.unpark(parked.id)
+                await self._store.parked.remove(parked.id)
                 return "parked_applied"
         return await self._give_up(parked, "its operation never came") if parked.outdated else None
 
     async def _give_up(self, parked: Parked, reason: str) -> str:
-        await self._store.completions.give_up(parked.id, keys.work_queue(keys.COMPLETIONS), reason)
+        await self._store.parked.give_up(parked.id, keys.work_queue(keys.COMPLETIONS), reason)
         self._log.error("dead_letter", entry_id=f"parked-{parked.id}", reason=reason)
         return "parked_given_up"

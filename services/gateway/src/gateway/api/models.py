@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
-from sluiceway.store.webhooks import Outcome, Sender, Webhook, WebhookKind
+from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.entry_id import EntryId, format_entry_id
 from sluiceway.wire.task import Status
 from sluiceway.wire.tools import ToolSpec
@@ -316,7 +316,7 @@ class WebhookView(Wire):
     webhook_id: str = Field(description="the sender's id of it")
     sender: Sender
     body: dict[str, Any]
-    outcome: Outcome
+    outcome: WebhookOutcome
     received_at: datetime
     applied_at: datetime | None
 
@@ -426,7 +426,7 @@ class Check(Wire):
 
 
 class Readiness(Wire):
-    """Whether a message would be accepted and answered."""
+    """Whether a message would be accepted and answered. The check `settings` is told, and does not count."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, Check]

@@ -20,7 +20,7 @@ from sluiceway.errors import (
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import Answer as PersonsAnswer
+from sluiceway.store.approving import Decision
 from sluiceway.turn.lookup import Followed
 from starlette.responses import Response
 
@@ -134,7 +134,7 @@ async def _find(call: Call[ResumeParams, None]) -> Followed | None:
         return None
 
 
-async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
+async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, Decision]) -> Response:
     """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
     gateway, user_id = call.gateway, call.caller.user_id
     await command(gateway.redis, "PING")
@@ -149,7 +149,7 @@ async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers
     return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
-def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | None:
+def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, Decision]] | None:
     """The last message's id, and what was said to its tool calls; None where it is no such message."""
     try:
         message = UserMessage.model_validate(body.messages[-1]) if body.messages else None
@@ -159,7 +159,7 @@ def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | Non
         parts = [ApprovedPart.model_validate(part) for part in responded]
     except ValidationError:
         return None
-    answers = {part.call_id: PersonsAnswer(part.approval.approved, part.approval.reason) for part in parts}
+    answers = {part.call_id: Decision(part.approval.approved, part.approval.reason) for part in parts}
     return (message.id, answers) if answers else None
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, ApprovalConflict, ApprovalGone, ApprovalNotFound, StoreUnavailable
-from sluiceway.store.approving import Answer as PersonsAnswer
+from sluiceway.store.approving import Decision
 from sluiceway.turn.intake import ApprovalOutcome
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ class ApprovalParams(Params):
 
 
 async def answer_approval(call: Call[ApprovalParams, ApprovalAnswer]) -> Response:
-    answers = {call.params.tool_call_id: PersonsAnswer(call.body.approved, call.body.reason)}
+    answers = {call.params.tool_call_id: Decision(call.body.approved, call.body.reason)}
     outcome = await call.gateway.intake.answer(call.params.task_id, call.caller.user_id, answers)
     return json_response(_view(outcome), 202)
 

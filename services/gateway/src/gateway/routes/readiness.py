@@ -26,12 +26,20 @@ async def of_system(gateway: Gateway) -> Readiness:
     """Every part that a turn needs, asked at once."""
     probes: dict[str, _Probe] = {"redis": _redis, "postgres": _postgres, "chat_workers": _chat_workers}
     answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
-    return _verdict({"gateway": _not_draining(gateway), **dict(zip(probes, answers, strict=True))})
+    verdict = _verdict({"gateway": _not_draining(gateway), **dict(zip(probes, answers, strict=True))})
+    return verdict.model_copy(update={"checks": {**verdict.checks, "settings": _settings(gateway)}})
 
 
 def _verdict(checks: dict[str, Check]) -> Readiness:
     ready = all(check.ok for check in checks.values())
     return Readiness(status="ready" if ready else "not_ready", checks=checks)
+
+
+def _settings(gateway: Gateway) -> Check:
+    """Told, and not held against the system: while a new version is rolled out its settings may differ by right."""
+    differences = gateway.agreement.differences
+    detail = "; ".join(differences.values()) or "agree with those of the other processes"
+    return Check(ok=not differences, detail=detail)
 
 
 def _not_draining(gateway: Gateway) -> Check:

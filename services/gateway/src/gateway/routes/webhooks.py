@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 from sluiceway.errors import RedisUnavailable, StoreUnavailable, WebhookNotFound
-from sluiceway.store.webhooks import Outcome
+from sluiceway.store.webhooks import WebhookOutcome
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size
@@ -39,7 +39,7 @@ RowCursor = Annotated[int, BeforeValidator(_cursor), text_schema(_NUMBER_PATTERN
 
 class JournalParams(Params):
     operation_id: Annotated[ClientId | None, In("query")] = None
-    outcome: Annotated[Outcome | None, In("query")] = None
+    outcome: Annotated[WebhookOutcome | None, In("query")] = None
     cursor: Annotated[RowCursor | None, In("query")] = None
     limit: Annotated[PositiveNumber | None, In("query")] = None
 

@@ -1,6 +1,7 @@
 """Running tools with all that they may use: their context, their progress, their job events."""
 
 import contextlib
+import time
 from collections.abc import Awaitable
 
 import httpx
@@ -49,7 +50,7 @@ class Runs:
         run = held.run = Run(tool)
         publishes = _tells_job_events(tool)
         progress = Progress(self._output, operation, run.cancel, self._job_events if publishes else None)
-        context = self._context(operation, progress, started.user_id)
+        context = self._context(started, progress)
         if publishes:
             await _published(self._job_events.publish_task_started(operation.id, tool.name))
         try:
@@ -76,15 +77,17 @@ class Runs:
             case HandedOver():
                 pass
 
-    def _context(self, operation: Operation, progress: Progress, user_id: str | None) -> ToolContext:
+    def _context(self, started: Started, progress: Progress) -> ToolContext:
+        operation = started.operation
         return ToolContext(
             operation_id=operation.id,
             task_id=operation.task_id,
             session_id=operation.session_id,
             tool_call_id=operation.tool_call_id,
-            user_id=user_id,
+            user_id=started.user_id,
             attempt=operation.attempt,
             deadline_at=operation.deadline_at,
+            ends_at=time.monotonic() + started.seconds_left,
             settings=self._settings,
             model=self._model,
             model_name=self._settings.model,

@@ -1,10 +1,14 @@
-"""Deadlines of operations, inside a transaction or statement by statement."""
+"""Deadlines of operations: what is past its own, and how it ends by that. The clock is Postgres's.
+
+Each method is one statement or one transaction, and may be done again.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluiceway.store.approving import change_parts
-from sluiceway.store.pool import Connection
+from sluiceway.store.operation_end import EndOutcome, OperationEnd, end_operation
+from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
 from sluiceway.wire.message import Part
 
@@ -23,7 +27,36 @@ class Expired:
     part: Part
 
 
-async def overdue(connection: Connection, limit: int, without: Sequence[str]) -> list[Operation]:
+class DeadlineStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def overdue(self, limit: int, without: Sequence[str] = ()) -> list[Operation]:
+        """Operations whose deadline has passed, the oldest first."""
+        async with self._pool.connection() as connection:
+            return await _overdue(connection, limit, without)
+
+    async def expire(self, operation: Operation, end: OperationEnd) -> EndOutcome | None:
+        """End an operation whose deadline has passed. None: it has ended otherwise meanwhile."""
+        async with self._pool.connection() as connection:
+            outcome = await end_operation(connection, operation.id, operation.task_id, end)
+            if outcome is None:
+                await _close_abandoned(connection, operation.id)
+        return outcome
+
+    async def unanswered(self, limit: int, without: Sequence[str] = ()) -> list[str]:
+        """Sessions with calls that no person has answered in time."""
+        async with self._pool.connection() as connection:
+            return await _unanswered(connection, limit, without)
+
+    async def expire_approvals(self, session_id: str, end: OperationEnd) -> list[Expired]:
+        """End the calls of a session that no person has answered in time. The turn that asked has ended, as a rule:
+        nothing goes on."""
+        async with self._pool.transaction() as connection:
+            return await _expire_approvals(connection, session_id, end.part_fields, end.error)
+
+
+async def _overdue(connection: Connection, limit: int, without: Sequence[str]) -> list[Operation]:
     """Operations past their deadline that somebody works on, the oldest first."""
     rows = await connection.fetch(
         f"SELECT {OPERATION_COLUMNS} FROM operations WHERE deadline_at < now()"
@@ -34,7 +67,7 @@ async def overdue(connection: Connection, limit: int, without: Sequence[str]) ->
     return [operation_of(row) for row in rows]
 
 
-async def close_abandoned(connection: Connection, operation_id: str) -> None:
+async def _close_abandoned(connection: Connection, operation_id: str) -> None:
     """End one that is overdue in a turn that has ended. None is left by the code that ends turns; this is for what a
     restored backup or a person's hand left behind, and would be looked at in every round."""
     await connection.execute(
@@ -44,7 +77,7 @@ async def close_abandoned(connection: Connection, operation_id: str) -> None:
     )
 
 
-async def unanswered(connection: Connection, limit: int, without: Sequence[str]) -> list[str]:
+async def _unanswered(connection: Connection, limit: int, without: Sequence[str]) -> list[str]:
     """Sessions in which a person was waited for too long."""
     rows = await connection.fetch(
         f"SELECT DISTINCT s.id FROM operations o JOIN sessions s ON s.id = o.session_id WHERE {UNANSWERED}"
@@ -55,7 +88,7 @@ async def unanswered(connection: Connection, limit: int, without: Sequence[str])
     return [row["id"] for row in rows]
 
 
-async def expire_approvals(
+async def _expire_approvals(
     connection: Connection, session_id: str, fields: Part, error: dict[str, str] | None
 ) -> list[Expired]:
     """Expire what waits for a person in a session, whose row is locked first."""

@@ -1,4 +1,4 @@
-"""Progress of operations that outside services report: preliminary tool outputs in the stream, the newest one wins."""
+"""Reports of progress, as outside services send them: preliminary tool outputs in the stream; the newest one wins."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from sluiceway.wire.json_values import clean_json, shorten
 _MAX_MESSAGE_CHARS = 500
 
 
-class Progress:
+class ProgressReports:
     def __init__(self, store: Store, output: OperationOutput, max_result_chars: int) -> None:
         self._store = store
         self._operation_output = output
