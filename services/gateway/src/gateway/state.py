@@ -62,7 +62,13 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             open_redis(settings.redis_url, name=NAME, max_connections=_REDIS_CONNECTIONS)
         )
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
-        hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
+        hub = await stack.enter_async_context(
+            Hub(
+                settings.redis_url,
+                heartbeat_seconds=settings.heartbeat_seconds,
+                most_waiting_bytes=settings.max_stalled_bytes,
+            )
+        )
         streams = HubStreams(
             redis,
             hub,

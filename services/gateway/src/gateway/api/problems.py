@@ -142,6 +142,12 @@ class Draining(Unavailable):
     detail = "This gateway is shutting down. Try again: another one answers."
 
 
+class Overloaded(Unavailable):
+    code = "OVERLOADED"
+    detail = "This gateway has as much to read or to send as it has room for. Try again soon."
+    retry_after_seconds = 2
+
+
 def problem_response(
     problem: Problem, request_id: str, headers: Mapping[str, str] | None = None, errors: Sequence[Any] = ()
 ) -> Response:
