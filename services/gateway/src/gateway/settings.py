@@ -27,8 +27,8 @@ class Settings(CommonSettings):
 
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     max_webhook_bytes: int = Field(default=1024 * 1024, ge=1024)
-    max_bodies_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of all requests that are read")
-    max_answers_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="of all large answers being sent")
+    max_bodies_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="of all that are read at once")
+    max_answers_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of large ones sent at once")
     max_stalled_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="that wait for slow streams")
     max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)
@@ -36,8 +36,10 @@ class Settings(CommonSettings):
     default_page_size: int = Field(default=50, ge=1)
     max_page_size: int = Field(default=200, ge=1, le=1000)
 
+    replay_seconds: int = Field(default=300, ge=0, description="how long an ended turn is what a chat's stream shows")
     heartbeat_seconds: float = Field(default=8, gt=0, le=10)
     body_timeout_seconds: float = Field(default=30, gt=0)
+    head_timeout_seconds: float = Field(default=20, gt=0, description="for a request's head to be complete")
     write_timeout_seconds: float = Field(default=45, gt=0, description="of a connection that takes nothing")
     keep_alive_seconds: int = Field(default=75, ge=1)
     check_timeout_seconds: float = Field(default=2, gt=0)

@@ -19,18 +19,24 @@ from sluiceway.store import Store
 from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.turn.turns import Turns
 
+from gateway.api.body import Rooms
+from gateway.api.models import Check
 from gateway.callers.api_keys import ApiKeys
 from gateway.callers.authenticator import Authenticator
+from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_streams import HubStreams
 from gateway.settings import Settings
+from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
 _REDIS_CONNECTIONS = 16
+# For how long an answer about the whole system's readiness is good for others.
+_READINESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,9 @@ class Gateway:
     hub: Hub
     completions: Completions
     api_keys: ApiKeys
-    signatures: Signatures
-    progress_rate: ProgressRate
+    webhooks: WebhookIntake
+    rooms: Rooms
+    readiness: Coalesced[dict[str, Check]]
 
 
 class State(TypedDict):
@@ -77,6 +84,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         )
         drain.on_break(hub.drain)
         turns = Turns(store, streams, Producer(redis, "chat"), Operations(redis, streams))
+        completions = Completions(redis)
+        signatures = Signatures(settings.webhook_secrets)
+        rate = ProgressRate(redis, settings.max_progress_per_minute)
         yield Gateway(
             settings=settings,
             drain=drain,
@@ -86,8 +96,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             streams=streams,
             turns=turns,
             hub=hub,
-            completions=Completions(redis),
+            completions=completions,
             api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),
-            signatures=Signatures(settings.webhook_secrets),
-            progress_rate=ProgressRate(redis, settings.max_progress_per_minute),
+            webhooks=WebhookIntake(store, completions, signatures, rate),
+            rooms=Rooms(settings.max_bodies_bytes),
+            readiness=Coalesced(_READINESS_SECONDS),
         )

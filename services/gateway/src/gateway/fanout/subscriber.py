@@ -75,6 +75,7 @@ class Subscription:
         "_calls",
         "_count",
         "_hub",
+        "_last_bytes",
         "_left",
         "_merge",
         "_page",
@@ -111,7 +112,7 @@ class Subscription:
         self._task: asyncio.Task[Any] | None = None
         self._stalled: Rest | None = None
         self._parked = False
-        self._calls = self._waiting_bytes = 0
+        self._calls = self._last_bytes = self._waiting_bytes = 0
         self._count = FIRST_ENTRIES
 
     # The request's side.
@@ -265,9 +266,11 @@ class Subscription:
         except Exception as error:  # noqa: BLE001 - one dead connection must not cost the others an event
             self.break_off(f"writing failed: {error!r}")
             return
+        before, self._last_bytes = self._last_bytes, len(message["body"])
         if waits_for is not DONE:
             self._stalled = Rest(sending, waits_for)
-            self._note_waiting(len(message["body"]))
+            # The one before it is what fills the connection's buffer.
+            self._note_waiting(before + self._last_bytes)
             if self.live:
                 self._hub.slow += 1
                 self._call()

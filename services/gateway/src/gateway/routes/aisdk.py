@@ -5,6 +5,7 @@ what a person has said to tool calls of the last answer.
 """
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +33,7 @@ from gateway.api.problems import (
     InvalidBody,
     InvalidInput,
     NothingToAnswer,
+    NothingToFollow,
     ProblemType,
     UnsupportedPart,
 )
@@ -91,11 +93,18 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
-    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one."""
-    task = await _find(call)
-    if task is None:
-        return Response(status_code=204)
-    skip = call.params.start_index
+    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one.
+
+    Where there is nothing to follow, such a client takes 204 for an error and asks again, for ever: 404 ends it.
+    """
+    task, skip = await _find(call), call.params.start_index
+    response = Response(status_code=204) if task is None else await _follow(call, task, skip)
+    if response.status_code == 204 and skip is not None:
+        raise NothingToFollow
+    return response
+
+
+async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     return await open_stream(
         call.gateway,
         task.task_id,
@@ -120,10 +129,29 @@ async def stop(call: Call[StopParams, None]) -> Response:
 
 
 async def _find(call: Call[ResumeParams, None]) -> Followed | None:
-    """By the chat's id: its running turn. By the id of a run, as WorkflowChatTransport asks: that one, ended or not."""
+    """By the id of a run, as WorkflowChatTransport asks: that one, ended or not. By the chat's id: its running turn, or
+    the one that has just ended.
+
+    A client that lost its connection in the middle and comes back after the end would keep half an answer that looks
+    whole; one that has all of it takes the replay without harm.
+    """
+    turns, user_id = call.gateway.turns, call.caller.user_id
     if _TASK_ID.fullmatch(call.params.id):
-        return await call.gateway.turns.find(call.params.id, call.caller.user_id)
-    return await call.gateway.turns.active(call.params.id, call.caller.user_id)
+        return await turns.find(call.params.id, user_id)
+    active = await turns.active(call.params.id, user_id)
+    return active if active is not None else await _just_ended(call, user_id)
+
+
+async def _just_ended(call: Call[ResumeParams, None], user_id: str | None) -> Followed | None:
+    gateway = call.gateway
+    ended = await gateway.store.sessions.ended_task(call.params.id, timedelta(seconds=gateway.settings.replay_seconds))
+    if ended is None:
+        return None
+    try:
+        return await gateway.turns.find(ended, user_id)
+    except (TaskExpired, TaskNotFound):
+        # Its stream is gone, or it was deleted meanwhile.
+        return None
 
 
 async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
@@ -230,6 +258,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         ChatParams,
         AiSdkRequest,
         problems=_CHAT_PROBLEMS,
+        plain_problems=True,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
             "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
@@ -245,11 +274,14 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "AI SDK",
         {200: following.STREAM, 204: following.NOTHING},
         ResumeParams,
-        problems=(AccessDenied, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
+        problems=(AccessDenied, NothingToFollow, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
         description=(
-            "By a chat's id: 204 when nothing runs, or when the chat does not exist. By the id of a run: that turn, "
-            "also when it has ended, without its first `startIndex` chunks."
+            "By a chat's id: its running turn; for some minutes after its end (`replay_seconds` of `/config`) that "
+            "turn from its beginning, for a client that lost its connection before; then, or where the chat does not "
+            "exist, 204. By the id of a run: that turn, also when it has ended, without its first `startIndex` chunks. "
+            "With `startIndex` and nothing to follow: 404."
         ),
+        plain_problems=True,
     ),
     Operation(
         "POST",
@@ -260,5 +292,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
+        plain_problems=True,
     ),
 )

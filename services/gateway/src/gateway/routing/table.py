@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.inputs import Params, read_body, read_bytes, read_params
+from gateway.api.body import Body, Room
+from gateway.api.inputs import Params, read_body, read_params
 from gateway.api.problems import (
     BodyTooLarge,
     BodyTooSlow,
@@ -26,7 +27,9 @@ from gateway.api.problems import (
     InvalidBody,
     InvalidParameter,
     MalformedJson,
+    Overloaded,
     ProblemType,
+    TooManyValues,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -36,7 +39,7 @@ from gateway.settings import Settings
 from gateway.state import Gateway, State
 
 P = TypeVar("P", bound=Params)
-B = TypeVar("B", bound=BaseModel | bytes | None)
+B = TypeVar("B", bound=BaseModel | Body | None)
 # Of a trusted caller: with a route that takes one, it stands for a user.
 TakesKey = Literal["ignored", "accepted", "required"]
 
@@ -68,7 +71,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RawBody:
-    """A body that the endpoint gets as the bytes that came: they are signed, and are read only when that holds.
+    """A body that the endpoint reads itself, as the bytes that come: they are signed, and its head is judged first.
 
     `model` describes it; whatever the media type says it is JSON.
     """
@@ -82,6 +85,7 @@ class Operation(Generic[P, B]):
     """A method at a path. `problems` are those of the endpoint itself; what its inputs can raise is added.
 
     Of `body` and `raw_body` there is one or none. `open_to_all`: no user is looked for.
+    `plain_problems`: a problem is one sentence unless the client asks for JSON, see `gateway.api.problems`.
     """
 
     method: str
@@ -97,6 +101,7 @@ class Operation(Generic[P, B]):
     open_to_all: bool = False
     raw_body: RawBody | None = None
     api_key: TakesKey = "ignored"
+    plain_problems: bool = False
 
     @property
     def name(self) -> str:
@@ -109,7 +114,7 @@ class Operation(Generic[P, B]):
 
     @property
     def all_problems(self) -> tuple[ProblemType, ...]:
-        found: list[ProblemType] = [*self.problems, InternalError]
+        found: list[ProblemType] = [*self.problems, InternalError, Overloaded]
         if not self.open_to_all or self.api_key == "required":
             found.append(Unauthenticated)
         if self.api_key != "ignored":
@@ -117,17 +122,18 @@ class Operation(Generic[P, B]):
         if self.params.model_fields:
             found.append(InvalidParameter)
         if self.body is not None:
-            found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, UnsupportedMediaType]
+            found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, TooManyValues, UnsupportedMediaType]
         if self.raw_body is not None:
-            found += [MalformedJson, BodyTooLarge, BodyTooSlow]
+            found += [MalformedJson, BodyTooLarge, BodyTooSlow, TooManyValues]
         return tuple(dict.fromkeys(found))
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
         caller = self._identify(gateway, request)
         params = read_params(self.params, request)
-        body = await self._read_body(gateway.settings, request)
-        return await self.endpoint(Call(gateway, caller, params, body, request.method))
+        with gateway.rooms.open() as room:
+            body = await self._read_body(gateway.settings, request, room)
+            return await self.endpoint(Call(gateway, caller, params, body, request.method))
 
     def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
         key = request.headers.get(api_keys.HEADER)
@@ -138,12 +144,15 @@ class Operation(Generic[P, B]):
             raise Unauthenticated("This needs an x-api-key.")
         return ANONYMOUS if self.open_to_all else gateway.authenticator.identify(request.headers)
 
-    async def _read_body(self, settings: Settings, request: Request[State]) -> Any:
-        seconds = settings.body_timeout_seconds
+    async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:
         if self.raw_body is not None:
-            return await read_bytes(request, self.raw_body.max_bytes(settings), seconds)
+            return Body(request, room, self.raw_body.max_bytes(settings), settings.body_timeout_seconds)
         model: Any = self.body
-        return await read_body(model, request, settings.max_body_bytes, seconds) if model is not None else None
+        if model is None:
+            return None
+        return await read_body(
+            model, request, Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
+        )
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -182,4 +191,5 @@ class PathEndpoint:
         if operation is None:
             raise HTTPException(405, headers={"Allow": self._allowed})
         request.scope["problems"] = self._problems[method]
+        request.scope["plain_problems"] = operation.plain_problems
         return await operation.handle(request)

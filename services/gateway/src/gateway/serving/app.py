@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from gateway.api.problems import HANDLERS
+from gateway.api.problems import CODE_HEADER, HANDLERS
 from gateway.routes import (
     agents,
     aisdk,
@@ -41,7 +41,14 @@ _OPERATIONS = (
     *webhooks.OPERATIONS,
     *system.OPERATIONS,
 )
-_READABLE_ELSEWHERE = ("location", "retry-after", "x-request-id", RUN_ID_HEADER, "x-vercel-ai-ui-message-stream")
+_READABLE_ELSEWHERE = (
+    "location",
+    "retry-after",
+    "x-request-id",
+    CODE_HEADER,
+    RUN_ID_HEADER,
+    "x-vercel-ai-ui-message-stream",
+)
 _SENT_FROM_ELSEWHERE = (
     "authorization",
     "last-event-id",

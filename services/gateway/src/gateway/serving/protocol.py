@@ -1,10 +1,11 @@
 """uvicorn's HTTP/1.1 over httptools, with connections that end.
 
-Guarantees: a request's head has at most MAX_HEAD_BYTES (431) and is complete HEAD_TIMEOUT_SECONDS after it began; a
-connection on which no request is served closes after the keep-alive, or HEAD_TIMEOUT_SECONDS after the first stray
+Guarantees: a request's head has at most MAX_HEAD_BYTES (431) and is complete `head_timeout_seconds` after it began; a
+connection on which no request is served closes after the keep-alive, or `head_timeout_seconds` after the first stray
 byte that follows an answer, whatever trickles in; one whose answer was sent before its body had come is closed; one
 that takes nothing of what is written for `write_timeout_seconds` is cut, and so is one that was closed and takes
-nothing; at most WRITE_BUFFER_BYTES and one piece wait in a connection. What is not HTTP at all is answered as
+nothing; at most WRITE_BUFFER_BYTES and one piece wait in a connection; a body is read when its request asks for it, and
+what has come before that is bounded for all connections together. What is not HTTP at all is answered as
 problem+json, too.
 """
 
@@ -13,10 +14,11 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.api.problems import MEDIA_TYPE, HeadTooLarge, MalformedRequest, Problem, problem_response
+from gateway.api.problems import HeadTooLarge, MalformedRequest, Overloaded, Problem, problem_response
+from gateway.serving.unread import UnreadBodies
+from gateway.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
-HEAD_TIMEOUT_SECONDS = 20
 WRITE_BUFFER_BYTES = 32 * 1024
 # Closing while bytes are still coming resets the connection, and the client may lose the answer: so they are read and
 # thrown away, for this long.
@@ -34,7 +36,9 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     __slots__ = ("_head_bytes", "_head_complete", "_refused", "_timer", "_write_timer")
+    head_timeout_seconds: ClassVar[float] = 20
     write_timeout_seconds: ClassVar[float] = 45
+    unread_bodies: ClassVar[UnreadBodies] = UnreadBodies(16 * 1024 * 1024)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -46,8 +50,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = False
 
     @classmethod
-    def with_write_timeout(cls, seconds: float) -> "type[BoundedProtocol]":
-        return type(cls.__name__, (cls,), {"__slots__": (), "write_timeout_seconds": seconds})
+    def bounded_by(cls, settings: Settings) -> "type[BoundedProtocol]":
+        bounds = {
+            "head_timeout_seconds": settings.head_timeout_seconds,
+            "write_timeout_seconds": settings.write_timeout_seconds,
+            "unread_bodies": UnreadBodies(settings.max_bodies_bytes),
+        }
+        return type(cls.__name__, (cls,), {"__slots__": (), **bounds})
 
     # The connection.
 
@@ -59,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_write_timer()
+        self.unread_bodies.forget(self)
         super().connection_lost(exc)
         # Nothing may lead back here: what leads in a circle is freed by the collector only, which seldom runs.
         if self.cycle is not None:
@@ -77,6 +87,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self.send_400_response("")
                 return
+        if self._body_is_coming():
+            self._hold_back()
         if self._is_idle() and self.timeout_keep_alive_task is None:
             # Not even a request's first line: uvicorn has stopped its own timer at the first byte.
             self._start_head_timer()
@@ -142,16 +154,42 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, and close."""
         problem: Problem = HeadTooLarge() if self._head_bytes > MAX_HEAD_BYTES else MalformedRequest()
-        body = bytes(problem_response(problem, "").body)
-        head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
         if self.cycle is not None and not self.cycle.response_complete:
             # An earlier request's answer is being written, which may not go on after this.
             self._refused = True
             self.transport.close()
             self._cut_later(_LINGER_SECONDS)
             return
-        self.transport.write(STATUS_LINE[problem.status] + head + body)
+        self._answer(problem)
         self._linger()
+
+    def _hold_back(self) -> None:
+        """Read on when the request asks for more (`receive` does so), and keep only so much until then."""
+        self.flow.pause_reading()
+        if not self.unread_bodies.note(self):
+            self._refuse_body()
+
+    def unread_bytes(self) -> int:
+        return 0 if self.cycle is None else len(self.cycle.body)
+
+    def _refuse_body(self) -> None:
+        """The request learns that its client is gone; the client, if nothing was said yet, that there is no room."""
+        cycle = self.cycle
+        cycle.body = bytearray()
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started or self.pipeline:
+            self.transport.abort()
+        else:
+            self._answer(Overloaded())
+            self._linger()
+
+    def _answer(self, problem: Problem) -> None:
+        """Say it without a request, and that the connection ends."""
+        response = problem_response(problem, "")
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        head = b"".join([b"%b: %b\r\n" % header for header in headers])
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + bytes(response.body))
 
     def _linger(self) -> None:
         """The last was said. Read and throw away what still comes, for a while, then close."""
@@ -178,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_head_timer(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._close_or_cut)
+            self._timer = self.loop.call_later(self.head_timeout_seconds, self._close_or_cut)
 
     def _cut_later(self, seconds: float) -> None:
         self._stop_timer()

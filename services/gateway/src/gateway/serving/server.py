@@ -100,7 +100,7 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=BoundedProtocol.with_write_timeout(settings.write_timeout_seconds),
+        http=BoundedProtocol.bounded_by(settings),
         loop="none",
         ws="none",
         interface="asgi3",
