@@ -42,10 +42,11 @@ class RawClient:
                 yield frame
 
     async def events(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Id and data of every event but [DONE]."""
+        """Id and data of every event but [DONE]. Comments and `retry:` stand before an id."""
         async for frame in self.frames():
-            if frame.startswith(b"id: "):
-                entry_id, _, data = frame.removeprefix(b"id: ").partition(b"\ndata: ")
+            _, found, event = (b"\n" + frame).partition(b"\nid: ")
+            if found:
+                entry_id, _, data = event.partition(b"\ndata: ")
                 yield entry_id.decode(), data
 
     def close(self) -> None:

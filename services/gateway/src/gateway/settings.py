@@ -19,14 +19,20 @@ class Settings(CallerSettings):
 
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     max_webhook_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_bodies_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="of all that are read at once")
+    max_answers_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of large ones sent at once")
+    max_stalled_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="that wait for slow streams")
     max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)
     max_queued_per_session: int = Field(default=20, ge=1)
     default_page_size: int = Field(default=50, ge=1)
     max_page_size: int = Field(default=200, ge=1, le=1000)
 
+    replay_seconds: int = Field(default=300, ge=0, description="how long an ended turn is what a chat's stream shows")
     heartbeat_seconds: float = Field(default=8, gt=0, le=10)
     body_timeout_seconds: float = Field(default=30, gt=0)
+    head_timeout_seconds: float = Field(default=20, gt=0, description="for a request's head to be complete")
+    write_timeout_seconds: float = Field(default=45, gt=0, description="of a connection that takes nothing")
     keep_alive_seconds: int = Field(default=75, ge=1)
     check_timeout_seconds: float = Field(default=2, gt=0)
     pre_stop_seconds: float = Field(default=0, ge=0)
@@ -41,6 +47,8 @@ class Settings(CallerSettings):
     def _relations_hold(self) -> Self:
         if self.default_page_size > self.max_page_size:
             raise ValueError("DEFAULT_PAGE_SIZE must not be larger than MAX_PAGE_SIZE")
+        if max(self.max_body_bytes, self.max_webhook_bytes) > self.max_bodies_bytes:
+            raise ValueError("MAX_BODIES_BYTES must have room for MAX_BODY_BYTES and MAX_WEBHOOK_BYTES")
         if self.max_message_chars > self.max_body_bytes:
             raise ValueError("MAX_MESSAGE_CHARS must not be larger than MAX_BODY_BYTES: no such message could arrive")
         return self

@@ -4,7 +4,7 @@ What has no owner (None) is the one person's of a gateway without users; where t
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -104,6 +104,17 @@ class SessionStore:
                 session_id,
             )
         return task_of(row) if row is not None else None
+
+    async def ended_task(self, session_id: str, within: timedelta) -> str | None:
+        """The turn that ended last, when that was so short a time ago and none has begun since."""
+        async with self._pool.connection() as connection:
+            task_id: str | None = await connection.fetchval(
+                "SELECT CASE WHEN ended_at > now() - $2::interval THEN id END FROM tasks WHERE session_id = $1"
+                " ORDER BY sequence DESC, created_at DESC LIMIT 1",
+                session_id,
+                within,
+            )
+        return task_id
 
     async def rename(self, session_id: str, user_id: str | None, title: str) -> Session:
         await self.get(session_id, user_id)

@@ -1,10 +1,9 @@
 """How a request becomes models: its path, query and headers one, its JSON body another.
 
-The same models make the OpenAPI document, so what is documented is what is checked. A body is read up to a bound and
-within a time; nothing of a rejected input is repeated in the answer.
+The same models make the OpenAPI document, so what is documented is what is checked. Nothing of a rejected input is
+repeated in the answer.
 """
 
-import asyncio
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 from sluiceway.errors import DomainError
 from sluiceway.ids import CLIENT_ID_PATTERN
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from gateway.api.body import Body, check_values
 from gateway.api.problems import (
-    BodyTooLarge,
-    BodyTooSlow,
     EmptyMessage,
     InvalidBody,
     InvalidCursor,
@@ -93,31 +91,21 @@ def read_params(model: type[P], request: Request[Any]) -> P:
         raise InvalidInput(_problem(error, InvalidParameter), faults) from None
 
 
-async def read_body(
-    model: type[B], request: Request[Any], max_bytes: int, timeout_seconds: float, *, plain_text: bool = False
-) -> B:
+async def read_body(model: type[B], request: Request[Any], unread: Body, *, plain_text: bool = False) -> B:
     """The JSON body; an empty one counts as `{}`. Raises InvalidInput and the problems of its parts."""
     content_type = request.headers.get("content-type")
     if content_type is not None:
         _check_media_type(content_type, plain_text)
-    body = await read_bytes(request, max_bytes, timeout_seconds)
+    body = await unread.read()
     if body and content_type is None:
         raise UnsupportedMediaType("The body has no Content-Type; it must be application/json.")
+    check_values(body)
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
         if any(fault["type"] == "json_invalid" for fault in error.errors(include_input=False, include_url=False)):
             raise MalformedJson from None
         raise InvalidInput(_problem(error, InvalidBody), faults_of(error)) from None
-
-
-async def read_bytes(request: Request[Any], max_bytes: int, timeout_seconds: float) -> bytes:
-    """The body as it came. Raises BodyTooLarge, BodyTooSlow, ClientDisconnect."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await _read_bounded(request, max_bytes)
-    except TimeoutError:
-        raise BodyTooSlow from None
 
 
 def faults_of(error: ValidationError) -> list[dict[str, str]]:
@@ -132,22 +120,6 @@ def _check_media_type(content_type: str, plain_text: bool) -> None:
         return
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType
-
-
-async def _read_bounded(request: Request[Any], max_bytes: int) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise BodyTooLarge(max_body_bytes=max_bytes)
-    body = bytearray()
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > max_bytes:
-            raise BodyTooLarge(max_body_bytes=max_bytes)
-        if not message.get("more_body", False):
-            return bytes(body)
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:

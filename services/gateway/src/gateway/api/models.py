@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
@@ -266,7 +266,7 @@ class CancelledTurn(Wire):
 
 
 class ApprovalAnswer(Wire):
-    approved: bool
+    approved: StrictBool
     reason: ApprovalReason | None = None
 
 
@@ -455,4 +455,5 @@ class PublicConfig(Wire):
     protocols: list[int]
     limits: Limits
     heartbeat_seconds: float
+    replay_seconds: int = Field(description="how long an ended turn is what the stream of its chat shows")
     retention_seconds: int = Field(description="how long an ended turn's stream can still be replayed")

@@ -2,6 +2,10 @@
 
 Every error that a client can see is an exception class with a code and a status, here or in `sluiceway.errors`; the
 OpenAPI document lists them by route. Nothing of an unexpected error leaves the process but the request id.
+
+The AI SDK's clients show the whole body of a refusal as `error.message`. On their routes it is one sentence for people,
+text/plain; the code stands beside it in the header `x-error-code`. Who accepts application/json, or problem+json, by
+name gets that.
 """
 
 import http
@@ -16,6 +20,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+SENTENCE_TYPE = "text/plain; charset=utf-8"
+CODE_HEADER = "x-error-code"
 Problem = DomainError | Unavailable
 ProblemType = type[DomainError] | type[Unavailable]
 # Those that say when to try again.
@@ -107,6 +113,16 @@ class BodyTooLarge(DomainError):
     default_detail = "The body is larger than this service takes."
 
 
+class TooManyValues(DomainError):
+    code, status = "TOO_MANY_VALUES", 413
+    default_detail = "The JSON has more values than this service reads."
+
+
+class NothingToFollow(DomainError):
+    code, status = "NOTHING_TO_FOLLOW", 404
+    default_detail = "Nothing runs here, and there is nothing more to follow."
+
+
 class UnsupportedMediaType(DomainError):
     code, status = "UNSUPPORTED_MEDIA_TYPE", 415
     default_detail = "The body must be application/json."
@@ -162,6 +178,12 @@ class Draining(Unavailable):
     detail = "This gateway is shutting down. Try again: another one answers."
 
 
+class Overloaded(Unavailable):
+    code = "OVERLOADED"
+    detail = "This gateway has as much to read or to send as it has room for. Try again soon."
+    retry_after_seconds = 2
+
+
 def problem_response(
     problem: Problem, request_id: str, headers: Mapping[str, str] | None = None, errors: Sequence[Any] = ()
 ) -> Response:
@@ -204,12 +226,12 @@ def request_id_of(request: Request[Any]) -> str:
 
 async def on_problem(request: Request[Any], error: DomainError | Unavailable) -> Response:
     _note_undocumented(request, type(error))
-    return problem_response(error, request_id_of(request))
+    return _answer(request, error)
 
 
 async def on_invalid_input(request: Request[Any], error: InvalidInput) -> Response:
     _note_undocumented(request, type(error.problem))
-    return problem_response(error.problem, request_id_of(request), errors=error.errors)
+    return _answer(request, error.problem, error.errors)
 
 
 async def on_http_exception(request: Request[Any], error: HTTPException) -> Response:
@@ -228,6 +250,19 @@ async def on_unexpected(request: Request[Any], error: Exception) -> Response:
 async def on_disconnect(request: Request[Any], error: Exception) -> Response:
     """The client went away in the middle of its body; nobody reads this."""
     return problem_response(MalformedRequest(), request_id_of(request))
+
+
+def _answer(request: Request[Any], problem: Problem, errors: Sequence[Mapping[str, str]] = ()) -> Response:
+    response = problem_response(problem, request_id_of(request), errors=errors)
+    if not request.scope.get("plain_problems") or "json" in request.headers.get("accept", ""):
+        return response
+    sentence = " ".join([problem.detail, *(_fault_sentence(fault) for fault in errors[:1])])
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(sentence, problem.status, {**headers, CODE_HEADER: problem.code}, SENTENCE_TYPE)
+
+
+def _fault_sentence(fault: Mapping[str, str]) -> str:
+    return f"{fault.get('pointer') or fault.get('name') or 'It'}: {fault['detail']}."
 
 
 def _note_undocumented(request: Request[Any], problem: ProblemType) -> None:

@@ -5,6 +5,7 @@ what a person has said to tool calls of the last answer.
 """
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,6 +34,7 @@ from gateway.api.problems import (
     InvalidBody,
     InvalidInput,
     NothingToAnswer,
+    NothingToFollow,
     ProblemType,
     UnsupportedPart,
 )
@@ -94,11 +96,18 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
-    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one."""
-    task = await _find(call)
-    if task is None:
-        return Response(status_code=204)
-    skip = call.params.start_index
+    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one.
+
+    Where there is nothing to follow, such a client takes 204 for an error and asks again, for ever: 404 ends it.
+    """
+    task, skip = await _find(call), call.params.start_index
+    response = Response(status_code=204) if task is None else await _follow(call, task, skip)
+    if response.status_code == 204 and skip is not None:
+        raise NothingToFollow
+    return response
+
+
+async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     return await open_stream(
         call.gateway,
         call.caller,
@@ -124,13 +133,32 @@ async def stop(call: Call[StopParams, None]) -> Response:
 
 
 async def _find(call: Call[ResumeParams, None]) -> Followed | None:
-    """By the chat's id: its running turn. By the id of a run, as WorkflowChatTransport asks: that one, ended or not."""
+    """By the id of a run, as WorkflowChatTransport asks: that one, ended or not. By the chat's id: its running turn, or
+    the one that has just ended.
+
+    A client that lost its connection in the middle and comes back after the end would keep half an answer that looks
+    whole; one that has all of it takes the replay without harm.
+    """
     asked, lookup = call.params.id, call.gateway.lookup
     if _TASK_ID.fullmatch(asked):
         return await lookup.find(asked, await viewer_of_task(call, asked))
     try:
-        return await lookup.active(asked, await viewer_of_session(call, asked))
+        viewer = await viewer_of_session(call, asked)
     except SessionNotFound:
+        return None
+    active = await lookup.active(asked, viewer)
+    return active if active is not None else await _just_ended(call, viewer)
+
+
+async def _just_ended(call: Call[ResumeParams, None], viewer: str | None) -> Followed | None:
+    gateway = call.gateway
+    ended = await gateway.store.sessions.ended_task(call.params.id, timedelta(seconds=gateway.settings.replay_seconds))
+    if ended is None:
+        return None
+    try:
+        return await gateway.lookup.find(ended, viewer)
+    except (TaskExpired, TaskNotFound):
+        # Its stream is gone, or it was deleted meanwhile.
         return None
 
 
@@ -239,6 +267,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         AiSdkRequest,
         plain_text=True,
         problems=_CHAT_PROBLEMS,
+        plain_problems=True,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
             "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
@@ -255,12 +284,15 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "AI SDK",
         {200: following.STREAM, 204: following.NOTHING},
         ResumeParams,
-        problems=(AccessDenied, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
+        problems=(AccessDenied, NothingToFollow, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
         description=(
-            "By a chat's id: 204 when nothing runs, or when the chat does not exist. By the id of a run: that turn, "
-            "also when it has ended, without its first `startIndex` chunks."
+            "By a chat's id: its running turn; for some minutes after its end (`replay_seconds` of `/config`) that "
+            "turn from its beginning, for a client that lost its connection before; then, or where the chat does not "
+            "exist, 204. By the id of a run: that turn, also when it has ended, without its first `startIndex` chunks. "
+            "With `startIndex` and nothing to follow: 404."
         ),
         scopes=("turns", "read"),
+        plain_problems=True,
     ),
     Operation(
         "POST",
@@ -272,5 +304,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
         scopes=("turns",),
+        plain_problems=True,
     ),
 )

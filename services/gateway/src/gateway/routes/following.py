@@ -107,6 +107,8 @@ class Expiring:
 class HeadOnly(Response):
     """The answer to HEAD: what GET would say first, and no body whose length would be told."""
 
+    status_code = 200
+
     def __init__(self, stream: EventStream) -> None:
         self.stream = stream
 

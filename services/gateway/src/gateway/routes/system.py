@@ -39,6 +39,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             protocols=[6, 7],
             limits=Limits.model_validate(settings, from_attributes=True),
             heartbeat_seconds=settings.heartbeat_seconds,
+            replay_seconds=settings.replay_seconds,
             retention_seconds=settings.retention_seconds,
         )
     )

@@ -13,7 +13,7 @@ from sluiceway.errors import DomainError
 
 from gateway.api.inputs import Params
 from gateway.api.models import ProblemBody
-from gateway.api.problems import MEDIA_TYPE, PASSING, ProblemType
+from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
 from gateway.callers import api_keys
 from gateway.callers.anonymous import cookie_name
 from gateway.routing.table import Answer, Operation
@@ -100,7 +100,7 @@ def _operation(operation: Operation[Any, Any], references: Any) -> Json:
         "parameters": parameters(operation.params),
         "responses": {
             **{str(status): _answer(answer, references) for status, answer in operation.answers.items()},
-            **_problems(operation.all_problems, references),
+            **_problems(operation, references),
         },
         "security": _security(operation),
     }
@@ -161,12 +161,15 @@ def _answer_schema(answer: Answer, references: Any) -> Json:
     return _ONE_EVENT if answer.media_type == "text/event-stream" else {"type": "string"}
 
 
-def _problems(problems: Sequence[ProblemType], references: Any) -> Json:
-    ordered = sorted(problems, key=lambda problem: (problem.status, problem.code))
-    return {str(status): _problem([*group], references) for status, group in groupby(ordered, lambda each: each.status)}
+def _problems(operation: Operation[Any, Any], references: Any) -> Json:
+    ordered = sorted(operation.all_problems, key=lambda problem: (problem.status, problem.code))
+    return {
+        str(status): _problem([*group], references, plain=operation.plain_problems)
+        for status, group in groupby(ordered, lambda each: each.status)
+    }
 
 
-def _problem(problems: Sequence[ProblemType], references: Any) -> Json:
+def _problem(problems: Sequence[ProblemType], references: Any, *, plain: bool) -> Json:
     schema = {
         "allOf": [
             references[ProblemBody, "serialization"],
@@ -177,6 +180,8 @@ def _problem(problems: Sequence[ProblemType], references: Any) -> Json:
         "description": "\n".join(f"- `{problem.code}`: {explanation(problem)}" for problem in problems),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
+    if plain:
+        described["content"][SENTENCE_TYPE.partition(";")[0]] = {"schema": {"type": "string"}}
     if any(issubclass(problem, PASSING) for problem in problems):
         described["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "string"}}}
     return described

@@ -18,7 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.inputs import Params, read_body, read_bytes, read_params
+from gateway.api.body import Body, Room
+from gateway.api.inputs import Params, read_body, read_params
 from gateway.api.problems import (
     BodyTooLarge,
     BodyTooSlow,
@@ -30,8 +31,10 @@ from gateway.api.problems import (
     InvalidParameter,
     MalformedJson,
     OriginRefused,
+    Overloaded,
     ProblemType,
     ScopeMissing,
+    TooManyValues,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -40,7 +43,7 @@ from gateway.settings import Settings
 from gateway.state import Gateway, State
 
 P = TypeVar("P", bound=Params)
-B = TypeVar("B", bound=BaseModel | bytes | None)
+B = TypeVar("B", bound=BaseModel | Body | None)
 
 
 class NoParams(Params):
@@ -70,7 +73,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RawBody:
-    """A body that the endpoint gets as the bytes that came: they are signed, and are read only when that holds.
+    """A body that the endpoint reads itself, as the bytes that come: they are signed, and its head is judged first.
 
     `model` describes it; whatever the media type says it is JSON.
     """
@@ -90,6 +93,7 @@ class Operation(Generic[P, B]):
     `plain_text`: JSON may come as text/plain, too.
     `greets`: an anonymous person gets his cookie here.
     `any_host`: for probes, which know an address and no name.
+    `plain_problems`: a problem is one sentence unless the client asks for JSON, see `gateway.api.problems`.
     """
 
     method: str
@@ -110,6 +114,7 @@ class Operation(Generic[P, B]):
     stream_token: bool = False
     greets: bool = False
     any_host: bool = False
+    plain_problems: bool = False
 
     @property
     def name(self) -> str:
@@ -122,7 +127,7 @@ class Operation(Generic[P, B]):
 
     @property
     def all_problems(self) -> tuple[ProblemType, ...]:
-        found: list[ProblemType] = [*self.problems, InternalError]
+        found: list[ProblemType] = [*self.problems, InternalError, Overloaded]
         if not self.any_host:
             found.append(HostRefused)
         if self.method != "GET":
@@ -135,9 +140,9 @@ class Operation(Generic[P, B]):
         if self.params.model_fields:
             found.append(InvalidParameter)
         if self.body is not None:
-            found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, UnsupportedMediaType]
+            found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, TooManyValues, UnsupportedMediaType]
         if self.raw_body is not None:
-            found += [MalformedJson, BodyTooLarge, BodyTooSlow]
+            found += [MalformedJson, BodyTooLarge, BodyTooSlow, TooManyValues]
         return tuple(dict.fromkeys(found))
 
     @property
@@ -150,8 +155,9 @@ class Operation(Generic[P, B]):
             gateway.origins.check(request.method, request.headers)
         caller = await self._identify(gateway, request)
         params = read_params(self.params, request)
-        body = await self._read_body(gateway.settings, request)
-        return await self.endpoint(Call(gateway, caller, params, body, request.method))
+        with gateway.rooms.open() as room:
+            body = await self._read_body(gateway.settings, request, room)
+            return await self.endpoint(Call(gateway, caller, params, body, request.method))
 
     async def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
         if not self.asks_who:
@@ -178,14 +184,14 @@ class Operation(Generic[P, B]):
             return gateway.stream_tokens.check(token, request.path_params["task_id"])
         return await gateway.authenticator.identify(request.headers)
 
-    async def _read_body(self, settings: Settings, request: Request[State]) -> Any:
-        seconds = settings.body_timeout_seconds
+    async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:
         if self.raw_body is not None:
-            return await read_bytes(request, self.raw_body.max_bytes(settings), seconds)
+            return Body(request, room, self.raw_body.max_bytes(settings), settings.body_timeout_seconds)
         model: Any = self.body
         if model is None:
             return None
-        return await read_body(model, request, settings.max_body_bytes, seconds, plain_text=self.plain_text)
+        unread = Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
+        return await read_body(model, request, unread, plain_text=self.plain_text)
 
 
 def _greet(gateway: Gateway, request: Request[State]) -> None:
@@ -236,4 +242,5 @@ class PathEndpoint:
         if operation is None:
             raise HTTPException(405, headers={"Allow": self._allowed})
         request.scope["problems"] = self._problems[method]
+        request.scope["plain_problems"] = operation.plain_problems
         return await operation.handle(request)
