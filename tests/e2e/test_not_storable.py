@@ -19,7 +19,7 @@ from harness.waiting import wait_until
 
 SOON_SECONDS = 10.0
 CODE = "ANSWER_NOT_STORABLE"
-OFTEN = {"RECONCILE_INTERVAL_SECONDS": "0.3"}
+OFTEN = {"RECONCILE_SECONDS": "0.3"}
 WORD = "ALTER TABLE messages ADD CHECK (role = 'user' OR position('unstorable' IN parts::text) = 0)"
 LONG = "ALTER TABLE messages ADD CHECK (role = 'user' OR length(parts::text) < 1500)"
 METADATA = "ALTER TABLE messages ADD CHECK (metadata->>'finishReason' <> 'stop')"
@@ -150,11 +150,11 @@ async def test_a_turn_that_cannot_be_stored_and_whose_worker_is_gone_is_ended_by
         assert task["status"] == ("cancelled" if code is None else "failed")
         assert (task["error"] or {}).get("code") == code
         assert message.aborted if code is None else message.error
+        assert len(await questions(model, "unstorable")) == 1
         if how != "dead letter":
             await services.chat_worker()
         following = await chat.send(turn.session_id, "next [[tokens=3 rate=0]]")
         assert fold(await chat.answer(following)).text == answer_to("next", 3)
-    assert len(await questions(model, "unstorable")) == 1
 
 
 async def test_an_answer_that_never_stops_ends_at_its_bound_and_closes_the_models_request(

@@ -30,10 +30,11 @@ def reductions(end: TurnEnd, task_id: str, stored: Sequence[Part]) -> Iterator[T
     metadata: dict[str, Any] = {"status": status, "taskId": task_id} | ({"error": error} if error else {})
     least = TurnEnd(status=status, parts=None, metadata=metadata, error=error)
     yield replace(least, parts=[*_beginning_of(end.parts or ()), _ERROR_PART], usage=_counts(end.usage))
-    if failed:
-        least = replace(least, metadata={"status": status, "taskId": task_id, "error": ERROR}, error=ERROR)
     yield replace(least, parts=[*_ended(stored), _ERROR_PART])
     yield replace(least, parts=[_ERROR_PART])
+    if failed:
+        least = replace(least, metadata={"status": status, "taskId": task_id, "error": ERROR}, error=ERROR)
+        yield replace(least, parts=[_ERROR_PART])
     yield replace(least, metadata=None)
 
 
