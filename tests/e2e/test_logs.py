@@ -62,7 +62,7 @@ async def test_neither_what_was_said_nor_the_key_is_in_any_log(services: Service
 
 
 MARKED = "marker-in-a"
-KEYS = {
+KEYS: dict[str, Any] = {
     "OPENAI_API_KEY": f"{MARKED}-model-key",
     "JWT_SECRET": f"{MARKED}-jwt-secret-of-enough-bytes-for-hs256",
     "API_KEYS": f'["{MARKED}-api-key-of-enough-characters"]',
