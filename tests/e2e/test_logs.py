@@ -62,9 +62,9 @@ async def test_neither_what_was_said_nor_the_key_is_in_any_log(services: Service
 
 
 MARKED = "marker-in-a"
+JWT_SECRET = f"{MARKED}-jwt-secret-of-enough-bytes-for-hs256"
 KEYS: dict[str, Any] = {
     "OPENAI_API_KEY": f"{MARKED}-model-key",
-    "JWT_SECRET": f"{MARKED}-jwt-secret-of-enough-bytes-for-hs256",
     "API_KEYS": f'["{MARKED}-api-key-of-enough-characters"]',
     "WEBHOOK_SECRETS": '["whsec_bWFya2VyLWluLWEtd2ViaG9vay1zZWNyZXQ="]',
 }
@@ -90,6 +90,10 @@ async def _plant(url: str, model: ModelServer, database: Database) -> None:
         await chat.answer(await chat.ask(f"{words}: not to be stored"))
         for path in ("/api/chat/sessions", "/api/chat", f"/api/chat/webhooks/operations/{MARKED}/complete"):
             await chat.post(path, {"id": [f"{MARKED}-body"], "messages": f"{MARKED}-body", "title": f"{MARKED}\x00"})
+
+
+async def _knock(url: str) -> None:
+    """With a token and a key that are wrong, at a gateway that looks at them."""
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
         for name, value in (("authorization", f"Bearer {MARKED}.token.x"), ("x-api-key", f"{MARKED}-key")):
             await http.get("/api/chat/sessions", headers={name: value})
@@ -101,10 +105,10 @@ async def _plant(url: str, model: ModelServer, database: Database) -> None:
 async def test_no_text_and_no_secret_of_a_whole_system_is_in_any_log_of_either_format(
     services: Services, model: ModelServer, database: Database, redis: Any, log_format: str
 ) -> None:
-    system = await services.whole(
-        tool_runners=1, TOOLS_DIR=str(TOOLS_DIR), AUTH_REQUIRED="false", LOG_FORMAT=log_format, **KEYS
-    )
+    system = await services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR), LOG_FORMAT=log_format, **KEYS)
+    guarded = await services.gateway(JWT_SECRET=JWT_SECRET, LOG_FORMAT=log_format, **KEYS)
     await _plant(system.url, model, database)
+    await _knock(guarded.url)
     for queue, body in (
         ("chat", f'{{"kind": "chat", "task_id": ["{MARKED}-job"]}}'.encode()),
         ("completions", CompletionJob(operation_id="unknown", success=True, result=f"{MARKED}-result").encode()),
