@@ -10,8 +10,8 @@ from sluiceway.store import Store
 from sluiceway_llm.model import Model
 from sluiceway_llm.model_errors import ModelError
 
-_READY_PERIOD = 15.0
-_UNREADY_PERIOD = 0.5
+_READY_PERIOD_SECONDS = 15.0
+_UNREADY_PERIOD_SECONDS = 0.5
 
 
 class Readiness:
@@ -32,7 +32,7 @@ class Readiness:
             if seen != self._seen:
                 self._log.info("readiness_changed", problems=seen)
             self._seen = seen
-            await asyncio.sleep(_UNREADY_PERIOD if seen else _READY_PERIOD)
+            await asyncio.sleep(_UNREADY_PERIOD_SECONDS if seen else _READY_PERIOD_SECONDS)
 
     async def problems(self) -> dict[str, str]:
         """What keeps the worker from answering, by part; nothing: ready."""
