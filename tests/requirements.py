@@ -428,7 +428,6 @@ OPEN = {
     "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",
     "CH-24": "A NUL, a number that is none or an absurd size keeps a turn from ending.",
     "CH-25": "There is one set of parameters for all servers, and history is sent as it is.",
-    "AG-4": "Nobody calls the clean-up: followers of a stream whose publisher died wait for a day.",
     "GW-2": (
         "With `useChat` a half answer can look whole, edits of shortened histories are appended, client-side tools "
         "and files fail."

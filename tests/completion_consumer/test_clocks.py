@@ -10,7 +10,7 @@ from harness.calling import call, calls_tools, offered
 from harness.chat import Chat
 from harness.folding import fold
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
+from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 
@@ -49,8 +49,7 @@ async def test_turns_with_tools_run_where_every_process_has_another_wrong_clock(
         await chat.answer(await chat.ask("Tell me the time"))
         slow = "Tell me slowly [[tokens=60 rate=20]]"
         assert fold(await chat.answer(await chat.ask(slow))).text == answer_to(slow, 60)
-    ended = [line["status"] for line in worker.log_lines if line["event"] == "turn_ended"]
-    assert ended[-3:] == ["waiting", "completed", "completed"]
+    await wait_until(lambda: _ends(worker)[-3:] == ["waiting", "completed", "completed"], what="the turns have ended")
     # To a reconciler that believed its own clock, whoever works was silent for hours, and every turn is overdue.
     assert [line["event"] for line in consumer.log_lines if line["event"].startswith("turn_")] == []
 
@@ -62,6 +61,10 @@ async def test_a_turn_that_was_accepted_while_redis_was_away_is_queued_by_a_cons
     await services.completion_consumer(RECONCILE_SECONDS="0.1", **_clock(-7200))
     waiting = await scene.left_behind()
     await wait_until(lambda: scene.next_steps(waiting.task), what="the turn is queued")
+
+
+def _ends(worker: Service) -> list[str]:
+    return [line["status"] for line in worker.log_lines if line["event"] == "turn_ended"]
 
 
 def test_nothing_else_asks_the_machine_for_the_time_of_day() -> None:

@@ -40,7 +40,8 @@ class NewTurn:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedTurn:
-    """`task` is the turn that answers the message; `created`: by this request. `position`: live turns before it.
+    """`task` is the turn that answers the message; `created`: by this request. `position`: live turns of the session
+    before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
     `cancelled`: queued turns that an interrupt ended. `interrupted`: a running turn that was asked to end.
     """
@@ -51,6 +52,7 @@ class AcceptedTurn:
     active: bool
     cancelled: list[Task] = field(default_factory=list)
     interrupted: Task | None = None
+    published: bool = False
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
