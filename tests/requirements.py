@@ -24,7 +24,7 @@ EXISTING = {
     "CH-1": "Sessions are made, listed, read, renamed, deleted and claimed, by their owner only.",
     "CH-2": "A message that is sent twice is stored once and starts one turn, also when two gateways get it at once.",
     "CH-5": "An answer streams from any OpenAI-compatible server: text, reasoning, refusals and usage.",
-    "CH-7": "What may pass is retried within the turn's patience while the step has shown nothing; else the turn fails.",
+    "CH-7": "What may pass is retried while the step has shown nothing, for a bounded time; else the turn fails.",
     "CH-11": "The user's message is durable before it is accepted, the answer before it is seen to be finished.",
     "CH-12": "A session runs one turn at a time; a second message waits, interrupts or is rejected, as it asks.",
     "CH-13": "A turn in any state is cancelled within a second, its model request is closed, its partial text is kept.",

@@ -922,7 +922,8 @@ async def test_the_time_to_come_back_is_found_in_the_words_too(
         with pytest.raises(ModelError) as raised:
             async with llm.stream(asked()) as batches:
                 await anext(batches)
-    assert (raised.value.code, raised.value.retry_after_seconds) == ("MODEL_RATE_LIMITED", pytest.approx(seconds))
+    assert raised.value.code == "MODEL_RATE_LIMITED"
+    assert raised.value.retry_after_seconds == pytest.approx(seconds)
 
 
 async def test_a_first_chunk_that_is_an_error_is_retried_as_what_it_is(model: ModelServer) -> None:
