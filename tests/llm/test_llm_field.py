@@ -845,6 +845,28 @@ WHOLES = [
         "event: error\ndata: no credits left\n\n",
         error="MODEL_QUOTA_EXHAUSTED",
     ),
+    Case(
+        "llama.cpp's errors",
+        'error: {"code": 400, "message": "Bad field x", "type": "invalid_request_error"}\n\n',
+        error="MODEL_BAD_REQUEST",
+        says="Bad field x",
+    ),
+    bad("TGI's errors", say("Some"), {"error": "Too many", "error_type": "overloaded"}, text="Some"),
+    bad(
+        "vLLM's errors",
+        {"object": "error", "message": "Bad field x", "code": 400},
+        error="MODEL_BAD_REQUEST",
+        says="Bad field x",
+    ),
+    answered(
+        "LM Studio's, with 200",
+        {"error": "Unexpected endpoint or method."},
+        "MODEL_UNAVAILABLE",
+        requests=3,
+        says="Unexpected endpoint",
+    ),
+    answered("a greeting, with 200", {"message": "Welcome"}, "MODEL_UNAVAILABLE", requests=3),
+    answered("nothing, with 200", "", "MODEL_CUT", requests=4),
     Case("an error without data:", '{"error": {"message": "Invalid API key"}}\n', error="MODEL_KEY_REJECTED"),
     bad("an error that is a text", say("Some"), {"error": "Bad"}, text="Some"),
     bad(
