@@ -34,7 +34,6 @@ class Child:
     def start(
         self,
         environment: Mapping[str, str] | None = None,
-        user: str | None = None,
         at_parents_death: signal.Signals = signal.SIGKILL,
         directory: Path | None = None,
     ) -> None:
@@ -47,7 +46,6 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=None if environment is None else dict(environment),
-                user=user,
                 cwd=directory,
                 preexec_fn=die_with_parent(at_parents_death),
             )

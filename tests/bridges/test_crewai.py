@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 
 from harness.model_server.client import ModelServer
+from harness.retention import RETENTION
 
 _CREW = Path(__file__).with_name("crew.py")
 _OFFLINE = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", "CREWAI_TRACING_ENABLED": "false"}
@@ -51,7 +52,7 @@ async def test_what_a_real_crew_thinks_does_and_says_is_published_in_its_order(
 ) -> None:
     await _answers_of_a_crew(model)
     await _run(crew_python, tmp_path, valkey_url, model.url, "kickoff")
-    events = await AgentStreams(redis).events("crew")
+    events = await AgentStreams(redis, RETENTION).events("crew")
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert [(event.event_type, event.agent_name) for event in events] == [
         ("start", "dictionary"),
@@ -87,7 +88,7 @@ async def test_events_of_crews_that_run_in_threads_side_by_side_keep_their_order
     crew_python: Path, tmp_path: Path, valkey_url: str, redis: Redis, model: ModelServer
 ) -> None:
     await _run(crew_python, tmp_path, valkey_url, model.url, "threads")
-    streams = AgentStreams(redis)
+    streams = AgentStreams(redis, RETENTION)
     assert len(await streams.list_active()) == _THREADS + 1
     for number in range(_THREADS):
         await _holds_all_of(streams, f"crew-{number}", f"agent {number}")
@@ -109,7 +110,7 @@ async def test_a_crew_that_fails_is_told_and_a_crew_that_nobody_can_watch_goes_o
 ) -> None:
     await _answers_of_a_crew(model)
     await _run(crew_python, tmp_path, valkey_url, model.url, "failing")
-    streams = AgentStreams(redis)
+    streams = AgentStreams(redis, RETENTION)
     events = await streams.events("crew")
     assert [event.event_type for event in events][-2:] == ["error", "connection_end"]
     assert {name for name, _ in _of(events, "error")} >= {"Writer", "dictionary"}

@@ -10,21 +10,20 @@ from uuid import uuid4
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.ids import new_approval_id, new_operation_id, new_tool_call_id
-from sluiceway.operation.completions import KIND, Completions
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.queue.worker import persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.completing import Completion, Ending
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation, OperationStatus, Task
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
 from sluiceway.wire.events import FinishStep, Start, StartStep, ToolInputAvailable
 
+from harness.turns import Streams, Turns
 from harness.waiting import wait_until
 
 PENDING: OperationStatus = "pending"
@@ -47,11 +46,11 @@ class Scene:
     def __init__(self, redis: Redis, store: Store) -> None:
         self.redis = redis
         self.store = store
-        self.streams = TaskStreams(redis)
-        self.operations = Operations(redis, self.streams)
-        self.turns = Turns(store, self.streams, Producer(redis, "chat"), self.operations)
+        self.streams = Streams(redis)
+        self.operations = Operations(redis, self.streams.entries)
+        self.turns = Turns(store, redis, self.streams)
         self.completions = Completions(redis)
-        self.queue = Producer(redis, KIND)
+        self.queue = Producer(redis, keys.COMPLETIONS)
 
     @staticmethod
     @asynccontextmanager
@@ -68,11 +67,11 @@ class Scene:
         session_id = session_id or f"s-{uuid4().hex}"
         new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
-        await self.turns.publish(accepted.task)
+        await self.turns.dispatch.publish(accepted.task)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
         waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds)
-        meta = await self.streams.meta(task.id)
+        meta = await self.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
         await self.redis.xdel(keys.work_queue("chat"), meta.queue_entry)
@@ -81,13 +80,13 @@ class Scene:
     async def step(self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600) -> Waiting:
         """A step, of a claimed turn, that ends with calls."""
         calls = [self._call(status, deadline_seconds) for status in statuses or ("pending",)]
-        await self.streams.begin(task.fields, task.attempt, "scene")
+        await self.streams.writer.begin(task.fields, task.attempt, "scene")
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
-        await self.streams.append(task.id, task.attempt, 1, [*events, FinishStep()])
+        await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
         message = await self.store.turns.message(task)
         parts = [*(message.parts if message else []), {"type": "step-start"}, *map(_part, calls)]
-        paused = await self.turns.pause(task, parts, calls, None)
+        paused = await self.turns.pause.pause(task, parts, calls, None)
         assert paused == ("waiting" if any(call.status == "pending" for call in calls) else "running")
         operations = await self.store.operations.of_task(task.id)
         ids = {call.id for call in calls}
@@ -96,8 +95,8 @@ class Scene:
     async def left_behind(self) -> Waiting:
         """A turn whose consumer died after the result was durable: only the reconciler queues its next step."""
         waiting = await self.waiting()
-        ending = Ending("succeeded", "result", "result")
-        outcome = await self.store.completions.complete(Completion(waiting.operation.id, None, ending, "d"))
+        ending = OperationEnd("succeeded", "result", "result")
+        outcome = await self.store.completions.complete(ReportedEnd(waiting.operation.id, None, ending, "d"))
         assert outcome.resumes
         return waiting
 
@@ -153,7 +152,7 @@ class Scene:
 
     async def all_done(self) -> bool:
         """No completion waits or is in anybody's hand."""
-        return await self.redis.xlen(keys.work_queue(KIND)) == 0
+        return await self.redis.xlen(keys.work_queue(keys.COMPLETIONS)) == 0
 
     async def wait_until_all_done(self, timeout: float = 30) -> None:
         await wait_until(self.all_done, timeout, "every completion is acknowledged")

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from sluiceway.store import Store
-from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import NewWebhook
 
 from harness.database import Database
 from tests.completion_consumer.scene import PENDING, Scene
 
-OVERDUE = Ending("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})
+OVERDUE = OperationEnd("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ async def other(database_url: str) -> AsyncIterator[Store]:
         yield opened
 
 
-def done(operation: Operation, result: Any = "done", *, receipt: int | None = None) -> Completion:
-    return Completion(operation.id, operation.task_id, Ending("succeeded", result, result), "digest", receipt)
+def done(operation: Operation, result: Any = "done", *, receipt: int | None = None) -> ReportedEnd:
+    return ReportedEnd(operation.id, operation.task_id, OperationEnd("succeeded", result, result), "digest", receipt)
 
 
-def by_task(operation: Operation, result: Any = "done", name: str | None = None) -> Completion:
-    return Completion(name, operation.task_id, Ending("succeeded", result, result), f"digest of {name} {result}")
+def by_task(operation: Operation, result: Any = "done", name: str | None = None) -> ReportedEnd:
+    return ReportedEnd(name, operation.task_id, OperationEnd("succeeded", result, result), f"digest of {name} {result}")
 
 
 @pytest.mark.requirement("CC-6", "CH-9")
@@ -59,8 +59,8 @@ async def test_the_last_of_parallel_completions_learns_that_it_was_the_last_howe
 async def test_the_first_completion_counts_and_others_change_nothing(scene: Scene, database: Database) -> None:
     operation = (await scene.waiting("pending", "pending")).operations[0]
     first = await scene.store.completions.complete(done(operation, {"first": True}))
-    failed = Ending("failed", error={"type": "FAILED", "message": "no"})
-    second = await scene.store.completions.complete(Completion(operation.id, None, failed, "other"))
+    failed = OperationEnd("failed", error={"type": "FAILED", "message": "no"})
+    second = await scene.store.completions.complete(ReportedEnd(operation.id, None, failed, "other"))
 
     assert (first.kind, second.kind) == ("applied", "repeat")
     assert second.part == await scene.part(operation)
@@ -92,18 +92,18 @@ async def test_what_cannot_be_told_apart_is_ended_by_nobody(scene: Scene) -> Non
     complete = scene.store.completions.complete
 
     assert _late(await complete(by_task(two.operations[0]))) == "it names no operation, and its task waits for several"
-    wrong = Completion(two.operations[0].id, stranger.task.id, Ending("succeeded", 1, 1), "d")
+    wrong = ReportedEnd(two.operations[0].id, stranger.task.id, OperationEnd("succeeded", 1, 1), "d")
     assert _late(await complete(wrong)) == "the operation is another task's"
     assert _late(await complete(done(asks.operation))) == "nobody has approved the operation yet"
     assert (await complete(by_task(two.operations[0], name="unknown"))).kind == "unknown"
-    assert (await complete(Completion("unknown", None, Ending("succeeded", 1, 1), "d"))).kind == "unknown"
+    assert (await complete(ReportedEnd("unknown", None, OperationEnd("succeeded", 1, 1), "d"))).kind == "unknown"
     assert await scene.state(two.operations[0]) == await scene.state(stranger.operation) == "pending"
 
 
 @pytest.mark.requirement("CC-5")
 async def test_a_completion_after_the_end_of_its_turn_is_late(scene: Scene, database: Database) -> None:
     waiting = await scene.waiting()
-    await scene.turns.cancel(waiting.task.id, None)
+    await scene.turns.intake.cancel(waiting.task.id, None)
     outcome = await scene.store.completions.complete(done(waiting.operation))
     assert _late(outcome) == "the operation is cancelled"
     assert _late(await scene.store.completions.complete(by_task(waiting.operation))).startswith("its task has ended")
@@ -150,9 +150,9 @@ async def test_an_operation_past_its_deadline_fails_and_a_completion_after_it_is
     assert await _expire(scene.store) == []
 
 
-async def _expire(store: Store) -> list[Outcome]:
-    overdue = await store.completions.overdue(10)
-    outcomes = [await store.completions.expire(operation, OVERDUE) for operation in overdue]
+async def _expire(store: Store) -> list[EndOutcome]:
+    overdue = await store.deadlines.overdue(10)
+    outcomes = [await store.deadlines.expire(operation, OVERDUE) for operation in overdue]
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -175,9 +175,9 @@ async def test_an_approval_that_nobody_answers_expires_and_only_that(scene: Scen
     asks = await scene.asking(deadline_seconds=-1)
     patient = await scene.asking()
 
-    completions = scene.store.completions
-    assert await completions.unanswered(10) == [asks.task.session_id]
-    (expired,) = await completions.expire_approvals(asks.task.session_id, OVERDUE)
+    deadlines = scene.store.deadlines
+    assert await deadlines.unanswered(10) == [asks.task.session_id]
+    (expired,) = await deadlines.expire_approvals(asks.task.session_id, OVERDUE)
 
     assert expired.operation.id == asks.operation.id
     assert expired.operation.status == "expired"
@@ -187,39 +187,39 @@ async def test_an_approval_that_nobody_answers_expires_and_only_that(scene: Scen
     asked = "SELECT approval_task_id FROM sessions WHERE id = $1"
     assert await database.fetchval(asked, asks.task.session_id) is None
     assert await database.fetchval(asked, patient.task.session_id) == patient.task.id
-    assert await completions.unanswered(10) == []
+    assert await deadlines.unanswered(10) == []
     for session_id in (asks.task.session_id, patient.task.session_id):
-        assert await completions.expire_approvals(session_id, OVERDUE) == []
+        assert await deadlines.expire_approvals(session_id, OVERDUE) == []
 
 
 @pytest.mark.requirement("CC-5")
 async def test_what_was_parked_is_found_when_its_operation_is_known_and_given_up_when_it_never_comes(
     scene: Scene,
 ) -> None:
-    completions = scene.store.completions
+    parked = scene.store.parked
     waiting = await scene.waiting()
     for _ in range(3):
-        await completions.park(waiting.operation.id, None, {"operation_id": waiting.operation.id})
-        await completions.park("nowhere", None, {"operation_id": "nowhere"})
-        await completions.park(None, waiting.task.id, {"task_id": waiting.task.id})
+        await parked.add(waiting.operation.id, None, {"operation_id": waiting.operation.id})
+        await parked.add("nowhere", None, {"operation_id": "nowhere"})
+        await parked.add(None, waiting.task.id, {"task_id": waiting.task.id})
 
-    page = await completions.parked(0, timedelta(hours=1), 10)
-    assert [(parked.body, parked.fits, parked.outdated) for parked in page] == [
+    page = await parked.page(0, timedelta(hours=1), 10)
+    assert [(one.body, one.fits, one.outdated) for one in page] == [
         ({"operation_id": waiting.operation.id}, True, False),
         ({"operation_id": "nowhere"}, False, False),
         ({"task_id": waiting.task.id}, True, False),
     ]
-    assert await completions.parked(page[1].id, timedelta(hours=1), 10) == page[2:]
-    for parked in (page[0], page[2]):
-        await completions.unpark(parked.id)
-    (outdated,) = await completions.parked(0, timedelta(0), 10)
+    assert await parked.page(page[1].id, timedelta(hours=1), 10) == page[2:]
+    for known in (page[0], page[2]):
+        await parked.remove(known.id)
+    (outdated,) = await parked.page(0, timedelta(0), 10)
     assert outdated.outdated
-    await completions.give_up(outdated.id, "the queue", "never came")
+    await parked.give_up(outdated.id, "the queue", "never came")
     assert await scene.dead_letters() == [(b'{"operation_id": "nowhere"}', "never came")]
-    assert await completions.parked(0, timedelta(0), 10) == []
+    assert await parked.page(0, timedelta(0), 10) == []
 
 
-def _late(outcome: Outcome) -> str:
+def _late(outcome: EndOutcome) -> str:
     assert outcome.kind == "late"
     return outcome.reason
 

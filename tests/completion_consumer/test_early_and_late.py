@@ -65,7 +65,7 @@ async def test_a_completion_after_a_cancel_is_recorded_and_changes_nothing(
     webhook = await scene.store.webhooks.receive(
         NewWebhook(second.id, "complete", "w1", "signature", {"success": True, "result": 1})
     )
-    await scene.turns.cancel(waiting.task.id, None)
+    await scene.turns.intake.cancel(waiting.task.id, None)
     before = [await scene.part(first), await scene.chunks(first), await scene.chunks(second)]
 
     await scene.succeed(first, "too late")

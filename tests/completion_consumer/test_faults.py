@@ -8,7 +8,6 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway import keys
-from sluiceway.operation.completions import KIND
 from sluiceway.store.records import Operation
 
 from harness.database import Database
@@ -18,7 +17,7 @@ from harness.valkey import Valkey
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
 
-QUEUE = keys.work_queue(KIND)
+QUEUE = keys.work_queue(keys.COMPLETIONS)
 
 
 async def pending(redis: Redis) -> list[dict[str, Any]]:
@@ -156,7 +155,7 @@ async def test_the_consumer_outlasts_redis_being_away_or_forgetting_all(
         await wait_until(lambda: _is_not_ready(consumer), 30, "it says that Redis is away")
         valkey.thaw() if loss == "freeze" else valkey.start()
     await wait_until(lambda: consumer.answers("/readyz"), 30, "it goes on")
-    await wait_until(lambda: scene.streams.meta(waiting.task.id), 30, "the turn's stream is there")
+    await wait_until(lambda: scene.streams.registry.meta(waiting.task.id), 30, "the turn's stream is there")
     await _tell(scene, [waiting.operations[1]] * 2)
     await wait_until(lambda: scene.next_steps(waiting.task), 30, "the next step is queued")
     await scene.wait_until_all_done()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from sluiceway import keys
-from sluiceway.operation.completions import KIND
 
 from harness.metrics import metrics_of
 from harness.services import Services, probe
@@ -27,7 +26,7 @@ async def test_completions_dead_letters_and_slots_are_counted(services: Services
         await scene.succeed(operation)
     await scene.succeed(waiting.operations[0])
     await scene.completions.publish_operation_complete("nobody-knows-it", None, True, "early")
-    await scene.redis.xadd(keys.work_queue(KIND), {"d": b"nonsense"})
+    await scene.redis.xadd(keys.work_queue(keys.COMPLETIONS), {"d": b"nonsense"})
     await scene.wait_until_all_done()
 
     metrics = await metrics_of(consumer)

@@ -40,7 +40,7 @@ async def test_a_turn_whose_operations_have_ended_goes_on_and_one_that_waits_doe
     await _rounds_have_passed(scene)
     for waiting in (waits, waits_for_accepted):
         assert await scene.next_steps(waiting.task) == 0
-        meta = await scene.streams.meta(waiting.task.id)
+        meta = await scene.streams.registry.meta(waiting.task.id)
         assert meta is not None
         assert meta.status == "waiting"
 
@@ -97,7 +97,7 @@ async def test_after_a_flush_waiting_turns_are_shown_again_and_their_operations_
     await _let_pass(database)
     valkey.flush()
     await wait_until(lambda: _is_queued(scene, inside), what="the operation is queued")
-    await wait_until(lambda: scene.streams.meta(waiting.task.id), what="the turn is known")
+    await wait_until(lambda: scene.streams.registry.meta(waiting.task.id), what="the turn is known")
     assert not await _is_queued(scene, outside)
     assert not await _is_queued(scene, ended)
 
@@ -174,5 +174,5 @@ async def test_a_turn_whose_worker_died_before_redis_knew_that_it_waits_takes_it
 
 
 async def _waits(scene: Scene, waiting: Waiting) -> bool:
-    meta = await scene.streams.meta(waiting.task.id)
+    meta = await scene.streams.registry.meta(waiting.task.id)
     return meta is not None and meta.status == "waiting"

@@ -28,9 +28,9 @@ async def _accepted(scene: Scene, session_id: str | None = None) -> Task:
 async def _running(scene: Scene) -> Task:
     """A turn whose worker has begun it, and whose queue entry is gone."""
     task = await _accepted(scene)
-    await scene.turns.publish(task)
+    await scene.turns.dispatch.publish(task)
     claimed = await scene.next_step(task)
-    await scene.streams.begin(claimed.fields, claimed.attempt, "worker")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "worker")
     return claimed
 
 
@@ -48,7 +48,7 @@ async def test_a_turn_that_was_accepted_without_redis_is_queued_and_one_behind_a
     await wait_until(lambda: scene.next_steps(task), what="the turn is queued")
     assert await _repaired(consumer, "turn_requeued")
     assert await scene.next_steps(behind) == 0
-    assert await scene.streams.active(task.session_id) == task.id
+    assert await scene.streams.registry.active(task.session_id) == task.id
 
 
 @pytest.mark.requirement("CH-9", "OP-7")
@@ -59,7 +59,7 @@ async def test_a_turn_whose_holder_and_entry_are_gone_is_queued_again_and_a_livi
     dead, living = await _running(scene), await _running(scene)
 
     async def is_queued_again() -> int:
-        assert await scene.streams.heartbeat(living.id, living.attempt) == "ok"
+        assert await scene.streams.writer.heartbeat(living.id, living.attempt) == "ok"
         return await scene.next_steps(dead)
 
     await wait_until(is_queued_again, 30, "the dead one's turn is queued")
@@ -91,7 +91,7 @@ async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_
     assert await scene.store.turns.end(task, end, attempt=task.attempt)
     await services.completion_consumer(**OFTEN, SETTLE_AFTER_SECONDS="0")
     await wait_until(lambda: _is_finalized(database, task), what="the end is seen through")
-    meta = await scene.streams.meta(task.id)
+    meta = await scene.streams.registry.meta(task.id)
     assert meta is not None
     assert meta.status == "completed"
     assert meta.terminal is not None
@@ -113,12 +113,12 @@ async def test_a_cancelled_turn_whose_worker_is_gone_ends_and_a_living_worker_is
     await services.completion_consumer(**OFTEN)
 
     async def is_told() -> bool:
-        return await scene.streams.heartbeat(living.id, living.attempt) == "cancelled"
+        return await scene.streams.writer.heartbeat(living.id, living.attempt) == "cancelled"
 
     await wait_until(is_told, 5, "the living one is told")
 
     async def is_cancelled() -> bool:
-        await scene.streams.heartbeat(living.id, living.attempt)
+        await scene.streams.writer.heartbeat(living.id, living.attempt)
         return await task_status(database, dead.id) == "cancelled"
 
     await wait_until(is_cancelled, 30, "the dead one's turn has ended")

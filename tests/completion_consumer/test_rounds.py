@@ -15,6 +15,7 @@ from sluiceway.store.webhooks import NewWebhook
 
 from harness.database import Database
 from harness.metrics import metric, metrics_of
+from harness.retention import RETENTION
 from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
@@ -27,13 +28,13 @@ async def _queued_turn(scene: Scene, database: Database) -> Task:
     """One that is not on its way through a gateway any more."""
     new = NewTurn(session_id=f"s-{uuid4().hex}", user_id=None, text="please", create_session=True)
     accepted = await scene.store.turns.accept(new)
-    await scene.turns.publish(accepted.task)
+    await scene.turns.dispatch.publish(accepted.task)
     await database.execute("UPDATE tasks SET created_at = now() - interval '1 minute' WHERE id = $1", accepted.task.id)
     return accepted.task
 
 
 async def _lose_entry(scene: Scene, task: Task) -> None:
-    meta = await scene.streams.meta(task.id)
+    meta = await scene.streams.registry.meta(task.id)
     assert meta is not None
     assert meta.queue_entry is not None
     await scene.redis.xdel(keys.work_queue("chat"), meta.queue_entry)
@@ -66,8 +67,8 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
     assert len(await worker.read(10, timedelta(seconds=1))) == 2
     claimed = await scene.store.turns.claim(begun.id)
     assert claimed is not None
-    await scene.streams.begin(claimed.fields, claimed.attempt, "draining")
-    await scene.streams.release(claimed.id, claimed.attempt)
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "draining")
+    await scene.streams.writer.release(claimed.id, claimed.attempt)
     await worker.leave()
 
     consumer = await services.completion_consumer(**OFTEN)
@@ -75,7 +76,7 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
     await _rounds_pass(consumer, 3)
     assert [await scene.next_steps(task) for task in (released, begun, lost)] == [1, 1, 1]
     for task in (released, begun):
-        meta = await scene.streams.meta(task.id)
+        meta = await scene.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
         assert await scene.redis.xrange(keys.work_queue("chat"), meta.queue_entry, meta.queue_entry)
@@ -155,7 +156,7 @@ async def _ended(scene: Scene, database: Database) -> Task:
     await _lose_entry(scene, task)
     claimed = await scene.store.turns.claim(task.id)
     assert claimed is not None
-    await scene.streams.begin(claimed.fields, claimed.attempt, "dead")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "dead")
     end = TurnEnd(status="completed", parts=[], metadata={})
     assert await scene.store.turns.end(claimed, end, attempt=claimed.attempt)
     await database.execute("UPDATE tasks SET ended_at = now() - interval '1 minute' WHERE id = $1", task.id)
@@ -178,7 +179,7 @@ async def _unreadable_webhook(scene: Scene, database: Database) -> int:
 
 async def _unreadable_parked(scene: Scene) -> None:
     waiting = await scene.waiting()
-    await scene.store.completions.park(waiting.operation.id, None, {"success": "perhaps"})
+    await scene.store.parked.add(waiting.operation.id, None, {"success": "perhaps"})
 
 
 async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Task, Task]:
@@ -191,7 +192,7 @@ async def _neighbours(scene: Scene, database: Database) -> tuple[Task, Task, Tas
     await database.execute("UPDATE webhook_journal SET received_at = now() - interval '30 seconds'")
     early = await scene.waiting()
     job = {"kind": "complete", "operation_id": early.operation.id, "success": True, "result": "early"}
-    await scene.store.completions.park(early.operation.id, None, job)
+    await scene.store.parked.add(early.operation.id, None, job)
     return ended, expires.task, told.task, early.task
 
 
@@ -269,7 +270,7 @@ async def _crowd(scene: Scene, database: Database) -> None:
         for number in range(1, 10_001):
             fields = {"task_id": f"task-{number}", "session_id": f"s-{number}", "status": "waiting", "attempt": "1"}
             pipe.hset(keys.task_meta(f"task-{number}"), mapping=fields)  # type: ignore[arg-type]
-            pipe.expire(keys.task_meta(f"task-{number}"), keys.LIVE_TTL)
+            pipe.expire(keys.task_meta(f"task-{number}"), RETENTION.live)
         await pipe.execute()
 
 

@@ -23,7 +23,7 @@ async def _accepted(scene: Scene, session_id: str | None = None) -> Task:
     new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
     accepted = await scene.store.turns.accept(new)
     if accepted.active:
-        await scene.turns.publish(accepted.task)
+        await scene.turns.dispatch.publish(accepted.task)
     return accepted.task
 
 
@@ -68,13 +68,18 @@ async def test_a_turn_that_is_still_written_at_its_deadline_is_kept_as_it_was_sh
     accepted = await _accepted(scene)
     task = await scene.store.turns.claim(accepted.id)
     assert task is not None
-    await scene.streams.begin(task.fields, task.attempt, "tireless")
-    await scene.streams.append(task.id, 1, 1, [Start(message_id=task.message_id), StartStep(), TextStart(id="t")])
+    await scene.streams.writer.begin(task.fields, task.attempt, "tireless")
+    await scene.streams.writer.append(
+        task.id, 1, 1, [Start(message_id=task.message_id), StartStep(), TextStart(id="t")]
+    )
     await services.completion_consumer(**OFTEN)
     await _as_if_old(database, task)
     batch = 1
-    while await scene.streams.append(task.id, 1, batch := batch + 1, [TextDelta(id="t", delta=f"{batch} ")]) == "ok":
-        await scene.streams.heartbeat(task.id, 1)
+    while (
+        await scene.streams.writer.append(task.id, 1, batch := batch + 1, [TextDelta(id="t", delta=f"{batch} ")])
+        == "ok"
+    ):
+        await scene.streams.writer.heartbeat(task.id, 1)
     await wait_until(lambda: _is_finalized(database, task), what="the end is seen through")
 
     chunks = await _chunks(scene, task)

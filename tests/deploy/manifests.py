@@ -6,14 +6,18 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "k8s" / "base"
-SERVICES = ("gateway", "chat-worker", "tool-runner", "completion-consumer")
+# A folder of services/ with a pyproject is a service, for make and the pins too.
+SERVICES = tuple(sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml")))
+WORKERS = tuple(service for service in SERVICES if service != "gateway")
 
 Document = dict[str, Any]
 
@@ -110,9 +114,14 @@ def _text_filled_in(text: str, variables: Mapping[str, str]) -> str:
 
 
 def dockerfile(service: str) -> list[list[str]]:
-    """The instructions of a service's Dockerfile, one list of words for each; a continued line is one instruction."""
-    text = (ROOT / "services" / service / "Dockerfile").read_text().replace("\\\n", " ")
+    """The instructions of a service's image, one list of words for each; a continued line is one instruction."""
+    text = (ROOT / "services" / "Dockerfile").read_text().replace("\\\n", " ").replace("${SERVICE}", service)
     return [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def settings(service: str) -> type[BaseSettings]:
+    """The class of a service's settings: each has it at the same place."""
+    return cast("type[BaseSettings]", import_module(f"{service.replace('-', '_')}.settings").Settings)
 
 
 def own_packages(service: str) -> list[str]:

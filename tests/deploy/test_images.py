@@ -1,24 +1,15 @@
-"""Each service has an image of its own: two stages, pins before code, a number for a user, nothing but the venv."""
+"""Each service has an image of its own: two stages, pins before code, a number for a user, nothing but the venv.
+
+One Dockerfile makes all of them; it is read here as it is for each service. `test_image_build` runs it.
+"""
 
 import re
 
 import pytest
-from chat_worker.settings import Settings as ChatWorkerSettings
-from completion_consumer.settings import Settings as CompletionConsumerSettings
-from gateway.settings import Settings as GatewaySettings
-from pydantic_settings import BaseSettings
-from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests
 
 pytestmark = [pytest.mark.requirement("OP-3"), pytest.mark.parametrize("service", manifests.SERVICES)]
-
-SETTINGS: dict[str, type[BaseSettings]] = {
-    "gateway": GatewaySettings,
-    "chat-worker": ChatWorkerSettings,
-    "tool-runner": ToolRunnerSettings,
-    "completion-consumer": CompletionConsumerSettings,
-}
 
 
 def position(instructions: list[list[str]], *words: str) -> int:
@@ -36,15 +27,15 @@ def test_there_are_two_stages_on_one_base(service: str) -> None:
     assert [stage[1] for stage in stages] == ["${PYTHON_IMAGE}"] * 2
 
 
-def test_pins_are_installed_before_code_is_copied_and_code_without_dependencies(service: str) -> None:
+def test_pins_are_installed_before_code_is_copied_and_code_without_an_index(service: str) -> None:
     instructions = manifests.dockerfile(service)
-    pins = position(instructions, "COPY", "requirements/build.txt", f"requirements/{service}.txt")
-    (installed,) = (n for n, instruction in enumerate(instructions) if instruction.count("--require-hashes") == 2)
-    code = [position(instructions, "COPY", package) for package in manifests.own_packages(service)]
+    pins = position(instructions, "COPY", f"requirements/{service}.txt")
+    installed = position(instructions, "--require-hashes", f"/src/requirements/{service}.txt")
+    code = [n for n, i in enumerate(instructions) if i[0] == "COPY" and len(i) == 3 and "requirements" not in i[1]]
     built = position(instructions, "wheel", "--no-deps", *(f"/src/{name}" for name in manifests.own_packages(service)))
     assert pins < installed < min(code)
     assert max(code) < built
-    assert built == position(instructions, "--no-index", "--no-deps", "/src/wheels/*.whl")
+    assert built == position(instructions, "--no-index", "--find-links", f"sluiceway-{service}")
 
 
 def test_what_it_copies_is_let_through_to_the_builder(service: str) -> None:
@@ -55,7 +46,9 @@ def test_what_it_copies_is_let_through_to_the_builder(service: str) -> None:
 
 def test_its_own_packages_are_copied_whole_and_no_other_service(service: str) -> None:
     copied = {i[1] for i in manifests.dockerfile(service) if i[0] == "COPY" and len(i) == 3}
-    assert copied == set(manifests.own_packages(service))
+    code = {path for path in copied if not path.startswith("requirements/")}
+    assert code == {"shared", "llm", f"services/{service}"}
+    assert code >= set(manifests.own_packages(service))
 
 
 def test_the_pins_exist_and_every_one_has_its_hash(service: str) -> None:
@@ -81,7 +74,8 @@ def test_it_runs_as_a_numbered_user_that_is_not_root(service: str) -> None:
 def test_it_starts_the_console_script_without_a_shell_between(service: str) -> None:
     (command,) = (i for i in last_stage(service) if i[0] == "CMD")
     script = f"sluiceway-{service}"
-    assert command == ["CMD", f'["{script}"]']
+    assert command == ["CMD", '["sluiceway-service"]']
+    assert position(manifests.dockerfile(service), "ln", "-s", script, "/opt/sluiceway/bin/sluiceway-service")
     assert script in manifests.project(manifests.ROOT / "services" / service)["scripts"]
 
 
@@ -96,4 +90,4 @@ def test_its_page_names_every_setting_and_no_other(service: str) -> None:
     section = page.partition("## Settings\n")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     named = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row)]
-    assert sorted(named) == sorted(field.upper() for field in SETTINGS[service].model_fields)
+    assert sorted(named) == sorted(field.upper() for field in manifests.settings(service).model_fields)

@@ -4,12 +4,8 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from chat_worker.settings import Settings as ChatWorkerSettings
-from completion_consumer.settings import Settings as CompletionConsumerSettings
-from gateway.settings import Settings as GatewaySettings
 from pydantic_settings import BaseSettings
 from sluiceway.process.settings import CommonSettings
-from tool_runner.settings import Settings as ToolRunnerSettings
 
 from tests.deploy import manifests
 
@@ -18,14 +14,11 @@ pytestmark = pytest.mark.requirement("OP-4")
 # The oldest version that the README names, and a new one.
 KUBERNETES_VERSIONS = ("1.30", "1.37")
 SETTINGS: dict[str, type[BaseSettings]] = {
-    "sluiceway-gateway": GatewaySettings,
-    "sluiceway-chat-worker": ChatWorkerSettings,
-    "sluiceway-tool-runner": ToolRunnerSettings,
-    "sluiceway-completion-consumer": CompletionConsumerSettings,
+    **{f"sluiceway-{service}": manifests.settings(service) for service in manifests.SERVICES},
     "sluiceway-migrate": CommonSettings,
 }
 
-EVERY_SERVICE = {"sluiceway-gateway", "sluiceway-chat-worker", "sluiceway-tool-runner", "sluiceway-completion-consumer"}
+EVERY_SERVICE = {f"sluiceway-{service}" for service in manifests.SERVICES}
 MODEL_CALLERS = {"sluiceway-chat-worker", "sluiceway-tool-runner"}
 # What is in a Secret, and who reads it.
 SECRET = {
@@ -39,7 +32,7 @@ SECRET = {
     "HTTP_OPERATIONS": {"sluiceway-tool-runner"},
     "MCP_SERVERS": {"sluiceway-tool-runner"},
 }
-OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "JWT_SECRET", "HTTP_OPERATIONS", "MCP_SERVERS"}
+OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "HTTP_OPERATIONS", "MCP_SERVERS"}
 
 
 def names(settings: type[BaseSettings]) -> set[str]:

@@ -16,7 +16,6 @@ from uuid import uuid4
 import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.operation.completions import KIND
 from sluiceway.operation.webhook_secrets import operation_secret
 from standardwebhooks import Webhook
 
@@ -78,7 +77,7 @@ async def journal(database: Database, operation_id: str) -> list[dict[str, Any]]
 
 async def queued(redis: Redis) -> list[dict[str, Any]]:
     """What the completion consumer was asked for."""
-    entries: Any = await redis.xrange(keys.work_queue(KIND))
+    entries: Any = await redis.xrange(keys.work_queue(keys.COMPLETIONS))
     return [json.loads(fields[b"d"]) for _, fields in entries]
 
 

@@ -6,13 +6,9 @@ from typing import Any
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.operation.publishing import Operations
-from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
 from sluiceway.wire.events import (
     Event,
     Finish,
@@ -26,15 +22,17 @@ from sluiceway.wire.events import (
 )
 from sluiceway.wire.jobs import ChatJob
 
+from harness.turns import Streams, Turns
+
 
 class StandIn:
     """Runs one turn at a time. `begin`, then `say` as often as is wanted, then `finish`."""
 
     def __init__(self, redis: Redis, store: Store) -> None:
-        self.streams = TaskStreams(redis)
+        self.streams = Streams(redis)
         self.store = store
         self._redis = redis
-        self._turns = Turns(store, self.streams, Producer(redis, "chat"), Operations(redis, self.streams))
+        self._turns = Turns(store, redis, self.streams)
         self._batches = 0
         self._said: dict[str, str] = {}
 
@@ -42,7 +40,7 @@ class StandIn:
         """Claim the turn, and open its text."""
         task = await self.store.turns.claim(task_id)
         assert task is not None
-        await self.streams.begin(task.fields, task.attempt, "stand-in")
+        await self.streams.writer.begin(task.fields, task.attempt, "stand-in")
         self._batches = 0
         await self.append(task, Start(message_id=task.message_id), StartStep(), TextStart(id="t1"))
         self._said[task.id] = ""
@@ -55,7 +53,7 @@ class StandIn:
 
     async def append(self, task: Task, *events: Event) -> None:
         self._batches += 1
-        verdict = await self.streams.append(task.id, task.attempt, self._batches, events)
+        verdict = await self.streams.writer.append(task.id, task.attempt, self._batches, events)
         assert verdict == "ok", verdict
 
     async def append_for(self, task: Task, protocol: ProtocolVersion, event: Event) -> None:
@@ -68,7 +66,7 @@ class StandIn:
         parts = [{"type": "step-start"}, {"type": "text", "text": self._said[task.id], "state": "done"}]
         end = TurnEnd(status="completed", parts=parts, metadata={})
         closing = [TextEnd(id="t1"), FinishStep(), Finish(finish_reason="stop")]
-        assert await self._turns.end(task, end, closing)
+        assert await self._turns.ending.end(task, end, closing)
 
     async def answer(self, task_id: str, *words: str) -> Task:
         """A whole turn."""
@@ -93,8 +91,8 @@ class StandIn:
         if task is None or task.ended:
             return
         with contextlib.suppress(Fenced):
-            await self.streams.begin(task.fields, task.attempt, "stand-in")
+            await self.streams.writer.begin(task.fields, task.attempt, "stand-in")
         parts = [{"type": "step-start"}, {"type": "text", "text": "yes", "state": "done"}]
         said = [StartStep(), TextStart(id="t1"), TextDelta(id="t1", delta="yes"), TextEnd(id="t1"), FinishStep()]
         end = TurnEnd(status="completed", parts=parts, metadata={})
-        await self._turns.end(task, end, [*said, Finish(finish_reason="stop")])
+        await self._turns.ending.end(task, end, [*said, Finish(finish_reason="stop")])

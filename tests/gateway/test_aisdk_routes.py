@@ -122,11 +122,12 @@ async def test_only_the_new_message_of_what_a_client_sends_is_taken(
 
 
 @pytest.mark.requirement("GW-2")
-async def test_a_workflow_transport_needs_no_chat_id_and_no_content_type_and_resumes_by_count(
+async def test_a_workflow_transport_needs_no_chat_id_and_no_json_type_and_resumes_by_count(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn
 ) -> None:
     content = json.dumps({"messages": [_user("hello")]}).encode()
-    async with http.stream("POST", "/api/chat", content=content) as response:
+    plain = {"content-type": "text/plain;charset=UTF-8"}
+    async with http.stream("POST", "/api/chat", content=content, headers=plain) as response:
         assert response.status_code == 200
         run_id = response.headers["x-workflow-run-id"]
         await worker.answer(run_id, "one ", "two ", "three")

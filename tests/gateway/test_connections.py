@@ -15,7 +15,7 @@ from harness.database import Database
 from harness.services import Service, Services
 from tests.gateway.conftest import client_of
 
-_ASKED = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n"
+_ASKED = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
 
 @asynccontextmanager
@@ -54,10 +54,10 @@ async def test_an_answer_that_comes_before_its_body_ends_the_connection_and_is_r
     gateway: Service,
 ) -> None:
     for head, status in (
-        (b"GET /healthz HTTP/1.1\r\nhost: test\r\ncontent-length: 50000000\r\n\r\n", 200),
-        (b"PUT /api/chat HTTP/1.1\r\nhost: test\r\ncontent-length: 50000000\r\n\r\n", 405),
-        (b"POST /api/chat HTTP/1.1\r\nhost: test\r\ncontent-length: 50000000\r\n\r\n", 413),
-        (b"POST /nowhere HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n", 404),
+        (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n", 200),
+        (b"PUT /api/chat HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n", 405),
+        (b"POST /api/chat HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n", 413),
+        (b"POST /nowhere HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n", 404),
     ):
         async with _connected(gateway) as (reader, writer):
             writer.write(head + b"0" * 100)
@@ -85,9 +85,9 @@ async def test_a_plain_answer_that_nobody_reads_is_given_up_and_its_bytes_with_i
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     url = httpx.URL(gateway.url)
     deaf.connect((url.host, url.port))
-    deaf.sendall(b"GET /api/chat/sessions/long HTTP/1.1\r\nhost: test\r\n\r\n")
+    deaf.sendall(b"GET /api/chat/sessions/long HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
     async with client_of(gateway) as http:
-        statuses = set()
+        statuses: set[int] = set()
         async with asyncio.timeout(15):
             while statuses != {503, 200}:
                 answer = await http.get("/api/chat/sessions/long")

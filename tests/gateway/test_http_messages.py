@@ -139,13 +139,13 @@ async def test_an_interrupt_ends_what_waits_and_what_runs_and_is_next(http: http
     interrupting = await _send(http, path, "three", policy="interrupt")
     assert interrupting["position"] == 1
     assert await _status(http, waiting["task_id"]) == "cancelled"
-    meta = await worker.streams.meta(task.id)
+    meta = await worker.streams.registry.meta(task.id)
     assert meta is not None
     assert meta.cancel
     await worker.finish(task)
     active = (await http.get("/api/chat/sessions/s")).json()["active_task"]
     assert active["task_id"] == interrupting["task_id"]
-    assert await worker.streams.active("s") == interrupting["task_id"]
+    assert await worker.streams.registry.active("s") == interrupting["task_id"]
 
 
 @pytest.mark.requirement("CH-13", "TS-5")
@@ -174,7 +174,7 @@ async def test_a_running_turn_is_flagged_from_any_gateway_and_one_that_has_ended
         task = await worker.begin(turn["task_id"])
         cancelled = await elsewhere.post(f"/api/chat/tasks/{task.id}/cancel")
         assert (cancelled.status_code, cancelled.json()["status"]) == (202, "running")
-        meta = await worker.streams.meta(task.id)
+        meta = await worker.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.cancel
         await worker.finish(task)

@@ -20,7 +20,7 @@ async def _head_alone(gateway: Service, operation_id: str, headers: dict[str, st
     url = httpx.URL(gateway.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     named = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = f"POST {path(operation_id, kind)} HTTP/1.1\r\nhost: test\r\ncontent-length: 5000\r\n{named}\r\n"
+    request = f"POST {path(operation_id, kind)} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 5000\r\n{named}\r\n"
     writer.write(request.encode())
     async with asyncio.timeout(10):
         answer = await reader.read()
@@ -84,7 +84,7 @@ async def test_bodies_that_are_held_back_leave_room_for_others_or_say_when_to_co
     operation_id = await add_operation(database)
     url = httpx.URL(gateway.url)
     named = "".join(f"{name}: {value}\r\n" for name, value in seal(operation_id, b"forged").items())
-    request = f"POST {path(operation_id)} HTTP/1.1\r\nhost: test\r\ncontent-length: 50000\r\n{named}\r\n".encode()
+    request = f"POST {path(operation_id)} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000\r\n{named}\r\n".encode()
     holding = [await asyncio.open_connection(url.host, url.port) for _ in range(2)]
     for _, writer in holding:
         writer.write(request + b"x" * 48_000)
@@ -93,12 +93,14 @@ async def test_bodies_that_are_held_back_leave_room_for_others_or_say_when_to_co
     async with client_of(gateway) as http:
 
         async def answered(status: int) -> httpx.Response:
-            async def asked() -> httpx.Response | None:
-                response = await send(http, operation_id, large)
-                return response if response.status_code == status else None
+            found: list[httpx.Response] = []
 
-            found: httpx.Response = await wait_until(asked, what=f"it is answered {status}")
-            return found
+            async def asked() -> bool:
+                found.append(await send(http, operation_id, large))
+                return found[-1].status_code == status
+
+            await wait_until(asked, what=f"it is answered {status}")
+            return found[-1]
 
         full = await answered(503)
         assert full.json()["code"] == "OVERLOADED"

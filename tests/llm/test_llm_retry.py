@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 from sluiceway_llm.model import Model, ModelEvent
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.retry import CAP_SECONDS, MAX_RETRY_AFTER_SECONDS, delay_seconds, stream_with_retries
+from sluiceway_llm.retry import CAP_SECONDS, Patience, delay_seconds, stream_with_retries
 from sluiceway_llm.retry_after import retry_after_seconds
 
 from harness.model_server import ModelServer, answer_to
@@ -19,12 +19,21 @@ pytestmark = pytest.mark.requirement("CH-7")
 Told = list[tuple[str, int, float]]
 
 
-async def follow(llm: Model, text: str, events: list[ModelEvent], told: Told | None = None, attempts: int = 4) -> None:
+async def follow(
+    llm: Model,
+    text: str,
+    events: list[ModelEvent],
+    told: Told | None = None,
+    attempts: int = 4,
+    patience: Patience | None = None,
+) -> None:
     def on_retry(error: ModelError, failures: int, delay: float) -> None:
         if told is not None:
             told.append((error.code, failures, delay))
 
-    retried = stream_with_retries(llm, request(text), attempts=attempts, on_retry=on_retry, first_seconds=0.01)
+    retried = stream_with_retries(
+        llm, request(text), attempts=attempts, patience=patience, on_retry=on_retry, first_seconds=0.01, must_say=True
+    )
     async with retried as batches:
         async for batch in batches:
             events += batch
@@ -103,12 +112,73 @@ async def test_the_time_that_the_server_names_is_waited_for(model: ModelServer) 
     assert second.began_at - first.began_at >= 0.3
 
 
-async def test_a_time_too_far_away_is_not_waited_for(model: ModelServer) -> None:
-    too_late = MAX_RETRY_AFTER_SECONDS + 1
+async def test_a_time_beyond_what_patience_is_left_is_not_waited_for(model: ModelServer) -> None:
     async with adapter(model) as llm:
         with pytest.raises(ModelError) as raised:
-            await follow(llm, f"Hi [[status=429 times=1 retry_after={too_late}]]", [])
-    assert raised.value.retry_after_seconds == too_late
+            await follow(llm, "Hi [[status=429 times=1 retry_after=70]]", [], patience=Patience(60))
+    assert raised.value.retry_after_seconds == 70
+    assert len(await model.requests()) == 1
+
+
+async def test_a_model_that_stays_away_is_asked_until_the_patience_is_over(model: ModelServer) -> None:
+    patience, told = Patience(0.6), Told()
+    async with adapter(model) as llm:
+        with pytest.raises(ModelError) as raised:
+            await follow(llm, "Hi [[status=503]]", [], told, attempts=1000, patience=patience)
+    assert raised.value.code == "MODEL_UNAVAILABLE"
+    assert raised.value.facts() == {
+        "code": "MODEL_UNAVAILABLE",
+        "status": 503,
+        "attempts": len(await model.requests()),
+    }
+    assert len(told) > 4
+    assert patience.left_seconds <= 0
+
+
+async def test_patience_is_one_for_all_calls_of_a_turn(model: ModelServer) -> None:
+    patience = Patience(30)
+    async with adapter(model) as llm:
+        await follow(llm, "Hi [[tokens=1 status=503 times=1 retry_after=0.2]]", [], patience=patience)
+        left = patience.left_seconds
+        await follow(llm, "Ho [[tokens=1]]", [], patience=patience)
+    assert 20 < left < 29.8
+    assert patience.left_seconds == left
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "requests"),
+    [
+        ([{"garbage": "html"}], "MODEL_GARBAGE", 2),
+        ([{"finish": "stop"}], "MODEL_EMPTY", 2),
+        ([{"finish": "tool_calls"}], "MODEL_EMPTY", 2),
+        ([{"finish": "error"}], "MODEL_UNAVAILABLE", 3),
+        ([{"finish": "length"}], "MODEL_OUTPUT_LIMIT", 1),
+        ([{"finish": "content_filter"}], "MODEL_CONTENT_FILTERED", 1),
+        ([{"cut": "eof"}], "MODEL_CUT", 4),
+    ],
+)
+async def test_what_may_have_been_paid_for_is_asked_for_only_a_few_times(
+    model: ModelServer, steps: list[dict[str, str]], code: str, requests: int
+) -> None:
+    await model.script(*steps, times=100)
+    async with adapter(model) as llm:
+        with pytest.raises(ModelError) as raised:
+            await follow(llm, "Hi", [], attempts=50, patience=Patience(30))
+    assert (raised.value.code, len(await model.requests())) == (code, requests)
+
+
+@pytest.mark.parametrize("blank", [{"reasoning": "Hm."}, {"text": " \n"}])
+async def test_what_was_shown_of_an_answer_that_says_nothing_stays_and_is_not_asked_for_again(
+    model: ModelServer, blank: dict[str, str]
+) -> None:
+    events: list[ModelEvent] = []
+    await model.script(blank, {"finish": "stop"})
+    async with adapter(model) as llm:
+        with pytest.raises(ModelError) as raised:
+            await follow(llm, "Hi", events)
+    assert raised.value.code == "MODEL_EMPTY"
+    assert raised.value.usage is not None
+    assert len(events) == 1
     assert len(await model.requests()) == 1
 
 

@@ -33,6 +33,10 @@ class Stack:
         self._pids: set[int] = set()
         self._left_by_a_killed_run = ""
 
+    def run_by(self, program: Path) -> None:
+        """Not by the `sluiceway-local` beside the tests' Python, but by this one."""
+        self._child.command = [str(program)]
+
     def launch(self) -> None:
         self._left_by_a_killed_run = self._run_file_text
         self._child.start(environment=self.environment, at_parents_death=signal.SIGTERM)

@@ -42,6 +42,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, below: str) -> No
     _assert_sentence(ended, f"DATA_DIR={file / below} cannot be written: a file stands where a folder is needed.")
 
 
+@pytest.mark.skipif(not Path("/sys/kernel").exists(), reason="a folder that nobody may write in, not even root")
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    ended = run_to_its_end(DATA_DIR="/sys/kernel")
+    _assert_sentence(ended, "DATA_DIR=/sys/kernel cannot be written: ")
+
+
 @pytest.mark.requirement("OP-1")
 def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
     ended = run_to_its_end(DATA_DIR=str(tmp_path / "data"), MIN_FREE_MB="1000000000")
@@ -49,11 +55,25 @@ def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PORT", "70000"), ("PORT", "eight"), ("REPLICAS", "0"), ("HOST", "no.such.host.invalid")]
+    ("variable", "value", "sentence"),
+    [
+        ("PORT", "70000", "is too large: it must be 65535 or less."),
+        ("PORT", "abc", "is not a whole number."),
+        ("REPLICAS", "0", "is too small: it must be 1 or more."),
+        ("START_TIMEOUT_SECONDS", "soon", "is not a number."),
+        ("START_TIMEOUT_SECONDS", "0", "is too small: it must be more than 0."),
+        ("HOST", "no.such.host.invalid", "is not an address of this machine"),
+        ("MODEL", "llama3.2", "names a model and no server that has it. Add OPENAI_BASE_URL="),
+    ],
 )
-def test_a_senseless_setting_is_named(tmp_path: Path, variable: str, value: str) -> None:
+def test_a_senseless_setting_is_named(tmp_path: Path, variable: str, value: str, sentence: str) -> None:
     ended = run_to_its_end(**{"DATA_DIR": str(tmp_path / "data"), variable: value})
-    _assert_sentence(ended, f"{variable}={value}")
+    _assert_sentence(ended, f"{variable}={value} {sentence}")
+
+
+def test_all_senseless_settings_are_named_at_once(tmp_path: Path) -> None:
+    ended = run_to_its_end(DATA_DIR=str(tmp_path / "data"), PORT="abc", REPLICAS="99")
+    _assert_sentence(ended, "PORT=abc is not a whole number. REPLICAS=99 is too large: it must be 32 or less.")
 
 
 def test_data_of_another_postgres_are_not_touched(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
 from sluiceway.scripts import Scripts
-from sluiceway.stream.task_streams import TaskStreams, Verdict
+from sluiceway.stream.writer import WriteResult
 from sluiceway.wire.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
 from sluiceway.wire.task import EndStatus, Status, TaskFields
 
+from harness.turns import Streams
 from tests.protocols.machine import Machine, play
 
 TASK = TaskFields(task_id="task_1", session_id="ses_1", user_id=None, message_id="msg_1", created_at="today")
@@ -75,8 +76,8 @@ class Fence(Machine):
         super().__init__(loop)
         self.redis = redis
         self.scripts = Scripts(redis)
-        self.streams = TaskStreams(redis)
-        self.flusher = Flusher(self.scripts, live_ttl_ms=self.streams.live_ttl_ms)
+        self.streams = Streams(redis)
+        self.flusher = Flusher(self.scripts, live_ttl_ms=self.streams.registry.live_ttl_ms)
         self.known = Known()
         self.attempts: list[Attempt] = []
         self.claimed = 0
@@ -129,7 +130,7 @@ class Fence(Machine):
             return
         before, known = self.entries(), self.known
         try:
-            begun = self.run(self.streams.begin(TASK, attempt.number, "somebody", anew=anew))
+            begun = self.run(self.streams.writer.begin(TASK, attempt.number, "somebody", rebuild=anew))
         except Fenced:
             assert known.ended or attempt.number <= known.top, "the first of its number was fenced"
             assert self.entries() == before
@@ -180,7 +181,7 @@ class Fence(Machine):
         before = self.entries()
         (answer,) = self.run(self.scripts.run_many([call]))
         assert isinstance(answer, bytes), "a script has failed"
-        verdict: Verdict = answer.decode()  # type: ignore[assignment]  # the script's four words
+        verdict: WriteResult = answer.decode()  # type: ignore[assignment]  # the script's four words
         after = self.entries()
         self.check(attempt, verdict)
         assert after[: len(before)] == before
@@ -199,7 +200,7 @@ class Fence(Machine):
         if attempt is None or attempt.writer is None or not self.drained(attempt):
             return
         before = self.entries()
-        verdict = self.run(self.streams.wait(TASK.task_id, attempt.number, {}, written=attempt.writer.written))
+        verdict = self.run(self.streams.writer.wait(TASK.task_id, attempt.number, {}, written=attempt.writer.written))
         self.check(attempt, verdict, cancelled_is_told=False)
         assert self.entries() == before
         if verdict == "ok":
@@ -219,38 +220,38 @@ class Fence(Machine):
         self.check(attempt, answer.decode())
 
     def release(self, attempt: Attempt) -> None:
-        self.run(self.streams.release(TASK.task_id, attempt.number))
+        self.run(self.streams.writer.release(TASK.task_id, attempt.number))
 
     def create(self, _: Attempt | None = None) -> None:
-        assert self.run(self.streams.create(TASK)) == (not self.known.exists)
+        assert self.run(self.streams.registry.create(TASK)) == (not self.known.exists)
         self.known.exists = True
 
     def request_cancel(self, _: Attempt) -> None:
         live = self.known.exists and not self.known.ended
-        assert self.run(self.streams.request_cancel(TASK.task_id)) == live
+        assert self.run(self.streams.registry.request_cancel(TASK.task_id)) == live
         self.known.cancel = self.known.cancel or live
 
     def tell_of_it(self, _: Attempt) -> None:
         """None of this may bring a forgotten task back without a time to live."""
-        self.run(self.streams.set_queue_entry(TASK.task_id, "1-1"))
-        self.run(self.streams.set_operation_entry(TASK.task_id, "op_1", "1-1"))
-        self.run(self.streams.set_owner(TASK.task_id, "ada"))
-        self.run(self.streams.mark_retracted(TASK.task_id, ""))
-        self.run(self.streams.refresh_many([TASK.task_id]))
+        self.run(self.streams.registry.set_queue_entry(TASK.task_id, "1-1"))
+        self.run(self.streams.entries.note([(TASK.task_id, "op_1", "1-1")]))
+        self.run(self.streams.registry.set_owner(TASK.task_id, "ada"))
+        self.run(self.streams.writer.mark_retracted(TASK.task_id, ""))
+        self.run(self.streams.registry.refresh([TASK.task_id]))
 
     # Others
 
     @rule(said=st.lists(st.tuples(operations, st.none() | st.integers(0, 3), rarely), min_size=1, max_size=4))
     def operations_speak(self, said: list[tuple[str, int | None, bool]]) -> None:
         for one in said:
-            self.annotate(*one)
+            self.show(*one)
 
-    def annotate(self, operation: str, number: int | None, final: bool) -> None:
+    def show(self, operation: str, number: int | None, final: bool) -> None:
         before, known = self.entries(), self.known
         shown = known.shown.get(operation)
         self.tokens += 1
         event = Data(type="data-said", data=f"{operation} {number} {self.tokens}")
-        told = self.run(self.streams.annotate(TASK.task_id, operation, [event], number=number, final=final))
+        told = self.run(self.streams.output.show(TASK.task_id, operation, [event], number=number, final=final))
         is_repeat = number is not None and number == shown
         added = self.entries()[len(before) :]
         assert self.entries()[: len(before)] == before
@@ -294,7 +295,7 @@ class Fence(Machine):
 
     def close(self, attempt: int, status: EndStatus, proof: int | None) -> None:
         before, known = self.entries(), self.known
-        stands = self.run(self.streams.close(TASK, attempt, status, [Finish()], proof=proof))
+        stands = self.run(self.streams.writer.close(TASK, attempt, status, [Finish()], proof=proof))
         after = self.entries()
         if known.ended:
             assert (stands, after) == (known.ended, before), "a second end changed something"
@@ -312,8 +313,8 @@ class Fence(Machine):
         self.ended(stands, attempt)
 
     def rebuild_closed(self, attempt: int, status: EndStatus) -> None:
-        self.run(self.streams.create(TASK))
-        stands = self.run(self.streams.close(TASK, attempt, status, [WHOLE, Finish()], proof="anew"))
+        self.run(self.streams.registry.create(TASK))
+        stands = self.run(self.streams.writer.close(TASK, attempt, status, [WHOLE, Finish()], proof="rebuild"))
         assert stands == status
         assert [entry.type for entry in self.entries()] == ["start", WHOLE.type, "finish"]
         self.ended(status, attempt)
@@ -364,7 +365,7 @@ class Fence(Machine):
     async def take_over(self, stored: dict[str, bytes]) -> None:
         await self.redis.flushall()
         for key, value in stored.items():
-            await self.redis.restore(key, self.streams.live_ttl_ms, value)
+            await self.redis.restore(key, self.streams.registry.live_ttl_ms, value)
         await self.redis.replicaof("127.0.0.1", 1)
         await self.redis.replicaof("NO", "ONE")
 
@@ -388,9 +389,9 @@ class Fence(Machine):
 
     def drained(self, attempt: Attempt) -> bool:
         assert attempt.writer is not None
-        while attempt.writer.take() is not None and attempt.writer.verdict in ("ok", "cancelled"):
+        while attempt.writer.take() is not None and attempt.writer.result in ("ok", "cancelled"):
             self.flush_writer(attempt, attempt.writer)
-        return attempt.writer.verdict in ("ok", "cancelled")
+        return attempt.writer.result in ("ok", "cancelled")
 
     def entries(self) -> list[Entry]:
         raw: Any = self.run(self.redis.xrange(EVENTS))

@@ -1,7 +1,7 @@
 """Operations of one turn after the other: begun, completed, expired, approved, parked and cancelled at once.
 
 Whoever ends the last operation of a step is told to queue the next one; the machine counts who was told. Deadlines pass
-where a rule sets them back in the row. A cancellation does what `Turns.end_unheld` does in Postgres.
+where a rule sets them back in the row. A cancellation does what `TurnEnding.end_unheld` does in Postgres.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from sluiceway.errors import ApprovalConflict, ApprovalGone
 from sluiceway.ids import new_approval_id, new_operation_id
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import Answer
-from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.store.approving import Decision
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
 from sluiceway.wire.message import Part, answer_call, calls_in, is_answered
@@ -32,7 +32,7 @@ from harness.database import Database
 from tests.protocols.machine import Machine, play
 
 OPEN = ("pending", "running", "accepted")
-EXPIRED = Ending("expired", error={"type": "TIMEOUT", "message": "It took too long."})
+EXPIRED = OperationEnd("expired", error={"type": "TIMEOUT", "message": "It took too long."})
 GONE = "CANCELLED: the turn was stopped"
 
 picks = st.integers(0, 20)
@@ -75,7 +75,7 @@ class Completing(Machine):
         # How often somebody was told to queue the next step, since the turn was last let go.
         self.told = 0
         self.let_go = False
-        self.results: dict[str, Ending] = {}
+        self.results: dict[str, OperationEnd] = {}
         self.beginnings: Counter[tuple[str, int]] = Counter()
         self.ended: dict[str, tuple[str, Any]] = {}
         self.early: set[str] = set()
@@ -156,7 +156,7 @@ class Completing(Machine):
 
     async def answer(self, place: int, row: Row, approved: bool) -> None:
         try:
-            call = {row.part["toolCallId"]: Answer(approved)}
+            call = {row.part["toolCallId"]: Decision(approved)}
             answered = await self.stores[place % 2].turns.answer(row.task_id, None, call)
         except (ApprovalConflict, ApprovalGone):
             return
@@ -188,7 +188,7 @@ class Completing(Machine):
             self.go_on_with_answers()
 
     async def expire_approvals(self, store: Store) -> None:
-        await store.completions.expire_approvals(self.session, EXPIRED)
+        await store.deadlines.expire_approvals(self.session, EXPIRED)
 
     # Operations
 
@@ -227,16 +227,16 @@ class Completing(Machine):
                 outcome = self.run(store.completions.complete(self.completion(self.next_id, "early")))
                 assert outcome.kind == "unknown"
                 body = {"operation_id": self.next_id, "result": "early"}
-                self.run(store.completions.park(self.next_id, None, body))
+                self.run(store.parked.add(self.next_id, None, body))
 
     def apply_parked(self) -> None:
-        for parked in self.run(self.stores[0].completions.parked(0, timedelta(days=1), 100)):
+        for parked in self.run(self.stores[0].parked.page(0, timedelta(days=1), 100)):
             operation_id = parked.body["operation_id"]
             known = operation_id in {row.id for row in self.rows()}
             assert parked.fits == known or operation_id not in self.early
             if known:
                 self.run(self.complete(self.stores[1], operation_id, "early"))
-                self.run(self.stores[0].completions.unpark(parked.id))
+                self.run(self.stores[0].parked.remove(parked.id))
 
     async def gathered(self, acts: list[Coroutine[Any, Any, None]]) -> None:
         await asyncio.gather(*acts)
@@ -259,8 +259,8 @@ class Completing(Machine):
         elif what == "accepted":
             await store.operations.accepted(operation.id, operation.attempt)
         elif what == "expire":
-            for overdue in await store.completions.overdue(1000):
-                self.note(await store.completions.expire(overdue, EXPIRED), EXPIRED)
+            for overdue in await store.deadlines.overdue(1000):
+                self.note(await store.deadlines.expire(overdue, EXPIRED), EXPIRED)
         elif what == "restore" and (task := await store.turns.get(self.current)) is not None:
             await store.turns.raise_attempt(task)
 
@@ -271,19 +271,19 @@ class Completing(Machine):
             assert outcome.operation is not None
             assert outcome.operation.status in ("succeeded", "failed")
         else:
-            self.note(outcome, completion.ending)
+            self.note(outcome, completion.end)
 
-    def completion(self, operation_id: str, how: str) -> Completion:
+    def completion(self, operation_id: str, how: str) -> ReportedEnd:
         number = next(self.numbers)
         if how == "fail":
-            ending = Ending("failed", error={"type": "FAILED", "message": f"It failed: {number}."})
+            ending = OperationEnd("failed", error={"type": "FAILED", "message": f"It failed: {number}."})
         else:
-            ending = Ending("succeeded", output=number, shown=number)
+            ending = OperationEnd("succeeded", output=number, shown=number)
         if how == "by_task":
-            return Completion(None, self.current, ending, digest=f"digest {number}")
-        return Completion(operation_id, None, ending, digest=f"digest {number}")
+            return ReportedEnd(None, self.current, ending, digest=f"digest {number}")
+        return ReportedEnd(operation_id, None, ending, digest=f"digest {number}")
 
-    def note(self, outcome: Outcome | None, ending: Ending) -> None:
+    def note(self, outcome: EndOutcome | None, ending: OperationEnd) -> None:
         if outcome is None or outcome.kind != "applied":
             return
         assert outcome.operation is not None

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from chat_worker.flusher import Flusher, StreamWriter
+from chat_worker.takeover import take_over
 from gateway.fanout.hub import Follow, Hub, StreamEnded
 from gateway.fanout.subscriber import StreamBroken
 from hypothesis import strategies as st
@@ -21,8 +22,8 @@ from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.scripts import Scripts
-from sluiceway.stream.task_streams import Entry, TaskStreams
-from sluiceway.turn.recovery import Durable, take_over
+from sluiceway.stream.entry import Entry
+from sluiceway.turn.shown import Durable
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 from sluiceway.wire.events import Data, Event, Finish, StartStep, TextDelta, TextStart
 from sluiceway.wire.message import MessageFold
@@ -30,6 +31,7 @@ from sluiceway.wire.task import TaskFields
 
 from harness.folding import fold
 from harness.sse import Event as Seen
+from harness.turns import Streams
 from tests.protocols.machine import Machine, play
 
 HUB = "protocols-hub"
@@ -76,9 +78,9 @@ class Browser:
     def here(self) -> bool:
         return bool(self.connections) and self.connections[-1].end == "open"
 
-    async def come(self, hub: Hub, streams: TaskStreams, task_id: str) -> None:
+    async def come(self, hub: Hub, streams: Streams, task_id: str) -> None:
         """As the gateway does it: the metadata first, then the stream."""
-        meta = await streams.meta(task_id)
+        meta = await streams.registry.meta(task_id)
         assert meta is not None
         connection = Connection(self.cursor, meta.retracted)
         self.connections.append(connection)
@@ -130,8 +132,8 @@ class Seam(Machine):
         self.redis = redis
         self.hub = hub
         self.scripts = Scripts(redis)
-        self.streams = TaskStreams(redis)
-        self.flusher = Flusher(self.scripts, live_ttl_ms=self.streams.live_ttl_ms)
+        self.streams = Streams(redis)
+        self.flusher = Flusher(self.scripts, live_ttl_ms=self.streams.registry.live_ttl_ms)
         name = uuid4().hex
         self.task = TaskFields(name, f"ses_{name}", None, "msg_1", "today")
         self.moved = asyncio.Event()
@@ -144,7 +146,7 @@ class Seam(Machine):
 
     @initialize(protocol=protocols)
     def begin(self, protocol: int) -> None:
-        self.run(self.streams.create(self.task))
+        self.run(self.streams.registry.create(self.task))
         self.browse(protocol)
         self.an_attempt_begins(dies=None, comes=None)
 
@@ -158,8 +160,8 @@ class Seam(Machine):
     async def take_over(self, dies: Place | None = None, comes: tuple[Place | None, int] | None = None) -> None:
         """In the order of the chat worker's handler."""
         self.attempt += 1
-        begun = await self.streams.begin(self.task, self.attempt, "somebody")
-        entries = await self.streams.read(self.task.task_id) if begun.last_id is not None else []
+        begun = await self.streams.writer.begin(self.task, self.attempt, "somebody")
+        entries = await self.streams.reader.read(self.task.task_id) if begun.last_id is not None else []
         beginning = take_over(entries, Durable(), self.task.message_id, self.attempt, begun.retracted)
         self.writer, self.fold, self.text = None, beginning.fold, ""
         writer = self.flusher.open(self.task.task_id, self.attempt)
@@ -173,7 +175,7 @@ class Seam(Machine):
                     writer.write(event, version)
                 await self.flush(writer)
             elif place == "void" and beginning.retracted is not None:
-                await self.streams.mark_retracted(self.task.task_id, beginning.retracted)
+                await self.streams.writer.mark_retracted(self.task.task_id, beginning.retracted)
         self.writer = writer
 
     @rule(batches=sizes)
@@ -288,7 +290,7 @@ class Seam(Machine):
     # What must hold
 
     def entries(self) -> list[Entry]:
-        return self.run(self.streams.read(self.task.task_id))
+        return self.run(self.streams.reader.read(self.task.task_id))
 
     @invariant()
     def nobody_has_missed_or_seen_twice_what_was_told(self) -> None:
@@ -301,7 +303,7 @@ class Seam(Machine):
 
     async def caught_up(self) -> None:
         """Everybody who is here, and takes what comes, has all of it."""
-        entries = await self.streams.read(self.task.task_id)
+        entries = await self.streams.reader.read(self.task.task_id)
         here = [browser for browser in self.browsers if browser.here and browser.takes.is_set()]
         await self.until(
             lambda: all(
@@ -332,7 +334,7 @@ class Seam(Machine):
         assert self.writer is not None
         await self.tell(self.writer, [1])
         last = [*self.fold.closers(), Finish()]
-        await self.streams.close(self.task, self.attempt, "completed", last, proof=self.writer.written)
+        await self.streams.writer.close(self.task, self.attempt, "completed", last, proof=self.writer.written)
         for browser in self.browsers:
             browser.takes.set()
             if not browser.here:

@@ -27,6 +27,7 @@ from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 from sluiceway.redis_client import open_redis
 
 from harness.proxy import Proxy
+from harness.retention import RETENTION, retention
 from harness.valkey import Valkey
 from harness.waiting import wait_until
 
@@ -35,7 +36,7 @@ _PROCESS = Path(__file__).parents[2] / "harness" / "agents_process.py"
 
 @pytest.fixture
 def streams(redis: Redis) -> AgentStreams:
-    return AgentStreams(redis)
+    return AgentStreams(redis, RETENTION)
 
 
 async def _publish(streams: AgentStreams, task_id: str, count: int) -> list[AgentEvent]:
@@ -273,7 +274,7 @@ async def test_many_clean_up_at_once_and_each_stream_is_closed_once(streams: Age
 
 @pytest.mark.requirement("AG-4")
 async def test_every_key_is_kept_for_as_long_as_was_promised(redis: Redis) -> None:
-    streams = AgentStreams(redis, live_ttl=timedelta(seconds=100), retention=timedelta(seconds=10))
+    streams = AgentStreams(redis, retention(live_seconds=100, ended_seconds=10))
 
     async def left(key: str) -> float:
         return float(await redis.pttl(key)) / 1000
@@ -346,7 +347,7 @@ async def test_a_publish_whose_answer_was_lost_is_tried_again_and_is_there_once(
     await streams.create("t")
     # Frozen for longer than its client waits for an answer: it has the command already when it wakes up.
     async with Redis.from_url(valkey.url, socket_timeout=0.3, retry=Retry(NoBackoff(), 0)) as impatient:
-        publishing = AgentStreams(impatient)
+        publishing = AgentStreams(impatient, RETENTION)
         await publishing.publish("t", "a", "thought", "first")
         valkey.freeze()
         tasks = [asyncio.create_task(publishing.publish("t", "a", "thought", str(n))) for n in range(5)]
@@ -438,7 +439,7 @@ async def test_an_id_that_cannot_be_one_is_refused_everywhere(
 @pytest.mark.requirement("AG-1")
 async def test_while_redis_is_away_a_publish_waits_for_it_and_then_says_so(valkey: Valkey) -> None:
     async with Proxy(valkey.port) as proxy, open_redis(f"redis://127.0.0.1:{proxy.port}/0", name="test") as client:
-        streams = AgentStreams(client, timeout_seconds=0.5)
+        streams = AgentStreams(client, RETENTION, timeout_seconds=0.5)
         await streams.create("t")
         await proxy.refuse()
         proxy.reset_all()
@@ -447,7 +448,7 @@ async def test_while_redis_is_away_a_publish_waits_for_it_and_then_says_so(valke
         for call in (lambda: streams.create("t"), lambda: streams.get("t"), lambda: streams.list_active()):
             with pytest.raises(RedisUnavailable):
                 await call()
-        patient = AgentStreams(client, timeout_seconds=20)
+        patient = AgentStreams(client, RETENTION, timeout_seconds=20)
         publishing = asyncio.create_task(patient.publish("t", "a", "thought"))
         await proxy.admit()
         assert (await publishing).sequence == 1
@@ -456,7 +457,7 @@ async def test_while_redis_is_away_a_publish_waits_for_it_and_then_says_so(valke
 @pytest.mark.requirement("AG-1")
 async def test_a_redis_that_says_nothing_costs_the_publisher_no_more_than_its_time(valkey: Valkey) -> None:
     async with open_redis(valkey.url, name="test") as client:
-        streams = AgentStreams(client, timeout_seconds=0.5)
+        streams = AgentStreams(client, RETENTION, timeout_seconds=0.5)
         await streams.create("t")
         valkey.freeze()
         loop = asyncio.get_running_loop()
@@ -470,7 +471,7 @@ async def test_a_redis_that_says_nothing_costs_the_publisher_no_more_than_its_ti
 @pytest.mark.requirement("AG-1")
 async def test_a_client_that_answers_text_does_as_well(valkey_url: str) -> None:
     async with Redis.from_url(valkey_url, decode_responses=True) as client:
-        streams = AgentStreams(client)
+        streams = AgentStreams(client, RETENTION)
         generation = await streams.create("t")
         assert _numbers(await _publish(streams, "t", 2)) == [1, 2]
         stream = await streams.get("t")

@@ -21,6 +21,7 @@ from sluiceway.feeds.agent_threads import ThreadPublisher, open_threads
 from sluiceway.redis_client import open_redis
 
 from harness.agents_process import publish_all
+from harness.retention import RETENTION
 from harness.valkey import Valkey
 from harness.waiting import block_until, wait_until
 
@@ -29,7 +30,7 @@ _NOBODY = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def streams(redis: Redis) -> AgentStreams:
-    return AgentStreams(redis)
+    return AgentStreams(redis, RETENTION)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ async def test_many_threads_share_the_loop_of_the_process_and_each_keeps_its_ord
 ) -> None:
     tasks = ["a", "b", "c"]
     async with open_redis(valkey_url, name="test", max_connections=4) as client:
-        publisher = ThreadPublisher(AgentStreams(client), asyncio.get_running_loop())
+        publisher = ThreadPublisher(AgentStreams(client, RETENTION), asyncio.get_running_loop())
         for task_id in tasks:
             await streams.create(task_id)
         with ThreadPoolExecutor(20) as pool:
@@ -192,7 +193,7 @@ async def test_one_task_whose_events_wait_does_not_hold_up_another(
     streams: AgentStreams, valkey_url: str, redis: Redis
 ) -> None:
     async with open_redis(valkey_url, name="test") as client:
-        publisher = ThreadPublisher(AgentStreams(client), asyncio.get_running_loop())
+        publisher = ThreadPublisher(AgentStreams(client, RETENTION), asyncio.get_running_loop())
         for task_id in ("slow", "quick"):
             await streams.create(task_id)
         for number in range(500):

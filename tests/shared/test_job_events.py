@@ -18,6 +18,7 @@ from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailabl
 from sluiceway.feeds.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
 from sluiceway.redis_client import open_redis
 
+from harness.retention import RETENTION, retention
 from harness.valkey import Valkey
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "celery_style_task.py"
@@ -26,7 +27,7 @@ _NOBODY = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def publisher(redis: Redis) -> JobEventPublisher:
-    return JobEventPublisher(redis)
+    return JobEventPublisher(redis, RETENTION)
 
 
 async def _stored(redis: Redis, job_id: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
@@ -139,7 +140,7 @@ async def test_an_event_that_says_neither_type_nor_time_has_both_beside_it(
 
 @pytest.mark.requirement("JE-1")
 async def test_a_stream_lives_for_the_retention_after_its_last_event_and_each_job_has_its_own(redis: Redis) -> None:
-    publisher = JobEventPublisher(redis, retention=timedelta(seconds=60))
+    publisher = JobEventPublisher(redis, retention(ended_seconds=60))
     await publisher.publish_task_started("a", "t")
     await publisher.publish_task_started("b", "t")
     await redis.pexpire(keys.job_events("a"), 5_000)
@@ -167,7 +168,7 @@ async def test_a_stream_s_length_and_particulars_are_told_and_of_one_that_is_not
 @pytest.mark.requirement("JE-1", "JE-5")
 async def test_many_publish_at_once_and_every_event_is_there(valkey_url: str) -> None:
     async with open_redis(valkey_url, name="test", max_connections=8) as client:
-        publisher = JobEventPublisher(client)
+        publisher = JobEventPublisher(client, RETENTION)
         ids = await asyncio.gather(*(publisher.publish_task_progress("j", "t", number) for number in range(200)))
         stored = await _stored(client, "j")
     assert {entry_id.decode() for entry_id, _ in stored} == set(ids)
@@ -177,7 +178,7 @@ async def test_many_publish_at_once_and_every_event_is_there(valkey_url: str) ->
 @pytest.mark.requirement("JE-1")
 async def test_a_client_that_answers_text_does_as_well(valkey_url: str, redis: Redis) -> None:
     async with Redis.from_url(valkey_url, decode_responses=True) as client:
-        publisher = JobEventPublisher(client)
+        publisher = JobEventPublisher(client, RETENTION)
         entry_id = await publisher.publish_task_started("j", "t")
         assert await publisher.get_stream_length("j") == 1
     assert (await _stored(redis, "j"))[0][0].decode() == entry_id
@@ -259,7 +260,7 @@ async def test_a_redis_that_is_away_or_full_is_logged_and_told_as_what_may_pass(
 ) -> None:
     async with open_redis(_NOBODY, name="test") as nobody:
         with pytest.raises(JobEventUnavailable) as away:
-            await JobEventPublisher(nobody).publish_task_started("j", "t", secret="unsaid")
+            await JobEventPublisher(nobody, RETENTION).publish_task_started("j", "t", secret="unsaid")
     assert isinstance(away.value, JobEventError)
     assert isinstance(away.value, RedisUnavailable)
     captured = capsys.readouterr().out
@@ -269,14 +270,14 @@ async def test_a_redis_that_is_away_or_full_is_logged_and_told_as_what_may_pass(
 
     await redis.config_set("maxmemory", 1)
     with pytest.raises(JobEventUnavailable):
-        await JobEventPublisher(redis).publish_task_started("j", "t")
+        await JobEventPublisher(redis, RETENTION).publish_task_started("j", "t")
     await redis.config_set("maxmemory", 0)
-    await JobEventPublisher(redis).publish_task_started("j", "t")
+    await JobEventPublisher(redis, RETENTION).publish_task_started("j", "t")
 
 
 @pytest.mark.requirement("JE-2")
 async def test_a_redis_that_says_nothing_holds_a_job_up_for_a_bounded_time(valkey: Valkey, redis: Redis) -> None:
-    publisher = JobEventPublisher(redis, timeout_seconds=0.2)
+    publisher = JobEventPublisher(redis, RETENTION, timeout_seconds=0.2)
     await publisher.publish_task_started("j", "t")
     valkey.freeze()
     with pytest.raises(JobEventUnavailable, match=r"0\.2 s"):
@@ -297,7 +298,7 @@ def test_a_client_that_outlived_its_event_loop_is_refused_with_a_reason(valkey_u
 
 
 def _publish_in_two_loops(valkey_url: str) -> None:
-    publisher = JobEventPublisher(open_redis(valkey_url, name="test"))
+    publisher = JobEventPublisher(open_redis(valkey_url, name="test"), RETENTION)
 
     async def publish() -> None:
         await publisher.publish_task_started("j", "t")

@@ -7,7 +7,7 @@ import pytest
 from sluiceway import keys
 from sluiceway.ids import new_operation_id, new_tool_call_id
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.completing import Completion, Ending
+from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
 from sluiceway.wire.events import ToolOutputAvailable
@@ -29,10 +29,10 @@ async def running(scene: Scene) -> Task:
     """A turn in a worker's hand."""
     new = NewTurn(session_id="s", user_id=None, text="please", create_session=True)
     accepted = await scene.store.turns.accept(new)
-    await scene.streams.create(accepted.task.fields)
+    await scene.streams.registry.create(accepted.task.fields)
     task = await scene.store.turns.claim(accepted.task.id)
     assert task is not None
-    await scene.streams.begin(task.fields, task.attempt, "worker")
+    await scene.streams.writer.begin(task.fields, task.attempt, "worker")
     return task
 
 
@@ -135,14 +135,14 @@ def place(commands: list[str], *words: str) -> int:
 async def test_redis_learns_that_a_turn_waits_before_anybody_can_run_its_operations(scene: Scene) -> None:
     task = await running(scene)
 
-    commands = await carried_out(scene, scene.turns.pause(task, STEP, [call("one"), call("two")], None))
+    commands = await carried_out(scene, scene.turns.pause.pause(task, STEP, [call("one"), call("two")], None))
 
     waits = place(commands, "HSET", keys.task_meta(task.id), "status waiting")
     assert waits < place(commands, "XADD", keys.work_queue("tools.default"))
     operations = await scene.store.operations.of_task(task.id)
     assert await scene.queued("tools.default", "operation_id") == [one.id for one in operations]
     entries: Any = await scene.redis.xrange(keys.work_queue("tools.default"))
-    noted = await scene.streams.operation_entries([(task.id, one.id) for one in operations])
+    noted = await scene.streams.entries.find([(task.id, one.id) for one in operations])
     assert noted == [entry_id.decode() for entry_id, _ in entries]
 
 
@@ -150,13 +150,13 @@ async def test_redis_learns_that_a_turn_waits_before_anybody_can_run_its_operati
 async def test_an_output_is_shown_before_anybody_can_begin_the_next_step(scene: Scene) -> None:
     waiting = await scene.waiting()
     operation = waiting.operation
-    ending = Ending("succeeded", "done", "done")
-    outcome = await scene.store.completions.complete(Completion(operation.id, waiting.task.id, ending, "digest"))
+    ending = OperationEnd("succeeded", "done", "done")
+    outcome = await scene.store.completions.complete(ReportedEnd(operation.id, waiting.task.id, ending, "digest"))
     assert outcome.resumes
     assert outcome.task is not None
     output = ToolOutputAvailable(tool_call_id=operation.tool_call_id, output="done")
 
-    commands = await carried_out(scene, scene.turns.resume(outcome.task, operation, [output]))
+    commands = await carried_out(scene, scene.turns.resume.resume(outcome.task, operation, [output]))
 
     shown = place(commands, "XADD", keys.task_events(waiting.task.id), "tool-output-available")
     assert shown < place(commands, "XADD", keys.work_queue("chat"))

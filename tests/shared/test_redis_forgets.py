@@ -12,13 +12,13 @@ from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
 from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.redis_client import command, open_redis
 from sluiceway.scripts import Scripts, digest
-from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.wire.entry_id import format_entry_id
 from sluiceway.wire.events import Event, Finish, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.task import TaskFields
 
 from harness.proxy import Fate
 from harness.redis_pair import RedisPair
+from harness.turns import Streams
 from harness.waiting import wait_until
 
 _LEASE, _SOON = timedelta(seconds=30), timedelta(milliseconds=10)
@@ -42,124 +42,127 @@ async def redis(pair: RedisPair) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def streams(redis: Redis) -> TaskStreams:
+async def streams(redis: Redis) -> Streams:
     """With a task whose attempt 1 has written a batch that the replica has."""
-    streams = TaskStreams(redis)
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
-    assert await streams.append(TASK.task_id, 1, 1, BEGINNING) == "ok"
+    streams = Streams(redis)
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
+    assert await streams.writer.append(TASK.task_id, 1, 1, BEGINNING) == "ok"
     return streams
 
 
-async def forget(pair: RedisPair, streams: TaskStreams) -> None:
+async def forget(pair: RedisPair, streams: Streams) -> None:
     """Attempt 1 writes a second batch that is acknowledged, and gone after the failover."""
     await pair.in_step()
     pair.freeze_replication()
-    assert await streams.append(TASK.task_id, 1, 2, MORE) == "ok"
+    assert await streams.writer.append(TASK.task_id, 1, 2, MORE) == "ok"
     await _fail_over(pair, streams)
 
 
-async def _fail_over(pair: RedisPair, streams: TaskStreams) -> None:
+async def _fail_over(pair: RedisPair, streams: Streams) -> None:
     await pair.fail_over()
 
     async def back() -> bool:
         try:
-            return await streams.meta(TASK.task_id) is not None
+            return await streams.registry.meta(TASK.task_id) is not None
         except RedisUnavailable:
             return False
 
     await wait_until(back, what="Redis answers again")
 
 
-async def ids(streams: TaskStreams) -> list[str]:
-    return [format_entry_id(entry.entry_id) for entry in await streams.read(TASK.task_id)]
+async def ids(streams: Streams) -> list[str]:
+    return [format_entry_id(entry.entry_id) for entry in await streams.reader.read(TASK.task_id)]
 
 
 @pytest.mark.requirement("TS-11", "TS-12", "OP-7")
-async def test_nothing_is_written_behind_a_batch_that_was_forgotten(pair: RedisPair, streams: TaskStreams) -> None:
+async def test_nothing_is_written_behind_a_batch_that_was_forgotten(pair: RedisPair, streams: Streams) -> None:
     await forget(pair, streams)
-    assert await streams.append(TASK.task_id, 1, 3, MORE) == "lost"
+    assert await streams.writer.append(TASK.task_id, 1, 3, MORE) == "lost"
     assert await ids(streams) == ["1-0", "1-1", "1-2"]
 
 
 @pytest.mark.requirement("TS-11", "OP-7")
-async def test_a_writer_goes_on_where_the_replica_has_everything(pair: RedisPair, streams: TaskStreams) -> None:
+async def test_a_writer_goes_on_where_the_replica_has_everything(pair: RedisPair, streams: Streams) -> None:
     await pair.in_step()
     await _fail_over(pair, streams)
-    assert await streams.append(TASK.task_id, 1, 1, BEGINNING) == "ok"
-    assert await streams.append(TASK.task_id, 1, 2, MORE) == "ok"
-    assert await streams.wait(TASK.task_id, 1, {}, written=2) == "ok"
-    assert await streams.annotate(TASK.task_id, "op", MORE) == "ok"
+    assert await streams.writer.append(TASK.task_id, 1, 1, BEGINNING) == "ok"
+    assert await streams.writer.append(TASK.task_id, 1, 2, MORE) == "ok"
+    assert await streams.writer.wait(TASK.task_id, 1, {}, written=2) == "ok"
+    assert await streams.output.show(TASK.task_id, "op", MORE) == "ok"
     assert await ids(streams) == ["1-0", "1-1", "1-2", "1-3", "1-4"]
 
 
 @pytest.mark.requirement("TS-11", "TS-12", "OP-7")
 async def test_the_next_attempt_begins_the_stream_again_under_ids_that_nobody_has_seen(
-    pair: RedisPair, streams: TaskStreams
+    pair: RedisPair, streams: Streams
 ) -> None:
-    await streams.mark_retracted(TASK.task_id, "1-0>1-1")
+    await streams.writer.mark_retracted(TASK.task_id, "1-0>1-1")
     await forget(pair, streams)
-    begun = await streams.begin(TASK, 2, "w")
+    begun = await streams.writer.begin(TASK, 2, "w")
     assert (begun.last_id, begun.retracted, begun.dropped) == (None, "", True)
-    assert await streams.append(TASK.task_id, 2, 1, BEGINNING) == "ok"
+    assert await streams.writer.append(TASK.task_id, 2, 1, BEGINNING) == "ok"
     assert await ids(streams) == ["2-0", "2-1", "2-2"]
-    assert not (await streams.begin(TASK, 3, "w")).dropped, "nothing happened since"
+    assert not (await streams.writer.begin(TASK, 3, "w")).dropped, "nothing happened since"
 
 
 @pytest.mark.requirement("TS-5", "TS-12", "OP-7")
-async def test_no_end_is_put_behind_a_gap(pair: RedisPair, streams: TaskStreams) -> None:
+async def test_no_end_is_put_behind_a_gap(pair: RedisPair, streams: Streams) -> None:
     await forget(pair, streams)
-    assert await streams.close(TASK, 1, "completed", [Finish()], proof=2) == "lost"
-    assert await streams.close(TASK, 1, "completed", [Finish()]) == "lost", "nobody can know what is there"
+    assert await streams.writer.close(TASK, 1, "completed", [Finish()], proof=2) == "lost"
+    assert await streams.writer.close(TASK, 1, "completed", [Finish()]) == "lost", "nobody can know what is there"
     assert await ids(streams) == ["1-0", "1-1", "1-2"]
-    assert await streams.close(TASK, 2, "completed", [*BEGINNING[1:], *MORE, Finish()], proof="anew") == "completed"
+    assert (
+        await streams.writer.close(TASK, 2, "completed", [*BEGINNING[1:], *MORE, Finish()], proof="rebuild")
+        == "completed"
+    )
     assert await ids(streams) == ["2-0", "2-1", "2-2", "2-3", "2-4"]
-    assert await streams.close(TASK, 3, "failed", [Finish()], proof="anew") == "completed", "it ends once"
+    assert await streams.writer.close(TASK, 3, "failed", [Finish()], proof="rebuild") == "completed", "it ends once"
 
 
 @pytest.mark.requirement("TS-5", "OP-7")
-async def test_a_writer_whose_batches_are_all_there_may_end_its_stream(pair: RedisPair, streams: TaskStreams) -> None:
+async def test_a_writer_whose_batches_are_all_there_may_end_its_stream(pair: RedisPair, streams: Streams) -> None:
     await pair.in_step()
     await _fail_over(pair, streams)
-    assert await streams.close(TASK, 1, "completed", [Finish()], proof=1) == "completed"
+    assert await streams.writer.close(TASK, 1, "completed", [Finish()], proof=1) == "completed"
     assert await ids(streams) == ["1-0", "1-1", "1-2", "1-3"]
 
 
 @pytest.mark.requirement("TS-11", "OP-7")
 async def test_what_operations_say_is_not_told_under_ids_that_may_have_been_seen(
-    pair: RedisPair, streams: TaskStreams
+    pair: RedisPair, streams: Streams
 ) -> None:
-    assert await streams.wait(TASK.task_id, 1, {}, written=1) == "ok"
+    assert await streams.writer.wait(TASK.task_id, 1, {}, written=1) == "ok"
     await pair.in_step()
     pair.freeze_replication()
-    assert await streams.annotate(TASK.task_id, "op", MORE) == "ok"
+    assert await streams.output.show(TASK.task_id, "op", MORE) == "ok"
     await _fail_over(pair, streams)
-    assert await streams.annotate(TASK.task_id, "op", MORE) == "lost"
+    assert await streams.output.show(TASK.task_id, "op", MORE) == "lost"
     assert await ids(streams) == ["1-0", "1-1", "1-2"]
 
 
 @pytest.mark.requirement("TS-11", "OP-7")
 async def test_an_attempt_that_was_forgotten_is_told_so_and_not_that_another_one_writes(
-    pair: RedisPair, streams: TaskStreams
+    pair: RedisPair, streams: Streams
 ) -> None:
     await pair.in_step()
     pair.freeze_replication()
-    await streams.begin(TASK, 2, "w")
-    assert await streams.append(TASK.task_id, 2, 1, MORE) == "ok"
+    await streams.writer.begin(TASK, 2, "w")
+    assert await streams.writer.append(TASK.task_id, 2, 1, MORE) == "ok"
     await _fail_over(pair, streams)
-    assert await streams.append(TASK.task_id, 2, 2, MORE) == "lost"
-    assert await streams.heartbeat(TASK.task_id, 2) == "lost"
-    assert await streams.wait(TASK.task_id, 2, {}, written=1) == "lost"
+    assert await streams.writer.append(TASK.task_id, 2, 2, MORE) == "lost"
+    assert await streams.writer.heartbeat(TASK.task_id, 2) == "lost"
+    assert await streams.writer.wait(TASK.task_id, 2, {}, written=1) == "lost"
     assert await ids(streams) == ["1-0", "1-1", "1-2"]
 
 
 @pytest.mark.requirement("TS-11", "OP-7")
 async def test_a_silent_writer_learns_from_its_heartbeat_that_something_was_forgotten(
-    pair: RedisPair, streams: TaskStreams, redis: Redis
+    pair: RedisPair, streams: Streams, redis: Redis
 ) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=60_000)
     running = asyncio.create_task(flusher.run())
-    await streams.begin(TASK, 2, "w")
+    await streams.writer.begin(TASK, 2, "w")
     writer = flusher.open(TASK.task_id, 2)
     await pair.in_step()
     pair.freeze_replication()
@@ -173,11 +176,11 @@ async def test_a_silent_writer_learns_from_its_heartbeat_that_something_was_forg
 
 @pytest.mark.requirement("TS-11")
 async def test_what_gathers_while_a_batch_is_sent_again_goes_out_by_itself(
-    pair: RedisPair, streams: TaskStreams, redis: Redis
+    pair: RedisPair, streams: Streams, redis: Redis
 ) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=60_000)
     running = asyncio.create_task(flusher.run())
-    await streams.begin(TASK, 2, "w")
+    await streams.writer.begin(TASK, 2, "w")
     writer = flusher.open(TASK.task_id, 2)
 
     def cut_one_flush_and_write(data: bytes) -> Fate:
@@ -190,13 +193,13 @@ async def test_what_gathers_while_a_batch_is_sent_again_goes_out_by_itself(
     pair.address.on_client_bytes = cut_one_flush_and_write
     writer.write(StartStep())
     await asyncio.wait_for(writer.drained(), 20)
-    assert [entry.event.type for entry in await streams.read(TASK.task_id)][3:] == ["start-step", "text-start"]
+    assert [entry.event.type for entry in await streams.reader.read(TASK.task_id)][3:] == ["start-step", "text-start"]
     running.cancel()
 
 
 @pytest.mark.requirement("OP-7")
 async def test_a_connection_that_died_while_it_was_idle_fails_nobodys_write(
-    pair: RedisPair, streams: TaskStreams, redis: Redis
+    pair: RedisPair, streams: Streams, redis: Redis
 ) -> None:
     await asyncio.gather(*(command(redis, "SET", f"sw:{number}", "1", "PX", "9999") for number in range(5)))
     for break_all in (pair.address.reset_all, pair.primary.restart):
@@ -208,7 +211,7 @@ async def test_a_connection_that_died_while_it_was_idle_fails_nobodys_write(
 
 @pytest.mark.requirement("OP-7", "CC-8")
 async def test_a_server_that_became_a_replica_is_left_by_who_writes_and_by_who_waits(
-    pair: RedisPair, streams: TaskStreams
+    pair: RedisPair, streams: Streams
 ) -> None:
     async with open_redis(pair.url, name="test") as redis, open_redis(pair.url, name="r", blocking=True) as blocking:
         queue = WorkQueue(redis, blocking, "chat", "w", lease=_LEASE)
@@ -224,4 +227,4 @@ async def test_a_server_that_became_a_replica_is_left_by_who_writes_and_by_who_w
         assert await command(redis, "SET", "sw:x", "1", "PX", "1000")
         assert await queue.read(1, _SOON) == []
     with pytest.raises(Fenced):
-        await streams.begin(TASK, 1, "an older attempt is still refused")
+        await streams.writer.begin(TASK, 1, "an older attempt is still refused")

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
-from sluiceway.stream.task_streams import TaskStreams, parse_retracted
+from sluiceway.stream.retracted import parse_retracted
 from sluiceway.wire.entry_id import format_entry_id, parse_entry_id
 from sluiceway.wire.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.task import TaskFields
+
+from harness.retention import retention
+from harness.turns import Streams
 
 TASK = TaskFields(
     task_id="task_1",
@@ -19,179 +21,171 @@ TASK = TaskFields(
     user_id="ada",
     message_id="msg_1",
     created_at="2026-11-22T00:00:00+00:00",
-    tool_call_id="call_1",
-    tool_name="outline",
-    operation_id="op_1",
 )
 
 
 @pytest.fixture
-def streams(redis: Redis) -> TaskStreams:
-    return TaskStreams(redis, live_ttl=timedelta(seconds=60), retention=timedelta(seconds=5))
+def streams(redis: Redis) -> Streams:
+    return Streams(redis, retention(live_seconds=60, ended_seconds=5))
 
 
-async def event_ids(streams: TaskStreams) -> list[str]:
-    return [format_entry_id(entry.entry_id) for entry in await streams.read(TASK.task_id)]
+async def event_ids(streams: Streams) -> list[str]:
+    return [format_entry_id(entry.entry_id) for entry in await streams.reader.read(TASK.task_id)]
 
 
 @pytest.mark.requirement("TS-1")
-async def test_metadata_is_one_hash_with_a_ttl_and_every_operation_leads_to_its_task(
-    streams: TaskStreams, redis: Redis
+async def test_metadata_is_one_hash_with_a_ttl_and_a_session_leads_to_its_active_task(
+    streams: Streams, redis: Redis
 ) -> None:
-    assert await streams.create(TASK)
+    assert await streams.registry.create(TASK)
 
-    meta = await streams.meta(TASK.task_id)
+    meta = await streams.registry.meta(TASK.task_id)
     assert meta is not None
     assert (meta.task_id, meta.session_id, meta.user_id) == ("task_1", "ses_1", "ada")
-    assert (meta.tool_call_id, meta.tool_name, meta.operation_id) == ("call_1", "outline", "op_1")
     assert (meta.status, meta.attempt, meta.created_at) == ("queued", 0, TASK.created_at)
-    assert await streams.task_of_operation("op_1") == TASK.task_id
-    assert await streams.active("ses_1") == TASK.task_id
-    for key in (keys.task_meta("task_1"), keys.operation("op_1"), keys.session_active("ses_1")):
+    assert await streams.registry.active("ses_1") == TASK.task_id
+    for key in (keys.task_meta("task_1"), keys.session_active("ses_1")):
         assert 0 < await redis.pttl(key) <= 60_000
 
 
 @pytest.mark.requirement("TS-1")
-async def test_creating_a_task_again_does_not_overwrite_a_running_one(streams: TaskStreams) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 3, "worker-a")
+async def test_creating_a_task_again_does_not_overwrite_a_running_one(streams: Streams) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 3, "worker-a")
 
-    assert not await streams.create(TASK)
+    assert not await streams.registry.create(TASK)
 
-    meta = await streams.meta(TASK.task_id)
+    meta = await streams.registry.meta(TASK.task_id)
     assert meta is not None
     assert (meta.status, meta.attempt, meta.holder) == ("running", 3, "worker-a")
 
 
 @pytest.mark.requirement("TS-2")
 async def test_the_ttl_of_a_silent_task_is_renewed_by_its_holders_heartbeat(redis: Redis) -> None:
-    streams = TaskStreams(redis, live_ttl=timedelta(seconds=60))
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
-    assert await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"
+    streams = Streams(redis, retention(live_seconds=60))
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
+    assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"
     for key in (keys.task_meta(TASK.task_id), keys.task_events(TASK.task_id)):
         await redis.pexpire(key, 20_000)
 
-    assert await streams.heartbeat(TASK.task_id, 1) == "ok"
+    assert await streams.writer.heartbeat(TASK.task_id, 1) == "ok"
 
     for key in (keys.task_meta(TASK.task_id), keys.task_events(TASK.task_id)):
         assert await redis.pttl(key) > 50_000
 
 
 @pytest.mark.requirement("TS-11")
-async def test_an_attempt_that_has_a_successor_cannot_write_one_more_event(streams: TaskStreams) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "first")
-    await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1"), StartStep()])
-    await streams.begin(TASK, 2, "second")
+async def test_an_attempt_that_has_a_successor_cannot_write_one_more_event(streams: Streams) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "first")
+    await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1"), StartStep()])
+    await streams.writer.begin(TASK, 2, "second")
 
-    assert await streams.append(TASK.task_id, 1, 2, [TextStart(id="0")]) == "fenced"
-    assert await streams.append(TASK.task_id, 2, 1, [StartStep()]) == "ok"
-    assert await streams.append(TASK.task_id, 1, 3, [TextStart(id="0")]) == "fenced"
+    assert await streams.writer.append(TASK.task_id, 1, 2, [TextStart(id="0")]) == "fenced"
+    assert await streams.writer.append(TASK.task_id, 2, 1, [StartStep()]) == "ok"
+    assert await streams.writer.append(TASK.task_id, 1, 3, [TextStart(id="0")]) == "fenced"
 
     assert await event_ids(streams) == ["1-0", "1-1", "2-0"]
     with pytest.raises(Fenced):
-        await streams.begin(TASK, 1, "first")
+        await streams.writer.begin(TASK, 1, "first")
 
 
 @pytest.mark.requirement("TS-11")
-async def test_a_batch_that_is_sent_again_after_a_lost_answer_adds_nothing_twice(streams: TaskStreams) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
+async def test_a_batch_that_is_sent_again_after_a_lost_answer_adds_nothing_twice(streams: Streams) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
     for _ in range(3):
-        assert await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"
-    assert await streams.append(TASK.task_id, 1, 2, [StartStep()]) == "ok"
+        assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"
+    assert await streams.writer.append(TASK.task_id, 1, 2, [StartStep()]) == "ok"
 
     assert await event_ids(streams) == ["1-0", "1-1"]
 
 
 @pytest.mark.requirement("TS-11")
-async def test_a_writer_of_before_a_flush_cannot_write_into_the_restored_task(
-    streams: TaskStreams, redis: Redis
-) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
+async def test_a_writer_of_before_a_flush_cannot_write_into_the_restored_task(streams: Streams, redis: Redis) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
     await redis.flushall()
-    assert await streams.append(TASK.task_id, 1, 1, [StartStep()]) == "lost"
+    assert await streams.writer.append(TASK.task_id, 1, 1, [StartStep()]) == "lost"
 
-    await streams.create(TASK)
+    await streams.registry.create(TASK)
 
-    assert await streams.append(TASK.task_id, 1, 2, [StartStep()]) == "lost"
-    assert await streams.read(TASK.task_id) == []
+    assert await streams.writer.append(TASK.task_id, 1, 2, [StartStep()]) == "lost"
+    assert await streams.reader.read(TASK.task_id) == []
 
 
 @pytest.mark.requirement("TS-5")
-async def test_of_many_who_end_a_task_exactly_one_does_and_the_others_learn_it(streams: TaskStreams) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
-    await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")])
+async def test_of_many_who_end_a_task_exactly_one_does_and_the_others_learn_it(streams: Streams) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")])
     endings: list[tuple[str, Sequence[Event]]] = [
         ("completed", [Finish(finish_reason="stop")]),
         ("failed", [Error(error_text="no")]),
         ("cancelled", [Abort(), Finish()]),
     ] * 5
 
-    answers = await asyncio.gather(*(streams.close(TASK, 1, status, events) for status, events in endings))  # type: ignore[arg-type]
+    answers = await asyncio.gather(*(streams.writer.close(TASK, 1, status, events) for status, events in endings))  # type: ignore[arg-type]
 
     assert len(set(answers)) == 1
     standing = answers[0]
-    types = [entry.event.type for entry in await streams.read(TASK.task_id)]
+    types = [entry.event.type for entry in await streams.reader.read(TASK.task_id)]
     assert sum(kind in {"finish", "error"} for kind in types) == 1
     assert types[-1] in {"finish", "error"}
-    meta = await streams.meta(TASK.task_id)
+    meta = await streams.registry.meta(TASK.task_id)
     assert meta is not None
     assert meta.status == standing
-    assert await streams.append(TASK.task_id, 1, 2, [StartStep()]) == "fenced"
-    assert await streams.active(TASK.session_id) is None
+    assert await streams.writer.append(TASK.task_id, 1, 2, [StartStep()]) == "fenced"
+    assert await streams.registry.active(TASK.session_id) is None
 
 
 @pytest.mark.requirement("TS-5")
-async def test_a_task_that_nobody_had_begun_ends_with_a_whole_stream(streams: TaskStreams, redis: Redis) -> None:
-    await streams.create(TASK)
+async def test_a_task_that_nobody_had_begun_ends_with_a_whole_stream(streams: Streams, redis: Redis) -> None:
+    await streams.registry.create(TASK)
 
-    assert await streams.close(TASK, 0, "cancelled", [Abort(), Finish()]) == "cancelled"
+    assert await streams.writer.close(TASK, 0, "cancelled", [Abort(), Finish()]) == "cancelled"
 
-    assert [entry.event.type for entry in await streams.read(TASK.task_id)] == ["start", "abort", "finish"]
+    assert [entry.event.type for entry in await streams.reader.read(TASK.task_id)] == ["start", "abort", "finish"]
     assert 0 < await redis.pttl(keys.task_events(TASK.task_id)) <= 5_000
 
 
 @pytest.mark.requirement("TS-6")
 async def test_the_active_task_is_found_with_its_last_event_and_no_key_is_scanned(
-    streams: TaskStreams, redis: Redis
+    streams: Streams, redis: Redis
 ) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
-    await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1"), StartStep()])
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1"), StartStep()])
     await redis.config_resetstat()
 
-    active = await streams.active(TASK.session_id)
+    active = await streams.registry.active(TASK.session_id)
     assert active == TASK.task_id
-    assert await streams.last_id(active) == (1, 1)
-    assert await streams.task_of_operation("op_1") == TASK.task_id
+    assert await streams.reader.last_id(active) == (1, 1)
 
     used = {name.removeprefix("cmdstat_") for name in await redis.info("commandstats")}
     assert not used & {"scan", "keys", "hscan", "sscan"}
 
 
 @pytest.mark.requirement("TS-12")
-async def test_a_running_stream_is_never_trimmed(streams: TaskStreams) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
+async def test_a_running_stream_is_never_trimmed(streams: Streams) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
     events: list[Event] = [TextDelta(id="0", delta=f"{n} ") for n in range(500)]
     for batch in range(1, 6):
-        assert await streams.append(TASK.task_id, 1, batch, events) == "ok"
+        assert await streams.writer.append(TASK.task_id, 1, batch, events) == "ok"
 
     assert await event_ids(streams) == [f"1-{n}" for n in range(2500)]
 
 
-async def test_the_cancel_flag_is_told_to_the_next_append_which_is_kept(streams: TaskStreams) -> None:
-    await streams.create(TASK)
-    await streams.begin(TASK, 1, "w")
-    assert await streams.request_cancel(TASK.task_id)
+async def test_the_cancel_flag_is_told_to_the_next_append_which_is_kept(streams: Streams) -> None:
+    await streams.registry.create(TASK)
+    await streams.writer.begin(TASK, 1, "w")
+    assert await streams.registry.request_cancel(TASK.task_id)
 
-    assert await streams.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "cancelled"
+    assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "cancelled"
     assert await event_ids(streams) == ["1-0"]
-    assert not await streams.request_cancel("task_unknown")
+    assert not await streams.registry.request_cancel("task_unknown")
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "a-b", "1-2-3", " 1-2", "1-2 ", "\u0661-2", f"{2**64}-0"])
@@ -200,6 +194,6 @@ def test_what_is_no_entry_id_is_refused(text: str) -> None:
         parse_entry_id(text)
 
 
-def test_void_intervals_read_back_as_pairs() -> None:
+def test_retracted_ranges_read_back_as_pairs() -> None:
     assert parse_retracted("1-1>2-4,2-9>3-2") == (((1, 1), (2, 4)), ((2, 9), (3, 2)))
     assert parse_retracted("") == ()

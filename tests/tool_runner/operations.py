@@ -11,20 +11,17 @@ from sluiceway import keys
 from sluiceway.feeds.job_events import read_job_events
 from sluiceway.ids import new_operation_id, new_tool_call_id
 from sluiceway.operation.catalogue import read_catalogue
-from sluiceway.operation.completions import KIND
 from sluiceway.operation.publishing import Operations
-from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
 from sluiceway.wire.events import Data, ToolOutputAvailable
 from sluiceway.wire.jobs import CompletionJob
 from sluiceway.wire.tools import ToolSpec
 
+from harness.turns import Streams, Turns
 from harness.waiting import wait_until
 
 
@@ -34,9 +31,9 @@ class Caller:
     def __init__(self, redis: Redis, store: Store) -> None:
         self.redis = redis
         self.store = store
-        self.streams = TaskStreams(redis)
-        self.operations = Operations(redis, self.streams)
-        self.turns = Turns(store, self.streams, Producer(redis, "chat"), self.operations)
+        self.streams = Streams(redis)
+        self.operations = Operations(redis, self.streams.entries)
+        self.turns = Turns(store, redis, self.streams)
 
     @staticmethod
     @asynccontextmanager
@@ -62,10 +59,10 @@ class Caller:
         queue = spec.queue if spec is not None else "default"
         new = NewTurn(session_id=f"s-{uuid4().hex}", user_id="ada", text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
-        await self.streams.create(accepted.task.fields)
+        await self.streams.registry.create(accepted.task.fields)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
-        await self.streams.begin(task.fields, task.attempt, "caller")
+        await self.streams.writer.begin(task.fields, task.attempt, "caller")
         operation = NewOperation(
             id=operation_id or new_operation_id(),
             step=1,
@@ -76,13 +73,13 @@ class Caller:
             status="pending",
             deadline_seconds=deadline_seconds,
         )
-        assert await self.turns.pause(task, [{"type": "step-start"}], [operation], None)
+        assert await self.turns.pause.pause(task, [{"type": "step-start"}], [operation], None)
         (stored,) = await self.store.operations.of_task(task.id)
         return stored
 
     async def told(self, operation: Operation) -> list[CompletionJob]:
         """Every completion of the operation that was queued, in order."""
-        entries: Any = await self.redis.xrange(keys.work_queue(KIND))
+        entries: Any = await self.redis.xrange(keys.work_queue(keys.COMPLETIONS))
         jobs = [CompletionJob.model_validate_json(fields[b"d"]) for _, fields in entries]
         return [job for job in jobs if job.operation_id == operation.id]
 
@@ -124,11 +121,11 @@ class Caller:
 
     async def shown(self, operation: Operation) -> list[dict[str, Any]]:
         """The preliminary outputs in the stream."""
-        entries = await self.streams.read(operation.task_id)
+        entries = await self.streams.reader.read(operation.task_id)
         return [entry.event.output for entry in entries if isinstance(entry.event, ToolOutputAvailable)]
 
     async def parts(self, operation: Operation) -> list[Data]:
-        entries = await self.streams.read(operation.task_id)
+        entries = await self.streams.reader.read(operation.task_id)
         return [entry.event for entry in entries if isinstance(entry.event, Data)]
 
     async def job_events(self, operation: Operation) -> list[dict[str, Any]]:
@@ -139,7 +136,7 @@ class Caller:
         """End the turn, as a gateway does."""
         task = await self.store.turns.get(operation.task_id)
         assert task is not None
-        assert await self.turns.end_unheld(task, "cancelled")
+        assert await self.turns.ending.end_unheld(task, "cancelled")
 
     async def offered(self) -> dict[str, ToolSpec]:
         return await read_catalogue(self.redis)

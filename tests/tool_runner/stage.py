@@ -1,6 +1,7 @@
 """A stage for one run of a tool: a waiting task in a real Valkey, the fake model server, and what was seen of it."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from redis.asyncio import Redis
 from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher, read_job_events
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
 from sluiceway.wire.events import Data, ToolOutputAvailable
 from sluiceway.wire.task import TaskFields
 from sluiceway_llm.model import Model
@@ -22,6 +22,8 @@ from tool_runner.tool.definition import FunctionTool
 from tool_runner.tool.progress import Progress
 
 from harness.model_server import ModelServer
+from harness.retention import RETENTION
+from harness.turns import Streams
 
 OPERATION = "op_1"
 _TASK = TaskFields("task_1", "ses_1", "ada", "msg_1", "2026-11-22T00:00:00+00:00")
@@ -33,7 +35,7 @@ class Stage:
     """`run` is what a runner does with a tool; the rest is what a browser, and readers of its events, get to see."""
 
     context: ToolContext
-    streams: TaskStreams
+    streams: Streams
     redis: Redis
 
     async def run(self, tool: FunctionTool, **arguments: Any) -> dict[str, Any]:
@@ -45,12 +47,12 @@ class Stage:
 
     async def progress(self) -> list[dict[str, Any]]:
         """The preliminary outputs that were shown, in order."""
-        events = [entry.event for entry in await self.streams.read(_TASK.task_id)]
+        events = [entry.event for entry in await self.streams.reader.read(_TASK.task_id)]
         return [event.output for event in events if isinstance(event, ToolOutputAvailable)]
 
     async def parts(self) -> list[Data]:
         """The `data-` parts of the answer, in order."""
-        return [entry.event for entry in await self.streams.read(_TASK.task_id) if isinstance(entry.event, Data)]
+        return [entry.event for entry in await self.streams.reader.read(_TASK.task_id) if isinstance(entry.event, Data)]
 
     async def job_events(self) -> list[dict[str, Any]]:
         events = await read_job_events(self.redis, OPERATION, limit=1000) or []
@@ -63,11 +65,11 @@ class Stage:
 @asynccontextmanager
 async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncIterator[Stage]:
     """Settings in lower case, such as `model_attempts=1`."""
-    streams = TaskStreams(redis)
-    await streams.create(_TASK)
-    await streams.begin(_TASK, 1, "worker")
-    await streams.wait(_TASK.task_id, 1, {})
-    progress = Progress(streams, _operation(), ended=lambda: None)
+    streams = Streams(redis)
+    await streams.registry.create(_TASK)
+    await streams.writer.begin(_TASK, 1, "worker")
+    await streams.writer.wait(_TASK.task_id, 1, {})
+    progress = Progress(streams.output, _operation(), ended=lambda: None)
     async with Model(model.base_url, "sk-of-the-test") as client, httpx.AsyncClient() as http:
         context = ToolContext(
             operation_id=OPERATION,
@@ -77,13 +79,14 @@ async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncI
             user_id=_TASK.user_id,
             attempt=1,
             deadline_at=_LATER,
+            ends_at=time.monotonic() + 3600,
             settings=Settings(**{"model": "fake", **settings}),
             model=client,
             model_name="fake",
             http=http,
             redis=redis,
-            job_events=JobEventPublisher(redis),
-            agents=AgentStreams(redis),
+            job_events=JobEventPublisher(redis, RETENTION),
+            agents=AgentStreams(redis, RETENTION),
             reporter=progress,
         )
         yield Stage(context, streams, redis)

@@ -3,6 +3,8 @@
 Guarantees
 - An answer is made once, however many connections read it: a connection that breaks is followed by another, behind the
   last event that was read, as long as each brings something.
+- An answer whose stream is refused, as OpenAI's are after five minutes, is read whole: what was told of it is not told
+  again. While it is still being made, it is looked for from time to time.
 - Every list of events but the last, which is `Finished`, ends with a `Reached`: who keeps that beside what it made of
   the events can go on there in another process, and misses and repeats nothing.
 Not guaranteed: that the server keeps answers for long. OpenAI does for about ten minutes.
@@ -11,6 +13,7 @@ Source: OpenAI's guide "background mode".
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -19,12 +22,17 @@ from urllib.parse import quote
 
 import httpx2
 
+from sluiceway_llm.manners import Body
 from sluiceway_llm.model import HEADERS, UNREAD, Model
-from sluiceway_llm.model_errors import ModelCut, ModelError
+from sluiceway_llm.model_errors import ModelCut, ModelError, ModelGarbage, ModelRejected
 from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached
 from sluiceway_llm.responses import ResponseReader, to_responses
 
 _ABANDON_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
+_LOOK_TIMEOUT_SECONDS = 30.0
+_MOST_FAILED_LOOKS = 5
+_BEING_MADE = frozenset({"queued", "in_progress"})
 
 
 class BackgroundModel(Model):
@@ -48,7 +56,7 @@ class BackgroundModel(Model):
             yield batches
 
     async def _connections(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
-        reader = ResponseReader(self._secret, request.reached)
+        reader = ResponseReader(self._secret, request.reached, self.manners_of(request.model).by)
         while not reader.over:
             told = reader.reached
             try:
@@ -59,19 +67,66 @@ class BackgroundModel(Model):
             except ModelCut:
                 if reader.reached == told:
                     raise
+            except ModelRejected as error:
+                if told is None or error.status != 400:
+                    raise
+                yield await self._whole(told, reader)
+
+    async def _whole(self, told: Reached, reader: ResponseReader) -> list[ModelEvent]:
+        """The rest of an answer that is not streamed any more."""
+        failed = 0
+        while True:
+            try:
+                response = await self._looked_at(told)
+            except ModelError as error:
+                failed += 1
+                if not error.retryable or failed >= _MOST_FAILED_LOOKS:
+                    raise
+            else:
+                failed = 0
+                if response.get("status") not in _BEING_MADE:
+                    break
+            await asyncio.sleep(_LOOK_SECONDS)
+        events: list[ModelEvent] = []
+        reader.read_whole(response, events)
+        return [*events, reader.finished()]
+
+    async def _looked_at(self, told: Reached) -> dict[str, Any]:
+        with self._errors():
+            async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
+                response = await self._client.get(_path(told), options=self._options({}), cast_to=httpx2.Response)
+        try:
+            found = json.loads(response.content)
+        except ValueError as error:
+            raise ModelGarbage from error
+        if not isinstance(found, dict):
+            raise ModelGarbage
+        return found
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
-        options: Any = self._options({**HEADERS, **request.headers})
-        if request.reached is None:
-            sent = self._client.post(
-                "/responses", body=to_responses(request), options=options, cast_to=httpx2.Response, **UNREAD
-            )
-        else:
+        manners = self.manners_of(request.model)
+        options: Any = self._options({**HEADERS, **manners.options.headers, **request.headers})
+        if request.reached is not None:
             after = {"starting_after": request.reached.sequence} if request.reached.sequence >= 0 else {}
             options["params"] = {"stream": "true", **after}
             sent = self._client.get(_path(request.reached), options=options, cast_to=httpx2.Response, **UNREAD)
-        response: httpx2.Response = await sent
-        return response
+            response: httpx2.Response = await sent
+            return response
+
+        def make() -> Body:
+            messages = manners.fitted(request)
+            tools = manners.tools(request, messages)
+            fitting = replace(
+                request, messages=messages, tools=tools.get("tools"), tool_choice=tools.get("tool_choice")
+            )
+            return manners.worded(to_responses(fitting)) | dict(request.extra_body)
+
+        async def send(body: Body) -> httpx2.Response:
+            made = self._client.post("/responses", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
+            response: httpx2.Response = await made
+            return response
+
+        return await self._taught(request.model, make, send)
 
 
 def _path(reached: Reached) -> str:

@@ -15,6 +15,7 @@ and DeepSeek.
 from collections.abc import Callable
 from typing import Any, Literal
 
+from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model_events import ModelEvent, TextDelta
 
 PrefixDialect = Literal["vllm", "llama.cpp", "mistral"]
@@ -57,7 +58,7 @@ class Seam:
         for event in events:
             text = self._read(event.text) if isinstance(event, TextDelta) else self._let_go()
             if text:
-                told.append(TextDelta(text))
+                told.append(TextDelta(CleanText(text)))
             if not isinstance(event, TextDelta):
                 told.append(event)
         return told

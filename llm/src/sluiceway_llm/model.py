@@ -4,26 +4,32 @@ Guarantees
 - A stream's last event is one `Finished`, or it raises a ModelError: an answer that looks whole is whole.
 - What arrives together is handed on together, at once; nothing is held back, no event is empty.
 - Leaving the context closes the request to the server at once, also while the server is silent.
-- Nothing is sent twice: the SDK's own retries are off. Retries are in retry.py.
+- Nothing is sent twice: the SDK's own retries are off. Retries are in retry.py. Only a request that was refused for
+  something that can be left out or said otherwise is sent again at once, without it (lessons.py).
+- What is sent fits the server (history.py, dialects.py); what comes in is clean (clean_text.py).
 
-It does not promise that the server's tokens are well-formed text or that tool arguments are JSON.
+It does not promise that tool arguments are JSON.
 
 The SDK builds the request, sends it and turns error responses into exceptions. Its decoding of streams costs more than
 everything else in this process together, so the body is read raw, over aiohttp's parser (docs/adr/0004).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 import openai
 
 from sluiceway_llm.chunks import ChunkReader
+from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.continuation import PrefixDialect, Seam, continuing
+from sluiceway_llm.error_words import told_of
+from sluiceway_llm.loose_json import NotJson, loose_values
+from sluiceway_llm.manners import Body, Manners
 from sluiceway_llm.model_errors import (
     ModelCut,
     ModelDropped,
@@ -40,6 +46,7 @@ from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
     ModelRequest,
+    Provided,
     Reached,
     ReasoningDelta,
     RefusalDelta,
@@ -49,6 +56,7 @@ from sluiceway_llm.model_events import (
 )
 from sluiceway_llm.responses import ResponseReader
 from sluiceway_llm.retry_after import retry_after_seconds
+from sluiceway_llm.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
 
@@ -57,6 +65,7 @@ __all__ = [
     "Model",
     "ModelEvent",
     "ModelRequest",
+    "Provided",
     "Reached",
     "ReasoningDelta",
     "RefusalDelta",
@@ -76,6 +85,9 @@ _TRAILER_SECONDS = 5.0
 """How long usage and `[DONE]` may come after the finish_reason."""
 _DRAIN_SECONDS = 0.1
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
+_MOST_LESSONS = 12
+"""Of one request: more would be a server that finds a new reason each time."""
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "cf-ray")
 _TRANSPORT_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, aiohttp.ClientError, OSError)
 
 
@@ -83,7 +95,8 @@ class Model:
     """A model server. Open with `async with`; one for the process, with as many streams at once as `max_connections`.
 
     Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
-    `continuation`: how the server is asked to go on with an answer; None: it cannot.
+    `continuation`: how the server is asked to go on with an answer; None: it cannot. `options`: what is known of the
+    server beforehand, and `model_options` of some of its models.
     """
 
     def __init__(
@@ -96,6 +109,8 @@ class Model:
         idle_timeout: float = 120.0,
         max_connections: int = 1000,
         continuation: PrefixDialect | None = None,
+        options: ServerOptions | None = None,
+        model_options: Mapping[str, ServerOptions] | None = None,
     ) -> None:
         self._base_url = base_url or _OPENAI
         self._secret = api_key
@@ -104,6 +119,10 @@ class Model:
         self._idle_timeout = idle_timeout
         self._max_connections = max_connections
         self._continuation = continuation
+        self._server_options = options or ServerOptions()
+        self._model_options = model_options or {}
+        self._manners: dict[str, Manners] = {}
+        self._log = logging.getLogger(__name__)
         self._resources = AsyncExitStack()
         self._client: openai.AsyncOpenAI
 
@@ -119,6 +138,8 @@ class Model:
             idle_timeout=settings.model_idle_seconds,
             max_connections=max_connections,
             continuation=continuation,
+            options=settings.server_options,
+            model_options=settings.model_options,
         )
 
     @property
@@ -172,8 +193,18 @@ class Model:
     async def stream(self, request: ModelRequest) -> AsyncIterator[AsyncIterator[list[ModelEvent]]]:
         """The answer, as lists of events: all events of one read. No list is empty. Raises ModelError."""
         seam = Seam(self._continuation, request.prefix) if self._continuation and request.prefix else None
-        async with self._opened(request, ChunkReader(self._secret), seam) as batches:
+        manners = self.manners_of(request.model)
+        names = [str((tool.get("function") or {}).get("name")) for tool in request.tools or ()]
+        reader = ChunkReader(self._secret, tool_names=names, by=manners.by, goes_on=bool(request.prefix))
+        async with self._opened(request, reader, seam) as batches:
             yield batches
+
+    def manners_of(self, model: str) -> Manners:
+        """How this model is spoken to. What is learned of it stays for the process."""
+        if model not in self._manners:
+            options = self._server_options.with_(self._model_options.get(model, ServerOptions()))
+            self._manners[model] = Manners(self._base_url, model, options)
+        return self._manners[model]
 
     @asynccontextmanager
     async def _opened(
@@ -183,64 +214,69 @@ class Model:
         async with AsyncExitStack() as stack:
             with self._errors():
                 async with asyncio.timeout_at(deadline):
-                    body = await stack.enter_async_context(self._body(request))
-            yield await stack.enter_async_context(aclosing(self._batches(body, deadline, reader, seam)))
-
-    @asynccontextmanager
-    async def _body(self, request: ModelRequest) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole."""
-        response = await self._send(request)
-        try:
-            async with aclosing(response.aiter_bytes()) as body:
-                yield body
-        finally:
-            await response.aclose()
+                    response = await self._send(request)
+                    body = await stack.enter_async_context(_body(response))
+            batches = self._batches(body, deadline, reader, seam, _request_id(response.headers))
+            yield await stack.enter_async_context(aclosing(batches))
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
         """Not `chat.completions.create`: that walks through all messages with type hints in hand, 0.15 ms each."""
-        response: httpx2.Response = await self._client.post(
-            "/chat/completions",
-            body=self._json(request),
-            options=self._options({**HEADERS, **request.headers}),
-            cast_to=httpx2.Response,
-            **UNREAD,
-        )
+        manners = self.manners_of(request.model)
+        options = self._options({**HEADERS, **manners.options.headers, **request.headers})
+
+        async def send(body: Body) -> httpx2.Response:
+            sent = self._client.post("/chat/completions", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
+            response: httpx2.Response = await sent
+            return response
+
+        response = await self._taught(request.model, lambda: self._json(request, manners), send)
+        manners.answered(response.headers)
         return response
+
+    async def _taught(
+        self, model: str, make: Callable[[], Body], send: Callable[[Body], Awaitable[httpx2.Response]]
+    ) -> httpx2.Response:
+        """The response; where the request is refused for something that it can do without, to one without it."""
+        manners = self.manners_of(model)
+        for left in reversed(range(_MOST_LESSONS)):
+            body = make()
+            try:
+                return await send(body)
+            except openai.APIStatusError as error:
+                told = told_of(_content_of(error.response))
+                lesson = manners.lessons.learn(told, error.status_code, body, manners.dialect) if left else None
+                if lesson is None:
+                    raise
+                self._log.warning("model_server_refuses lesson=%s model=%s status=%s", lesson, model, error.status_code)
+        raise AssertionError("the last try returns or raises")
 
     def _options(self, headers: dict[str, str]) -> Any:
         """As the SDK's own methods have them: the key goes along, an administrator's key from the environment not."""
         return {"headers": headers, "security": {"bearer_auth": True}}
 
-    def _json(self, request: ModelRequest) -> dict[str, Any]:
-        limit_name = "max_completion_tokens" if self._is_openai else "max_tokens"
+    def _json(self, request: ModelRequest, manners: Manners) -> Body:
+        messages = manners.fitted(request)
         optional = {
-            "tools": request.tools,
-            "tool_choice": request.tool_choice,
+            **manners.tools(request, messages),
             "user": request.user,
             "temperature": request.temperature,
-            limit_name: request.max_tokens,
+            manners.dialect.limit_name: request.max_tokens,
         }
-        return {
+        body = {
             "model": request.model,
-            "messages": request.messages,
+            "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
             **{name: value for name, value in optional.items() if value is not None},
-            **self._beginning(request),
-            **request.extra_body,
         }
+        return {**manners.worded(body), **self._beginning(request, messages), **request.extra_body}
 
-    def _beginning(self, request: ModelRequest) -> dict[str, Any]:
+    def _beginning(self, request: ModelRequest, messages: list[dict[str, Any]]) -> Body:
         if not request.prefix:
             return {}
         if self._continuation is None:
             raise ValueError("this server is not known to go on with an answer")
-        return continuing(self._continuation, request.messages, request.prefix)
-
-    @property
-    def _is_openai(self) -> bool:
-        """OpenAI's newer models refuse `max_tokens`; most other servers know nothing else."""
-        return (urlsplit(self._base_url).hostname or "").endswith("openai.com")
+        return continuing(self._continuation, messages, request.prefix)
 
     async def _batches(
         self,
@@ -248,34 +284,40 @@ class Model:
         deadline: float,
         chunks: ChunkReader | ResponseReader,
         seam: Seam | None,
+        request_id: str | None,
     ) -> AsyncGenerator[list[ModelEvent], None]:
         decoder, loop = SseDecoder(), asyncio.get_running_loop()
         wait = self._first_chunk_timeout
         received_any = False
-        while not chunks.over:
+        broken: ModelError | None = None
+        while not chunks.over and broken is None:
             try:
                 async with asyncio.timeout_at(deadline):
                     received = await anext(body, b"")
             except (TimeoutError, *_TRANSPORT_ERRORS) as error:
                 if chunks.complete:
                     break  # all of the answer is there; only its usage is not
-                raise ModelTimeout if isinstance(error, TimeoutError) else ModelCut from error
+                broken = ModelTimeout() if isinstance(error, TimeoutError) else ModelCut()
+                broken.__cause__ = error
+                break
             if not received:
                 break
             received_any = True
-            events, error_told = _read(received, decoder, chunks)
+            events, broken = _read(received, decoder, chunks)
             if events:
                 wait = self._idle_timeout
                 shown = seam.read(events) if seam is not None else events
                 if shown:
                     yield shown
-            if error_told is not None:
-                raise error_told
             deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
-        if received_any and not (chunks.seen_chunk or chunks.over):
-            raise ModelGarbage
-        end: list[ModelEvent] = [chunks.finished()]
-        yield seam.read(end) if seam is not None else end
+        end, broken = _end(chunks, decoder, broken, received_any)
+        if seam is not None:
+            end = seam.read(end)
+        if end:
+            yield end
+        if broken is not None:
+            broken.request_id = request_id
+            raise broken
         if chunks.over:
             await _drain(body)
 
@@ -288,7 +330,11 @@ class Model:
             raise
         except openai.APIStatusError as error:
             headers = error.response.headers
-            raise error_of_status(error.status_code, error.body, self._secret, retry_after_seconds(headers)) from error
+            told = error_of_status(
+                error.status_code, _content_of(error.response), self._secret, retry_after_seconds(headers)
+            )
+            told.request_id = _request_id(headers)
+            raise told from error
         except TimeoutError as error:
             raise ModelTimeout from error
         except httpx2.InvalidURL as error:
@@ -318,9 +364,56 @@ def _read(
             chunks.read(data, events)
     except ModelError as error:
         return events, error
-    except EventTooLarge:
+    except (EventTooLarge, RecursionError):
         return events, ModelGarbage()
     return events, None
+
+
+def _end(
+    chunks: ChunkReader | ResponseReader, decoder: SseDecoder, broken: ModelError | None, received_any: bool
+) -> tuple[list[ModelEvent], ModelError | None]:
+    """What was held back, and `Finished`; or what came, and the error that the answer ended with."""
+    events: list[ModelEvent] = []
+    try:
+        if broken is None:
+            chunks.read_body(decoder.left, events)
+            if received_any and not (chunks.seen_chunk or chunks.complete):
+                raise chunks.unended(ModelGarbage())
+    except ModelError as error:
+        broken = error
+    except RecursionError:
+        broken = ModelGarbage()
+    chunks.let_go(events)
+    if broken is None:
+        try:
+            events.append(chunks.finished())
+        except ModelError as error:
+            broken = error
+    return events, broken
+
+
+@asynccontextmanager
+async def _body(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole."""
+    try:
+        async with aclosing(response.aiter_bytes()) as body:
+            yield body
+    finally:
+        await response.aclose()
+
+
+def _content_of(response: httpx2.Response) -> object:
+    """What an error's response says: its JSON, or its text."""
+    try:
+        values = loose_values(response.content)
+    except NotJson:
+        return response.text
+    return values[0] if len(values) == 1 else values
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    """Under which name the server knows of the request, for its operator."""
+    return next((label for name in _REQUEST_IDS if (label := label_of(headers.get(name), 100))), None)
 
 
 async def _drain(body: AsyncGenerator[bytes, None]) -> None:

@@ -7,23 +7,46 @@ ModelError                    `code` is stable; `user_message` says what to do, 
 │   │   ├── ModelDropped      the connection was closed before an answer began
 │   │   └── ModelTimeout      silent for too long
 │   ├── ModelCut              the stream ended before the answer did
-│   └── ModelGarbage          what came is not a stream of chat chunks
-└── ModelRejected             permanent: key, model, context length, content filter, quota, bad request
+│   ├── ModelGarbage          what came is not a stream of chat chunks
+│   └── ModelEmpty            the answer ended well, and nothing was said in it
+└── ModelRejected             permanent: key, model, context length, content filter, quota, output limit, bad request
+
+An answer that may have been paid for is asked for again only a few times: `most_requests`.
 
 Log the `code`. A `user_message` may quote the server's own words, which may quote the conversation.
 """
 
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from sluiceway_llm.error_words import Told, told_of
+from sluiceway_llm.model_events import Usage
 
 _QUOTED_CHARACTERS = 300
-_CONTEXT = re.compile(r"context.{0,3}(length|size|window)|maximum context|too many tokens|prompt is too long", re.I)
-_FILTER = re.compile(r"content.?(filter|policy)|responsible_?ai", re.I)
-_QUOTA = re.compile(r"insufficient_quota|billing|credit", re.I)
-_RATE = re.compile(r"rate.?limit|too_many_requests|^429$", re.I)
-_KEY = re.compile(r"api.?key|authentication|unauthorized|permission", re.I)
-_NO_MODEL = re.compile(r"model.?not.?found|unknown.?model|invalid.?model", re.I)
-_INVALID = re.compile(r"invalid_request|bad_request|^4\d\d$", re.I)
+_CONTEXT = re.compile(
+    r"context.{0,3}(length|size|window)|maximum context|too many tokens|(prompt|input) is too long"
+    r"|exceeds? the (maximum|limit|available).{0,30}(token|context)|reduce the length of the messages",
+    re.I,
+)
+_FILTER = re.compile(r"content.?(filter|policy|management)|responsible_?ai|moderation|flagged|data_inspection", re.I)
+_QUOTA = re.compile(r"insufficient.?quota|billing|credit|balance|payment|arrear", re.I)
+_SURELY_QUOTA = re.compile(
+    r"insufficient.?(quota|credit|balance|fund)|exceeded your current quota|billing_(hard_limit|not_active)"
+    r"|credit balance|payment required|no credits|out of credits|arrear",
+    re.I,
+)
+_RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl|^429$", re.I)
+_KEY = re.compile(r"api.?key|authentication|unauthorized|unauthenticated|permission|forbidden", re.I)
+_SURELY_KEY = re.compile(
+    r"(invalid|incorrect|wrong|missing|expired|no|bad).{0,20}api.?key"
+    r"|api.?key.{0,30}(not valid|invalid|incorrect|expired|missing|required)|authentication.?(error|failed)",
+    re.I,
+)
+_NO_MODEL = re.compile(
+    r"model.?not.?found|unknown.?model|invalid.?model|model .{1,100}(does not exist|not found|is not available)", re.I
+)
+_INVALID = re.compile(r"invalid.?(request|argument|parameter)|bad_?request|^4\d\d$", re.I)
+_OVERLOADED = re.compile(r"overloaded|server_error|internal|unavailable|timeout|upstream", re.I)
 
 
 class ModelError(Exception):
@@ -32,11 +55,23 @@ class ModelError(Exception):
     code: ClassVar[str] = "MODEL_ERROR"
     retryable: ClassVar[bool] = False
     advice: ClassVar[str] = "The model could not answer."
+    most_requests: ClassVar[int | None] = None
+    """How often the same is asked for in all, however much time is left; None: as long as there is time."""
 
     def __init__(self, user_message: str | None = None, retry_after_seconds: float | None = None) -> None:
         self.user_message = user_message or self.advice
         self.retry_after_seconds = retry_after_seconds
+        self.status: int | None = None
+        self.request_id: str | None = None
+        self.attempts = 1
+        self.usage: Usage | None = None
+        self.told = Told()
         super().__init__(self.code)
+
+    def facts(self) -> dict[str, str | int]:
+        """What a log may have of it: never the server's words."""
+        facts = {"code": self.code, "status": self.status, "request_id": self.request_id, "attempts": self.attempts}
+        return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 class RetryableModelError(ModelError):
@@ -60,20 +95,35 @@ class ModelDropped(ModelUnavailable):
 
 class ModelTimeout(ModelUnavailable):
     code = "MODEL_TIMEOUT"
+    most_requests = 4
     advice = "The model server was silent for too long. Please send the message again."
+
+
+class ModelEndedBadly(ModelUnavailable):
+    """The server ended the answer with a reason that is not known to be a good one."""
+
+    most_requests = 3
 
 
 class ModelCut(RetryableModelError):
     code = "MODEL_CUT"
+    most_requests = 4
     advice = "The model server broke off in the middle of the answer. Please send the message again."
 
 
 class ModelGarbage(RetryableModelError):
     code = "MODEL_GARBAGE"
+    most_requests = 2
     advice = (
         "The model server answered something that is not a chat stream. "
         "If this goes on, check OPENAI_BASE_URL: it usually ends in /v1."
     )
+
+
+class ModelEmpty(RetryableModelError):
+    code = "MODEL_EMPTY"
+    most_requests = 2
+    advice = "The model answered without saying anything. Please send the message again, or choose another model."
 
 
 class ModelRejected(ModelError):
@@ -103,6 +153,14 @@ class ModelContentFiltered(ModelRejected):
     advice = "The model server's content filter refused the conversation. Please word the message differently."
 
 
+class ModelLimitReached(ModelRejected):
+    code = "MODEL_OUTPUT_LIMIT"
+    advice = (
+        "The answer reached its limit before there was anything to show or to do. "
+        "Ask for something shorter, or raise MAX_OUTPUT_TOKENS."
+    )
+
+
 class ModelQuotaExhausted(ModelRejected):
     code = "MODEL_QUOTA_EXHAUSTED"
     advice = "The account at the model server has no credit left. Check its plan and billing."
@@ -115,70 +173,74 @@ class ModelWrongAddress(ModelRejected):
 
 def error_of_status(status: int, body: object, secret: str, retry_after_seconds: float | None = None) -> ModelError:
     """The error for a response with this status. `secret` is the key: it is never quoted."""
-    words = _words_of(body)
-    if status == 429 and not _QUOTA.search(words):
-        return ModelRateLimited(retry_after_seconds=retry_after_seconds)
-    if status in (408, 409, 425) or status >= 500:
-        return ModelUnavailable(retry_after_seconds=retry_after_seconds)
-    if status in (401, 403):
-        return ModelKeyRejected()
-    if status in (402, 429):
-        return ModelQuotaExhausted()
-    if status == 413 or _CONTEXT.search(words):
-        return ModelContextExceeded()
-    if _FILTER.search(words):
-        return ModelContentFiltered()
-    if status == 404 or _NO_MODEL.search(words):
-        return ModelNotFound()
-    return _bad_request(body, secret)
+    told = told_of(body)
+    error = _by_status(status, told, secret)
+    error.status, error.told = status, told
+    if error.retryable:
+        error.retry_after_seconds = told.retry_after_seconds if retry_after_seconds is None else retry_after_seconds
+    return error
 
 
 def error_in_stream(body: object, secret: str) -> ModelError:
     """The error for an error object inside a stream. What it does not explain may pass: it is retryable."""
-    words = _words_of(body)
+    told = told_of(body)
+    error = _by_status(told.status, told, secret) if told.status is not None else _by_words(told, secret)
+    error.status, error.told = told.status, told
+    if error.retryable:
+        error.retry_after_seconds = told.retry_after_seconds
+    return error
+
+
+def _by_status(status: int, told: Told, secret: str) -> ModelError:
+    words = told.words
+    if status == 402 or (status < 500 and _SURELY_QUOTA.search(words) and told.retry_after_seconds is None):
+        return ModelQuotaExhausted()
+    if status == 429:
+        in_vain = _QUOTA.search(words) and told.retry_after_seconds is None
+        return ModelQuotaExhausted() if in_vain else ModelRateLimited()
+    if status in (408, 409, 425):
+        return ModelUnavailable()
+    if status == 413 or _CONTEXT.search(words):
+        return ModelContextExceeded()
+    if status >= 500:
+        return ModelUnavailable()
+    if status in (400, 403, 422) and _FILTER.search(words):
+        return ModelContentFiltered()
+    if status in (401, 403) or _SURELY_KEY.search(words):
+        return ModelKeyRejected()
+    if _FILTER.search(words):
+        return ModelContentFiltered()
+    if status == 404 or _NO_MODEL.search(words):
+        return ModelNotFound()
+    return _bad_request(told, secret)
+
+
+def _by_words(told: Told, secret: str) -> ModelError:
     kinds: list[tuple[re.Pattern[str], type[ModelError]]] = [
-        (_QUOTA, ModelQuotaExhausted),
+        (_SURELY_QUOTA, ModelQuotaExhausted),
         (_CONTEXT, ModelContextExceeded),
         (_FILTER, ModelContentFiltered),
         (_NO_MODEL, ModelNotFound),
+        (_SURELY_KEY, ModelKeyRejected),
     ]
     for pattern, kind in kinds:
-        if pattern.search(words):
+        if pattern.search(told.words):
             return kind()
-    for label in _labels_of(body):
+    for label in told.labels:
         if _RATE.search(label):
             return ModelRateLimited()
+        if _OVERLOADED.search(label):
+            return ModelUnavailable()
         if _KEY.search(label):
             return ModelKeyRejected()
         if _INVALID.search(label):
-            return _bad_request(body, secret)
-    return ModelUnavailable()
+            return _bad_request(told, secret)
+    return ModelRateLimited() if _RATE.search(told.message) else ModelUnavailable()
 
 
-def _bad_request(body: object, secret: str) -> ModelRejected:
-    quoted = _quoted(_message_of(body), secret)
+def _bad_request(told: Told, secret: str) -> ModelRejected:
+    quoted = _quoted(told.message or " ".join(told.labels), secret)
     return ModelRejected(f"{ModelRejected.advice} It says: {quoted}" if quoted else None)
-
-
-def _error_of(body: object) -> dict[str, Any]:
-    """The error object: the body itself, or its `error`."""
-    if not isinstance(body, dict):
-        return {}
-    inner = body.get("error", body)
-    return inner if isinstance(inner, dict) else {"message": inner}
-
-
-def _message_of(body: object) -> str:
-    return str(_error_of(body).get("message") or "") if isinstance(body, dict) else ""
-
-
-def _labels_of(body: object) -> list[str]:
-    error = _error_of(body)
-    return [str(error[name]) for name in ("code", "type", "status") if error.get(name)]
-
-
-def _words_of(body: object) -> str:
-    return " ".join([*_labels_of(body), _message_of(body)])
 
 
 def _quoted(message: str, secret: str) -> str:

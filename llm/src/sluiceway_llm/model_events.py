@@ -1,34 +1,37 @@
 """What a model says while it answers, and what it is asked. No trace of a provider's SDK."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
+
+from sluiceway_llm.clean_text import CleanText
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    text: str
+    text: CleanText
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    text: str
+    text: CleanText
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalDelta:
-    text: str
+    text: CleanText
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A fragment of the call number `index`. Id and name come once, most often with its first fragment; the arguments
-    are JSON when all fragments of that index are joined. Fragments of several calls may come in any order."""
+    """A fragment of the call number `index`. Id and name come once, with its first fragment; the arguments are JSON,
+    if the model is right, when all fragments of that index are joined. Fragments of several calls may come in any
+    order."""
 
     index: int
-    id: str | None
-    name: str | None
-    arguments: str
+    id: CleanText | None
+    name: CleanText | None
+    arguments: CleanText
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,28 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Provided:
+    """What a server gave with its message, and wants to have back with it. Nobody but `history.py` looks into it.
+
+    `by`: which server and model. `fields`: of the message; `calls`: of each of its calls, in their order;
+    `reasoning_field`: the name under which the thoughts came, whose text is not repeated here. All of it is JSON.
+    """
+
+    by: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    calls: Sequence[Mapping[str, Any]] = ()
+    reasoning_field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of every answer. `reason` is None when the server ended the stream without naming one."""
+    """The last event of every answer. `reason` is None when the server ended the stream without naming one, else one of
+    `stop`, `length`, `tool_calls`, `content_filter`. `provided`: where there are calls."""
 
     reason: str | None
     usage: Usage | None
-    model: str | None
+    model: CleanText | None
+    provided: Provided | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,9 @@ class Reached:
 
     response_id: str
     sequence: int
+    text_chars: int = 0
+    """How many characters of its text, and of its thoughts, were told: the rest can be told of a whole answer."""
+    reasoning_chars: int = 0
 
 
 ModelEvent: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | Reached | Finished
@@ -77,6 +99,8 @@ ModelEvent: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelt
 class ModelRequest:
     """One model call. `messages` and `tools` have the OpenAI shapes; what is None is not sent.
 
+    An assistant message, and each of its calls, may have a `provider`: what `Provided` said of it (see history.py).
+    `tool_messages`: False tells of calls and results as text, for models that know no tools.
     `headers` are sent along (trace ids, the session's id); `extra_body` is merged into the request's JSON for servers
     that know more fields. `prefix`: how the answer begins; only what follows it is told (where `Model.continues`).
     `reached`: an answer that the server has begun; only what comes behind that is told (where `Model.reattaches`).
@@ -93,3 +117,4 @@ class ModelRequest:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     reached: Reached | None = None
+    tool_messages: bool = True

@@ -3,25 +3,47 @@
 Guarantees
 - Once an event was yielded, an error is the caller's: text that was shown is never asked for twice.
 - Waits have full jitter: random between nothing and a limit that doubles up to a cap. A server that names a time is
-  asked again after that time and some jitter; one that names more than `MAX_RETRY_AFTER_SECONDS` is not waited for.
+  asked again after that time and some jitter. Waiting ends with the caller's `Patience`: a time beyond it is not waited
+  for at all.
+- What may have been paid for is asked for again only a few times (`ModelError.most_requests`).
 - A connection that was dropped before an answer began is no sign of trouble the first time: no wait.
 - Cancelling interrupts the wait and the call alike.
 """
 
 import asyncio
 import random
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from sluiceway_llm.model import Model
-from sluiceway_llm.model_errors import ModelDropped, ModelError
-from sluiceway_llm.model_events import ModelEvent, ModelRequest, Reached
+from sluiceway_llm.model_errors import (
+    ModelContentFiltered,
+    ModelDropped,
+    ModelEmpty,
+    ModelError,
+    ModelLimitReached,
+)
+from sluiceway_llm.model_events import (
+    Finished,
+    ModelEvent,
+    ModelRequest,
+    Reached,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 
 FIRST_SECONDS = 0.5
 CAP_SECONDS = 20.0
-MAX_RETRY_AFTER_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
+_NOTHING_SAID: dict[str | None, type[ModelError]] = {
+    "length": ModelLimitReached,
+    "content_filter": ModelContentFiltered,
+}
 
 OnRetry = Callable[[ModelError, int, float], None]
 
@@ -36,36 +58,72 @@ def delay_seconds(
     return random.uniform(0, limit)  # noqa: S311 - jitter, not a secret
 
 
+class Patience:
+    """How long may be spent, in all, on a model that is away: one for a turn, used by all its calls, one at a time."""
+
+    def __init__(self, seconds: float = PATIENCE_SECONDS) -> None:
+        self._left = seconds
+        self._since: float | None = None
+
+    @property
+    def left_seconds(self) -> float:
+        return self._left if self._since is None else self._left - (time.monotonic() - self._since)
+
+    def failed(self) -> None:
+        """The model is away, from the first failure on."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def answered(self) -> None:
+        """It is back."""
+        self._left, self._since = self.left_seconds, None
+
+
 def stream_with_retries(
     model: Model,
     request: ModelRequest,
     *,
     attempts: int = 4,
+    patience: Patience | None = None,
     on_retry: OnRetry | None = None,
     first_seconds: float = FIRST_SECONDS,
+    must_say: bool = False,
 ) -> "RetriedStream":
     """`async with stream_with_retries(model, request) as batches`: as `model.stream`, tried up to `attempts` times.
 
-    `on_retry(error, failures, delay_seconds)` is told of each failure that is followed by another try.
+    `on_retry(error, failures, delay_seconds)` is told of each failure that is followed by another try. `must_say`: an
+    answer that says nothing and calls nothing is an error, even if it ended well.
     """
-    return RetriedStream(model, request, attempts, on_retry, first_seconds)
+    said = not must_say or bool(request.prefix) or (request.reached is not None and request.reached.text_chars > 0)
+    return RetriedStream(model, request, attempts, patience or Patience(), on_retry, first_seconds, said)
 
 
 class RetriedStream:
     """One answer. It is asked for by the first `anext`, so whatever takes time is inside the iteration."""
 
     def __init__(
-        self, model: Model, request: ModelRequest, attempts: int, on_retry: OnRetry | None, first_seconds: float
+        self,
+        model: Model,
+        request: ModelRequest,
+        attempts: int,
+        patience: Patience,
+        on_retry: OnRetry | None,
+        first_seconds: float,
+        said: bool,
     ) -> None:
         self._model = model
         self._request = request
         self._attempts = attempts
+        self._patience = patience
         self._on_retry = on_retry
         self._first_seconds = first_seconds
         self._failures = 0
+        self._kinds: Counter[type[ModelError]] = Counter()
         self._call = AsyncExitStack()
         self._batches: AsyncIterator[list[ModelEvent]] | None = None
         self._shown = False
+        self._said = said
+        self._nothing_said: ModelError | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,33 +141,62 @@ class RetriedStream:
             try:
                 batch = await self._next_batch()
             except ModelError as error:
+                error.attempts = self._failures + 1
                 if self._shown:
                     raise
                 await self._close()
                 await self._wait_after(error)
             else:
-                self._shown = self._shown or not all(isinstance(event, Reached) for event in batch)
+                if not self._shown:
+                    self._patience.answered()
+                    self._shown = not all(isinstance(event, Reached) for event in batch)
                 return batch
 
     async def _next_batch(self) -> list[ModelEvent]:
+        if self._nothing_said is not None:
+            raise self._nothing_said
         if self._batches is None:
             self._batches = await self._call.enter_async_context(self._model.stream(self._request))
-        return await anext(self._batches)
+        batch = await anext(self._batches)
+        if not self._said:
+            self._said = any(_says(event) for event in batch)
+            if not self._said and isinstance(batch[-1], Finished):
+                return self._without_end(batch, batch[-1])
+        return batch
+
+    def _without_end(self, batch: list[ModelEvent], end: Finished) -> list[ModelEvent]:
+        """The answer ended well, but it says nothing. What there is of it, such as thoughts, is shown before that."""
+        error = _NOTHING_SAID.get(end.reason, ModelEmpty)()
+        error.usage = end.usage
+        if len(batch) == 1:
+            raise error
+        self._nothing_said = error
+        return batch[:-1]
 
     async def _close(self) -> None:
-        self._batches = None
+        self._batches, self._nothing_said = None, None
         await self._call.aclose()
 
     async def _wait_after(self, error: ModelError) -> None:
         """Raises the error again when there is no further try, or when it would come too late."""
         self._failures += 1
-        too_late = (error.retry_after_seconds or 0) > MAX_RETRY_AFTER_SECONDS
-        if not error.retryable or too_late or self._failures >= self._attempts:
+        self._kinds[type(error)] += 1
+        self._patience.failed()
+        left = self._patience.left_seconds
+        often = error.most_requests is not None and self._kinds[type(error)] >= error.most_requests
+        too_late = left <= 0 or (error.retry_after_seconds or 0) > left
+        if not error.retryable or too_late or often or self._failures >= self._attempts:
             raise error
         if isinstance(error, ModelDropped) and self._failures == 1:
             delay = 0.0
         else:
-            delay = delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds)
+            delay = min(left, delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds))
         if self._on_retry is not None:
             self._on_retry(error, self._failures, delay)
         await asyncio.sleep(delay)
+
+
+def _says(event: ModelEvent) -> bool:
+    if isinstance(event, (TextDelta, RefusalDelta)):
+        return not event.text.isspace()
+    return isinstance(event, ToolCallDelta)

@@ -1,7 +1,12 @@
 """The settings of every service that calls a model."""
 
+from typing import Any, Literal
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluiceway_llm.dialects import Name
+from sluiceway_llm.server_options import ServerOptions
 
 
 class ModelSettings(BaseSettings):
@@ -18,5 +23,27 @@ class ModelSettings(BaseSettings):
     model_connect_seconds: float = Field(default=5, gt=0)
     model_first_chunk_seconds: float = Field(default=120, gt=0)
     model_idle_seconds: float = Field(default=120, gt=0)
-    model_attempts: int = Field(default=4, ge=1, le=20)
+    model_attempts: int = Field(default=100, ge=1, le=1000)
+    model_patience_seconds: float = Field(default=300, ge=0, description="for a model that is away, in one turn")
     max_output_tokens: int | None = Field(default=None, ge=1)
+
+    model_dialect: Name | Literal["auto"] = Field(
+        default="auto", description="auto: by the server's address and answers"
+    )
+    model_drop_parameters: frozenset[str] = Field(default=frozenset(), description="that the server refuses, as JSON")
+    model_rename_parameters: dict[str, str] = Field(default_factory=dict, description="old name to new, as JSON")
+    model_extra_body: dict[str, Any] = Field(default_factory=dict, description="fields of every request, as JSON")
+    model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
+    model_options: dict[str, ServerOptions] = Field(
+        default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers; as JSON"
+    )
+
+    @property
+    def server_options(self) -> ServerOptions:
+        return ServerOptions(
+            dialect=None if self.model_dialect == "auto" else self.model_dialect,
+            drop=self.model_drop_parameters,
+            rename=self.model_rename_parameters,
+            extra_body=self.model_extra_body,
+            headers=self.model_headers,
+        )

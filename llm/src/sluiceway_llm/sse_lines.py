@@ -1,19 +1,26 @@
 """Bytes of a server-sent event stream → the data of its events, as the WHATWG HTML standard says (section 9.2).
 
-Any split of the bytes gives the same events: inside a character, between CR and LF, anywhere. Only `data` matters here;
-comments and other fields are dropped. An event that was not ended by a blank line is dropped too, as the standard has
-it: a cut must not look like an event. UTF-8 is left to whoever decodes the data.
+Any split of the bytes gives the same events: inside a character, between CR and LF, anywhere. An event without data is
+none; `event: error` makes its data an `ErrorEvent`; other fields, and comments, are dropped. An event that was not
+ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has it, and lines that are
+no fields at all, such as bare JSON, for a response that has ended as it should. UTF-8 is left to whoever decodes the
+data.
 """
 
 import re
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_FIELDS = frozenset({b"id", b"retry"})
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 
 class EventTooLarge(Exception):
     """An event, or a line, longer than `MAX_EVENT_BYTES`."""
+
+
+class ErrorEvent(bytes):
+    """The data of an event of the type `error`."""
 
 
 class SseDecoder:
@@ -27,6 +34,14 @@ class SseDecoder:
         self._after_cr = False
         """The last byte was a CR; an LF that follows belongs to it."""
         self._idle = True
+        self._is_error = False
+        self._stray: list[bytes] = []
+        self._stray_size = 0
+
+    @property
+    def left(self) -> bytes:
+        """What came out of no event: lines that were no fields, and an event that lacks its end."""
+        return b"\n".join([*self._stray, *self._data, self._rest])
 
     def feed(self, received: bytes) -> list[bytes]:
         """The data of each event that ends in these bytes, in order. Raises EventTooLarge."""
@@ -53,17 +68,23 @@ class SseDecoder:
             self._take(line, events)
         if self._size + len(self._rest) > MAX_EVENT_BYTES:
             raise EventTooLarge
-        self._idle = not (self._rest or self._data or self._after_cr)
+        self._idle = not (self._rest or self._data or self._after_cr or self._is_error)
         return events
 
     def _take(self, line: bytes, events: list[bytes]) -> None:
         if not line:
-            if self._data:
-                events.append(b"\n".join(self._data))
-                self._data, self._size = [], 0
+            data = b"\n".join(self._data)
+            if data.strip():
+                events.append(ErrorEvent(data) if self._is_error else data)
+            self._data, self._size, self._is_error = [], 0, False
             return
         name, _, value = line.partition(b":")
         if name == b"data":
             value = value[1:] if value[:1] == b" " else value
             self._data.append(value)
             self._size += len(value)
+        elif name == b"event":
+            self._is_error = value.strip() == b"error"
+        elif name not in _FIELDS and line[:1] != b":" and self._stray_size < MAX_EVENT_BYTES:
+            self._stray.append(line)
+            self._stray_size += len(line)

@@ -1,12 +1,13 @@
-"""Every Redis key, consumer group and time to live. No key literal stands anywhere else.
+"""Every Redis key and consumer group. No key literal stands anywhere else.
 
 The braces are literal: they are hash tags, so all keys of a task share a slot and one script may touch them.
-A key either has a TTL or is listed in PERSISTENT.
+A key either has a TTL, from `Retention` or the lease, or is listed in PERSISTENT.
 """
 
-from datetime import timedelta
-
 GROUP = "workers"
+# The kinds of work queues; see `work_queue`. Those of tools are named by `tool_queue`.
+CHAT = "chat"
+COMPLETIONS = "completions"
 PERSISTENT = ("sw:q:*", "sw:workers:*")
 
 
@@ -18,12 +19,8 @@ def task_events(task_id: str) -> str:
     return f"sw:task:{{{task_id}}}:events"
 
 
-def operation(operation_id: str) -> str:
-    return f"sw:op:{operation_id}"
-
-
 def operation_holder(operation_id: str) -> str:
-    """Which runner works on it: the value expires when the runner gives no more signs of life."""
+    """Which runner works on it: the value expires when the runner sends no more heartbeats."""
     return f"sw:op:{operation_id}:holder"
 
 
@@ -32,12 +29,14 @@ def tool_queue(queue: str) -> str:
     return f"tools.{queue}"
 
 
-def webhook_rate(operation_id: str, minute: int) -> str:
-    """How many reports of progress came for it in that minute since 1970."""
-    return f"sw:op:{operation_id}:progress:{minute}"
+def webhook_rate(operation_id: str) -> str:
+    """How many reports of progress came for it in the last window."""
+    return f"sw:op:{operation_id}:progress"
 
 
 CATALOGUE = "sw:tools"
+# What each living process says of the settings that must be the same everywhere; expires with the last of them.
+SETTINGS = "sw:settings"
 
 
 def session_active(session_id: str) -> str:
@@ -73,11 +72,3 @@ def work_queue(kind: str, partition: int = 0) -> str:
 
 def live_workers(kind: str) -> str:
     return f"sw:workers:{kind}"
-
-
-# A live task's keys are kept for this long after their last refresh; the lease tick and the reconciler refresh them.
-LIVE_TTL = timedelta(hours=24)
-# Of a counter of webhooks, which is for one minute.
-WEBHOOK_RATE_TTL = timedelta(minutes=2)
-# How long an ended task can still be replayed, and a job's events after the last of them.
-RETENTION = timedelta(hours=1)

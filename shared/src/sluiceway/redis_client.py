@@ -51,7 +51,7 @@ _WAIT_SECONDS = 5
 _SOCKET_SECONDS = 5
 _BLOCKING_SOCKET_SECONDS = 15
 
-_READS = frozenset({"EXISTS", "GET", "HGET", "HGETALL", "PING", "PTTL", "XRANGE", "XREVRANGE", "ZCOUNT"})
+_READS = frozenset({"EXISTS", "GET", "HGET", "HGETALL", "PING", "PTTL", "TIME", "XRANGE", "XREVRANGE", "ZCOUNT"})
 
 
 class Pool(BlockingConnectionPool):
@@ -138,6 +138,15 @@ async def command(redis: Redis, *arguments: str | bytes | int | float) -> Any:
             if arguments[0] not in _READS or not _is_broken(error):
                 raise
             return await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
+
+
+async def server_time_ms(redis: Redis) -> int:
+    """Redis's clock, in ms since 1970: what scripts write down is compared with this, never with a machine's own clock.
+
+    Raises RedisUnavailable.
+    """
+    seconds, micros = await command(redis, "TIME")
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 async def commands(redis: Redis, many: Sequence[Sequence[str | bytes | int | float]]) -> list[Any]:

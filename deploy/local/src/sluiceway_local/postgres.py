@@ -1,4 +1,5 @@
-"""Postgres from its wheel, as root too: it then runs as the owner of its data, or as `nobody`.
+"""Postgres from its wheel, as root too: it then runs as the owner of its data, or as `nobody`, also where only root may
+enter the folders of data and programs (see launcher).
 
 Guarantees: a half-made database is never used (it is made beside its place and moved there), what was committed
 survives every crash (fsync is on), and data of another major version are not touched. It listens on loopback and
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from sluiceway_local import data_dir
+from sluiceway_local import data_dir, launcher
 from sluiceway_local.errors import CannotRun
 from sluiceway_local.ports import LOOPBACK
 from sluiceway_local.process import Program, launch
@@ -71,7 +72,7 @@ class Postgres:
             shutil.rmtree(draft)
         draft.mkdir(mode=0o700)
         if self._user is not None:
-            shutil.chown(draft, self._user)
+            _give(draft, self._user)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
         password = ("--auth=scram-sha-256", "--username", NAME, "--pwfile", str(self._password_file))
         await self._run(str(binaries / "initdb"), "-D", str(draft), *locale, *password)
@@ -140,6 +141,13 @@ class Postgres:
             words = (self._folder / "postmaster.pid").read_text(encoding="utf-8").split()
             return int(words[0]), words[-1]
         return None, ""
+
+
+def _give(folder: Path, user: str) -> None:
+    try:
+        shutil.chown(folder, user)
+    except PermissionError as error:
+        raise CannotRun(f"Root may not give {folder} to {user}: {launcher.WAY_OUT}") from error
 
 
 def _serves(process: psutil.Process, folder: Path) -> bool:

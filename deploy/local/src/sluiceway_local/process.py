@@ -8,18 +8,15 @@ reaches the supervisor only, and it never outlives the supervisor (see launcher)
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from sluiceway_local import launcher
 from sluiceway_local.display import Display
 from sluiceway_local.errors import CannotRun
-
-LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
@@ -50,10 +47,8 @@ class Program:
 
 async def launch(program: Program, stdin: int = asyncio.subprocess.DEVNULL) -> asyncio.subprocess.Process:
     """Its process, with stdout and stderr in one pipe."""
-    launcher = (sys.executable, "-I", "-S", LAUNCHER, str(int(program.orphan_signal)), str(os.getpid()))
     return await asyncio.create_subprocess_exec(
-        *launcher,
-        program.user or "-",
+        *launcher.command(program.orphan_signal, program.user),
         *program.command,
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,

@@ -9,6 +9,9 @@ from sluiceway_local import probes
 from sluiceway_local.errors import CannotRun
 from sluiceway_local.process import Program
 
+REPLICATED = "chat-worker"  # as often as REPLICAS says
+SINGLE = ("tool-runner", "completion-consumer")
+
 
 def gateway(host: str, port: int, common: Mapping[str, str]) -> Program:
     return Program(
@@ -19,24 +22,18 @@ def gateway(host: str, port: int, common: Mapping[str, str]) -> Program:
     )
 
 
-def chat_worker(number: int, health_port: int, common: Mapping[str, str]) -> Program:
-    return _worker(f"chat-worker-{number}", "sluiceway-chat-worker", health_port, common)
+def workers(replicas: int) -> dict[str, str]:
+    """The names of all worker processes, each with the service that it is one of."""
+    replicated = {f"{REPLICATED}-{number}": REPLICATED for number in range(1, replicas + 1)}
+    return replicated | {service: service for service in SINGLE}
 
 
-def tool_runner(health_port: int, common: Mapping[str, str]) -> Program:
-    return _worker("tool-runner", "sluiceway-tool-runner", health_port, common)
-
-
-def completion_consumer(health_port: int, common: Mapping[str, str]) -> Program:
-    return _worker("completion-consumer", "sluiceway-completion-consumer", health_port, common)
-
-
-def _worker(name: str, script: str, health_port: int, common: Mapping[str, str]) -> Program:
+def worker(name: str, service: str, health_port: int, common: Mapping[str, str]) -> Program:
     """The name stays the same after a restart: a worker takes up its own pending entries at once."""
     own = {"WORKER_NAME": name, "HEALTH_HOST": "127.0.0.1", "HEALTH_PORT": str(health_port)}
     return Program(
         name=name,
-        command=(_script(script),),
+        command=(_script(f"sluiceway-{service}"),),
         ready=partial(probes.http_ok, health_port, "/readyz"),
         environment={**common, **own},
     )

@@ -4,11 +4,16 @@ Everything else that a service reads from the environment (LOG_LEVEL, LEASE_SECO
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sluiceway_local import model
 from sluiceway_local.errors import CannotRun
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Settings(BaseSettings):
@@ -33,7 +38,27 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Raises CannotRun that names every invalid variable."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        complaints = [f"{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" for e in error.errors()]
-        raise CannotRun("; ".join(complaints)) from error
+        raise CannotRun(" ".join(_complaint(detail) for detail in error.errors())) from error
+    if settings.own_model and settings.model not in (None, model.NAME):
+        raise CannotRun(
+            f"MODEL={settings.model} names a model and no server that has it. Add OPENAI_BASE_URL=http://… or "
+            "OPENAI_API_KEY=…, or leave MODEL out for the small one on this machine."
+        )
+    return settings
+
+
+_SENTENCES = {
+    "int_parsing": "is not a whole number",
+    "float_parsing": "is not a number",
+    "greater_than": "is too small: it must be more than {gt}",
+    "greater_than_equal": "is too small: it must be {ge} or more",
+    "less_than_equal": "is too large: it must be {le} or less",
+}
+
+
+def _complaint(detail: "ErrorDetails") -> str:
+    sentence = _SENTENCES.get(detail["type"], "cannot be used: {reason}")
+    told = sentence.format(reason=detail["msg"], **detail.get("ctx", {}))
+    return f"{str(detail['loc'][0]).upper()}={detail['input']} {told}."

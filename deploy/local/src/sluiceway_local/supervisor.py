@@ -37,8 +37,8 @@ class Supervisor:
         self._complete = False
         self._backing: list[Child] = []
         self._services: list[Child] = []
-        valkey_port, postgres_port, self._model_port, *rest = free_ports(5 + settings.replicas)
-        self._consumer_port, self._runner_port, *self._worker_ports = rest
+        self._workers = services.workers(settings.replicas)
+        valkey_port, postgres_port, self._model_port, *self._health_ports = free_ports(3 + len(self._workers))
         self._valkey = Valkey(folder / "valkey", valkey_port)
         self._postgres = Postgres(folder / "postgres", postgres_port)
         self._port = settings.port or free_ports(1)[0]
@@ -105,15 +105,13 @@ class Supervisor:
     def _service_programs(self) -> list[Program]:
         settings, folder = self._settings, self._data_dir
         common = environment.of_every_service(settings, self._valkey.url, self._postgres.url, self._model_port)
-        of_runner = {**common, **environment.of_tool_runner(folder, self._url)}
         of_gateway = {**common, **environment.of_gateway(folder)}
-        workers = [services.chat_worker(i, port, common) for i, port in enumerate(self._worker_ports, start=1)]
-        return [
-            *workers,
-            services.tool_runner(self._runner_port, of_runner),
-            services.completion_consumer(self._consumer_port, common),
-            services.gateway(settings.host, self._port, of_gateway),
+        own = {"tool-runner": environment.of_tool_runner(folder, self._url)}
+        workers = [
+            services.worker(name, service, port, {**common, **own.get(service, {})})
+            for (name, service), port in zip(self._workers.items(), self._health_ports, strict=True)
         ]
+        return [*workers, services.gateway(settings.host, self._port, of_gateway)]
 
     @property
     def _all(self) -> list[Child]:
@@ -121,8 +119,7 @@ class Supervisor:
 
     def _names(self) -> list[str]:
         own_model = ["model"] if self._settings.own_model else []
-        workers = [f"chat-worker-{i + 1}" for i in range(self._settings.replicas)]
-        return ["valkey", "postgres", *own_model, *workers, "tool-runner", "completion-consumer", "gateway"]
+        return ["valkey", "postgres", *own_model, *self._workers, "gateway"]
 
     def _model_name(self) -> str:
         if self._settings.own_model:

@@ -1,93 +1,68 @@
-"""The chat worker's process: settings → logging → clients → loop → drain."""
+"""The chat worker's process: a worker process (see there) that calls the model and writes the streams of its turns."""
 
-import asyncio
-import gc
-from contextlib import AsyncExitStack
-from datetime import timedelta
-
+from sluiceway import keys
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
-from sluiceway.process.health import HealthServer
-from sluiceway.process.lifecycle import Stopping, stop_on_signals
-from sluiceway.process.logs import get_logger
-from sluiceway.process.starting import run_service
-from sluiceway.queue.work_queue import Producer, WorkQueue
-from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
-from sluiceway.redis_client import open_redis
+from sluiceway.queue.work_queue import Producer
 from sluiceway.scripts import Scripts
-from sluiceway.service.presence import Presence
-from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.service.worker_process import WorkerProcess, run_worker
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.pause import TurnPause
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.shown import TurnMessage
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
+from chat_worker.model_readiness import answers
 from chat_worker.prompt import load_system_prompt
-from chat_worker.readiness import Readiness
 from chat_worker.settings import Settings
+from chat_worker.turn_runner import TurnRunner
 
-KIND = "chat"
+_MODEL_PERIOD_SECONDS = 15
 
 
-async def serve(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT."""
-    stopping = Stopping()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(stop_on_signals(stopping))
-        redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
-        blocking = open_redis(settings.redis_url, name=f"{settings.worker_name}-reader", blocking=True)
-        await stack.enter_async_context(blocking)
-        store = await stack.enter_async_context(Store.from_settings(settings, application_name=settings.worker_name))
-        model = await stack.enter_async_context(
-            (BackgroundModel if settings.model_continuation == "background" else Model).from_settings(
-                settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
-            )
+async def build(process: WorkerProcess[Settings]) -> None:
+    """The model, the flusher for all streams of the process, and the handler of turns."""
+    settings, redis, store = process.settings, process.redis, process.store
+    kind_of_model = BackgroundModel if settings.model_continuation == "background" else Model
+    model = await process.open(
+        kind_of_model.from_settings(
+            settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
         )
-        streams = TaskStreams(
-            redis,
-            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-            retention=timedelta(seconds=settings.retention_seconds),
-        )
-        flusher = Flusher(Scripts(redis), live_ttl_ms=streams.live_ttl_ms)
-        lease = timedelta(seconds=settings.lease_seconds)
-        queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
-        turns = Turns(store, streams, Producer(redis, KIND), Operations(redis, streams))
-        catalogue = Catalogue(redis)
-        prompt = load_system_prompt(settings.system_prompt_file)
-        handler = ChatHandler(settings, prompt, store, streams, turns, flusher, model, catalogue, queue.key)
-        options = WorkerOptions(
-            slots=settings.worker_slots,
-            drain=timedelta(seconds=settings.drain_seconds),
-            max_deliveries=settings.max_deliveries,
-        )
-        worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
-        readiness = Readiness(store, model, worker, stopping)
-        presence = Presence(redis, KIND, settings.worker_name, readiness.ready)
-        health = HealthServer(settings.health_host, settings.health_port, readiness.problems)
-        port = await stack.enter_async_context(health.serve())
-        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
-            return
-        get_logger().info("started", worker=settings.worker_name, slots=settings.worker_slots, health_port=port)
-        # All that stays is made. A full collection over it would stop every stream for 60 ms.
-        gc.collect()
-        gc.freeze()
+    )
+    registry, writer, reader = (
+        TaskRegistry(redis, settings.retention),
+        TaskWriter(redis, settings.retention),
+        TaskReader(redis),
+    )
+    message = TurnMessage(store, reader)
+    rebuild = TurnRebuild(store, registry, writer, message)
+    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, Producer(redis, keys.CHAT)))
 
-        async with asyncio.TaskGroup() as group:
-            beside = [
-                group.create_task(flusher.run(), name="flusher"),
-                group.create_task(catalogue.run(), name="catalogue"),
-                group.create_task(readiness.run(), name="readiness"),
-                group.create_task(presence.run(), name="presence"),
-            ]
-            await worker.run()
-            await cancelled(beside)
-    get_logger().info("stopped")
+    flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
+    catalogue = Catalogue(redis)
+    prompt = load_system_prompt(settings.system_prompt_file)
+    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    queue = await process.open_queue(keys.CHAT)
+    handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
+
+    process.work_on(queue, handler.handle, handler.dead_letter)
+    process.beside("flusher", flusher.run)
+    process.beside("catalogue", catalogue.run)
+    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
+    process.announce(keys.CHAT)
 
 
 def main() -> None:
-    run_service("chat-worker", Settings, serve)
+    run_worker("chat-worker", Settings, build)
 
 
 if __name__ == "__main__":

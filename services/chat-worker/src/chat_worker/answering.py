@@ -1,17 +1,18 @@
-"""A turn in a worker's hand: what it answers to, the answer so far, and what a predecessor had of the step that comes
-next."""
+"""A turn that is being answered: its history, its answer so far, and what a predecessor had of the next step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sluiceway.store.records import Message, Task
-from sluiceway.stream.task_streams import Begun
-from sluiceway.turn.recovery import Continuable, Durable, Takeover
+from sluiceway.stream.writer import Begun
+from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway_llm.model import Model, Reached
+from sluiceway_llm.retry import Patience
 
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
+from chat_worker.takeover import Continuable, Takeover
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,21 @@ class Note:
     reached: Reached
 
     def format(self) -> str:
-        return f"{self.step} {self.reached.sequence} {self.reached.response_id}"
+        reached = self.reached
+        return f"{self.step} {reached.sequence} {reached.response_id} {reached.text_chars} {reached.reasoning_chars}"
 
     @classmethod
     def parse(cls, text: str) -> "Note | None":
         if not text:
             return None
-        step, sequence, response_id = text.split(" ", 2)
-        return cls(int(step), Reached(response_id, int(sequence)))
+        step, sequence, response_id, *told = text.split(" ")
+        return cls(int(step), Reached(response_id, int(sequence), *(int(chars) for chars in told[:2])))
 
 
 @dataclass(slots=True)
 class Answering:
-    """`history`: what was said before. `usage`: of the steps before the next one.
+    """`history`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
+    model that is away.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
@@ -44,6 +47,7 @@ class Answering:
     writer: StreamWriter
     begun: Begun
     durable: Durable
+    patience: Patience
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None
@@ -79,4 +83,4 @@ class Answering:
         """Go on from there. What is shown anew is read again from the beginning of its answer."""
         self.fold, self.continues = beginning.fold, beginning.continues
         if self.reached is not None and not self.continues:
-            self.reached = replace(self.reached, sequence=-1)
+            self.reached = Reached(self.reached.response_id, sequence=-1)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
 from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
+from sluiceway.operation.input_schema import InputSchema, UnfitSchema
 from sluiceway.store.operations import NewOperation
 from sluiceway.wire.events import (
     Event,
@@ -29,6 +28,10 @@ from sluiceway_llm.model_events import ToolCallDelta
 
 _LONGEST_NAME = 64
 _SHOWN_ARGUMENTS = 1000
+CUT = "OUTPUT_CUT"
+_CUT_MESSAGE = (
+    "The answer reached its limit before the calls were whole, so none was run. Make shorter calls, one at a time."
+)
 # Of an operation that failed before it began; nothing waits for it.
 _NO_DEADLINE_SECONDS = 60.0
 _NO_QUEUE = ""
@@ -84,12 +87,17 @@ class CallReader:
 
 
 def to_operation(
-    call: AskedCall, step: int, offered: Mapping[str, ToolSpec], *, too_many: bool = False
+    call: AskedCall, step: int, offered: Mapping[str, ToolSpec], *, too_many: bool = False, cut: bool = False
 ) -> tuple[NewOperation, list[Event]]:
-    """The operation of a call, and the chunks that show it. What cannot be run has failed already."""
+    """The operation of a call, and the chunks that show it. What cannot be run has failed already.
+
+    `cut`: the answer reached its limit somewhere in its calls, so nobody knows what they were to be.
+    """
     arguments, problem = _read_arguments(call.arguments)
     spec = offered.get(call.tool_name)
-    if too_many:
+    if cut:
+        problem = OperationError(type=CUT, message=_CUT_MESSAGE)
+    elif too_many:
         problem = OperationError(type="TOO_MANY_CALLS", message="Too many calls in one step. Make fewer at once.")
     elif spec is None:
         names = ", ".join(offered) or "none"
@@ -105,28 +113,28 @@ def to_operation(
 
 def check_arguments(spec: ToolSpec, arguments: dict[str, Any]) -> OperationError | None:
     """What is wrong with the arguments by the tool's schema. A schema that is none is left to the runner."""
-    try:
-        error = best_match(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
-    except (SchemaError, RecursionError):
-        return None
-    if error is None:
-        return None
-    where = "/".join(str(step) for step in error.absolute_path)
-    return OperationError(type="INVALID_ARGUMENTS", message=f"{f'{where}: ' if where else ''}{error.message[:500]}")
+    schema = _schema(json.dumps(spec.parameters))
+    problem = schema.problem(arguments) if schema is not None else None
+    return OperationError(type="INVALID_ARGUMENTS", message=problem) if problem is not None else None
 
 
 @lru_cache(maxsize=256)
-def _validator(schema: str) -> Draft202012Validator:
-    parsed = json.loads(schema)
-    Draft202012Validator.check_schema(parsed)
-    return Draft202012Validator(parsed)
+def _schema(text: str) -> InputSchema | None:
+    try:
+        return InputSchema(json.loads(text))
+    except UnfitSchema:
+        return None
 
 
 def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
     try:
         value = json.loads(text) if text.strip() else {}
+        if isinstance(value, str):
+            value = json.loads(value)  # some models write the JSON as a text
     except (ValueError, RecursionError):
-        value = None
+        value = text
+    if value is None:
+        return {}, None
     if isinstance(value, dict):
         return clean_json(value), None
     problem = OperationError(type="INVALID_ARGUMENTS", message="The arguments must be one whole JSON object.")

@@ -2,12 +2,12 @@
 
 A token alone goes out at once. Under load batches form by themselves: while one flush is on its way new deltas gather,
 adjacent deltas of the same part become one, and the next flush takes them all in one round trip. The pause between two
-flushes grows with what the last one carried, to at most `MAX_PAUSE`.
+flushes grows with what the last one carried, to at most `MAX_PAUSE_SECONDS`.
 
 Guarantees: order within a stream; each event once, also when a flush has to be sent again (batches are numbered, and
 the script skips a number that it has seen); nothing is dropped while Redis is away, it is sent when Redis is back.
 A writer learns that it was cancelled, fenced or lost (Redis forgot some of what it had acknowledged) from the answer to
-its own flush, or from the heartbeat that goes along while it is silent (every `HEARTBEAT`).
+its own flush, or from the heartbeat that goes along while it is silent (every `HEARTBEAT_SECONDS`).
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from sluiceway.backoff import Backoff
 from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.scripts import Call, Scripts
-from sluiceway.stream.task_streams import Verdict
+from sluiceway.stream.writer import WriteResult
 from sluiceway.wire.events import Event, ProtocolVersion, ReasoningDelta, TextDelta
 
-MIN_PAUSE = 0.003
-PAUSE_PER_STREAM = 0.00003
-MAX_PAUSE = 0.008
-HEARTBEAT = 0.4
+MIN_PAUSE_SECONDS = 0.003
+PAUSE_PER_STREAM_SECONDS = 0.00003
+MAX_PAUSE_SECONDS = 0.008
+HEARTBEAT_SECONDS = 0.4
 # Heartbeats go out in so many groups, one after the other: hundreds at once would hold up the tokens.
-BEATS = 8
+HEARTBEAT_GROUPS = 8
 
 Delta = TextDelta | ReasoningDelta
 
@@ -49,13 +49,13 @@ class _Pending:
 
 
 class StreamWriter:
-    """One attempt's hand on one task stream. Made by `Flusher.open`, within `async with`."""
+    """One attempt's writes to one task stream. Made by `Flusher.open`, within `async with`."""
 
-    def __init__(self, flusher: "Flusher", task_id: str, attempt: int, beat: int) -> None:
+    def __init__(self, flusher: "Flusher", task_id: str, attempt: int, group: int) -> None:
         self.task_id = task_id
         self.attempt = attempt
-        self.beat = beat
-        self.verdict: Verdict = "ok"
+        self.group = group
+        self.result: WriteResult = "ok"
         self._flusher = flusher
         self._keys = (keys.task_meta(task_id), keys.task_events(task_id))
         self._pending: list[_Pending] = []
@@ -66,7 +66,7 @@ class StreamWriter:
         self._interrupted = asyncio.Event()
 
     def write(self, event: Event, protocol: ProtocolVersion | None = None) -> None:
-        """Take an event along with the next flush. Never waits and never fails: see `drained` and `verdict`."""
+        """Take an event along with the next flush. Never waits and never fails: see `drained` and `result`."""
         if isinstance(event, Delta):
             last = self._pending[-1] if self._pending else None
             if last is not None and last.texts and type(last.event) is type(event) and last.event.id == event.id:
@@ -95,9 +95,9 @@ class StreamWriter:
             raise self.loss()
 
     def loss(self) -> Fenced:
-        """What to raise where the verdict is that nothing more can be written."""
-        kind = Forgotten if self.verdict == "lost" else Fenced
-        return kind(f"task {self.task_id}, attempt {self.attempt}: {self.verdict}")
+        """What to raise where the result is that nothing more can be written."""
+        kind = Forgotten if self.result == "lost" else Fenced
+        return kind(f"task {self.task_id}, attempt {self.attempt}: {self.result}")
 
     @property
     def written(self) -> int:
@@ -106,12 +106,12 @@ class StreamWriter:
 
     @property
     def _is_lost(self) -> bool:
-        return self.verdict in ("fenced", "lost")
+        return self.result in ("fenced", "lost")
 
-    async def interrupted(self) -> Verdict:
+    async def interrupted(self) -> WriteResult:
         """Wait until the task was cancelled, fenced or lost, and answer which."""
         await self._interrupted.wait()
-        return self.verdict
+        return self.result
 
     def take(self) -> Call | None:
         """The next batch as a script call; the unanswered one again, if there is one."""
@@ -130,17 +130,17 @@ class StreamWriter:
     def heartbeat(self) -> Call:
         return Call("stream/heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written))
 
-    def answered(self, verdict: Verdict) -> None:
+    def answered(self, result: WriteResult) -> None:
         """The batch on its way got its answer."""
         self._sending = None
-        self.judge(verdict)
+        self.note_result(result)
         self._changed.set()
         if self._pending or self._note is not None:  # while a batch was sent again, more has gathered
             self._flusher.wake(self)
 
-    def judge(self, verdict: Verdict) -> None:
-        if verdict != "ok" and not self._is_lost:
-            self.verdict = verdict
+    def note_result(self, result: WriteResult) -> None:
+        if result != "ok" and not self._is_lost:
+            self.result = result
             self._interrupted.set()
             self._changed.set()
 
@@ -156,11 +156,11 @@ class Flusher:
         self._dirty: dict[StreamWriter, None] = {}
         self._wakeup = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._next_beat = itertools.cycle(range(BEATS))
+        self._next_group = itertools.cycle(range(HEARTBEAT_GROUPS))
         self._log = get_logger()
 
     def open(self, task_id: str, attempt: int) -> StreamWriter:
-        writer = StreamWriter(self, task_id, attempt, next(self._next_beat))
+        writer = StreamWriter(self, task_id, attempt, next(self._next_group))
         self._writers.add(writer)
         return writer
 
@@ -174,11 +174,11 @@ class Flusher:
         self._wakeup.set()
 
     def hurry(self) -> None:
-        """Somebody waits until all of his is sent: the pause that lets batches form is over."""
+        """A writer waits until all that it wrote is sent: end the pause that lets batches form."""
         self._hurried.set()
 
     async def run(self) -> None:
-        """Flush and beat until cancelled."""
+        """Flush, and send heartbeats, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._flush_loop(), name="flusher")
             group.create_task(self._heartbeat_loop(), name="task-heartbeat")
@@ -200,7 +200,7 @@ class Flusher:
                 await asyncio.sleep(backoff.next_seconds())
                 continue
             backoff.reset()
-            await self._pause(min(MAX_PAUSE, MIN_PAUSE + PAUSE_PER_STREAM * len(writers)))
+            await self._pause(min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS + PAUSE_PER_STREAM_SECONDS * len(writers)))
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -215,12 +215,12 @@ class Flusher:
         self.flushes += 1
         answers = await self._scripts.run_many([call for _, call in batches])
         for (writer, _), answer in zip(batches, answers, strict=True):
-            writer.answered(self._verdict(writer, answer))
+            writer.answered(self._result(writer, answer))
 
     async def _heartbeat_loop(self) -> None:
-        for beat in itertools.cycle(range(BEATS)):
-            await asyncio.sleep(HEARTBEAT / BEATS)
-            writers = [writer for writer in self._writers if writer.beat == beat]
+        for group in itertools.cycle(range(HEARTBEAT_GROUPS)):
+            await asyncio.sleep(HEARTBEAT_SECONDS / HEARTBEAT_GROUPS)
+            writers = [writer for writer in self._writers if writer.group == group]
             if not writers:
                 continue
             try:
@@ -228,9 +228,9 @@ class Flusher:
             except RedisUnavailable:
                 continue  # the flush loop says so; leases are fenced whatever happens meanwhile
             for writer, answer in zip(writers, answers, strict=True):
-                writer.judge(self._verdict(writer, answer))
+                writer.note_result(self._result(writer, answer))
 
-    def _verdict(self, writer: StreamWriter, answer: bytes | Exception) -> Verdict:
+    def _result(self, writer: StreamWriter, answer: bytes | Exception) -> WriteResult:
         if isinstance(answer, Exception):
             # A refused XADD (an id at or below the top) means that a later attempt has written.
             self._log.error("append_refused", task_id=writer.task_id, reason=str(answer))

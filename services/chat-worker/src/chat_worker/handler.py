@@ -1,86 +1,63 @@
-"""What the chat worker does with an entry of its queue: claim the task, run a step, see the end through."""
+"""What the chat worker does with an entry of its queue: claim the turn and run it, or see that it needs no worker."""
 
-import asyncio
-import time
-from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 from pydantic import TypeAdapter
-from sluiceway.errors import Fenced, Unavailable
-from sluiceway.operation.catalogue import Catalogue
 from sluiceway.process.logs import bound, get_logger
 from sluiceway.queue.work_queue import Delivery
-from sluiceway.queue.worker import persistently
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.store import Store
-from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import Begun, Entry, TaskStreams
-from sluiceway.turn.recovery import Continuable, Durable, take_over
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.turn.ending import TurnEnding
 from sluiceway.wire.jobs import ChatJob
-from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.model import Model, ModelRequest
 
-from chat_worker.answering import Answering, Note
-from chat_worker.direct import to_call
-from chat_worker.flusher import Flusher
-from chat_worker.prompt import to_model_messages
-from chat_worker.settings import Settings
-from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.turn_runner import TurnRunner
 
 GAVE_UP = "TURN_GAVE_UP"
 _GAVE_UP_MESSAGE = "The answer could not be produced, after several attempts. Please try again."
-_RELEASE_SECONDS = 1
 _JOB = TypeAdapter(ChatJob)
 
 
 class ChatHandler:
     def __init__(
         self,
-        settings: Settings,
-        system_prompt: str,
         store: Store,
-        streams: TaskStreams,
-        turns: Turns,
-        flusher: Flusher,
-        model: Model,
-        catalogue: Catalogue,
+        registry: TaskRegistry,
+        ending: TurnEnding,
+        runner: TurnRunner,
         queue_key: str,
+        *,
+        lease: timedelta,
     ) -> None:
-        self._settings = settings
-        self._system_prompt = system_prompt
         self._store = store
-        self._streams = streams
-        self._turns = turns
-        self._flusher = flusher
-        self._model = model
-        self._catalogue = catalogue
+        self._registry = registry
+        self._ending = ending
+        self._runner = runner
         self._queue_key = queue_key
+        self._lease = lease
         self._log = get_logger()
 
     async def handle(self, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good."""
         job = read_job(_JOB, delivery, "a chat job")
-        # An entry that was delivered before is here because its lease ran out. The last sign of life is younger than
-        # that (it comes more often than renewals) and a dead owner's: acknowledging now would lose the entry.
+        # A redelivered entry's lease ran out. Its old holder's last heartbeat is younger than the lease, as heartbeats
+        # come more often than renewals: acknowledging the entry for that would lose it.
         if delivery.deliveries == 1 and await self._is_held(job.task_id):
             self._log.info("duplicate_entry", task_id=job.task_id, entry_id=delivery.entry_id)
             return
         task = await self._store.turns.claim(job.task_id)
         if task is None:
             self._log.info("task_deleted", task_id=job.task_id)
-            await self._turns.forget(job.task_id)
+            await self._ending.forget(job.task_id)
             return
         trace_id = trace_id_of(task.traceparent)
         with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=trace_id):
             if task.ended:
-                await self._turns.finalize(task)
+                await self._ending.finalize(task)
             elif task.open_operations > 0:
                 self._log.info("turn_waits", open_operations=task.open_operations)
             else:
-                await self._run(task)
+                await self._runner.run(task)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and end its turn with an error that the user sees."""
@@ -88,178 +65,12 @@ class ChatHandler:
         await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=job.task_id if job else None)
         task = await self._store.turns.get(job.task_id) if job is not None else None
         if task is not None and not task.ended:
-            await self._turns.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
+            await self._ending.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
 
     async def _is_held(self, task_id: str) -> bool:
         """Whether a living worker, maybe this one, has the task: then a fresh entry is a second one for it."""
-        meta = await self._streams.meta(task_id)
+        meta = await self._registry.meta(task_id)
         if meta is None or meta.holder is None or meta.heartbeat_ms is None:
             return False
-        age = timedelta(milliseconds=time.time() * 1000 - meta.heartbeat_ms)
-        return age < timedelta(seconds=self._settings.lease_seconds)
-
-    async def _run(self, task: Task) -> None:
-        began = time.monotonic()
-        self._log.info("turn_started", attempt=task.attempt)
-        status = "handed_back"
-        try:
-            status = await self._step(task)
-        finally:
-            if status == "handed_back":
-                await self._release(task)
-            duration_ms = round((time.monotonic() - began) * 1000)
-            self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
-
-    async def _step(self, task: Task) -> str:
-        # It is not begun after the hand-back that follows a failure of the others.
-        beginning = asyncio.create_task(self._begin(task))
-        # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
-        beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        try:
-            history, durable = await asyncio.gather(
-                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
-            )
-        finally:
-            await asyncio.wait((beginning,))
-        begun, entries = await beginning
-        writer = self._flusher.open(task.id, task.attempt)
-        try:
-            if begun.cancelled or task.cancel_requested_at is not None:
-                # Nothing is reset first: what a dead predecessor had shown is what the user stopped at.
-                fold, lacking = await self._turns.partial(task)
-                for event in lacking:
-                    writer.write(event)
-                outcome = await Step(task, self._turns, writer, fold).cancel()
-                if (note := Note.parse(begun.reached)) is not None:
-                    await self._model.abandon(note.reached)
-                return outcome
-            turn = Answering(task, history, writer, begun, durable)
-            await self._open_stream(turn, entries, turn.able(self._model))
-            return await self._continue(turn)
-        finally:
-            self._flusher.close(writer)
-
-    async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
-        """Become the stream's writer; what it has."""
-        begun = await self._streams.begin(task.fields, task.attempt, self._settings.worker_name)
-        return begun, await self._streams.read(task.id) if begun.last_id is not None else []
-
-    async def _durable(self, task: Task) -> Durable:
-        """What there is of the answer already; a turn that nobody held before has nothing."""
-        fresh = task.attempt == 1 and task.parts_before == 0
-        return Durable() if fresh else await self._turns.durable(task)
-
-    async def _open_stream(self, turn: Answering, entries: Sequence[Entry], able: Continuable) -> None:
-        """Begin the stream, or go on where predecessors left it."""
-        task, retracted = turn.task, turn.begun.retracted
-        beginning = take_over(entries, turn.durable, task.message_id, task.attempt, retracted, able=able)
-        for event, protocol in beginning.opening:
-            turn.writer.write(event, protocol)
-        if beginning.retracted is not None:
-            # Not before: who was left out of what is closed here would be shown the closing by yet another attempt.
-            await turn.writer.drained()
-            await self._streams.mark_retracted(task.id, beginning.retracted)
-        turn.take(beginning)
-        if turn.continues:
-            self._log.info("step_goes_on", able=able)
-
-    async def _continue(self, turn: Answering) -> str:
-        """Steps, until the turn has ended or waits."""
-        model = turn.task.model or self._settings.model
-        if not self._settings.allows(model):
-            return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
-        outcome: Outcome = await self._first_step(turn, model)
-        while outcome == "running":
-            outcome = await self._look_for_approvals(turn) or await self._model_step(turn, model)
-        return outcome
-
-    async def _first_step(self, turn: Answering, model: str) -> Outcome:
-        """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
-        if turn.durable.parts:
-            return "running" if turn.durable.asks else await self._model_step(turn, model)
-        if turn.command is None:
-            return await self._model_step(turn, model)
-        step = self._new_step(turn)
-        await self._catalogue.look_for(turn.command[0])
-        call = to_call(*turn.command, self._catalogue.tools)
-        if isinstance(call, str):
-            return await step.say(call)
-        return await step.call([call], Offer(self._catalogue.tools, max_calls=1))
-
-    async def _model_step(self, turn: Answering, model: str) -> Outcome:
-        step = self._new_step(turn)
-        offer = self._offer(turn)
-        try:
-            request = self._request(turn, model, offer)
-            outcome = await step.run(self._model, request, self._settings.model_attempts, offer)
-        except NotContinued as error:
-            self._log.warning("continuation_refused", code=str(error))
-            if turn.reached is not None:
-                await self._model.abandon(turn.reached)
-            turn.reached = None
-            await turn.writer.drained()
-            await self._open_stream(turn, await self._streams.read(turn.task.id), "nothing")
-            return await self._model_step(turn, model)
-        turn.usage, turn.reached, turn.continues = step.usage, None, False
-        return outcome
-
-    async def _look_for_approvals(self, turn: Answering) -> Outcome | None:
-        """Run what a person has approved; where calls wait for one, the turn ends. None: nothing of that kind."""
-        task = turn.task
-        while True:
-            operations = await persistently(lambda: self._store.operations.of_task(task.id))
-            asked = [one for one in operations if one.status == "approval"]
-            if not asked:
-                return None
-            step = self._new_step(turn)
-            if any(one.approval is not None for one in asked):
-                await turn.writer.drained()
-                begin = partial(self._turns.begin_approved, task, written=turn.writer.written)
-                return await step.after(await persistently(begin))
-            ended = await step.await_person()
-            if ended is not None:
-                return ended
-            if await self._is_lost(task):
-                raise Fenced(f"task {task.id}: ended or taken over by another")
-
-    async def _is_lost(self, task: Task) -> bool:
-        standing = await persistently(lambda: self._store.turns.get(task.id))
-        return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
-
-    def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._turns, turn.writer, turn.fold, turn.usage)
-
-    def _offer(self, turn: Answering) -> Offer:
-        """What the next step may call; in the last round nothing, so that there is an answer."""
-        settings = self._settings
-        left = settings.max_tool_calls - len(turn.fold.calls())
-        last = left <= 0 or turn.steps >= settings.max_steps - 1
-        tools = self._catalogue.tools if settings.offer_tools and not last else {}
-        return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last)
-
-    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
-        settings = self._settings
-        messages = to_model_messages(
-            self._system_prompt, turn.history, turn.fold.finished_steps(), with_tools=settings.offer_tools
-        )
-        return ModelRequest(
-            model=model,
-            messages=messages,
-            tools=[_function(spec) for spec in offer.tools.values()] or None,
-            user=turn.task.user_id,
-            max_tokens=settings.max_output_tokens,
-            prefix=turn.prefix,
-            reached=turn.reached,
-        )
-
-    async def _release(self, task: Task) -> None:
-        try:
-            async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._streams.release(task.id, task.attempt)
-        except (Unavailable, TimeoutError) as error:
-            self._log.warning("release_failed", reason=str(error))  # its sign of life grows old instead
-
-
-def _function(spec: ToolSpec) -> dict[str, Any]:
-    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
-    return {"type": "function", "function": function}
+        age = timedelta(milliseconds=await self._registry.now_ms() - meta.heartbeat_ms)
+        return age < self._lease

@@ -1,7 +1,8 @@
 """From the stored conversation to what the model is sent.
 
 Guarantees: every tool call that the model is shown has a result, whatever became of it; otherwise servers would reject
-this and every later request of the conversation.
+this and every later request of the conversation. What a server gave with its calls (`keep_provided`) goes along with
+them, for the model's client to send it back to that server. The client makes the rest fit (sluiceway_llm.history).
 """
 
 import json
@@ -11,8 +12,14 @@ from typing import Any
 
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part, calls_in, text_of, tool_name_of
+from sluiceway_llm.history import PROVIDER
+from sluiceway_llm.model import Provided
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
+
+_METADATA = "callProviderMetadata"
+"""The AI SDK's name, in a tool's part, for what a provider gave with a call."""
+_OURS = "sluiceway"
 
 ModelMessages = list[dict[str, Any]]
 
@@ -22,25 +29,39 @@ def load_system_prompt(file: Path | None) -> str:
     return DEFAULT_SYSTEM_PROMPT if file is None else file.read_text("utf-8").strip()
 
 
-def to_model_messages(
-    system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = (), *, with_tools: bool = True
-) -> ModelMessages:
+def to_model_messages(system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = ()) -> ModelMessages:
     """Chat messages in the OpenAI shape. Reasoning is left out, and so is an answer that has no text.
 
-    `own_parts`: the steps that this answer has already. `with_tools`: False tells of tool results as text, for models
-    that know no tools.
+    `own_parts`: the steps that this answer has already.
     """
     messages: ModelMessages = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for message in history:
         if message.role == "assistant":
-            messages += _answer(message.parts, with_tools)
+            messages += _answer(message.parts)
         elif text := text_of(message.parts):
             messages.append({"role": message.role, "content": text})
-    return messages + _answer(own_parts, with_tools)
+    return messages + _answer(own_parts)
 
 
-def _answer(parts: Sequence[Part], with_tools: bool) -> ModelMessages:
-    return [message for step in _steps(parts) for message in _step(step, with_tools)]
+def keep_provided(calls: Sequence[Part], provided: Provided) -> None:
+    """Store what the server gave with the calls of a step beside them, the message's part with the first."""
+    for place, part in enumerate(calls):
+        kept: dict[str, Any] = {"by": provided.by}
+        if place < len(provided.calls) and provided.calls[place]:
+            kept["call"] = dict(provided.calls[place])
+        if place == 0:
+            kept |= {"message": dict(provided.fields), "reasoningField": provided.reasoning_field}
+        part[_METADATA] = {_OURS: kept}
+
+
+def _provided(part: Part) -> dict[str, Any]:
+    metadata = part.get(_METADATA)
+    kept = metadata.get(_OURS) if isinstance(metadata, dict) else None
+    return kept if isinstance(kept, dict) else {}
+
+
+def _answer(parts: Sequence[Part]) -> ModelMessages:
+    return [message for step in _steps(parts) for message in _step(step)]
 
 
 def _steps(parts: Sequence[Part]) -> list[list[Part]]:
@@ -53,23 +74,32 @@ def _steps(parts: Sequence[Part]) -> list[list[Part]]:
     return steps
 
 
-def _step(parts: Sequence[Part], with_tools: bool) -> ModelMessages:
+def _step(parts: Sequence[Part]) -> ModelMessages:
     text, calls = text_of(parts), calls_in(parts)
     if not calls:
         return [{"role": "assistant", "content": text}] if text else []
-    if not with_tools:
-        said: ModelMessages = [{"role": "assistant", "content": text}] if text else []
-        return [*said, {"role": "user", "content": "\n\n".join(_told(part) for part in calls.values())}]
     asked = [
         {
             "id": call_id,
             "type": "function",
             "function": {"name": tool_name_of(part), "arguments": _as_json(part.get("input", {}))},
+            PROVIDER: {"by": _provided(part).get("by", ""), "fields": _provided(part).get("call", {})},
         }
         for call_id, part in calls.items()
     ]
     results = [{"role": "tool", "tool_call_id": id_, "content": result_of(part)} for id_, part in calls.items()]
-    return [{"role": "assistant", "content": text or None, "tool_calls": asked}, *results]
+    return [{"role": "assistant", "content": text or None, "tool_calls": asked, PROVIDER: _of_message(parts)}, *results]
+
+
+def _of_message(parts: Sequence[Part]) -> dict[str, Any]:
+    """What the server gave with a step's message, from where its first call keeps it."""
+    kept = _provided(next(part for part in parts if "toolCallId" in part))
+    return {
+        "by": kept.get("by", ""),
+        "fields": kept.get("message", {}),
+        "reasoning_field": kept.get("reasoningField", ""),
+        "reasoning": "".join(part["text"] for part in parts if part["type"] == "reasoning"),
+    }
 
 
 def result_of(part: Part) -> str:
@@ -85,10 +115,6 @@ def result_of(part: Part) -> str:
             return f"The user did not allow this call. {f'Their reason: {reason}' if reason else ''}".strip()
         case _:
             return "Error: This call was not run."
-
-
-def _told(part: Part) -> str:
-    return f"[Result of the tool {tool_name_of(part)}: {result_of(part)}]"
 
 
 def _as_json(value: Any) -> str:

@@ -11,8 +11,6 @@ from sluiceway_llm.settings import ModelSettings
 
 class Settings(ModelSettings, WorkerSettings):
     worker_slots: int = Field(default=100, ge=1, le=2000)
-    drain_seconds: float = Field(default=20, ge=0)
-    max_deliveries: int = Field(default=5, ge=1)
 
     models: list[str] = Field(default_factory=list, description="further models that a request may choose, as JSON")
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(

@@ -5,6 +5,9 @@ Guarantees
 - The answer is durable before `finish` is seen, and a call is durable before a runner can begin it.
 - A call that cannot be run (unknown tool, bad arguments, too many) goes back to the model as an error.
 - Cancelled or failed: what was shown is kept, and the stream ends with `abort` and `finish`, or with `error`.
+- An answer that says nothing and calls nothing is told as an error. No call of an answer that was cut off is run; the
+  model is told once, and the user when it happens again.
+- While a model is away, the browser is told (`data-status`) and the turn may be stopped.
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - An attempt that was fenced writes nothing more, neither here nor there.
 """
@@ -12,15 +15,18 @@ Guarantees
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sluiceway.errors import Fenced, Forgotten
+from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import Paused
-from sluiceway.turn.turns import Turns
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.pause import TurnPause
 from sluiceway.wire.events import (
     Abort,
     Data,
@@ -37,22 +43,31 @@ from sluiceway.wire.events import (
     TextEnd,
     TextStart,
 )
-from sluiceway.wire.message import MessageFold, count_steps
+from sluiceway.wire.message import MessageFold, Part, count_steps
 from sluiceway.wire.task import EndStatus
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, Reached, ToolCallDelta
+from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, Provided, Reached, ToolCallDelta, Usage
 from sluiceway_llm.model import ReasoningDelta as ModelReasoning
 from sluiceway_llm.model import RefusalDelta as ModelRefusal
 from sluiceway_llm.model import TextDelta as ModelText
-from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelRejected, ModelUnavailable
-from sluiceway_llm.retry import stream_with_retries
+from sluiceway_llm.model_errors import (
+    ModelContentFiltered,
+    ModelError,
+    ModelLimitReached,
+    ModelNotFound,
+    ModelRejected,
+    ModelUnavailable,
+)
+from sluiceway_llm.retry import Patience, stream_with_retries
 
 from chat_worker.answering import Note
-from chat_worker.calls import AskedCall, CallReader, to_operation
+from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
+from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
+_CONTINUATION_ATTEMPTS = 4
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -86,10 +101,17 @@ class Step:
     """
 
     def __init__(
-        self, task: Task, turns: Turns, writer: StreamWriter, fold: MessageFold, usage: dict[str, int] | None = None
+        self,
+        task: Task,
+        pause: TurnPause,
+        ending: TurnEnding,
+        writer: StreamWriter,
+        fold: MessageFold,
+        usage: dict[str, int] | None = None,
     ) -> None:
         self._task = task
-        self._turns = turns
+        self._pause = pause
+        self._ending = ending
         self._writer = writer
         self._fold = fold
         self.usage = usage
@@ -97,16 +119,21 @@ class Step:
         self._parts_begun = len(fold.kinds_in_step)
         self._open = fold.open_part
         self._reached: Reached | None = None
+        self._log = get_logger()
         self._said_more = False
 
-    async def run(self, model: Model, request: ModelRequest, attempts: int, offer: Offer) -> Outcome:
+    async def run(
+        self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
+    ) -> Outcome:
         """Call the model; end the turn, or wait for its tools. Raises Fenced when the task is another's now, and
         NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
         changed then."""
         self.begin()
         self._reached = request.reached
+        if request.prefix or request.reached:
+            attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, attempts))
+            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience))
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -114,6 +141,8 @@ class Step:
         except ModelError as error:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
+            self._log.warning("model_failed", model=request.model, **error.facts())
+            self._count(error.usage)
             outcome: Outcome = await self.fail(error.code, error.user_message)
             await self._abandon(model)
             return outcome
@@ -121,12 +150,17 @@ class Step:
             outcome = await self.cancel()
             await self._abandon(model)
             return outcome
-        self._count(finished)
+        self._count(finished.usage)
         if not self._calls.calls:
             return await self._complete(finished, request.model)
+        if finished.reason == "content_filter":
+            return await self.fail(ModelContentFiltered.code, ModelContentFiltered.advice)
         if offer.last:
             return await self.fail(TOOL_LIMIT, _TOOL_LIMIT_MESSAGE)
-        return await self.call(self._calls.calls, offer)
+        cut = finished.reason == "length"
+        if cut and self._was_cut_before():
+            return await self.fail(ModelLimitReached.code, ModelLimitReached.advice)
+        return await self.call(self._calls.calls, offer, provided=finished.provided, cut=cut)
 
     def begin(self) -> None:
         if not self._fold.step_open:
@@ -139,23 +173,30 @@ class Step:
         metadata = {"finishReason": "stop"}
         return await self._end("completed", metadata, "stop")
 
-    async def call(self, calls: Sequence[AskedCall], offer: Offer) -> Outcome:
-        """End the step with these calls: they are durable, and what can be run is queued."""
+    async def call(
+        self, calls: Sequence[AskedCall], offer: Offer, *, provided: Provided | None = None, cut: bool = False
+    ) -> Outcome:
+        """End the step with these calls: they are durable, and what can be run is queued; nothing of a `cut` answer."""
         self.begin()
         self._close_open()
         step = count_steps(self._fold.parts)
         operations: list[NewOperation] = []
         for place, call in enumerate(calls):
-            operation, shown = to_operation(call, step, offer.tools, too_many=place >= offer.max_calls)
+            operation, shown = to_operation(call, step, offer.tools, too_many=place >= offer.max_calls, cut=cut)
             operations.append(operation)
             for event in shown:
                 self._emit(event)
         self._emit(FinishStep())
+        if provided is not None:
+            parts_of_calls = self._fold.calls()
+            keep_provided([parts_of_calls[call.call_id] for call in calls], provided)
         await self._writer.drained()
         parts = self._fold.finished_parts()
         written = self._writer.written
         paused = await persistently(
-            lambda: self._turns.pause(self._task, parts, operations, self.usage, written=written)
+            lambda: self._pause.pause(
+                self._task, parts, operations, self.usage, metadata=self._fold.metadata, written=written
+            )
         )
         return await self.after(paused)
 
@@ -176,7 +217,7 @@ class Step:
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
         written = self._writer.written
-        ended = await persistently(lambda: self._turns.end(self._task, end, last, written=written))
+        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
         return "completed" if ended else None
 
     async def cancel(self) -> EndStatus:
@@ -185,6 +226,7 @@ class Step:
 
     async def fail(self, code: str, message: str) -> EndStatus:
         """End the turn with a typed error, which stays in the history too."""
+        self._log.warning("turn_failed", code=code)
         self._close_open()
         self._emit(Data(type="data-error", data={"code": code, "message": message}))
         error = {"code": code, "message": message}
@@ -205,14 +247,19 @@ class Step:
             await asyncio.wait((call,))
         if not call.cancelled():
             return call.result()
-        if self._writer.verdict != "cancelled":
+        if self._writer.result != "cancelled":
             raise self._writer.loss()
         return None
 
-    async def _follow(self, model: Model, request: ModelRequest, attempts: int) -> Finished:
+    async def _follow(self, model: Model, request: ModelRequest, attempts: int, patience: Patience) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
-        async with stream_with_retries(model, request, attempts=attempts) as batches:
+        wait = _Wait(self, request.model)
+        stream = stream_with_retries(
+            model, request, attempts=attempts, patience=patience, on_retry=wait.resumes, must_say=True
+        )
+        async with stream as batches:
             async for batch in batches:
+                wait.ends()
                 for event in batch:
                     if isinstance(event, Finished):
                         finished = event
@@ -264,10 +311,25 @@ class Step:
         self._fold.add(event)
         self._writer.write(event)
 
-    def _count(self, finished: Finished) -> None:
+    def show(self, status: dict[str, Any]) -> None:
+        """Tell the browser how the turn stands; it is no part of the message."""
+        self._emit(Data(type="data-status", data=status, transient=True))
+
+    def _was_cut_before(self) -> bool:
+        """Whether the step before this one was cut off in its calls, too."""
+        steps: list[list[Part]] = [[]]
+        for part in self._fold.parts:
+            if part["type"] == "step-start":
+                steps.append([])
+            else:
+                steps[-1].append(part)
+        before = steps[-2] if len(steps) > 1 else []
+        return any(str(part.get("errorText", "")).startswith(f"{CUT}:") for part in before)
+
+    def _count(self, used: Usage | None) -> None:
         """Add what this call has used to what the steps before have."""
-        if finished.usage is not None:
-            before, told = self.usage or {}, finished.usage.as_dict()
+        if used is not None:
+            before, told = self.usage or {}, used.as_dict()
             self.usage = {name: before.get(name, 0) + told.get(name, 0) for name in {**before, **told}}
 
     async def _complete(self, finished: Finished, asked_model: str) -> EndStatus:
@@ -291,13 +353,13 @@ class Step:
         end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
         last = self._last(status, reason, stored, error)
         written = self._writer.written
-        if not await persistently(lambda: self._turns.end(self._task, end, last, written=written)):
+        if not await persistently(lambda: self._ending.end(self._task, end, last, written=written)):
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
         return status
 
     def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
         usage = {"usage": self.usage} if self.usage is not None else {}
-        return {"status": status, "taskId": self._task.id, **metadata, **usage}
+        return {**self._fold.metadata, "status": status, "taskId": self._task.id, **metadata, **usage}
 
     @staticmethod
     def _shown(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -311,6 +373,38 @@ class Step:
         if status == "cancelled":
             return [Abort(), Finish()]
         return [Finish(finish_reason=reason, message_metadata=self._shown(metadata))]
+
+
+class _Wait:
+    """A model that is away: since when, as the browser and the log are told."""
+
+    def __init__(self, step: Step, model: str) -> None:
+        self._step = step
+        self._model = model
+        self._since: datetime | None = None
+        self._log = get_logger()
+
+    def resumes(self, error: ModelError, failures: int, delay_seconds: float) -> None:
+        self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
+        if delay_seconds <= 0:
+            return
+        now = datetime.now(UTC)
+        self._since = self._since or now
+        status = {
+            "state": "waiting",
+            "waitsFor": "model",
+            "code": error.code,
+            "message": error.user_message,
+            "since": self._since.isoformat(timespec="milliseconds"),
+            "nextTryAt": (now + timedelta(seconds=delay_seconds)).isoformat(timespec="milliseconds"),
+            "attempt": failures,
+        }
+        self._step.show(status)
+
+    def ends(self) -> None:
+        if self._since is not None:
+            self._since = None
+            self._step.show({"state": "running"})
 
 
 def _may_be_a_refusal(error: ModelError) -> bool:

@@ -1,109 +1,97 @@
-"""The completion consumer's process: settings → logging → clients → loops → drain."""
+"""The completion consumer's process: a worker process (see there) that applies completions, and runs the reconciler."""
 
-import asyncio
-from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from redis.asyncio import Redis
-from sluiceway.operation.completions import KIND
+from sluiceway import keys
+from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.operation.publishing import Operations
-from sluiceway.process.health import HealthServer
-from sluiceway.process.lifecycle import Stopping, stop_on_signals
-from sluiceway.process.logs import get_logger
-from sluiceway.process.starting import run_service
-from sluiceway.queue.work_queue import Producer, WorkQueue
-from sluiceway.queue.worker import Worker, WorkerOptions, persistently
-from sluiceway.redis_client import open_redis
-from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.queue.work_queue import Producer
+from sluiceway.service.worker_process import WorkerProcess, run_worker
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.resume import TurnResume
+from sluiceway.turn.shown import TurnMessage
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.completions.handler import CompletionHandler
-from completion_consumer.completions.progress import Progress
+from completion_consumer.completions.progress_reports import ProgressReports
 from completion_consumer.metrics import Metrics
-from completion_consumer.readiness import Readiness
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
 from completion_consumer.reconciler.reconciler import Reconciler
+from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished import Unfinished
 from completion_consumer.reconciler.unfinished_operations import UnfinishedOperations
 from completion_consumer.reconciler.unfinished_turns import UnfinishedTurns
 from completion_consumer.settings import Settings
 
-_CHAT = "chat"
 
-
-async def serve(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT."""
-    stopping = Stopping()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(stop_on_signals(stopping))
-        redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
-        blocking = open_redis(settings.redis_url, name=f"{settings.worker_name}-reader", blocking=True)
-        await stack.enter_async_context(blocking)
-        store = await stack.enter_async_context(Store.from_settings(settings, application_name=settings.worker_name))
-        metrics = Metrics()
-        worker, reconciler = _parts(settings, redis, blocking, store, metrics, stopping)
-        metrics.watch(lambda: reconciler.leads, lambda: worker.busy, settings.worker_slots)
-        problems = Readiness(worker, reconciler, stopping).problems
-        health = HealthServer(settings.health_host, settings.health_port, problems, metrics.registry)
-        port = await stack.enter_async_context(health.serve())
-        if settings.migrate_on_start and not await stopping.race(persistently(store.migrate)):
-            return
-        get_logger().info("started", worker=settings.worker_name, slots=settings.worker_slots, health_port=port)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(), name="completions")
-            group.create_task(reconciler.run(), name="reconciler")
-    get_logger().info("stopped")
-
-
-def _parts(
-    settings: Settings, redis: Redis, blocking: Redis, store: Store, metrics: Metrics, stopping: Stopping
-) -> tuple[Worker, Reconciler]:
-    """The loop over completions, and the rounds of the reconciler beside it."""
-    lease = timedelta(seconds=settings.lease_seconds)
-    streams = TaskStreams(
-        redis,
-        live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-        retention=timedelta(seconds=settings.retention_seconds),
+async def build(process: WorkerProcess[Settings]) -> None:
+    """The handler of completions, and the reconciler beside it, which repairs with the same parts."""
+    settings, redis, store = process.settings, process.redis, process.store
+    metrics = Metrics()
+    registry, writer, reader = (
+        TaskRegistry(redis, settings.retention),
+        TaskWriter(redis, settings.retention),
+        TaskReader(redis),
     )
-    chat = Producer(redis, _CHAT)
-    operations = Operations(redis, streams)
-    turns = Turns(store, streams, chat, operations)
-    applying = Applying(store, streams, turns, settings.max_result_chars)
-    progress = Progress(store, streams, settings.max_result_chars)
+    output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
+    chat = Producer(redis, keys.CHAT)
+    dispatch = TurnDispatch(registry, chat)
+    ending = TurnEnding(store, registry, writer, reader, dispatch)
+    applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
+    reports = ProgressReports(store, output, settings.max_result_chars)
 
-    queue = WorkQueue(redis, blocking, KIND, settings.worker_name, lease=lease)
-    handler = CompletionHandler(store, applying, progress, queue.key, settings.max_completion_bytes, metrics)
-    options = WorkerOptions(
-        slots=settings.worker_slots,
-        drain=timedelta(seconds=settings.drain_seconds),
-        max_deliveries=settings.max_deliveries,
-    )
-    worker = Worker(queue, handler.handle, handler.dead_letter, options, stopping)
+    queue = await process.open_queue(keys.COMPLETIONS)
+    handler = CompletionHandler(store, applying, reports, queue.key, settings.max_completion_bytes, metrics)
+    worker = process.work_on(queue, handler.handle, handler.dead_letter)
 
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
-    unfinished_turns = UnfinishedTurns(
-        store,
-        streams,
-        turns,
-        chat,
-        lease=lease,
-        finalize_after=finalize_after,
-        deadline=timedelta(seconds=settings.turn_deadline_seconds),
-    )
-    unfinished_operations = UnfinishedOperations(
-        redis, store, streams, operations, applying, park_for=timedelta(hours=settings.park_hours)
-    )
-    forgotten_ends = ForgottenEnds(store, streams, turns, retention=timedelta(seconds=settings.retention_seconds))
     unfinished = Unfinished(
-        store, forgotten_ends, unfinished_turns, unfinished_operations, finalize_after=finalize_after
+        store,
+        ForgottenEnds(store, registry, reader, ending, retention=settings.retention.ended),
+        UnfinishedTurns(
+            store,
+            registry,
+            reader,
+            writer,
+            dispatch,
+            ending,
+            TurnRebuild(store, registry, writer, TurnMessage(store, reader)),
+            chat,
+            lease=process.lease,
+            finalize_after=finalize_after,
+            deadline=timedelta(seconds=settings.turn_deadline_seconds),
+        ),
+        UnfinishedOperations(
+            redis,
+            store,
+            output,
+            entries,
+            Operations(redis, entries),
+            applying,
+            park_for=timedelta(hours=settings.park_hours),
+        ),
+        SilentAgentStreams(
+            AgentStreams(redis, settings.retention), silence=timedelta(seconds=settings.agent_silence_seconds)
+        ),
+        finalize_after=finalize_after,
     )
-    return worker, Reconciler(store, unfinished, settings.reconcile_seconds, metrics, stopping)
+    reconciler = Reconciler(store, unfinished, settings.reconcile_seconds, metrics, process.stopping)
+    process.beside_until_it_ends("reconciler", reconciler.run)
+    process.readiness.ask("reconciler", reconciler.problem)
+
+    metrics.watch(lambda: reconciler.leads, lambda: worker.busy, settings.worker_slots)
+    process.registry = metrics.registry
 
 
 def main() -> None:
-    run_service("completion-consumer", Settings, serve)
+    run_worker("completion-consumer", Settings, build)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ KINDS = (
     "operations",
     "webhooks",
     "parked",
+    "agent_streams",
     "backlog",
 )
 # What it did.
@@ -33,6 +34,7 @@ REPAIRS = (
     "webhook_resent",
     "parked_applied",
     "parked_given_up",
+    "agent_stream_closed",
 )
 OUTCOMES = ("applied", "repeat", "late", "unknown", "progress")
 _ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
@@ -69,8 +71,8 @@ class Metrics:
         self.dead_letters = Counter(
             "sluiceway_dead_letters", "Queue entries that were given up and kept", registry=registry
         )
-        self._in_flight = Gauge("sluiceway_worker_in_flight", "Queue entries in hand now", registry=registry)
-        self._slots = Gauge("sluiceway_worker_slots", "Queue entries that may be in hand at once", registry=registry)
+        self._in_flight = Gauge("sluiceway_worker_in_flight", "Queue entries in flight now", registry=registry)
+        self._slots = Gauge("sluiceway_worker_slots", "Queue entries that may be in flight at once", registry=registry)
         self._begin_at_zero()
 
     def watch(self, leads: Callable[[], bool], in_flight: Callable[[], int], slots: int) -> None:

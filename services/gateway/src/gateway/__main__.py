@@ -1,6 +1,7 @@
 """The gateway's process: settings → logging → clients → serve → drain."""
 
 import asyncio
+from typing import Any
 
 from sluiceway.process.starting import run_service
 from sluiceway.queue.worker import cancelled, persistently
@@ -17,7 +18,7 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     drain = Drain()
     async with open_gateway(settings, drain) as gateway, asyncio.TaskGroup() as group:
-        beside = []
+        beside: list[asyncio.Task[Any]] = [group.create_task(gateway.agreement.run(), name="agreement")]
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)

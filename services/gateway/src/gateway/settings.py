@@ -2,26 +2,18 @@
 
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from sluiceway.operation.webhook_secrets import WebhookRoots
-from sluiceway.process.settings import CommonSettings
 
-# An HS256 key shorter than its hash is guessed faster than the hash is broken (RFC 7518, 3.2).
-_SHORTEST_JWT_SECRET_BYTES = 32
-_SHORTEST_API_KEY_CHARS = 16
+from gateway.caller_settings import CallerSettings
 
 
-class Settings(CommonSettings):
+class Settings(CallerSettings):
     """What this service can be told; an invalid value or relation fails the start, by name."""
 
-    host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535, description="0: a free port, which is logged")
 
-    jwt_secret: SecretStr | None = None
-    auth_required: bool = False
-    api_keys: tuple[SecretStr, ...] = Field(default=(), description="of trusted callers, as JSON")
     webhook_secrets: WebhookRoots = Field(default=(), description="the first signs, all are believed, as JSON")
-    cors_origins: tuple[str, ...] = Field(default=(), description="origins of pages elsewhere, as JSON")
     model: str | None = Field(default=None, description="the workers' model, where requests may name only known ones")
     models: tuple[str, ...] = Field(default=(), description="further models that a request may choose, as JSON")
 
@@ -59,13 +51,4 @@ class Settings(CommonSettings):
             raise ValueError("MAX_BODIES_BYTES must have room for MAX_BODY_BYTES and MAX_WEBHOOK_BYTES")
         if self.max_message_chars > self.max_body_bytes:
             raise ValueError("MAX_MESSAGE_CHARS must not be larger than MAX_BODY_BYTES: no such message could arrive")
-        if self.auth_required and self.jwt_secret is None:
-            raise ValueError("AUTH_REQUIRED needs a JWT_SECRET, or nobody could ever come in")
-        if (
-            self.jwt_secret is not None
-            and len(self.jwt_secret.get_secret_value().encode()) < _SHORTEST_JWT_SECRET_BYTES
-        ):
-            raise ValueError(f"JWT_SECRET must have at least {_SHORTEST_JWT_SECRET_BYTES} bytes")
-        if any(len(key.get_secret_value()) < _SHORTEST_API_KEY_CHARS for key in self.api_keys):
-            raise ValueError(f"each of API_KEYS must have at least {_SHORTEST_API_KEY_CHARS} characters")
         return self

@@ -7,26 +7,34 @@ and goes on by itself when it is back.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypedDict
 
 from redis.asyncio import Redis
+from sluiceway import keys
 from sluiceway.operation.completions import Completions
-from sluiceway.operation.publishing import Operations
+from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
+from sluiceway.service.agreement import Agreement
 from sluiceway.store import Store
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.intake import TurnIntake
+from sluiceway.turn.lookup import TurnLookup
 
 from gateway.api.body import Rooms
 from gateway.api.models import Check
-from gateway.callers.api_keys import ApiKeys
 from gateway.callers.authenticator import Authenticator
+from gateway.callers.opening import open_authenticator
+from gateway.callers.origins import Origins
+from gateway.callers.stream_tokens import StreamTokens
 from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
-from gateway.fanout.hub_streams import HubStreams
+from gateway.fanout.hub_registry import HubRegistry
 from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
@@ -46,14 +54,18 @@ class Gateway:
     authenticator: Authenticator
     store: Store
     redis: Redis
-    streams: TaskStreams
-    turns: Turns
+    registry: TaskRegistry
+    reader: TaskReader
+    intake: TurnIntake
+    lookup: TurnLookup
     hub: Hub
     completions: Completions
-    api_keys: ApiKeys
+    origins: Origins
+    stream_tokens: StreamTokens
     webhooks: WebhookIntake
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
+    agreement: Agreement
 
 
 class State(TypedDict):
@@ -76,29 +88,31 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
                 most_waiting_bytes=settings.max_stalled_bytes,
             )
         )
-        streams = HubStreams(
-            redis,
-            hub,
-            live_ttl=timedelta(seconds=settings.live_ttl_seconds),
-            retention=timedelta(seconds=settings.retention_seconds),
-        )
+        registry = HubRegistry(redis, hub, settings.retention)
+        reader = TaskReader(redis)
+        writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
-        turns = Turns(store, streams, Producer(redis, "chat"), Operations(redis, streams))
+        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
+        ending = TurnEnding(store, registry, writer, reader, dispatch)
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
         yield Gateway(
             settings=settings,
             drain=drain,
-            authenticator=Authenticator.from_settings(settings),
+            authenticator=await stack.enter_async_context(open_authenticator(settings, store.api_keys)),
             store=store,
             redis=redis,
-            streams=streams,
-            turns=turns,
+            registry=registry,
+            reader=reader,
+            intake=TurnIntake(store, registry, dispatch, ending),
+            lookup=TurnLookup(store, registry),
             hub=hub,
             completions=completions,
-            api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),
+            origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
+            stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(_READINESS_SECONDS),
+            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
         )

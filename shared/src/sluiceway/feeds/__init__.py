@@ -1,1 +1,1 @@
-"""Event streams beside the turns': of jobs and of agents. Whoever publishes needs this room alone."""
+"""Event streams beside the turns': of jobs and of agents. A publisher needs this room alone."""

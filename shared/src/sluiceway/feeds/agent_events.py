@@ -1,16 +1,18 @@
 """Agent events: what the agents of one task think, do and say, on a stream that the task has for them.
 
 Guarantees
-- Events of a stream are numbered 1, 2, 3 … without a gap or a repeat, whoever publishes, from however many processes:
+- Events of a stream are numbered 1, 2, 3 … without a gap or a repeat, from however many publishers and processes:
   the script that adds an event also counts it. The order of the numbers is the order in which Redis got them.
 - A publish that returned is in the stream. It is tried again while Redis is away, for `timeout_seconds`, and is there
   once all the same: each publish has an id, and a stream remembers its last 256 of them.
 - `create` for a task that has a stream closes that one, whose followers get its `connection_end`, and begins a new one
-  at 1. Whoever names the generation that `create` answered cannot write into another one.
+  at 1. A publish that names the generation which `create` answered cannot get into another one.
 - An open stream ends by `close`, `create` or `clean_up`, with the event `connection_end`, which nobody can publish.
+  The reconciler cleans up: a stream of which nothing was heard for AGENT_SILENCE_SECONDS has lost its publisher. One
+  that may be silent for long says that it is alive: `keep_alive`.
 - A publish that failed was logged and raises an AgentEventError, and nothing else.
-Not guaranteed: that Redis remembers. An open stream is kept for `live_ttl` after its last event, a closed one for
-`retention`; the one that another took the place of until the next one is created, at most for `retention`. After
+Not guaranteed: that Redis remembers. An open stream is kept for `retention.live` after its last event, a closed one
+for `retention.ended`; the one that another took the place of until the next one is created, at most as long. After
 AgentEventUnavailable an event may be there or not; the same `publish_id` again adds it at most once.
 
 An entry's id is GENERATION-SEQUENCE. A generation is the moment of its creation in ms, or more: it grows with each.
@@ -48,11 +50,14 @@ from sluiceway.feeds.agent_event import (
 )
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
-from sluiceway.redis_client import command, redis_errors
+from sluiceway.process.retention import Retention
+from sluiceway.redis_client import command, redis_errors, server_time_ms
 from sluiceway.scripts import Argument, Scripts
 
 __all__ = ["CONNECTION_END", "AgentEvent", "AgentEventType", "AgentStream", "AgentStreams", "PublishedType"]
 
+# How often a publisher that lives says so.
+RENEW_SECONDS = 30.0
 _REMEMBERED = 256
 _LISTED_EVERY_MS = 60_000
 _PAGE = 1000
@@ -61,7 +66,7 @@ _PAGE = 1000
 @dataclass(frozen=True, slots=True)
 class AgentStream:
     """What Redis knows of a task's stream. `sequence`: of the newest event, 0 before the first. `user_id`: the only one
-    who may follow it, None for whoever has the id. `slot`: which of the task's two keys has its events."""
+    who may follow it, None: everybody with the id. `slot`: which of the task's two keys has its events."""
 
     task_id: str
     generation: int
@@ -104,18 +109,11 @@ class AgentStream:
 class AgentStreams:
     """The streams of agent events of a Redis. Methods raise RedisUnavailable when it is away."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        *,
-        live_ttl: timedelta = keys.LIVE_TTL,
-        retention: timedelta = keys.RETENTION,
-        timeout_seconds: float = 5.0,
-    ) -> None:
+    def __init__(self, redis: Redis, retention: Retention | None = None, *, timeout_seconds: float = 5.0) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._live_ttl_ms = int(live_ttl.total_seconds() * 1000)
-        self._retention_ms = int(retention.total_seconds() * 1000)
+        kept = retention or Retention.from_environment()
+        self._live_ttl_ms, self._retention_ms = kept.live_ms, kept.ended_ms
         self.timeout_seconds = timeout_seconds
 
     async def create(self, task_id: str, user_id: str | None = None) -> int:
@@ -188,6 +186,24 @@ class AgentStreams:
         """End the stream. False when there is none of that generation, or it has ended already."""
         return await self._close(task_id, "" if generation is None else generation, silent_ms=0) == b"closed"
 
+    async def renew(self, task_id: str, generation: int) -> bool:
+        """Say that the stream's publisher is alive, though it has nothing to publish. False: the stream has ended."""
+        arguments = [self._live_ttl_ms, generation, _LISTED_EVERY_MS]
+        answer = await self._scripts.run("feeds/renew_agent_stream", _keys(task_id), arguments)
+        if len(answer) == 2 and _text(answer[1]) != "0":
+            await self._list_again(task_id, int(answer[1]))
+        return len(answer) == 2
+
+    async def keep_alive(self, task_id: str, generation: int, *, every_seconds: float = RENEW_SECONDS) -> None:
+        """Renew until the stream has ended, or cancelled; also over the time that Redis is away."""
+        alive = True
+        while alive:
+            await asyncio.sleep(every_seconds)
+            try:
+                alive = await self.renew(task_id, generation)
+            except RedisUnavailable as error:
+                get_logger().warning("agent_stream_not_renewed", task_id=task_id, reason=str(error))
+
     async def list_active(self) -> list[AgentStream]:
         """The open ones, the one first that was noted longest ago."""
         listed = await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, 0, -1)
@@ -199,18 +215,20 @@ class AgentStreams:
     async def clean_up(self, older_than: timedelta) -> list[str]:
         """Close the open streams that were silent for that long, which forgets them after the retention; their tasks'
         ids. Any number may do it at once."""
-        silent_ms = int(older_than.total_seconds() * 1000)
-        seconds, micros = await command(self._redis, "TIME")
-        before = int(seconds) * 1000 + int(micros) // 1000 - silent_ms
-        closed = []
-        for raw in await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, "-inf", before, "BYSCORE"):
-            task_id = _text(raw)
-            answer = await self._close(task_id, "", silent_ms)
-            if answer == b"unknown":
-                await self._unlist(task_id, before)
-            elif answer == b"closed":
-                closed.append(task_id)
-        return closed
+        return [task_id for task_id in await self.silent(older_than) if await self.close_silent(task_id, older_than)]
+
+    async def silent(self, older_than: timedelta, limit: int = -1) -> list[str]:
+        """Tasks of whose streams nothing was noted for that long, the longest silent ones first; -1: all of them."""
+        before = await server_time_ms(self._redis) - _ms(older_than)
+        listed = await command(self._redis, "ZRANGE", keys.AGENT_STREAMS, "-inf", before, "BYSCORE", "LIMIT", 0, limit)
+        return [_text(task_id) for task_id in listed]
+
+    async def close_silent(self, task_id: str, older_than: timedelta) -> bool:
+        """Close the stream, if it was silent for that long; whether it was, and was open."""
+        answer = await self._close(task_id, "", _ms(older_than))
+        if answer == b"unknown":
+            await self._unlist(task_id, await server_time_ms(self._redis) - _ms(older_than))
+        return answer == b"closed"
 
     async def events(self, task_id: str) -> list[AgentEvent]:
         """All events of the stream that was created last, the closing one too; none of a stream that is not there."""
@@ -287,6 +305,10 @@ def _keys(task_id: str) -> list[str]:
         keys.agent_events(task_id, 0),
         keys.agent_events(task_id, 1),
     ]
+
+
+def _ms(period: timedelta) -> int:
+    return int(period.total_seconds() * 1000)
 
 
 def _moment(ms: int) -> datetime:

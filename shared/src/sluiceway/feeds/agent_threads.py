@@ -7,10 +7,11 @@ Guarantees
 - What one thread publishes to a task gets there in that order; tasks do not wait for one another.
 - An event whose publisher was told of a failure is not sent afterwards. Only one that was just on its way when the
   time ran out may be there all the same.
+- A stream that was created here is kept alive until it is closed, also while its agents say nothing.
 - What was handed over and waits is bounded (`max_waiting`); past that a publish fails at once.
 Not guaranteed: that a process that ends without `flush` or the end of `open_threads` sends what nobody waited for.
 
-Who has an event loop already gives it, with the streams of that loop: `ThreadPublisher(streams, loop)`. Who has none
+A program with an event loop gives it, and the streams of that loop: `ThreadPublisher(streams, loop)`. One without
 opens one, in a thread of its own: `open_threads(redis_url)`. Neither survives a fork: it is made in the process that
 uses it.
 """
@@ -30,6 +31,7 @@ from typing import Any, TypeVar
 from sluiceway.errors import AgentEventError, AgentEventRejected, AgentEventUnavailable
 from sluiceway.feeds.agent_event import AgentEvent, Draft, PublishedType, log_failure
 from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.process.retention import Retention
 from sluiceway.redis_client import open_redis
 
 T = TypeVar("T")
@@ -68,9 +70,11 @@ class ThreadPublisher:
         self._lock = threading.Lock()
         self._open: set[Future[AgentEvent]] = set()
         self._failed = 0
-        # The loop's own: what waits, by task, and who sends it.
+        # The loop's own: what waits, by task, and the tasks that send it.
         self._lanes: dict[str, deque[_Handed]] = {}
         self._senders: set[asyncio.Task[None]] = set()
+        # What keeps the streams alive that were created here, by task.
+        self._renewers: dict[str, asyncio.Task[None]] = {}
 
     def publish_nowait(
         self,
@@ -97,11 +101,11 @@ class ThreadPublisher:
 
     def create(self, task_id: str, user_id: str | None = None) -> int:
         """As of AgentStreams; not on a thread that runs an event loop. Raises RuntimeError there, RedisUnavailable."""
-        return self._ask(lambda: self._streams.create(task_id, user_id))
+        return self._ask(lambda: self._create(task_id, user_id))
 
     def close(self, task_id: str, *, generation: int | None = None) -> bool:
         """As of AgentStreams; not on a thread that runs an event loop. Raises RuntimeError there, RedisUnavailable."""
-        return self._ask(lambda: self._streams.close(task_id, generation=generation))
+        return self._ask(lambda: self._close(task_id, generation))
 
     @property
     def failed(self) -> int:
@@ -158,6 +162,24 @@ class ThreadPublisher:
 
     # The loop's side.
 
+    async def _create(self, task_id: str, user_id: str | None) -> int:
+        generation = await self._streams.create(task_id, user_id)
+        self._stop_renewing(task_id)
+        renewer = self._loop.create_task(self._streams.keep_alive(task_id, generation), name="agent-stream-renewer")
+        self._renewers[task_id] = renewer
+        return generation
+
+    async def _close(self, task_id: str, generation: int | None) -> bool:
+        closed = await self._streams.close(task_id, generation=generation)
+        if closed:
+            self._stop_renewing(task_id)
+        return closed
+
+    def _stop_renewing(self, task_id: str) -> None:
+        renewer = self._renewers.pop(task_id, None)
+        if renewer is not None:
+            renewer.cancel()
+
     def _arrived(self, handed: _Handed) -> None:
         lane = self._lanes.get(handed.draft.task_id)
         if lane is not None:
@@ -172,7 +194,7 @@ class ThreadPublisher:
         try:
             while lane:
                 handed = lane.popleft()
-                # False: whoever waited for it has given up.
+                # False: the thread that waited for it has given up.
                 if handed.outcome.set_running_or_notify_cancel():
                     await self._send(handed)
         finally:
@@ -191,7 +213,7 @@ class ThreadPublisher:
             raise
         except AgentEventError as error:
             self._fail(handed, error)
-        except Exception as unforeseen:  # noqa: BLE001 - whoever waits for it is told whatever it was
+        except Exception as unforeseen:  # noqa: BLE001 - the thread that waits is told whatever it was
             self._fail(handed, AgentEventRejected(repr(unforeseen)))
         else:
             self._finalized(handed.outcome)
@@ -219,16 +241,18 @@ _Opened = tuple[ThreadPublisher, asyncio.AbstractEventLoop, asyncio.Event]
 
 @contextmanager
 def open_threads(
-    redis_url: str, *, timeout_seconds: float = 5.0, max_waiting: int = 10_000
+    redis_url: str, retention: Retention | None = None, *, timeout_seconds: float = 5.0, max_waiting: int = 10_000
 ) -> Iterator[ThreadPublisher]:
-    """A publisher with a thread, an event loop and connections of its own.
+    """A publisher with a thread, an event loop and connections of its own. `retention`: that of the services;
+    None: what LIVE_TTL_SECONDS and RETENTION_SECONDS in the environment say.
 
     It connects when it has something to send, so it opens also while Redis is away. The end of the block waits until
     what was handed over is settled, for `timeout_seconds` at most; not on a thread that runs an event loop.
     """
+    kept = retention or Retention.from_environment()
     opened: Future[_Opened] = Future()
     thread = threading.Thread(
-        target=lambda: asyncio.run(_serve(redis_url, timeout_seconds, max_waiting, opened)),
+        target=lambda: asyncio.run(_serve(redis_url, kept, timeout_seconds, max_waiting, opened)),
         name="agent-events",
         daemon=True,
     )
@@ -242,14 +266,16 @@ def open_threads(
             thread.join()
 
 
-async def _serve(redis_url: str, timeout_seconds: float, max_waiting: int, opened: "Future[_Opened]") -> None:
+async def _serve(
+    redis_url: str, retention: Retention, timeout_seconds: float, max_waiting: int, opened: "Future[_Opened]"
+) -> None:
     try:
         redis = open_redis(redis_url, name="sluiceway-agents", max_connections=_CONNECTIONS)
     except Exception as error:  # noqa: BLE001 - an address that is none: it is the opener's to see
         opened.set_exception(error)
         return
     async with redis:
-        streams = AgentStreams(redis, timeout_seconds=timeout_seconds)
+        streams = AgentStreams(redis, retention, timeout_seconds=timeout_seconds)
         loop, ending = asyncio.get_running_loop(), asyncio.Event()
         publisher = ThreadPublisher(streams, loop, timeout_seconds=timeout_seconds, max_waiting=max_waiting)
         opened.set_result((publisher, loop, ending))

@@ -9,7 +9,7 @@ Guarantees
   nothing else than JobEventError comes out, so a job that must not die of its events catches that one.
 Not guaranteed: that an event is there once when it is published again after JobEventUnavailable; that a stream ends:
 the last event of a job is whatever its readers agree on, and a job that is silent for longer than the retention begins
-a new stream. Nobody owns the events: whoever has the job's id can read them.
+a new stream. Nobody owns the events: everybody with the job's id can read them.
 
 A client of redis-py belongs to its event loop. A synchronous task opens one in each of its `asyncio.run`s, as
 `examples/celery_style_task.py` does.
@@ -19,7 +19,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
@@ -29,6 +29,7 @@ from sluiceway import keys
 from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailable, RedisUnavailable
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
+from sluiceway.process.retention import Retention
 from sluiceway.redis_client import command, redis_errors
 from sluiceway.scripts import Scripts
 
@@ -64,10 +65,10 @@ class JobEventPublisher:
     Every `publish_…` raises JobEventRejected or JobEventUnavailable, both JobEventErrors.
     """
 
-    def __init__(self, redis: Redis, *, retention: timedelta = keys.RETENTION, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, redis: Redis, retention: Retention | None = None, *, timeout_seconds: float = 5.0) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._retention_ms = int(retention.total_seconds() * 1000)
+        self._retention_ms = (retention or Retention.from_environment()).ended_ms
         self._timeout_seconds = timeout_seconds
 
     async def publish_event(self, job_id: str, event_data: Mapping[str, Any]) -> str:

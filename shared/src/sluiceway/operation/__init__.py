@@ -1,1 +1,1 @@
-"""Tool calls on their way: what tools there are, who is to run one, how one ended."""
+"""Tool calls on their way: which tools there are, handing one to a runner, how one ended."""

@@ -7,18 +7,17 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json
-
-KIND = "completions"
 
 
 class Completions:
     """The one producer of completions. Methods raise RedisUnavailable: it may or may not be queued; send it again."""
 
     def __init__(self, redis: Redis) -> None:
-        self._queue = Producer(redis, KIND)
+        self._queue = Producer(redis, keys.COMPLETIONS)
 
     async def publish_operation_complete(
         self,

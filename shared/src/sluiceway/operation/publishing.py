@@ -12,28 +12,28 @@ from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import commands
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_entries import OperationEntries
 from sluiceway.wire.jobs import ToolJob
 
 
 class Operations:
-    def __init__(self, redis: Redis, streams: TaskStreams) -> None:
+    def __init__(self, redis: Redis, entries: OperationEntries) -> None:
         self._redis = redis
-        self._streams = streams
+        self._entries = entries
 
     async def publish(self, operations: Sequence[Operation]) -> None:
         """Queue operations that were not queued before. Raises RedisUnavailable; it is right to do it again then."""
         await self.note(operations, await commands(self._redis, self.adding(operations)))
 
     def adding(self, operations: Sequence[Operation]) -> list[tuple[str | bytes, ...]]:
-        """The commands that queue operations, for who sends them along with others. Their answers go to `note`."""
+        """The commands that queue operations, to be sent along with others. Their answers go to `note`."""
         return [self._queue(one).adding(_job_of(one).encode()) for one in operations]
 
     async def note(self, operations: Sequence[Operation], answers: Sequence[Any]) -> None:
         """Write down where the entries of operations are. Raises RedisUnavailable."""
         entry_ids = map(Producer.entry_id, answers)
         noted = [(one.task_id, one.id, entry_id) for one, entry_id in zip(operations, entry_ids, strict=True)]
-        await self._streams.bind_operations(noted)
+        await self._entries.note(noted)
 
     def _queue(self, operation: Operation) -> Producer:
         return Producer(self._redis, keys.tool_queue(operation.queue))

@@ -1,6 +1,6 @@
 """The secrets of webhooks: each operation has its own, derived from a root secret and stored nowhere.
 
-Who learns one operation's secret can speak for that operation alone. Roots are rotated by putting a new one first: it
+One operation's secret speaks for that operation alone. Roots are rotated by putting a new one first: it
 signs from then on, while operations that were handed out under the others are still believed until those are removed.
 """
 

@@ -7,14 +7,15 @@ the text format of Prometheus, and asks nobody either.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
 from sluiceway.process.metrics import CONTENT_TYPE, exposition
 
-Check = Callable[[], Awaitable[dict[str, str]]]
+# By part, a sentence each.
+Check = Callable[[], Mapping[str, str]]
 _REQUEST_SECONDS = 5
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 503: "Service Unavailable"}
 _JSON = "application/json"
@@ -23,13 +24,25 @@ _JSON = "application/json"
 class HealthServer:
     """A few lines of HTTP/1.1, GET only, one request a connection."""
 
-    def __init__(self, host: str, port: int, problems: Check, registry: CollectorRegistry | None = None) -> None:
-        """`problems` answers what keeps the process from its work, by name; nothing: ready. `registry`: see metrics.py;
-        without one there is no `/metrics`."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        problems: Check,
+        *,
+        warnings: Check = dict,
+        details: Callable[[], dict[str, object]] = dict,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        """`problems` answers what keeps the process from its work; nothing: ready. `warnings`: what a person should
+        look at, and what does not keep it; `details`: what else `/readyz` tells. `registry`: see metrics.py; without
+        one there is no `/metrics`."""
         self._host = host
         self._port = port
         self._problems = problems
+        self._warnings = warnings
         self._registry = registry
+        self._details = details
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
@@ -65,13 +78,20 @@ class HealthServer:
             case b"/healthz":
                 return _json(200, {"status": "ok"})
             case b"/readyz":
-                problems = await self._problems()
-                not_ready: dict[str, object] = {"status": "not ready", "problems": problems}
-                return _json(503, not_ready) if problems else _json(200, {"status": "ready"})
+                return self._readiness()
             case b"/metrics" if self._registry is not None:
                 return 200, CONTENT_TYPE, exposition(self._registry)
             case _:
                 return _json(404, {"status": "not found"})
+
+    def _readiness(self) -> tuple[int, str, bytes]:
+        problems, warnings = dict(self._problems()), dict(self._warnings())
+        told: dict[str, object] = {"warnings": warnings} if warnings else {}
+        if details := self._details():
+            told["details"] = details
+        if problems:
+            return _json(503, {"status": "not ready", "problems": problems, **told})
+        return _json(200, {"status": "ready", **told})
 
 
 def _json(status: int, body: dict[str, object]) -> tuple[int, str, bytes]:

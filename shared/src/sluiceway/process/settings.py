@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluiceway.process.retention import RetentionSettings
 
 
-class CommonSettings(BaseSettings):
+class CommonSettings(RetentionSettings):
     """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
@@ -21,15 +20,14 @@ class CommonSettings(BaseSettings):
     migrate_on_start: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    live_ttl_seconds: int = Field(default=24 * 3600, ge=1)
-    retention_seconds: int = Field(default=3600, ge=1)
 
     @property
     def database_timeout(self) -> timedelta:
         return timedelta(seconds=self.database_timeout_seconds)
 
 
-def _default_name() -> str:
+def process_name() -> str:
+    """Unique among living processes."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
@@ -37,10 +35,13 @@ class WorkerSettings(CommonSettings):
     """Of services that speak no HTTP but for their health.
 
     `worker_name` is the consumer's name: unique among live processes. A restarted process that keeps its name (a
-    container of the same pod) takes up at once what it had in hand. `lease_seconds` must be the same everywhere.
+    container of the same pod) takes up at once what it had in flight. `lease_seconds` must be the same everywhere.
     """
 
-    worker_name: str = Field(default_factory=_default_name, min_length=1, max_length=200)
+    worker_name: str = Field(default_factory=process_name, min_length=1, max_length=200)
     lease_seconds: float = Field(default=10, ge=0.5, le=3600)
+    worker_slots: int = Field(default=32, ge=1, le=2000, description="queue entries in flight at once")
+    drain_seconds: float = Field(default=20, ge=0, description="for what is in flight on SIGTERM")
+    max_deliveries: int = Field(default=5, ge=1, description="an entry that failed so often is a dead letter")
     health_host: str = "0.0.0.0"
     health_port: int = Field(default=8080, ge=0, le=65535)

@@ -27,7 +27,7 @@ _MANY = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An entry in hand. `deliveries` counts this one, and those before a hand-back."""
+    """An entry in flight. `deliveries` counts this one, and those before a release."""
 
     entry_id: str
     body: bytes
@@ -46,7 +46,7 @@ class Producer:
         return self.entry_id(await command(self._redis, *self.adding(body)))
 
     def adding(self, body: bytes) -> tuple[str | bytes, ...]:
-        """The command that queues an entry, for who sends it along with others. `entry_id` reads its answer."""
+        """The command that queues an entry, to be sent along with others. `entry_id` reads its answer."""
         return ("XADD", self.key, "*", "d", body)
 
     @staticmethod
@@ -55,17 +55,17 @@ class Producer:
         return str(answered(answer).decode())
 
     async def holds(self, entry_id: str) -> bool:
-        """Whether the entry is still queued or in somebody's hand."""
+        """Whether the entry is still queued or in flight."""
         return bool(await command(self._redis, "XRANGE", self.key, entry_id, entry_id, "COUNT", 1))
 
     async def holds_which(self, entry_ids: Sequence[str]) -> set[str]:
-        """Those of the entries that are still queued or in somebody's hand; one round trip."""
+        """Those of the entries that are still queued or in flight; one round trip."""
         asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
         answers = await commands(self._redis, asked)
         return {entry_id for entry_id, answer in zip(entry_ids, answers, strict=True) if answered(answer)}
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
-        """At most `count` entries behind that one ("0-0": from the beginning), queued or in hand, with their bodies."""
+        """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""
         entries = await command(self._redis, "XRANGE", self.key, f"({entry_id}", "+", "COUNT", count)
         return [(found.decode(), fields.get(b"d", b"")) for found, fields in entries]
 
@@ -74,6 +74,7 @@ class WorkQueue:
     """One consumer's view of a queue. `blocking` is a client of its own for waiting reads."""
 
     def __init__(self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta) -> None:
+        self.kind = kind
         self.key = keys.work_queue(kind)
         self.consumer = consumer
         self.lease = lease
@@ -95,7 +96,7 @@ class WorkQueue:
         return await self._group_read(self._blocking, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.key, ">")
 
     async def own_pending(self, count: int) -> list[Delivery]:
-        """What a process of this consumer's name, now dead, left in hand. For the start, before anything is read."""
+        """What a process of this consumer's name, now dead, left in flight. For the start, before anything is read."""
         own = await self._group_read(self._redis, "COUNT", count, "STREAMS", self.key, "0")
         # A process that dies of an entry, and keeps its name, must see the count grow, or it does so for ever.
         times = await self._pending() if own else {}
@@ -139,7 +140,7 @@ class WorkQueue:
             return False
 
     async def requeue(self, entry_ids: Sequence[str]) -> int:
-        """Hand entries back, to be delivered to anybody at once; how many were still the consumer's own."""
+        """Release entries, to be delivered to any consumer at once; how many were still the consumer's own."""
         if not entry_ids:
             return 0
         try:
@@ -150,7 +151,7 @@ class WorkQueue:
             return 0
 
     async def leave(self) -> None:
-        """Hand back all that this consumer still has, known or not (a reply may have been lost), and be forgotten."""
+        """Release all that this consumer still has, known or not (a reply may have been lost), and be forgotten."""
         try:
             await self.requeue(list(await self._pending()))
             if not await self._pending():  # deleting a consumer that holds entries would lose them

@@ -3,10 +3,10 @@
 Guarantees
 - An entry is acknowledged after its handler returned, never before. A handler that raises leaves it pending: it is
   delivered again when its lease runs out, and after `max_deliveries` it goes to the dead letters with the reason.
-- What Redis forgot under a handler (`Forgotten`) is handed back at once: it has to begin again, anywhere.
+- What Redis forgot under a handler (`Forgotten`) is released at once: it has to begin again, anywhere.
 - A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
-- SIGTERM: reading stops; handlers get `drain` time; what is not finished then is handed back, and is delivered to
+- SIGTERM: reading stops; handlers get `drain` time; what is not finished then is released, and is delivered to
   another worker at once.
 - Redis away: capped backoff with jitter, for as long as it takes.
 Not guaranteed: that a handler runs once. Its effects must be idempotent or fenced.
@@ -27,7 +27,7 @@ from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _BLOCK = timedelta(seconds=2)
 # What comes on top of the lease before a dead worker's entry is taken over.
@@ -171,7 +171,7 @@ class Worker:
     # Ending
 
     async def _drain(self) -> None:
-        """Let handlers finish for a while, then hand back what is left."""
+        """Let handlers finish for a while, then release what is left."""
         handlers = list(self._in_flight.values())
         if handlers:
             self._log.info("draining", in_flight=len(handlers))
@@ -189,7 +189,7 @@ class Worker:
         self._log.info("drained", released=len(unfinished))
 
 
-async def persistently(call: Callable[[], Awaitable[Answer]]) -> Answer:
+async def persistently(call: Callable[[], Awaitable[T]]) -> T:
     """Call until it answers, waiting while Redis or Postgres is away. Says so once, and in the end how long it was."""
     backoff, began, away = Backoff(), time.monotonic(), ""
     while True:

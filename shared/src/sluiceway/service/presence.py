@@ -1,12 +1,12 @@
 """Which workers are there and ready: a sorted set per kind, member = worker, score = until when (ms since 1970).
 
-What a gateway's readiness stands on: a message is answered only when somebody is there to answer it.
+A gateway's readiness stands on it: a message is answered only when a worker is there to answer it. Times are Redis's,
+in the scripts, so a machine whose clock is wrong neither misses workers nor sees dead ones.
 """
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 from redis.asyncio import Redis
@@ -15,24 +15,26 @@ from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.redis_client import command
+from sluiceway.scripts import Scripts
 
 _PERIOD = timedelta(seconds=2)
 # A worker that is not ready looks again sooner: until it has announced itself, no gateway is ready.
 _UNREADY_PERIOD = timedelta(milliseconds=200)
-_VALID = timedelta(seconds=7)
+_VALID_MS = 7000
 _LEAVE_SECONDS = 1
 
 
 async def count_live(redis: Redis, kind: str) -> int:
     """How many ready workers of that kind there are now."""
-    return int(await command(redis, "ZCOUNT", keys.live_workers(kind), _now_ms(), "+inf"))
+    return int(await Scripts(redis).run("service/count_workers", [keys.live_workers(kind)]))
 
 
 class Presence:
     """Announces one worker for as long as `ready` says so; `run` is its one task."""
 
-    def __init__(self, redis: Redis, kind: str, worker: str, ready: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, redis: Redis, kind: str, worker: str, ready: Callable[[], bool]) -> None:
         self._redis = redis
+        self._scripts = Scripts(redis)
         self._key = keys.live_workers(kind)
         self._worker = worker
         self._ready = ready
@@ -53,19 +55,13 @@ class Presence:
 
     async def _announce(self) -> bool:
         """Whether the worker is ready, and now known to be."""
-        if not await self._ready():
+        if not self._ready():
             await command(self._redis, "ZREM", self._key, self._worker)
             return False
-        now = _now_ms()
-        await command(self._redis, "ZADD", self._key, now + int(_VALID.total_seconds() * 1000), self._worker)
-        await command(self._redis, "ZREMRANGEBYSCORE", self._key, "-inf", now)
+        await self._scripts.run("service/announce_worker", [self._key], [self._worker, _VALID_MS])
         return True
 
     async def _leave(self) -> None:
         with contextlib.suppress(RedisUnavailable, TimeoutError):  # it expires by itself
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await command(self._redis, "ZREM", self._key, self._worker)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -6,15 +6,18 @@ task's status is a compare-and-set. Methods raise StoreUnavailable when Postgres
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sluiceway.process.settings import CommonSettings
+from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
+from sluiceway.store.deadlines import DeadlineStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
+from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
@@ -30,9 +33,12 @@ class Store:
         self.turns = TurnStore(pool)
         self.operations = OperationStore(pool)
         self.completions = CompletionStore(pool)
+        self.parked = ParkedStore(pool)
+        self.deadlines = DeadlineStore(pool)
         self.webhooks = WebhookStore(pool)
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
+        self.api_keys = ApiKeyStore(pool)
 
     @classmethod
     @asynccontextmanager
@@ -63,6 +69,12 @@ class Store:
     async def is_current(self) -> bool:
         """Whether Postgres answers and has the schema that this version needs."""
         return await is_current(self._pool)
+
+    async def now(self) -> datetime:
+        """Postgres's clock: what its rows say of times is compared with this, never with a machine's own clock."""
+        async with self._pool.connection() as connection:
+            moment: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        return moment
 
     def leadership(self, name: str) -> Leadership:
         return Leadership(self._pool, name)

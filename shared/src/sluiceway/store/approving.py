@@ -15,7 +15,7 @@ SUPERSEDED = "CANCELLED: It was not approved: the conversation went on without a
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Decision:
     """What a person said to one call."""
 
     approved: bool
@@ -26,7 +26,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class DecisionsNoted:
     """`task` goes on with the answers: a new turn, or the one that asked, where that is still live. None: other calls
     of it wait for an answer, `remaining` of them. `created`: the turn is new."""
 
@@ -35,7 +35,9 @@ class Answered:
     created: bool
 
 
-async def answer(connection: Connection, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> Answered:
+async def answer(
+    connection: Connection, task_id: str, user_id: str | None, answers: dict[str, Decision]
+) -> DecisionsNoted:
     """Note answers, by the ids of their tool calls. The same answer again changes nothing.
 
     Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied; then nothing was noted.
@@ -54,10 +56,10 @@ async def answer(connection: Connection, task_id: str, user_id: str | None, answ
     )
     continuation = await _newest_turn(connection, asking)
     if not continuation.ended:
-        return Answered(continuation, remaining, created=False)
+        return DecisionsNoted(continuation, remaining, created=False)
     if remaining or await _is_superseded(connection, asking):
-        return Answered(None if remaining else continuation, remaining, created=False)
-    return Answered(await _continue(connection, continuation), 0, created=True)
+        return DecisionsNoted(None if remaining else continuation, remaining, created=False)
+    return DecisionsNoted(await _continue(connection, continuation), 0, created=True)
 
 
 async def take_away(connection: Connection, session_id: str, error_text: str = SUPERSEDED) -> None:
@@ -108,7 +110,7 @@ async def _lock(connection: Connection, task_id: str, user_id: str | None) -> tu
     return task, [operation_of(one) for one in rows]
 
 
-async def _note(connection: Connection, operation: Operation, answer: Answer) -> None:
+async def _note(connection: Connection, operation: Operation, answer: Decision) -> None:
     if operation.approval is not None:
         if operation.approval["approved"] != answer.approved:
             raise ApprovalConflict

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from sluiceway.store.completing import STRANDED, STRANDED_AFTER
-from sluiceway.store.expiring import UNANSWERED
+from sluiceway.store.completions import STRANDED, STRANDED_AFTER
+from sluiceway.store.deadlines import UNANSWERED
 from sluiceway.store.pool import Pool
 from sluiceway.store.records import COMPLETABLE, LIVE
 

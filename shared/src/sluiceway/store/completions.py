@@ -1,39 +1,45 @@
-"""The store of completions: ends of operations, deadlines, and completions that came before their operation.
+"""Completions: ends of operations that runners and outside services report, and the turns that resume by them.
 
-Each method is one statement or one transaction, and may be done again; completing.py says how an operation ends.
+Guarantees: a report is applied once, and the first one counts; a later one is a repeat, or late, and says why. Each
+method is one statement or one transaction, and may be done again. operation_end.py says how an operation ends.
 """
 
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from sluiceway.store.completing import (
-    STRANDED,
-    STRANDED_AFTER,
-    Completion,
-    Ending,
-    Outcome,
-    complete,
-    end_operation,
+from sluiceway.store.operation_end import EndOutcome, ReportedEnd, end_operation
+from sluiceway.store.pool import Connection, Pool
+from sluiceway.store.records import (
+    COMPLETABLE,
+    LIVE,
+    OPERATION_COLUMNS,
+    TASK_COLUMNS,
+    Operation,
+    Task,
+    operation_of,
+    task_of,
 )
-from sluiceway.store.expiring import Expired, close_abandoned, expire_approvals, overdue, unanswered
-from sluiceway.store.parking import Parked, give_up, park, parked
-from sluiceway.store.pool import Pool
-from sluiceway.store.records import OPERATION_COLUMNS, TASK_COLUMNS, Operation, Task, operation_of, task_of
+
+# The consumer that ended a task's last operation queues its next step. After this time none is about to.
+STRANDED_AFTER = timedelta(seconds=3)
+STRANDED = (
+    "(t.status = 'waiting' AND t.open_operations = 0 AND NOT EXISTS"
+    " (SELECT 1 FROM operations o WHERE o.task_id = t.id AND o.ended_at > now() - $2::interval))"
+)
 
 
 class CompletionStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def complete(self, completion: Completion, *, unsure: bool = False) -> Outcome:
+    async def complete(self, completion: ReportedEnd, *, unsure: bool = False) -> EndOutcome:
         """Apply a completion, once. One that comes late is noted as such in the journal, if it came by it.
 
         `unsure`: this caller has tried before, and the answer was lost. What is found applied may be its own doing, so
         it is to queue the next step; another that does so too does no harm.
         """
         async with self._pool.connection() as connection:
-            outcome = await complete(connection, completion, unsure)
+            outcome = await _complete(connection, completion, unsure)
             if outcome.kind in ("repeat", "late") and completion.receipt is not None:
                 await connection.execute(
                     "UPDATE webhook_journal SET outcome = 'late', applied_at = now()"
@@ -51,49 +57,6 @@ class CompletionStore:
                 outcome,
             )
 
-    async def overdue(self, limit: int, without: Sequence[str] = ()) -> list[Operation]:
-        """Operations whose deadline has passed, the oldest first."""
-        async with self._pool.connection() as connection:
-            return await overdue(connection, limit, without)
-
-    async def expire(self, operation: Operation, ending: Ending) -> Outcome | None:
-        """End an operation whose deadline has passed. None: it has ended otherwise meanwhile."""
-        async with self._pool.connection() as connection:
-            outcome = await end_operation(connection, operation.id, operation.task_id, ending)
-            if outcome is None:
-                await close_abandoned(connection, operation.id)
-        return outcome
-
-    async def unanswered(self, limit: int, without: Sequence[str] = ()) -> list[str]:
-        """Sessions with calls that no person has answered in time."""
-        async with self._pool.connection() as connection:
-            return await unanswered(connection, limit, without)
-
-    async def expire_approvals(self, session_id: str, ending: Ending) -> list[Expired]:
-        """End the calls of a session that no person has answered in time. The turn that asked has ended, as a rule:
-        nothing goes on."""
-        async with self._pool.transaction() as connection:
-            return await expire_approvals(connection, session_id, ending.part_fields, ending.error)
-
-    async def park(self, operation_id: str | None, task_id: str | None, body: dict[str, Any]) -> None:
-        """Keep a completion until its operation is known. `body` is clean JSON; the same one again changes nothing."""
-        async with self._pool.connection() as connection:
-            await park(connection, operation_id, task_id, body)
-
-    async def parked(self, after_id: int, older_than: timedelta, limit: int) -> list[Parked]:
-        """A page, in order of id, of parked completions; `outdated` are those that wait for longer than that."""
-        async with self._pool.connection() as connection:
-            return await parked(connection, after_id, older_than, limit)
-
-    async def unpark(self, parked_id: int) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute("DELETE FROM parked_completions WHERE id = $1", parked_id)
-
-    async def give_up(self, parked_id: int, queue: str, reason: str) -> None:
-        """Make a dead letter of a parked completion."""
-        async with self._pool.connection() as connection:
-            await give_up(connection, parked_id, queue, reason)
-
     async def stranded(self, after_id: str, limit: int) -> list[Task]:
         """A page, in order of id, of turns whose operations have ended, and whose next step is perhaps not queued."""
         async with self._pool.connection() as connection:
@@ -105,14 +68,82 @@ class CompletionStore:
             )
         return [task_of(row) for row in rows]
 
-    async def unfinished(self, after_id: str, older_than: timedelta, limit: int) -> list[Operation]:
-        """A page, in order of id, of operations that a runner should have in hand or in its queue since so long."""
-        async with self._pool.connection() as connection:
-            rows = await connection.fetch(
-                f"SELECT {OPERATION_COLUMNS} FROM operations WHERE id > $1 AND status IN ('pending', 'running')"
-                " AND coalesce(started_at, created_at) < now() - $2::interval ORDER BY id LIMIT $3",
-                after_id,
-                older_than,
-                limit,
-            )
-        return [operation_of(row) for row in rows]
+
+async def _complete(connection: Connection, completion: ReportedEnd, unsure: bool) -> EndOutcome:
+    """See `CompletionStore.complete`; the journal of what comes late is not written here."""
+    found = await _end_as_named(connection, completion) or await _find(connection, completion)
+    while isinstance(found, Operation):
+        if completion.task_id not in (None, found.task_id) and found.id == completion.operation_id:
+            return EndOutcome("late", "the operation is another task's", found)
+        if found.status in ("succeeded", "failed"):
+            return await _repeat(connection, found, timedelta() if unsure else STRANDED_AFTER)
+        if found.status == "approval":
+            return EndOutcome("late", "nobody has approved the operation yet", found)
+        if not found.open:
+            return EndOutcome("late", f"the operation is {found.status}", found)
+        applied = await end_operation(connection, found.id, found.task_id, completion.end, completion=completion)
+        if applied is not None:
+            return applied
+        # Another one was quicker, or its turn has ended.
+        again = await _by_id(connection, found.id)
+        if again is not None and again.open:
+            return EndOutcome("late", "the operation's turn has ended", again)
+        found = again or EndOutcome("unknown")
+    return found
+
+
+async def _end_as_named(connection: Connection, completion: ReportedEnd) -> EndOutcome | None:
+    """Most completions name their operation and its task, and are the first: these need no look at it before."""
+    if completion.operation_id is None or completion.task_id is None:
+        return None
+    return await end_operation(
+        connection, completion.operation_id, completion.task_id, completion.end, completion=completion
+    )
+
+
+async def _find(connection: Connection, completion: ReportedEnd) -> Operation | EndOutcome:
+    if completion.operation_id is not None:
+        operation = await _by_id(connection, completion.operation_id)
+        if operation is not None:
+            return operation
+    return await _by_task(connection, completion)
+
+
+async def _by_id(connection: Connection, operation_id: str) -> Operation | None:
+    row = await connection.fetchrow(f"SELECT {OPERATION_COLUMNS} FROM operations WHERE id = $1", operation_id)
+    return operation_of(row) if row is not None else None
+
+
+async def _by_task(connection: Connection, completion: ReportedEnd) -> Operation | EndOutcome:
+    """The only operation that the task waits for, or the one that this very completion has ended before."""
+    rows = await connection.fetch(
+        f"SELECT {OPERATION_COLUMNS}, completed_by FROM operations"
+        f" WHERE task_id = $1 AND (completed_by = $2 OR {COMPLETABLE})",
+        completion.task_id,
+        completion.digest,
+    )
+    ended = [row for row in rows if row["completed_by"] == completion.digest]
+    if ended or len(rows) == 1:
+        return operation_of((ended or rows)[0])
+    if rows and completion.operation_id is None:
+        return EndOutcome("late", "it names no operation, and its task waits for several")
+    task_ended = await connection.fetchval(f"SELECT NOT {LIVE} FROM tasks WHERE id = $1", completion.task_id)
+    return EndOutcome("late", "its task has ended, and has no such operation") if task_ended else EndOutcome("unknown")
+
+
+async def _repeat(connection: Connection, operation: Operation, stranded_after: timedelta) -> EndOutcome:
+    row = await connection.fetchrow(
+        f"SELECT {TASK_COLUMNS}, {STRANDED} AS stranded FROM tasks t WHERE id = $1",
+        operation.task_id,
+        stranded_after,
+    )
+    part = await connection.fetchval(
+        "SELECT part FROM messages, jsonb_array_elements(parts) AS part"
+        " WHERE session_id = $1 AND id = $2 AND part->>'toolCallId' = $3",
+        operation.session_id,
+        operation.message_id,
+        operation.tool_call_id,
+    )
+    if row is None:
+        return EndOutcome("unknown")
+    return EndOutcome("repeat", "", operation, task_of(row), part, row["stranded"])

@@ -1,11 +1,11 @@
-"""One leader among many processes: a session of Postgres that holds an advisory lock, and has to give signs of life.
+"""One leader among many processes: a session of Postgres that holds an advisory lock, and has to send heartbeats.
 
 Guarantees
 - A leader that dies, is frozen, or whose machine or network vanishes is replaced within `SILENCE`, plus the second in
   which the others ask again: Postgres ends a session that was silent for so long, and the lock goes with it.
 - A leader that wakes up again knows that it does not lead before it has asked anybody: `leads` compares the clock with
-  its last sign of life, and gives up before Postgres does.
-- Nothing is left behind by whoever ends: the session has the lock, and nothing else has.
+  its last heartbeat, and gives up before Postgres does.
+- A leader that ends leaves nothing behind: the lock is the session's, and goes with it.
 Not guaranteed: that what a leader began has ended when the next one begins, and that there is one only while Postgres
 itself restarts. What leaders do must be harmless when two do it.
 """
@@ -39,16 +39,16 @@ class Leadership:
         self._key = crc32(name.encode()) & 0x7FFFFFFF
         self._session: asyncpg.Connection[asyncpg.Record] | None = None
         self._elected = False
-        self._sign_of_life = float("-inf")
+        self._heartbeat_at = float("-inf")
 
     @property
     def leads(self) -> bool:
         """Whether this process leads at this moment, as far as can be known without asking."""
-        heard = time.monotonic() - self._sign_of_life < _TRUST_SECONDS
+        heard = time.monotonic() - self._heartbeat_at < _TRUST_SECONDS
         return self._elected and heard and self._session is not None and not self._session.is_closed()
 
     async def stand(self) -> bool:
-        """Become the leader where there is none, or go on being it; whether it leads. Raises StoreUnavailable."""
+        """Become the leader where there is none, or stay the leader; whether it leads. Raises StoreUnavailable."""
         sent = time.monotonic()
         try:
             async with store_errors(), asyncio.timeout(_ANSWER_SECONDS):
@@ -56,7 +56,7 @@ class Leadership:
         except BaseException:
             self._leave()
             raise
-        self._sign_of_life = sent
+        self._heartbeat_at = sent
         return self._elected
 
     async def resign(self) -> None:
@@ -68,7 +68,7 @@ class Leadership:
                     await session.close(timeout=_ANSWER_SECONDS)
 
     async def _ask(self, session: "asyncpg.Connection[asyncpg.Record]") -> bool:
-        """Locks of a session are counted: who has it does not take it again."""
+        """Locks of a session are counted, so a leader does not take its own again."""
         if self._elected:
             return bool(await session.fetchval("SELECT true"))
         return bool(await session.fetchval("SELECT pg_try_advisory_lock($1, $2)", _CLASS, self._key))

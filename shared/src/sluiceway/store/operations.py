@@ -1,11 +1,12 @@
 """Operations: the tool calls of a turn. They are born with the end of their step, begun by runners, and end once.
 
 Lock order: the session's row, then the task's, then the operation's, then the message's. How they end by completions
-stands in completing.py, by a person's answer in approving.py, by the end of their turn in ending.py.
+stands in operation_end.py, by a person's answer in approving.py, by the end of their turn in ending.py.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from sluiceway.store.pool import Connection, Pool
@@ -30,11 +31,13 @@ class NewOperation:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An operation in a runner's hand. `before`: how often it was begun and not ended before. `user_id`: the turn's."""
+    """An operation that a runner has begun. `before`: how often it was begun and not ended before. `user_id`: the
+    turn's. `seconds_left`: until its deadline, by Postgres's clock; below 0: it has passed."""
 
     operation: Operation
     before: int
     user_id: str | None
+    seconds_left: float
 
 
 class OperationStore:
@@ -67,11 +70,14 @@ class OperationStore:
                 "UPDATE operations SET status = 'running', runner = $2, started_at = coalesce(started_at, now()),"
                 " attempt = attempt + (runner IS DISTINCT FROM $2)::integer"
                 f" WHERE id = $1 AND status IN ('pending', 'running') RETURNING {OPERATION_COLUMNS},"
-                " (SELECT user_id FROM tasks WHERE id = task_id) AS user_id",
+                " (SELECT user_id FROM tasks WHERE id = task_id) AS user_id,"
+                " extract(epoch FROM deadline_at - clock_timestamp())::float AS seconds_left",
                 operation_id,
                 runner,
             )
-        return Started(operation_of(row), row["attempt"] - 1, row["user_id"]) if row is not None else None
+        if row is None:
+            return None
+        return Started(operation_of(row), row["attempt"] - 1, row["user_id"], row["seconds_left"])
 
     async def accepted(self, operation_id: str, attempt: int) -> bool:
         """An outside service works on it: from here on it waits for a webhook, or for its deadline."""
@@ -83,6 +89,18 @@ class OperationStore:
                 attempt,
             )
         return found is not None
+
+    async def unfinished(self, after_id: str, older_than: timedelta, limit: int) -> list[Operation]:
+        """A page, in order of id, of operations that a runner should have in flight or in its queue since so long."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {OPERATION_COLUMNS} FROM operations WHERE id > $1 AND status IN ('pending', 'running')"
+                " AND coalesce(started_at, created_at) < now() - $2::interval ORDER BY id LIMIT $3",
+                after_id,
+                older_than,
+                limit,
+            )
+        return [operation_of(row) for row in rows]
 
 
 async def operations_of(connection: Connection, task_id: str) -> list[Operation]:

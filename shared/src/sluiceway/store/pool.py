@@ -119,7 +119,7 @@ class Pool:
             await transaction.commit()
 
     async def lasting_connection(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """One beside the pool, for a session that lasts. Whoever asks for it ends it."""
+        """One beside the pool, for a session that lasts. The caller ends it."""
         return await asyncpg.connect(
             self._url,
             timeout=_CONNECT_SECONDS,

@@ -1,4 +1,7 @@
-"""Sessions and their messages. Every method checks the owner: an anonymous session belongs to whoever has its id."""
+"""Sessions and their messages. Every method that names a `user_id` checks the owner.
+
+What has no owner (None) is the one person's of a gateway without users; where there are users it is nobody's.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +25,7 @@ class SessionCursor:
 
 def check_owner(owner: str | None, user_id: str | None) -> None:
     """Raise AccessDenied when it is somebody else's."""
-    if owner is not None and owner != user_id:
+    if owner != user_id:
         raise AccessDenied
 
 
@@ -55,6 +58,14 @@ class SessionStore:
             raise SessionNotFound
         check_owner(row["user_id"], user_id)
         return session_of(row)
+
+    async def owner(self, session_id: str) -> str | None:
+        """Whose it is. Raises SessionNotFound."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1", session_id)
+        if row is None:
+            raise SessionNotFound
+        return row["user_id"]  # type: ignore[no-any-return]
 
     async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
         """The caller's sessions, the one last active first; at most `limit`."""
@@ -133,14 +144,15 @@ class SessionStore:
             await connection.execute("DELETE FROM sessions WHERE id = $1", session_id)
         return [task_of(row) for row in live]
 
-    async def claim(self, session_id: str, user_id: str) -> Session:
-        """Make an anonymous session the user's own. Raises AccessDenied when it is another's."""
+    async def claim(self, session_id: str, user_id: str, before: str | None) -> Session:
+        """Make a session of `before` the user's own. Raises AccessDenied when it is another's."""
         async with self._pool.transaction() as connection:
             row = await connection.fetchrow(
-                f"UPDATE sessions SET user_id = $2 WHERE id = $1 AND (user_id IS NULL OR user_id = $2)"
+                "UPDATE sessions SET user_id = $2 WHERE id = $1 AND (user_id = $2 OR user_id IS NOT DISTINCT FROM $3)"
                 f" RETURNING {_COLUMNS}",
                 session_id,
                 user_id,
+                before,
             )
             if row is not None:
                 await connection.execute("UPDATE tasks SET user_id = $2 WHERE session_id = $1", session_id, user_id)

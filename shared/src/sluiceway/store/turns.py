@@ -1,17 +1,17 @@
 """Turns: accept, claim, end, cancel. Each is one transaction, and each change of status a compare-and-set.
 
-Lock order: the session's row first, then its tasks. Who ends a turn and who accepts the next one meet at that row, so
-a turn that is queued behind another is always seen by the other's end.
+Lock order: the session's row first, then its tasks. The end of a turn and the acceptance of the next one meet at that
+row, so a turn that is queued behind another is always seen by the other's end.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from sluiceway.errors import TaskNotFound
-from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
-from sluiceway.store.approving import Answer, Answered, answer
+from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept
+from sluiceway.store.approving import Decision, DecisionsNoted, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.pool import Connection, Pool
@@ -40,8 +40,9 @@ _WAITS = (
 # One statement: each of its own would be a round trip between a model's call and its tool.
 _PAUSE = (
     f"WITH let_go AS (UPDATE tasks SET usage = $4, {_WAITS} RETURNING id, session_id, message_id, traceparent),"
-    " written AS (UPDATE messages m SET parts = $5 FROM let_go t WHERE m.session_id = t.session_id"
-    "   AND m.id = t.message_id),"
+    " written AS (UPDATE messages m SET parts = $5,"
+    "   metadata = nullif(coalesce(m.metadata, '{}') || $7::jsonb, '{}') FROM let_go t"
+    "   WHERE m.session_id = t.session_id AND m.id = t.message_id),"
     f" stored AS ({insert_operations('let_go', '$6')} RETURNING place, {OPERATION_COLUMNS})"
     " SELECT stored.* FROM let_go LEFT JOIN stored ON true ORDER BY place"
 )
@@ -57,11 +58,13 @@ class LetGo:
 
 @dataclass(frozen=True, slots=True)
 class LiveTurn:
-    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued."""
+    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued. `age`:
+    since it was accepted, by Postgres's clock."""
 
     task: Task
     active: bool
     stranded: bool
+    age: timedelta
 
 
 class TurnStore:
@@ -80,10 +83,6 @@ class TurnStore:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = $1", task_id)
         return task_of(row) if row is not None else None
-
-    async def position(self, task: Task) -> int:
-        async with self._pool.connection() as connection:
-            return await position_of(connection, task)
 
     async def claim(self, task_id: str, *, waiting_too: bool = False) -> Task | None:
         """Raise the attempt of a live turn and run it. None: unknown. One that has ended is answered as it is, and so
@@ -109,7 +108,7 @@ class TurnStore:
         return task_of(row) if row is not None else None
 
     async def ended_before(self, ended_at: datetime, task_id: str, since: datetime, limit: int) -> list[Task]:
-        """Turns that ended, and were seen through, since then, and before that moment or at it with a smaller id; the
+        """Turns that ended, and were finalized, since then, and before that moment or at it with a smaller id; the
         latest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
@@ -144,13 +143,19 @@ class TurnStore:
         return message_of(row) if row is not None else None
 
     async def pause(
-        self, task: Task, parts: list[Part], operations: Sequence[NewOperation], usage: dict[str, int] | None
+        self,
+        task: Task,
+        parts: list[Part],
+        operations: Sequence[NewOperation],
+        usage: dict[str, int] | None,
+        metadata: dict[str, Any] | None = None,
     ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
-        pending. None pending: it goes on running."""
+        pending. None pending: it goes on running. `metadata`: what was said of the message so far."""
         pending = sum(one.status == "pending" for one in operations)
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, usage, parts, calls_of(operations))
+            calls = calls_of(operations)
+            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, usage, parts, calls, metadata or {})
             if not rows:
                 return await _standing(connection, task)
         stored = [operation_of(row) for row in rows if row["id"] is not None]
@@ -172,7 +177,7 @@ class TurnStore:
             )
             return LetGo("waiting" if approved else "running", [operation_of(row) for row in rows])
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Answer]) -> Answered:
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> DecisionsNoted:
         """Note what a person said to tool calls of a turn that asked for approval; see approving.py."""
         async with self._pool.transaction() as connection:
             return await answer(connection, task_id, user_id, answers)
@@ -223,16 +228,17 @@ class TurnStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {columns}, s.active_task_id = t.id AS active, t.status = 'queued' AND a.id IS NULL AS stranded"
+                ", clock_timestamp() - t.created_at AS age"
                 " FROM tasks t JOIN sessions s ON s.id = t.session_id"
                 f" LEFT JOIN tasks a ON a.id = s.active_task_id AND a.{LIVE}"
                 f" WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
                 after_id,
                 limit,
             )
-        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"]) for row in rows]
+        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"], row["age"]) for row in rows]
 
     async def unfinalized(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
-        """Turns that have ended, whose effects were not seen through; the oldest first."""
+        """Turns that have ended and were not finalized; the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {TASK_COLUMNS} FROM tasks WHERE settled_at IS NULL AND ended_at < now() - $1::interval"

@@ -19,7 +19,7 @@ from sluiceway.wire.jobs import CompletionJob, ProgressJob
 
 WebhookKind = Literal["complete", "progress"]
 Sender = Literal["signature", "api-key"]
-Outcome = Literal["received", "applied", "late", "superseded"]
+WebhookOutcome = Literal["received", "applied", "late", "superseded"]
 
 # More than any honest sender has to say about one operation.
 MOST: Mapping[WebhookKind, int] = {"complete": 100, "progress": 10_000}
@@ -50,7 +50,7 @@ class Webhook:
     webhook_id: str
     sender: Sender
     body: dict[str, Any]
-    outcome: Outcome
+    outcome: WebhookOutcome
     received_at: datetime
     applied_at: datetime | None
 
@@ -93,7 +93,7 @@ class WebhookStore:
         return _webhook_of(row) if row is not None else None
 
     async def page(
-        self, operation_id: str | None, outcome: Outcome | None, before_id: int | None, limit: int
+        self, operation_id: str | None, outcome: WebhookOutcome | None, before_id: int | None, limit: int
     ) -> list[Webhook]:
         """The newest first; at most `limit`."""
         async with self._pool.connection() as connection:

@@ -17,9 +17,6 @@ class TaskFields:
     user_id: str | None
     message_id: str
     created_at: str
-    tool_call_id: str | None = None
-    tool_name: str | None = None
-    operation_id: str | None = None
 
     def flat(self) -> list[str]:
         pairs = ((name, getattr(self, name)) for name in self.__slots__)

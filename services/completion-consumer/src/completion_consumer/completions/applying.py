@@ -1,17 +1,20 @@
-"""From what was said about an operation to its effects: Postgres first, then the stream, then the next step."""
+"""From what was said about an operation to its effects: Postgres first, then the stream, then the next step.
+
+Guarantees: see the promises of a completion in the README. Each step is durable before the next one begins.
+"""
 
 import asyncio
-from datetime import UTC, datetime
 from hashlib import sha256
 
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
-from sluiceway.store.completing import Completion, Ending, Outcome
+from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.resume import TurnResume
 from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, shorten
 from sluiceway.wire.message import output_of
@@ -24,20 +27,38 @@ _SILENT = OperationError(message="It failed, and did not say why.")
 
 
 class Applying:
-    """`apply` is durable and happens once; `follow_up` shows it, and may be done again."""
+    """`carry_out` is the whole way of a completion. The reconciler takes its two halves one by one: `apply` is durable
+    and happens once; `follow_up` tells of it, and may be done again."""
 
-    def __init__(self, store: Store, streams: TaskStreams, turns: Turns, max_result_chars: int) -> None:
+    def __init__(
+        self, store: Store, output: OperationOutput, resume: TurnResume, dispatch: TurnDispatch, max_result_chars: int
+    ) -> None:
         self._store = store
-        self._streams = streams
-        self._turns = turns
+        self._output = output
+        self._resume = resume
+        self._dispatch = dispatch
         self._max_result_chars = max_result_chars
         self._log = get_logger()
 
-    async def see_applied(self, job: CompletionJob) -> Outcome:
-        """Apply it, however long Postgres is away. Where only its answer was lost, this is still who goes on."""
+    async def carry_out(self, job: CompletionJob) -> EndOutcome:
+        """Apply it, however long Postgres or Redis is away, with all that follows; park it where its operation is not
+        known yet. One that came late has no effect: what becomes of it is its reader's to say."""
+        outcome = await self._applied(job)
+        match outcome.kind:
+            case "unknown":
+                await persistently(lambda: self._park(job))
+            case "applied" | "repeat":
+                # Applying it again after a failure here would answer a repeat, which leaves the next step to others.
+                await persistently(lambda: self.follow_up(outcome))
+            case "late":
+                pass
+        return outcome
+
+    async def _applied(self, job: CompletionJob) -> EndOutcome:
+        """Where only the answer of Postgres was lost, this call still queues the next step."""
         unsure = False
 
-        async def apply() -> Outcome:
+        async def apply() -> EndOutcome:
             nonlocal unsure
             try:
                 return await self.apply(job, unsure=unsure)
@@ -47,51 +68,58 @@ class Applying:
 
         return await persistently(apply)
 
-    async def apply(self, job: CompletionJob, *, unsure: bool = False) -> Outcome:
+    async def _park(self, job: CompletionJob) -> None:
+        body = clean_json(job.model_dump(mode="json", exclude_none=True))
+        await self._store.parked.add(body.get("operation_id"), body.get("task_id"), body)
+        self._log.warning("completion_parked", task_id=job.task_id)
+
+    async def apply(self, job: CompletionJob, *, unsure: bool = False) -> EndOutcome:
         """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat. `unsure`:
         that happened before."""
-        completion = Completion(
+        completion = ReportedEnd(
             operation_id=clean_json(job.operation_id),
             task_id=clean_json(job.task_id),
-            ending=self._ending(job),
+            end=self._ending(job),
             digest=sha256(job.encode()).hexdigest(),
             receipt=job.receipt,
         )
         outcome = await self._store.completions.complete(completion, unsure=unsure)
         if outcome.operation is not None:
-            ended = completion.ending.status if outcome.kind == "applied" else outcome.operation.status
+            ended = completion.end.status if outcome.kind == "applied" else outcome.operation.status
             self.log(outcome, ended)
         return outcome
 
-    async def follow_up(self, outcome: Outcome) -> None:
-        """Tell those who watch, and let the turn go on where nothing is left to wait for. Raises RedisUnavailable.
+    async def follow_up(self, outcome: EndOutcome) -> None:
+        """Show the result in the stream, and resume a turn that waits for nothing any more. Raises RedisUnavailable.
 
-        A stream that does not take it any more, or does not exist, gets it from the worker of the next step.
+        The worker of the next step shows it where the stream does not take it, or does not exist.
         """
         if outcome.operation is None or outcome.task is None or outcome.task.ended:
             return
         event = output_of(outcome.part) if outcome.part is not None else None
         output = [event] if event is not None else []
         if outcome.resumes and outcome.kind == "applied":
-            await self._turns.resume(outcome.task, outcome.operation, output)
+            await self._resume.resume(outcome.task, outcome.operation, output)
             return
         if output:
-            await self._streams.annotate(outcome.task.id, outcome.operation.id, output, final=True)
+            await self._output.show(outcome.task.id, outcome.operation.id, output, final=True)
         if outcome.resumes:
             await self._queue_unless_its_twin_does(outcome.task)
 
     async def _queue_unless_its_twin_does(self, task: Task) -> None:
-        """Who finds the end applied may have done it, and lost the answer; or its twin has, a moment ago."""
+        """A repeat may be this consumer's own doing, whose answer was lost; or its twin has applied it a moment ago."""
         await asyncio.sleep(_TWIN_SECONDS)
         now = await self._store.turns.get(task.id)
         if now is not None and (now.status, now.attempt) == (task.status, task.attempt):
-            await self._turns.publish(task)
+            await self._dispatch.publish(task)
 
-    def log(self, outcome: Outcome, ended: str) -> None:
+    def log(self, outcome: EndOutcome, ended: str) -> None:
         operation = outcome.operation
         if operation is None:
             return
-        fields = {"reason": outcome.reason} if outcome.reason else {}
+        fields: dict[str, object] = {"reason": outcome.reason} if outcome.reason else {}
+        if operation.ended_at is not None:
+            fields["duration_ms"] = round((operation.ended_at - operation.created_at).total_seconds() * 1000)
         self._log.info(
             "operation_completed",
             outcome=outcome.kind,
@@ -100,16 +128,15 @@ class Applying:
             session_id=operation.session_id,
             operation_id=operation.id,
             tool_name=operation.tool_name,
-            duration_ms=round((datetime.now(UTC) - operation.created_at).total_seconds() * 1000),
             resumes=outcome.resumes,
             **fields,
         )
 
-    def _ending(self, job: CompletionJob) -> Ending:
+    def _ending(self, job: CompletionJob) -> OperationEnd:
         whole = clean_json(job.result)
         if job.success:
             shown = NOTHING if whole is None else shorten(whole, self._max_result_chars)
-            return Ending("succeeded", output=whole, shown=shown)
+            return OperationEnd("succeeded", output=whole, shown=shown)
         error = job.error or _SILENT
         message = shorten(clean_json(error.message), self._max_result_chars)
-        return Ending("failed", output=whole, error={"type": clean_json(error.type), "message": message})
+        return OperationEnd("failed", output=whole, error={"type": clean_json(error.type), "message": message})

@@ -2,14 +2,14 @@
 
 from sluiceway.process.logs import bound, get_logger
 from sluiceway.queue.work_queue import Delivery
-from sluiceway.queue.worker import Unreadable, persistently
+from sluiceway.queue.worker import Unreadable
 from sluiceway.service.deliveries import keep_dead_letter
 from sluiceway.store import Store
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json
 
 from completion_consumer.completions.applying import Applying
-from completion_consumer.completions.progress import Progress
+from completion_consumer.completions.progress_reports import ProgressReports
 from completion_consumer.completions.reading import operation_named_by, read_job
 from completion_consumer.metrics import Metrics
 
@@ -23,14 +23,14 @@ class CompletionHandler:
         self,
         store: Store,
         applying: Applying,
-        progress: Progress,
+        reports: ProgressReports,
         queue_key: str,
         max_completion_bytes: int,
         metrics: Metrics,
     ) -> None:
         self._store = store
         self._applying = applying
-        self._progress = progress
+        self._reports = reports
         self._queue_key = queue_key
         self._max_completion_bytes = max_completion_bytes
         self._metrics = metrics
@@ -41,35 +41,21 @@ class CompletionHandler:
         job = read_job(delivery, self._max_completion_bytes)
         with bound(operation_id=job.operation_id, entry_id=delivery.entry_id):
             if isinstance(job, ProgressJob):
-                await self._progress.show(job)
+                await self._reports.show(job)
                 self._metrics.completions.labels("progress").inc()
-            else:
-                await self._complete(job, delivery)
+                return
+            outcome = await self._applying.carry_out(job)
+            self._metrics.completions.labels(outcome.kind).inc()
+            if outcome.kind == "late" and job.receipt is None:  # else the journal has it
+                await self._keep(delivery, f"late: {outcome.reason}", job.task_id)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Keep an entry that nobody can handle; where it can be told whose end it was, that operation has failed."""
+        """Keep an entry that no attempt could handle. The operation that it ends, where one is named, has failed."""
         operation_id, error = self._what_it_ends(delivery)
         operation = await self._store.operations.get(operation_id) if operation_id is not None else None
         await self._keep(delivery, reason, operation.task_id if operation is not None else None)
         if operation is not None:
-            failed = CompletionJob(operation_id=operation.id, success=False, error=error)
-            outcome = await self._applying.see_applied(failed)
-            await persistently(lambda: self._applying.follow_up(outcome))
-
-    async def _complete(self, job: CompletionJob, delivery: Delivery) -> None:
-        outcome = await self._applying.see_applied(job)
-        self._metrics.completions.labels(outcome.kind).inc()
-        match outcome.kind:
-            case "unknown":
-                body = clean_json(job.model_dump(mode="json", exclude_none=True))
-                await self._store.completions.park(body.get("operation_id"), body.get("task_id"), body)
-                self._log.warning("completion_parked", task_id=job.task_id)
-            case "late":
-                if job.receipt is None:  # else the journal has it
-                    await self._keep(delivery, f"late: {outcome.reason}", job.task_id)
-            case _:
-                # Applying it again after a failure here would answer a repeat, which leaves the next step to others.
-                await persistently(lambda: self._applying.follow_up(outcome))
+            await self._applying.carry_out(CompletionJob(operation_id=operation.id, success=False, error=error))
 
     async def _keep(self, delivery: Delivery, reason: str, task_id: str | None) -> None:
         await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=clean_json(task_id))

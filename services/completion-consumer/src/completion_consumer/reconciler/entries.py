@@ -1,8 +1,8 @@
-"""Whether what should be in a queue is in it, also where it was handed back.
+"""Whether what should be in a queue is in it, also where it was released.
 
-A worker that hands an entry back puts a new one into the queue, and whoever noted the old one's id does not find it any
-more. An entry whose noted id is gone is therefore looked for among those behind it, by what it is for: handing back is
-one script, so that an entry is always in one of the two places.
+A worker that releases an entry puts a new one into the queue, under another id than the one that was noted. An entry
+whose noted id is gone is therefore looked for among those behind it, by what it is for: a release is one script,
+so an entry is always in one of the two places.
 """
 
 import json

@@ -1,21 +1,23 @@
-"""The reconciler's look back: ends that were seen through, and that Redis may have forgotten since.
+"""The reconciler's look back: turns that were finalized, and whose end Redis may have forgotten since.
 
 After a failover, or a restart from disk, Redis is as it was a little while before. A turn that has ended may be live in
-it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that its end was seen
-through. Whenever the epoch of Redis is another one than in the last round, and when a leader begins, the turns that
-have ended lately are compared with what Redis says of them, and what is live there or gone is told again: the latest
+it again, with a stream that stops in mid-sentence, and nothing would ever end it: its row says that it was
+finalized. Whenever the replication id of Redis differs from the last round's, and when a leader begins, the turns that
+ended lately are compared with what Redis has of them. What is live there, or gone, is finalized again: the latest
 first, as somebody may follow it, and some in each round, after those who wait for their answer.
 Not promised: that a failover by which Redis falls back further than LATELY is noticed here.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import ResponseError
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import Seen, TaskStreams
-from sluiceway.turn.turns import Turns
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.task_snapshot import TaskSnapshot
+from sluiceway.turn.ending import TurnEnding
 
 from completion_consumer.reconciler.round import Round
 
@@ -27,15 +29,18 @@ _LAST_ID = "~"
 class ForgottenEnds:
     """`retention`: what ended longer ago may be gone from Redis by right."""
 
-    def __init__(self, store: Store, streams: TaskStreams, turns: Turns, *, retention: timedelta) -> None:
+    def __init__(
+        self, store: Store, registry: TaskRegistry, reader: TaskReader, ending: TurnEnding, *, retention: timedelta
+    ) -> None:
         self._store = store
-        self._streams = streams
-        self._turns = turns
+        self._registry = registry
+        self._reader = reader
+        self._ending = ending
         self._period = min(LATELY, retention / 2)
         self._replication_id: str | None = None
-        # Where in the turns that have ended lately the look is; None: it is through.
+        # Where in the turns that have ended lately the look is, and how far back it goes; None: it is through.
         self._place: tuple[datetime, str] | None = None
-        self._since = datetime.now(UTC)
+        self._since = datetime.min
         self._log = get_logger()
 
     async def look(self, current: Round) -> None:
@@ -43,29 +48,29 @@ class ForgottenEnds:
         await current.part("ends", self._look_back)
 
     async def _look_back(self, current: Round) -> None:
-        replication_id = await self._streams.replication_id()
+        replication_id = await self._reader.replication_id()
         if replication_id != self._replication_id:
             if self._replication_id is not None:
                 self._log.warning("redis_replaced")
-            now = datetime.now(UTC)
+            now = await self._store.now()
             self._since = now - self._period
             self._replication_id, self._place = replication_id, (now + self._period, _LAST_ID)
         if self._place is None:
             return
         page = await self._store.turns.ended_before(*self._place, self._since, _PAGE)
-        seen = await self._streams.look_at([task.id for task in page])
+        seen = await self._registry.snapshots([task.id for task in page])
         last = page[-1] if len(page) == _PAGE else None
         self._place = (last.ended_at, last.id) if last is not None and last.ended_at is not None else None
         live = {task.id: task for task, one in zip(page, seen, strict=True) if not _has_ended(one)}
         await current.each("ends", live, self._end_again)
 
     async def _end_again(self, task: Task) -> str:
-        await self._turns.finalize(task)
+        await self._ending.finalize(task)
         self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
         return "turn_finalized"
 
 
-def _has_ended(seen: Seen) -> bool:
+def _has_ended(seen: TaskSnapshot) -> bool:
     """What cannot be read has not: seeing to it fails, and says so."""
     try:
         return seen.meta is not None and seen.meta.ended

@@ -1,6 +1,6 @@
 """The reconciler: makes true that everything in Redis can be rebuilt from Postgres.
 
-One process leads at a time, and goes on leading until it ends or falls silent: see `sluiceway.store.leadership`. A
+One process leads at a time, until it ends or falls silent: see `sluiceway.store.leadership`. A
 leader that dies, freezes or vanishes is replaced within ten seconds. Its rounds look at what is unfinished, turns and
 operations, and do again, idempotently, what a crash, a flush or an outage left undone: see unfinished_turns.py,
 unfinished_operations.py; round.py says how a round outlasts what goes wrong in it.
@@ -22,7 +22,7 @@ from completion_consumer.reconciler.quarantine import Quarantine
 from completion_consumer.reconciler.round import LeadershipLost, Round
 from completion_consumer.reconciler.unfinished import Unfinished
 
-_SIGN_OF_LIFE_SECONDS = 1
+_HEARTBEAT_SECONDS = 1
 _LONG_SECONDS = 5
 
 
@@ -47,12 +47,12 @@ class Reconciler:
     def leads(self) -> bool:
         return self._leadership.leads
 
-    async def problems(self) -> dict[str, str]:
-        """What keeps it from its rounds; nothing: the last one came to its end, here or where another leads."""
-        return self._away
+    def problem(self) -> str | None:
+        """What keeps it from its rounds; None: the last one came to its end, here or where another leads."""
+        return "; ".join(self._away.values()) or None
 
     async def run(self) -> None:
-        """The round in hand ends before this does."""
+        """The round that has begun ends before this does."""
         standing = asyncio.create_task(self._stand(), name="leadership")
         rounds = asyncio.create_task(self._rounds(), name="rounds")
         try:
@@ -64,10 +64,10 @@ class Reconciler:
             await cancelled([standing, rounds])
             await self._leadership.resign()
 
-    # Who leads
+    # Leadership
 
     async def _stand(self) -> None:
-        """A sign of life every second, also while a round is long."""
+        """A heartbeat every second, also while a round is long."""
         led = False
         while True:
             try:
@@ -85,7 +85,7 @@ class Reconciler:
                 self._elected.set()
             else:
                 self._elected.clear()
-            await asyncio.sleep(_SIGN_OF_LIFE_SECONDS)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     def _is_away(self, error: Unavailable) -> None:
         if error.code not in self._away:

@@ -1,4 +1,4 @@
-"""One round of the reconciler: what it did, what failed, and whether it may go on.
+"""One round of the reconciler: what it did, what failed, and whether it may continue.
 
 Guarantees
 - What goes wrong with one thing, or with one kind of things, keeps the others neither from this round nor from the next
@@ -74,9 +74,9 @@ class Round:
         """What is left out now."""
         return [str(key) for key in self._quarantine.of(kind)]
 
-    def rest(self, kind: str, key: str | int, seconds: float) -> None:
+    def leave_out(self, kind: str, key: str | int, seconds: float) -> None:
         """Leave it out for so long."""
-        self._quarantine.rest(kind, key, seconds)
+        self._quarantine.leave_out(kind, key, seconds)
 
     def count(self, what: str, number: int = 1) -> None:
         self.done[what] += number
@@ -90,7 +90,7 @@ class Round:
         except Unavailable:
             # A row that somebody frozen has locked looks like this, after a while: the others come before it then.
             if time.monotonic() - began > _SLOW_SECONDS:
-                self._quarantine.rest(kind, key, _LOCKED_SECONDS)
+                self._quarantine.leave_out(kind, key, _LOCKED_SECONDS)
             raise
         except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the next one is looked at
             self._quarantine.failed(kind, key)

@@ -6,6 +6,7 @@ from sluiceway.store import Store
 
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
 from completion_consumer.reconciler.round import Round
+from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished_operations import PUBLISHING, UnfinishedOperations
 from completion_consumer.reconciler.unfinished_turns import UnfinishedTurns
 
@@ -17,6 +18,7 @@ class Unfinished:
         forgotten: ForgottenEnds,
         turns: UnfinishedTurns,
         operations: UnfinishedOperations,
+        agent_streams: SilentAgentStreams,
         *,
         finalize_after: timedelta,
     ) -> None:
@@ -24,6 +26,7 @@ class Unfinished:
         self._forgotten = forgotten
         self._turns = turns
         self._operations = operations
+        self._agent_streams = agent_streams
         self._finalize_after = finalize_after
 
     async def look(self, current: Round) -> dict[str, int]:
@@ -31,6 +34,7 @@ class Unfinished:
         await self._turns.look(current)
         await self._operations.look(current)
         await self._forgotten.look(current)
+        await self._agent_streams.look(current)
         backlog: dict[str, int] = {}
 
         async def count(_: Round) -> None:

@@ -1,7 +1,7 @@
 """The reconciler's look at operations: what nobody works on, what is overdue, and what was said but not applied.
 
 - An operation past its deadline has failed, and its turn goes on; one that waited for a person just ends.
-- An operation that should be in a runner's queue or hand, and is in neither, is queued again: the runner that gets it
+- An operation that should be queued or in flight, and is neither, is queued again: the runner that gets it
   decides whether it may be begun again. One that an outside service works on is left to its deadline.
 - A webhook that was accepted, and that the consumer has not dealt with, is put into its queue again.
 - A completion that came before its operation is applied; after `park_for` without one it is a dead letter.
@@ -15,17 +15,18 @@ from datetime import timedelta
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.operation.completions import KIND, Completions
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import commands
 from sluiceway.store import Store
-from sluiceway.store.completing import Ending
-from sluiceway.store.parking import Parked
+from sluiceway.store.operation_end import OperationEnd
+from sluiceway.store.parked import Parked
 from sluiceway.store.records import Operation
 from sluiceway.store.webhooks import Webhook
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.jobs import CompletionJob
 from sluiceway.wire.message import output_of
 
@@ -39,11 +40,11 @@ _PAGES = 5
 PUBLISHING = timedelta(seconds=5)
 # A webhook whose entry waits in a long queue is not put into it again and again.
 _AGAIN_SECONDS = 60.0
-_OVERDUE = Ending(
+_OVERDUE = OperationEnd(
     "expired",
     error={"type": "DEADLINE_EXCEEDED", "message": "The tool did not end before its deadline."},
 )
-_UNANSWERED = Ending(
+_UNANSWERED = OperationEnd(
     "expired",
     error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered the request for approval in time."},
 )
@@ -56,7 +57,8 @@ class UnfinishedOperations:
         self,
         redis: Redis,
         store: Store,
-        streams: TaskStreams,
+        output: OperationOutput,
+        entries: OperationEntries,
         operations: Operations,
         applying: Applying,
         *,
@@ -64,7 +66,8 @@ class UnfinishedOperations:
     ) -> None:
         self._redis = redis
         self._store = store
-        self._streams = streams
+        self._output = output
+        self._entries = entries
         self._operations = operations
         self._applying = applying
         self._completions = Completions(redis)
@@ -84,11 +87,11 @@ class UnfinishedOperations:
     # Deadlines
 
     async def _expire(self, current: Round) -> None:
-        overdue = await self._store.completions.overdue(_PAGE, current.quarantined_ids("deadlines"))
+        overdue = await self._store.deadlines.overdue(_PAGE, current.quarantined_ids("deadlines"))
         await current.each("deadlines", {operation.id: operation for operation in overdue}, self._expire_one)
 
     async def _expire_one(self, operation: Operation) -> str | None:
-        outcome = await self._store.completions.expire(operation, _OVERDUE)
+        outcome = await self._store.deadlines.expire(operation, _OVERDUE)
         if outcome is None:
             return None
         self._applying.log(outcome, "expired")
@@ -96,24 +99,24 @@ class UnfinishedOperations:
         return "operation_expired"
 
     async def _expire_approvals(self, current: Round) -> None:
-        sessions = await self._store.completions.unanswered(_PAGE, current.quarantined_ids("approvals"))
+        sessions = await self._store.deadlines.unanswered(_PAGE, current.quarantined_ids("approvals"))
         await current.each("approvals", {session_id: session_id for session_id in sessions}, self._expire_in)
 
     async def _expire_in(self, session_id: str) -> str | None:
-        expired = await self._store.completions.expire_approvals(session_id, _UNANSWERED)
+        expired = await self._store.deadlines.expire_approvals(session_id, _UNANSWERED)
         for one in expired:
             operation = one.operation
             self._log.info("approval_expired", task_id=operation.task_id, operation_id=operation.id)
             event = output_of(one.part)
             if event is not None:  # an ended turn's stream does not take it, and needs not
-                await self._streams.annotate(operation.task_id, operation.id, [event], final=True)
+                await self._output.show(operation.task_id, operation.id, [event], final=True)
         return "approval_expired" if expired else None
 
     # What nobody works on
 
     async def _look_at_unfinished(self, current: Round) -> None:
         for _ in range(_PAGES):
-            page = await self._store.completions.unfinished(self.looked_at, PUBLISHING, _PAGE)
+            page = await self._store.operations.unfinished(self.looked_at, PUBLISHING, _PAGE)
             self.looked_at = page[-1].id if len(page) == _PAGE else ""
             lost = await self._lost(await self._unheld(page))
             await current.each("operations", {operation.id: (operation, why) for operation, why in lost}, self._requeue)
@@ -121,7 +124,7 @@ class UnfinishedOperations:
                 return
 
     async def _unheld(self, operations: Sequence[Operation]) -> list[Operation]:
-        """Those that no runner is working on that gives signs of life."""
+        """Those that no living runner is working on."""
         running = [operation for operation in operations if operation.status == "running"]
         asked = [("EXISTS", keys.operation_holder(operation.id)) for operation in running]
         answers = await commands(self._redis, asked)
@@ -131,7 +134,7 @@ class UnfinishedOperations:
     async def _lost(self, operations: Sequence[Operation]) -> list[tuple[Operation, Exception | None]]:
         """Those without a queue entry; or with what Redis answered when it was asked."""
         asked = [(operation.task_id, operation.id) for operation in operations]
-        entries = dict(zip(asked, await self._streams.operation_entries(asked), strict=True))
+        entries = dict(zip(asked, await self._entries.find(asked), strict=True))
         by_queue: dict[str, dict[str, str]] = defaultdict(dict)
         for operation in operations:
             entry_id = entries[operation.task_id, operation.id]
@@ -142,7 +145,7 @@ class UnfinishedOperations:
         for queue, noted in by_queue.items():
             found = await Entries(Producer(self._redis, keys.tool_queue(queue)), "operation_id").find(noted)
             for operation_id, entry_id in found.moved.items():
-                await self._streams.set_operation_entry(task_ids[operation_id], operation_id, entry_id)
+                await self._entries.note([(task_ids[operation_id], operation_id, entry_id)])
             queued |= found.noted | found.moved.keys()
         refused = {key: answer for key, answer in entries.items() if isinstance(answer, Exception)}
         return [(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued]
@@ -168,14 +171,14 @@ class UnfinishedOperations:
 
         async def send(webhook: Webhook) -> str:
             await self._completions.publish(webhook.job)
-            current.rest("webhooks", webhook.id, _AGAIN_SECONDS)
+            current.leave_out("webhooks", webhook.id, _AGAIN_SECONDS)
             self._log.warning("webhook_sent_again", operation_id=webhook.operation_id, receipt=webhook.id)
             return "webhook_resent"
 
         await current.each("webhooks", {webhook.id: webhook for webhook in unapplied}, send)
 
     async def _look_at_parked(self, current: Round) -> None:
-        page = await self._store.completions.parked(self._parked_after, self._park_for, _PAGE)
+        page = await self._store.parked.page(self._parked_after, self._park_for, _PAGE)
         self._parked_after = page[-1].id if len(page) == _PAGE else 0
         ripe = {parked.id: parked for parked in page if parked.fits or parked.outdated}
         await current.each("parked", ripe, self._apply_parked)
@@ -191,11 +194,11 @@ class UnfinishedOperations:
                 return await self._give_up(parked, f"late: {outcome.reason}")
             if outcome.kind != "unknown":
                 await self._applying.follow_up(outcome)
-                await self._store.completions.unpark(parked.id)
+                await self._store.parked.remove(parked.id)
                 return "parked_applied"
         return await self._give_up(parked, "its operation never came") if parked.outdated else None
 
     async def _give_up(self, parked: Parked, reason: str) -> str:
-        await self._store.completions.give_up(parked.id, keys.work_queue(KIND), reason)
+        await self._store.parked.give_up(parked.id, keys.work_queue(keys.COMPLETIONS), reason)
         self._log.error("dead_letter", entry_id=f"parked-{parked.id}", reason=reason)
         return "parked_given_up"

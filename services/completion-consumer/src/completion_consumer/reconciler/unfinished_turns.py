@@ -2,21 +2,20 @@
 
 - A turn that is its session's active one and is in no queue is queued (the row is the outbox of `accept`).
 - A turn whose holder is gone, and whose queue entry is gone too, is queued again; one that waits for operations is not,
-  and neither is one whose entry was handed back and waits under another id.
+  and neither is one whose entry was released and waits under another id.
 - A turn whose operations have all ended, and whose next step was not queued, is queued.
 - A turn that waits for operations, and that Redis has forgotten, gets its stream back.
 - A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
-- A turn that was to run, or did, for longer than its deadline fails, whoever holds it.
+- A turn that was to run, or did, for longer than its deadline fails, also while a worker holds it.
 - What a live turn has in Redis is kept from expiring while nobody holds it.
 - A session whose active turn was lost gets its next one.
-- An ended turn whose stream was not closed, or whose successor was not released, is seen through.
+- An ended turn whose stream was not closed, or whose successor was not released, is finalized.
 Live turns are looked at page by page, some pages a round, in turn; a page is a few round trips, however long it is.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from redis.exceptions import ResponseError
@@ -25,8 +24,15 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.stream.task_streams import Seen, TaskMeta, TaskStreams
-from sluiceway.turn.turns import REBUILDING, Turns
+from sluiceway.store.turns import LiveTurn
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.task_meta import TaskMeta
+from sluiceway.stream.task_snapshot import TaskSnapshot
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.rebuild import REBUILDING, TurnRebuild
 
 from completion_consumer.reconciler.entries import Entries, Found
 from completion_consumer.reconciler.round import Round
@@ -45,11 +51,13 @@ Fault = Literal["expired", "cancelled", "forgotten", "not told to wait", "not to
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that."""
+    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that. `held`: its holder gave a
+    heartbeat lately."""
 
     task: Task
     meta: TaskMeta | None
     left_ms: int
+    held: bool
 
 
 class UnfinishedTurns:
@@ -58,8 +66,12 @@ class UnfinishedTurns:
     def __init__(
         self,
         store: Store,
-        streams: TaskStreams,
-        turns: Turns,
+        registry: TaskRegistry,
+        reader: TaskReader,
+        writer: TaskWriter,
+        dispatch: TurnDispatch,
+        ending: TurnEnding,
+        rebuild: TurnRebuild,
         queue: Producer,
         *,
         lease: timedelta,
@@ -67,8 +79,12 @@ class UnfinishedTurns:
         deadline: timedelta,
     ) -> None:
         self._store = store
-        self._streams = streams
-        self._turns = turns
+        self._registry = registry
+        self._reader = reader
+        self._writer = writer
+        self._dispatch = dispatch
+        self._ending = ending
+        self._rebuild = rebuild
         self._entries = Entries(queue, "task_id")
         self._silent_ms = lease.total_seconds() * 2000
         self._finalize_after = finalize_after
@@ -80,19 +96,19 @@ class UnfinishedTurns:
 
     async def look(self, current: Round) -> None:
         """Raises LeadershipLost."""
-        await current.part("ends", self._see_ends_through)
+        await current.part("ends", self._finalize_ended)
         await current.part("live_turns", self._look_at_live_turns)
         await current.part("next_steps", self._resume)
 
     # Turns that have ended
 
-    async def _see_ends_through(self, current: Round) -> None:
+    async def _finalize_ended(self, current: Round) -> None:
         without = current.quarantined_ids("ends")
         tasks = await self._store.turns.unfinalized(self._finalize_after, _PAGE, without)
         await current.each("ends", {task.id: task for task in tasks}, self._finalize)
 
     async def _finalize(self, task: Task) -> str:
-        await self._turns.finalize(task)
+        await self._ending.finalize(task)
         self._log.info("turn_finalized", task_id=task.id, session_id=task.session_id, status=task.status)
         return "turn_finalized"
 
@@ -100,20 +116,20 @@ class UnfinishedTurns:
 
     async def _look_at_live_turns(self, current: Round) -> None:
         for _ in range(_PAGES):
-            self._replication_id = await self._streams.replication_id()
+            self._replication_id = await self._reader.replication_id()
             page = await self._store.turns.live(self.looked_at, _PAGE)
             # At once: what fails in this page must not keep the next rounds from the others.
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
             stranded = {turn.task.session_id: turn.task for turn in page if turn.stranded}
             await current.each("live_turns", stranded, self._release)
-            await self._look_at(current, [turn.task for turn in page if turn.active and not _is_young(turn.task)])
+            await self._look_at(current, [turn for turn in page if turn.active and not _is_young(turn)])
             if not self.looked_at:
                 return
 
-    async def _look_at(self, current: Round, tasks: Sequence[Task]) -> None:
-        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
-        overdue = await self._overdue(tasks)
-        queued = await self._find([one for one in live if not self._is_held(one.meta)])
+    async def _look_at(self, current: Round, turns: Sequence[LiveTurn]) -> None:
+        live, unreadable = await self._seen([turn.task for turn in turns])
+        overdue = await self._overdue(turns)
+        queued = await self._find([one for one in live if not one.held])
         faults: dict[str, tuple[_Live, Fault]] = {}
         for one in live:
             fault = "expired" if one.task.id in overdue else self._fault_of(one, queued)
@@ -123,25 +139,30 @@ class UnfinishedTurns:
         await current.each("live_turns", unreadable, _refuse)
         await current.each("live_turns", faults, self._repair)
 
-    async def _overdue(self, tasks: Sequence[Task]) -> set[str]:
-        before = datetime.now(UTC) - self._deadline
-        old = [task.id for task in tasks if task.status != "waiting" and task.created_at < before]
+    async def _seen(self, tasks: Sequence[Task]) -> tuple[list[_Live], Mapping[str, Exception]]:
+        """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
+        # Redis's clock, as heartbeats are; asked first, so that a holder looks younger than it is rather than older.
+        alive_since_ms = await self._registry.now_ms() - self._silent_ms
+        return _read(tasks, await self._registry.snapshots([task.id for task in tasks]), alive_since_ms)
+
+    async def _overdue(self, turns: Sequence[LiveTurn]) -> set[str]:
+        old = [turn.task.id for turn in turns if turn.task.status != "waiting" and turn.age > self._deadline]
         return await self._store.turns.overdue(old, self._deadline) if old else set()
 
     async def _find(self, unheld: Sequence[_Live]) -> Found:
-        """Which of these have a queue entry; that of one that was handed back is noted."""
+        """Which of these have a queue entry; that of one that was released is noted."""
         noted = {one.task.id: one.meta.queue_entry for one in unheld if one.meta is not None}
         found = await self._entries.find({key: entry_id for key, entry_id in noted.items() if entry_id is not None})
         for task_id, entry_id in found.moved.items():
-            await self._streams.set_queue_entry(task_id, entry_id)
+            await self._registry.set_queue_entry(task_id, entry_id)
         return found
 
     def _fault_of(self, one: _Live, queued: Found) -> Fault | None:
-        task, meta, held = one.task, one.meta, self._is_held(one.meta)
+        task, meta, held = one.task, one.meta, one.held
         if task.cancel_requested_at is not None and not held:
             return "cancelled"
         if task.status == "waiting":
-            # Nobody holds it, and it is in no queue: its operations are what goes on.
+            # Nobody holds it, and it is in no queue: only its operations can bring it on.
             if meta is None or meta.status == "queued" or (not held and _is_incomplete(task, meta)):
                 return "forgotten"
             if meta.replication_id not in (None, self._replication_id):
@@ -154,8 +175,8 @@ class UnfinishedTurns:
 
     async def _keep(self, live: Sequence[_Live]) -> None:
         """From half-time on: an EXPIRE is a change too, and wakes every reader."""
-        half_ms = self._streams.live_ttl_ms / 2
-        await self._streams.refresh_many([one.task.id for one in live if one.left_ms < half_ms])
+        half_ms = self._registry.live_ttl_ms / 2
+        await self._registry.refresh([one.task.id for one in live if one.left_ms < half_ms])
 
     async def _repair(self, faulty: tuple[_Live, Fault]) -> str | None:
         one, fault = faulty
@@ -166,12 +187,12 @@ class UnfinishedTurns:
             case "cancelled":
                 return await self._end(task, "cancelled")
             case "forgotten":
-                return await self._rebuild(task)
+                return await self._rebuild_waiting(task)
             case "not told to wait":
-                told = await self._streams.wait(task.id, task.attempt, {})
-                return await self._rebuild(task) if told == "lost" else "turn_waits"
+                told = await self._writer.wait(task.id, task.attempt, {})
+                return await self._rebuild_waiting(task) if told == "lost" else "turn_waits"
             case "not told to end":
-                await self._streams.request_cancel(task.id)
+                await self._registry.request_cancel(task.id)
                 return "cancel_told"
             case "in no queue":
                 return await self._queue_again(task, "unknown to Redis" if one.meta is None else fault)
@@ -179,15 +200,15 @@ class UnfinishedTurns:
     async def _end(
         self, task: Task, status: Literal["failed", "cancelled"], error: dict[str, str] | None = None
     ) -> str | None:
-        if not await self._turns.end_unheld(task, status, error):
+        if not await self._ending.end_unheld(task, status, error):
             return None
         did = "turn_cancelled" if error is None else "turn_expired"
         self._log.info(did, task_id=task.id, session_id=task.session_id, attempt=task.attempt)
         return did
 
-    async def _rebuild(self, task: Task) -> str | None:
+    async def _rebuild_waiting(self, task: Task) -> str | None:
         try:
-            await self._turns.rebuild(task)
+            await self._rebuild.waiting(task)
         except Fenced:
             return None  # its operations have ended meanwhile, and a worker has it
         self._log.warning("turn_restored", task_id=task.id, session_id=task.session_id)
@@ -205,7 +226,7 @@ class UnfinishedTurns:
     async def _resume(self, current: Round) -> None:
         tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
         self._next_step_after = tasks[-1].id if len(tasks) == _PAGE else ""
-        live, unreadable = _read(tasks, await self._streams.look_at([task.id for task in tasks]))
+        live, unreadable = await self._seen(tasks)
         queued = await self._find(live)
         await current.each("next_steps", unreadable, _refuse)
         lost = {one.task.id: one.task for one in live if one.task.id not in queued}
@@ -218,33 +239,28 @@ class UnfinishedTurns:
         now = await self._store.turns.get(task.id)
         if now is None or (now.status, now.attempt) != (task.status, task.attempt):
             return None  # it has moved on since the page was read, and what Redis says is about that
-        await self._turns.publish(task)
+        await self._dispatch.publish(task)
         self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
         return "turn_requeued"
 
-    def _is_held(self, meta: TaskMeta | None) -> bool:
-        """Its holder gave a sign of life lately."""
-        return (
-            meta is not None
-            and meta.heartbeat_ms is not None
-            and time.time() * 1000 - meta.heartbeat_ms < self._silent_ms
-        )
 
-
-def _read(tasks: Sequence[Task], seen: Sequence[Seen]) -> tuple[list[_Live], Mapping[str, Exception]]:
-    """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
+def _read(
+    tasks: Sequence[Task], seen: Sequence[TaskSnapshot], alive_since_ms: float
+) -> tuple[list[_Live], Mapping[str, Exception]]:
     live: list[_Live] = []
     unreadable: dict[str, Exception] = {}
     for task, one in zip(tasks, seen, strict=True):
         try:
-            live.append(_Live(task, one.meta, one.left_ms))
+            meta = one.meta
+            held = meta is not None and meta.heartbeat_ms is not None and meta.heartbeat_ms > alive_since_ms
+            live.append(_Live(task, meta, one.left_ms, held))
         except (ResponseError, ValueError, KeyError) as error:
             unreadable[task.id] = error
     return live, unreadable
 
 
 def _is_incomplete(task: Task, meta: TaskMeta) -> bool:
-    """Redis knows an older attempt only, after a failover; or whoever restored it broke off."""
+    """Redis knows an older attempt only, after a failover; or its rebuilding broke off."""
     return meta.attempt < task.attempt or (meta.status == "running" and meta.holder == REBUILDING)
 
 
@@ -252,5 +268,5 @@ async def _refuse(error: Exception) -> None:
     raise error
 
 
-def _is_young(task: Task) -> bool:
-    return task.status == "queued" and datetime.now(UTC) - task.created_at < _PUBLISHING
+def _is_young(turn: LiveTurn) -> bool:
+    return turn.task.status == "queued" and turn.age < _PUBLISHING

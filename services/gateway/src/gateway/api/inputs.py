@@ -91,10 +91,14 @@ def read_params(model: type[P], request: Request[Any]) -> P:
         raise InvalidInput(_problem(error, InvalidParameter), faults) from None
 
 
-async def read_body(model: type[B], request: Request[Any], unread: Body) -> B:
+async def read_body(model: type[B], request: Request[Any], unread: Body, *, plain_text: bool = False) -> B:
     """The JSON body; an empty one counts as `{}`. Raises InvalidInput and the problems of its parts."""
-    _check_media_type(request.headers.get("content-type"))
+    content_type = request.headers.get("content-type")
+    if content_type is not None:
+        _check_media_type(content_type, plain_text)
     body = await unread.read()
+    if body and content_type is None:
+        raise UnsupportedMediaType("The body has no Content-Type; it must be application/json.")
     check_values(body)
     try:
         return model.model_validate_json(body or b"{}")
@@ -109,12 +113,13 @@ def faults_of(error: ValidationError) -> list[dict[str, str]]:
     return [{"pointer": _pointer(fault), "detail": fault["msg"]} for fault in _faults(error)]
 
 
-def _check_media_type(content_type: str | None) -> None:
-    """None is taken, too: one of the stock clients sends none."""
-    if content_type is not None:
-        media_type = content_type.partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
-            raise UnsupportedMediaType
+def _check_media_type(content_type: str, plain_text: bool) -> None:
+    """A page elsewhere sends the types that forms have without asking; JSON it has to ask for."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "text/plain" and plain_text:
+        return
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:

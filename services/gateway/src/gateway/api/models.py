@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
-from sluiceway.store.webhooks import Outcome, Sender, Webhook, WebhookKind
+from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.entry_id import EntryId, format_entry_id
 from sluiceway.wire.task import Status
 from sluiceway.wire.tools import ToolSpec
@@ -316,7 +316,7 @@ class WebhookView(Wire):
     webhook_id: str = Field(description="the sender's id of it")
     sender: Sender
     body: dict[str, Any]
-    outcome: Outcome
+    outcome: WebhookOutcome
     received_at: datetime
     applied_at: datetime | None
 
@@ -380,6 +380,14 @@ class AgentStreamView(Wire):
         )
 
 
+class StreamTokenView(Wire):
+    """`expires_at`: until then a stream may be opened with it."""
+
+    token: str
+    expires_at: datetime
+    stream_url: str
+
+
 class Idle(Wire):
     """There was nothing to stop."""
 
@@ -418,7 +426,7 @@ class Check(Wire):
 
 
 class Readiness(Wire):
-    """Whether a message would be accepted and answered."""
+    """Whether a message would be accepted and answered. The check `settings` is told, and does not count."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, Check]
@@ -440,7 +448,7 @@ class PublicConfig(Wire):
     """What a client may want to know before it asks."""
 
     version: str
-    auth: Literal["none", "jwt"]
+    auth: Literal["none", "anonymous", "jwt"]
     auth_required: bool
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sluiceway.errors import DomainError, TooManyWebhooks, Unavailable
+from sluiceway.errors import DomainError, TooManySessions, TooManyTasks, TooManyWebhooks, Unavailable
 from sluiceway.process.logs import get_logger
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -25,7 +25,7 @@ CODE_HEADER = "x-error-code"
 Problem = DomainError | Unavailable
 ProblemType = type[DomainError] | type[Unavailable]
 # Those that say when to try again.
-PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks)
+PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks, TooManyTasks, TooManySessions)
 
 
 class RouteNotFound(DomainError):
@@ -75,7 +75,22 @@ class Unauthenticated(DomainError):
 
 class InvalidApiKey(DomainError):
     code, status = "INVALID_API_KEY", 401
-    default_detail = "The x-api-key is not one that this service knows."
+    default_detail = "The x-api-key is not good: sluicewayctl keys makes them, or API_KEYS names them."
+
+
+class ScopeMissing(DomainError):
+    code, status = "SCOPE_MISSING", 403
+    default_detail = "This API key does not have the scope that this needs."
+
+
+class OriginRefused(DomainError):
+    code, status = "ORIGIN_REFUSED", 403
+    default_detail = "Pages of another site may not do this here. CORS_ORIGINS names those that may."
+
+
+class HostRefused(DomainError):
+    code, status = "HOST_REFUSED", 421
+    default_detail = "This gateway does not go by that name. ALLOWED_HOSTS names those that it goes by."
 
 
 class InvalidSignature(DomainError):
@@ -151,6 +166,11 @@ class ModelNotAllowed(DomainError):
 class InternalError(DomainError):
     code, status = "INTERNAL_ERROR", 500
     default_detail = "Something went wrong on our side. The request id finds it in the logs."
+
+
+class IdentityProviderUnavailable(Unavailable):
+    code = "IDENTITY_PROVIDER_UNAVAILABLE"
+    detail = "The identity provider, whose keys tell whether a token holds, does not answer. Try again in a moment."
 
 
 class Draining(Unavailable):

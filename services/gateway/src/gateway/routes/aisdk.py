@@ -20,8 +20,9 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
-from sluiceway.turn.turns import Answer as PersonsAnswer
-from sluiceway.turn.turns import Followed, NewTurn
+from sluiceway.store.accepting import NewTurn
+from sluiceway.store.approving import Decision
+from sluiceway.turn.lookup import Followed
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -40,8 +41,11 @@ from gateway.api.problems import (
 from gateway.api.whitespace import is_whitespace
 from gateway.routes import accepting, approvals, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
+from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.state import Gateway
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 
@@ -89,7 +93,7 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     answered = _approvals(call.body)
     if answered is not None:
         return await _resume(call, *answered)
-    return await accept_and_follow(call.gateway, _turn(call), call.params)
+    return await accept_and_follow(call, _turn(call), call.params)
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
@@ -107,6 +111,7 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     return await open_stream(
         call.gateway,
+        call.caller,
         task.task_id,
         version=call.params.version,
         skip=skip,
@@ -117,11 +122,11 @@ async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | No
 
 
 async def stop(call: Call[StopParams, None]) -> Response:
-    turns, user_id = call.gateway.turns, call.caller.user_id
+    intake, user_id = call.gateway.intake, call.caller.user_id
     if _TASK_ID.fullmatch(call.params.id):
-        result = await turns.cancel(call.params.id, user_id)
+        result = await intake.cancel(call.params.id, user_id)
     else:
-        active = await turns.cancel_active(call.params.id, user_id)
+        active = await intake.cancel_active(call.params.id, user_id)
         if active is None:
             return json_response(Idle())
         result = active
@@ -135,41 +140,44 @@ async def _find(call: Call[ResumeParams, None]) -> Followed | None:
     A client that lost its connection in the middle and comes back after the end would keep half an answer that looks
     whole; one that has all of it takes the replay without harm.
     """
-    turns, user_id = call.gateway.turns, call.caller.user_id
-    if _TASK_ID.fullmatch(call.params.id):
-        return await turns.find(call.params.id, user_id)
-    active = await turns.active(call.params.id, user_id)
-    return active if active is not None else await _just_ended(call, user_id)
+    asked, lookup = call.params.id, call.gateway.lookup
+    if _TASK_ID.fullmatch(asked):
+        return await lookup.find(asked, await viewer_of_task(call, asked))
+    try:
+        viewer = await viewer_of_session(call, asked)
+        active = await lookup.active(asked, viewer)
+    except SessionNotFound:
+        return None
+    return active if active is not None else await _just_ended(call.gateway, asked, viewer)
 
 
-async def _just_ended(call: Call[ResumeParams, None], user_id: str | None) -> Followed | None:
-    gateway = call.gateway
-    ended = await gateway.store.sessions.ended_task(call.params.id, timedelta(seconds=gateway.settings.replay_seconds))
+async def _just_ended(gateway: Gateway, session_id: str, viewer: str | None) -> Followed | None:
+    ended = await gateway.store.sessions.ended_task(session_id, timedelta(seconds=gateway.settings.replay_seconds))
     if ended is None:
         return None
     try:
-        return await gateway.turns.find(ended, user_id)
+        return await gateway.lookup.find(ended, viewer)
     except (TaskExpired, TaskNotFound):
         # Its stream is gone, or it was deleted meanwhile.
         return None
 
 
-async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, PersonsAnswer]) -> Response:
+async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, Decision]) -> Response:
     """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
     gateway, user_id = call.gateway, call.caller.user_id
     await command(gateway.redis, "PING")
     asking = await gateway.store.turns.asking(call.body.id or "", message_id)
     if asking is None:
         raise MessageNotFound
-    task = (await gateway.turns.answer(asking.id, user_id, answers)).task
+    task = (await claiming(call, call.body.id, lambda: gateway.intake.answer(asking.id, user_id, answers))).task
     if task is None:
         raise ApprovalsMissing
-    await gateway.turns.find(task.id, user_id)
+    await gateway.lookup.find(task.id, user_id)
     headers = {accepting.RUN_ID_HEADER: task.id}
-    return await open_stream(gateway, task.id, version=call.params.version, headers=headers)
+    return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
-def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | None:
+def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, Decision]] | None:
     """The last message's id, and what was said to its tool calls; None where it is no such message."""
     try:
         message = UserMessage.model_validate(body.messages[-1]) if body.messages else None
@@ -179,7 +187,7 @@ def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, PersonsAnswer]] | Non
         parts = [ApprovedPart.model_validate(part) for part in responded]
     except ValidationError:
         return None
-    answers = {part.call_id: PersonsAnswer(part.approval.approved, part.approval.reason) for part in parts}
+    answers = {part.call_id: Decision(part.approval.approved, part.approval.reason) for part in parts}
     return (message.id, answers) if answers else None
 
 
@@ -257,6 +265,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: following.STREAM, 204: following.NOTHING},
         ChatParams,
         AiSdkRequest,
+        plain_text=True,
         problems=_CHAT_PROBLEMS,
         plain_problems=True,
         description=(
@@ -265,6 +274,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "Where the last message is an answer with tool calls that a person has approved or denied, the turn goes "
             "on with it: the stream begins with `start` of the same message id, and tells what is new."
         ),
+        scopes=("turns",),
     ),
     Operation(
         "GET",
@@ -282,6 +292,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "With `startIndex` and nothing to follow: 404."
         ),
         plain_problems=True,
+        scopes=("turns", "read"),
     ),
     Operation(
         "POST",
@@ -293,5 +304,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
         plain_problems=True,
+        scopes=("turns",),
     ),
 )

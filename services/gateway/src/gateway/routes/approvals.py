@@ -3,8 +3,8 @@
 from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, ApprovalConflict, ApprovalGone, ApprovalNotFound, StoreUnavailable
-from sluiceway.turn.turns import Answer as PersonsAnswer
-from sluiceway.turn.turns import ApprovalOutcome
+from sluiceway.store.approving import Decision
+from sluiceway.turn.intake import ApprovalOutcome
 from starlette.responses import Response
 
 from gateway.api.inputs import ClientId, In, Params
@@ -27,8 +27,8 @@ class ApprovalParams(Params):
 
 
 async def answer_approval(call: Call[ApprovalParams, ApprovalAnswer]) -> Response:
-    answers = {call.params.tool_call_id: PersonsAnswer(call.body.approved, call.body.reason)}
-    outcome = await call.gateway.turns.answer(call.params.task_id, call.caller.user_id, answers)
+    answers = {call.params.tool_call_id: Decision(call.body.approved, call.body.reason)}
+    outcome = await call.gateway.intake.answer(call.params.task_id, call.caller.user_id, answers)
     return json_response(_view(outcome), 202)
 
 
@@ -62,5 +62,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "answer again is answered the same. Another message in the session, or the call's deadline, takes the "
             "question away: 410."
         ),
+        scopes=("turns",),
     ),
 )

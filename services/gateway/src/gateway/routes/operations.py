@@ -56,7 +56,7 @@ async def get_operation(call: Call[OperationParams, None]) -> Response:
     operation = await store.operations.get(call.params.operation_id)
     if operation is None:
         raise OperationNotFound
-    if not call.caller.trusted:
+    if not call.caller.reads_all:
         task = await store.turns.get(operation.task_id)
         if task is None:
             raise TaskNotFound
@@ -95,8 +95,9 @@ _WEBHOOK_PROBLEMS: tuple[ProblemType, ...] = (
 _SIGNED = (
     "Signed as Standard Webhooks say, over the bytes of the body, with the secret that came with the operation: "
     "`webhook-id` (the same for each attempt to deliver it), `webhook-timestamp` (seconds, within five minutes), "
-    "`webhook-signature` (`v1,` and base64; several with spaces between). Trusted callers may send `x-api-key` "
-    "instead; without a `webhook-id` the body's hash stands for it. A repeat gets the same answer and changes nothing. "
+    "`webhook-signature` (`v1,` and base64; several with spaces between). Programs may send an `x-api-key` with the "
+    "scope `webhooks` instead; without a `webhook-id` the body's hash stands for it. A repeat gets the same answer and "
+    "changes nothing. "
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -109,8 +110,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: Answer("The operation.", OperationView)},
         OperationParams,
         problems=(OperationNotFound, TaskNotFound, AccessDenied, StoreUnavailable),
-        description="For the owner of its turn, and for trusted callers.",
-        api_key="accepted",
+        description="For the owner of its turn, and for programs that may read.",
+        scopes=("turns", "read"),
     ),
     Operation(
         "POST",
@@ -122,9 +123,10 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
         description=_SIGNED + "On 429 and 503 send it again after `Retry-After`; on 410 nothing more is wanted.",
-        open_to_all=True,
+        people=False,
+        unsigned=True,
+        scopes=("webhooks",),
         raw_body=RawBody(Completion, lambda settings: settings.max_webhook_bytes),
-        api_key="accepted",
     ),
     Operation(
         "POST",
@@ -136,8 +138,9 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
         description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to go on.",
-        open_to_all=True,
+        people=False,
+        unsigned=True,
+        scopes=("webhooks",),
         raw_body=RawBody(Progress, _max_progress_bytes),
-        api_key="accepted",
     ),
 )

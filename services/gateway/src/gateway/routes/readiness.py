@@ -6,6 +6,7 @@ Liveness is another matter: `/healthz` asks nobody, or every gateway would be re
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sluiceway import keys
 from sluiceway.errors import Unavailable
 from sluiceway.redis_client import command
 from sluiceway.service.presence import count_live
@@ -25,7 +26,8 @@ async def of_system(gateway: Gateway) -> Readiness:
     """Every part that a turn needs. Each asking takes connections that messages need, so all who ask at once share
     one: many of them alone would turn it red."""
     found = await gateway.readiness.ask(lambda: _ask_all(gateway))
-    return _verdict({"gateway": _not_draining(gateway), **found})
+    verdict = _verdict({"gateway": _not_draining(gateway), **found})
+    return verdict.model_copy(update={"checks": {**verdict.checks, "settings": _settings(gateway)}})
 
 
 async def _ask_all(gateway: Gateway) -> dict[str, Check]:
@@ -37,6 +39,13 @@ async def _ask_all(gateway: Gateway) -> dict[str, Check]:
 def _verdict(checks: dict[str, Check]) -> Readiness:
     ready = all(check.ok for check in checks.values())
     return Readiness(status="ready" if ready else "not_ready", checks=checks)
+
+
+def _settings(gateway: Gateway) -> Check:
+    """Told, and not held against the system: while a new version is rolled out its settings may differ by right."""
+    differences = gateway.agreement.differences
+    detail = "; ".join(differences.values()) or "agree with those of the other processes"
+    return Check(ok=not differences, detail=detail)
 
 
 def _not_draining(gateway: Gateway) -> Check:
@@ -57,7 +66,7 @@ async def _postgres(gateway: Gateway) -> Check:
 
 
 async def _chat_workers(gateway: Gateway) -> Check:
-    live = await count_live(gateway.redis, "chat")
+    live = await count_live(gateway.redis, keys.CHAT)
     return Check(ok=live > 0, detail=f"{live} ready")
 
 

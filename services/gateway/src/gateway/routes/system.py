@@ -58,7 +58,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "System",
         {200: Answer("It does. Nobody else was asked.", Health)},
         NoParams,
-        open_to_all=True,
+        people=False,
+        any_host=True,
     ),
     Operation(
         "GET",
@@ -71,7 +72,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             503: Answer("It would not; the checks say why.", Readiness),
         },
         ReadyParams,
-        open_to_all=True,
+        people=False,
+        any_host=True,
         description="With `scope=gateway` only this process is asked, as a load balancer should.",
     ),
     Operation(
@@ -82,7 +84,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "System",
         {200: Answer("The limits and choices of this service.", PublicConfig)},
         NoParams,
-        open_to_all=True,
+        people=False,
     ),
     Operation(
         "GET",
@@ -92,6 +94,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "System",
         {200: Answer("A page.", media_type="text/html")},
         NoParams,
-        open_to_all=True,
+        people=False,
+        greets=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""The journal of webhooks, for trusted callers: what came, what came of it, and playing it again."""
+"""The journal of webhooks, for programs with a key: what came, what came of it, and playing it again."""
 
 import re
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 from sluiceway.errors import RedisUnavailable, StoreUnavailable, WebhookNotFound
-from sluiceway.store.webhooks import Outcome
+from sluiceway.store.webhooks import WebhookOutcome
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size
@@ -39,7 +39,7 @@ RowCursor = Annotated[int, BeforeValidator(_cursor), text_schema(_NUMBER_PATTERN
 
 class JournalParams(Params):
     operation_id: Annotated[ClientId | None, In("query")] = None
-    outcome: Annotated[Outcome | None, In("query")] = None
+    outcome: Annotated[WebhookOutcome | None, In("query")] = None
     cursor: Annotated[RowCursor | None, In("query")] = None
     limit: Annotated[PositiveNumber | None, In("query")] = None
 
@@ -78,8 +78,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "`received`: durable, and still to be applied. `applied`: it did what it says. `late`: its operation had "
             "ended. `superseded`: a report of progress that a later one overtook."
         ),
-        open_to_all=True,
-        api_key="required",
+        people=False,
+        scopes=("ops:look",),
     ),
     Operation(
         "POST",
@@ -90,7 +90,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {202: Answer("It is queued; where it was applied before, nothing changes.", AcceptedWebhook)},
         EntryParams,
         problems=(WebhookNotFound, StoreUnavailable, RedisUnavailable),
-        open_to_all=True,
-        api_key="required",
+        people=False,
+        scopes=("ops:act",),
     ),
 )

@@ -15,6 +15,7 @@ from gateway.api.inputs import Params
 from gateway.api.models import ProblemBody
 from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
 from gateway.callers import api_keys
+from gateway.callers.anonymous import cookie_name
 from gateway.routing.table import Answer, Operation
 from gateway.settings import Settings
 
@@ -47,7 +48,19 @@ def build_document(operations: Sequence[Operation[Any, Any]], version: str, sett
             "schemas": definitions.get("$defs", {}),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                "api_key": {"type": "apiKey", "in": "header", "name": api_keys.HEADER},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie_name(secure=settings.secure_cookies),
+                    "description": "Of an anonymous person. It is set with the page, or with the first POST.",
+                },
+                "stream_token": {"type": "apiKey", "in": "query", "name": "token"},
+                "api_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": api_keys.HEADER,
+                    "description": "Of a program, with scopes.",
+                },
             },
         },
     }
@@ -103,12 +116,12 @@ def _operation(operation: Operation[Any, Any], references: Any) -> Json:
 
 
 def _security(operation: Operation[Any, Any]) -> list[Json]:
-    """Either nobody in particular or somebody; where AUTH_REQUIRED is on, somebody."""
-    key: list[Json] = [{"api_key": []}]
-    if operation.api_key == "required":
-        return key
-    known: list[Json] = [] if operation.open_to_all else [{}, {"bearer": []}]
-    return known if operation.api_key == "ignored" else [{}, *[each for each in known if each], *key]
+    """Any of these. `{}`: an anonymous person, where nobody has to sign in, or somebody who signs what he sends."""
+    people: list[Json] = [{}, {"bearer": []}, {"cookie": []}] if operation.people else []
+    unsigned: list[Json] = [{}] if operation.unsigned else []
+    token: list[Json] = [{"stream_token": []}] if operation.stream_token else []
+    keys: list[Json] = [{"api_key": []}] if operation.scopes else []
+    return [*people, *unsigned, *token, *keys]
 
 
 def parameters(model: type[Params]) -> list[Json]:

@@ -11,7 +11,6 @@ Guarantees
 import asyncio
 import random
 import time
-from datetime import UTC, datetime
 from secrets import token_hex
 
 from pydantic import TypeAdapter
@@ -134,7 +133,7 @@ class ToolHandler:
             if started.before and not tool.repeatable:
                 outcome: Outcome = failed("INTERRUPTED", _INTERRUPTED)
             else:
-                outcome = await self._runs.run(tool, started, held, self._seconds(tool, operation))
+                outcome = await self._runs.run(tool, started, held, min(tool.seconds, started.seconds_left))
             status = type(outcome).__name__.lower()
             if held.lost:
                 raise Fenced(f"operation {operation.id}, attempt {operation.attempt}: another runner has it")
@@ -143,9 +142,6 @@ class ToolHandler:
         finally:
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("operation_ended", attempt=operation.attempt, status=status, duration_ms=duration_ms)
-
-    def _seconds(self, tool: AnyTool, operation: Operation) -> float:
-        return min(tool.seconds, (operation.deadline_at - datetime.now(UTC)).total_seconds())
 
     async def _tell(self, job: ToolJob, held: Held, operation: Operation, outcome: Outcome) -> None:
         """The one thing that cancellation waits for: a result that is there is not lost to a drain."""

@@ -8,14 +8,15 @@ from sluiceway.errors import RedisUnavailable
 from sluiceway.operation.catalogue import RENEW_SECONDS, VALID_MS, announce, withdraw
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
+from sluiceway.service.readiness import Readiness
 from sluiceway.wire.tools import ToolSpec
 
-from tool_runner.runner.readiness import Readiness
 from tool_runner.runner.registry import Registry
 
 # A runner that is not ready looks again sooner, and so does one whose tools have changed.
 _LOOK_SECONDS = 0.2
 _WITHDRAW_SECONDS = 1
+_PART = "catalogue"
 
 
 class Offering:
@@ -29,6 +30,7 @@ class Offering:
         self._stopping = stopping
         self._offered: list[ToolSpec] | None = None
         self._offered_at = 0.0
+        readiness.ask(_PART, self._problem)
 
     async def run(self) -> None:
         """Announce until the process is to end; then withdraw."""
@@ -44,7 +46,7 @@ class Offering:
         specs = self._registry.specs()
         due = time.monotonic() - self._offered_at >= RENEW_SECONDS
         try:
-            if self._readiness.able():
+            if not self._readiness.problems(without=_PART):
                 if due or specs != self._offered:
                     await announce(self._redis, self._runner, specs, VALID_MS)
                     self._remember(specs)
@@ -54,7 +56,10 @@ class Offering:
         except RedisUnavailable as error:
             get_logger().warning("catalogue_not_announced", reason=str(error))
             await self._stopping.sleep(RENEW_SECONDS / 2)
-        self._readiness.offered = self._offered is not None and self._age < VALID_MS / 1000
+
+    def _problem(self) -> str | None:
+        offered = self._offered is not None and self._age < VALID_MS / 1000
+        return None if offered else "not announced yet"
 
     @property
     def _age(self) -> float:
@@ -66,7 +71,7 @@ class Offering:
         self._offered, self._offered_at = specs, time.monotonic()
 
     async def _withdraw(self) -> None:
-        self._readiness.offered = False
+        self._offered = None
         try:
             async with asyncio.timeout(_WITHDRAW_SECONDS):
                 await withdraw(self._redis, self._runner)

@@ -1,6 +1,7 @@
 """Running tools with all that they may use: their context, their progress, their job events."""
 
 import contextlib
+import time
 from collections.abc import Awaitable
 
 import httpx
@@ -10,7 +11,7 @@ from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
 
 from tool_runner.runner.held_operations import Held
@@ -28,7 +29,7 @@ class Runs:
     def __init__(
         self,
         settings: Settings,
-        streams: TaskStreams,
+        output: OperationOutput,
         redis: Redis,
         model: Model,
         http: httpx.AsyncClient,
@@ -36,7 +37,7 @@ class Runs:
         agents: AgentStreams,
     ) -> None:
         self._settings = settings
-        self._streams = streams
+        self._output = output
         self._redis = redis
         self._model = model
         self._http = http
@@ -48,8 +49,8 @@ class Runs:
         operation = started.operation
         run = held.run = Run(tool)
         publishes = _tells_job_events(tool)
-        progress = Progress(self._streams, operation, run.cancel, self._job_events if publishes else None)
-        context = self._context(operation, progress, started.user_id)
+        progress = Progress(self._output, operation, run.cancel, self._job_events if publishes else None)
+        context = self._context(started, progress)
         if publishes:
             await _published(self._job_events.publish_task_started(operation.id, tool.name))
         try:
@@ -76,15 +77,17 @@ class Runs:
             case HandedOver():
                 pass
 
-    def _context(self, operation: Operation, progress: Progress, user_id: str | None) -> ToolContext:
+    def _context(self, started: Started, progress: Progress) -> ToolContext:
+        operation = started.operation
         return ToolContext(
             operation_id=operation.id,
             task_id=operation.task_id,
             session_id=operation.session_id,
             tool_call_id=operation.tool_call_id,
-            user_id=user_id,
+            user_id=started.user_id,
             attempt=operation.attempt,
             deadline_at=operation.deadline_at,
+            ends_at=time.monotonic() + started.seconds_left,
             settings=self._settings,
             model=self._model,
             model_name=self._settings.model,

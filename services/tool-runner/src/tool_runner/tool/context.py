@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from tool_runner.tool.progress import Progress
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """One run of a tool. `attempt` counts the runs of this operation from 1; `traceparent` goes to other services.
+    `deadline_at` is a moment of Postgres's clock, to be passed on; ask `seconds_left` how long there is.
 
     `http` follows no redirects and trusts every address: it is for services named in settings, never for an address
     that a model chose. `redis` answers bytes.
@@ -32,6 +34,8 @@ class ToolContext:
     user_id: str | None
     attempt: int
     deadline_at: datetime
+    # Of time.monotonic(): this machine's clock may differ from the one that `deadline_at` was written by.
+    ends_at: float
     settings: Settings
     model: Model
     model_name: str
@@ -69,4 +73,4 @@ class ToolContext:
     @property
     def seconds_left(self) -> float:
         """Until the operation's deadline; below 0: it has passed."""
-        return (self.deadline_at - datetime.now(UTC)).total_seconds()
+        return self.ends_at - time.monotonic()

@@ -19,7 +19,7 @@ from sluiceway.errors import JobEventError, RedisUnavailable
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.process.logs import get_logger
 from sluiceway.store.records import Operation
-from sluiceway.stream.task_streams import TaskStreams
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.events import Data, Event, ToolOutputAvailable
 from sluiceway.wire.json_values import clean_json
 
@@ -37,12 +37,12 @@ class Progress:
 
     def __init__(
         self,
-        streams: TaskStreams,
+        output: OperationOutput,
         operation: Operation,
         ended: Callable[[], None],
         job_events: JobEventPublisher | None = None,
     ) -> None:
-        self._streams = streams
+        self._output = output
         self._operation = operation
         self._ended = ended
         self._job_events = job_events
@@ -113,7 +113,7 @@ class Progress:
             return
         self._number += 1
         try:
-            said = await self._streams.annotate(
+            said = await self._output.show(
                 self._operation.task_id, self._operation.id, [*parts, *preliminary], number=self._number
             )
         except RedisUnavailable as error:

@@ -21,7 +21,7 @@ local entry = known[1] .. '-' .. sequence
 local events = KEYS[3 + known[4]]
 redis.call('XADD', events, entry, 't', ARGV[4], 'd', ARGV[5] .. sequence .. ARGV[6], 'o', known[6] or '')
 redis.call('HSET', KEYS[1], 'sequence', sequence, 'active', string.format('%.0f', now))
--- A ring of places: who comes in pushes out whoever has the place.
+-- A ring of places: a new id pushes out the one that has its place.
 local place = '#' .. (sequence % ARGV[7])
 local out = redis.call('HGET', KEYS[2], place)
 if out then

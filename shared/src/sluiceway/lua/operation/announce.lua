@@ -1,5 +1,5 @@
 -- Offer a runner's tools for a while, and forget runners whose while is over.
--- KEYS: catalogue. ARGV: runner, json, valid_ms. A field's value is the expiry, a blank, and the json.
+-- KEYS: catalogue. ARGV: runner, json, valid_ms. A field's value is the expiry, a space, and the json.
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local known = redis.call('HGETALL', KEYS[1])

@@ -1,5 +1,5 @@
--- Hand entries back: each goes to the queue again at once, as delivered once less, and the old entry is gone.
--- KEYS: queue. ARGV: group, consumer, entry id, ... Answers how many were handed back.
+-- Release entries: each goes to the queue again at once, as delivered once less, and the old entry is gone.
+-- KEYS: queue. ARGV: group, consumer, entry id, ... Answers how many were released.
 local count = 0
 for i = 3, #ARGV do
     local id = ARGV[i]

@@ -1,5 +1,5 @@
 -- Make `attempt` the writer of the stream. From here on every earlier attempt is fenced.
--- KEYS: meta, events. ARGV: attempt, holder, ttl_ms, anew ('1': without what the stream has), field, value, ...
+-- KEYS: meta, events. ARGV: attempt, holder, ttl_ms, rebuild ('1': without what the stream has), field, value, ...
 -- Answers {'ok', cancel or '', id of the last entry or '', void or '', '1' when entries were dropped, how far the model's
 -- answer was shown or ''}, {'fenced'} or {'ended'}.
 -- The epoch is the server's replication id, which is another one after a failover or a restart. Entries of another epoch

@@ -1,8 +1,8 @@
 -- End a task: compare-and-set of its status from a live one, and the last entries of its stream with it.
 -- KEYS: meta, events. ARGV: attempt, status, retention_ms, json of the start chunk, proof, then type, json for each
 -- entry. What shows that the stream has all that was told of it, so that these entries may follow: the writer's last
--- batch as proof; or '', and the epoch is the one in which it was written (see begin.lua). 'anew': the entries are the
--- whole of it, and take the place of what is there.
+-- batch as proof; or '', and the epoch is the one in which it was written (see begin.lua). 'rebuild': the entries are
+-- the whole of it, and replace what is there.
 -- Answers {'ok', id of the terminal entry}, {'second', the status that stands} or {'lost'} (Redis forgot the task or,
 -- perhaps, some of its stream).
 local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'batch', 'epoch')
@@ -14,7 +14,7 @@ if status == 'completed' or status == 'failed' or status == 'cancelled' then
     return {'second', status}
 end
 local before, attempt = tonumber(known[1] or 0), tonumber(ARGV[1])
-if proof == 'anew' then
+if proof == 'rebuild' then
     redis.call('DEL', KEYS[2])
     redis.call('HDEL', KEYS[1], 'void')
 elseif proof ~= '' then
@@ -27,7 +27,7 @@ end
 attempt = math.max(before, attempt)
 local id = string.format('%d-*', attempt)
 if redis.call('EXISTS', KEYS[2]) == 0 then
-    if attempt > 0 and proof ~= 'anew' then
+    if attempt > 0 and proof ~= 'rebuild' then
         return {'lost'}
     end
     redis.call('XADD', KEYS[2], id, 't', 'start', 'd', ARGV[4])

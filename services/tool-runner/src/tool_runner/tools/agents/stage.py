@@ -36,17 +36,24 @@ class AgentStage:
         self._sequence = 0
         self._away_until = 0.0
         self._on_stage = TEAM
+        self._renewer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         try:
             self._generation = await self._context.agents.create(self._context.operation_id, self._context.user_id)
         except (AgentEventError, RedisUnavailable) as error:
             get_logger().warning("agent_stream_not_created", reason=str(error))
+        else:
+            # A model may think for long, and its agent says nothing meanwhile.
+            renewing = self._context.agents.keep_alive(self._context.operation_id, self._generation)
+            self._renewer = asyncio.create_task(renewing, name="agent-stream-renewer")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        if self._renewer is not None:
+            self._renewer.cancel()
         if isinstance(error, asyncio.CancelledError):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORD_SECONDS):

@@ -1,0 +1,24 @@
+"""How an answer may end. An end is good only if it is known to be good: the list is of the good ones."""
+
+_GOOD = {
+    "stop": ("stop", "stop_sequence", "end_turn", "end", "eos", "eos_token", "complete", "completed", "done", "finish"),
+    "length": ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "max_length"),
+    "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call", "function_calls", "tools"),
+    "content_filter": (
+        *("content_filter", "content-filter", "safety", "sensitive", "refusal", "recitation", "blocklist"),
+        *("prohibited_content", "spii", "image_safety"),
+    ),
+}
+_KNOWN = {alias: reason for reason, aliases in _GOOD.items() for alias in aliases}
+_KNOWN["model_context_window_exceeded"] = "length"
+_NOT_SAID = frozenset({"", "null", "none", "finish_reason_unspecified"})
+
+
+def is_said(told: object) -> bool:
+    """Whether this is a reason to end: some servers have a text in every chunk that means none."""
+    return isinstance(told, str) and told.strip().lower() not in _NOT_SAID
+
+
+def good_end(told: str) -> str | None:
+    """The reason under its own name; None where it is not known to be good."""
+    return _KNOWN.get(told.strip().lower())

@@ -1,0 +1,87 @@
+"""How one model of one server is spoken to: its dialect, what settings say of it, and what it has taught us."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from sluiceway_llm.dialects import DIALECTS, GENERIC, Dialect, dialect_of_answer, dialect_of_host
+from sluiceway_llm.history import Wants, fitted, names_of_calls
+from sluiceway_llm.lessons import Lessons
+from sluiceway_llm.model_events import ModelRequest
+from sluiceway_llm.server_options import ServerOptions
+from sluiceway_llm.tool_schemas import fitted_tools
+
+Body = dict[str, Any]
+
+
+class Manners:
+    def __init__(self, base_url: str, model: str, options: ServerOptions) -> None:
+        self.options = options
+        self.lessons = Lessons()
+        self._known = DIALECTS[options.dialect] if options.dialect is not None else dialect_of_host(base_url)
+        self._seen: Dialect | None = None
+        # Not the address itself: it is stored with messages that browsers get.
+        place = base_url if self._known == GENERIC else self._known.name
+        self.by = hashlib.sha256(f"{place} {model}".encode()).hexdigest()[:16]
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._seen or self._known
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        """Look whose answer it is, where neither a setting nor the address says so."""
+        if self._known == GENERIC and self._seen is None and self.options.dialect is None:
+            self._seen = dialect_of_answer(headers)
+
+    def fitted(self, request: ModelRequest) -> list[dict[str, Any]]:
+        """The messages as this server takes them."""
+        return fitted(request.messages, self._wants(request))
+
+    def tools(self, request: ModelRequest, messages: list[dict[str, Any]]) -> Body:
+        """`tools` and `tool_choice`. Servers want tools where messages have calls, also where none is to be called."""
+        if not self._tools_are_known(request):
+            return {}
+        if request.tools:
+            choice = {} if request.tool_choice is None else {"tool_choice": request.tool_choice}
+            return {"tools": fitted_tools(request.tools, self.lessons.schemas or self.dialect.schemas), **choice}
+        called = names_of_calls(messages)
+        if not called:
+            return {}
+        return {"tools": [_known_by_name(name) for name in called], "tool_choice": "none"}
+
+    def worded(self, body: Body) -> Body:
+        """The parameters under the names that this server knows, without those that it refuses."""
+        left_out = self.dialect.drops | self.lessons.dropped | self.options.drop
+        renamed = {**self.lessons.renamed, **self.options.rename}
+        kept = {name: value for name, value in body.items() if name not in self.options.drop}
+        worded = {renamed.get(name, name): value for name, value in kept.items()}
+        return {name: value for name, value in worded.items() if name not in left_out} | dict(self.options.extra_body)
+
+    def _tools_are_known(self, request: ModelRequest) -> bool:
+        refused = self.dialect.drops | self.lessons.dropped | self.options.drop
+        if not request.tool_messages or self.lessons.no_tools or "tools" in refused:
+            return False
+        # Where it cannot be told not to call, it is not shown what it could call.
+        return request.tool_choice != "none" or "tool_choice" not in refused
+
+    def _wants(self, request: ModelRequest) -> Wants:
+        lessons = self.lessons
+        return Wants(
+            by=self.by,
+            returns=self.dialect.returns,
+            refuses=lessons.refused_fields,
+            nine_ids=lessons.nine_ids or self.dialect.ids == "nine",
+            tools=self._tools_are_known(request),
+            system=not lessons.no_system,
+            all_reasoning=lessons.all_reasoning,
+            signed=self.dialect.name == "gemini",
+        )
+
+
+def _known_by_name(name: str) -> Body:
+    function = {
+        "name": name,
+        "description": "Not to be called now.",
+        "parameters": {"type": "object", "properties": {}},
+    }
+    return {"type": "function", "function": function}

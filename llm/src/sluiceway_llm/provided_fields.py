@@ -1,0 +1,64 @@
+"""What a server gives with its message beside what is shown: gathered over the chunks, to go back to it unchanged.
+
+Lists grow by what each chunk has; pieces of one thought (the same `index` and type, as OpenRouter numbers them) become
+one entry. Objects are put together, of anything else the last word counts. Of what is larger than `MAX_CHARS` nothing
+is kept.
+"""
+
+import json
+from typing import Any
+
+from sluiceway_llm.clean_text import clean_value
+
+FIELDS = frozenset(
+    {
+        "reasoning_details",
+        "extra_content",
+        "thinking_blocks",
+        "reasoning_opaque",
+        "reasoning_signature",
+        "provider_specific_fields",
+        "thought_signature",
+    }
+)
+MAX_CHARS = 1_000_000
+_GROWING = ("text", "summary", "data")
+
+
+class ProvidedFields:
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+
+    def take(self, name: str, value: Any) -> None:
+        known = self._kept.get(name)
+        if value is None:
+            return
+        if isinstance(value, list) and isinstance(known, list):
+            for entry in value:
+                _grow(known, entry)
+        elif isinstance(value, dict) and isinstance(known, dict):
+            self._kept[name] = {**known, **value}
+        else:
+            self._kept[name] = list(value) if isinstance(value, list) else value
+
+    def cleaned(self) -> dict[str, Any]:
+        kept: dict[str, Any] = clean_value(self._kept)
+        return kept if kept and len(json.dumps(kept)) <= MAX_CHARS else {}
+
+
+def _grow(entries: list[Any], entry: Any) -> None:
+    last: Any = entries[-1] if entries else None
+    if not _is_more_of(last, entry):
+        entries.append(entry)
+        return
+    grown = {**last, **{name: value for name, value in entry.items() if value is not None}}
+    for name in _GROWING:
+        if isinstance(last.get(name), str) and isinstance(entry.get(name), str):
+            grown[name] = last[name] + entry[name]
+    entries[-1] = grown
+
+
+def _is_more_of(last: Any, entry: Any) -> bool:
+    if not isinstance(last, dict) or not isinstance(entry, dict) or not isinstance(entry.get("index"), int):
+        return False
+    return (last.get("index"), last.get("type")) == (entry["index"], entry.get("type"))

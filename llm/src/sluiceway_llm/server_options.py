@@ -1,0 +1,31 @@
+"""What a setting says of a server, or of one model of it, beside what is known and learned."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sluiceway_llm.dialects import Name
+
+
+class ServerOptions(BaseModel):
+    """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
+    win; `headers`: sent along."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialect: Name | None = None
+    drop: frozenset[str] = frozenset()
+    rename: Mapping[str, str] = Field(default_factory=dict)
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    headers: Mapping[str, str] = Field(default_factory=dict)
+
+    def with_(self, other: "ServerOptions") -> "ServerOptions":
+        """These, and the other's, which win."""
+        return ServerOptions(
+            dialect=other.dialect or self.dialect,
+            drop=self.drop | other.drop,
+            rename={**self.rename, **other.rename},
+            extra_body={**self.extra_body, **other.extra_body},
+            headers={**self.headers, **other.headers},
+        )

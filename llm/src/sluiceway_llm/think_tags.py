@@ -1,0 +1,91 @@
+"""Thoughts that a server leaves in the text: `<think>…</think>` at its beginning, in whatever pieces.
+
+Guarantees: only tags at the very beginning (behind whitespace, or behind other thoughts) are taken for tags; nothing is
+held back that cannot be one; what comes out, joined, is the text without the tags and the whitespace around them.
+"""
+
+import re
+from typing import Literal
+
+_NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
+_OPENING = re.compile(rf"<({'|'.join(_NAMES)})>", re.IGNORECASE)
+_AT_BEGINNING = re.compile(rf"\s*<({'|'.join(_NAMES)})>.*?(?:</\1>\s*|\Z)", re.IGNORECASE | re.DOTALL)
+
+Said = list[tuple[Literal["text", "reasoning"], str]]
+
+
+def without_thoughts(text: str) -> str:
+    """A whole text without the thoughts at its beginning."""
+    while (found := _AT_BEGINNING.match(text)) is not None:
+        text = text[found.end() :]
+    return text
+
+
+class ThinkSplitter:
+    """`done` once the text has begun: from then on nothing is looked at any more."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._held = ""
+        self._tag = ""
+        self._thought_any = False
+        self._fresh = True
+
+    def feed(self, piece: str) -> Said:
+        self._held += piece
+        said: Said = []
+        while not self.done and (self._inside(said) if self._tag else self._outside(said)):
+            pass
+        if self.done and self._held:
+            said.append(("text", self._take(len(self._held))))
+        return said
+
+    def rest(self) -> Said:
+        """What was held when the text ended."""
+        kept = self._take(len(self._held))
+        if self._tag:
+            return [("reasoning", kept)] if kept else []
+        self.done = True
+        return [("text", kept)] if kept and not (self._thought_any and kept.isspace()) else []
+
+    def _outside(self, said: Said) -> bool:
+        """Whether there is more to look at."""
+        begun = self._held.lstrip()
+        found = _OPENING.match(begun)
+        if found is not None:
+            self._tag, self._held, self._fresh = found[1].lower(), begun[found.end() :], True
+            return True
+        if any(f"<{name}>".startswith(begun.lower()) for name in _NAMES):
+            return False
+        if self._thought_any:
+            self._held = begun
+        self.done = True
+        return False
+
+    def _inside(self, said: Said) -> bool:
+        if self._fresh:
+            self._held = self._held.lstrip()
+            self._fresh = not self._held
+        closing = f"</{self._tag}>"
+        lowered = self._held.lower()
+        at = lowered.find(closing) if len(lowered) == len(self._held) else self._held.find(closing)
+        if at >= 0:
+            self._think(said, at)
+            self._held, self._tag, self._thought_any = self._held[len(closing) :], "", True
+            return True
+        self._think(said, len(self._held) - _kept_back(lowered, closing))
+        return False
+
+    def _think(self, said: Said, length: int) -> None:
+        if thought := self._take(length):
+            said.append(("reasoning", thought))
+
+    def _take(self, length: int) -> str:
+        taken, self._held = self._held[:length], self._held[length:]
+        return taken
+
+
+def _kept_back(text: str, closing: str) -> int:
+    """How many characters at the end may be the beginning of the closing tag."""
+    at = text.rfind("<", max(0, len(text) - len(closing)))
+    return len(text) - at if at >= 0 and closing.startswith(text[at:]) else 0

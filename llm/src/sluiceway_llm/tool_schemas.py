@@ -1,0 +1,93 @@
+"""Tools' schemas for servers that know less of JSON Schema than we do.
+
+`inlined`: references are put in place, and `additionalProperties` is left out where it only forbids; what refers to
+itself is an object at the second time. `bare`: only what nearly everybody knows is left. Arguments are checked by the
+tool's own schema whatever the model was told.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sluiceway_llm.dialects import Schemas
+
+_DEFINITIONS = ("$defs", "definitions")
+_NOT_FOR_MODELS = frozenset({"$schema", "$id", "$comment", *_DEFINITIONS})
+_BARE = frozenset(
+    {"type", "description", "properties", "required", "items", "enum", "anyOf", "nullable", "minItems", "maxItems"}
+)
+_MAX_DEPTH = 24
+
+
+def fitted_tools(tools: list[dict[str, Any]] | None, level: Schemas) -> list[dict[str, Any]] | None:
+    if tools is None or level == "whole":
+        return tools
+    return [_fitted_tool(tool, level) for tool in tools]
+
+
+def _fitted_tool(tool: dict[str, Any], level: Schemas) -> dict[str, Any]:
+    function = tool.get("function")
+    schema = function.get("parameters") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(schema, dict):
+        return tool
+    fitted = _Fitter(schema, bare=level == "bare").fitted(schema, ())
+    return {**tool, "function": {**function, "parameters": fitted}}
+
+
+class _Fitter:
+    def __init__(self, root: Mapping[str, Any], bare: bool) -> None:
+        self._root = root
+        self._bare = bare
+
+    def fitted(self, schema: Any, within: tuple[str, ...]) -> Any:
+        """`within`: the references that led here."""
+        if not isinstance(schema, dict):
+            return schema
+        if len(within) > _MAX_DEPTH:
+            return {"type": "object"}
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            beside = {name: value for name, value in schema.items() if name != "$ref"}
+            target = None if reference in within else self._target(reference)
+            found = {"type": "object"} if target is None else self.fitted(target, (*within, reference))
+            return {**found, **self.fitted(beside, within)}
+        if self._bare:
+            schema = _simpler(schema)
+        return {name: self._member(name, value, within) for name, value in schema.items() if self._is_kept(name, value)}
+
+    def _member(self, name: str, value: Any, within: tuple[str, ...]) -> Any:
+        if name in ("properties", "patternProperties", "dependentSchemas") and isinstance(value, dict):
+            return {key: self.fitted(inner, within) for key, inner in value.items()}
+        if name in ("enum", "const", "default", "examples", "required", "type"):
+            return value
+        if isinstance(value, list):
+            return [self.fitted(inner, within) for inner in value]
+        return self.fitted(value, within)
+
+    def _is_kept(self, name: str, value: Any) -> bool:
+        if name in _NOT_FOR_MODELS or (name == "additionalProperties" and (self._bare or isinstance(value, bool))):
+            return False
+        return not self._bare or name in _BARE
+
+    def _target(self, reference: str) -> Any:
+        if not reference.startswith("#"):
+            return None
+        found: Any = self._root
+        for step in reference[1:].split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(name) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else None
+
+
+def _simpler(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same in words that more servers know."""
+    simple = dict(schema)
+    if "const" in simple:
+        simple.setdefault("enum", [simple["const"]])
+    if "oneOf" in simple:
+        simple.setdefault("anyOf", simple["oneOf"])
+    if isinstance(simple.get("allOf"), list) and len(simple["allOf"]) == 1 and isinstance(simple["allOf"][0], dict):
+        simple = {**simple["allOf"][0], **simple}
+    if isinstance(simple.get("type"), list):
+        kinds = [kind for kind in simple["type"] if kind != "null"]
+        simple["type"] = kinds[0] if kinds else "string"
+    return simple

@@ -1,0 +1,16 @@
+"""Whether the model server takes requests: a worker that could not answer a message is not ready."""
+
+from sluiceway.service.readiness import Look
+from sluiceway_llm.model import Model
+from sluiceway_llm.model_errors import ModelError
+
+
+def answers(model: Model) -> Look:
+    async def look() -> str | None:
+        try:
+            await model.probe()
+        except ModelError as error:
+            return error.user_message
+        return None
+
+    return look

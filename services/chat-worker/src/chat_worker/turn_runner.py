@@ -1,0 +1,236 @@
+"""Running a claimed turn, step by step, until it has ended or waits for its operations.
+
+Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
+successor need not wait for the heartbeat to grow old.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sluiceway.errors import Fenced, Unavailable
+from sluiceway.operation.catalogue import Catalogue
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.worker import persistently
+from sluiceway.store import Store
+from sluiceway.store.records import Task
+from sluiceway.stream.entry import Entry
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.writer import Begun, TaskWriter
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.pause import TurnPause
+from sluiceway.turn.shown import Durable, TurnMessage
+from sluiceway.wire.tools import ToolSpec
+from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.retry import Patience
+
+from chat_worker.answering import Answering, Note
+from chat_worker.direct import to_call
+from chat_worker.flusher import Flusher
+from chat_worker.prompt import to_model_messages
+from chat_worker.settings import Settings
+from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.takeover import Continuable, take_over
+
+_RELEASE_SECONDS = 1
+
+
+class TurnRunner:
+    def __init__(
+        self,
+        settings: Settings,
+        system_prompt: str,
+        store: Store,
+        streams: tuple[TaskWriter, TaskReader],
+        message: TurnMessage,
+        pause: TurnPause,
+        ending: TurnEnding,
+        flusher: Flusher,
+        model: Model,
+        catalogue: Catalogue,
+    ) -> None:
+        self._settings = settings
+        self._system_prompt = system_prompt
+        self._store = store
+        self._writer, self._reader = streams
+        self._message = message
+        self._pause = pause
+        self._ending = ending
+        self._flusher = flusher
+        self._model = model
+        self._catalogue = catalogue
+        self._log = get_logger()
+
+    async def run(self, task: Task) -> None:
+        """Run a turn that this worker has just claimed."""
+        began = time.monotonic()
+        self._log.info("turn_started", attempt=task.attempt)
+        status = "released"
+        try:
+            status = await self._step(task)
+        finally:
+            if status == "released":
+                await self._release(task)
+            duration_ms = round((time.monotonic() - began) * 1000)
+            self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
+
+    async def _step(self, task: Task) -> str:
+        # It is not begun after the release that follows a failure of the others.
+        beginning = asyncio.create_task(self._begin(task))
+        # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
+        beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        try:
+            history, durable = await asyncio.gather(
+                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
+            )
+        finally:
+            await asyncio.wait((beginning,))
+        begun, entries = await beginning
+        writer = self._flusher.open(task.id, task.attempt)
+        try:
+            if begun.cancelled or task.cancel_requested_at is not None:
+                # Nothing is reset first: what a dead predecessor had shown is what the user stopped at.
+                fold, lacking = await self._message.shown(task)
+                for event in lacking:
+                    writer.write(event)
+                outcome = await Step(task, self._pause, self._ending, writer, fold).cancel()
+                if (note := Note.parse(begun.reached)) is not None:
+                    await self._model.abandon(note.reached)
+                return outcome
+            patience = Patience(self._settings.model_patience_seconds)
+            turn = Answering(task, history, writer, begun, durable, patience)
+            await self._open_stream(turn, entries, turn.able(self._model))
+            return await self._continue(turn)
+        finally:
+            self._flusher.close(writer)
+
+    async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
+        """Become the stream's writer; what it has."""
+        begun = await self._writer.begin(task.fields, task.attempt, self._settings.worker_name)
+        return begun, await self._reader.read(task.id) if begun.last_id is not None else []
+
+    async def _durable(self, task: Task) -> Durable:
+        """What there is of the answer already; a turn that nobody held before has nothing."""
+        fresh = task.attempt == 1 and task.parts_before == 0
+        return Durable() if fresh else await self._message.durable(task)
+
+    async def _open_stream(self, turn: Answering, entries: Sequence[Entry], able: Continuable) -> None:
+        """Begin the stream, or continue where predecessors left it."""
+        task, retracted = turn.task, turn.begun.retracted
+        beginning = take_over(entries, turn.durable, task.message_id, task.attempt, retracted, able=able)
+        for event, protocol in beginning.opening:
+            turn.writer.write(event, protocol)
+        if beginning.retracted is not None:
+            # Not before: see takeover.py.
+            await turn.writer.drained()
+            await self._writer.mark_retracted(task.id, beginning.retracted)
+        turn.take(beginning)
+        if turn.continues:
+            self._log.info("step_continued", able=able)
+
+    async def _continue(self, turn: Answering) -> str:
+        """Steps, until the turn has ended or waits."""
+        model = turn.task.model or self._settings.model
+        if not self._settings.allows(model):
+            return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
+        outcome: Outcome = await self._first_step(turn, model)
+        while outcome == "running":
+            outcome = await self._look_for_approvals(turn) or await self._model_step(turn, model)
+        return outcome
+
+    async def _first_step(self, turn: Answering, model: str) -> Outcome:
+        """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
+        if turn.durable.parts:
+            return "running" if turn.durable.asks else await self._model_step(turn, model)
+        if turn.command is None:
+            return await self._model_step(turn, model)
+        step = self._new_step(turn)
+        await self._catalogue.look_for(turn.command[0])
+        call = to_call(*turn.command, self._catalogue.tools)
+        if isinstance(call, str):
+            return await step.say(call)
+        return await step.call([call], Offer(self._catalogue.tools, max_calls=1))
+
+    async def _model_step(self, turn: Answering, model: str) -> Outcome:
+        step = self._new_step(turn)
+        offer = self._offer(turn)
+        try:
+            request = self._request(turn, model, offer)
+            outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
+        except NotContinued as error:
+            self._log.warning("continuation_refused", code=str(error))
+            if turn.reached is not None:
+                await self._model.abandon(turn.reached)
+            turn.reached = None
+            await turn.writer.drained()
+            await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
+            return await self._model_step(turn, model)
+        turn.usage, turn.reached, turn.continues = step.usage, None, False
+        return outcome
+
+    async def _look_for_approvals(self, turn: Answering) -> Outcome | None:
+        """Run what a person has approved; where calls wait for one, the turn ends. None: nothing of that kind."""
+        task = turn.task
+        while True:
+            operations = await persistently(lambda: self._store.operations.of_task(task.id))
+            asked = [one for one in operations if one.status == "approval"]
+            if not asked:
+                return None
+            step = self._new_step(turn)
+            if any(one.approval is not None for one in asked):
+                await turn.writer.drained()
+                begin = partial(self._pause.begin_approved, task, written=turn.writer.written)
+                return await step.after(await persistently(begin))
+            ended = await step.await_person()
+            if ended is not None:
+                return ended
+            if await self._is_lost(task):
+                raise Fenced(f"task {task.id}: ended or taken over by another")
+
+    async def _is_lost(self, task: Task) -> bool:
+        standing = await persistently(lambda: self._store.turns.get(task.id))
+        return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
+
+    def _new_step(self, turn: Answering) -> Step:
+        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage)
+
+    def _offer(self, turn: Answering) -> Offer:
+        """What the next step may call; in the last round nothing, so that there is an answer."""
+        settings = self._settings
+        left = settings.max_tool_calls - len(turn.fold.calls())
+        last = left <= 0 or turn.steps >= settings.max_steps - 1
+        tools = self._catalogue.tools if settings.offer_tools and not last else {}
+        return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last)
+
+    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
+        settings = self._settings
+        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
+        tools = offer.tools
+        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
+            # Servers refuse calls in a conversation without tools.
+            tools = self._catalogue.tools
+        return ModelRequest(
+            model=model,
+            messages=messages,
+            tools=[_function(spec) for spec in tools.values()] or None,
+            tool_choice="none" if tools and offer.last else None,
+            tool_messages=settings.offer_tools,
+            user=turn.task.user_id,
+            max_tokens=settings.max_output_tokens,
+            prefix=turn.prefix,
+            reached=turn.reached,
+        )
+
+    async def _release(self, task: Task) -> None:
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._writer.release(task.id, task.attempt)
+        except (Unavailable, TimeoutError) as error:
+            self._log.warning("release_failed", reason=str(error))  # its heartbeat grows old instead
+
+
+def _function(spec: ToolSpec) -> dict[str, Any]:
+    function = {"name": spec.name, "description": spec.description, "parameters": spec.parameters}
+    return {"type": "function", "function": function}

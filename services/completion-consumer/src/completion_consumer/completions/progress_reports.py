@@ -1,0 +1,51 @@
+"""Reports of progress, as outside services send them: preliminary tool outputs in the stream; the newest one wins."""
+
+from typing import Any, Literal
+
+from sluiceway.process.logs import get_logger
+from sluiceway.store import Store
+from sluiceway.store.records import Operation
+from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.wire.events import ToolOutputAvailable
+from sluiceway.wire.jobs import ProgressJob
+from sluiceway.wire.json_values import clean_json, shorten
+
+_MAX_MESSAGE_CHARS = 500
+
+
+class ProgressReports:
+    def __init__(self, store: Store, output: OperationOutput, max_result_chars: int) -> None:
+        self._store = store
+        self._operation_output = output
+        self._max_result_chars = max_result_chars
+        self._log = get_logger()
+
+    async def show(self, job: ProgressJob) -> None:
+        """Show it, unless a later one or the end was shown. Raises StoreUnavailable, RedisUnavailable."""
+        operation = await self._store.operations.get(clean_json(job.operation_id))
+        if operation is None:
+            self._log.warning("progress_of_unknown_operation", operation_id=job.operation_id)
+            return
+        outcome = await self._show(operation, job)
+        if job.receipt is not None:
+            await self._store.completions.note_progress(job.receipt, outcome)
+
+    async def _show(self, operation: Operation, job: ProgressJob) -> Literal["applied", "late", "superseded"]:
+        if not operation.open or operation.status == "approval":
+            return "late"
+        event = ToolOutputAvailable(tool_call_id=operation.tool_call_id, output=self._output(job), preliminary=True)
+        number = job.number or None  # 0: its sender counts nothing
+        shown = await self._operation_output.show(operation.task_id, operation.id, [event], number=number)
+        if shown == "ok":
+            return "applied"
+        return "late" if shown == "ended" else "superseded"
+
+    def _output(self, job: ProgressJob) -> dict[str, Any]:
+        output: dict[str, Any] = {"status": "running"}
+        if job.percent is not None:
+            output["percent"] = job.percent
+        if job.message is not None:
+            output["message"] = shorten(clean_json(job.message), _MAX_MESSAGE_CHARS)
+        if job.data is not None:
+            output["data"] = shorten(clean_json(job.data), self._max_result_chars)
+        return output

@@ -1,0 +1,122 @@
+"""Settings that must be the same in every process: each says its own in Redis, and compares them with the others'.
+
+Guarantees: a difference is logged as an error, once, and is in the readiness detail for as long as it lasts, by the
+name of the setting, with both values and the process that has the other one. Of secrets only a keyed hash leaves the
+process, and no value is told. A process that ended is not compared with for longer than a few seconds.
+Not guaranteed: that anything stops. A new version that changes such a setting is deployed pod by pod, and is ready
+while the pods of the old one go.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.errors import RedisUnavailable
+from sluiceway.process.logs import get_logger
+from sluiceway.process.settings import CommonSettings
+from sluiceway.redis_client import command
+from sluiceway.scripts import Argument, Scripts
+
+_AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds")
+_AGREED_SECRETS = ("webhook_secrets",)
+_PERIOD_SECONDS = 2.0
+_VALID_MS = 7000
+_LEAVE_SECONDS = 1
+# Tells this use of a secret from every other that it is put to.
+_PURPOSE = b"sluiceway settings agreement v1"
+
+
+class Agreement:
+    """One process's part. `run` is its one task."""
+
+    def __init__(self, redis: Redis, process: str, settings: CommonSettings) -> None:
+        """`process`: what a person finds it by, unique among living processes."""
+        self._redis = redis
+        self._scripts = Scripts(redis)
+        self._process = process
+        self._values = {**_values(settings), **_fingerprints(settings)}
+        self._log = get_logger()
+        self.differences: Mapping[str, str] = {}
+
+    @property
+    def warnings(self) -> dict[str, str]:
+        """For the readiness detail: what differs, in one sentence each; nothing: all agree."""
+        return {"settings": "; ".join(self.differences.values())} if self.differences else {}
+
+    async def run(self) -> None:
+        """Compare until cancelled; then say no more."""
+        try:
+            while True:
+                with contextlib.suppress(RedisUnavailable):  # what stands on Redis says so
+                    await self.compare()
+                await asyncio.sleep(_PERIOD_SECONDS)
+        finally:
+            await asyncio.shield(self._leave())
+
+    async def compare(self) -> None:
+        """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""
+        arguments: list[Argument] = [self._process, json.dumps(self._values), _VALID_MS]
+        flat = await self._scripts.run("service/compare_settings", [keys.SETTINGS], arguments)
+        others = {_text(name): _read(values) for name, values in zip(flat[::2], flat[1::2], strict=True)}
+        found = dict(self._compared(others))
+        for setting, difference in found.items():
+            if difference != self.differences.get(setting):
+                self._log.error("settings_disagree", setting=setting, reason=difference)
+        if self.differences and not found:
+            self._log.info("settings_agree")
+        self.differences = found
+
+    def _compared(self, others: Mapping[str, Mapping[str, str]]) -> Iterable[tuple[str, str]]:
+        """By setting, the difference with the first process that has another value."""
+        for name, own in self._values.items():
+            for process, values in sorted(others.items()):
+                theirs = values.get(name, own)
+                if theirs != own:
+                    yield name.upper(), _difference(name, own, theirs, process)
+                    break
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(RedisUnavailable, TimeoutError):  # it expires by itself
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await command(self._redis, "HDEL", keys.SETTINGS, self._process)
+
+
+def _difference(name: str, own: str, theirs: str, process: str) -> str:
+    if name in _AGREED_SECRETS:
+        return f"{name.upper()} differs from that of {process}"
+    return f"{name.upper()} is {own} here, and {theirs} at {process}"
+
+
+def _values(settings: CommonSettings) -> dict[str, str]:
+    """A service that has no such setting says nothing of it."""
+    return {name: f"{getattr(settings, name):g}" for name in _AGREED if name in type(settings).model_fields}
+
+
+def _fingerprints(settings: CommonSettings) -> dict[str, str]:
+    """Of secrets, a hash with each of them as its key; one that is not set is not compared."""
+    found: dict[str, Sequence[SecretStr]] = {name: getattr(settings, name, ()) for name in _AGREED_SECRETS}
+    return {name: ",".join(map(_fingerprint, secrets)) for name, secrets in found.items() if secrets}
+
+
+def _fingerprint(secret: SecretStr) -> str:
+    return hmac.digest(secret.get_secret_value().encode(), _PURPOSE, hashlib.sha256).hex()[:16]
+
+
+def _read(values: bytes) -> Mapping[str, str]:
+    """Nothing, where a later version says it in another way."""
+    try:
+        found = json.loads(values)
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")

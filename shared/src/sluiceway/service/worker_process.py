@@ -1,0 +1,158 @@
+"""The process that every worker service is: settings → logging → clients → queues → presence → health → drain.
+
+A service says in its `__main__` what is special about it: `build(process)` makes its parts, and gives the process the
+queues to work on and whatever is to run beside them.
+
+Guarantees
+- Nothing is needed to start: while Redis or Postgres is away the process waits, and says in `/readyz` what is missing.
+- What runs beside the queues runs from before their first entry until after their last: it is cancelled, or told to
+  end, when all of them have drained. Where one part dies, the process dies.
+- SIGTERM drains: see `queue/worker.py`. A process that is told to end before its queues are read ends at once.
+"""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from sluiceway.process.health import HealthServer
+from sluiceway.process.lifecycle import Stopping, stop_on_signals
+from sluiceway.process.logs import get_logger
+from sluiceway.process.settings import WorkerSettings
+from sluiceway.process.starting import run_service
+from sluiceway.queue.work_queue import Delivery, WorkQueue
+from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
+from sluiceway.redis_client import open_redis
+from sluiceway.service.agreement import Agreement
+from sluiceway.service.presence import Presence
+from sluiceway.service.readiness import Readiness, schema_of
+from sluiceway.store import Store
+
+S = TypeVar("S", bound=WorkerSettings)
+T = TypeVar("T")
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+
+def run_worker(component: str, settings_type: type[S], build: "Callable[[WorkerProcess[S]], Awaitable[None]]") -> None:
+    """The whole of a worker service, from its settings to its exit code."""
+    run_service(component, settings_type, lambda settings: serve_worker(component, settings, build))
+
+
+async def serve_worker(component: str, settings: S, build: "Callable[[WorkerProcess[S]], Awaitable[None]]") -> None:
+    """Work until SIGTERM or SIGINT."""
+    stopping = Stopping()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stop_on_signals(stopping))
+        redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
+        store = await stack.enter_async_context(Store.from_settings(settings, application_name=settings.worker_name))
+        process = WorkerProcess(component, settings, stopping, stack, redis, store)
+        await build(process)
+        await process.run()
+    get_logger().info("stopped")
+
+
+class WorkerProcess(Generic[S]):
+    """What every worker process has, and what `build` adds to it. `registry`: of its metrics, where it has any.
+    `details`: what else it tells in `/readyz`."""
+
+    def __init__(
+        self, component: str, settings: S, stopping: Stopping, stack: AsyncExitStack, redis: Redis, store: Store
+    ) -> None:
+        self.settings = settings
+        self.stopping = stopping
+        self.redis = redis
+        self.store = store
+        self.lease = timedelta(seconds=settings.lease_seconds)
+        self.readiness = Readiness(stopping)
+        self.registry: CollectorRegistry | None = None
+        self.details: Callable[[], dict[str, object]] = dict
+        self._stack = stack
+        self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings)
+        self._workers: dict[str, Worker] = {}
+        self._slots: dict[str, int] = {}
+        self._beside: list[tuple[str, Run]] = []
+        self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []
+        self.readiness.look_at("postgres", schema_of(store))
+        self.readiness.ask("queues", self._unread)
+        self.beside("readiness", self.readiness.run)
+        self.beside("agreement", self._agreement.run)
+
+    async def open(self, resource: AbstractAsyncContextManager[T]) -> T:
+        """A client that is closed when everything has ended."""
+        return await self._stack.enter_async_context(resource)
+
+    async def open_queue(self, kind: str) -> WorkQueue:
+        """A queue waits on a connection of its own."""
+        name = self.settings.worker_name
+        blocking = await self.open(open_redis(self.settings.redis_url, name=f"{name}-reader", blocking=True))
+        return WorkQueue(self.redis, blocking, kind, name, lease=self.lease)
+
+    def work_on(
+        self,
+        queue: WorkQueue,
+        handle: Callable[[Delivery], Awaitable[None]],
+        dead_letter: Callable[[Delivery, str], Awaitable[None]],
+        *,
+        slots: int | None = None,
+    ) -> Worker:
+        """Handle the queue's entries, so many at once (WORKER_SLOTS, where nothing is said)."""
+        slots = self.settings.worker_slots if slots is None else slots
+        drain = timedelta(seconds=self.settings.drain_seconds)
+        options = WorkerOptions(slots=slots, drain=drain, max_deliveries=self.settings.max_deliveries)
+        worker = Worker(queue, handle, dead_letter, options, self.stopping)
+        self._workers[queue.kind], self._slots[queue.kind] = worker, slots
+        return worker
+
+    def beside(self, name: str, run: Run) -> None:
+        """Run it beside the queues; it is cancelled when they have drained."""
+        self._beside.append((name, run))
+
+    def beside_until_it_ends(self, name: str, run: Run, close: Callable[[], None] | None = None) -> None:
+        """Run it beside the queues, and wait for its own end, which `stopping` brings about, or `close`, called when
+        they have drained."""
+        self._ending.append((name, run, close))
+
+    def announce(self, kind: str) -> None:
+        """Say that a worker of that kind is there, while it is ready."""
+        presence = Presence(self.redis, kind, self.settings.worker_name, self.readiness.ready)
+        self.beside("presence", presence.run)
+
+    async def run(self) -> None:
+        """Serve health probes, bring the schema up to date, and work until `stopping`."""
+        settings = self.settings
+        health = HealthServer(
+            settings.health_host,
+            settings.health_port,
+            self.readiness.problems,
+            warnings=lambda: self._agreement.warnings,
+            details=self.details,
+            registry=self.registry,
+        )
+        port = await self.open(health.serve())
+        if settings.migrate_on_start and not await self.stopping.race(persistently(self.store.migrate)):
+            return
+        get_logger().info("started", worker=settings.worker_name, slots=self._slots, health_port=port)
+        # All that stays is made. A full collection over it would stop every stream for 60 ms.
+        gc.collect()
+        gc.freeze()
+        await self._work()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for name, run, _ in self._ending:
+                group.create_task(run(), name=name)
+            beside = [group.create_task(run(), name=name) for name, run in self._beside]
+            await asyncio.gather(*(worker.run() for worker in self._workers.values()))
+            for _, _, close in self._ending:
+                if close is not None:
+                    close()
+            await cancelled(beside)
+
+    def _unread(self) -> str | None:
+        unread = sorted(kind for kind, worker in self._workers.items() if not worker.reading)
+        return f"not reading yet: {', '.join(unread)}" if unread else None

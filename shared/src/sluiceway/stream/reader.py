@@ -1,0 +1,43 @@
+"""Reading task streams for recovery. Followers read them through the gateway's hub.
+
+Methods raise RedisUnavailable when Redis is away.
+"""
+
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.redis_client import command
+from sluiceway.scripts import Scripts
+from sluiceway.stream.entry import Entry
+from sluiceway.wire.entry_id import EntryId, parse_entry_id
+
+_PAGE_ENTRIES = 1000
+
+
+class TaskReader:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+
+    async def read(self, task_id: str) -> list[Entry]:
+        """The whole stream, in order."""
+        entries: list[Entry] = []
+        after = "0-0"
+        while True:
+            answer = await command(
+                self._redis, "XRANGE", keys.task_events(task_id), f"({after}", "+", "COUNT", _PAGE_ENTRIES
+            )
+            for raw_id, fields in answer:
+                after = raw_id.decode()
+                entries.append(Entry.parse(after, fields))
+            if len(answer) < _PAGE_ENTRIES:
+                return entries
+
+    async def last_id(self, task_id: str) -> EntryId | None:
+        entries = await command(self._redis, "XREVRANGE", keys.task_events(task_id), "+", "-", "COUNT", 1)
+        return parse_entry_id(entries[0][0].decode()) if entries else None
+
+    async def replication_id(self) -> str:
+        """The server's replication id. Another one than before means a failover or a restart, and that the last writes
+        may be gone."""
+        return str((await self._scripts.run("stream/replication_id", [])).decode())

@@ -1,0 +1,63 @@
+"""What Redis knows of a task: the fields of its metadata hash, read into one record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sluiceway.stream.retracted import RetractedRange, parse_retracted
+from sluiceway.wire.entry_id import EntryId, parse_entry_id
+from sluiceway.wire.task import ENDED, Status, TaskFields
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMeta:
+    """`retracted`: what retried steps abandoned, as ranges between the entries (kept, resumed).
+    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`."""
+
+    task_id: str
+    session_id: str
+    user_id: str | None
+    message_id: str
+    status: Status
+    attempt: int
+    created_at: str
+    cancel: bool = False
+    retracted: tuple[RetractedRange, ...] = ()
+    terminal: EntryId | None = None
+    holder: str | None = None
+    heartbeat_ms: int | None = None
+    queue_entry: str | None = None
+    replication_id: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def fields(self) -> TaskFields:
+        """What was written of it at its creation."""
+        return TaskFields(**{name: getattr(self, name) for name in TaskFields.__slots__})
+
+    @classmethod
+    def read(cls, fields: Mapping[bytes, bytes]) -> "TaskMeta | None":
+        """None: Redis does not know the task, or forgot it and was told something about it since."""
+        return cls.parse(fields) if b"status" in fields and b"task_id" in fields else None
+
+    @classmethod
+    def parse(cls, fields: Mapping[bytes, bytes]) -> "TaskMeta":
+        text = {name.decode(): value.decode() for name, value in fields.items()}
+        return cls(
+            task_id=text["task_id"],
+            session_id=text["session_id"],
+            user_id=text.get("user_id"),
+            message_id=text.get("message_id", ""),
+            status=text["status"],  # type: ignore[arg-type]  # only our scripts write it
+            attempt=int(text.get("attempt", "0")),
+            created_at=text.get("created_at", ""),
+            cancel="cancel" in text,
+            retracted=parse_retracted(text.get("void", "")),
+            terminal=parse_entry_id(text["terminal"]) if text.get("terminal") else None,
+            holder=text.get("holder"),
+            heartbeat_ms=int(text["beat"]) if "beat" in text else None,
+            queue_entry=text.get("entry"),
+            replication_id=text.get("epoch"),
+        )

@@ -1,0 +1,38 @@
+"""Queueing a turn for a chat worker: its metadata in Redis, and an entry in the chat queue.
+
+Not guaranteed: that a turn is queued once. A second entry is harmless: claiming is a compare-and-set, and a worker
+drops an entry whose turn is held. Methods raise RedisUnavailable; calling them again then is right.
+"""
+
+import asyncio
+
+from sluiceway.queue.work_queue import Producer
+from sluiceway.store.records import Task
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.wire.jobs import ChatJob
+
+
+class TurnDispatch:
+    def __init__(self, registry: TaskRegistry, queue: Producer) -> None:
+        self._registry = registry
+        self._queue = queue
+
+    async def publish(self, task: Task) -> None:
+        """Queue a turn that may be queued already; a second entry is avoided where the first is found."""
+        if not await self._registry.create(task.fields):
+            meta = await self._registry.meta(task.id)
+            if meta is not None and meta.queue_entry and await self._queue.holds(meta.queue_entry):
+                return
+        await self._registry.set_queue_entry(task.id, await self._enqueue(task))
+
+    async def publish_new(self, task: Task) -> None:
+        """Queue a turn that was never queued, in fewer round trips: the first token waits for them."""
+        entry_id, _ = await asyncio.gather(self._enqueue(task), self._registry.create(task.fields))
+        await self._registry.set_queue_entry(task.id, entry_id)
+
+    async def _enqueue(self, task: Task) -> str:
+        return await self._queue.add(job_of(task).encode())
+
+
+def job_of(task: Task) -> ChatJob:
+    return ChatJob(task_id=task.id, traceparent=task.traceparent)

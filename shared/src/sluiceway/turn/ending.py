@@ -1,0 +1,136 @@
+"""Ending a turn: its answer durable in Postgres, then its stream closed, then the session's next turn released.
+
+Guarantees: a turn ends once, in Postgres by a compare-and-set of its row, in Redis by one of its metadata. `finalize`
+does what is left of an end that broke off, and is idempotent.
+"""
+
+import contextlib
+from collections.abc import Sequence
+
+from sluiceway.errors import Fenced, TaskNotFound
+from sluiceway.store import Store
+from sluiceway.store.ending import Ended, TurnEnd
+from sluiceway.store.records import Task
+from sluiceway.stream.reader import TaskReader
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ended import end_status, ending_of
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.shown import Durable, TurnMessage, as_shown
+from sluiceway.wire.events import Abort, Data, Error, Event, Finish
+from sluiceway.wire.task import EndStatus, TaskFields
+
+# The holders of streams while they are closed: of a turn that was deleted, and of one that nobody continues.
+_DELETED = "deleted"
+_ENDED = "ended"
+_CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
+_FAILED = "CANCELLED: The turn failed before the tool had ended."
+
+
+class TurnEnding:
+    def __init__(
+        self,
+        store: Store,
+        registry: TaskRegistry,
+        writer: TaskWriter,
+        reader: TaskReader,
+        dispatch: TurnDispatch,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._writer = writer
+        self._reader = reader
+        self._dispatch = dispatch
+        self._message = TurnMessage(store, reader)
+        self._rebuild = TurnRebuild(store, registry, writer, self._message)
+
+    async def end(self, task: Task, end: TurnEnd, events: Sequence[Event], *, written: int | None = None) -> bool:
+        """End a turn that this caller holds. `events`: the last ones of its stream. `written`: as of `TurnPause.pause`.
+
+        False when another attempt holds it, or it has ended otherwise. Raises StoreUnavailable, RedisUnavailable;
+        calling it again then is right, also when the answer of a commit was lost.
+        """
+        ended = await self._store.turns.end(task, end, attempt=task.attempt)
+        if ended is None:
+            standing = await self._store.turns.get(task.id)
+            if standing is None:
+                await self.forget(task.id)
+                return False
+            if (standing.status, standing.attempt) != (end.status, task.attempt):
+                return False
+        await self._close(task, end.status, events, ended, written=written)
+        return True
+
+    async def end_unheld(self, task: Task, status: EndStatus, error: dict[str, str] | None = None) -> bool:
+        """End a live turn that nobody holds, with what its last holder had shown. A holder that still writes is fenced.
+
+        `error` (`code`, `message`) is shown, and kept in the history. False when the turn has ended meanwhile.
+        """
+        claimed = await self._store.turns.claim(task.id, waiting_too=True)
+        if claimed is None or claimed.ended:
+            return False
+        with contextlib.suppress(Fenced):  # it has ended there
+            # Before the stream is read: what a holder that lives, or thaws, writes after that would not be kept.
+            await self._writer.begin(claimed.fields, claimed.attempt, _ENDED)
+        fold, lacking = await self._message.shown(claimed)
+        closing = [*fold.abandoned_calls(_FAILED if error else _CANCELLED), *fold.closers()]
+        if error is not None:
+            closing.append(Data(type="data-error", data=error))
+        for event in closing:
+            fold.add(event)
+        metadata = fold.metadata | {"status": status, "taskId": task.id} | ({"error": error} if error else {})
+        end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error)
+        last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
+        return await self.end(claimed, end, [*lacking, *closing, *last])
+
+    async def finalize(self, task: Task) -> None:
+        """Do what is left of a turn's end: its stream closed, the next turn released. Idempotent."""
+        meta = await self._registry.meta(task.id)
+        events = ending_of(task)
+        if meta is not None and not meta.ended:
+            fold, lacking = await self._message.shown(task)
+            events = [*lacking, *fold.closers(), *events]
+        await self._close(task, end_status(task), events)
+
+    async def forget(self, task_id: str) -> None:
+        """Abort the stream of a turn that was deleted with its session. Raises StoreUnavailable, RedisUnavailable."""
+        meta = await self._registry.meta(task_id)
+        if meta is not None and not meta.ended and await self._store.turns.get(task_id) is None:
+            await self.abort(meta.fields, meta.attempt)
+
+    async def abort(self, task: TaskFields, attempt: int) -> None:
+        """End a stream whose turn Postgres does not have any more, with what it has shown. Its holder is fenced."""
+        with contextlib.suppress(Fenced):  # it has ended
+            await self._writer.begin(task, attempt + 1, _DELETED)
+            entries = await self._reader.read(task.task_id)
+            fold, _ = as_shown(entries, Durable())
+            last = [*fold.abandoned_calls(_CANCELLED), *fold.closers(), Abort(), Finish()]
+            await self._writer.close(task, attempt + 1, "cancelled", last, proof=None if entries else "rebuild")
+
+    async def _close(
+        self,
+        task: Task,
+        status: EndStatus,
+        events: Sequence[Event],
+        ended: Ended | None = None,
+        *,
+        written: int | None = None,
+    ) -> None:
+        """Close the stream and release the next turn. `ended`: by this caller, just now, so it knows which that is: a
+        turn that was accepted since then is its gateway's to publish."""
+        if await self._writer.close(task.fields, task.attempt, status, events, proof=written) == "lost":
+            await self._rebuild.ended(task if task.ended else await self._reloaded(task))
+        if ended is None:
+            following = await self._store.sessions.active_task(task.session_id)
+        else:
+            following = await self._store.turns.get(ended.following) if ended.following is not None else None
+        if following is not None and following.status == "queued":
+            await self._dispatch.publish(following)
+        await self._store.turns.finalized(task.id)
+
+    async def _reloaded(self, task: Task) -> Task:
+        found = await self._store.turns.get(task.id)
+        if found is None:
+            raise TaskNotFound
+        return found

@@ -1,0 +1,167 @@
+"""What callers of the gateway ask of turns and sessions: accept, answer, cancel, delete, claim.
+
+Guarantees: what was answered is durable in Postgres; Redis learns of it at once, or from the reconciler.
+"""
+
+from dataclasses import dataclass, replace
+from secrets import token_hex
+
+from sluiceway.errors import RedisUnavailable, SessionNotFound
+from sluiceway.process.logs import get_logger
+from sluiceway.store import Store
+from sluiceway.store.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.approving import Decision
+from sluiceway.store.records import Session, Task
+from sluiceway.stream.registry import TaskRegistry
+from sluiceway.turn.dispatch import TurnDispatch
+from sluiceway.turn.ending import TurnEnding
+from sluiceway.wire.task import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a request for a turn. `position`: how many live turns of the session come before it.
+
+    `published`: whether Redis has it already; if not, it is stored all the same, and will be.
+    """
+
+    task_id: str
+    session_id: str
+    message_id: str
+    user_message_id: str
+    status: Status
+    position: int
+    created: bool
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResult:
+    task_id: str
+    status: Status
+    already_ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalOutcome:
+    """What a person's answer to a tool call led to: the turn that continues with it; or None, while `remaining` other
+    calls of the same step wait for an answer."""
+
+    task: Task | None
+    remaining: int
+
+
+class TurnIntake:
+    def __init__(self, store: Store, registry: TaskRegistry, dispatch: TurnDispatch, ending: TurnEnding) -> None:
+        self._store = store
+        self._registry = registry
+        self._dispatch = dispatch
+        self._ending = ending
+        self._log = get_logger()
+
+    async def accept(self, turn: NewTurn) -> Accepted:
+        """Store a turn durably, then tell Redis. A repeat answers the same task.
+
+        Raises StoreUnavailable and what `TurnStore.accept` raises; never RedisUnavailable: see `published`.
+        """
+        accepted = await self._store.turns.accept(replace(turn, traceparent=turn.traceparent or _new_traceparent()))
+        task = accepted.task
+        published = await self._tell_redis(accepted)
+        if accepted.created:
+            self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
+        return Accepted(
+            task_id=task.id,
+            session_id=task.session_id,
+            message_id=task.message_id,
+            user_message_id=task.user_message_id,
+            status=task.status,
+            position=accepted.position,
+            created=accepted.created,
+            published=published,
+        )
+
+    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> ApprovalOutcome:
+        """Note a person's answers, by the ids of the tool calls, and continue when the last of the step is there.
+
+        Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied, StoreUnavailable; not RedisUnavailable.
+        """
+        answered = await self._store.turns.answer(task_id, user_id, answers)
+        if answered.created and answered.task is not None:
+            try:
+                await self._dispatch.publish_new(answered.task)
+            except RedisUnavailable as error:
+                self._log.warning("turn_not_published_yet", task_id=answered.task.id, reason=str(error))
+        return ApprovalOutcome(answered.task, answered.remaining)
+
+    async def cancel(self, task_id: str, user_id: str | None) -> CancelResult:
+        """Cancel a turn, wherever it is. A queued one ends here; the holder of a running one sees the flag.
+
+        Raises TaskNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (the wish is stored all the same).
+        """
+        task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
+        if ended_here:
+            await self._ending.finalize(task)
+        elif not task.ended:
+            await self._stop(task)
+        self._log.info("turn_cancel_requested", task_id=task.id, session_id=task.session_id, status=task.status)
+        return CancelResult(task.id, task.status, already_ended=task.ended and not ended_here)
+
+    async def cancel_active(self, session_id: str, user_id: str | None) -> CancelResult | None:
+        """Cancel the session's running turn. None: nothing runs."""
+        await self._store.sessions.get(session_id, user_id)
+        task = await self._store.sessions.active_task(session_id)
+        return None if task is None or task.ended else await self.cancel(task.id, user_id)
+
+    async def delete_session(self, session_id: str, user_id: str | None) -> None:
+        """Delete a session; followers of its live turns see them aborted.
+
+        Raises SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (sent again, it does the rest).
+        """
+        try:
+            live = await self._store.sessions.delete(session_id, user_id)
+        except SessionNotFound:
+            # Perhaps it is this very request that deleted it, and the answer was lost.
+            active = await self._registry.active(session_id)
+            if active is not None:
+                await self._ending.forget(active)
+            raise
+        for task in live:
+            await self._ending.abort(task.fields, task.attempt)
+
+    async def claim_session(self, session_id: str, user_id: str, before: str | None) -> Session:
+        """Make a session of `before` (who the user was when anonymous) his own, and its turns with it. Idempotent.
+
+        Raises SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (sent again, it does the rest).
+        """
+        session = await self._store.sessions.claim(session_id, user_id, before)
+        for task_id in await self._store.sessions.task_ids(session_id):
+            await self._registry.set_owner(task_id, user_id)
+        return session
+
+    async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
+        """Publish the new turn, and what an interrupt did to those before it."""
+        try:
+            for task in accepted.cancelled:
+                ended = await self._store.turns.get(task.id)
+                if ended is not None:
+                    await self._ending.finalize(ended)
+            if accepted.interrupted is not None:
+                await self._stop(accepted.interrupted)
+            if accepted.created and accepted.active:
+                await self._dispatch.publish_new(accepted.task)
+        except RedisUnavailable as error:
+            self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
+            return False
+        return True
+
+    async def _stop(self, task: Task) -> None:
+        """Stop a live turn that was begun: a waiting one ends here, the holder of a running one sees the flag."""
+        if task.status == "waiting":
+            await self._ending.end_unheld(task, "cancelled")
+        else:
+            await self._registry.request_cancel(task.id)
+
+
+def _new_traceparent() -> str:
+    """A W3C trace context for a request that brought none."""
+    return f"00-{token_hex(16)}-{token_hex(8)}-01"

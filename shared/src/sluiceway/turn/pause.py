@@ -1,0 +1,56 @@
+"""Letting a turn wait for its operations: the step is durable first, then Redis learns of it, then they are queued.
+
+Methods raise StoreUnavailable and RedisUnavailable; calling them again then is right.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from sluiceway.errors import Fenced
+from sluiceway.operation.publishing import Operations
+from sluiceway.store import Store
+from sluiceway.store.operations import NewOperation
+from sluiceway.store.records import Task
+from sluiceway.store.turns import LetGo, Paused
+from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.wire.message import Part
+
+
+class TurnPause:
+    def __init__(self, store: Store, writer: TaskWriter, operations: Operations, rebuild: TurnRebuild) -> None:
+        self._store = store
+        self._writer = writer
+        self._operations = operations
+        self._rebuild = rebuild
+
+    async def pause(
+        self,
+        task: Task,
+        parts: list[Part],
+        operations: Sequence[NewOperation],
+        usage: dict[str, int] | None,
+        *,
+        metadata: dict[str, Any] | None = None,
+        written: int | None = None,
+    ) -> Paused:
+        """End a step with tool calls; see `TurnStore.pause`. `written`: the last batch of the writer, by which Redis
+        tells whether it has all that was written."""
+        paused = await self._store.turns.pause(task, parts, operations, usage, metadata)
+        return await self._let_run(task, paused, written)
+
+    async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:
+        """Let the calls that a person has approved be run."""
+        return await self._let_run(task, await self._store.turns.begin_approved(task), written)
+
+    async def _let_run(self, task: Task, let_go: LetGo, written: int | None) -> Paused:
+        """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
+        if let_go.paused == "waiting":
+            queued = self._operations.adding(let_go.operations)
+            result, answers = await self._writer.wait_then(task.id, task.attempt, {}, queued, written=written)
+            if result == "lost":
+                with contextlib.suppress(Fenced):  # then another process has rebuilt it
+                    await self._rebuild.waiting(task)
+            await self._operations.note(let_go.operations, answers)
+        return let_go.paused
