@@ -62,10 +62,10 @@ class Gateway:
     completions: Completions
     origins: Origins
     stream_tokens: StreamTokens
-    agreement: Agreement
     webhooks: WebhookIntake
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
+    agreement: Agreement
 
 
 class State(TypedDict):
@@ -111,8 +111,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             completions=completions,
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
-            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(_READINESS_SECONDS),
+            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
         )

@@ -181,7 +181,7 @@ class Subscription:
 
     async def _finish_stalled(self) -> None:
         """Wait for a write that did not fit, and raise StreamBroken when there is no use in waiting."""
-        if self._stalled is not None:
+        if self._stalled is not None and self.broken is None:
             try:
                 async with asyncio.timeout(self._hub.slow_seconds):
                     await self._stalled

@@ -45,6 +45,7 @@ from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.state import Gateway
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 
@@ -144,15 +145,14 @@ async def _find(call: Call[ResumeParams, None]) -> Followed | None:
         return await lookup.find(asked, await viewer_of_task(call, asked))
     try:
         viewer = await viewer_of_session(call, asked)
+        active = await lookup.active(asked, viewer)
     except SessionNotFound:
         return None
-    active = await lookup.active(asked, viewer)
-    return active if active is not None else await _just_ended(call, viewer)
+    return active if active is not None else await _just_ended(call.gateway, asked, viewer)
 
 
-async def _just_ended(call: Call[ResumeParams, None], viewer: str | None) -> Followed | None:
-    gateway = call.gateway
-    ended = await gateway.store.sessions.ended_task(call.params.id, timedelta(seconds=gateway.settings.replay_seconds))
+async def _just_ended(gateway: Gateway, session_id: str, viewer: str | None) -> Followed | None:
+    ended = await gateway.store.sessions.ended_task(session_id, timedelta(seconds=gateway.settings.replay_seconds))
     if ended is None:
         return None
     try:
@@ -291,8 +291,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "exist, 204. By the id of a run: that turn, also when it has ended, without its first `startIndex` chunks. "
             "With `startIndex` and nothing to follow: 404."
         ),
-        scopes=("turns", "read"),
         plain_problems=True,
+        scopes=("turns", "read"),
     ),
     Operation(
         "POST",
@@ -303,7 +303,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
-        scopes=("turns",),
         plain_problems=True,
+        scopes=("turns",),
     ),
 )

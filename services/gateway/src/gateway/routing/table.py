@@ -90,10 +90,10 @@ class Operation(Generic[P, B]):
     `people`: users and anonymous people may call it. `scopes`: an API key may that has one of them. Without both it is
     for everybody, and nobody is asked who he is.
     `unsigned`: who sends it may also be told by the endpoint, from the body. `stream_token`: also by `?token=`.
-    `plain_text`: JSON may come as text/plain, too.
+    `plain_text`: JSON may come as text/plain, too. `plain_problems`: a problem is one sentence unless the client asks
+    for JSON, see `gateway.api.problems`.
     `greets`: an anonymous person gets his cookie here.
     `any_host`: for probes, which know an address and no name.
-    `plain_problems`: a problem is one sentence unless the client asks for JSON, see `gateway.api.problems`.
     """
 
     method: str
@@ -111,10 +111,10 @@ class Operation(Generic[P, B]):
     unsigned: bool = False
     raw_body: RawBody | None = None
     plain_text: bool = False
+    plain_problems: bool = False
     stream_token: bool = False
     greets: bool = False
     any_host: bool = False
-    plain_problems: bool = False
 
     @property
     def name(self) -> str:
@@ -190,8 +190,8 @@ class Operation(Generic[P, B]):
         model: Any = self.body
         if model is None:
             return None
-        unread = Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
-        return await read_body(model, request, unread, plain_text=self.plain_text)
+        body = Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
+        return await read_body(model, request, body, plain_text=self.plain_text)
 
 
 def _greet(gateway: Gateway, request: Request[State]) -> None:
