@@ -16,6 +16,7 @@ from sluiceway.wire.message import MessageFold
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.continuation import PrefixDialect
 from sluiceway_llm.model import Model, Reached
+from sluiceway_llm.retry import Patience
 
 NOW = datetime.now(UTC)
 STEP = {"type": "step-start"}
@@ -53,7 +54,8 @@ class Desk:
     def turn(self, text: str = "hello", reached: str = "", durable: Durable | None = None) -> Answering:
         question = Message("u", "user", [{"type": "text", "text": text}], 1, None, NOW)
         begun = Begun(cancelled=False, last_id=None, retracted="", reached=reached)
-        return Answering(task({"n": 1}), [question], self._flusher.open("task_1", 2), begun, durable or Durable())
+        writer = self._flusher.open("task_1", 2)
+        return Answering(task({"n": 1}), [question], writer, begun, durable or Durable(), Patience())
 
 
 @pytest.fixture

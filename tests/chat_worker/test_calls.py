@@ -12,6 +12,7 @@ from sluiceway.wire.events import (
     ToolInputStart,
 )
 from sluiceway.wire.tools import ToolSpec
+from sluiceway_llm.clean_text import cleaned
 from sluiceway_llm.model_events import ToolCallDelta
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -24,6 +25,16 @@ def tool(name: str = "weather", **fields: Any) -> ToolSpec:
 OFFERED = {"weather": tool(), "pay": tool("pay", approval=True, queue="slow", deadline_seconds=9, title="Pay")}
 
 
+def delta(index: int, call_id: str | None, name: str | None, arguments: str) -> ToolCallDelta:
+    """As the model's client gives it: clean."""
+    return ToolCallDelta(
+        index,
+        None if call_id is None else cleaned(call_id),
+        None if name is None else cleaned(name),
+        cleaned(arguments),
+    )
+
+
 def call(arguments: str, name: str = "weather") -> AskedCall:
     return AskedCall("call_1", name, [arguments])
 
@@ -33,13 +44,13 @@ def test_fragments_of_parallel_calls_are_put_together_in_whatever_order_they_com
     reader = CallReader(())
     shown = [
         event
-        for delta in (
-            ToolCallDelta(1, "call_b", "time", ""),
-            ToolCallDelta(0, "call_a", "weather", '{"ci'),
-            ToolCallDelta(1, None, None, "{}"),
-            ToolCallDelta(0, None, None, 'ty": "Köln"}'),
+        for said in (
+            delta(1, "call_b", "time", ""),
+            delta(0, "call_a", "weather", '{"ci'),
+            delta(1, None, None, "{}"),
+            delta(0, None, None, 'ty": "Köln"}'),
         )
-        for event in reader.read(delta)
+        for event in reader.read(said)
     ]
 
     assert [(one.call_id, one.tool_name, one.arguments) for one in reader.calls] == [
@@ -58,8 +69,8 @@ def test_fragments_of_parallel_calls_are_put_together_in_whatever_order_they_com
 def test_arguments_that_come_before_the_name_are_shown_with_it() -> None:
     reader = CallReader(())
 
-    assert reader.read(ToolCallDelta(0, "call_a", None, '{"a"')) == []
-    assert reader.read(ToolCallDelta(0, None, "weather", ": 1}")) == [
+    assert reader.read(delta(0, "call_a", None, '{"a"')) == []
+    assert reader.read(delta(0, None, "weather", ": 1}")) == [
         ToolInputStart(tool_call_id="call_a", tool_name="weather"),
         ToolInputDelta(tool_call_id="call_a", input_text_delta='{"a": 1}'),
     ]
@@ -68,8 +79,8 @@ def test_arguments_that_come_before_the_name_are_shown_with_it() -> None:
 @pytest.mark.parametrize("told", [None, "", "call_0", "a id with blanks", "x" * 300, "taken"])
 def test_ids_are_unique_within_a_message_whatever_the_server_counts_from(told: str | None) -> None:
     reader = CallReader({"call_0", "taken"})
-    reader.read(ToolCallDelta(0, told, "weather", ""))
-    reader.read(ToolCallDelta(1, told, "weather", ""))
+    reader.read(delta(0, told, "weather", ""))
+    reader.read(delta(1, told, "weather", ""))
 
     ids = [one.call_id for one in reader.calls]
     assert len(set(ids)) == 2
@@ -78,7 +89,7 @@ def test_ids_are_unique_within_a_message_whatever_the_server_counts_from(told: s
 
 def test_an_id_of_the_servers_that_is_free_is_kept() -> None:
     reader = CallReader({"call_0"})
-    reader.read(ToolCallDelta(0, "call_1", "weather", ""))
+    reader.read(delta(0, "call_1", "weather", ""))
 
     assert [one.call_id for one in reader.calls] == ["call_1"]
 

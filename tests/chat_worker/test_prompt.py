@@ -88,23 +88,6 @@ def test_each_step_is_a_message_of_its_own_with_the_results_of_its_calls_behind_
     assert messages[3] == {"role": "assistant", "content": "Done."}
 
 
-def test_a_model_without_tools_is_told_of_results_as_text() -> None:
-    parts = [
-        STEP,
-        text("Look:"),
-        called("a", "output-available", output=1),
-        called("b", "output-error", errorText="no"),
-    ]
-
-    assert to_model_messages("", [], parts, with_tools=False) == [
-        {"role": "assistant", "content": "Look:"},
-        {
-            "role": "user",
-            "content": "[Result of the tool weather: 1]\n\n[Result of the tool weather: Error: no]",
-        },
-    ]
-
-
 def test_the_system_prompt_is_the_files_text_or_the_default(tmp_path: Path) -> None:
     file = tmp_path / "prompt.txt"
     file.write_text("\n  Sprich höflich.\n", "utf-8")

@@ -24,6 +24,7 @@ from sluiceway.wire.events import Event
 from sluiceway.wire.message import MessageFold, text_of
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, ModelRequest, Reached
+from sluiceway_llm.retry import Patience
 
 from harness.asking import asked
 from harness.model_server import ModelServer, answer_to
@@ -54,7 +55,7 @@ class Desk:
 
     async def ask(self, text: str, offer: Offer = NO_TOOLS, attempts: int = 1, **fields: Any) -> str:
         request = ModelRequest(model="m", messages=[{"role": "user", "content": text}], **fields)
-        return await self.step().run(self.model, request, attempts, offer)
+        return await self.step().run(self.model, request, attempts, offer, Patience())
 
     async def events(self) -> list[Event]:
         entries = await self.streams.reader.read(self.task.id)
@@ -81,7 +82,7 @@ async def desk(redis: Redis, database_url: str, model: ModelServer) -> AsyncIter
         flusher = Flusher(Scripts(redis), live_ttl_ms=60_000)
         running = asyncio.create_task(flusher.run())
         accepted = await turns.intake.accept(NewTurn(session_id="s", user_id=None, text="please", create_session=True))
-        task = await store.turns.claim(accepted.task_id)
+        task = await store.turns.claim(accepted.task.id)
         assert task is not None
         await streams.writer.begin(task.fields, task.attempt, "worker")
         yield Desk(task, store, redis, streams, turns, flusher.open(task.id, task.attempt), MessageFold(), client)
