@@ -22,8 +22,8 @@ help: ## this list
 run: .venv/.runtime ## the whole system on this machine (PORT=8000 HOST=127.0.0.1 DATA_DIR=.sluiceway REPLICAS=1)
 	@exec $(BIN)/sluiceway-local
 
-test: .venv/.development $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts (ARGS='tests/local -k port' chooses)
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+test: .venv/.development $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts, and their coverage (ARGS='tests/local -k port' chooses)
+	@$(BIN)/python -m harness.measured -n $(WORKERS) $(ARGS)
 
 check: .venv/.development ## format, lint, types, imports, pins
 	$(BIN)/ruff format --check
@@ -42,7 +42,7 @@ lock: .venv/.uv ## renew requirements/*.txt from the pyprojects
 	UV=$(UV) $(BIN)/python requirements/pins.py lock
 
 clean: ## remove what was installed and cached; the data of `make run` stay
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .uv .coverage.d .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find tests -name node_modules -type d -prune -exec rm -rf {} +
 

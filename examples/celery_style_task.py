@@ -14,7 +14,6 @@ from collections.abc import Awaitable
 
 from sluiceway.errors import JobEventError
 from sluiceway.feeds.job_events import JobEventPublisher
-from sluiceway.process.retention import Retention
 from sluiceway.redis_client import open_redis
 
 TASK_TYPE = "word_count"
@@ -28,7 +27,7 @@ def count_words(job_id: str, text: str) -> int:
 
 async def _count_words(job_id: str, text: str) -> int:
     async with open_redis(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"), name="word-count") as redis:
-        events = JobEventPublisher(redis, Retention.from_environment())
+        events = JobEventPublisher(redis)
         await _told(events.publish_task_started(job_id, TASK_TYPE, characters=len(text)))
         try:
             words = 0

@@ -24,6 +24,8 @@ from harness.waiting import wait_until
 # Of a busy machine: a process that starts computes for seconds.
 _START_SECONDS = 120.0
 _STOP_SECONDS = 25.0
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+_MEASURING = ("COVERAGE_PROCESS_START", "COVERAGE_FILE", "COVERAGE_CORE")
 _SUSPICIOUS = re.compile(
     r"Traceback \(most recent call last\)|ResourceWarning|never awaited|never retrieved|Unclosed (client|connect)"
 )
@@ -268,8 +270,12 @@ async def probe(url: str, path: str) -> int | None:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """An environment for services: nothing of the developer's shell but what a process needs, and loud warnings."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    """An environment for services: nothing of the developer's shell but what a process needs, and loud warnings.
+
+    Where the tests are measured at no cost (see `measured`) the services are, too.
+    """
+    measured = os.environ.get("COVERAGE_CORE") == "sysmon"
+    kept = {name: os.environ[name] for name in (*_KEPT, *(_MEASURING if measured else ())) if name in os.environ}
     loud = {"PYTHONWARNINGS": "always::ResourceWarning", "PYTHONFAULTHANDLER": "1"}
     return {**kept, **loud, "LOG_FORMAT": "json", **settings}
 

@@ -45,7 +45,8 @@ class SseStream:
         self.comments: list[str] = []
         self.retry_ms: int | None = None
         self.end: Literal["open", "clean", "broken"] = "open"
-        self._blocks = _blocks(response)
+        self._lines = response.aiter_lines()
+        self._block: list[str] = []
 
     @property
     def status(self) -> int:
@@ -77,13 +78,13 @@ class SseStream:
         """The next event; None at the end of the response, of which `end` tells the kind."""
         while self.end == "open":
             try:
-                block = await anext(self._blocks, None)
+                line = await anext(self._lines, None)
             except httpx.TransportError:
                 self.end = "broken"
             else:
-                if block is None:
+                if line is None:
                     self.end = "clean"
-                elif (event := self._take(block)) is not None:
+                elif (event := self._take(line)) is not None:
                     return event
         return None
 
@@ -108,18 +109,27 @@ class SseStream:
                 pass
         return self.events
 
-    def _take(self, block: list[str]) -> Event | None:
+    def _take(self, line: str) -> Event | None:
+        """Comments and `retry:` count when they come; what comes after the last blank line is no event."""
+        name, _, value = line.partition(":")
+        if line == "":
+            block, self._block = self._block, []
+            return self._event_of(block)
+        if name == "":
+            self.comments.append(value.removeprefix(" "))
+        elif name == "retry":
+            self.retry_ms = int(value)
+        else:
+            self._block.append(line)
+        return None
+
+    def _event_of(self, block: list[str]) -> Event:
         fields: dict[str, list[str]] = {}
         for line in block:
             name, _, value = line.partition(":")
             fields.setdefault(name, []).append(value.removeprefix(" "))
-        self.comments += fields.get("", [])
-        if "retry" in fields:
-            self.retry_ms = int(fields["retry"][-1])
         assert "event" not in fields, f"a named event kills the stock client: {block}"
-        if "data" not in fields:
-            assert "id" not in fields, f"a frame without data has an id: {block}"
-            return None
+        assert "data" in fields, f"some clients take a block without data for an event: {block}"
         event = Event(fields["id"][-1] if "id" in fields else None, "\n".join(fields["data"]))
         self.events.append(event)
         return event
@@ -191,14 +201,3 @@ async def _one_connection(url: str, last_event_id: str | None, protocol: int | N
             return stream.events, stream.end
     except httpx.TransportError:
         return [], "broken"
-
-
-async def _blocks(response: httpx.Response) -> AsyncIterator[list[str]]:
-    """The frames of a response, as lists of lines. What comes after the last blank line is not a frame."""
-    lines: list[str] = []
-    async for line in response.aiter_lines():
-        if line:
-            lines.append(line)
-        else:
-            yield lines
-            lines = []

@@ -399,10 +399,6 @@ PROMISES = {
 }
 
 OPEN = {
-    "TS-4": (
-        "A stream that is open outlives a claim by somebody else, and what a signed-in person says in an anonymous "
-        "session is anonymous."
-    ),
     "TS-5": "A turn whose words Postgres refuses (a NUL of the model's) is delivered again for ever and does not end.",
     "TS-10": "The bound is in entries: 40 readers that stand still cost a gateway 2 GB.",
     "TS-13": (
@@ -436,9 +432,9 @@ OPEN = {
         "With `useChat` a half answer can look whole, edits of shortened histories are appended, client-side tools "
         "and files fail."
     ),
-    "GW-6": "No JWKS, no rate limits, no audience or issuer, keys without scopes.",
+    "GW-6": "No rate limits, and no provider of Debian or PyPI was tried.",
     "GW-9": "Not built.",
-    "GW-10": "Not built.",
+    "GW-10": "The page cannot sign in: no OIDC code flow and no cookie session of a user.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-3": "Three of the four services have no metrics.",
     "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
@@ -451,8 +447,7 @@ OPEN = {
     ),
     "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
     "OP-12": "Some unsuitable servers are met in silence: ready, and every turn hangs or answers 500.",
-    "SE-1": "Job events and agent streams have no owner, and there is no table of routes and callers.",
-    "SE-2": "Audience and issuer are not checked, a token needs no expiry, keys are neither scoped nor revocable.",
+    "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Turns, sessions, streams and requests of one caller have no limit.",
     "SE-4": (
         "Tool schemas may name addresses that a worker fetches, and the reader of web pages has the runner's secrets."

@@ -139,7 +139,8 @@ class Connection(asyncio.Protocol):
         elif method == "POST" and last == "cancel":
             await responses.cancel(reply, path.split("/")[-2])
         else:
-            await responses.read(reply, last, int(self._query.get("starting_after", "-1")))
+            after, streamed = int(self._query.get("starting_after", "-1")), self._query.get("stream") == "true"
+            await responses.read(reply, last, after, streamed=streamed)
         record.finished()
 
     async def _models(self, reply: Reply, record: Record, steps: list[Step]) -> None:

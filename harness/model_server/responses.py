@@ -2,11 +2,13 @@
 
     POST /v1/responses              with `background`, `stream` and `store`: an answer by the same plans as a chat's
     GET  /v1/responses/ID?stream=true&starting_after=N     its events behind that number, from the first without it
+    GET  /v1/responses/ID           all of it, as it stands
     POST /v1/responses/ID/cancel    it is made no further
 
 The record of the POST counts the tokens that were made, so what several readers got is counted once. Of the steps of a
 plan these are known: tokens, text, reasoning, refusal, tool_call, stall, gate, finish, usage, error, status; and `cut`,
-which breaks the connections of those who read, while the answer goes on being made. `{"forget": true}` forgets it.
+which breaks the connections of those who read, while the answer goes on being made. `{"forget": true}` forgets it;
+`{"age": true}` makes it older than five minutes: it is not streamed any more to those who come back.
 """
 
 import asyncio
@@ -39,6 +41,9 @@ class Answer:
         self.events: list[bytes] = []
         self.over = False
         self.forgotten = False
+        self.aged = False
+        self.output: list[dict[str, Any]] = []
+        self.whole: dict[str, Any] = {}
         self.grown = asyncio.Condition()
         self.readers: set[Reply] = set()
         self._record = record
@@ -51,7 +56,8 @@ class Answer:
 
     def response(self, status: str, **more: Any) -> dict[str, Any]:
         head = {"id": self.id, "object": "response", "created_at": CREATED, "model": self._chat["model"]}
-        return head | {"status": status, "background": True} | more
+        self.whole = head | {"status": status, "background": True} | more
+        return self.whole
 
     async def make(self, steps: list[Step]) -> None:
         await self._say("response.created", response=self.response("queued"))
@@ -87,6 +93,9 @@ class Answer:
                     return
         finally:
             self.readers.discard(reply)
+
+    def tell(self, reply: Reply) -> None:
+        reply.json(self.whole | {"output": self.output})
 
     def _usage(self) -> dict[str, Any]:
         told = usage(self._chat, self._record.tokens_sent)
@@ -131,15 +140,22 @@ class Answer:
                 reply.close()
         elif "forget" in step:
             self.forgotten = True
+        elif "age" in step:
+            self.aged = True
 
     async def _delta(self, kind: str, text: str) -> None:
         if self._kind != kind:
             self._kind = kind
+            part = {"type": "summary_text" if kind == "reasoning_content" else "output_text", "text": ""}
+            place = "summary" if kind == "reasoning_content" else "content"
+            self.output.append({"type": "reasoning" if place == "summary" else "message", place: [part]})
             item = {"type": "reasoning" if kind == "reasoning_content" else "message", "id": f"item_{self._items}"}
             await self._say("response.output_item.added", output_index=self._items, item=item)
             self._items += 1
-        place: dict[str, Any] = {"output_index": self._items - 1, "item_id": f"item_{self._items - 1}"}
-        await self._say(_DELTAS[kind], delta=text, **place)
+        parts = self.output[-1].get("content") or self.output[-1]["summary"]
+        parts[0]["text"] += text
+        where: dict[str, Any] = {"output_index": self._items - 1, "item_id": f"item_{self._items - 1}"}
+        await self._say(_DELTAS[kind], delta=text, **where)
         self._record.token_sent()
 
     async def _call(self, fragment: dict[str, Any]) -> None:
@@ -154,8 +170,10 @@ class Answer:
                 "name": function["name"],
                 "arguments": "",
             }
+            self.output.append(dict(item))
             await self._say("response.output_item.added", output_index=self._calls[index], item=item)
         if arguments := function.get("arguments"):
+            self.output[self._calls[index]]["arguments"] += arguments
             place: dict[str, Any] = {"output_index": self._calls[index], "item_id": f"fc_{index}"}
             await self._say("response.function_call_arguments.delta", delta=arguments, **place)
         self._record.token_sent()
@@ -183,12 +201,18 @@ class Responses:
             making.cancel()
         self._answers, self._making = {}, {}
 
-    async def read(self, reply: Reply, response_id: str, after: int) -> None:
+    async def read(self, reply: Reply, response_id: str, after: int, *, streamed: bool) -> None:
         answer = self._answers.get(response_id)
         if answer is None or answer.forgotten:
             reply.json({"error": {"message": f"Response with id '{response_id}' not found.", "code": None}}, 404)
             return
-        await answer.read(reply, after)
+        if not streamed:
+            answer.tell(reply)
+        elif answer.aged:
+            message = "Response cannot be streamed: it was created more than 5 minutes ago."
+            reply.json({"error": {"message": message, "type": "invalid_request_error", "code": None}}, 400)
+        else:
+            await answer.read(reply, after)
 
     async def cancel(self, reply: Reply, response_id: str) -> None:
         answer = self._answers.get(response_id)

@@ -10,11 +10,13 @@ from tests.deploy import manifests
 pytestmark = pytest.mark.requirement("OP-4")
 
 MODEL_SERVER = {"OPENAI_BASE_URL": "http://model.example/v1", "OPENAI_API_KEY": "any-word", "MODEL": "a-model"}
+SESSION_SECRETS = json.dumps(["a secret that signs cookies, of 32 bytes or more"])
+TOLD = {**MODEL_SERVER, "SESSION_SECRETS": SESSION_SECRETS}
 SETTINGS = {service: manifests.settings(service) for service in manifests.SERVICES}
 
 
 def services() -> dict[str, manifests.Document]:
-    found: dict[str, manifests.Document] = manifests.compose(MODEL_SERVER)["services"]
+    found: dict[str, manifests.Document] = manifests.compose(TOLD)["services"]
     return found
 
 
@@ -24,7 +26,7 @@ def seconds(duration: str) -> int:
 
 
 def test_the_file_follows_the_compose_specification() -> None:
-    document = manifests.compose(MODEL_SERVER)
+    document = manifests.compose(TOLD)
     # The parser takes addresses alone; "host-gateway" is the engine's word for the one of its host.
     for service in document["services"].values():
         if "extra_hosts" in service:
@@ -33,9 +35,9 @@ def test_the_file_follows_the_compose_specification() -> None:
     assert set(parsed.service_names()) == {"valkey", "postgres", "migrate", *manifests.SERVICES}
 
 
-@pytest.mark.parametrize("name", MODEL_SERVER)
-def test_a_missing_word_about_the_model_server_is_asked_for_by_name(name: str) -> None:
-    told = {key: value for key, value in MODEL_SERVER.items() if key != name}
+@pytest.mark.parametrize("name", TOLD)
+def test_a_missing_word_about_the_model_server_or_a_missing_secret_is_asked_for_by_name(name: str) -> None:
+    told = {key: value for key, value in TOLD.items() if key != name}
     with pytest.raises(manifests.MissingVariable, match=rf"^{name}: (name|give) the "):
         manifests.compose(told)
 
@@ -56,6 +58,10 @@ def test_the_values_are_accepted_by_the_service(service: str, monkeypatch: pytes
 
 OPTIONAL = {
     "JWT_SECRET": ("gateway",),
+    "OIDC_ISSUER": ("gateway",),
+    "JWT_AUDIENCE": ("gateway",),
+    "JWT_AUTHORIZED_PARTIES": ("gateway",),
+    "ALLOWED_HOSTS": ("gateway",),
     "AUTH_REQUIRED": ("gateway",),
     "API_KEYS": ("gateway",),
     "WEBHOOK_SECRETS": ("gateway", "tool-runner"),
@@ -70,7 +76,7 @@ OPTIONAL = {
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_what_may_be_told_reaches_the_services_that_need_it_alone_and_is_absent_otherwise(name: str) -> None:
-    told = manifests.compose({**MODEL_SERVER, name: "a word"})["services"]
+    told = manifests.compose({**TOLD, name: "a word"})["services"]
     assert {service for service in told if name in told[service].get("environment", {})} == set(OPTIONAL[name])
     assert all(name not in service.get("environment", {}) for service in services().values())
 
@@ -78,7 +84,7 @@ def test_what_may_be_told_reaches_the_services_that_need_it_alone_and_is_absent_
 def test_outside_services_are_told_an_address_that_the_gateway_has() -> None:
     gateway = services()["gateway"]["environment"]
     assert services()["tool-runner"]["environment"]["PUBLIC_URL"] == f"http://gateway:{gateway['PORT']}"
-    told = manifests.compose({**MODEL_SERVER, "PUBLIC_URL": "https://chat.example.com"})["services"]
+    told = manifests.compose({**TOLD, "PUBLIC_URL": "https://chat.example.com"})["services"]
     assert told["tool-runner"]["environment"]["PUBLIC_URL"] == "https://chat.example.com"
 
 

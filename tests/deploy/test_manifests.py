@@ -32,7 +32,7 @@ SECRET = {
     "HTTP_OPERATIONS": {"sluiceway-tool-runner"},
     "MCP_SERVERS": {"sluiceway-tool-runner"},
 }
-OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "JWT_SECRET", "HTTP_OPERATIONS", "MCP_SERVERS"}
+OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "HTTP_OPERATIONS", "MCP_SERVERS"}
 
 
 def names(settings: type[BaseSettings]) -> set[str]:

@@ -7,7 +7,7 @@ import sys
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.process.retention import Retention
 
 from harness.calling import call, calls_tools, offered
@@ -53,9 +53,12 @@ async def _all_have_ended(redis: Redis) -> bool:
     return {await redis.hget(key, "status") for key in metas} <= {b"completed"}
 
 
-def test_nothing_that_sets_a_ttl_has_a_default_of_its_own() -> None:
-    with pytest.raises(TypeError, match="retention"):
-        AgentStreams(None)  # type: ignore[arg-type, call-arg]
+async def test_a_publisher_that_is_given_none_keeps_what_the_settings_say(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETENTION_SECONDS", "120")
+    await JobEventPublisher(redis).publish_task_started("j", "t")
+    assert 0 < await redis.ttl(keys.job_events("j")) <= 120
 
 
 async def test_a_program_that_is_no_service_is_told_by_the_same_settings(redis: Redis) -> None:

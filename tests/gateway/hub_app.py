@@ -16,7 +16,7 @@ import uvloop
 from gateway.fanout.frames import EntryId, format_id, parse_id
 from gateway.fanout.hub import Follow, Hub, HubStats, StreamBroken, StreamEnded
 from gateway.serving.middleware import Edge
-from gateway.serving.protocol import BoundedHeadProtocol
+from gateway.serving.protocol import BoundedProtocol
 from gateway.wire.sse import EventStream
 from gateway.wire.unwound import Unwound
 from redis.asyncio import Redis
@@ -117,7 +117,7 @@ def _listener() -> socket.socket:
 
 
 def _configuration(hub: Hub) -> uvicorn.Config:
-    return uvicorn.Config(application(hub), http=BoundedHeadProtocol, log_config=None, access_log=False, ws="none")
+    return uvicorn.Config(application(hub), http=BoundedProtocol, log_config=None, access_log=False, ws="none")
 
 
 class _Errors(logging.Handler):

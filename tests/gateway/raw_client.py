@@ -26,7 +26,7 @@ class RawClient:
         loop = asyncio.get_running_loop()
         await loop.sock_connect(self._socket, ("127.0.0.1", self._port))
         cursor = f"Last-Event-ID: {last_event_id}\r\n" if last_event_id else ""
-        await loop.sock_sendall(self._socket, f"GET {path} HTTP/1.1\r\nHost: test\r\n{cursor}\r\n".encode())
+        await loop.sock_sendall(self._socket, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{cursor}\r\n".encode())
         while b"\r\n\r\n" not in self._raw:
             if not await self._receive():
                 raise ConnectionError("no answer")
@@ -42,10 +42,11 @@ class RawClient:
                 yield frame
 
     async def events(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Id and data of every event but [DONE]."""
+        """Id and data of every event but [DONE]. Comments and `retry:` stand before an id."""
         async for frame in self.frames():
-            if frame.startswith(b"id: "):
-                entry_id, _, data = frame.removeprefix(b"id: ").partition(b"\ndata: ")
+            _, found, event = (b"\n" + frame).partition(b"\nid: ")
+            if found:
+                entry_id, _, data = event.partition(b"\ndata: ")
                 yield entry_id.decode(), data
 
     def close(self) -> None:

@@ -1,14 +1,18 @@
 """The routes of the AI SDK's clients, request by request: what is taken, what is refused, what is answered again."""
 
 import json
+import re
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
 import pytest
+from sluiceway.errors import TaskNotFound
 
-from harness.services import Service
-from harness.sse import SseStream, follow
+from harness.services import Service, Services
+from harness.sse import SseStream, follow, replay
+from harness.waiting import wait_until
+from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn
 
 
@@ -52,7 +56,56 @@ async def test_a_chat_begins_with_its_first_message_and_streams_from_chunk_0(
         await stream.read_to_end()
     assert stream.types[-2:] == ["finish", "[DONE]"]
     assert await _texts(http) == ["hello", "hi there"]
-    assert (await http.get("/api/chat/c/stream")).status_code == 204
+
+
+@pytest.mark.requirement("GW-2")
+async def test_a_client_that_comes_back_after_the_end_gets_the_last_turn_for_some_time(
+    services: Services, worker: StandIn
+) -> None:
+    """It may have half of the answer, which would look whole if nothing came."""
+    gateway = await services.gateway(REPLAY_SECONDS="3")
+    async with client_of(gateway) as http:
+        assert (await http.get("/api/chat/c/stream")).status_code == 204
+        await _ask(gateway, worker, "one", "first", "m1")
+        run_id = await _ask(gateway, worker, "two", "second", "m2")
+        again = await replay(f"{gateway.url}/api/chat/c/stream")
+        assert again.response.headers["x-workflow-run-id"] == run_id
+        assert again.text == "second"
+
+        async def gone() -> bool:
+            return (await http.get("/api/chat/c/stream")).status_code == 204
+
+        await wait_until(gone, what="the turn ended too long ago")
+
+
+@pytest.mark.requirement("GW-2")
+async def test_a_client_that_counts_chunks_is_told_404_where_there_is_nothing_to_follow(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    """A 204 makes WorkflowChatTransport ask again at once, for ever."""
+    idle = await http.get("/api/chat/c/stream?startIndex=0")
+    assert (idle.status_code, idle.json()["code"]) == (404, "NOTHING_TO_FOLLOW")
+    run_id = await _ask(gateway, worker, "hello", "hi")
+    chunks = (await http.get(f"/api/chat/{run_id}/stream")).text.count("\ndata: {")
+    beyond = await http.get(f"/api/chat/{run_id}/stream?startIndex={chunks}")
+    assert (beyond.status_code, beyond.json()["code"]) == (404, "NOTHING_TO_FOLLOW")
+
+
+@pytest.mark.requirement("GW-2")
+async def test_what_a_stock_client_shows_of_a_refusal_is_one_sentence(gateway: Service) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as browser:
+        for body, status, code in (
+            ({"messages": [_user(" ")]}, 422, "EMPTY_MESSAGE"),
+            ({"messages": [_user("hello", "no id")]}, 422, "INVALID_BODY"),
+        ):
+            refused = await browser.post("/api/chat", json=body)
+            assert refused.headers["content-type"] == "text/plain; charset=utf-8"
+            assert (refused.status_code, refused.headers["x-error-code"]) == (status, code)
+            assert re.fullmatch(r"[A-Z][^{}\n]{10,200}\.", refused.text)
+        asked = await browser.post("/api/chat", json={}, headers={"accept": "application/problem+json"})
+        assert asked.json()["code"] == "NOTHING_TO_ANSWER"
+        unknown = await browser.get(f"/api/chat/task_{'0' * 32}/stream?startIndex=0")
+        assert (unknown.headers["x-error-code"], unknown.text) == ("TASK_NOT_FOUND", TaskNotFound().detail)
 
 
 @pytest.mark.requirement("GW-2")
@@ -69,11 +122,12 @@ async def test_only_the_new_message_of_what_a_client_sends_is_taken(
 
 
 @pytest.mark.requirement("GW-2")
-async def test_a_workflow_transport_needs_no_chat_id_and_no_content_type_and_resumes_by_count(
+async def test_a_workflow_transport_needs_no_chat_id_and_no_json_type_and_resumes_by_count(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn
 ) -> None:
     content = json.dumps({"messages": [_user("hello")]}).encode()
-    async with http.stream("POST", "/api/chat", content=content) as response:
+    plain = {"content-type": "text/plain;charset=UTF-8"}
+    async with http.stream("POST", "/api/chat", content=content, headers=plain) as response:
         assert response.status_code == 200
         run_id = response.headers["x-workflow-run-id"]
         await worker.answer(run_id, "one ", "two ", "three")
@@ -144,7 +198,6 @@ async def test_a_chat_is_stopped_by_its_id_or_by_the_run_s(
             assert (stopped.status_code, stopped.json()) == (202, {"task_id": run_id, "status": "cancelled"})
             await stream.read_to_end()
         assert stream.types == ["start", "abort", "finish", "[DONE]"]
-        assert (await http.get("/api/chat/c/stream")).status_code == 204
     unknown = await http.post("/api/chat/nowhere/stop")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "SESSION_NOT_FOUND")
 

@@ -94,7 +94,7 @@ async def test_a_client_that_reads_nothing_and_a_second_sigterm_change_nothing_a
         task = await worker.begin(url.split("/")[4])
         address = httpx.URL(gateway.url)
         reader, writer = await asyncio.open_connection(address.host, address.port, limit=1024)
-        writer.write(f"GET {url} HTTP/1.1\r\nhost: test\r\n\r\n".encode())
+        writer.write(f"GET {url} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
         await reader.readline()
         for _ in range(100):
             await worker.say(task, "x" * 100_000)

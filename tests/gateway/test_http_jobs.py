@@ -6,20 +6,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.feeds.job_events import JobEventPublisher
 
+from harness.database import Database
 from harness.retention import RETENTION, retention
 from harness.services import Service, Services
 from harness.sse import Event, SseStream, follow
 from harness.valkey import Valkey
 from harness.waiting import wait_until
+from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of
-
-_SECRET = "a secret of more than 32 characters"
+from tests.gateway.outside import add_operation
 
 
 @pytest.fixture
@@ -337,20 +337,49 @@ async def test_the_head_of_a_job_s_stream_can_be_asked_for_alone(http: httpx.Asy
     assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
 
 
-@pytest.mark.requirement("JE-3")
-async def test_whoever_may_come_in_and_has_the_id_reads_a_job_s_events(
+@pytest.mark.requirement("JE-3", "SE-1")
+async def test_the_events_of_a_job_from_outside_are_for_whoever_signed_in(
     services: Services, publisher: JobEventPublisher
 ) -> None:
-    gateway = await services.gateway(JWT_SECRET=_SECRET, AUTH_REQUIRED="true")
+    gateway = await services.gateway(JWT_SECRET=SECRET, AUTH_REQUIRED="false")
     await _numbers(publisher, range(1))
     async with client_of(gateway) as http:
         for path in ("events", "history"):
-            assert (await http.get(f"/api/chat/jobs/j/{path}")).status_code == 401
+            refused = await http.get(f"/api/chat/jobs/j/{path}")
+            assert (refused.status_code, refused.json()["code"]) == (401, "UNAUTHENTICATED")
         for user in ("ada", "grace"):
-            headers = {"authorization": f"Bearer {jwt.encode({'sub': user}, _SECRET, 'HS256')}"}
-            assert (await http.get("/api/chat/jobs/j/history", headers=headers)).status_code == 200
-            async with follow(_events(gateway, "j"), headers=headers) as stream:
+            assert (await http.get("/api/chat/jobs/j/history", headers=bearer(user))).status_code == 200
+            async with follow(_events(gateway, "j"), headers=bearer(user)) as stream:
                 await _read(stream, 1)
+
+
+@pytest.mark.requirement("JE-3")
+async def test_where_jobs_are_open_knowing_the_id_is_enough(services: Services, publisher: JobEventPublisher) -> None:
+    gateway = await services.gateway(JWT_SECRET=SECRET, AUTH_REQUIRED="false", JOBS_OPEN="true")
+    await _numbers(publisher, range(1))
+    async with client_of(gateway) as http:
+        assert (await http.get("/api/chat/jobs/j/history")).status_code == 200
+
+
+@pytest.mark.requirement("JE-3", "SE-1")
+async def test_a_job_that_is_an_operation_is_for_the_owner_of_its_turn_alone(
+    services: Services, publisher: JobEventPublisher, database: Database
+) -> None:
+    gateway = await services.gateway(JWT_SECRET=SECRET, JOBS_OPEN="true")
+    operation_id = await add_operation(database, user_id="ada")
+    await _numbers(publisher, range(1), operation_id)
+    paths = [f"/api/chat/jobs/{operation_id}/{kind}" for kind in ("history", "events")]
+    async with client_of(gateway) as http:
+        for path in paths:
+            refused = await http.get(path, headers=bearer("grace"))
+            assert (refused.status_code, refused.json()["code"]) == (403, "ACCESS_DENIED")
+        assert len((await http.get(paths[0], headers=bearer("ada"))).json()["events"]) == 1
+        async with follow(_events(gateway, operation_id), headers=bearer("ada")) as stream:
+            await _read(stream, 1)
+        await database.execute("DELETE FROM sessions")
+        for user in ("ada", "grace"):
+            gone = await http.get(paths[0], headers=bearer(user))
+            assert (gone.status_code, gone.json()["code"]) == (404, "JOB_NOT_FOUND")
 
 
 @pytest.mark.requirement("JE-3")

@@ -112,6 +112,47 @@ async def test_what_waits_for_a_stuck_client_is_bounded(impatient: HubServer, re
     assert sent * len(BIG) < 600_000
 
 
+@pytest.mark.requirement("TS-10", "SE-3")
+async def test_a_stuck_client_keeps_its_cursor_and_nothing_that_was_read_ahead(
+    impatient: HubServer, redis: Redis
+) -> None:
+    """However large the entries are: of a reading only so many bytes are kept, and none while nobody takes them."""
+    publisher = Publisher(redis, "stream")
+    await publisher.start()
+    for _ in range(60):
+        await publisher.text("x" * 100_000)
+    stuck = [RawClient(impatient.port, receive_buffer=4096) for _ in range(10)]
+    for client in stuck:
+        await client.open("/stream")
+    await wait_until(lambda: impatient.stats().broken == 10, what="the stuck clients are broken")
+    for client in stuck:
+        client.close()
+    assert impatient.stats().entries_read * 100_000 / len(stuck) < 600_000
+
+
+@pytest.mark.requirement("TS-10", "SE-3")
+async def test_what_waits_for_all_stuck_clients_together_has_a_bound(valkey_url: str, redis: Redis) -> None:
+    """A large entry is a piece by itself. Past the bound the next one to stall is broken, and comes back by its cursor."""
+    publisher = Publisher(redis, "stream")
+    await publisher.start()
+    for _ in range(4):
+        await publisher.text("x" * 1_000_000)
+    await publisher.finish()
+    async with hub_server(valkey_url, most_waiting_bytes=5_000_000) as server:
+        stuck = [RawClient(server.port, receive_buffer=4096) for _ in range(6)]
+        for client in stuck:
+            await client.open("/stream")
+        await wait_until(lambda: server.stats().broken == 4, what="there is room for two")
+        assert server.hub.backlog.bytes <= 5_000_000
+        for client in stuck:
+            client.close()
+        again = RawClient(server.port)
+        await again.open("/stream")
+        assert await collect(again) == publisher.entries
+        await wait_until(lambda: server.stats().subscribers == 0)
+        assert server.hub.backlog.bytes == 0
+
+
 @pytest.mark.requirement("TS-9")
 async def test_a_client_that_goes_away_leaves_nothing_behind(server: HubServer, redis: Redis) -> None:
     before = await redis.info("clients")

@@ -4,17 +4,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 from redis.asyncio import Redis
 
 from harness.database import Database
 from harness.services import Services
 from harness.valkey import Valkey
+from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import BY_KEY, add_operation, end_operation, journal, queued, send, webhook_gateway
 
-_SECRET = "a secret of more than 32 characters"
 _LIST = "/api/chat/webhooks"
 
 
@@ -22,10 +21,6 @@ _LIST = "/api/chat/webhooks"
 async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(await webhook_gateway(services)) as client:
         yield client
-
-
-def _bearer(user_id: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {jwt.encode({'sub': user_id}, _SECRET, algorithm='HS256')}"}
 
 
 async def _page(http: httpx.AsyncClient, **query: str) -> dict[str, Any]:
@@ -132,11 +127,11 @@ async def test_a_page_that_cannot_be_is_refused(http: httpx.AsyncClient) -> None
 
 @pytest.mark.requirement("WH-4", "WH-2")
 async def test_the_journal_is_for_trusted_callers_alone(services: Services) -> None:
-    async with client_of(await webhook_gateway(services, JWT_SECRET=_SECRET)) as http:
+    async with client_of(await webhook_gateway(services, JWT_SECRET=SECRET)) as http:
         for method, path in (("GET", _LIST), ("POST", f"{_LIST}/1/replay")):
             for headers, code in (
                 ({}, "UNAUTHENTICATED"),
-                (_bearer("alice"), "UNAUTHENTICATED"),
+                (bearer("alice"), "UNAUTHENTICATED"),
                 ({"x-api-key": "a key that nobody has"}, "INVALID_API_KEY"),
             ):
                 response = await http.request(method, path, headers=headers)
@@ -149,11 +144,11 @@ async def test_an_operation_is_read_by_its_owner_and_by_trusted_callers_with_its
 ) -> None:
     operation_id = await add_operation(database, user_id="alice")
     path = f"/api/chat/operations/{operation_id}"
-    async with client_of(await webhook_gateway(services, JWT_SECRET=_SECRET, AUTH_REQUIRED="true")) as http:
+    async with client_of(await webhook_gateway(services, JWT_SECRET=SECRET)) as http:
         for headers, status in (
-            (_bearer("alice"), 200),
+            (bearer("alice"), 200),
             (BY_KEY, 200),
-            (_bearer("bob"), 403),
+            (bearer("bob"), 403),
             ({}, 401),
             ({"x-api-key": "a key that nobody has"}, 401),
         ):
@@ -165,10 +160,22 @@ async def test_an_operation_is_read_by_its_owner_and_by_trusted_callers_with_its
         assert running["deadline_at"]
         whole = {"text": "x" * 100_000}
         await end_operation(database, operation_id, output=whole)
-        ended = (await http.get(path, headers=_bearer("alice"))).json()
+        ended = (await http.get(path, headers=bearer("alice"))).json()
         assert (ended["status"], ended["output"], ended["error"]) == ("succeeded", whole, None)
         unknown = await http.get("/api/chat/operations/op_unknown", headers=BY_KEY)
         assert (unknown.status_code, unknown.json()["code"]) == (404, "OPERATION_NOT_FOUND")
+
+
+@pytest.mark.requirement("TS-6", "TS-1")
+async def test_an_operation_names_its_task_also_after_redis_forgot(
+    http: httpx.AsyncClient, database: Database, redis: Redis
+) -> None:
+    operation_id = await add_operation(database)
+    await redis.flushall()
+    found = (await http.get(f"/api/chat/operations/{operation_id}", headers=BY_KEY)).json()
+    task_id = await database.fetchval("SELECT task_id FROM operations WHERE id = $1", operation_id)
+    assert (found["task_id"], found["tool_name"]) == (task_id, "http_operation")
+    assert found["tool_call_id"]
 
 
 @pytest.mark.requirement("CH-1")

@@ -121,7 +121,7 @@ async def test_a_webhook_that_is_not_rightly_signed_is_refused_however_it_is_wro
         assert _code(response) == (401, "INVALID_SIGNATURE"), name
         assert "www-authenticate" in response.headers
     assert _code(await _post(http, mine, {})) == (401, "UNAUTHENTICATED")
-    assert _code(await _post(http, "op_unknown", seal(mine, BODY))) == (401, "INVALID_SIGNATURE")
+    assert _code(await _post(http, "op_unknown", seal(mine, BODY))) == (404, "OPERATION_NOT_FOUND")
     assert await journal(database, mine) == []
     assert await queued(redis) == []
 

@@ -198,7 +198,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_believed(
         just = json.dumps({"success": True, "result": "x" * 90_000})
         assert (await send(http, operation_id, just)).status_code == 202
         for body in (b"x" * 100_001, unannounced()):
-            response = await http.post(path(operation_id), content=body)
+            response = await http.post(path(operation_id), content=body, headers=seal(operation_id, b"other bytes"))
             assert _code(response) == (413, "BODY_TOO_LARGE")
         report = json.dumps({"data": "x" * 65_536})
         assert _code(await send(http, operation_id, report, "progress")) == (413, "BODY_TOO_LARGE")
@@ -211,7 +211,10 @@ async def test_a_body_that_does_not_come_is_given_up(services: Services, databas
     gateway = await webhook_gateway(services, BODY_TIMEOUT_SECONDS="0.3")
     url = httpx.URL(gateway.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(f"POST {path(operation_id)} HTTP/1.1\r\nhost: test\r\ncontent-length: 20\r\n\r\n{{".encode())
+    sealed = "".join(f"{name}: {value}\r\n" for name, value in seal(operation_id, b"all of it").items())
+    writer.write(
+        f"POST {path(operation_id)} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 20\r\n{sealed}\r\n{{".encode()
+    )
     async with asyncio.timeout(10):
         status = await reader.readline()
     writer.close()
@@ -238,7 +241,7 @@ async def test_an_ended_operation_is_gone_and_what_came_late_is_kept_up_to_a_bou
     await end_operation(database, operation_id, status)
     for number in range(MOST_LATE + 5):
         for kind in ("complete", "progress"):
-            body = {"success": True, "percent": number}
+            body = {"success": True} if kind == "complete" else {"percent": number}
             response = await send(http, operation_id, body, kind, webhook_id=f"late-{number}")
             assert _code(response) == (410, "OPERATION_ENDED")
     rows = await journal(database, operation_id)

@@ -1,10 +1,12 @@
 """The Responses API in the background: events in every kind, and answers that are read on by somebody else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sluiceway_llm import background as background_module
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Finished, ModelEvent, ModelRequest, Reached, Usage
 from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelUnavailable
@@ -13,6 +15,7 @@ from sluiceway_llm.retry import stream_with_retries
 
 from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record
+from harness.waiting import wait_until
 from tests.llm.llm_client import calls_of, events_of, events_until_error, reasoning_of, refusal_of, request, text_of
 
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
@@ -233,3 +236,60 @@ async def test_an_answer_that_reached_its_limit_says_so(model: ModelServer) -> N
 
     assert isinstance(events[-1], Finished)
     assert events[-1].reason == "length"
+
+
+@pytest.mark.requirement("TS-5", "CH-7")
+async def test_an_answer_that_is_too_old_to_be_streamed_is_read_whole_from_where_it_was_told(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_module, "_LOOK_SECONDS", 0.05)
+    await script(
+        model,
+        {"reasoning": "Hm. "},
+        {"reasoning": "So."},
+        {"text": "It "},
+        {"gate": "shown"},
+        {"age": True},
+        {"cut": "fin"},
+        {"gate": "made"},
+        {"text": "floats."},
+        {"tool_call": {"index": 0, "id": "c1", "function": {"name": "note", "arguments": "{}"}}},
+    )
+    async with background(model) as llm:
+        events: list[ModelEvent] = []
+        async with llm.stream(request("and?")) as batches:
+            async for batch in batches:
+                events += batch
+                if text_of(events) == "It ":
+                    await model.open_gate("shown")
+                    made_later = asyncio.create_task(finish_behind_looks(model))
+        await made_later
+
+    assert (reasoning_of(events), text_of(events)) == ("Hm. So.", "It floats.")
+    assert list(calls_of(events).values()) == [("c1", "note", "{}")]
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].reason, events[-1].usage and events[-1].usage.output_tokens) == ("tool_calls", 5)
+
+
+async def finish_behind_looks(model: ModelServer) -> None:
+    """Let the answer be made to its end when it was looked for: by its POST, a refused stream, and plain."""
+
+    async def looked_for() -> bool:
+        return len(await asked(model)) >= 4
+
+    await wait_until(looked_for)
+    await model.open_gate("made")
+
+
+@pytest.mark.requirement("TS-5")
+async def test_an_answer_that_is_too_old_is_told_from_its_beginning_to_who_had_nothing_of_it(
+    model: ModelServer,
+) -> None:
+    await script(model, {"text": "It "}, {"text": "floats."}, {"age": True})
+    async with background(model) as llm:
+        events = await events_of(llm, request("and?"))
+        reached = next(event for event in events if isinstance(event, Reached))
+        again = await events_of(llm, request("and?", reached=Reached(reached.response_id, -1)))
+        behind = await events_of(llm, request("and?", reached=Reached(reached.response_id, 3, text_chars=3)))
+    assert (text_of(again), text_of(behind)) == ("It floats.", "floats.")
+    assert len([record for record in await asked(model) if record.tokens_sent]) == 1

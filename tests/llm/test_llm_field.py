@@ -612,7 +612,61 @@ FRAMES = [
     ),
 ]
 
+FRAMES += [
+    good(
+        "messages where deltas should be",
+        {"choices": [{"message": {"content": "a"}}]},
+        {"choices": [{"message": {"content": "b"}}]},
+        end("stop"),
+        text="ab",
+    ),
+    good(
+        "a message that repeats what the deltas said",
+        say("a"),
+        say("b"),
+        {"choices": [{"message": {"content": "ab"}, "finish_reason": "stop"}]},
+        text="ab",
+    ),
+    good("[DONE] behind two blanks", say("a"), "data:  [DONE]\n\n", text="a", reason=None),
+    good("an event that is null", say("a"), "data: null\n\n", say("b"), end("stop"), text="ab"),
+    good("bytes that are no UTF-8, escaped", say("a\udcff"), end("stop"), text="a\ufffd"),
+    bad("JSON that is nested without end", say("Some"), f"data: {'[' * 5000}\n\n", text="Some", error="MODEL_GARBAGE"),
+    bad(
+        "an error that is nested without end",
+        say("Some"),
+        f'data: {{"error": {"[" * 500}"x"{"]" * 500}}}\n\n',
+        text="Some",
+        error="MODEL_CUT",
+    ),
+    good(
+        "arguments that are nested without end",
+        f'data: {{"choices":[{{"delta":{{"tool_calls":[{{"id":"a","function":{{"name":"note","arguments":'
+        f"{'[' * 600}1{']' * 600}}}}}]}}}}]}}\n\n",
+        end("stop"),
+        calls=[("note", "[" * 600 + "1" + "]" * 600)],
+    ),
+]
+CALLS += [
+    good(
+        "ids that are numbers",
+        piece(ONE, "note", id=0),
+        piece(TWO, "note", id=1),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good("blanks around a name", piece(ONE, " note\n", id="a"), end("stop"), calls=[("note", ONE)]),
+]
+
 COUNTS = [
+    good(
+        "usage that ends with nothing",
+        say("a"),
+        end("stop", usage=U["usage"]),
+        {"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}},
+        D,
+        text="a",
+        usage=USED,
+    ),
     good(
         "usage in the choice",
         say("a"),

@@ -129,7 +129,7 @@ async def test_a_model_that_stays_away_is_asked_until_the_patience_is_over(model
     assert raised.value.facts() == {
         "code": "MODEL_UNAVAILABLE",
         "status": 503,
-        "requests": len(await model.requests()),
+        "attempts": len(await model.requests()),
     }
     assert len(told) > 4
     assert patience.left_seconds <= 0

@@ -2,23 +2,33 @@
 
 import pytest
 from sluiceway.wire.events import (
+    KNOWN_TYPES,
     Data,
     Event,
+    FileEvent,
+    Finish,
     FinishStep,
+    MessageMetadata,
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
     ResetStep,
+    SourceDocument,
+    SourceUrl,
     Start,
     StartStep,
     TextDelta,
     TextEnd,
     TextStart,
+    ToolApprovalRequest,
     ToolInputAvailable,
     ToolInputError,
+    ToolInputStart,
     ToolOutputAvailable,
+    ToolOutputDenied,
+    ToolOutputError,
 )
-from sluiceway.wire.message import MessageFold, replay_of, text_of
+from sluiceway.wire.message import MessageFold, merged, replay_of, text_of
 
 WHOLE: list[Event] = [
     Start(message_id="m"),
@@ -33,6 +43,17 @@ WHOLE: list[Event] = [
     TextEnd(id="1"),
     Data(type="data-note", data={"a": 1}, id="n"),
     Data(type="data-status", data="gone", transient=True),
+    FinishStep(),
+]
+
+
+CITED: list[Event] = [
+    Start(message_id="m"),
+    StartStep(),
+    SourceUrl(source_id="s1", url="https://example.org/a", title="A"),
+    SourceUrl(source_id="s2", url="https://example.org/b"),
+    SourceDocument(source_id="s3", media_type="application/pdf", title="The report"),
+    FileEvent(url="https://example.org/plot.png", media_type="image/png"),
     FinishStep(),
 ]
 
@@ -60,6 +81,86 @@ def test_the_chunks_made_from_parts_fold_into_the_same_parts() -> None:
     parts = folded(WHOLE).finished_parts()
 
     assert folded(replay_of(parts)).finished_parts() == parts
+
+
+def test_sources_and_files_are_parts_and_are_told_again_when_a_stream_is_rebuilt() -> None:
+    parts = folded(CITED).finished_parts()
+
+    assert parts == [
+        {"type": "step-start"},
+        {"type": "source-url", "sourceId": "s1", "url": "https://example.org/a", "title": "A"},
+        {"type": "source-url", "sourceId": "s2", "url": "https://example.org/b"},
+        {"type": "source-document", "sourceId": "s3", "mediaType": "application/pdf", "title": "The report"},
+        {"type": "file", "url": "https://example.org/plot.png", "mediaType": "image/png"},
+    ]
+    assert replay_of(parts) == CITED[1:]
+
+
+def test_a_part_with_a_field_of_a_newer_version_is_told_without_it() -> None:
+    assert replay_of([{"type": "source-url", "sourceId": "s", "url": "u", "newer": 1}]) == [
+        SourceUrl(source_id="s", url="u")
+    ]
+
+
+SAID = [Start(message_id="m"), StartStep(), TextStart(id="0"), ReasoningStart(id="1")]
+CALLED = [*SAID, ToolInputAvailable(tool_call_id="c", tool_name="t", input={})]
+# Of every type of event an example, and what comes before it.
+KEPT: list[tuple[list[Event], Event]] = [
+    ([], Start(message_id="m")),
+    ([], StartStep()),
+    (SAID, FinishStep()),
+    (CALLED, ResetStep()),
+    ([], TextStart(id="0")),
+    (SAID, TextDelta(id="0", delta="text")),
+    (SAID, TextEnd(id="0")),
+    ([], ReasoningStart(id="1")),
+    (SAID, ReasoningDelta(id="1", delta="thought")),
+    (SAID, ReasoningEnd(id="1")),
+    ([], ToolInputStart(tool_call_id="c", tool_name="t")),
+    ([], ToolInputAvailable(tool_call_id="c", tool_name="t", input={})),
+    ([], ToolInputError(tool_call_id="c", tool_name="t", input={}, error_text="no")),
+    (CALLED, ToolApprovalRequest(approval_id="a", tool_call_id="c")),
+    (CALLED, ToolOutputAvailable(tool_call_id="c", output=1)),
+    (CALLED, ToolOutputError(tool_call_id="c", error_text="no")),
+    (CALLED, ToolOutputDenied(tool_call_id="c")),
+    ([], SourceUrl(source_id="s", url="https://example.org")),
+    ([], SourceDocument(source_id="s", media_type="application/pdf", title="t")),
+    ([], FileEvent(url="https://example.org/f", media_type="image/png")),
+    ([], Data(type="data-note", data=1)),
+    ([], MessageMetadata(message_metadata={"a": 1})),
+    ([], Finish(message_metadata={"a": 1})),
+]
+# The input of a call comes whole later; an abort and an error end the stream, and are told by the turn's status.
+NOT_KEPT = {"tool-input-delta", "abort", "error"}
+
+
+@pytest.mark.requirement("TS-8")
+def test_there_is_an_example_of_every_event_that_a_message_keeps() -> None:
+    assert {event.type for _, event in KEPT} | NOT_KEPT == KNOWN_TYPES | {"data-note"}
+
+
+@pytest.mark.requirement("TS-8")
+@pytest.mark.parametrize(("before", "event"), KEPT, ids=[event.type for _, event in KEPT])
+def test_no_event_is_dropped_in_silence(before: list[Event], event: Event) -> None:
+    """What the fold drops is gone when the page is loaded again."""
+
+    def seen(fold: MessageFold) -> object:
+        return fold.started, fold.closers(), fold.metadata, fold.parts, fold.finished_parts()
+
+    assert seen(folded([*before, event])) != seen(folded(before))
+
+
+def test_what_is_said_of_the_message_is_merged_object_by_object() -> None:
+    fold = folded(
+        [
+            Start(message_id="m", message_metadata={"a": {"x": 1}, "list": [1, 2]}),
+            MessageMetadata(message_metadata={"a": {"y": 2}, "list": [3]}),
+            Finish(message_metadata={"b": None}),
+        ]
+    )
+
+    assert fold.metadata == {"a": {"x": 1, "y": 2}, "list": [3], "b": None}
+    assert merged({"a": 1}, {"a": {"x": 1}}) == {"a": {"x": 1}}
 
 
 @pytest.mark.requirement("CH-13")

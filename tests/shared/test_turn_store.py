@@ -163,7 +163,7 @@ async def test_only_the_owner_reaches_a_session_and_an_anonymous_one_can_be_clai
         store.sessions.get("adas", None),
         store.sessions.rename("adas", "bob", "mine"),
         store.sessions.delete("adas", "bob"),
-        store.sessions.claim("adas", "bob"),
+        store.sessions.claim("adas", "bob", None),
         store.turns.accept(turn(session_id="adas", user_id="bob")),
     ):
         with pytest.raises(AccessDenied):
@@ -172,10 +172,10 @@ async def test_only_the_owner_reaches_a_session_and_an_anonymous_one_can_be_clai
         await store.sessions.get("nobodys", None)
 
     await store.sessions.create("free", None, None)
-    assert (await store.sessions.claim("free", "ada")).user_id == "ada"
-    assert (await store.sessions.claim("free", "ada")).user_id == "ada"
+    assert (await store.sessions.claim("free", "ada", None)).user_id == "ada"
+    assert (await store.sessions.claim("free", "ada", None)).user_id == "ada"
     with pytest.raises(AccessDenied):
-        await store.sessions.claim("free", "bob")
+        await store.sessions.claim("free", "bob", None)
 
 
 @pytest.mark.requirement("CH-1")

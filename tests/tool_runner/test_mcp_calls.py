@@ -89,7 +89,7 @@ async def test_a_tool_that_is_added_is_there_also_in_the_older_protocol(every_wa
 async def test_a_tool_is_described_as_its_server_describes_it(stage: McpStage) -> None:
     spec = (await stage.tool("s__add")).spec()
     assert isinstance(spec, ToolSpec)
-    assert (spec.title, spec.description, spec.approval) == ("Addition", "Add two numbers.", False)
+    assert (spec.title, spec.description, spec.approval) == ("s: Addition", "Add two numbers.", False)
     assert spec.parameters["required"] == ["a", "b"]
     assert (await stage.tool("s__say")).spec().text_field == "text"
 
@@ -101,12 +101,18 @@ async def test_only_what_is_said_to_be_harmless_is_repeated(stage: McpStage) -> 
     assert not (await stage.tool("s__destroy")).repeatable
 
 
-async def test_what_destroys_needs_approval_if_the_setting_says_so(http_server: HttpServer, stage: McpStage) -> None:
+async def test_what_may_destroy_needs_approval_unless_the_settings_say_otherwise(
+    http_server: HttpServer, stage: McpStage
+) -> None:
     assert not (await stage.tool("s__destroy")).approval
-    async with mcp_stage({"s": http_server.settings()}, approve_destructive=True) as careful:
+    trusted, distrusted = http_server.settings(approval="none"), http_server.settings(approval="all")
+    servers = {"s": http_server.settings(), "trusted": trusted, "distrusted": distrusted}
+    async with mcp_stage(servers, approve_destructive=True) as careful:
         assert (await careful.tool("s__destroy")).approval
+        assert (await careful.tool("s__add")).approval  # it says nothing of itself
         assert not (await careful.tool("s__put")).approval
-        assert not (await careful.tool("s__add")).approval
+        assert not (await careful.tool("trusted__destroy")).approval
+        assert (await careful.tool("distrusted__put")).approval
 
 
 async def test_structured_content_is_the_result_as_it_is(stage: McpStage) -> None:
@@ -160,8 +166,8 @@ async def test_odd_names_fit_and_are_called_by_their_own_and_bad_schemas_are_lef
         made = [name for name in stage.names() if name.startswith(("odd__files_read_", "odd__xx"))]
         assert {await stage.call(name) for name in made} == {"files.read", "files/read", "x" * 100, "x" * 99 + "y"}
         assert "odd__broken" not in stage.names()
-        # Its schema refers to another document, which nobody fetches: the server's own check has to do.
-        assert await stage.call("odd__elsewhere", anything=1) == "elsewhere"
+        assert "odd__elsewhere" not in stage.names()  # its schema refers to another document, which nobody fetches
+        assert stage.servers.left_out().keys() == {"odd__broken", "odd__elsewhere"}
         assert [tool.spec().name for tool in stage.servers.tools()] == [tool.name for tool in stage.servers.tools()]
 
 

@@ -19,7 +19,7 @@ def mcp_processes(runner: Service) -> list[psutil.Process]:
 
 
 async def test_the_model_calls_tools_of_mcp_servers(services: Services, model: ModelServer, tmp_path: Path) -> None:
-    servers = {"s": over_pipes(), "impatient": over_pipes(timeout_seconds=1)}
+    servers = {"s": over_pipes(approval="none"), "impatient": over_pipes(approval="none", timeout_seconds=1)}
     system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps(servers))
     await offered(system.url, "s__count")
     await offered(system.url, "impatient__hang")
@@ -46,7 +46,7 @@ async def test_the_model_calls_tools_of_mcp_servers(services: Services, model: M
 async def test_a_turn_outlives_the_runner_and_its_mcp_server(
     services: Services, model: ModelServer, tmp_path: Path
 ) -> None:
-    system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps({"s": over_pipes()}))
+    system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps({"s": over_pipes(approval="none")}))
     await offered(system.url, "s__hang")
     notes = tmp_path / "notes"
     await calls_tools(model, "hang on", call("s__hang", "call_1", notes=str(notes)))
@@ -70,7 +70,7 @@ async def test_a_turn_outlives_the_runner_and_its_mcp_server(
 async def test_a_runner_that_is_told_to_stop_takes_its_mcp_servers_along(
     services: Services, model: ModelServer, tmp_path: Path
 ) -> None:
-    system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps({"s": over_pipes()}))
+    system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps({"s": over_pipes(approval="none")}))
     await offered(system.url, "s__hang")
     runner = system.tool_runners[0]
     await calls_tools(model, "hang on", call("s__hang", "call_1", notes=str(tmp_path / "notes")))

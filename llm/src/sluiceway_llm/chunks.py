@@ -61,6 +61,7 @@ class ChunkReader:
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self._choice: Any = None
+        self._by_deltas = False
         self._said = False
         self._odd = False
         self._complaint: dict[str, Any] | None = None
@@ -168,12 +169,17 @@ class ChunkReader:
             self._read_side_frame(chunk)
         if chunk.get("error") is not None and is_error(chunk["error"]):
             raise error_in_stream(chunk, self._secret)
-        if ("usage" in chunk or "x_groq" in chunk or self._reason) and (usage := usage_in(chunk)) is not None:
-            self._usage = usage
+        if "usage" in chunk or "x_groq" in chunk or self._reason:
+            self._count(usage_in(chunk))
         if "x_groq" in chunk:
             self._read_extension(chunk["x_groq"])
         if self._model is None:
             self._model = label_of(chunk.get("model"), MAX_NAME_CHARS)
+
+    def _count(self, usage: Usage | None) -> None:
+        """The last that was told counts; nothing at the end does not undo what was told before."""
+        if usage is not None and (self._usage is None or any(usage.as_dict().values())):
+            self._usage = usage
 
     def _read_no_object(self, value: Any, events: list[ModelEvent]) -> None:
         if value == "[DONE]":
@@ -211,7 +217,10 @@ class ChunkReader:
                 return  # another answer to the same question, which nobody asked for
             self._choice = index
         delta = choice.get("delta")
-        if not delta and not (self._said or self._calls.any):
+        if delta:
+            self._by_deltas = self._by_deltas or self._said or self._calls.any
+        elif not self._by_deltas:
+            # A whole message; of one that repeats what the deltas have said, nothing is told.
             delta = choice.get("message") or choice.get("text")
         if delta:
             if type(delta) is dict:

@@ -47,24 +47,24 @@ class Told:
         return None
 
 
-def is_error(value: object) -> bool:
+def is_error(value: object, depth: int = 0) -> bool:
     """Whether an `error` field tells of an error: many servers always have one, with nothing in it."""
     match value:
         case None | bool() | int() | float():
             return bool(value)
         case str():
             return value.strip().lower() not in _NOTHING
-        case list():
-            return any(is_error(inner) for inner in value)
-        case dict():
+        case list() if depth < _MAX_DEPTH:
+            return any(is_error(inner, depth + 1) for inner in value)
+        case dict() if depth < _MAX_DEPTH:
             said = [inner for key, inner in value.items() if key in _LABELS or key in _MESSAGES or key in _WITHIN]
-            return any(_says(inner) for inner in said) if said else bool(value)
+            return any(_says(inner, depth + 1) for inner in said) if said else bool(value)
         case _:
             return False
 
 
-def _says(value: object) -> bool:
-    return value not in (0, 200, "0", "200") and is_error(value)
+def _says(value: object, depth: int) -> bool:
+    return value not in (0, 200, "0", "200") and is_error(value, depth)
 
 
 def told_of(body: object) -> Told:

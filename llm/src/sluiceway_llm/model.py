@@ -364,7 +364,7 @@ def _read(
             chunks.read(data, events)
     except ModelError as error:
         return events, error
-    except EventTooLarge:
+    except (EventTooLarge, RecursionError):
         return events, ModelGarbage()
     return events, None
 
@@ -381,6 +381,8 @@ def _end(
                 raise chunks.unended(ModelGarbage())
     except ModelError as error:
         broken = error
+    except RecursionError:
+        broken = ModelGarbage()
     chunks.let_go(events)
     if broken is None:
         try:

@@ -63,14 +63,14 @@ class ModelError(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.status: int | None = None
         self.request_id: str | None = None
-        self.requests = 1
+        self.attempts = 1
         self.usage: Usage | None = None
         self.told = Told()
         super().__init__(self.code)
 
     def facts(self) -> dict[str, str | int]:
         """What a log may have of it: never the server's words."""
-        facts = {"code": self.code, "status": self.status, "request_id": self.request_id, "requests": self.requests}
+        facts = {"code": self.code, "status": self.status, "request_id": self.request_id, "attempts": self.attempts}
         return {name: fact for name, fact in facts.items() if fact is not None}
 
 

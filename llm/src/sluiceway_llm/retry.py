@@ -141,7 +141,7 @@ class RetriedStream:
             try:
                 batch = await self._next_batch()
             except ModelError as error:
-                error.requests = self._failures + 1
+                error.attempts = self._failures + 1
                 if self._shown:
                     raise
                 await self._close()

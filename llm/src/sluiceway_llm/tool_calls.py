@@ -78,8 +78,8 @@ class CallAssembler:
         if not isinstance(function, dict):
             function = told
         index = _index_of(told.get("index"))
-        call_id = label_of(told.get("id"), MAX_ID_CHARS)
-        name = label_of(function.get("name"), MAX_NAME_CHARS)
+        call_id = _label_of(told.get("id"), MAX_ID_CHARS)
+        name = _label_of(function.get("name"), MAX_NAME_CHARS)
         arguments = _arguments_of(function.get("arguments"))
         call = self._call_of(index, call_id, name, arguments)
         if call is None:
@@ -221,6 +221,13 @@ def _keep(kept: dict[str, Any], key: str, value: Any) -> None:
         kept[key] = value
 
 
+def _label_of(value: object, max_chars: int) -> CleanText | None:
+    """A name or an id; some servers number their ids."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return label_of(value.strip(), max_chars) if isinstance(value, str) else None
+
+
 def _index_of(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
         return int(value)
@@ -233,7 +240,10 @@ def _arguments_of(value: object) -> str:
     """Servers write them as JSON in a text; some as the object itself."""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False) if value or value == {} else ""
+    try:
+        return json.dumps(value, ensure_ascii=False) if value or value == {} else ""
+    except RecursionError:
+        return "[]"  # no tool takes that: the model is told
 
 
 def _is_json(pieces: list[str]) -> bool:

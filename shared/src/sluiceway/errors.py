@@ -21,6 +21,7 @@ SluicewayError
 │   ├── StreamTruncated       409
 │   ├── OperationNotStarted   409
 │   ├── TooManyTasks          429
+│   ├── TooManySessions       429
 │   └── TooManyWebhooks       429
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
@@ -157,6 +158,13 @@ class OperationNotStarted(DomainError):
 class TooManyTasks(DomainError):
     code, status = "TOO_MANY_TASKS", 429
     default_detail = "Too many turns are waiting in this session. Wait until some have ended."
+
+
+class TooManySessions(DomainError):
+    """`retry_after_seconds` is among its further members."""
+
+    code, status = "TOO_MANY_SESSIONS", 429
+    default_detail = "You have begun too many sessions within an hour."
 
 
 class TooManyWebhooks(DomainError):

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
 from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
+from sluiceway.operation.input_schema import InputSchema, UnfitSchema
 from sluiceway.store.operations import NewOperation
 from sluiceway.wire.events import (
     Event,
@@ -114,21 +113,17 @@ def to_operation(
 
 def check_arguments(spec: ToolSpec, arguments: dict[str, Any]) -> OperationError | None:
     """What is wrong with the arguments by the tool's schema. A schema that is none is left to the runner."""
-    try:
-        error = best_match(_validator(json.dumps(spec.parameters)).iter_errors(arguments))
-    except (SchemaError, RecursionError):
-        return None
-    if error is None:
-        return None
-    where = "/".join(str(step) for step in error.absolute_path)
-    return OperationError(type="INVALID_ARGUMENTS", message=f"{f'{where}: ' if where else ''}{error.message[:500]}")
+    schema = _schema(json.dumps(spec.parameters))
+    problem = schema.problem(arguments) if schema is not None else None
+    return OperationError(type="INVALID_ARGUMENTS", message=problem) if problem is not None else None
 
 
 @lru_cache(maxsize=256)
-def _validator(schema: str) -> Draft202012Validator:
-    parsed = json.loads(schema)
-    Draft202012Validator.check_schema(parsed)
-    return Draft202012Validator(parsed)
+def _schema(text: str) -> InputSchema | None:
+    try:
+        return InputSchema(json.loads(text))
+    except UnfitSchema:
+        return None
 
 
 def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:

@@ -194,7 +194,9 @@ class Step:
         parts = self._fold.finished_parts()
         written = self._writer.written
         paused = await persistently(
-            lambda: self._pause.pause(self._task, parts, operations, self.usage, written=written)
+            lambda: self._pause.pause(
+                self._task, parts, operations, self.usage, metadata=self._fold.metadata, written=written
+            )
         )
         return await self.after(paused)
 
@@ -357,7 +359,7 @@ class Step:
 
     def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
         usage = {"usage": self.usage} if self.usage is not None else {}
-        return {"status": status, "taskId": self._task.id, **metadata, **usage}
+        return {**self._fold.metadata, "status": status, "taskId": self._task.id, **metadata, **usage}
 
     @staticmethod
     def _shown(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.retracted import with_range
-from sluiceway.turn.shown import Durable, fold_entries, untold_outputs
+from sluiceway.turn.shown import Durable, fold_entries, untold
 from sluiceway.wire.entry_id import EntryId
 from sluiceway.wire.events import Event, FinishStep, ProtocolVersion, ResetStep, Start, StartStep
 from sluiceway.wire.message import MessageFold, Part, calls_in, replay_of
@@ -57,7 +57,7 @@ def take_over(
     plan = _Plan(fold)
     if not fold.started:
         plan.write(Start(message_id=message_id))
-        plan.write(*untold_outputs(durable.parts[: durable.before], durable, fold))
+        plan.write(*untold(durable.parts[: durable.before], durable, fold))
         plan.write(*replay_of(durable.own))
         fold.adopt(durable.parts)
         return Takeover(plan.opening, fold, None)
@@ -74,7 +74,7 @@ def take_over(
             plan.write(*_steps_after(durable.own, fold.steps - 1))
     elif fold.step_open and not unfinished:
         plan.write(FinishStep())
-    plan.write(*untold_outputs(durable.parts, durable, fold))
+    plan.write(*untold(durable.parts, durable, fold))
     fold.adopt(durable.parts)
     return Takeover(plan.opening, fold, ranges, continues)
 

@@ -2,39 +2,37 @@
 
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 from sluiceway.operation.webhook_secrets import WebhookRoots
-from sluiceway.process.settings import CommonSettings
 
-# An HS256 key shorter than its hash is guessed faster than the hash is broken (RFC 7518, 3.2).
-_SHORTEST_JWT_SECRET_BYTES = 32
-_SHORTEST_API_KEY_CHARS = 16
+from gateway.caller_settings import CallerSettings
 
 
-class Settings(CommonSettings):
+class Settings(CallerSettings):
     """What this service can be told; an invalid value or relation fails the start, by name."""
 
-    host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535, description="0: a free port, which is logged")
 
-    jwt_secret: SecretStr | None = None
-    auth_required: bool = False
-    api_keys: tuple[SecretStr, ...] = Field(default=(), description="of trusted callers, as JSON")
     webhook_secrets: WebhookRoots = Field(default=(), description="the first signs, all are believed, as JSON")
-    cors_origins: tuple[str, ...] = Field(default=(), description="origins of pages elsewhere, as JSON")
     model: str | None = Field(default=None, description="the workers' model, where requests may name only known ones")
     models: tuple[str, ...] = Field(default=(), description="further models that a request may choose, as JSON")
 
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     max_webhook_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_bodies_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="of all that are read at once")
+    max_answers_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of large ones sent at once")
+    max_stalled_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="that wait for slow streams")
     max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)
     max_queued_per_session: int = Field(default=20, ge=1)
     default_page_size: int = Field(default=50, ge=1)
     max_page_size: int = Field(default=200, ge=1, le=1000)
 
+    replay_seconds: int = Field(default=300, ge=0, description="how long an ended turn is what a chat's stream shows")
     heartbeat_seconds: float = Field(default=8, gt=0, le=10)
     body_timeout_seconds: float = Field(default=30, gt=0)
+    head_timeout_seconds: float = Field(default=20, gt=0, description="for a request's head to be complete")
+    write_timeout_seconds: float = Field(default=45, gt=0, description="of a connection that takes nothing")
     keep_alive_seconds: int = Field(default=75, ge=1)
     check_timeout_seconds: float = Field(default=2, gt=0)
     pre_stop_seconds: float = Field(default=0, ge=0)
@@ -49,15 +47,8 @@ class Settings(CommonSettings):
     def _relations_hold(self) -> Self:
         if self.default_page_size > self.max_page_size:
             raise ValueError("DEFAULT_PAGE_SIZE must not be larger than MAX_PAGE_SIZE")
+        if max(self.max_body_bytes, self.max_webhook_bytes) > self.max_bodies_bytes:
+            raise ValueError("MAX_BODIES_BYTES must have room for MAX_BODY_BYTES and MAX_WEBHOOK_BYTES")
         if self.max_message_chars > self.max_body_bytes:
             raise ValueError("MAX_MESSAGE_CHARS must not be larger than MAX_BODY_BYTES: no such message could arrive")
-        if self.auth_required and self.jwt_secret is None:
-            raise ValueError("AUTH_REQUIRED needs a JWT_SECRET, or nobody could ever come in")
-        if (
-            self.jwt_secret is not None
-            and len(self.jwt_secret.get_secret_value().encode()) < _SHORTEST_JWT_SECRET_BYTES
-        ):
-            raise ValueError(f"JWT_SECRET must have at least {_SHORTEST_JWT_SECRET_BYTES} bytes")
-        if any(len(key.get_secret_value()) < _SHORTEST_API_KEY_CHARS for key in self.api_keys):
-            raise ValueError(f"each of API_KEYS must have at least {_SHORTEST_API_KEY_CHARS} characters")
         return self

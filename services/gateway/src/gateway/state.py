@@ -25,18 +25,26 @@ from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
 
-from gateway.callers.api_keys import ApiKeys
+from gateway.api.body import Rooms
+from gateway.api.models import Check
 from gateway.callers.authenticator import Authenticator
+from gateway.callers.opening import open_authenticator
+from gateway.callers.origins import Origins
+from gateway.callers.stream_tokens import StreamTokens
+from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
 from gateway.settings import Settings
+from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
 _REDIS_CONNECTIONS = 16
+# For how long an answer about the whole system's readiness is good for others.
+_READINESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +60,12 @@ class Gateway:
     lookup: TurnLookup
     hub: Hub
     completions: Completions
-    api_keys: ApiKeys
-    signatures: Signatures
-    progress_rate: ProgressRate
+    origins: Origins
+    stream_tokens: StreamTokens
     agreement: Agreement
+    webhooks: WebhookIntake
+    rooms: Rooms
+    readiness: Coalesced[dict[str, Check]]
 
 
 class State(TypedDict):
@@ -71,17 +81,26 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             open_redis(settings.redis_url, name=NAME, max_connections=_REDIS_CONNECTIONS)
         )
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
-        hub = await stack.enter_async_context(Hub(settings.redis_url, heartbeat_seconds=settings.heartbeat_seconds))
+        hub = await stack.enter_async_context(
+            Hub(
+                settings.redis_url,
+                heartbeat_seconds=settings.heartbeat_seconds,
+                most_waiting_bytes=settings.max_stalled_bytes,
+            )
+        )
         registry = HubRegistry(redis, hub, settings.retention)
         reader = TaskReader(redis)
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
         ending = TurnEnding(store, registry, writer, reader, dispatch)
+        completions = Completions(redis)
+        signatures = Signatures(settings.webhook_secrets)
+        rate = ProgressRate(redis, settings.max_progress_per_minute)
         yield Gateway(
             settings=settings,
             drain=drain,
-            authenticator=Authenticator.from_settings(settings),
+            authenticator=await stack.enter_async_context(open_authenticator(settings, store.api_keys)),
             store=store,
             redis=redis,
             registry=registry,
@@ -89,9 +108,11 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             intake=TurnIntake(store, registry, dispatch, ending),
             lookup=TurnLookup(store, registry),
             hub=hub,
-            completions=Completions(redis),
-            api_keys=ApiKeys(key.get_secret_value() for key in settings.api_keys),
-            signatures=Signatures(settings.webhook_secrets),
-            progress_rate=ProgressRate(redis, settings.max_progress_per_minute),
+            completions=completions,
+            origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
+            stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
+            webhooks=WebhookIntake(store, completions, signatures, rate),
+            rooms=Rooms(settings.max_bodies_bytes),
+            readiness=Coalesced(_READINESS_SECONDS),
         )

@@ -39,6 +39,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     settings, redis = process.settings, process.redis
     mcp = McpServers(settings.mcp_servers, approve_destructive=settings.mcp_approve_destructive)
     registry = Registry(settings, [*builtin_tools(settings), *discover(settings.tools_dir)], [mcp])
+    process.details = registry.details
     queues = registry.queues()
     model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values())))
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))

@@ -17,12 +17,18 @@ _LONG_SECONDS = 1800.0
 McpServerName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9-]*(_[a-zA-Z0-9-]+)*$", max_length=32)]
 
 
+McpApproval = Literal["destructive", "all", "none"]
+
+
 class McpServerSettings(BaseModel):
     """One MCP server: a `url` (Streamable HTTP) or a `command` (a child process that is spoken to over its pipes).
 
     `timeout_seconds`: of one call; without it 60, or 1800 where `long` says that the server's tools may take their
     time. `refresh_seconds`: how often the tools are listed again, which also finds out whether the server is there.
-    `protocol`: "legacy" for a server that cannot bear to be asked which version it speaks.
+    `tools`: the server's names of those that are offered; without it all are, at most `max_tools`. `approval`: which of
+    them a person must agree to: "destructive" (those that call themselves so, or say nothing of it and do not call
+    themselves read-only), "all" or "none"; without it, as MCP_APPROVE_DESTRUCTIVE says. `protocol`: "legacy" for a
+    server that cannot bear to be asked which version it speaks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -35,6 +41,9 @@ class McpServerSettings(BaseModel):
     long: bool = False
     timeout_seconds: float | None = Field(default=None, gt=0)
     refresh_seconds: float = Field(default=120, ge=0.1)
+    tools: frozenset[Annotated[str, Field(min_length=1, max_length=1000)]] | None = None
+    max_tools: int = Field(default=64, ge=1, le=1000)
+    approval: McpApproval | None = None
     protocol: Literal["auto", "legacy"] = "auto"
 
     @property

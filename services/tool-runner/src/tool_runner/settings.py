@@ -18,16 +18,19 @@ class Settings(ModelSettings, WorkerSettings):
 
     tools_dir: Path | None = None
     tools_disabled: list[Name] = Field(default_factory=list)
-    tools_needing_approval: list[Name] = Field(default_factory=list)
+    tools_needing_approval: list[Name] = Field(default=["web_fetch"])
     tool_wait_seconds: float = Field(default=15, ge=0, description="for a runner that has the tool")
     max_result_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_offered_bytes: int = Field(
+        default=128 * 1024, ge=1024, description="of all tools' descriptions: each call of a model carries them"
+    )
 
     web_fetch_seconds: float = Field(default=20, gt=0, le=300)
     web_fetch_max_bytes: int = Field(default=2 * 1024 * 1024, ge=1024)
     web_fetch_allow_private: list[Name] = Field(default_factory=list)
 
     mcp_servers: dict[McpServerName, McpServerSettings] = Field(default_factory=dict)
-    mcp_approve_destructive: bool = False
+    mcp_approve_destructive: bool = True
 
     public_url: HttpUrl | None = None
     webhook_secrets: WebhookRoots = ()

@@ -109,11 +109,11 @@ class AgentStream:
 class AgentStreams:
     """The streams of agent events of a Redis. Methods raise RedisUnavailable when it is away."""
 
-    def __init__(self, redis: Redis, retention: Retention, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, redis: Redis, retention: Retention | None = None, *, timeout_seconds: float = 5.0) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._live_ttl_ms = retention.live_ms
-        self._retention_ms = retention.ended_ms
+        kept = retention or Retention.from_environment()
+        self._live_ttl_ms, self._retention_ms = kept.live_ms, kept.ended_ms
         self.timeout_seconds = timeout_seconds
 
     async def create(self, task_id: str, user_id: str | None = None) -> int:

@@ -65,10 +65,10 @@ class JobEventPublisher:
     Every `publish_…` raises JobEventRejected or JobEventUnavailable, both JobEventErrors.
     """
 
-    def __init__(self, redis: Redis, retention: Retention, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, redis: Redis, retention: Retention | None = None, *, timeout_seconds: float = 5.0) -> None:
         self._redis = redis
         self._scripts = Scripts(redis)
-        self._retention_ms = retention.ended_ms
+        self._retention_ms = (retention or Retention.from_environment()).ended_ms
         self._timeout_seconds = timeout_seconds
 
     async def publish_event(self, job_id: str, event_data: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 Guarantees: a tool is in the catalogue while a runner that offers it renews its announcement, and at most `valid_ms`
 longer. Times are the Redis server's, so clocks of machines do not matter. A runner that goes leaves an announcement of
 nothing, so a catalogue without any is one that Redis has forgotten: see `Catalogue`.
+All tools together have at most MAX_BYTES, as each call of a model carries them; those of MCP servers are left out
+first.
 Not guaranteed: that two runners describe a tool of one name alike; while versions are mixed either is taken.
 """
 
@@ -10,8 +12,9 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
@@ -25,7 +28,11 @@ from sluiceway.wire.tools import ToolSpec
 VALID_MS = 7000
 RENEW_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
+MAX_BYTES = 256 * 1024
 _SPECS: TypeAdapter[list[ToolSpec]] = TypeAdapter(list[ToolSpec])
+_ENTRIES: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
+_SPEC = TypeAdapter(ToolSpec)
+_OF_A_SERVER = "__"
 
 
 async def announce(redis: Redis, runner: str, specs: Sequence[ToolSpec], valid_ms: int = VALID_MS) -> None:
@@ -46,11 +53,37 @@ async def read_catalogue(redis: Redis) -> dict[str, ToolSpec]:
 def _read(announced: list[tuple[str, bytes]]) -> dict[str, ToolSpec]:
     found: dict[str, ToolSpec] = {}
     for runner, specs in sorted(announced):
-        try:
-            found.update({spec.name: spec for spec in _SPECS.validate_json(specs)})
-        except ValidationError as error:
-            get_logger().error("catalogue_entry_unreadable", runner=runner, errors=error.error_count())
-    return dict(sorted(found.items()))
+        for spec in _readable(runner, specs):
+            found[spec.name] = spec
+    return _fitting(found)
+
+
+def _readable(runner: str, announced: bytes) -> Iterator[ToolSpec]:
+    """A runner of another version may have entries that this one cannot read: the others are good all the same."""
+    try:
+        specs = _SPECS.validate_json(announced)
+    except ValidationError as error:
+        get_logger().error("catalogue_entry_unreadable", runner=runner, errors=error.error_count())
+    else:
+        yield from specs
+        return
+    with contextlib.suppress(ValidationError):
+        for entry in _ENTRIES.validate_json(announced):
+            with contextlib.suppress(ValidationError):
+                yield _SPEC.validate_python(entry)
+
+
+def _fitting(found: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
+    """By name, and no more than models are to carry."""
+    fitting: dict[str, ToolSpec] = {}
+    left = MAX_BYTES
+    for name in sorted(found, key=lambda name: (_OF_A_SERVER in name, name)):
+        left -= len(found[name].model_dump_json())
+        if left < 0:
+            get_logger().warning("tool_left_out", tool=name, reason=f"the catalogue has more than {MAX_BYTES} bytes")
+        else:
+            fitting[name] = found[name]
+    return dict(sorted(fitting.items()))
 
 
 class Catalogue:
@@ -63,6 +96,7 @@ class Catalogue:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._seen_at = -math.inf
+        self._announced: list[tuple[str, bytes]] = []
         self.tools: Mapping[str, ToolSpec] = MappingProxyType({})
 
     async def run(self) -> None:
@@ -87,7 +121,9 @@ class Catalogue:
             self._seen_at = now
         elif now - self._seen_at < VALID_MS / 1000:
             return
-        self.tools = MappingProxyType(_read(announced))
+        if announced != self._announced:
+            self._announced = announced
+            self.tools = MappingProxyType(_read(announced))
 
 
 async def _announced(redis: Redis) -> list[tuple[str, bytes]]:

@@ -31,15 +31,18 @@ class HealthServer:
         problems: Check,
         *,
         warnings: Check = dict,
+        details: Callable[[], dict[str, object]] = dict,
         registry: CollectorRegistry | None = None,
     ) -> None:
         """`problems` answers what keeps the process from its work; nothing: ready. `warnings`: what a person should
-        look at, and what does not keep it. `registry`: see metrics.py; without one there is no `/metrics`."""
+        look at, and what does not keep it; `details`: what else `/readyz` tells. `registry`: see metrics.py; without
+        one there is no `/metrics`."""
         self._host = host
         self._port = port
         self._problems = problems
         self._warnings = warnings
         self._registry = registry
+        self._details = details
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
@@ -84,6 +87,8 @@ class HealthServer:
     def _readiness(self) -> tuple[int, str, bytes]:
         problems, warnings = dict(self._problems()), dict(self._warnings())
         told: dict[str, object] = {"warnings": warnings} if warnings else {}
+        if details := self._details():
+            told["details"] = details
         if problems:
             return _json(503, {"status": "not ready", "problems": problems, **told})
         return _json(200, {"status": "ready", **told})

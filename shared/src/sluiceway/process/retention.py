@@ -1,7 +1,7 @@
 """How long Redis keeps what is written to it: one definition, which everything that sets a TTL is given.
 
 Guarantees: the times are those of the settings LIVE_TTL_SECONDS and RETENTION_SECONDS. Nothing that sets a TTL has a
-default of its own, so none can disagree with them.
+default of its own, so none can disagree with them. A publisher that is given none reads the same settings.
 """
 
 from dataclasses import dataclass

@@ -57,7 +57,8 @@ async def serve_worker(component: str, settings: S, build: "Callable[[WorkerProc
 
 
 class WorkerProcess(Generic[S]):
-    """What every worker process has, and what `build` adds to it. `registry`: of its metrics, where it has any."""
+    """What every worker process has, and what `build` adds to it. `registry`: of its metrics, where it has any.
+    `details`: what else it tells in `/readyz`."""
 
     def __init__(
         self, component: str, settings: S, stopping: Stopping, stack: AsyncExitStack, redis: Redis, store: Store
@@ -69,6 +70,7 @@ class WorkerProcess(Generic[S]):
         self.lease = timedelta(seconds=settings.lease_seconds)
         self.readiness = Readiness(stopping)
         self.registry: CollectorRegistry | None = None
+        self.details: Callable[[], dict[str, object]] = dict
         self._stack = stack
         self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings)
         self._workers: dict[str, Worker] = {}
@@ -128,6 +130,7 @@ class WorkerProcess(Generic[S]):
             settings.health_port,
             self.readiness.problems,
             warnings=lambda: self._agreement.warnings,
+            details=self.details,
             registry=self.registry,
         )
         port = await self.open(health.serve())

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 
 from sluiceway.process.settings import CommonSettings
+from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
@@ -37,6 +38,7 @@ class Store:
         self.webhooks = WebhookStore(pool)
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
+        self.api_keys = ApiKeyStore(pool)
 
     @classmethod
     @asynccontextmanager

@@ -1,7 +1,10 @@
-"""Sessions and their messages. Every method checks the owner: an anonymous session belongs to whoever has its id."""
+"""Sessions and their messages. Every method that names a `user_id` checks the owner.
+
+What has no owner (None) is the one person's of a gateway without users; where there are users it is nobody's.
+"""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -22,7 +25,7 @@ class SessionCursor:
 
 def check_owner(owner: str | None, user_id: str | None) -> None:
     """Raise AccessDenied when it is somebody else's."""
-    if owner is not None and owner != user_id:
+    if owner != user_id:
         raise AccessDenied
 
 
@@ -55,6 +58,14 @@ class SessionStore:
             raise SessionNotFound
         check_owner(row["user_id"], user_id)
         return session_of(row)
+
+    async def owner(self, session_id: str) -> str | None:
+        """Whose it is. Raises SessionNotFound."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1", session_id)
+        if row is None:
+            raise SessionNotFound
+        return row["user_id"]  # type: ignore[no-any-return]
 
     async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
         """The caller's sessions, the one last active first; at most `limit`."""
@@ -94,6 +105,17 @@ class SessionStore:
             )
         return task_of(row) if row is not None else None
 
+    async def ended_task(self, session_id: str, within: timedelta) -> str | None:
+        """The turn that ended last, when that was so short a time ago and none has begun since."""
+        async with self._pool.connection() as connection:
+            task_id: str | None = await connection.fetchval(
+                "SELECT CASE WHEN ended_at > now() - $2::interval THEN id END FROM tasks WHERE session_id = $1"
+                " ORDER BY sequence DESC, created_at DESC LIMIT 1",
+                session_id,
+                within,
+            )
+        return task_id
+
     async def rename(self, session_id: str, user_id: str | None, title: str) -> Session:
         await self.get(session_id, user_id)
         async with self._pool.connection() as connection:
@@ -122,14 +144,15 @@ class SessionStore:
             await connection.execute("DELETE FROM sessions WHERE id = $1", session_id)
         return [task_of(row) for row in live]
 
-    async def claim(self, session_id: str, user_id: str) -> Session:
-        """Make an anonymous session the user's own. Raises AccessDenied when it is another's."""
+    async def claim(self, session_id: str, user_id: str, before: str | None) -> Session:
+        """Make a session of `before` the user's own. Raises AccessDenied when it is another's."""
         async with self._pool.transaction() as connection:
             row = await connection.fetchrow(
-                f"UPDATE sessions SET user_id = $2 WHERE id = $1 AND (user_id IS NULL OR user_id = $2)"
+                "UPDATE sessions SET user_id = $2 WHERE id = $1 AND (user_id = $2 OR user_id IS NOT DISTINCT FROM $3)"
                 f" RETURNING {_COLUMNS}",
                 session_id,
                 user_id,
+                before,
             )
             if row is not None:
                 await connection.execute("UPDATE tasks SET user_id = $2 WHERE session_id = $1", session_id, user_id)

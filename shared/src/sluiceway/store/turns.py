@@ -7,10 +7,10 @@ row, so a turn that is queued behind another is always seen by the other's end.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from sluiceway.errors import TaskNotFound
-from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept, position_of
+from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept
 from sluiceway.store.approving import Decision, DecisionsNoted, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
@@ -40,8 +40,9 @@ _WAITS = (
 # One statement: each of its own would be a round trip between a model's call and its tool.
 _PAUSE = (
     f"WITH let_go AS (UPDATE tasks SET usage = $4, {_WAITS} RETURNING id, session_id, message_id, traceparent),"
-    " written AS (UPDATE messages m SET parts = $5 FROM let_go t WHERE m.session_id = t.session_id"
-    "   AND m.id = t.message_id),"
+    " written AS (UPDATE messages m SET parts = $5,"
+    "   metadata = nullif(coalesce(m.metadata, '{}') || $7::jsonb, '{}') FROM let_go t"
+    "   WHERE m.session_id = t.session_id AND m.id = t.message_id),"
     f" stored AS ({insert_operations('let_go', '$6')} RETURNING place, {OPERATION_COLUMNS})"
     " SELECT stored.* FROM let_go LEFT JOIN stored ON true ORDER BY place"
 )
@@ -82,10 +83,6 @@ class TurnStore:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = $1", task_id)
         return task_of(row) if row is not None else None
-
-    async def position(self, task: Task) -> int:
-        async with self._pool.connection() as connection:
-            return await position_of(connection, task)
 
     async def claim(self, task_id: str, *, waiting_too: bool = False) -> Task | None:
         """Raise the attempt of a live turn and run it. None: unknown. One that has ended is answered as it is, and so
@@ -146,13 +143,19 @@ class TurnStore:
         return message_of(row) if row is not None else None
 
     async def pause(
-        self, task: Task, parts: list[Part], operations: Sequence[NewOperation], usage: dict[str, int] | None
+        self,
+        task: Task,
+        parts: list[Part],
+        operations: Sequence[NewOperation],
+        usage: dict[str, int] | None,
+        metadata: dict[str, Any] | None = None,
     ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
-        pending. None pending: it goes on running."""
+        pending. None pending: it goes on running. `metadata`: what was said of the message so far."""
         pending = sum(one.status == "pending" for one in operations)
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, usage, parts, calls_of(operations))
+            calls = calls_of(operations)
+            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, usage, parts, calls, metadata or {})
             if not rows:
                 return await _standing(connection, task)
         stored = [operation_of(row) for row in rows if row["id"] is not None]

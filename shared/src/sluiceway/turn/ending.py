@@ -79,7 +79,7 @@ class TurnEnding:
             closing.append(Data(type="data-error", data=error))
         for event in closing:
             fold.add(event)
-        metadata = {"status": status, "taskId": task.id} | ({"error": error} if error else {})
+        metadata = fold.metadata | {"status": status, "taskId": task.id} | ({"error": error} if error else {})
         end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error)
         last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
         return await self.end(claimed, end, [*lacking, *closing, *last])

@@ -102,12 +102,12 @@ class TurnIntake:
         for task in live:
             await self._ending.abort(task.fields, task.attempt)
 
-    async def claim_session(self, session_id: str, user_id: str) -> Session:
-        """Make an anonymous session the user's own, and its turns with it. Idempotent.
+    async def claim_session(self, session_id: str, user_id: str, before: str | None) -> Session:
+        """Make a session of `before` (who the user was when anonymous) his own, and its turns with it. Idempotent.
 
         Raises SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (sent again, it does the rest).
         """
-        session = await self._store.sessions.claim(session_id, user_id)
+        session = await self._store.sessions.claim(session_id, user_id, before)
         for task_id in await self._store.sessions.task_ids(session_id):
             await self._registry.set_owner(task_id, user_id)
         return session

@@ -5,6 +5,7 @@ Methods raise StoreUnavailable and RedisUnavailable; calling them again then is 
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 from sluiceway.errors import Fenced
 from sluiceway.operation.publishing import Operations
@@ -31,11 +32,13 @@ class TurnPause:
         operations: Sequence[NewOperation],
         usage: dict[str, int] | None,
         *,
+        metadata: dict[str, Any] | None = None,
         written: int | None = None,
     ) -> Paused:
         """End a step with tool calls; see `TurnStore.pause`. `written`: the last batch of the writer, by which Redis
         tells whether it has all that was written."""
-        return await self._let_run(task, await self._store.turns.pause(task, parts, operations, usage), written)
+        paused = await self._store.turns.pause(task, parts, operations, usage, metadata)
+        return await self._let_run(task, paused, written)
 
     async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:
         """Let the calls that a person has approved be run."""

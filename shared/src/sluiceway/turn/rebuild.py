@@ -11,7 +11,7 @@ from sluiceway.store.records import Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.ended import end_status, ending_of
-from sluiceway.turn.shown import TurnMessage
+from sluiceway.turn.shown import TurnMessage, told
 from sluiceway.wire.events import Start
 from sluiceway.wire.message import replay_of
 
@@ -40,7 +40,7 @@ class TurnRebuild:
         durable = await self._message.durable(raised)
         await self._registry.create(raised.fields)
         await self._writer.begin(raised.fields, raised.attempt, REBUILDING, rebuild=True)
-        events = [Start(message_id=task.message_id), *replay_of(durable.own)]
+        events = [Start(message_id=task.message_id), *told(durable.told_metadata), *replay_of(durable.own)]
         await self._writer.append(task.id, raised.attempt, 1, events)
         # A completion that is delivered again is not shown again.
         shown = {f"op:{one.id}": "end" for one in operations if not one.open}
@@ -50,6 +50,7 @@ class TurnRebuild:
         """Rebuild the stream of a turn that has ended, with its end."""
         durable = await self._message.durable(task)
         await self._registry.create(task.fields)
-        events = [*replay_of(durable.own), *ending_of(task)]
+        metadata = {name: value for name, value in durable.metadata.items() if name != "status"}
+        events = [*told(metadata), *replay_of(durable.own), *ending_of(task)]
         await self._writer.close(task.fields, task.attempt + 1, end_status(task), events, proof="rebuild")
         self._log.warning("stream_rebuilt", task_id=task.id, session_id=task.session_id, status=task.status)

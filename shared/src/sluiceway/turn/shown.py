@@ -4,26 +4,30 @@ A step is durable when Postgres has its parts; what the stream shows beyond is a
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
-from sluiceway.wire.events import Event
-from sluiceway.wire.message import MessageFold, Part, calls_in, count_steps, output_of, replay_of
+from sluiceway.wire.events import Event, MessageMetadata
+from sluiceway.wire.message import MessageFold, Part, calls_in, count_steps, merged, output_of, replay_of
+
+_WRITTEN_AT_THE_END = frozenset({"status", "taskId", "model", "finishReason", "usage", "error"})
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
     """What Postgres has of the turn's message: all parts, how many of them are older than this turn, the calls that
-    this turn has operations for, and whether one of these is for a person to approve."""
+    this turn has operations for, whether one of these is for a person to approve, and the message's metadata."""
 
     parts: Sequence[Part] = ()
     before: int = 0
     calls: Collection[str] = field(default_factory=frozenset)
     asks: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def own(self) -> Sequence[Part]:
@@ -33,13 +37,18 @@ class Durable:
     def steps(self) -> int:
         return count_steps(self.own)
 
+    @property
+    def told_metadata(self) -> dict[str, Any]:
+        """The metadata without what an end writes: what producers said of the message."""
+        return {name: value for name, value in self.metadata.items() if name not in _WRITTEN_AT_THE_END}
+
 
 def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, list[Event]]:
     """The message with its unfinished step, as clients see it, and the chunks that the stream lacks of it: for ending
     a turn that nobody continues. (`start` is not among them: what closes a stream sees to that.)"""
     fold = fold_entries(entries, durable)
     lacking = [] if fold.started else replay_of(durable.own)
-    lacking += untold_outputs(durable.parts[: durable.before] if lacking else durable.parts, durable, fold)
+    lacking += untold(durable.parts[: durable.before] if lacking else durable.parts, durable, fold)
     for event in lacking:
         fold.add(event)
     fold.adopt(durable.parts)
@@ -55,11 +64,17 @@ def fold_entries(entries: Sequence[Entry], durable: Durable) -> MessageFold:
     return fold
 
 
-def untold_outputs(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[Event]:
-    """How calls of this turn ended, as far as the stream does not show it."""
+def untold(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[Event]:
+    """How calls of this turn ended, and the message's metadata, as far as the stream does not show them."""
+    metadata = [] if merged(fold.metadata, durable.told_metadata) == fold.metadata else told(durable.told_metadata)
     calls = calls_in(parts).items()
     events = [output_of(part) for call_id, part in calls if call_id in durable.calls and call_id not in fold.told]
-    return [event for event in events if event is not None]
+    return [*metadata, *(event for event in events if event is not None)]
+
+
+def told(metadata: dict[str, Any]) -> list[Event]:
+    """The chunk that tells a message's metadata; none where there are none."""
+    return [MessageMetadata(message_metadata=metadata)] if metadata else []
 
 
 class TurnMessage:
@@ -80,4 +95,5 @@ class TurnMessage:
         )
         calls = frozenset(one.tool_call_id for one in operations)
         asks = any(one.status == "approval" for one in operations)
-        return Durable(message.parts if message else [], task.parts_before, calls, asks)
+        parts, metadata = (message.parts, message.metadata or {}) if message else ([], {})
+        return Durable(parts, task.parts_before, calls, asks, metadata)

@@ -1,7 +1,8 @@
 """From chunks to the parts of a message and back: one fold for workers, recovery and tests.
 
 Parts have the shape of the AI SDK's `UIMessage.parts`: `{"type": "text", "text": …, "state": "done"}`, likewise
-`reasoning`; `{"type": "step-start"}`; and a tool's `{"type": "tool-NAME", "toolCallId", "state", "input", …}`.
+`reasoning`; `{"type": "step-start"}`; a tool's `{"type": "tool-NAME", "toolCallId", "state", "input", …}`; sources and
+files as their chunks are. What producers say of the message itself is its `metadata`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +12,16 @@ from typing import Any
 from sluiceway.wire.events import (
     Data,
     Event,
+    FileEvent,
+    Finish,
     FinishStep,
+    MessageMetadata,
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
     ResetStep,
+    SourceDocument,
+    SourceUrl,
     Start,
     StartStep,
     TextDelta,
@@ -32,6 +38,8 @@ from sluiceway.wire.events import (
 
 Part = dict[str, Any]
 _BEGINNING = {TextStart: "text", ReasoningStart: "reasoning"}
+# Chunks that are parts as they are.
+_WHOLE_PARTS: dict[str, type[Event]] = {"source-url": SourceUrl, "source-document": SourceDocument, "file": FileEvent}
 _PREFIX = "tool-"
 _ANSWERED = frozenset({"output-available", "output-error", "output-denied"})
 
@@ -44,6 +52,7 @@ class MessageFold:
 
     def __init__(self, before: Sequence[Part] = ()) -> None:
         self.parts: list[Part] = deepcopy(list(before))
+        self.metadata: dict[str, Any] = {}
         self.started = False
         self.steps = 0
         self.step_open = False
@@ -56,6 +65,9 @@ class MessageFold:
         match event:
             case Start():
                 self.started = True
+                self._tell(event.message_metadata)
+            case MessageMetadata() | Finish():
+                self._tell(event.message_metadata)
             case StartStep():
                 self.step_open = True
                 self.steps += 1
@@ -80,6 +92,8 @@ class MessageFold:
                 self._end("reasoning", event.id)
             case Data() if not event.transient:
                 self._data(event)
+            case SourceUrl() | SourceDocument() | FileEvent():
+                self.parts.append(event.model_dump(by_alias=True, exclude_none=True))
             case _:
                 self._tool(event)
 
@@ -149,6 +163,10 @@ class MessageFold:
         part["text"] = "".join(texts)
         part["state"] = "done"
 
+    def _tell(self, metadata: dict[str, Any] | None) -> None:
+        if metadata is not None:
+            self.metadata = merged(self.metadata, metadata)
+
     def _data(self, event: Data) -> None:
         part = {"type": event.type, "data": event.data}
         if event.id is not None:
@@ -202,6 +220,15 @@ class MessageFold:
         part = self.calls().get(call_id)
         if part is not None:
             answer_call(part, **fields)
+
+
+def merged(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Metadata with more metadata, as clients merge them: object by object, anything else is replaced."""
+    return known | {name: _merged_value(known.get(name), value) for name, value in told.items()}
+
+
+def _merged_value(known: Any, told: Any) -> Any:
+    return merged(known, told) if isinstance(known, dict) and isinstance(told, dict) else told
 
 
 def _stored(shown: Sequence[Part]) -> list[Part]:
@@ -278,12 +305,20 @@ def _chunks_of(part: Part, part_id: str) -> list[Event]:
                 ReasoningDelta(id=part_id, delta=part["text"]),
                 ReasoningEnd(id=part_id),
             ]
+        case kind if kind in _WHOLE_PARTS:
+            return [_whole_part(_WHOLE_PARTS[kind], part)]
         case kind if kind.startswith("data-"):
             return [Data(type=kind, data=part["data"], id=part.get("id"))]
         case _ if "toolCallId" in part:
             return _chunks_of_call(part)
         case _:
             return []
+
+
+def _whole_part(model: type[Event], part: Part) -> Event:
+    """A newer version may have stored fields that this one does not know."""
+    names = {field.alias for field in model.model_fields.values()}
+    return model.model_validate({name: value for name, value in part.items() if name in names})
 
 
 def _chunks_of_call(part: Part) -> list[Event]:

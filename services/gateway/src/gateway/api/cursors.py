@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
+from sluiceway.ids import is_client_id
 from sluiceway.store.sessions import SessionCursor
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 
@@ -19,6 +20,8 @@ from gateway.api.problems import InvalidCursor, InvalidParameter
 from gateway.settings import Settings
 
 BEGINNING: EntryId = (0, 0)
+# At the ends of what a datetime can say, no zone can be converted into another.
+_YEARS = (1970, 9000)
 _ENTRY_ID_PATTERN = "^[0-9]{1,19}-[0-9]{1,19}$"
 
 
@@ -84,7 +87,9 @@ def decode_session_cursor(text: str) -> SessionCursor:
         cursor = SessionCursor(datetime.fromisoformat(updated_at), session_id)
     except (binascii.Error, ValueError):
         raise InvalidCursor from None
-    if cursor.updated_at.tzinfo is None or not session_id or "\x00" in session_id:
+    if cursor.updated_at.tzinfo is None or not _YEARS[0] <= cursor.updated_at.year <= _YEARS[1]:
+        raise InvalidCursor
+    if not is_client_id(session_id):
         raise InvalidCursor
     return cursor
 

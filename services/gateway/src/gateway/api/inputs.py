@@ -1,10 +1,9 @@
 """How a request becomes models: its path, query and headers one, its JSON body another.
 
-The same models make the OpenAPI document, so what is documented is what is checked. A body is read up to a bound and
-within a time; nothing of a rejected input is repeated in the answer.
+The same models make the OpenAPI document, so what is documented is what is checked. Nothing of a rejected input is
+repeated in the answer.
 """
 
-import asyncio
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 from sluiceway.errors import DomainError
 from sluiceway.ids import CLIENT_ID_PATTERN
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from gateway.api.body import Body, check_values
 from gateway.api.problems import (
-    BodyTooLarge,
-    BodyTooSlow,
     EmptyMessage,
     InvalidBody,
     InvalidCursor,
@@ -93,10 +91,15 @@ def read_params(model: type[P], request: Request[Any]) -> P:
         raise InvalidInput(_problem(error, InvalidParameter), faults) from None
 
 
-async def read_body(model: type[B], request: Request[Any], max_bytes: int, timeout_seconds: float) -> B:
+async def read_body(model: type[B], request: Request[Any], unread: Body, *, plain_text: bool = False) -> B:
     """The JSON body; an empty one counts as `{}`. Raises InvalidInput and the problems of its parts."""
-    _check_media_type(request.headers.get("content-type"))
-    body = await read_bytes(request, max_bytes, timeout_seconds)
+    content_type = request.headers.get("content-type")
+    if content_type is not None:
+        _check_media_type(content_type, plain_text)
+    body = await unread.read()
+    if body and content_type is None:
+        raise UnsupportedMediaType("The body has no Content-Type; it must be application/json.")
+    check_values(body)
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
@@ -105,42 +108,18 @@ async def read_body(model: type[B], request: Request[Any], max_bytes: int, timeo
         raise InvalidInput(_problem(error, InvalidBody), faults_of(error)) from None
 
 
-async def read_bytes(request: Request[Any], max_bytes: int, timeout_seconds: float) -> bytes:
-    """The body as it came. Raises BodyTooLarge, BodyTooSlow, ClientDisconnect."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            return await _read_bounded(request, max_bytes)
-    except TimeoutError:
-        raise BodyTooSlow from None
-
-
 def faults_of(error: ValidationError) -> list[dict[str, str]]:
     """What is wrong with a body, each with its place."""
     return [{"pointer": _pointer(fault), "detail": fault["msg"]} for fault in _faults(error)]
 
 
-def _check_media_type(content_type: str | None) -> None:
-    """None is taken, too: one of the stock clients sends none."""
-    if content_type is not None:
-        media_type = content_type.partition(";")[0].strip().lower()
-        if media_type != "application/json" and not media_type.endswith("+json"):
-            raise UnsupportedMediaType
-
-
-async def _read_bounded(request: Request[Any], max_bytes: int) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise BodyTooLarge(max_body_bytes=max_bytes)
-    body = bytearray()
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > max_bytes:
-            raise BodyTooLarge(max_body_bytes=max_bytes)
-        if not message.get("more_body", False):
-            return bytes(body)
+def _check_media_type(content_type: str, plain_text: bool) -> None:
+    """A page elsewhere sends the types that forms have without asking; JSON it has to ask for."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "text/plain" and plain_text:
+        return
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType
 
 
 def _faults(error: ValidationError) -> list[ErrorDetails]:

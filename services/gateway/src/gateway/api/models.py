@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
@@ -266,7 +266,7 @@ class CancelledTurn(Wire):
 
 
 class ApprovalAnswer(Wire):
-    approved: bool
+    approved: StrictBool
     reason: ApprovalReason | None = None
 
 
@@ -380,6 +380,14 @@ class AgentStreamView(Wire):
         )
 
 
+class StreamTokenView(Wire):
+    """`expires_at`: until then a stream may be opened with it."""
+
+    token: str
+    expires_at: datetime
+    stream_url: str
+
+
 class Idle(Wire):
     """There was nothing to stop."""
 
@@ -440,11 +448,12 @@ class PublicConfig(Wire):
     """What a client may want to know before it asks."""
 
     version: str
-    auth: Literal["none", "jwt"]
+    auth: Literal["none", "anonymous", "jwt"]
     auth_required: bool
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]
     protocols: list[int]
     limits: Limits
     heartbeat_seconds: float
+    replay_seconds: int = Field(description="how long an ended turn is what the stream of its chat shows")
     retention_seconds: int = Field(description="how long an ended turn's stream can still be replayed")

@@ -2,6 +2,10 @@
 
 Every error that a client can see is an exception class with a code and a status, here or in `sluiceway.errors`; the
 OpenAPI document lists them by route. Nothing of an unexpected error leaves the process but the request id.
+
+The AI SDK's clients show the whole body of a refusal as `error.message`. On their routes it is one sentence for people,
+text/plain; the code stands beside it in the header `x-error-code`. Who accepts application/json, or problem+json, by
+name gets that.
 """
 
 import http
@@ -9,17 +13,19 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sluiceway.errors import DomainError, TooManyWebhooks, Unavailable
+from sluiceway.errors import DomainError, TooManySessions, TooManyTasks, TooManyWebhooks, Unavailable
 from sluiceway.process.logs import get_logger
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+SENTENCE_TYPE = "text/plain; charset=utf-8"
+CODE_HEADER = "x-error-code"
 Problem = DomainError | Unavailable
 ProblemType = type[DomainError] | type[Unavailable]
 # Those that say when to try again.
-PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks)
+PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks, TooManyTasks, TooManySessions)
 
 
 class RouteNotFound(DomainError):
@@ -69,7 +75,22 @@ class Unauthenticated(DomainError):
 
 class InvalidApiKey(DomainError):
     code, status = "INVALID_API_KEY", 401
-    default_detail = "The x-api-key is not one that this service knows."
+    default_detail = "The x-api-key is not good: sluicewayctl keys makes them, or API_KEYS names them."
+
+
+class ScopeMissing(DomainError):
+    code, status = "SCOPE_MISSING", 403
+    default_detail = "This API key does not have the scope that this needs."
+
+
+class OriginRefused(DomainError):
+    code, status = "ORIGIN_REFUSED", 403
+    default_detail = "Pages of another site may not do this here. CORS_ORIGINS names those that may."
+
+
+class HostRefused(DomainError):
+    code, status = "HOST_REFUSED", 421
+    default_detail = "This gateway does not go by that name. ALLOWED_HOSTS names those that it goes by."
 
 
 class InvalidSignature(DomainError):
@@ -90,6 +111,16 @@ class BodyTooSlow(DomainError):
 class BodyTooLarge(DomainError):
     code, status = "BODY_TOO_LARGE", 413
     default_detail = "The body is larger than this service takes."
+
+
+class TooManyValues(DomainError):
+    code, status = "TOO_MANY_VALUES", 413
+    default_detail = "The JSON has more values than this service reads."
+
+
+class NothingToFollow(DomainError):
+    code, status = "NOTHING_TO_FOLLOW", 404
+    default_detail = "Nothing runs here, and there is nothing more to follow."
 
 
 class UnsupportedMediaType(DomainError):
@@ -137,9 +168,20 @@ class InternalError(DomainError):
     default_detail = "Something went wrong on our side. The request id finds it in the logs."
 
 
+class IdentityProviderUnavailable(Unavailable):
+    code = "IDENTITY_PROVIDER_UNAVAILABLE"
+    detail = "The identity provider, whose keys tell whether a token holds, does not answer. Try again in a moment."
+
+
 class Draining(Unavailable):
     code = "DRAINING"
     detail = "This gateway is shutting down. Try again: another one answers."
+
+
+class Overloaded(Unavailable):
+    code = "OVERLOADED"
+    detail = "This gateway has as much to read or to send as it has room for. Try again soon."
+    retry_after_seconds = 2
 
 
 def problem_response(
@@ -184,12 +226,12 @@ def request_id_of(request: Request[Any]) -> str:
 
 async def on_problem(request: Request[Any], error: DomainError | Unavailable) -> Response:
     _note_undocumented(request, type(error))
-    return problem_response(error, request_id_of(request))
+    return _answer(request, error)
 
 
 async def on_invalid_input(request: Request[Any], error: InvalidInput) -> Response:
     _note_undocumented(request, type(error.problem))
-    return problem_response(error.problem, request_id_of(request), errors=error.errors)
+    return _answer(request, error.problem, error.errors)
 
 
 async def on_http_exception(request: Request[Any], error: HTTPException) -> Response:
@@ -208,6 +250,19 @@ async def on_unexpected(request: Request[Any], error: Exception) -> Response:
 async def on_disconnect(request: Request[Any], error: Exception) -> Response:
     """The client went away in the middle of its body; nobody reads this."""
     return problem_response(MalformedRequest(), request_id_of(request))
+
+
+def _answer(request: Request[Any], problem: Problem, errors: Sequence[Mapping[str, str]] = ()) -> Response:
+    response = problem_response(problem, request_id_of(request), errors=errors)
+    if not request.scope.get("plain_problems") or "json" in request.headers.get("accept", ""):
+        return response
+    sentence = " ".join([problem.detail, *(_fault_sentence(fault) for fault in errors[:1])])
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+    return Response(sentence, problem.status, {**headers, CODE_HEADER: problem.code}, SENTENCE_TYPE)
+
+
+def _fault_sentence(fault: Mapping[str, str]) -> str:
+    return f"{fault.get('pointer') or fault.get('name') or 'It'}: {fault['detail']}."
 
 
 def _note_undocumented(request: Request[Any], problem: ProblemType) -> None:

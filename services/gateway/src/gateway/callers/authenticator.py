@@ -1,82 +1,69 @@
-"""Who calls: a user named by the `sub` of a bearer token (JWT, HS256), or nobody in particular.
+"""Tells from a request's headers who calls.
 
-Without a JWT_SECRET everybody is anonymous, which is for local use; the start says so loudly. A token that is bad,
-expired or without a subject is refused even where none is needed: whoever sends one means to be somebody.
+An API key comes first, then a bearer token, then the cookie of an anonymous person. Whoever shows a key or a token
+means to be somebody: one that does not hold is refused, also where none is needed.
+
+`none`: everybody is the one person of this machine. `anonymous`: each browser is a person of its own. `jwt`: users by
+their tokens, and beside them, where AUTH_REQUIRED is off, anonymous people.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
-import jwt
-from sluiceway.process.logs import get_logger
 from starlette.datastructures import Headers
 
 from gateway.api.problems import Unauthenticated
-from gateway.settings import Settings
+from gateway.callers import api_keys
+from gateway.callers.anonymous import AnonymousPeople
+from gateway.callers.api_keys import ApiKeys
+from gateway.callers.caller import LOCAL, Caller
+from gateway.callers.tokens import Tokens
 
-AuthMode = Literal["none", "jwt"]
-_LONGEST_USER_ID = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """`user_id` is None for somebody anonymous. `trusted`: a program of ours, by its API key; it sees everything."""
-
-    user_id: str | None
-    trusted: bool = False
-
-
-ANONYMOUS = Caller(None)
-TRUSTED = Caller(None, trusted=True)
+AuthMode = Literal["none", "anonymous", "jwt"]
 
 
 class Authenticator:
-    """Tells from a request's headers who calls."""
+    def __init__(
+        self, mode: AuthMode, required: bool, tokens: Tokens | None, anonymous: AnonymousPeople, keys: ApiKeys
+    ) -> None:
+        self.mode = mode
+        self.required = required
+        self._tokens = tokens
+        self._anonymous = anonymous
+        self._keys = keys
 
-    def __init__(self, jwt_secret: str | None, required: bool) -> None:
-        self._secret = jwt_secret
-        self._required = required
+    async def by_key(self, headers: Headers) -> Caller | None:
+        """None where no key is shown. Raises InvalidApiKey, StoreUnavailable."""
+        shown = headers.get(api_keys.HEADER)
+        return await self._keys.find(shown) if shown is not None else None
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "Authenticator":
-        if settings.jwt_secret is None:
-            get_logger().warning(
-                "authentication_is_off",
-                detail="No JWT_SECRET: everybody is anonymous and sees every anonymous session. For local use only.",
-            )
-            return cls(None, required=False)
-        return cls(settings.jwt_secret.get_secret_value(), settings.auth_required)
-
-    @property
-    def mode(self) -> AuthMode:
-        return "none" if self._secret is None else "jwt"
-
-    @property
-    def required(self) -> bool:
-        return self._required
-
-    def identify(self, headers: Headers) -> Caller:
-        """Raises Unauthenticated for a token that does not hold, and where one is needed and missing."""
-        if self._secret is None:
-            return ANONYMOUS
+    async def identify(self, headers: Headers) -> Caller:
+        """Raises Unauthenticated, IdentityProviderUnavailable."""
+        if self.mode == "none":
+            return LOCAL
         authorization = headers.get("authorization")
-        if authorization is None:
-            if self._required:
-                raise Unauthenticated
-            return ANONYMOUS
+        if authorization is not None:
+            user = await self._user(authorization)
+            return replace(user, anonymous_id=self._anonymous.known(headers.get("cookie")))
+        if self.required:
+            raise Unauthenticated
+        known = self._anonymous.known(headers.get("cookie"))
+        return Caller(known, "anonymous") if known is not None else self.newcomer()
+
+    def greeting(self, headers: Headers) -> str | None:
+        """The cookie for somebody who will be an anonymous person here, and is not yet."""
+        if self.mode == "none" or self.required or self._anonymous.known(headers.get("cookie")) is not None:
+            return None
+        return self.newcomer().cookie
+
+    def newcomer(self) -> Caller:
+        user_id, cookie = self._anonymous.new()
+        return Caller(user_id, "anonymous", cookie=cookie)
+
+    async def _user(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("The Authorization header must be a bearer token.")
-        return Caller(self._subject(token.strip(), self._secret))
-
-    def _subject(self, token: str, secret: str) -> str:
-        try:
-            claims = jwt.decode(token, secret, algorithms=["HS256"], options={"require": ["sub"]})
-        except jwt.ExpiredSignatureError:
-            raise Unauthenticated("The token has expired.") from None
-        except (jwt.InvalidTokenError, ValueError):
-            raise Unauthenticated("The token is not valid.") from None
-        subject = claims["sub"]
-        if not 0 < len(subject) <= _LONGEST_USER_ID or "\x00" in subject:
-            raise Unauthenticated("The token's subject is not a user id.")
-        return str(subject)
+        if self._tokens is None:
+            raise Unauthenticated("This gateway knows no issuer of tokens.")
+        return await self._tokens.verify(token.strip())

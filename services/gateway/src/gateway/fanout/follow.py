@@ -3,10 +3,19 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gateway.fanout.frames import BEGINNING, EntryId, Page, View
+from gateway.fanout.frames import BEGINNING, PAGE_BYTES, EntryId, Page, View
 
-# How many entries are read at once.
-PAGE_ENTRIES = 512
+# How many entries are read at once: nobody knows how large they are before they come, so the first reading is a short
+# one, and those after it are as long as what came before allows.
+FIRST_ENTRIES = 64
+MOST_ENTRIES = 512
+
+
+def next_count(page: Page, asked: int) -> int:
+    """How many entries to ask for after a page that was read by asking for `asked`."""
+    if page.size <= PAGE_BYTES // 2:
+        return min(asked * 2, MOST_ENTRIES)
+    return max(1, min(MOST_ENTRIES, len(page.entries) * PAGE_BYTES // page.size))
 
 
 @dataclass(frozen=True, slots=True)

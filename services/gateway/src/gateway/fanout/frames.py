@@ -1,7 +1,8 @@
 """Stored entries as the bytes of an event stream.
 
 Guarantees: the JSON of an entry is sent as it was stored and never parsed; an entry is framed once, whoever reads it;
-a page either follows its cursor without a gap or raises `BeginningLost`; nothing is shown after a terminal entry.
+a page either follows its cursor without a gap or raises `BeginningLost`; nothing is shown after a terminal entry; a
+page has at most PAGE_BYTES and a piece of it at most PIECE_BYTES, or it is a single entry.
 An entry's type is its field `t`, and nothing else decides anything.
 """
 
@@ -19,7 +20,10 @@ RawEntry = list[Any]
 View = bytes | None
 
 BEGINNING: EntryId = (0, 0)
-PIECE_BYTES = 64 * 1024
+# What is kept of one reading; the rest of it is dropped, and read again when it is needed.
+PAGE_BYTES = 128 * 1024
+# What is written at once. It is also what may wait for a connection that takes nothing, once or twice.
+PIECE_BYTES = 32 * 1024
 
 _START = b"start"
 _TERMINAL = frozenset(name.encode() for name in TERMINAL_TYPES)
@@ -49,8 +53,9 @@ def format_id(entry_id: EntryId) -> str:
 class Page:
     """Entries of a task's stream that follow one another, all after `after`, the newest being `last`.
 
-    `ended`: the last of them is terminal. `full`: there may be more in Redis. Streams of another kind have a page of
-    their own, with other rules; `restarts`: one that is gone begins again, and who comes back to it waits for that.
+    `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames.
+    Streams of another kind have a page of their own, with other rules; `restarts`: one that is gone begins again, and
+    who comes back to it waits for that.
     """
 
     __slots__ = ("_bodies", "after", "ended", "entries", "full", "last", "size", "unknown")
@@ -62,10 +67,10 @@ class Page:
         self.full = full
         self.ended = False
         self.unknown = 0
+        self.size = size_of(entries)
+        self._bodies: tuple[bytes, bytes] | None = None
         if entries:
             self._check()
-        self._bodies = self._flavours()
-        self.size = len(max(self._bodies, key=len))
 
     @staticmethod
     def entries_of(stored: list[RawEntry]) -> list[RawEntry]:
@@ -102,6 +107,8 @@ class Page:
 
     def body(self, view: View) -> bytes:
         """The frames that a subscriber with this view sees, as one piece that all of them share."""
+        if self._bodies is None:
+            self._bodies = self._flavours()
         return self._bodies[view == b"7"]
 
     def _flavours(self) -> tuple[bytes, bytes]:
@@ -118,18 +125,43 @@ class Page:
             if _visible(entry, view):
                 yield parse_id(entry[0]), entry
 
-    def pieces(self) -> "list[Page]":
-        """The page in pages of about 64 KiB: what is written to a slow connection at once is bounded by this."""
+    def pieces(self) -> "Iterator[Page]":
+        """The page in pages of PIECE_BYTES, each made when it is asked for."""
         if self.size <= PIECE_BYTES:
-            return [self]
-        pieces: list[Page] = []
+            yield self
+            return
         after, begin, size = self.after, 0, 0
-        for end, entry in enumerate(self.entries, start=1):
-            size += len(entry[1][3]) + _FRAME_BYTES
-            if size >= PIECE_BYTES or end == len(self.entries):
-                pieces.append(type(self)(after, self.entries[begin:end]))
-                after, begin, size = pieces[-1].last, end, 0
-        return pieces
+        for end, entry in enumerate(self.entries):
+            size += _size(entry)
+            if size > PIECE_BYTES and end > begin:
+                piece = self._part(after, begin, end)
+                yield piece
+                after, begin, size = piece.last, end, _size(entry)
+        yield self._part(after, begin, len(self.entries))
+
+    def _part(self, after: EntryId, begin: int, end: int) -> "Page":
+        return type(self)(after, self.entries[begin:end])
+
+
+def size_of(entries: list[RawEntry]) -> int:
+    """About as many bytes as the entries have on the wire."""
+    return sum([len(fields[3]) for _, fields in entries]) + _FRAME_BYTES * len(entries)
+
+
+def shortened(entries: list[RawEntry]) -> list[RawEntry]:
+    """As many of the entries as PAGE_BYTES have room for, and one in any case."""
+    if size_of(entries) <= PAGE_BYTES:
+        return entries
+    size = 0
+    for place, entry in enumerate(entries):
+        size += _size(entry)
+        if size > PAGE_BYTES:
+            return entries[: max(place, 1)]
+    return entries
+
+
+def _size(entry: RawEntry) -> int:
+    return len(entry[1][3]) + _FRAME_BYTES
 
 
 def frame_entries(entries: list[RawEntry]) -> bytes:

@@ -24,16 +24,17 @@ import hiredis
 from sluiceway.errors import StreamTruncated
 from sluiceway.process.logs import get_logger
 
-from gateway.fanout.follow import PAGE_ENTRIES, Follow
+from gateway.fanout.follow import FIRST_ENTRIES, Follow, next_count
 from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
 from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
 from gateway.fanout.redis_wire import Reply, pack
-from gateway.fanout.subscriber import StreamBroken, Subscription
+from gateway.fanout.subscriber import Backlog, StreamBroken, Subscription
 from gateway.fanout.uplink import Uplink
 
 __all__ = ["EntryId", "Follow", "Hub", "HubStats", "StreamBroken", "StreamEnded", "Subscription"]
 
-_KEEP_ALIVE = b": keep-alive\n\n"
+# A comment without a blank line behind it: some clients take a block that has nothing but a comment for an event.
+_KEEP_ALIVE = b": keep-alive\n"
 _BEATS = 16
 
 
@@ -52,7 +53,7 @@ class HubStats:
 class Stream:
     """A stream that somebody follows live. Whoever is in `live` has seen all up to `cursor`, or more."""
 
-    __slots__ = ("beat", "cursor", "is_new", "key", "live", "page_type")
+    __slots__ = ("beat", "count", "cursor", "is_new", "key", "live", "page_type")
 
     def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, beat: int) -> None:
         self.key = key
@@ -62,6 +63,8 @@ class Stream:
         # What came between its reading and its being here has been announced to nobody.
         self.is_new = True
         self.live: set[Subscription] = set()
+        # How many entries the next reading asks for.
+        self.count = FIRST_ENTRIES
 
 
 Take = Callable[[Stream, Reply], None]
@@ -79,9 +82,11 @@ class Hub:
         join_seconds: float = 3.0,
         outage_seconds: float = 10.0,
         reply_seconds: float = 10.0,
+        most_waiting_bytes: int = 64 * 1024 * 1024,
         name: str = "sluiceway-hub",
     ) -> None:
         self.slow_seconds = slow_seconds
+        self.backlog = Backlog(most_waiting_bytes)
         self.events_sent = self.slow = self.broken = 0
         self._url = redis_url
         self._name = name
@@ -214,7 +219,7 @@ class Hub:
                 stream.is_new = False
                 self._ask(read_newest(stream.key), stream, self._take_newest)
             else:
-                self._ask(read_after(stream.key, stream.cursor, PAGE_ENTRIES), stream, self._take)
+                self._ask(read_after(stream.key, stream.cursor, stream.count), stream, self._take)
 
     def _ask(self, command: bytes, stream: Stream, take: Take) -> None:
         self._unanswered += 1
@@ -244,7 +249,9 @@ class Hub:
                 self._uplink.reset()
 
     def _take(self, stream: Stream, reply: Reply) -> None:
-        page = self._reader.page(stream.page_type, stream.cursor, reply, PAGE_ENTRIES)
+        page = self._reader.page(stream.page_type, stream.cursor, reply, stream.count)
+        if page.full:
+            stream.count = next_count(page, stream.count)
         if page.entries:
             self._deliver(stream, page)
         elif stream.cursor != BEGINNING:
@@ -289,7 +296,7 @@ class Hub:
         self._draining = True
         told = tuple(self._open)
         for subscription in told:
-            subscription.say(b"retry: %d\n\n" % random.randint(*retry_ms))  # noqa: S311 - jitter, not a secret
+            subscription.say(b"retry: %d\n" % random.randint(*retry_ms))  # noqa: S311 - jitter, not a secret
             subscription.break_off("the gateway is draining")
         return len(told)
 

@@ -1,17 +1,21 @@
 """Pages of a stream, out of Redis.
 
-Guarantees: a page follows its cursor without a gap, or the reading raises `BeginningLost`; a storm of replays never
-stands between Redis and those who are live, because only some of them read at a time.
+Guarantees: a page follows its cursor without a gap, or the reading raises `BeginningLost`; of one reading at most
+PAGE_BYTES are kept, or a single entry; a storm of replays never stands between Redis and those who are live, because
+only some of them read at a time.
 """
 
 import asyncio
+from functools import partial
 
-from gateway.fanout.follow import PAGE_ENTRIES, Follow
-from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, RawEntry, parse_id
+from gateway.fanout.follow import FIRST_ENTRIES, Follow, next_count
+from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, RawEntry, parse_id, shortened
 from gateway.fanout.redis_wire import Reply, pack
 from gateway.fanout.uplink import Uplink
 
 _XREAD = b"*6\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+# The entries that are kept of a reading, and how many it had.
+Stored = tuple[list[RawEntry], int]
 # More of them only push one another out of the processor's caches: 32 cost a storm a quarter more than 8.
 _REPLAYS_AT_ONCE = 8
 
@@ -34,7 +38,7 @@ class Reader:
 
         Raises BeginningLost, StreamEnded.
         """
-        skip = follow.start_index or 0
+        skip, count = follow.start_index or 0, FIRST_ENTRIES
         page = await self._at_cursor(follow)
         if skip and page.entries and parse_id(page.entries[0][0])[0] > 1:
             # Perhaps it was told again, in other chunks than those that were counted.
@@ -46,7 +50,8 @@ class Reader:
             if not page.full or seen > skip:
                 break
             skip -= seen
-            page = await self._read(follow, page.last)
+            count = next_count(page, count)
+            page = await self._read(follow, page.last, count)
         return page, skip
 
     async def _at_cursor(self, follow: Follow) -> Page:
@@ -66,25 +71,36 @@ class Reader:
                     raise StreamEnded
                 return page
 
-    async def _read(self, follow: Follow, after: EntryId) -> Page:
+    async def _read(self, follow: Follow, after: EntryId, count: int = FIRST_ENTRIES) -> Page:
         key = follow.events_key.encode()
-        return await self.after(follow.page_type, key, after, PAGE_ENTRIES, patience_seconds=self._join_seconds)
+        return await self.after(follow.page_type, key, after, count, patience_seconds=self._join_seconds)
 
     async def after(
         self, page_type: type[Page], key: bytes, cursor: EntryId, count: int, *, patience_seconds: float
     ) -> Page:
         """Raises BeginningLost."""
         async with self._replays:
-            reply = await self._uplink.fetch(read_after(key, cursor, count), patience_seconds=patience_seconds)
-        return self.page(page_type, cursor, reply, count)
+            stored = await self._uplink.fetch(
+                read_after(key, cursor, count), patience_seconds=patience_seconds, take=partial(_stored, page_type)
+            )
+        return self._page(page_type, cursor, stored, count)
 
     def page(self, page_type: type[Page], cursor: EntryId, reply: Reply, count: int) -> Page:
         """The page that an XREAD of one key has answered."""
-        stored: list[RawEntry] = next(iter(reply.values())) if reply else []
-        page = page_type(cursor, page_type.entries_of(stored), full=len(stored) == count)
-        self.entries_read += len(stored)
+        return self._page(page_type, cursor, _stored(page_type, reply), count)
+
+    def _page(self, page_type: type[Page], cursor: EntryId, stored: Stored, count: int) -> Page:
+        entries, answered = stored
+        page = page_type(cursor, entries, full=answered == count or len(entries) < answered)
+        self.entries_read += len(entries)
         self.unknown_types += page.unknown
         return page
+
+
+def _stored(page_type: type[Page], reply: Reply) -> Stored:
+    """What is kept of an XREAD's reply. It is called before the next reply is read, so that one at a time is whole."""
+    entries: list[RawEntry] = next(iter(reply.values())) if reply else []
+    return shortened(page_type.entries_of(entries)), len(entries)
 
 
 def read_after(key: bytes, after: EntryId, count: int) -> bytes:

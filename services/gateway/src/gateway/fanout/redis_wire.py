@@ -20,7 +20,8 @@ import hiredis
 
 # A reply is what hiredis makes of it; an error is a value: hiredis.ReplyError, or WireLost.
 Reply = Any
-Answer = Callable[[Reply], None]
+OnReply = Callable[[Reply], None]
+Take = Callable[[Reply], Any]
 OnPush = Callable[[list[Any]], None]
 OnLost = Callable[[], None]
 
@@ -77,7 +78,7 @@ class RedisWire(asyncio.Protocol):
         self._on_push = on_push
         self._on_lost = on_lost
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
-        self._waiting: deque[Answer] = deque()
+        self._waiting: deque[OnReply] = deque()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._heard_at = self._loop.time()
@@ -107,16 +108,16 @@ class RedisWire(asyncio.Protocol):
             raise
         return wire
 
-    def ask(self, command: bytes, answer: Answer) -> None:
-        """Send one packed command; `answer` is called with its reply, in order. It must not raise."""
+    def ask(self, command: bytes, on_reply: OnReply) -> None:
+        """Send one packed command; `on_reply` is called with its reply, in order. It must not raise."""
         if self._transport is not None and self._transport.is_closing():
             self._lose("the connection to Redis is closing")
         if self.gone or self._transport is None:
-            answer(WireLost("not connected"))
+            on_reply(WireLost("not connected"))
             return
         if not self._waiting:
             self._heard_at = self._loop.time()
-        self._waiting.append(answer)
+        self._waiting.append(on_reply)
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(command)
@@ -124,19 +125,27 @@ class RedisWire(asyncio.Protocol):
     async def execute(self, *command: str | bytes) -> Reply:
         return await self.fetch(pack(*command))
 
-    async def fetch(self, command: bytes) -> Reply:
-        """The reply to one packed command. Raises WireLost or hiredis.ReplyError."""
-        future: asyncio.Future[Reply] = self._loop.create_future()
+    async def fetch(self, command: bytes, take: Take | None = None) -> Any:
+        """The reply to one packed command, or what `take` makes of it. Raises WireLost, hiredis.ReplyError, or what
+        `take` raises.
 
-        def answer(reply: Reply) -> None:
-            if not future.done():
-                future.set_result(reply)
+        `take` runs before the next reply is read: what it drops of a large one never waits beside others.
+        """
+        future: asyncio.Future[Any] = self._loop.create_future()
 
-        self.ask(command, answer)
-        reply = await future
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        def on_reply(reply: Reply) -> None:
+            if future.done():
+                return
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+                return
+            try:
+                future.set_result(reply if take is None else take(reply))
+            except Exception as error:  # noqa: BLE001 - it is for the one who asked, not for the wire
+                future.set_exception(error)
+
+        self.ask(command, on_reply)
+        return await future
 
     def silent_seconds(self) -> float:
         """For how long Redis has owed a reply without saying anything; 0 when it owes none."""
@@ -178,5 +187,5 @@ class RedisWire(asyncio.Protocol):
         self.gone = True
         self._on_lost()
         waiting, self._waiting = self._waiting, deque()
-        for answer in waiting:
-            answer(WireLost(reason))
+        for on_reply in waiting:
+            on_reply(WireLost(reason))

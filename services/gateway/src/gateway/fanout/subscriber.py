@@ -2,27 +2,26 @@
 
 Guarantees: every entry after the cursor that it may see is written once, in order; the cursor moves
 with what was written or is bound to be; while the connection takes what is written, the hub writes, without a task
-switch; when it does not, the subscriber leaves the live set, waits for its connection and catches up from Redis, and
-no more than about 128 KiB of it wait in memory. One that takes nothing for `slow_seconds` is broken.
+switch; when it does not, the subscriber leaves the live set, waits for its connection and catches up from Redis.
+While it waits it keeps its cursor and nothing else: what was read ahead is dropped, and one or two pieces are in the
+connection's buffer. One that takes nothing for `slow_seconds` is broken, and so is one that would make what waits in
+all connections together more than `Backlog` allows (a piece can be one large entry).
 A stream that cannot go on is broken off by `StreamBroken`, never ended: a clean end means that all was said.
 """
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 from sluiceway.errors import RedisUnavailable
 from starlette.types import Message, Receive, Send
 
-from gateway.fanout.follow import PAGE_ENTRIES, Follow
+from gateway.fanout.follow import FIRST_ENTRIES, Follow, next_count
 from gateway.fanout.frames import BeginningLost, EntryId, Page, RawEntry, frame_entries, merge_deltas, parse_id
 from gateway.fanout.stepping import DONE, Rest, step
 
-if TYPE_CHECKING:
-    from gateway.fanout.hub import Hub
-
 _DONE_FRAME = b"data: [DONE]\n\n"
-_PAGE_BYTES = 256 * 1024
 
 
 class StreamBroken(Exception):
@@ -36,12 +35,47 @@ class StreamBroken(Exception):
         self.stuck = stuck
 
 
+@dataclass(slots=True)
+class Backlog:
+    """How much waits in the connections of a process that take nothing, and how much may."""
+
+    most_bytes: int
+    bytes: int = 0
+
+
+class Feed(Protocol):
+    """What a subscriber needs of the hub that has let it in."""
+
+    slow_seconds: float
+    backlog: Backlog
+    events_sent: int
+    slow: int
+    broken: int
+
+    async def read(self, subscription: "Subscription", count: int) -> Page:
+        """What comes next for one that catches up. Raises BeginningLost, RedisUnavailable."""
+
+    def attach(self, subscription: "Subscription") -> bool:
+        """Take it into the live set. False when the set is already ahead: it has to read again."""
+
+    def detach(self, subscription: "Subscription") -> None:
+        """Take it out of the live set."""
+
+    def opened(self, subscription: "Subscription") -> None:
+        """It is being served. Raises StreamBroken when the process drains."""
+
+    def closed(self, subscription: "Subscription") -> None:
+        """It is served no more."""
+
+
 class Subscription:
     """A subscriber that the hub has let in. `run` serves it; everything else is the hub's side."""
 
     __slots__ = (
         "_calls",
+        "_count",
         "_hub",
+        "_last_bytes",
         "_left",
         "_merge",
         "_page",
@@ -51,6 +85,7 @@ class Subscription:
         "_skip",
         "_stalled",
         "_task",
+        "_waiting_bytes",
         "broken",
         "cursor",
         "ended",
@@ -60,7 +95,7 @@ class Subscription:
         "view",
     )
 
-    def __init__(self, hub: "Hub", follow: Follow, page: Page, skip: int) -> None:
+    def __init__(self, hub: Feed, follow: Follow, page: Page, skip: int) -> None:
         self.key = follow.events_key.encode()
         self.cursor = page.after
         self.page_type, self.view = follow.page_type, follow.view
@@ -77,7 +112,8 @@ class Subscription:
         self._task: asyncio.Task[Any] | None = None
         self._stalled: Rest | None = None
         self._parked = False
-        self._calls = 0
+        self._calls = self._last_bytes = self._waiting_bytes = 0
+        self._count = FIRST_ENTRIES
 
     # The request's side.
 
@@ -107,25 +143,41 @@ class Subscription:
             self._hub.closed(self)
             if self._stalled is not None:
                 self._stalled.close()
+                self._note_waiting(0)
             # What refers to the connection must not outlive it: the exception's frames may keep this object.
             self._send = self._task = self._page = None
 
     async def _catch_up(self) -> None:
         """Write from Redis until the hub goes on by itself, or to the end."""
         await self._finish_stalled()
-        page, self._page = self._page, None
         while True:
-            if page is None:
-                page = await self._hub.read(self, PAGE_ENTRIES)
-            for piece in page.pieces():
-                self._offer_frames(piece, self._replayed(piece))
-                await self._finish_stalled()
-            if page.ended:
+            whole, ended, full = self._offer_page(await self._next_page())
+            await self._finish_stalled()
+            if whole and ended:
                 self.ended = True
                 return
-            if not page.full and self._hub.attach(self):
+            if whole and not full and self._hub.attach(self):
                 return
-            page = await self._hub.read(self, _fitting(page))
+
+    async def _next_page(self) -> Page:
+        page, self._page = self._page, None
+        return page if page is not None else await self._hub.read(self, self._count)
+
+    def _offer_page(self, page: Page) -> tuple[bool, bool, bool]:
+        """Write a page as far as the connection takes it: whether all of it, whether it ends the stream, whether there
+        is more. The caller must not keep the page, nor any of it: whoever stalls holds nothing."""
+        offered = 0
+        for piece in page.pieces():
+            self._offer_frames(piece, self._replayed(piece))
+            offered += len(piece.entries)
+            if self._stalled is not None and self.cursor != page.last:
+                # What is left is read again when there is room for it, and then not much at once.
+                self._count = max(1, offered)
+                return False, False, True
+            if self.broken is not None:
+                return False, False, True
+        self._count = next_count(page, self._count)
+        return True, page.ended, page.full
 
     async def _finish_stalled(self) -> None:
         """Wait for a write that did not fit, and raise StreamBroken when there is no use in waiting."""
@@ -136,6 +188,7 @@ class Subscription:
             except TimeoutError:
                 raise StreamBroken("the client takes nothing", stuck=True) from None
             self._stalled = None
+            self._note_waiting(0)
         if self.broken is not None:
             raise self.broken
 
@@ -169,10 +222,10 @@ class Subscription:
         """Write something that is no entry: a comment, a `retry:`."""
         self._offer({"type": "http.response.body", "body": text, "more_body": True})
 
-    def break_off(self, reason: str) -> None:
+    def break_off(self, reason: str, *, stuck: bool = False) -> None:
         """Break the stream, whatever it is waiting for."""
         if self.broken is None and self._task is not None:
-            self.broken = StreamBroken(reason)
+            self.broken = StreamBroken(reason, stuck=stuck)
             self._hub.detach(self)
             if self._task is not asyncio.current_task():
                 self._cancel()
@@ -213,11 +266,21 @@ class Subscription:
         except Exception as error:  # noqa: BLE001 - one dead connection must not cost the others an event
             self.break_off(f"writing failed: {error!r}")
             return
+        before, self._last_bytes = self._last_bytes, len(message["body"])
         if waits_for is not DONE:
             self._stalled = Rest(sending, waits_for)
+            # The one before it is what fills the connection's buffer.
+            self._note_waiting(before + self._last_bytes)
             if self.live:
                 self._hub.slow += 1
                 self._call()
+
+    def _note_waiting(self, waiting_bytes: int) -> None:
+        backlog = self._hub.backlog
+        backlog.bytes += waiting_bytes - self._waiting_bytes
+        self._waiting_bytes = waiting_bytes
+        if waiting_bytes and backlog.bytes > backlog.most_bytes:
+            self.break_off("too much waits for clients that take nothing", stuck=True)
 
     # What of a page this one sees.
 
@@ -241,10 +304,3 @@ class Subscription:
 
     def _is_retracted(self, entry_id: EntryId) -> bool:
         return any(kept < entry_id < resumed for kept, resumed in self._retracted)
-
-
-def _fitting(page: Page) -> int:
-    """How many entries to read next, so that large ones do not pile up in memory."""
-    if page.size <= _PAGE_BYTES:
-        return PAGE_ENTRIES
-    return max(1, len(page.entries) * _PAGE_BYTES // page.size)

@@ -15,7 +15,7 @@ from sluiceway.backoff import Backoff
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
 
-from gateway.fanout.redis_wire import Address, Answer, RedisWire, Reply, WireLost, pack
+from gateway.fanout.redis_wire import Address, OnReply, RedisWire, Reply, Take, WireLost, pack
 
 _ROLE = pack("ROLE")
 _PRIMARY = b"master"
@@ -98,22 +98,22 @@ class Uplink:
     def down_seconds(self) -> float:
         return 0.0 if self._wire is not None else asyncio.get_running_loop().time() - self._down_since
 
-    def ask(self, command: bytes, answer: Answer) -> None:
-        """Send a packed command; `answer` gets its reply, or WireLost."""
+    def ask(self, command: bytes, on_reply: OnReply) -> None:
+        """Send a packed command; `on_reply` gets its reply, or WireLost."""
         if self._wire is None:
-            answer(WireLost("not connected"))
+            on_reply(WireLost("not connected"))
         else:
-            self._wire.ask(command, answer)
+            self._wire.ask(command, on_reply)
 
-    async def fetch(self, command: bytes, *, patience_seconds: float) -> Reply:
-        """The reply to a packed command that may run twice.
+    async def fetch(self, command: bytes, *, patience_seconds: float, take: Take | None = None) -> Any:
+        """The reply to a packed command that may run twice, or what `take` makes of it, as `RedisWire.fetch` does.
 
         Raises RedisUnavailable when there has been no wire for `patience_seconds`, or when Redis refuses.
         """
         while True:
             wire = await self._standing(patience_seconds)
             try:
-                return await wire.fetch(command)
+                return await wire.fetch(command, take)
             except WireLost:
                 continue
             except hiredis.ReplyError as error:

@@ -5,7 +5,7 @@ is back. A start that is to be followed needs Redis, and is refused before anyth
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from sluiceway.errors import (
     AccessDenied,
@@ -26,10 +26,10 @@ from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
 from gateway.api.problems import MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
-from gateway.routing.table import json_response
+from gateway.routing.table import Call, json_response
 from gateway.settings import Settings
-from gateway.state import Gateway
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
@@ -66,8 +66,8 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
         raise ModelNotAllowed
 
 
-async def accept_in_background(gateway: Gateway, turn: NewTurn) -> Response:
-    accepted = await gateway.intake.accept(turn)
+async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
+    accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
     task = accepted.task
     url = stream_url(task.id)
     answer = AcceptedTurn(
@@ -82,16 +82,16 @@ async def accept_in_background(gateway: Gateway, turn: NewTurn) -> Response:
     return json_response(answer, 202, {"Location": url.removesuffix("/stream")})
 
 
-async def accept_and_follow(gateway: Gateway, turn: NewTurn, params: StreamParams) -> Response:
+async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamParams) -> Response:
     """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
+    gateway = call.gateway
     await command(gateway.redis, "PING")
-    accepted = await gateway.intake.accept(turn)
+    accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
     task_id = accepted.task.id
     if not accepted.published:
         raise RedisUnavailable
     if not accepted.created:
         # Raises TaskExpired for a turn that nobody will ever write to again.
         await gateway.lookup.find(task_id, turn.user_id)
-    return await open_stream(
-        gateway, accepted.task.id, version=params.version, headers={RUN_ID_HEADER: accepted.task.id}
-    )
+    headers = {RUN_ID_HEADER: task_id}
+    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from sluiceway import keys
-from sluiceway.errors import AccessDenied, AgentStreamNotFound, RedisUnavailable
+from sluiceway.errors import AccessDenied, AgentStreamNotFound, RedisUnavailable, StoreUnavailable
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.store.sessions import check_owner
 from sluiceway.wire.entry_id import EntryId
@@ -15,8 +15,8 @@ from gateway.api.models import AgentStreamView
 from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
+from gateway.routes.viewing import check_outside, is_turn_of
 from gateway.routing.table import Answer, Call, Operation, json_response
-from gateway.state import Gateway
 from gateway.wire.agent_frames import FollowAgents
 
 
@@ -30,7 +30,7 @@ class FollowAgentParams(AgentParams):
 
 
 async def get_agents(call: Call[AgentParams, None]) -> Response:
-    stream = await _find(call.gateway, call.params.task_id, call.caller.user_id)
+    stream, _ = await _find(call)
     if stream is None:
         raise AgentStreamNotFound
     return json_response(AgentStreamView.of(stream))
@@ -39,18 +39,33 @@ async def get_agents(call: Call[AgentParams, None]) -> Response:
 async def follow_agents(call: Call[FollowAgentParams, None]) -> Response:
     asked = call.params
     cursor = asked.last_event_id or asked.after or BEGINNING
-    stream = await _find(call.gateway, asked.task_id, call.caller.user_id)
+    stream, viewer = await _find(call)
     key = keys.agent_events(asked.task_id, _slot(stream, cursor))
-    follow = FollowAgents(key, cursor=cursor, user_id=call.caller.user_id)
-    return await open_follow(call.gateway, follow, head_only=call.method == "HEAD")
+    follow = FollowAgents(key, cursor=cursor, user_id=viewer)
+    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD")
 
 
-async def _find(gateway: Gateway, task_id: str, user_id: str | None) -> AgentStream | None:
-    """On the hub's connection, as every browser that comes asks it. Raises AccessDenied, RedisUnavailable."""
+async def _find(call: Call[Any, None]) -> tuple[AgentStream | None, str | None]:
+    """The stream, and as whom the caller follows it. On the hub's connection, as every browser that comes asks it.
+
+    Raises AccessDenied, AgentStreamNotFound, Unauthenticated, RedisUnavailable, StoreUnavailable.
+    """
+    gateway, task_id, user_id = call.gateway, call.params.task_id, call.caller.user_id
     stream = AgentStream.parse(await gateway.hub.ask("HGETALL", keys.agent_stream(task_id)))
-    if stream is not None:
-        check_owner(stream.user_id, user_id)
-    return stream
+    named = stream.user_id if stream is not None else None
+    if call.caller.reads_all:
+        return stream, named
+    if call.caller.kind == "local":
+        check_owner(named, user_id)
+        return stream, user_id
+    if await is_turn_of(call, task_id):
+        # Its owner's, also where it was claimed since the agents began.
+        return stream, user_id if named is None else named
+    if named is None:
+        check_outside(call)
+    else:
+        check_owner(named, user_id)
+    return stream, user_id
 
 
 def _slot(stream: AgentStream | None, cursor: EntryId) -> int:
@@ -69,7 +84,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "Agents",
         {200: Answer("The stream that was begun last.", AgentStreamView)},
         AgentParams,
-        problems=(AgentStreamNotFound, AccessDenied, RedisUnavailable),
+        problems=(AgentStreamNotFound, AccessDenied, RedisUnavailable, StoreUnavailable),
+        scopes=("read",),
     ),
     Operation(
         "GET",
@@ -82,7 +98,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             204: following.NOTHING,
         },
         FollowAgentParams,
-        problems=(AccessDenied, InvalidCursor, *following.PROBLEMS),
+        problems=(AccessDenied, AgentStreamNotFound, InvalidCursor, StoreUnavailable, *following.PROBLEMS),
         description=(
             "Every event after the cursor, what was and then what comes, without a gap or a repeat. The cursor is the "
             "`Last-Event-ID` header, which wins, or `?after=`; without one the stream that was begun last is shown "
@@ -92,5 +108,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "the agents begin anew, who follows gets the `connection_end` of the old stream; asking without a cursor "
             "shows the new one."
         ),
+        scopes=("read",),
     ),
 )

@@ -5,6 +5,7 @@ what a person has said to tool calls of the last answer.
 """
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,13 +34,16 @@ from gateway.api.problems import (
     InvalidBody,
     InvalidInput,
     NothingToAnswer,
+    NothingToFollow,
     ProblemType,
     UnsupportedPart,
 )
 from gateway.api.whitespace import is_whitespace
 from gateway.routes import accepting, approvals, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
+from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Answer, Call, Operation, json_response
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
@@ -88,17 +92,25 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     answered = _approvals(call.body)
     if answered is not None:
         return await _resume(call, *answered)
-    return await accept_and_follow(call.gateway, _turn(call), call.params)
+    return await accept_and_follow(call, _turn(call), call.params)
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
-    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one."""
-    task = await _find(call)
-    if task is None:
-        return Response(status_code=204)
-    skip = call.params.start_index
+    """`startIndex` counts chunks, so nothing is joined for a client that may come back with one.
+
+    Where there is nothing to follow, such a client takes 204 for an error and asks again, for ever: 404 ends it.
+    """
+    task, skip = await _find(call), call.params.start_index
+    response = Response(status_code=204) if task is None else await _follow(call, task, skip)
+    if response.status_code == 204 and skip is not None:
+        raise NothingToFollow
+    return response
+
+
+async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     return await open_stream(
         call.gateway,
+        call.caller,
         task.task_id,
         version=call.params.version,
         skip=skip,
@@ -121,10 +133,33 @@ async def stop(call: Call[StopParams, None]) -> Response:
 
 
 async def _find(call: Call[ResumeParams, None]) -> Followed | None:
-    """By the chat's id: its running turn. By the id of a run, as WorkflowChatTransport asks: that one, ended or not."""
-    if _TASK_ID.fullmatch(call.params.id):
-        return await call.gateway.lookup.find(call.params.id, call.caller.user_id)
-    return await call.gateway.lookup.active(call.params.id, call.caller.user_id)
+    """By the id of a run, as WorkflowChatTransport asks: that one, ended or not. By the chat's id: its running turn, or
+    the one that has just ended.
+
+    A client that lost its connection in the middle and comes back after the end would keep half an answer that looks
+    whole; one that has all of it takes the replay without harm.
+    """
+    asked, lookup = call.params.id, call.gateway.lookup
+    if _TASK_ID.fullmatch(asked):
+        return await lookup.find(asked, await viewer_of_task(call, asked))
+    try:
+        viewer = await viewer_of_session(call, asked)
+    except SessionNotFound:
+        return None
+    active = await lookup.active(asked, viewer)
+    return active if active is not None else await _just_ended(call, viewer)
+
+
+async def _just_ended(call: Call[ResumeParams, None], viewer: str | None) -> Followed | None:
+    gateway = call.gateway
+    ended = await gateway.store.sessions.ended_task(call.params.id, timedelta(seconds=gateway.settings.replay_seconds))
+    if ended is None:
+        return None
+    try:
+        return await gateway.lookup.find(ended, viewer)
+    except (TaskExpired, TaskNotFound):
+        # Its stream is gone, or it was deleted meanwhile.
+        return None
 
 
 async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, Decision]) -> Response:
@@ -134,12 +169,12 @@ async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers
     asking = await gateway.store.turns.asking(call.body.id or "", message_id)
     if asking is None:
         raise MessageNotFound
-    task = (await gateway.intake.answer(asking.id, user_id, answers)).task
+    task = (await claiming(call, call.body.id, lambda: gateway.intake.answer(asking.id, user_id, answers))).task
     if task is None:
         raise ApprovalsMissing
     await gateway.lookup.find(task.id, user_id)
     headers = {accepting.RUN_ID_HEADER: task.id}
-    return await open_stream(gateway, task.id, version=call.params.version, headers=headers)
+    return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
 def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, Decision]] | None:
@@ -230,13 +265,16 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: following.STREAM, 204: following.NOTHING},
         ChatParams,
         AiSdkRequest,
+        plain_text=True,
         problems=_CHAT_PROBLEMS,
+        plain_problems=True,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
             "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
             "Where the last message is an answer with tool calls that a person has approved or denied, the turn goes "
             "on with it: the stream begins with `start` of the same message id, and tells what is new."
         ),
+        scopes=("turns",),
     ),
     Operation(
         "GET",
@@ -246,11 +284,15 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "AI SDK",
         {200: following.STREAM, 204: following.NOTHING},
         ResumeParams,
-        problems=(AccessDenied, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
+        problems=(AccessDenied, NothingToFollow, StoreUnavailable, TaskNotFound, TaskExpired, *following.PROBLEMS),
         description=(
-            "By a chat's id: 204 when nothing runs, or when the chat does not exist. By the id of a run: that turn, "
-            "also when it has ended, without its first `startIndex` chunks."
+            "By a chat's id: its running turn; for some minutes after its end (`replay_seconds` of `/config`) that "
+            "turn from its beginning, for a client that lost its connection before; then, or where the chat does not "
+            "exist, 204. By the id of a run: that turn, also when it has ended, without its first `startIndex` chunks. "
+            "With `startIndex` and nothing to follow: 404."
         ),
+        scopes=("turns", "read"),
+        plain_problems=True,
     ),
     Operation(
         "POST",
@@ -261,5 +303,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
+        scopes=("turns",),
+        plain_problems=True,
     ),
 )

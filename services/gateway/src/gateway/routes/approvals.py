@@ -62,5 +62,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "answer again is answered the same. Another message in the session, or the call's deadline, takes the "
             "question away: 410."
         ),
+        scopes=("turns",),
     ),
 )

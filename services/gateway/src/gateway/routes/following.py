@@ -3,6 +3,8 @@
 The reading begins before the head is sent, so that a stream that cannot be followed has a proper answer.
 """
 
+import asyncio
+import time
 from collections.abc import Mapping
 
 from sluiceway import keys
@@ -14,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.cursors import BEGINNING
 from gateway.api.problems import Draining, ProblemType
-from gateway.fanout.hub import Follow, StreamEnded
+from gateway.callers.caller import Caller
+from gateway.fanout.hub import Follow, StreamEnded, Subscription
 from gateway.routing.table import Answer
 from gateway.state import Gateway
 from gateway.wire.sse import UI_MESSAGES, EventStream
@@ -28,6 +31,7 @@ PROBLEMS: tuple[ProblemType, ...] = (StreamTruncated, RedisUnavailable, Draining
 
 async def open_stream(
     gateway: Gateway,
+    caller: Caller,
     task_id: str,
     *,
     version: int,
@@ -52,13 +56,18 @@ async def open_stream(
         start_index=skip,
         merge=merge,
     )
-    return await open_follow(gateway, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
+    return await open_follow(gateway, caller, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
 
 
 async def open_follow(
-    gateway: Gateway, follow: Follow, headers: Mapping[str, str] | None = None, *, head_only: bool = False
+    gateway: Gateway,
+    caller: Caller,
+    follow: Follow,
+    headers: Mapping[str, str] | None = None,
+    *,
+    head_only: bool = False,
 ) -> Response:
-    """Follow a stream of whatever kind."""
+    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds."""
     if gateway.drain.breaking:
         raise Draining
     try:
@@ -66,11 +75,39 @@ async def open_follow(
     except StreamEnded:
         return Response(status_code=204, headers=headers)
     stream = EventStream(subscription, headers=headers)
-    return HeadOnly(stream) if head_only else Unwound(stream)
+    if head_only:
+        return HeadOnly(stream)
+    return Unwound(stream if caller.expires_at is None else Expiring(stream, subscription, caller.expires_at))
+
+
+class Expiring:
+    """A stream that is broken off when the sign-in of who follows it ends. He comes back with another token, or does
+    not."""
+
+    __slots__ = ("_expires_at", "_stream", "_subscription")
+
+    def __init__(self, stream: EventStream, subscription: Subscription, expires_at: float) -> None:
+        self._stream = stream
+        self._subscription = subscription
+        self._expires_at = expires_at
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        return self._stream.raw_headers
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        seconds = max(0.0, self._expires_at - time.time())
+        timer = asyncio.get_running_loop().call_later(seconds, self._subscription.break_off, "the sign-in has ended")
+        try:
+            await self._stream.run(receive, send)
+        finally:
+            timer.cancel()
 
 
 class HeadOnly(Response):
     """The answer to HEAD: what GET would say first, and no body whose length would be told."""
+
+    status_code = 200
 
     def __init__(self, stream: EventStream) -> None:
         self.stream = stream

@@ -1,14 +1,14 @@
 """Job events: what a long operation tells of itself, followed live or listed.
 
-Nobody owns a job's events: who has the job's id reads them, which is why ids of jobs are to be as hard to guess as
-those that this service makes. Publishers say more in `sluiceway.feeds.job_events`.
+A job that is an operation belongs to the owner of its turn. Of any other job nobody knows the owner: see `viewing`.
+Publishers say more in `sluiceway.feeds.job_events`.
 """
 
 from typing import Annotated, Any
 
 from pydantic import Field
 from sluiceway import keys
-from sluiceway.errors import JobNotFound, RedisUnavailable
+from sluiceway.errors import AccessDenied, JobNotFound, RedisUnavailable, StoreUnavailable
 from sluiceway.feeds.job_events import MAX_TYPE_CHARS, read_job_events
 from sluiceway.wire.entry_id import format_entry_id
 from starlette.responses import Response
@@ -19,6 +19,7 @@ from gateway.api.models import JobEventView, JobHistory
 from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
+from gateway.routes.viewing import check_job
 from gateway.routing.table import Answer, Call, Operation, json_response
 from gateway.wire.job_frames import FollowJob
 
@@ -42,16 +43,18 @@ class HistoryParams(JobParams):
 
 async def follow_job(call: Call[FollowJobParams, None]) -> Response:
     asked = call.params
+    await check_job(call, asked.job_id)
     follow = FollowJob(
         keys.job_events(asked.job_id),
         cursor=asked.last_event_id or asked.after or BEGINNING,
         event_type=asked.event_type,
     )
-    return await open_follow(call.gateway, follow, head_only=call.method == "HEAD")
+    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD")
 
 
 async def list_job_events(call: Call[HistoryParams, None]) -> Response:
     asked = call.params
+    await check_job(call, asked.job_id)
     limit = page_size(asked.limit, call.gateway.settings)
     found = await read_job_events(
         call.gateway.redis,
@@ -76,14 +79,16 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "Jobs",
         {200: Answer("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
         FollowJobParams,
-        problems=(InvalidCursor, *following.PROBLEMS),
+        problems=(AccessDenied, InvalidCursor, JobNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
             "Every event after the cursor, what was and then what comes. The cursor is the `Last-Event-ID` header, "
             "which wins, or `?after=`; without one the stream begins at its beginning. With `?event_type=` events of "
             "other types are left out. A job that has said nothing yet is waited for. The stream does not end: which "
             "event of a job is its last is for its readers to know. A connection that ends was broken: come back with "
-            "the last id. Job events have no owner; whoever has the id follows."
+            "the last id. A job that is an operation is for the owner of its turn; any other, where there are users, "
+            "for those who signed in."
         ),
+        scopes=("read",),
     ),
     Operation(
         "GET",
@@ -93,10 +98,11 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "Jobs",
         {200: Answer("A page of events, the oldest first.", JobHistory)},
         HistoryParams,
-        problems=(JobNotFound, InvalidCursor, RedisUnavailable),
+        problems=(AccessDenied, JobNotFound, InvalidCursor, RedisUnavailable, StoreUnavailable),
         description=(
             "`?cursor=` is the `next_cursor` of the page before, or the id of any event: the page begins after it. The "
             "same ids are cursors of the events' stream. Events are kept for the retention after the last of them."
         ),
+        scopes=("read",),
     ),
 )

@@ -1,10 +1,8 @@
 """Operations: their state, and the webhooks by which outside services tell how far they are and how they end.
 
-A webhook is answered with 202 once it is in the journal in Postgres; from there on it is applied, whatever goes away.
-Bytes are believed before they are read: bounded, then signature or key, then JSON, then the operation.
+What happens to a webhook stands in `gateway.webhooks.intake`, in its order.
 """
 
-import hashlib
 from typing import Annotated, Any
 
 from sluiceway.errors import (
@@ -12,28 +10,27 @@ from sluiceway.errors import (
     OperationEnded,
     OperationNotFound,
     OperationNotStarted,
-    RedisUnavailable,
     StoreUnavailable,
     TaskNotFound,
     TooManyWebhooks,
 )
-from sluiceway.process.logs import get_logger
 from sluiceway.store.sessions import check_owner
-from sluiceway.store.webhooks import NewWebhook, Sender, Webhook, WebhookKind
 from starlette.responses import Response
 
+from gateway.api.body import Body
 from gateway.api.inputs import ClientId, In, Params, text_schema
 from gateway.api.models import AcceptedWebhook, OperationView
-from gateway.api.problems import InvalidParameter, InvalidSignature, InvalidWebhook, ProblemType, Unauthenticated
+from gateway.api.problems import InvalidSignature, InvalidWebhook, ProblemType, Unauthenticated
 from gateway.routing.table import Answer, Call, Operation, RawBody, json_response
 from gateway.settings import Settings
-from gateway.state import Gateway
 from gateway.webhooks.bodies import Completion, Progress, read_webhook
-from gateway.webhooks.signature import WEBHOOK_ID_PATTERN, Seal, is_webhook_id
+from gateway.webhooks.intake import Head, Reading
+from gateway.webhooks.signature import WEBHOOK_ID_PATTERN, Seal
 
 # Progress is shown to people while it happens, and each report is kept.
 _MAX_PROGRESS_BYTES = 64 * 1024
-
+_ENDS = Reading("complete", lambda content: read_webhook(Completion, content).journalled)
+_REPORTS = Reading("progress", lambda content: read_webhook(Progress, content).journalled)
 
 WebhookId = Annotated[str, text_schema(WEBHOOK_ID_PATTERN)]
 
@@ -59,7 +56,7 @@ async def get_operation(call: Call[OperationParams, None]) -> Response:
     operation = await store.operations.get(call.params.operation_id)
     if operation is None:
         raise OperationNotFound
-    if not call.caller.trusted:
+    if not call.caller.reads_all:
         task = await store.turns.get(operation.task_id)
         if task is None:
             raise TaskNotFound
@@ -67,57 +64,18 @@ async def get_operation(call: Call[OperationParams, None]) -> Response:
     return json_response(OperationView.of(operation, await store.operations.output(operation.id)))
 
 
-async def complete_operation(call: Call[WebhookParams, bytes]) -> Response:
-    sender, webhook_id = _sender(call)
-    body = read_webhook(Completion, call.body).journalled
-    return await _take(call, "complete", sender, webhook_id, body)
+async def complete_operation(call: Call[WebhookParams, Body]) -> Response:
+    return await _take(call, _ENDS)
 
 
-async def report_progress(call: Call[WebhookParams, bytes]) -> Response:
-    sender, webhook_id = _sender(call)
-    body = read_webhook(Progress, call.body).journalled
-    await call.gateway.progress_rate.check(call.params.operation_id)
-    return await _take(call, "progress", sender, webhook_id, body)
+async def report_progress(call: Call[WebhookParams, Body]) -> Response:
+    return await _take(call, _REPORTS)
 
 
-def _sender(call: Call[WebhookParams, bytes]) -> tuple[Sender, str]:
-    """Who sends it, and which of its webhooks it is. Raises InvalidSignature, Unauthenticated, InvalidParameter."""
+async def _take(call: Call[WebhookParams, Body], reading: Reading) -> Response:
     asked = call.params
-    if not call.caller.trusted:
-        if asked.webhook_signature is None:
-            raise Unauthenticated("A webhook needs the headers of Standard Webhooks, or an x-api-key.")
-        return "signature", call.gateway.signatures.check(asked.operation_id, asked.seal, call.body)
-    if asked.webhook_id is None:
-        return "api-key", f"body-{hashlib.sha256(call.body).hexdigest()}"
-    if not is_webhook_id(asked.webhook_id):
-        raise InvalidParameter("The webhook-id must be 1 to 256 visible ASCII characters.")
-    return "api-key", asked.webhook_id
-
-
-async def _take(
-    call: Call[WebhookParams, bytes], kind: WebhookKind, sender: Sender, webhook_id: str, body: dict[str, Any]
-) -> Response:
-    operation_id = call.params.operation_id
-    webhook = await call.gateway.store.webhooks.receive(NewWebhook(operation_id, kind, webhook_id, sender, body))
-    get_logger().info(
-        "webhook_taken",
-        operation_id=operation_id,
-        kind=kind,
-        sender=sender,
-        receipt=webhook.id,
-        outcome=webhook.outcome,
-    )
-    if webhook.outcome == "received":
-        await _queue(call.gateway, webhook)
-    return json_response(AcceptedWebhook(operation_id=operation_id), 202)
-
-
-async def _queue(gateway: Gateway, webhook: Webhook) -> None:
-    """It is durable already: what cannot be queued now, or was queued twice, the reconciler and the consumer settle."""
-    try:
-        await gateway.completions.publish(webhook.job)
-    except RedisUnavailable:
-        get_logger().warning("webhook_waits_for_redis", operation_id=webhook.operation_id, receipt=webhook.id)
+    await call.gateway.webhooks.take(reading, Head(asked.operation_id, asked.seal, call.caller.trusted), call.body)
+    return json_response(AcceptedWebhook(operation_id=asked.operation_id), 202)
 
 
 def _max_progress_bytes(settings: Settings) -> int:
@@ -137,8 +95,9 @@ _WEBHOOK_PROBLEMS: tuple[ProblemType, ...] = (
 _SIGNED = (
     "Signed as Standard Webhooks say, over the bytes of the body, with the secret that came with the operation: "
     "`webhook-id` (the same for each attempt to deliver it), `webhook-timestamp` (seconds, within five minutes), "
-    "`webhook-signature` (`v1,` and base64; several with spaces between). Trusted callers may send `x-api-key` "
-    "instead; without a `webhook-id` the body's hash stands for it. A repeat gets the same answer and changes nothing. "
+    "`webhook-signature` (`v1,` and base64; several with spaces between). Programs may send an `x-api-key` with the "
+    "scope `webhooks` instead; without a `webhook-id` the body's hash stands for it. A repeat gets the same answer and "
+    "changes nothing. "
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -151,8 +110,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: Answer("The operation.", OperationView)},
         OperationParams,
         problems=(OperationNotFound, TaskNotFound, AccessDenied, StoreUnavailable),
-        description="For the owner of its turn, and for trusted callers.",
-        api_key="accepted",
+        description="For the owner of its turn, and for programs that may read.",
+        scopes=("turns", "read"),
     ),
     Operation(
         "POST",
@@ -164,9 +123,10 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
         description=_SIGNED + "On 429 and 503 send it again after `Retry-After`; on 410 nothing more is wanted.",
-        open_to_all=True,
+        people=False,
+        unsigned=True,
+        scopes=("webhooks",),
         raw_body=RawBody(Completion, lambda settings: settings.max_webhook_bytes),
-        api_key="accepted",
     ),
     Operation(
         "POST",
@@ -178,8 +138,9 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
         description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to go on.",
-        open_to_all=True,
+        people=False,
+        unsigned=True,
+        scopes=("webhooks",),
         raw_body=RawBody(Progress, _max_progress_bytes),
-        api_key="accepted",
     ),
 )

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 _DIRECTORY = Path(__file__).parents[1] / "static"
 _HEADERS = {
-    "Cache-Control": "no-cache",
+    "Cache-Control": "private, no-cache",
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

@@ -23,11 +23,17 @@ async def of_process(gateway: Gateway) -> Readiness:
 
 
 async def of_system(gateway: Gateway) -> Readiness:
-    """Every part that a turn needs, asked at once."""
+    """Every part that a turn needs. Each asking takes connections that messages need, so all who ask at once share
+    one: many of them alone would turn it red."""
+    found = await gateway.readiness.ask(lambda: _ask_all(gateway))
+    verdict = _verdict({"gateway": _not_draining(gateway), **found})
+    return verdict.model_copy(update={"checks": {**verdict.checks, "settings": _settings(gateway)}})
+
+
+async def _ask_all(gateway: Gateway) -> dict[str, Check]:
     probes: dict[str, _Probe] = {"redis": _redis, "postgres": _postgres, "chat_workers": _chat_workers}
     answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
-    verdict = _verdict({"gateway": _not_draining(gateway), **dict(zip(probes, answers, strict=True))})
-    return verdict.model_copy(update={"checks": {**verdict.checks, "settings": _settings(gateway)}})
+    return dict(zip(probes, answers, strict=True))
 
 
 def _verdict(checks: dict[str, Check]) -> Readiness:

@@ -19,7 +19,9 @@ from gateway.api.models import (
     SessionPatch,
     SessionView,
 )
-from gateway.api.problems import InvalidCursor, ProblemType, Unauthenticated
+from gateway.api.problems import InvalidCursor, ProblemType
+from gateway.routes.claiming import claim, claiming
+from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
 from gateway.state import Gateway
 
@@ -48,8 +50,6 @@ async def create_session(call: Call[NoParams, NewSession]) -> Response:
 
 
 async def list_sessions(call: Call[ListParams, None]) -> Response:
-    if call.caller.user_id is None and call.gateway.authenticator.mode != "none":
-        raise Unauthenticated("Only a user has a list of sessions.")
     after = decode_session_cursor(call.params.cursor) if call.params.cursor else None
     limit = page_size(call.params.limit, call.gateway.settings)
     found = await call.gateway.store.sessions.page(call.caller.user_id, after, limit + 1)
@@ -61,7 +61,7 @@ async def list_sessions(call: Call[ListParams, None]) -> Response:
 async def get_session(call: Call[DetailParams, None]) -> Response:
     gateway, session_id = call.gateway, call.params.session_id
     limit = page_size(call.params.limit, gateway.settings)
-    session = await gateway.store.sessions.get(session_id, call.caller.user_id)
+    session = await gateway.store.sessions.get(session_id, await viewer_of_session(call, session_id))
     # The turn before the messages: one that ends in between is in both, which does no harm, and never in neither.
     active = await _active_task(gateway, session_id)
     found = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit + 1)
@@ -75,22 +75,19 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
 
 
 async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
-    sessions = call.gateway.store.sessions
-    return json_response(
-        SessionView.of(await sessions.rename(call.params.session_id, call.caller.user_id, call.body.title))
-    )
+    session_id, caller, sessions = call.params.session_id, call.caller, call.gateway.store.sessions
+    renamed = await claiming(call, session_id, lambda: sessions.rename(session_id, caller.user_id, call.body.title))
+    return json_response(SessionView.of(renamed))
 
 
 async def delete_session(call: Call[SessionParams, None]) -> Response:
-    await call.gateway.intake.delete_session(call.params.session_id, call.caller.user_id)
+    session_id, caller, intake = call.params.session_id, call.caller, call.gateway.intake
+    await claiming(call, session_id, lambda: intake.delete_session(session_id, caller.user_id))
     return Response(status_code=204)
 
 
 async def claim_session(call: Call[SessionParams, None]) -> Response:
-    if call.caller.user_id is None:
-        raise Unauthenticated("Only a user can claim a session.")
-    session = await call.gateway.intake.claim_session(call.params.session_id, call.caller.user_id)
-    return json_response(SessionView.of(session))
+    return json_response(SessionView.of(await claim(call, call.params.session_id)))
 
 
 async def _active_task(gateway: Gateway, session_id: str) -> ActiveTask | None:
@@ -115,6 +112,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         NewSession,
         problems=(SessionExists, StoreUnavailable),
         description="With an id of the client's own it can be sent again safely.",
+        scopes=("turns",),
     ),
     Operation(
         "GET",
@@ -125,6 +123,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: Answer("A page of sessions.", SessionPage)},
         ListParams,
         problems=(InvalidCursor, StoreUnavailable),
+        scopes=("turns",),
     ),
     Operation(
         "GET",
@@ -135,6 +134,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: Answer("The session.", SessionDetail)},
         DetailParams,
         problems=_PROBLEMS,
+        scopes=("turns", "read"),
     ),
     Operation(
         "PATCH",
@@ -146,6 +146,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         SessionParams,
         SessionPatch,
         problems=_PROBLEMS,
+        scopes=("turns",),
     ),
     Operation(
         "DELETE",
@@ -156,15 +157,17 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {204: Answer("It is gone; turns that still ran are aborted.", media_type=None)},
         SessionParams,
         problems=(*_PROBLEMS, RedisUnavailable),
+        scopes=("turns",),
     ),
     Operation(
         "POST",
         "/api/chat/sessions/{session_id}/claim",
         claim_session,
-        "Make an anonymous session the caller's own",
+        "Make a session that the caller began before he signed in his own",
         "Sessions",
         {200: Answer("The session.", SessionView)},
         SessionParams,
         problems=(*_PROBLEMS, RedisUnavailable),
+        description="With the cookie of before. A message that a user sends into such a session claims it, too.",
     ),
 )

@@ -39,6 +39,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             protocols=[6, 7],
             limits=Limits.model_validate(settings, from_attributes=True),
             heartbeat_seconds=settings.heartbeat_seconds,
+            replay_seconds=settings.replay_seconds,
             retention_seconds=settings.retention_seconds,
         )
     )
@@ -57,7 +58,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "System",
         {200: Answer("It does. Nobody else was asked.", Health)},
         NoParams,
-        open_to_all=True,
+        people=False,
+        any_host=True,
     ),
     Operation(
         "GET",
@@ -70,7 +72,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             503: Answer("It would not; the checks say why.", Readiness),
         },
         ReadyParams,
-        open_to_all=True,
+        people=False,
+        any_host=True,
         description="With `scope=gateway` only this process is asked, as a load balancer should.",
     ),
     Operation(
@@ -81,7 +84,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "System",
         {200: Answer("The limits and choices of this service.", PublicConfig)},
         NoParams,
-        open_to_all=True,
+        people=False,
     ),
     Operation(
         "GET",
@@ -91,6 +94,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         "System",
         {200: Answer("A page.", media_type="text/html")},
         NoParams,
-        open_to_all=True,
+        people=False,
+        greets=True,
     ),
 )

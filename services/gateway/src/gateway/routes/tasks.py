@@ -1,18 +1,22 @@
 """One turn: its state, its stream, its cancellation."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from pydantic import Field
 from sluiceway.errors import AccessDenied, RedisUnavailable, StoreUnavailable, TaskExpired, TaskNotFound
 from sluiceway.store.sessions import check_owner
 from starlette.responses import Response
 
 from gateway.api.cursors import CursorParams
 from gateway.api.inputs import ClientId, In, Params
-from gateway.api.models import CancelledTurn, TaskView
+from gateway.api.models import CancelledTurn, StreamTokenView, TaskView, stream_url
 from gateway.api.problems import InvalidCursor, ProblemType
+from gateway.callers.stream_tokens import LONGEST_CHARS
 from gateway.routes import following
 from gateway.routes.following import open_stream
+from gateway.routes.viewing import viewer_of_task
 from gateway.routing.table import Answer, Call, Operation, json_response
 
 _PROBLEMS: tuple[ProblemType, ...] = (TaskNotFound, AccessDenied, StoreUnavailable)
@@ -24,6 +28,7 @@ class TaskParams(Params):
 
 class FollowParams(CursorParams):
     task_id: Annotated[ClientId, In("path")]
+    token: Annotated[str | None, Field(max_length=LONGEST_CHARS), In("query")] = None
 
 
 async def get_task(call: Call[TaskParams, None]) -> Response:
@@ -31,20 +36,38 @@ async def get_task(call: Call[TaskParams, None]) -> Response:
     task, operations = await asyncio.gather(store.turns.get(task_id), store.operations.of_task(task_id))
     if task is None:
         raise TaskNotFound
-    check_owner(task.user_id, call.caller.user_id)
+    if not call.caller.reads_all:
+        check_owner(task.user_id, call.caller.user_id)
     return json_response(TaskView.of(task, operations))
 
 
 async def follow_task(call: Call[FollowParams, None]) -> Response:
-    task = await call.gateway.lookup.find(call.params.task_id, call.caller.user_id)
+    task_id = call.params.task_id
+    task = await call.gateway.lookup.find(task_id, await viewer_of_task(call, task_id))
     return await open_stream(
         call.gateway,
+        call.caller,
         task.task_id,
         version=call.params.version,
         cursor=call.params.cursor,
         skip=call.params.skip,
         head_only=call.method == "HEAD",
         known=task.meta,
+    )
+
+
+async def make_stream_token(call: Call[TaskParams, None]) -> Response:
+    task_id, caller = call.params.task_id, call.caller
+    await call.gateway.lookup.find(task_id, caller.user_id)
+    token = call.gateway.stream_tokens.issue(task_id, caller.user_id, caller.expires_at)
+    return json_response(
+        StreamTokenView(
+            token=token.text,
+            expires_at=datetime.fromtimestamp(token.expires_at, UTC),
+            stream_url=f"{stream_url(task_id)}?token={token.text}",
+        ),
+        201,
+        {"Cache-Control": "no-store"},
     )
 
 
@@ -63,6 +86,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {200: Answer("The turn.", TaskView)},
         TaskParams,
         problems=_PROBLEMS,
+        scopes=("turns", "read"),
     ),
     Operation(
         "GET",
@@ -79,6 +103,23 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "chunks seen; without one the stream begins at its beginning. A connection that ends without `[DONE]` was "
             "broken: come back with the last id. 204 means that the cursor is at the end."
         ),
+        stream_token=True,
+        scopes=("turns", "read"),
+    ),
+    Operation(
+        "POST",
+        "/api/chat/tasks/{task_id}/stream-token",
+        make_stream_token,
+        "Make a URL with which an EventSource follows a turn",
+        "Tasks",
+        {201: Answer("Good for this turn, for some minutes.", StreamTokenView)},
+        TaskParams,
+        problems=(*_PROBLEMS, TaskExpired, RedisUnavailable),
+        description=(
+            "For clients that cannot send a header. Whoever has the URL follows this turn, for as long as it belongs "
+            "to who asked for it. An open stream ends with his sign-in."
+        ),
+        scopes=("turns",),
     ),
     Operation(
         "POST",
@@ -90,5 +131,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         TaskParams,
         problems=(*_PROBLEMS, RedisUnavailable),
         description="Idempotent. What was said so far is kept, and the stream ends with `abort` and `finish`.",
+        scopes=("turns",),
     ),
 )

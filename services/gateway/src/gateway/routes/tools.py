@@ -26,5 +26,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         NoParams,
         problems=(RedisUnavailable,),
         description="A message `/name {arguments as JSON}`, or `/name text`, runs one without asking the model first.",
+        scopes=("turns", "read"),
     ),
 )

@@ -13,6 +13,7 @@ from gateway.api.problems import EmptyMessage
 from gateway.routes import accepting, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, check_limits
 from gateway.routes.following import open_stream
+from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Answer, Call, Operation
 
 
@@ -29,20 +30,23 @@ class SessionStreamParams(StreamParams):
 
 
 async def post_message(call: Call[MessageParams, NewMessage]) -> Response:
-    return await accept_in_background(call.gateway, _turn(call))
+    return await accept_in_background(call, _turn(call))
 
 
 async def stream_message(call: Call[MessageStreamParams, NewMessage]) -> Response:
-    return await accept_and_follow(call.gateway, _turn(call), call.params)
+    return await accept_and_follow(call, _turn(call), call.params)
 
 
 async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
-    task = await call.gateway.lookup.active(call.params.session_id, call.caller.user_id)
+    gateway, session_id = call.gateway, call.params.session_id
+    viewer = await viewer_of_session(call, session_id)
+    task = await gateway.lookup.active(session_id, viewer)
     if task is None:
-        await call.gateway.store.sessions.get(call.params.session_id, call.caller.user_id)
+        await gateway.store.sessions.get(session_id, viewer)
         return Response(status_code=204)
+    head_only = call.method == "HEAD"
     return await open_stream(
-        call.gateway, task.task_id, version=call.params.version, merge=True, head_only=call.method == "HEAD"
+        gateway, call.caller, task.task_id, version=call.params.version, merge=True, head_only=head_only
     )
 
 
@@ -77,6 +81,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), or refuse "
             "(`reject`)."
         ),
+        scopes=("turns",),
     ),
     Operation(
         "POST",
@@ -88,6 +93,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         MessageStreamParams,
         NewMessage,
         problems=(EmptyMessage, *accepting.FOLLOWED_PROBLEMS, *following.PROBLEMS),
+        scopes=("turns",),
     ),
     Operation(
         "GET",
@@ -102,5 +108,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "From its beginning, with what was said so far joined. 204 when nothing runs. To go on from a cursor, "
             "follow the turn itself: a cursor belongs to one turn."
         ),
+        scopes=("turns", "read"),
     ),
 )

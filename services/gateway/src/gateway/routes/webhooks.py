@@ -1,4 +1,4 @@
-"""The journal of webhooks, for trusted callers: what came, what came of it, and playing it again."""
+"""The journal of webhooks, for programs with a key: what came, what came of it, and playing it again."""
 
 import re
 from typing import Annotated, Any
@@ -78,8 +78,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "`received`: durable, and still to be applied. `applied`: it did what it says. `late`: its operation had "
             "ended. `superseded`: a report of progress that a later one overtook."
         ),
-        open_to_all=True,
-        api_key="required",
+        people=False,
+        scopes=("ops:look",),
     ),
     Operation(
         "POST",
@@ -90,7 +90,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {202: Answer("It is queued; where it was applied before, nothing changes.", AcceptedWebhook)},
         EntryParams,
         problems=(WebhookNotFound, StoreUnavailable, RedisUnavailable),
-        open_to_all=True,
-        api_key="required",
+        people=False,
+        scopes=("ops:act",),
     ),
 )

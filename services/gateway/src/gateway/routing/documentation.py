@@ -38,7 +38,7 @@ class Documentation:
                 "System",
                 {200: Answer("OpenAPI 3.1.", AnyObject)},
                 NoParams,
-                open_to_all=True,
+                people=False,
             ),
             Operation(
                 "GET",
@@ -48,6 +48,6 @@ class Documentation:
                 "System",
                 {200: Answer("A page.", media_type="text/html")},
                 NoParams,
-                open_to_all=True,
+                people=False,
             ),
         )

@@ -13,8 +13,9 @@ from sluiceway.errors import DomainError
 
 from gateway.api.inputs import Params
 from gateway.api.models import ProblemBody
-from gateway.api.problems import MEDIA_TYPE, PASSING, ProblemType
+from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
 from gateway.callers import api_keys
+from gateway.callers.anonymous import cookie_name
 from gateway.routing.table import Answer, Operation
 from gateway.settings import Settings
 
@@ -47,7 +48,19 @@ def build_document(operations: Sequence[Operation[Any, Any]], version: str, sett
             "schemas": definitions.get("$defs", {}),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                "api_key": {"type": "apiKey", "in": "header", "name": api_keys.HEADER},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie_name(secure=settings.secure_cookies),
+                    "description": "Of an anonymous person. It is set with the page, or with the first POST.",
+                },
+                "stream_token": {"type": "apiKey", "in": "query", "name": "token"},
+                "api_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": api_keys.HEADER,
+                    "description": "Of a program, with scopes.",
+                },
             },
         },
     }
@@ -87,7 +100,7 @@ def _operation(operation: Operation[Any, Any], references: Any) -> Json:
         "parameters": parameters(operation.params),
         "responses": {
             **{str(status): _answer(answer, references) for status, answer in operation.answers.items()},
-            **_problems(operation.all_problems, references),
+            **_problems(operation, references),
         },
         "security": _security(operation),
     }
@@ -103,12 +116,12 @@ def _operation(operation: Operation[Any, Any], references: Any) -> Json:
 
 
 def _security(operation: Operation[Any, Any]) -> list[Json]:
-    """Either nobody in particular or somebody; where AUTH_REQUIRED is on, somebody."""
-    key: list[Json] = [{"api_key": []}]
-    if operation.api_key == "required":
-        return key
-    known: list[Json] = [] if operation.open_to_all else [{}, {"bearer": []}]
-    return known if operation.api_key == "ignored" else [{}, *[each for each in known if each], *key]
+    """Any of these. `{}`: an anonymous person, where nobody has to sign in, or somebody who signs what he sends."""
+    people: list[Json] = [{}, {"bearer": []}, {"cookie": []}] if operation.people else []
+    unsigned: list[Json] = [{}] if operation.unsigned else []
+    token: list[Json] = [{"stream_token": []}] if operation.stream_token else []
+    keys: list[Json] = [{"api_key": []}] if operation.scopes else []
+    return [*people, *unsigned, *token, *keys]
 
 
 def parameters(model: type[Params]) -> list[Json]:
@@ -148,12 +161,15 @@ def _answer_schema(answer: Answer, references: Any) -> Json:
     return _ONE_EVENT if answer.media_type == "text/event-stream" else {"type": "string"}
 
 
-def _problems(problems: Sequence[ProblemType], references: Any) -> Json:
-    ordered = sorted(problems, key=lambda problem: (problem.status, problem.code))
-    return {str(status): _problem([*group], references) for status, group in groupby(ordered, lambda each: each.status)}
+def _problems(operation: Operation[Any, Any], references: Any) -> Json:
+    ordered = sorted(operation.all_problems, key=lambda problem: (problem.status, problem.code))
+    return {
+        str(status): _problem([*group], references, plain=operation.plain_problems)
+        for status, group in groupby(ordered, lambda each: each.status)
+    }
 
 
-def _problem(problems: Sequence[ProblemType], references: Any) -> Json:
+def _problem(problems: Sequence[ProblemType], references: Any, *, plain: bool) -> Json:
     schema = {
         "allOf": [
             references[ProblemBody, "serialization"],
@@ -164,6 +180,8 @@ def _problem(problems: Sequence[ProblemType], references: Any) -> Json:
         "description": "\n".join(f"- `{problem.code}`: {explanation(problem)}" for problem in problems),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
+    if plain:
+        described["content"][SENTENCE_TYPE.partition(";")[0]] = {"schema": {"type": "string"}}
     if any(issubclass(problem, PASSING) for problem in problems):
         described["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "string"}}}
     return described

@@ -8,37 +8,42 @@ declares. Every route of a method GET answers HEAD, too, and every path OPTIONS.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
+from sluiceway.errors import StoreUnavailable
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.inputs import Params, read_body, read_bytes, read_params
+from gateway.api.body import Body, Room
+from gateway.api.inputs import Params, read_body, read_params
 from gateway.api.problems import (
     BodyTooLarge,
     BodyTooSlow,
+    HostRefused,
+    IdentityProviderUnavailable,
     InternalError,
     InvalidApiKey,
     InvalidBody,
     InvalidParameter,
     MalformedJson,
+    OriginRefused,
+    Overloaded,
     ProblemType,
+    ScopeMissing,
+    TooManyValues,
     Unauthenticated,
     UnsupportedMediaType,
 )
-from gateway.callers import api_keys
-from gateway.callers.authenticator import ANONYMOUS, TRUSTED, Caller
+from gateway.callers.caller import NOBODY, Caller, KeyScope
 from gateway.settings import Settings
 from gateway.state import Gateway, State
 
 P = TypeVar("P", bound=Params)
-B = TypeVar("B", bound=BaseModel | bytes | None)
-# Of a trusted caller: with a route that takes one, it stands for a user.
-TakesKey = Literal["ignored", "accepted", "required"]
+B = TypeVar("B", bound=BaseModel | Body | None)
 
 
 class NoParams(Params):
@@ -68,7 +73,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RawBody:
-    """A body that the endpoint gets as the bytes that came: they are signed, and are read only when that holds.
+    """A body that the endpoint reads itself, as the bytes that come: they are signed, and its head is judged first.
 
     `model` describes it; whatever the media type says it is JSON.
     """
@@ -81,7 +86,14 @@ class RawBody:
 class Operation(Generic[P, B]):
     """A method at a path. `problems` are those of the endpoint itself; what its inputs can raise is added.
 
-    Of `body` and `raw_body` there is one or none. `open_to_all`: no user is looked for.
+    Of `body` and `raw_body` there is one or none.
+    `people`: users and anonymous people may call it. `scopes`: an API key may that has one of them. Without both it is
+    for everybody, and nobody is asked who he is.
+    `unsigned`: who sends it may also be told by the endpoint, from the body. `stream_token`: also by `?token=`.
+    `plain_text`: JSON may come as text/plain, too.
+    `greets`: an anonymous person gets his cookie here.
+    `any_host`: for probes, which know an address and no name.
+    `plain_problems`: a problem is one sentence unless the client asks for JSON, see `gateway.api.problems`.
     """
 
     method: str
@@ -94,9 +106,15 @@ class Operation(Generic[P, B]):
     body: type[B] | None = None
     problems: Sequence[ProblemType] = ()
     description: str = ""
-    open_to_all: bool = False
+    people: bool = True
+    scopes: tuple[KeyScope, ...] = ()
+    unsigned: bool = False
     raw_body: RawBody | None = None
-    api_key: TakesKey = "ignored"
+    plain_text: bool = False
+    stream_token: bool = False
+    greets: bool = False
+    any_host: bool = False
+    plain_problems: bool = False
 
     @property
     def name(self) -> str:
@@ -109,41 +127,83 @@ class Operation(Generic[P, B]):
 
     @property
     def all_problems(self) -> tuple[ProblemType, ...]:
-        found: list[ProblemType] = [*self.problems, InternalError]
-        if not self.open_to_all or self.api_key == "required":
-            found.append(Unauthenticated)
-        if self.api_key != "ignored":
-            found.append(InvalidApiKey)
+        found: list[ProblemType] = [*self.problems, InternalError, Overloaded]
+        if not self.any_host:
+            found.append(HostRefused)
+        if self.method != "GET":
+            found.append(OriginRefused)
+        if self.asks_who:
+            # A key may have to be looked up.
+            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable]
+        if self.people:
+            found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
             found.append(InvalidParameter)
         if self.body is not None:
-            found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, UnsupportedMediaType]
+            found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, TooManyValues, UnsupportedMediaType]
         if self.raw_body is not None:
-            found += [MalformedJson, BodyTooLarge, BodyTooSlow]
+            found += [MalformedJson, BodyTooLarge, BodyTooSlow, TooManyValues]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def asks_who(self) -> bool:
+        return self.people or bool(self.scopes)
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
-        caller = self._identify(gateway, request)
+        if not self.any_host:
+            gateway.origins.check(request.method, request.headers)
+        caller = await self._identify(gateway, request)
         params = read_params(self.params, request)
-        body = await self._read_body(gateway.settings, request)
-        return await self.endpoint(Call(gateway, caller, params, body, request.method))
+        with gateway.rooms.open() as room:
+            body = await self._read_body(gateway.settings, request, room)
+            return await self.endpoint(Call(gateway, caller, params, body, request.method))
 
-    def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
-        key = request.headers.get(api_keys.HEADER)
-        if self.api_key != "ignored" and key is not None:
-            gateway.api_keys.check(key)
-            return TRUSTED
-        if self.api_key == "required":
+    async def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
+        if not self.asks_who:
+            if self.greets:
+                _greet(gateway, request)
+            return NOBODY
+        service = await gateway.authenticator.by_key(request.headers)
+        if service is not None:
+            if not service.scopes.intersection(self.scopes):
+                raise ScopeMissing(" or ".join(self.scopes))
+            return service
+        if not self.people:
+            if self.unsigned:
+                return NOBODY
             raise Unauthenticated("This needs an x-api-key.")
-        return ANONYMOUS if self.open_to_all else gateway.authenticator.identify(request.headers)
+        caller = await self._person(gateway, request)
+        if caller.cookie is not None and request.method not in ("GET", "HEAD"):
+            _set_cookie(request, caller.cookie)
+        return caller
 
-    async def _read_body(self, settings: Settings, request: Request[State]) -> Any:
-        seconds = settings.body_timeout_seconds
+    async def _person(self, gateway: Gateway, request: Request[State]) -> Caller:
+        token = request.query_params.get("token") if self.stream_token else None
+        if token is not None:
+            return gateway.stream_tokens.check(token, request.path_params["task_id"])
+        return await gateway.authenticator.identify(request.headers)
+
+    async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:
         if self.raw_body is not None:
-            return await read_bytes(request, self.raw_body.max_bytes(settings), seconds)
+            return Body(request, room, self.raw_body.max_bytes(settings), settings.body_timeout_seconds)
         model: Any = self.body
-        return await read_body(model, request, settings.max_body_bytes, seconds) if model is not None else None
+        if model is None:
+            return None
+        unread = Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
+        return await read_body(model, request, unread, plain_text=self.plain_text)
+
+
+def _greet(gateway: Gateway, request: Request[State]) -> None:
+    """Before a page asks for several things at once, each of which would find somebody new."""
+    cookie = gateway.authenticator.greeting(request.headers)
+    if cookie is not None:
+        _set_cookie(request, cookie)
+
+
+def _set_cookie(request: Request[State], cookie: str) -> None:
+    """Also on a stream, whose head does not pass here."""
+    request.scope.setdefault("more_headers", []).append((b"set-cookie", cookie.encode()))
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -182,4 +242,5 @@ class PathEndpoint:
         if operation is None:
             raise HTTPException(405, headers={"Allow": self._allowed})
         request.scope["problems"] = self._problems[method]
+        request.scope["plain_problems"] = operation.plain_problems
         return await operation.handle(request)

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from gateway.api.problems import HANDLERS
+from gateway.api.problems import CODE_HEADER, HANDLERS
 from gateway.routes import (
     agents,
     aisdk,
@@ -41,7 +41,14 @@ _OPERATIONS = (
     *webhooks.OPERATIONS,
     *system.OPERATIONS,
 )
-_READABLE_ELSEWHERE = ("location", "retry-after", "x-request-id", RUN_ID_HEADER, "x-vercel-ai-ui-message-stream")
+_READABLE_ELSEWHERE = (
+    "location",
+    "retry-after",
+    "x-request-id",
+    CODE_HEADER,
+    RUN_ID_HEADER,
+    "x-vercel-ai-ui-message-stream",
+)
 _SENT_FROM_ELSEWHERE = (
     "authorization",
     "last-event-id",
@@ -67,7 +74,8 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     # One URL for one thing: a path with a slash too many is not found, rather than redirected.
     starlette.router.redirect_slashes = False
-    return Edge(_with_cors(starlette, gateway.settings.cors_origins))
+    app = _with_cors(starlette, gateway.settings.cors_origins)
+    return Edge(app, gateway.settings.max_answers_bytes)
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.problems import CorsRefused, problem_response
 from gateway.fanout.subscriber import StreamBroken
+from gateway.serving.outbox import Outbox
 from gateway.wire.unwound import Stream
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -28,6 +29,7 @@ _SECURITY_HEADERS = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 ]
+_NOT_KEPT = (b"cache-control", b"no-store")
 _CLOSED_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
@@ -45,8 +47,9 @@ class Cors(CORSMiddleware):
 class Edge:
     """The outermost application. It knows nothing of routes."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, most_answer_bytes: int = 64 * 1024 * 1024) -> None:
         self._app = app
+        self._outbox = Outbox(most_answer_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,19 +65,20 @@ class Edge:
         started = time.perf_counter()
         request_id = _request_id(scope)
         scope["request_id"] = request_id
-        status = 0
 
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
+        async def send_decorated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = _decorated(message["headers"], request_id)
+                message["headers"] = [
+                    *_decorated(message["headers"], request_id, scope),
+                    *scope.get("more_headers", ()),
+                ]
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_with_headers)
-        finally:
-            _log(scope, status, time.perf_counter() - started)
+        with self._outbox.sending(send_decorated, scope) as sending:
+            try:
+                await self._app(scope, receive, sending)
+            finally:
+                _log(scope, sending.status, time.perf_counter() - started)
         stream: Stream | None = scope.pop("unwound", None)
         return stream
 
@@ -99,10 +103,18 @@ def _request_id(scope: Scope) -> str:
     return f"req_{secrets.token_hex(8)}"
 
 
-def _decorated(headers: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+def _decorated(headers: list[tuple[bytes, bytes]], request_id: str, scope: Scope) -> list[tuple[bytes, bytes]]:
     more = [(b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
-    if not any(name == b"content-security-policy" for name, _ in headers):
+    named = {name for name, _ in headers}
+    if b"content-security-policy" not in named:
         more.append(_CLOSED_CONTENT_POLICY)
+    if b"cache-control" not in named:
+        # What is private is most of it; what may be kept says so itself.
+        more.append(_NOT_KEPT)
+    unread = scope.get("unread")
+    if unread is not None and unread():
+        # The rest of the body would be taken for the next request's head, or has to be waited for.
+        more.append((b"connection", b"close"))
     return [*headers, *more]
 
 

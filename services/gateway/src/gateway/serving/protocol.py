@@ -1,19 +1,25 @@
-"""uvicorn's HTTP/1.1 over httptools, with bounds on a request's head.
+"""uvicorn's HTTP/1.1 over httptools, with connections that end.
 
-httptools takes a head of any length at any speed. Here a head is at most MAX_HEAD_BYTES (431) and must be complete
-HEAD_TIMEOUT_SECONDS after it began, so that nobody holds memory or a connection by never finishing a header. What is
-not HTTP at all is answered as problem+json, too.
+Guarantees: a request's head has at most MAX_HEAD_BYTES (431) and is complete `head_timeout_seconds` after it began; a
+connection on which no request is served closes after the keep-alive, or `head_timeout_seconds` after the first stray
+byte that follows an answer, whatever trickles in; one whose answer was sent before its body had come is closed; one
+that takes nothing of what is written for `write_timeout_seconds` is cut, and so is one that was closed and takes
+nothing; at most WRITE_BUFFER_BYTES and one piece wait in a connection; a body is read when its request asks for it, and
+what has come before that is bounded for all connections together. What is not HTTP at all is answered as
+problem+json, too.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.api.problems import MEDIA_TYPE, HeadTooLarge, MalformedRequest, Problem, problem_response
+from gateway.api.problems import HeadTooLarge, MalformedRequest, Overloaded, Problem, problem_response
+from gateway.serving.unread import UnreadBodies
+from gateway.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
-HEAD_TIMEOUT_SECONDS = 20
+WRITE_BUFFER_BYTES = 32 * 1024
 # Closing while bytes are still coming resets the connection, and the client may lose the answer: so they are read and
 # thrown away, for this long.
 _LINGER_SECONDS = 2
@@ -23,32 +29,91 @@ class _HeadTooLarge(Exception):
     """Raised through the parser, which stops at it."""
 
 
-class BoundedHeadProtocol(HttpToolsProtocol):
-    """One connection. The added state is in slots: one more name in the dictionary would cost a kilobyte each."""
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. The added state is in slots: one more name in the dictionary would cost a kilobyte each.
 
-    __slots__ = ("_head_bytes", "_head_complete", "_head_timer", "_refused")
+    It stands between a request and its transport, so that an answer's end can wait for the rest of a body.
+    """
+
+    __slots__ = ("_head_bytes", "_head_complete", "_refused", "_timer", "_write_timer")
+    head_timeout_seconds: ClassVar[float] = 20
+    write_timeout_seconds: ClassVar[float] = 45
+    unread_bodies: ClassVar[UnreadBodies] = UnreadBodies(16 * 1024 * 1024)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._head_complete = False
-        self._head_timer: asyncio.TimerHandle | None = None
+        # At most one of them runs: for the head, or for what comes after a refusal.
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
         self._refused = False
+
+    @classmethod
+    def bounded_by(cls, settings: Settings) -> "type[BoundedProtocol]":
+        bounds = {
+            "head_timeout_seconds": settings.head_timeout_seconds,
+            "write_timeout_seconds": settings.write_timeout_seconds,
+            "unread_bodies": UnreadBodies(settings.max_bodies_bytes),
+        }
+        return type(cls.__name__, (cls,), {"__slots__": (), **bounds})
+
+    # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timer()
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_write_timer()
+        self.unread_bodies.forget(self)
         super().connection_lost(exc)
+        # Nothing may lead back here: what leads in a circle is freed by the collector only, which seldom runs.
+        if self.cycle is not None:
+            self.cycle.transport = self.transport
+            self.scope.pop("unread", None)  # type: ignore[typeddict-item]
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._refused or self.transport.is_closing():
+            return
+        if not self._head_complete:
+            # A header that has not ended yet is in the parser's own buffer, where no callback counts it.
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response("")
+                return
+        if self._body_is_coming():
+            self._hold_back()
+        if self._is_idle() and self.timeout_keep_alive_task is None:
+            # Not even a request's first line: uvicorn has stopped its own timer at the first byte.
+            self._start_head_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.write_timeout_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close_or_cut()
+
+    # The request.
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        # Not part of ASGI: the way to drop a connection whose client does not read.
+        # Not part of ASGI: the way to drop a connection whose client does not read, and whether all of it has come.
         self.scope["abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
+        self.scope["unread"] = self._body_is_coming  # type: ignore[typeddict-unknown-key]
         self._head_bytes, self._head_complete = 0, False
-        self._start_timer()
+        self._start_head_timer()
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -62,41 +127,114 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         self._head_complete = True
         self._stop_timer()
         super().on_headers_complete()
+        self.cycle.transport = self  # type: ignore[assignment]
 
-    def data_received(self, data: bytes) -> None:
-        if self._refused:
-            return
-        super().data_received(data)
-        if not self._head_complete and not self._refused:
-            # A header that has not ended yet is in the parser's own buffer, where no callback counts it.
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.send_400_response("")
+    def on_response_complete(self) -> None:
+        if self._body_is_coming():
+            self.server_state.total_requests += 1
+            self._linger()
+        else:
+            super().on_response_complete()
+
+    # The transport, as a request sees it.
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._refused or self.transport.is_closing()
+
+    def close(self) -> None:
+        if self._body_is_coming():
+            self._linger()
+        else:
+            self.transport.close()
+            self._cut_later(self.write_timeout_seconds)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, and close."""
         problem: Problem = HeadTooLarge() if self._head_bytes > MAX_HEAD_BYTES else MalformedRequest()
-        body = bytes(problem_response(problem, "").body)
-        head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
-        self.transport.write(STATUS_LINE[problem.status] + head + body)
-        self._refused = True
-        self._stop_timer()
         if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()  # an earlier request's answer is being written, which may not go on after this
+            # An earlier request's answer is being written, which may not go on after this.
+            self._refused = True
+            self.transport.close()
+            self._cut_later(_LINGER_SECONDS)
             return
-        self.transport.write_eof()
-        self._head_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self._answer(problem)
+        self._linger()
+
+    def _hold_back(self) -> None:
+        """Read on when the request asks for more (`receive` does so), and keep only so much until then."""
+        self.flow.pause_reading()
+        if not self.unread_bodies.note(self):
+            self._refuse_body()
+
+    def unread_bytes(self) -> int:
+        return 0 if self.cycle is None else len(self.cycle.body)
+
+    def _refuse_body(self) -> None:
+        """The request learns that its client is gone; the client, if nothing was said yet, that there is no room."""
+        cycle = self.cycle
+        cycle.body = bytearray()
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started or self.pipeline:
+            self.transport.abort()
+        else:
+            self._answer(Overloaded())
+            self._linger()
+
+    def _answer(self, problem: Problem) -> None:
+        """Say it without a request, and that the connection ends."""
+        response = problem_response(problem, "")
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        head = b"".join([b"%b: %b\r\n" % header for header in headers])
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + bytes(response.body))
+
+    def _linger(self) -> None:
+        """The last was said. Read and throw away what still comes, for a while, then close."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._cut_later(_LINGER_SECONDS)
+
+    def _body_is_coming(self) -> bool:
+        """Whether the request that is answered has not come whole. The one before a pipelined request has."""
+        return self.cycle is not None and not self.pipeline and self.cycle.more_body
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _count(self, length: int) -> None:
         self._head_bytes += length
         if self._head_bytes > MAX_HEAD_BYTES:
             raise _HeadTooLarge
 
-    def _start_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self.timeout_keep_alive_handler)
+    def _start_head_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_timeout_seconds, self._close_or_cut)
+
+    def _cut_later(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self._close_or_cut)
+
+    def _close_or_cut(self) -> None:
+        """A closed connection waits for ever until its client has read what was written."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None

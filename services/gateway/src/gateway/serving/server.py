@@ -22,7 +22,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from gateway.drain import Drain
 from gateway.fanout.subscriber import StreamBroken
-from gateway.serving.protocol import BoundedHeadProtocol
+from gateway.serving.protocol import BoundedProtocol
 from gateway.settings import Settings
 
 
@@ -100,7 +100,7 @@ def _uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         app,
         host=settings.host,
         port=settings.port,
-        http=BoundedHeadProtocol,
+        http=BoundedProtocol.bounded_by(settings),
         loop="none",
         ws="none",
         interface="asgi3",

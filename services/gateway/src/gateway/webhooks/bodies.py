@@ -1,17 +1,19 @@
 """What outside services say of an operation: its end, or how far it is.
 
 The bytes are read only after their signature held. What is read here can be stored and queued: it is JSON to Postgres
-and to every client, and wrong types are told by their place.
+and to every client, and wrong types are told by their place. No body is good for both: a signature says nothing of the
+path that its webhook was sent to, so an end has `success` and a report of progress must not have it.
 """
 
 import math
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, StrictBool, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 
+from gateway.api.body import check_values
 from gateway.api.inputs import faults_of
 from gateway.api.models import Wire
 from gateway.api.problems import InvalidInput, InvalidWebhook, MalformedJson
@@ -19,6 +21,8 @@ from gateway.api.problems import InvalidInput, InvalidWebhook, MalformedJson
 B = TypeVar("B", bound=Wire)
 
 _LONGEST_MESSAGE_CHARS = 2000
+# Each is looked at here, and again by those who clean and store it.
+_MOST_VALUES = 50_000
 _UNEXPLAINED = OperationError(message="The service that worked on it says that it failed, and not why.")
 
 
@@ -56,9 +60,18 @@ class Completion(Wire):
 class Progress(Wire):
     """How far it is. All of it is optional: a report of nothing says that it is alive."""
 
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["success"]}})
+
     message: Annotated[str, Field(max_length=_LONGEST_MESSAGE_CHARS)] | None = None
     percent: Annotated[float, Field(strict=True, ge=0, le=100)] | None = None
     data: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_end(cls, value: object) -> object:
+        if isinstance(value, dict) and "success" in value:
+            raise PydanticCustomError("end", "has success, so it tells of an end: send it to /complete")
+        return value
 
     @property
     def journalled(self) -> dict[str, Any]:
@@ -66,7 +79,8 @@ class Progress(Wire):
 
 
 def read_webhook(model: type[B], body: bytes) -> B:
-    """Raises MalformedJson; InvalidInput with the places of what is wrong."""
+    """Raises TooManyValues; MalformedJson; InvalidInput with the places of what is wrong."""
+    check_values(body, _MOST_VALUES)
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError:

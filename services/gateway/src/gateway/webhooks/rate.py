@@ -6,10 +6,12 @@ The window is Redis's: it begins with its first report, so the clocks of gateway
 import asyncio
 import contextlib
 import math
+from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, TooManyWebhooks
+from sluiceway.redis_client import answered, commands
 from sluiceway.scripts import Scripts
 
 _WINDOW_MS = 60_000
@@ -21,15 +23,31 @@ class ProgressRate:
     """So many reports an operation in a minute, which the first of them begins."""
 
     def __init__(self, redis: Redis, per_minute: int) -> None:
+        self._redis = redis
         self._scripts = Scripts(redis)
         self._per_minute = per_minute
 
     async def check(self, operation_id: str) -> None:
-        """Count one report. Raises TooManyWebhooks, with the seconds until the minute is over."""
+        """Look, and count nothing. Raises TooManyWebhooks, with the seconds until the minute is over."""
+        await self._judge(operation_id, self._look)
+
+    async def count(self, operation_id: str) -> None:
+        """Count one report. Raises TooManyWebhooks."""
+        await self._judge(operation_id, self._count)
+
+    async def _judge(self, operation_id: str, counted: Callable[[str], Awaitable[tuple[int, int]]]) -> None:
         count, left_ms = 0, 0
         with contextlib.suppress(RedisUnavailable, TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                key = keys.webhook_rate(operation_id)
-                count, left_ms = await self._scripts.run("operation/count_progress", [key], [_WINDOW_MS])
+                count, left_ms = await counted(keys.webhook_rate(operation_id))
         if count > self._per_minute:
             raise TooManyWebhooks(retry_after_seconds=max(1, math.ceil(left_ms / 1000)))
+
+    async def _look(self, key: str) -> tuple[int, int]:
+        """As if one more had come."""
+        count, left_ms = await commands(self._redis, [("GET", key), ("PTTL", key)])
+        return int(answered(count) or 0) + 1, int(answered(left_ms))
+
+    async def _count(self, key: str) -> tuple[int, int]:
+        count, left_ms = await self._scripts.run("operation/count_progress", [key], [_WINDOW_MS])
+        return int(count), int(left_ms)

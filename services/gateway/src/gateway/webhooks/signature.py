@@ -24,6 +24,7 @@ WEBHOOK_ID_PATTERN = "^[!-~]{1,256}$"
 _VERSION = "v1"
 _WEBHOOK_ID = re.compile(WEBHOOK_ID_PATTERN.replace("$", r"\Z"))
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_DIGEST_BYTES = hashlib.sha256().digest_size
 # Each has to be compared, with each secret; two of each are a rotation on both sides.
 _MOST_SIGNATURES = 16
 
@@ -37,14 +38,23 @@ class Seal:
     signature: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Headers that could be right. `shown`: the signatures in them."""
+
+    webhook_id: str
+    timestamp: str
+    shown: list[bytes]
+
+
 class Signatures:
     """Checks webhooks against the secrets of their operations, which come from any of the roots."""
 
     def __init__(self, roots: Sequence[SecretStr]) -> None:
         self._roots = tuple(roots)
 
-    def check(self, operation_id: str, seal: Seal, body: bytes) -> str:
-        """The webhook's id. Raises InvalidSignature for whatever does not hold, however malformed."""
+    def judge(self, seal: Seal) -> "Judged":
+        """Look at the headers alone. Raises InvalidSignature where no body could make them right."""
         if not self._roots:
             raise InvalidSignature("This gateway was given no WEBHOOK_SECRETS, so no signature can hold.")
         if not seal.webhook_id or not seal.timestamp or not seal.signature:
@@ -52,12 +62,19 @@ class Signatures:
         if not is_webhook_id(seal.webhook_id):
             raise InvalidSignature("The webhook-id must be 1 to 256 visible ASCII characters.")
         _check_time(seal.timestamp)
-        signed = f"{seal.webhook_id}.{seal.timestamp}.".encode() + body
-        expected = [hmac.digest(key, signed, hashlib.sha256) for key in operation_keys(self._roots, operation_id)]
         shown = _shown(seal.signature)
-        if not any(hmac.compare_digest(one, other) for one in expected for other in shown):
+        if not shown:
+            raise InvalidSignature("The webhook-signature has none of the version v1 that can be read.")
+        return Judged(seal.webhook_id, seal.timestamp, shown)
+
+    def check(self, operation_id: str, seal: Seal, body: bytes) -> str:
+        """The webhook's id. Raises InvalidSignature for whatever does not hold, however malformed."""
+        judged = self.judge(seal)
+        signed = f"{judged.webhook_id}.{judged.timestamp}.".encode() + body
+        expected = [hmac.digest(key, signed, hashlib.sha256) for key in operation_keys(self._roots, operation_id)]
+        if not any(hmac.compare_digest(one, other) for one in expected for other in judged.shown):
             raise InvalidSignature
-        return seal.webhook_id
+        return judged.webhook_id
 
 
 def is_webhook_id(text: str) -> bool:
@@ -78,7 +95,9 @@ def _shown(header: str) -> list[bytes]:
         version, _, encoded = versioned.partition(",")
         if version == _VERSION:
             try:
-                found.append(base64.b64decode(encoded, validate=True))
+                decoded = base64.b64decode(encoded, validate=True)
             except (binascii.Error, ValueError):
                 continue
+            if len(decoded) == _DIGEST_BYTES:
+                found.append(decoded)
     return found

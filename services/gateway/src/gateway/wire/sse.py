@@ -45,7 +45,8 @@ class EventStream:
         subscription = self._subscription
         # The headers are kilobytes, and whoever awaits this may hold the response.
         self._headers = {}
-        retry = b"retry: %d\n\n" % random.randint(*RETRY_MS)  # noqa: S311 - jitter, not a secret
+        # Part of the first event's block: some clients take a block that has nothing but this for an event.
+        retry = b"retry: %d\n" % random.randint(*RETRY_MS)  # noqa: S311 - jitter, not a secret
         await send({"type": "http.response.body", "body": retry, "more_body": True})
         await subscription.run(receive, send)
 

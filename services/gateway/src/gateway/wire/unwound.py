@@ -19,6 +19,8 @@ class Stream(Protocol):
 class Unwound(Response):
     """The head of a stream, which the stack decorates and passes on; the body follows once the stack has returned."""
 
+    status_code = 200
+
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
 

@@ -27,6 +27,8 @@ from tool_runner.mcp_settings import McpServerSettings
 _CONNECT_SECONDS = 30.0
 _LIST_SECONDS = 30.0
 _MAX_PAGES = 50
+_MAX_LISTED = 1000
+_MAX_LISTED_BYTES = 8 * 1024 * 1024
 # A connection that held this long was a good one: the next loss starts the backoff from its beginning.
 _GOOD_SECONDS = 30.0
 _SESSION_GONE = (types.INVALID_REQUEST, "Session terminated")  # the library's words for HTTP 404 within a session
@@ -42,6 +44,10 @@ class McpSessionGone(McpServerAway):
 
 class McpConnectionLost(Exception):
     """The connection broke during the call: the server may have done the work, or not."""
+
+
+class ListTooLong(Exception):
+    """The server lists more tools than anybody could mean."""
 
 
 class McpConnection:
@@ -159,10 +165,14 @@ class McpConnection:
         """Raises what the library raises when the server does not answer as it must."""
         self._stale.clear()
         listed: list[types.Tool] = []
+        size = 0
         with anyio.fail_after(_LIST_SECONDS):
             page = await client.list_tools()
             for _ in range(_MAX_PAGES):
                 listed += page.tools
+                size += len(page.model_dump_json())
+                if size > _MAX_LISTED_BYTES or len(listed) > _MAX_LISTED:
+                    raise ListTooLong
                 if page.next_cursor is None:
                     break
                 page = await client.list_tools(cursor=page.next_cursor)

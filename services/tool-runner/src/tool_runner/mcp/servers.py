@@ -6,20 +6,18 @@ when the server goes waits a while for it to come back.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from mcp import types
+from sluiceway.operation.input_schema import UnfitSchema
 from sluiceway.process.logs import get_logger
 
 from tool_runner.mcp.connection import McpConnection
 from tool_runner.mcp.names import offered_names
-from tool_runner.mcp.schemas import UnfitSchema
 from tool_runner.mcp.tool import McpTool
 from tool_runner.mcp_settings import McpServerSettings
 
 _CLOSE_SECONDS = 15.0
-# More tools than this no model chooses from, and the catalogue is read by every worker every second.
-_MAX_TOOLS = 200
 
 
 class McpServers:
@@ -27,6 +25,10 @@ class McpServers:
 
     def __init__(self, servers: Mapping[str, McpServerSettings], *, approve_destructive: bool = False) -> None:
         self._servers = [_Server(name, server, approve_destructive) for name, server in servers.items()]
+
+    def left_out(self) -> dict[str, str]:
+        """The tools that are not offered although their servers list them, with why."""
+        return {name: reason for server in self._servers for name, reason in server.left_out.items()}
 
     def tools(self) -> list[McpTool]:
         """What can be called now. A tool stays the same object until its server lists others."""
@@ -64,6 +66,7 @@ class _Server:
         self._approve_destructive = approve_destructive
         self._made_of: list[types.Tool] = []
         self._tools: dict[str, McpTool] = {}
+        self.left_out: dict[str, str] = {}
 
     def tools(self) -> dict[str, McpTool]:
         listed = self.connection.listed
@@ -73,21 +76,33 @@ class _Server:
         return self._tools
 
     def _make(self, listed: list[types.Tool]) -> dict[str, McpTool]:
+        """In the order of their names, and no more than the setting says."""
+        self.left_out = {}
         by_name = {tool.name: tool for tool in listed}
+        self._note_missing(by_name)
         made: dict[str, McpTool] = {}
         for name, name_there in offered_names(self.connection.name, by_name).items():
+            if self._server.tools is not None and name_there not in self._server.tools:
+                continue
+            if len(made) == self._server.max_tools:
+                self._leave_out(name, f"the server lists more than max_tools, {self._server.max_tools}")
+                continue
             try:
                 made[name] = McpTool(
                     name, by_name[name_there], self.connection, self._server, self._approve_destructive
                 )
             except UnfitSchema as error:
                 self._leave_out(name, str(error))
-        for name in list(made)[_MAX_TOOLS:]:
-            del made[name]
-            self._leave_out(name, f"the server lists more than {_MAX_TOOLS} tools")
         return made
 
+    def _note_missing(self, listed: Container[str]) -> None:
+        """A name that the setting allows and the server does not have is likely a slip."""
+        missing = sorted(name for name in self._server.tools or () if name not in listed)
+        if missing:
+            get_logger().warning("mcp_tools_missing", mcp_server=self.connection.name, tools=missing)
+
     def _leave_out(self, tool: str, reason: str) -> None:
+        self.left_out[tool] = reason
         get_logger().warning("mcp_tool_left_out", mcp_server=self.connection.name, tool=tool, reason=reason)
 
 

@@ -11,17 +11,20 @@ from typing import Any
 
 from mcp import MCPError, types
 from pydantic import RootModel
+from sluiceway.operation.input_schema import InputSchema
+from sluiceway.wire.json_values import clean_json
 
 from tool_runner.mcp.connection import McpConnection, McpConnectionLost, McpServerAway, McpSessionGone
+from tool_runner.mcp.limits import TOO_LARGE
 from tool_runner.mcp.results import error_text, result_value
-from tool_runner.mcp.schemas import InputSchema
-from tool_runner.mcp_settings import McpServerSettings
+from tool_runner.mcp_settings import McpApproval, McpServerSettings
 from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
 
 # Longer than a server takes to restart, much shorter than a user waits for an answer.
 _PATIENCE_SECONDS = 10.0
 _MAX_MESSAGE_CHARS = 500
 _MAX_DESCRIPTION_CHARS = 4000
+_MAX_TITLE_CHARS = 100
 
 
 class McpArguments(RootModel[dict[str, Any]]):
@@ -43,11 +46,13 @@ class McpTool(Tool[McpArguments]):
     ) -> None:
         hints = listed.annotations or types.ToolAnnotations()
         self.name = name
-        self.title = listed.title or hints.title
-        self.description = (listed.description or self.title or listed.name)[:_MAX_DESCRIPTION_CHARS]
+        title = clean_json(listed.title or hints.title or listed.name)
+        # A person who approves must see whose tool it is: its own words may be those of one of ours.
+        self.title = f"{connection.name}: {' '.join(title.split())[:_MAX_TITLE_CHARS]}"
+        self.description = clean_json(listed.description or title)[:_MAX_DESCRIPTION_CHARS]
         self.long = server.long
         self.timeout_seconds = server.call_seconds
-        self.approval = approve_destructive and hints.destructive_hint is True
+        self.approval = _needs_approval(hints, server.approval or ("destructive" if approve_destructive else "none"))
         self.repeatable = bool(hints.read_only_hint or hints.idempotent_hint)
         self._schema = InputSchema(listed.input_schema)
         self._name_there = listed.name
@@ -71,6 +76,8 @@ class McpTool(Tool[McpArguments]):
         except McpConnectionLost as error:
             raise self._failed("was lost in the middle of the call", "INTERRUPTED") from error
         except MCPError as error:
+            if TOO_LARGE in error.message:
+                raise self._failed("answered more than is taken", "RESULT_TOO_LARGE") from error
             raise ToolFailed(error.message[:_MAX_MESSAGE_CHARS] or "the server refused", type="TOOL_ERROR") from error
         except (ValueError, RuntimeError) as error:  # what the library raises about answers
             raise self._failed("gave an answer that is not valid", "INVALID_RESULT") from error
@@ -97,6 +104,12 @@ class McpTool(Tool[McpArguments]):
 
     def _failed(self, what: str, kind: str) -> ToolFailed:
         return ToolFailed(f"the MCP server {self._connection.name} {what}", type=kind)
+
+
+def _needs_approval(hints: types.ToolAnnotations, wanted: McpApproval) -> bool:
+    """A tool that says nothing of itself may destroy: the protocol's own default."""
+    harmless = hints.read_only_hint is True or hints.destructive_hint is False
+    return wanted == "all" or (wanted == "destructive" and not harmless)
 
 
 class ProgressOf:

@@ -1,9 +1,8 @@
 """The way to an MCP server: HTTP requests, or the pipes of a child process.
 
-A child process ends with its transport, within seconds: its input is closed, and what is still there gets SIGTERM and
-then SIGKILL, with its whole process group. When this process is killed, the child's input ends, which is what tells an
-MCP server to go. It sees no variable of this process's environment but the likes of HOME and PATH, and those that its
-settings name. What it writes to its standard error goes to this process's.
+A child process ends with its transport, within seconds. When this process is killed, the child's input ends, which is
+what tells an MCP server to go. It sees no variable of this process's environment but the likes of HOME and PATH,
+and those that its settings name. What it writes to its standard error goes to this process's.
 """
 
 import sys
@@ -14,16 +13,16 @@ from typing import Any, Self
 
 import anyio
 import httpx2
-from mcp import StdioServerParameters, stdio_client
+from mcp import StdioServerParameters
 from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
+from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, BoundedTransport, no_cookies
+from tool_runner.mcp.pipes import over_pipes
 from tool_runner.mcp_settings import McpServerSettings
 
 _CONNECT_SECONDS = 10.0
-# An event of a stream that is larger is refused by the client, and with it the result.
-_MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
 def transport_to(server: McpServerSettings, on_end: Callable[[], None], on_status: Callable[[int], None]) -> Transport:
@@ -45,8 +44,14 @@ async def _over_http(url: str, headers: dict[str, SecretStr], on_status: Callabl
     timeout = httpx2.Timeout(_CONNECT_SECONDS, read=None)
     hooks = {"response": [note_status]}
     async with (
-        httpx2.AsyncClient(headers=_revealed(headers), timeout=timeout, event_hooks=hooks) as http,
-        streamable_http_client(url, http_client=http, max_sse_event_size=_MAX_EVENT_BYTES) as streams,
+        httpx2.AsyncClient(
+            transport=BoundedTransport(),
+            headers=_revealed(headers),
+            cookies=no_cookies(),
+            timeout=timeout,
+            event_hooks=hooks,
+        ) as http,
+        streamable_http_client(url, http_client=http, max_sse_event_size=MAX_MESSAGE_BYTES) as streams,
     ):
         yield streams
 
@@ -54,12 +59,10 @@ async def _over_http(url: str, headers: dict[str, SecretStr], on_status: Callabl
 @asynccontextmanager
 async def _over_pipes(server: McpServerSettings, on_end: Callable[[], None]) -> AsyncIterator[Any]:
     program, *arguments = server.command
-    parameters = StdioServerParameters(
-        command=program, args=arguments, env=_revealed(server.env), cwd=server.cwd, encoding_error_handler="replace"
-    )
+    parameters = StdioServerParameters(command=program, args=arguments, env=_revealed(server.env), cwd=server.cwd)
     # A start that is broken off in the middle leaves its pipes open, and the child to nobody.
     with anyio.CancelScope(shield=True) as starting:
-        async with stdio_client(parameters, errlog=sys.stderr) as (read, write):
+        async with over_pipes(parameters, errlog=sys.stderr) as (read, write):
             starting.shield = False
             yield _EndingStream(read, on_end), write
 

@@ -1,6 +1,6 @@
 """The tool `web_fetch`: a public web page as text, or JSON as it is."""
 
-import asyncio
+import codecs
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,13 +9,17 @@ from tool_runner.settings import Settings
 from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
 from tool_runner.tools.web.addresses import AddressRefused, Guard, NameUnknown
 from tool_runner.tools.web.client import FetchFailed, Page, WebClient
-from tool_runner.tools.web.html_reader import read_html
+from tool_runner.tools.web.html_reader import HtmlNotRead, HtmlReaders
 
 _USUAL_CHARS = 20_000
 _MAX_CHARS = 200_000
 _MAX_TITLE_CHARS = 300
 _MORE_SECONDS = 20
-_READERS = 4
+_USUAL_CHARSET = "utf-8"
+_CHARSETS = (
+    *("utf-8", "utf-16", "ascii", "iso8859-", "iso2022", "cp125", "cp866", "cp874", "tis-620", "koi8-", "mac-"),
+    *("gb", "big5", "euc", "shift", "cp932", "cp949"),
+)
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 
 
@@ -40,7 +44,7 @@ class WebFetch(Tool[Address]):
     def __init__(self, settings: Settings) -> None:
         guard = Guard(settings.web_fetch_allow_private)
         self._client = WebClient(guard, seconds=settings.web_fetch_seconds, max_bytes=settings.web_fetch_max_bytes)
-        self._readers = asyncio.Semaphore(_READERS)
+        self._readers = HtmlReaders()
         self.timeout_seconds = settings.web_fetch_seconds + _MORE_SECONDS
 
     async def run(self, arguments: Address, context: ToolContext) -> dict[str, Any]:
@@ -53,19 +57,29 @@ class WebFetch(Tool[Address]):
             raise ToolFailed(str(error), type="FETCH_FAILED") from error
         return await self._told(page, arguments.max_chars)
 
+    async def _read(self, page: Page, charset: str, max_chars: int) -> tuple[str | None, str]:
+        try:
+            return await self._readers.read(page.body, charset, page.url, max_chars)
+        except HtmlNotRead as error:
+            raise ToolFailed("The page is too much for its reader.", type="FETCH_FAILED") from error
+
     async def _told(self, page: Page, max_chars: int) -> dict[str, Any]:
         told: dict[str, Any] = {"url": page.url, "status": page.status, "content_type": page.content_type}
-        text = _decoded(page)
+        charset = _known(page.charset)
         if page.content_type in _HTML:
-            async with self._readers:
-                title, text = await read_html(text, page.url)
+            title, text = await self._read(page, charset, max_chars)
             if title is not None:
                 told["title"] = title[:_MAX_TITLE_CHARS]
+        else:
+            text = page.body.decode(charset, errors="replace")
         return {**told, "text": text[:max_chars], "truncated": page.truncated or len(text) > max_chars}
 
 
-def _decoded(page: Page) -> str:
+def _known(charset: str | None) -> str:
+    """A charset of the web, by the name that Python has for it. Python has others, some of which take the square of the
+    time of what they decode."""
     try:
-        return page.body.decode(page.charset or "utf-8", errors="replace")
-    except LookupError:  # a charset that nobody knows
-        return page.body.decode(errors="replace")
+        name = codecs.lookup(charset or _USUAL_CHARSET).name
+    except (LookupError, ValueError):
+        return _USUAL_CHARSET
+    return name if name.startswith(_CHARSETS) else _USUAL_CHARSET

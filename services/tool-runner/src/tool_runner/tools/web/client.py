@@ -4,7 +4,8 @@ Guarantees
 - Only http and https, without credentials, to addresses that the Guard lets through. Each redirect is looked at in the
   same way; there are at most MAX_REDIRECTS. What was resolved and looked at is what is connected to, with the right
   name in Host and TLS. No proxy of the environment is used, no cookie is kept, nothing of ours is sent along.
-- At most `max_bytes` of the body are read, counted after decompression, which is bounded, too: the rest is cut off.
+- At most `max_bytes` of the body are read, and as many after decompression, which is bounded, too: the rest is cut
+  off. What follows the end of what was compressed is not read.
 - It all takes at most `seconds`.
 """
 
@@ -105,12 +106,16 @@ class WebClient:
     async def _body(self, response: httpcore.Response, encoding: str) -> tuple[bytes, bool]:
         decoder = _decoder(encoding)
         body = bytearray()
+        came = 0
         stream: Any = response.aiter_stream()
         async with aclosing(stream) as chunks:
             async for chunk in chunks:
+                came += len(chunk)
                 body += decoder.decode(chunk, self._max_bytes + 1 - len(body))
-                if len(body) > self._max_bytes:
+                if len(body) > self._max_bytes or (came > self._max_bytes and not decoder.ended):
                     return bytes(body[: self._max_bytes]), True
+                if decoder.ended:
+                    break
         return bytes(body), False
 
 
@@ -145,6 +150,8 @@ class _Pinned(httpcore.AsyncNetworkBackend):
 
 
 class _Plain:
+    ended = False
+
     def decode(self, chunk: bytes, room: int) -> bytes:
         return chunk[:room]
 
@@ -154,6 +161,10 @@ class _Zipped:
 
     def __init__(self, window: int) -> None:
         self._zlib = zlib.decompressobj(window)
+
+    @property
+    def ended(self) -> bool:
+        return self._zlib.eof
 
     def decode(self, chunk: bytes, room: int) -> bytes:
         try:

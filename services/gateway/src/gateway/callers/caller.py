@@ -1,0 +1,52 @@
+"""Who calls, and what a key of his may do.
+
+`user_id` is who owns what he makes: a user by the claim of his token, an anonymous person by his cookie (`anon:…`), a
+service by the name of its key (`service:…`). No token may name a user with such a prefix. None is the one person of a
+gateway that serves one machine alone (`AUTH=none`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["local", "user", "anonymous", "service", "nobody"]
+# What an API key may do: send webhooks, have turns of its own, read what is anybody's, look into the system, act on it.
+KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
+
+ANONYMOUS_PREFIX = "anon:"
+SERVICE_PREFIX = "service:"
+RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`anonymous_id`: who a user was before he signed in, where his browser still knows it. `expires_at`: when his
+    token ends, and with it every stream that it opened; seconds since 1970. `cookie`: to be set, as he is new here."""
+
+    user_id: str | None
+    kind: Kind
+    scopes: frozenset[KeyScope] = frozenset()
+    anonymous_id: str | None = None
+    expires_at: float | None = None
+    org: str | None = None
+    roles: frozenset[str] = frozenset()
+    cookie: str | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """A program, by its API key. What it may do is in its scopes."""
+        return self.kind == "service"
+
+    @property
+    def reads_all(self) -> bool:
+        return "read" in self.scopes
+
+    @property
+    def rate_key(self) -> str:
+        """Under which his requests are counted."""
+        return self.user_id or self.kind
+
+
+LOCAL = Caller(None, "local")
+# Of a route that asks for nobody.
+NOBODY = Caller(None, "nobody")

@@ -1,0 +1,1 @@
+"""sluicewayctl: what an operator does by hand."""

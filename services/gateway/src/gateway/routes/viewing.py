@@ -1,0 +1,79 @@
+"""As whom a caller looks at something. Each person and service sees its own; a key with the scope `read` sees what is
+anybody's, as if its owner looked.
+
+Jobs and agent streams that belong to no turn come from programs outside of this service, and name no owner. Where there
+are users they are for those who signed in, unless JOBS_OPEN says that knowing the id is enough.
+"""
+
+import re
+from typing import Any
+
+from sluiceway.errors import AgentStreamNotFound, JobNotFound, TaskNotFound
+from sluiceway.store.sessions import check_owner
+
+from gateway.api.problems import Unauthenticated
+from gateway.routing.table import Call
+
+_TASK_ID = re.compile(r"task_[0-9a-f]{32}")
+_OPERATION_ID = re.compile(r"op_[0-9a-f]{32}")
+
+
+async def viewer_of_session(call: Call[Any, Any], session_id: str) -> str | None:
+    """Raises SessionNotFound, StoreUnavailable, where a key looks."""
+    return await call.gateway.store.sessions.owner(session_id) if call.caller.reads_all else call.caller.user_id
+
+
+async def viewer_of_task(call: Call[Any, Any], task_id: str) -> str | None:
+    """Raises TaskNotFound, StoreUnavailable, where a key looks."""
+    if not call.caller.reads_all:
+        return call.caller.user_id
+    meta = await call.gateway.registry.meta(task_id)
+    if meta is not None:
+        return meta.user_id
+    task = await call.gateway.store.turns.get(task_id)
+    if task is None:
+        raise TaskNotFound
+    return task.user_id
+
+
+async def check_job(call: Call[Any, Any], job_id: str) -> None:
+    """Whether the caller may read a job's events. A job that is an operation belongs to the owner of its turn.
+
+    Raises AccessDenied, JobNotFound, Unauthenticated, StoreUnavailable.
+    """
+    if call.caller.kind == "local" or call.caller.reads_all:
+        return
+    store = call.gateway.store
+    operation = await store.operations.get(job_id)
+    if operation is not None:
+        task = await store.turns.get(operation.task_id)
+        if task is None:
+            raise JobNotFound
+        check_owner(task.user_id, call.caller.user_id)
+    elif _OPERATION_ID.fullmatch(job_id):
+        # Deleted with its session, perhaps: what it told is nobody's any more.
+        raise JobNotFound
+    else:
+        check_outside(call)
+
+
+async def is_turn_of(call: Call[Any, Any], task_id: str) -> bool:
+    """Whether a task is a turn of the caller's; False: it is no turn of this service. Raises AccessDenied for somebody
+    else's, AgentStreamNotFound for one that was deleted, RedisUnavailable, StoreUnavailable."""
+    meta = await call.gateway.registry.meta(task_id)
+    if meta is not None:
+        check_owner(meta.user_id, call.caller.user_id)
+        return True
+    task = await call.gateway.store.turns.get(task_id)
+    if task is None:
+        if _TASK_ID.fullmatch(task_id):
+            raise AgentStreamNotFound
+        return False
+    check_owner(task.user_id, call.caller.user_id)
+    return True
+
+
+def check_outside(call: Call[Any, Any]) -> None:
+    """Raises Unauthenticated."""
+    if call.caller.kind == "anonymous" and not call.gateway.settings.jobs_open:
+        raise Unauthenticated("What programs outside tell of their jobs and agents is for those who signed in.")

@@ -1,0 +1,174 @@
+"""A child process that is spoken to over its pipes: lines of JSON-RPC, each with a limit.
+
+Guarantees
+- A line that is longer than MAX_MESSAGE_BYTES is not kept. The call that it answers gets an error; where it cannot be
+  told which one that is, the connection ends.
+- The child ends with the context, within seconds: its input is closed, and what is still there gets SIGTERM and then
+  SIGKILL, with its whole process group.
+
+Source: the library's `stdio_client`, which keeps lines of any length.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TextIO
+
+import anyio
+from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from mcp import StdioServerParameters, types
+from mcp.client.stdio import get_default_environment
+from mcp.os.posix.utilities import terminate_posix_process_tree
+from mcp.shared.message import SessionMessage
+
+from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, TOO_LARGE
+
+_EXIT_SECONDS = 2.0
+_KILL_SECONDS = 2.0
+_FLUSH_SECONDS = 0.5
+_POLL_SECONDS = 0.01
+_EDGE_BYTES = 200
+_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, OSError)
+# Where servers write the id of an answer: before the result, or behind it.
+_ID_BEFORE = re.compile(rb'^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18})\s*,')
+_ID_BEHIND = re.compile(rb'"id"\s*:\s*(\d{1,18})\s*\}\s*$')
+
+
+class _UnknownAnswer(Exception):
+    """An answer was too large, and it cannot be told to which call."""
+
+
+class Lines:
+    """Bytes to lines. Of a line that is too long only its edges are kept."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> Iterable[SessionMessage | Exception]:
+        """The messages that end in it. Raises _UnknownAnswer."""
+        *ended, rest = chunk.split(b"\n")
+        for piece in ended:
+            self._add(piece)
+            if self._size:
+                yield self._message()
+        self._add(rest)
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= MAX_MESSAGE_BYTES:
+            self._pieces.append(piece)
+            return
+        self._pieces = [b"".join(self._pieces)[:_EDGE_BYTES]]
+        self._tail = (self._tail + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
+
+    def _message(self) -> SessionMessage | Exception:
+        line, tail, size = b"".join(self._pieces), self._tail, self._size
+        self._pieces, self._tail, self._size = [], b"", 0
+        return _parsed(line) if size <= MAX_MESSAGE_BYTES else _refused(line, tail)
+
+
+@asynccontextmanager
+async def over_pipes(parameters: StdioServerParameters, errlog: TextIO) -> AsyncIterator[tuple[Any, Any]]:
+    """Yields the (read, write) streams that `mcp.Client` takes. Raises OSError, ValueError: it cannot be started."""
+    process = await anyio.open_process(
+        [parameters.command, *parameters.args],
+        env=get_default_environment() | (parameters.env or {}),
+        stderr=errlog,
+        cwd=parameters.cwd,
+        start_new_session=True,
+    )
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("a child process without pipes")
+    # No await until the group is entered: a cancel in between would leave the child to nobody.
+    to_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    write, from_session = anyio.create_memory_object_stream[SessionMessage](0)
+    written = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(_read, process.stdout, to_session)
+        group.start_soon(_write, process.stdin, from_session, to_session, written)
+        try:
+            yield read, write
+        finally:
+            with anyio.CancelScope(shield=True):
+                read.close()
+                write.close()
+                with anyio.move_on_after(_FLUSH_SECONDS):
+                    await written.wait()
+                await _stopped(process)
+                for stream in (to_session, from_session):
+                    stream.close()
+            group.cancel_scope.cancel()
+
+
+async def _read(stdout: ByteReceiveStream, to_session: Any) -> None:
+    lines = Lines()
+    with suppress(anyio.EndOfStream, _UnknownAnswer, *_GONE):
+        async with to_session:
+            while True:
+                for message in lines.feed(await stdout.receive()):
+                    await to_session.send(message)
+    await _drained(stdout)
+
+
+async def _drained(stdout: ByteReceiveStream) -> None:
+    """A child that is still writing would not see that its input ended."""
+    with suppress(anyio.EndOfStream, *_GONE):
+        while True:
+            await stdout.receive()
+
+
+async def _write(stdin: ByteSendStream, from_session: Any, to_session: Any, written: anyio.Event) -> None:
+    try:
+        async with from_session:
+            async for message in from_session:
+                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await stdin.send(f"{text}\n".encode(errors="replace"))
+    except _GONE:
+        await to_session.aclose()  # the session learns of the end, instead of waiting for ever
+    finally:
+        written.set()
+
+
+async def _stopped(process: Process) -> None:
+    await _closed(process.stdin)
+    if not await _ended(process, _EXIT_SECONDS):
+        await terminate_posix_process_tree(process, _KILL_SECONDS)
+        await _ended(process, _KILL_SECONDS)
+    await _closed(process.stdout)
+    # A descendant may hold the pipe open, and the transport with it; only this closes it.
+    transport = getattr(getattr(process, "_process", None), "_transport", None)
+    if transport is not None:
+        with suppress(PermissionError):
+            transport.close()
+
+
+async def _closed(stream: ByteSendStream | ByteReceiveStream | None) -> None:
+    if stream is not None:
+        with suppress(*_GONE):
+            await stream.aclose()
+
+
+async def _ended(process: Process, seconds: float) -> bool:
+    """Not by waiting for it: that waits for the end of its pipes, which a grandchild may have."""
+    with anyio.move_on_after(seconds):
+        while process.returncode is None:  # noqa: ASYNC110 - nothing tells of it
+            await anyio.sleep(_POLL_SECONDS)
+    return process.returncode is not None
+
+
+def _parsed(line: bytes) -> SessionMessage | Exception:
+    try:
+        text = line.decode(errors="replace")
+        return SessionMessage(types.jsonrpc_message_adapter.validate_json(text, by_name=False))
+    except ValueError as error:
+        return error
+
+
+def _refused(beginning: bytes, end: bytes) -> SessionMessage:
+    found = _ID_BEFORE.search(beginning) or _ID_BEHIND.search(end)
+    if found is None:
+        raise _UnknownAnswer
+    error = types.ErrorData(code=types.PARSE_ERROR, message=TOO_LARGE)
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))

@@ -1,0 +1,86 @@
+"""An identity provider under a test's hand: it publishes keys over HTTP, signs, rotates, answers badly, goes away."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from harness.ports import free_port
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    kid: str
+    algorithm: str
+    private: Any
+
+    @classmethod
+    def make(cls, kid: str, algorithm: str = "RS256") -> "SigningKey":
+        match algorithm:
+            case "RS256":
+                return cls(kid, algorithm, rsa.generate_private_key(65537, 2048))
+            case "ES256":
+                return cls(kid, algorithm, ec.generate_private_key(ec.SECP256R1()))
+            case _:
+                return cls(kid, algorithm, ed25519.Ed25519PrivateKey.generate())
+
+    @property
+    def jwk(self) -> dict[str, Any]:
+        public = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.private.public_key(), as_dict=True)
+        return {**public, "kid": self.kid, "use": "sig", "alg": self.algorithm}
+
+    def sign(self, *, header: dict[str, Any] | None = None, **claims: Any) -> str:
+        told = {"exp": int(time.time()) + 3600, **claims}
+        kept = {name: value for name, value in told.items() if value is not None}
+        return jwt.encode(kept, self.private, self.algorithm, {"kid": self.kid, **(header or {})})
+
+
+@dataclass
+class IdentityProvider:
+    """Serves `/.well-known/openid-configuration` and `/keys`. `fetched`: which paths were asked for, in order."""
+
+    keys: list[SigningKey]
+    port: int = field(default_factory=free_port)
+    status: int = 200
+    body: bytes | None = None
+    fetched: list[str] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+
+    @property
+    def issuer(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def jwks_url(self) -> str:
+        return f"{self.issuer}/keys"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.go_away()
+
+    async def go_away(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        path = head.split(b" ", 2)[1].decode()
+        self.fetched.append(path)
+        if self.hold is not None:
+            await self.hold.wait()
+        body = self.body if self.body is not None else json.dumps(self._document(path)).encode()
+        answer = f"HTTP/1.1 {self.status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+        writer.write(answer + body)
+        writer.close()
+
+    def _document(self, path: str) -> Any:
+        if path == "/keys":
+            return {"keys": [key.jwk for key in self.keys]}
+        return {"issuer": self.issuer, "jwks_uri": self.jwks_url}

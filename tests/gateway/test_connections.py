@@ -1,0 +1,158 @@
+"""Every connection ends, and none holds more than its share: what is never finished, never read, never asked."""
+
+import asyncio
+import base64
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from harness.database import Database
+from harness.services import Service, Services
+from tests.gateway.conftest import client_of
+
+_ASKED = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+
+
+@asynccontextmanager
+async def _connected(gateway: Service) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    url = httpx.URL(gateway.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        return await reader.read()
+
+
+@pytest.mark.requirement("SE-3")
+async def test_what_trickles_in_after_an_answer_keeps_no_connection(services: Services) -> None:
+    """A line end between two requests is nobody's request, and used to stop the clock."""
+    gateway = await services.gateway(HEAD_TIMEOUT_SECONDS="1")
+    for begun in (b"\r\n", b"\r\n\r\n", b"GET /heal", b""):
+        async with _connected(gateway) as (reader, writer):
+            writer.write(_ASKED + begun if begun else b"\r\n")
+            closed = asyncio.create_task(_until_closed(reader))
+            began = time.monotonic()
+            while not closed.done() and time.monotonic() - began < 8:
+                if begun.endswith(b"\n"):
+                    writer.write(b"\r\n")
+                await asyncio.wait({closed}, timeout=0.2)
+            assert await closed == b"" if not begun else (await closed).count(b"HTTP/1.1 200") == 1
+
+
+@pytest.mark.requirement("SE-3")
+async def test_an_answer_that_comes_before_its_body_ends_the_connection_and_is_read_to_its_end(
+    gateway: Service,
+) -> None:
+    for head, status in (
+        (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n", 200),
+        (b"PUT /api/chat HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n", 405),
+        (b"POST /api/chat HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n", 413),
+        (b"POST /nowhere HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n", 404),
+    ):
+        async with _connected(gateway) as (reader, writer):
+            writer.write(head + b"0" * 100)
+            answer = await _until_closed(reader)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nconnection: close\r\n" in answer
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.requirement("SE-3")
+async def test_a_plain_answer_that_nobody_reads_is_given_up_and_its_bytes_with_it(
+    services: Services, database: Database
+) -> None:
+    gateway = await services.gateway(WRITE_TIMEOUT_SECONDS="1", MAX_ANSWERS_BYTES="9000000")
+    await database.execute("INSERT INTO sessions (id) VALUES ('long')")
+    for number in range(8):
+        await database.execute(
+            "INSERT INTO messages (session_id, id, sequence, role, parts, done)"
+            " VALUES ('long', $1, $2, 'user', $3, true)",
+            f"m{number}",
+            number,
+            json.dumps([{"type": "text", "text": "x" * 1_000_000}]),
+        )
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    url = httpx.URL(gateway.url)
+    deaf.connect((url.host, url.port))
+    deaf.sendall(b"GET /api/chat/sessions/long HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+    async with client_of(gateway) as http:
+        statuses: set[int] = set()
+        async with asyncio.timeout(15):
+            while statuses != {503, 200}:
+                answer = await http.get("/api/chat/sessions/long")
+                statuses.add(answer.status_code)
+                if answer.status_code == 503:
+                    assert answer.json()["code"] == "OVERLOADED"
+                    assert int(answer.headers["retry-after"]) > 0
+                elif statuses == {200}:
+                    statuses.clear()  # the deaf one's answer is not being sent yet
+        assert len(answer.json()["messages"]) == 8
+    deaf.settimeout(10)
+    seen = 0
+    try:
+        while data := deaf.recv(1_000_000):
+            seen += len(data)
+    except ConnectionError:
+        pass
+    deaf.close()
+    assert seen < 8_000_000
+
+
+@pytest.mark.requirement("SE-3")
+async def test_many_who_ask_for_readiness_at_once_do_not_turn_it_red(gateway: Service) -> None:
+    async with client_of(gateway) as http:
+        answers = await asyncio.gather(*(http.get("/readyz") for _ in range(300)))
+    for answer in answers:
+        checks = answer.json()["checks"]
+        assert checks["redis"]["ok"], checks
+        assert checks["postgres"]["ok"], checks
+
+
+@pytest.mark.requirement("SE-3", "CH-24")
+async def test_json_of_a_million_values_is_refused_before_it_is_parsed_and_long_texts_are_not(
+    gateway: Service,
+) -> None:
+    async with client_of(gateway) as http:
+        json_type = {"content-type": "application/json"}
+        heavy = b'{"messages":[' + b"[]," * 1_000_000 + b"[]]}"
+        refused = await http.post("/api/chat", content=heavy, headers=json_type)
+        assert (refused.status_code, refused.json()["code"]) == (413, "TOO_MANY_VALUES")
+        deep = b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        assert (await http.post("/api/chat", content=deep, headers=json_type)).status_code == 400
+        told = {"id": "old", "role": "user", "parts": [{"type": "text", "text": 'a,"[{\\' * 200_000}]}
+        empty = {"id": "new", "role": "user", "parts": []}
+        taken = await http.post("/api/chat", json={"messages": [told, empty]})
+        assert (taken.status_code, taken.json()["code"]) == (422, "EMPTY_MESSAGE")
+
+
+@pytest.mark.requirement("SE-5", "GW-6")
+async def test_nothing_private_is_kept_by_a_cache(gateway: Service) -> None:
+    async with client_of(gateway) as http:
+        await http.post("/api/chat/sessions", json={"id": "s"})
+        for path in ("/api/chat/sessions", "/api/chat/sessions/s", "/api/chat/sessions/none", "/config", "/nowhere"):
+            assert (await http.get(path)).headers.get_list("cache-control") == ["no-store"], path
+        assert (await http.get("/static/style.css")).headers.get_list("cache-control") == ["no-cache"]
+
+
+@pytest.mark.requirement("CH-24")
+async def test_cursors_at_the_ends_of_time_and_odd_answers_to_approvals_are_refused(gateway: Service) -> None:
+    async with client_of(gateway) as http:
+        for time_text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+00:00"):
+            for session_id in ("s", "a\x00b", ""):
+                text = base64.urlsafe_b64encode(f"{time_text} {session_id}".encode()).decode()
+                answer = await http.get("/api/chat/sessions", params={"cursor": text})
+                assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_CURSOR")
+        for approved in ("y", "on", "true", 1, 1.0, None):
+            answer = await http.post("/api/chat/tasks/t/approvals/c", json={"approved": approved})
+            assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_BODY"), approved
