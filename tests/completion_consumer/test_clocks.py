@@ -23,6 +23,10 @@ _MAY_TELL_THE_TIME = {
     "services/chat-worker/src/chat_worker/step.py": "since when a turn waits for its model is shown only",
     "services/tool-runner/src/tool_runner/tools/current_time.py": "it is what the tool answers",
     "services/gateway/src/gateway/webhooks/signature.py": "Standard Webhooks: the sender's clock, within five minutes",
+    "services/gateway/src/gateway/callers/stream_tokens.py": "as in RFC 7519: a token carries its end",
+    "services/gateway/src/gateway/routes/following.py": "until when a token lets its caller follow, likewise",
+    "services/gateway/src/gateway/callers/api_keys.py": "a key ends on a day that an operator chose",
+    "services/gateway/src/gateway/ctl/keys.py": "likewise, and shown only",
     "llm/src/sluiceway_llm/retry_after.py": "RFC 9110: an HTTP date of the model's server",
 }
 
