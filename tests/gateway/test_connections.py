@@ -142,7 +142,7 @@ async def test_nothing_private_is_kept_by_a_cache(gateway: Service) -> None:
         await http.post("/api/chat/sessions", json={"id": "s"})
         for path in ("/api/chat/sessions", "/api/chat/sessions/s", "/api/chat/sessions/none", "/config", "/nowhere"):
             assert (await http.get(path)).headers.get_list("cache-control") == ["no-store"], path
-        assert (await http.get("/static/style.css")).headers.get_list("cache-control") == ["no-cache"]
+        assert "no-cache" in (await http.get("/")).headers["cache-control"]
 
 
 @pytest.mark.requirement("CH-24")

@@ -43,8 +43,6 @@ from gateway.webhooks.signature import Signatures
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
 _REDIS_CONNECTIONS = 16
-# For how long an answer about the whole system's readiness is good for others.
-_READINESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +111,6 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             rooms=Rooms(settings.max_bodies_bytes),
-            readiness=Coalesced(_READINESS_SECONDS),
+            readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
         )

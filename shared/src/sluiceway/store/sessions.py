@@ -106,11 +106,11 @@ class SessionStore:
         return task_of(row) if row is not None else None
 
     async def ended_task(self, session_id: str, within: timedelta) -> str | None:
-        """The turn that ended last, when that was so short a time ago and none has begun since."""
+        """The last turn, when it ended so short a time ago, and by itself: nobody waits for one that was stopped."""
         async with self._pool.connection() as connection:
             task_id: str | None = await connection.fetchval(
-                "SELECT CASE WHEN ended_at > now() - $2::interval THEN id END FROM tasks WHERE session_id = $1"
-                " ORDER BY sequence DESC, created_at DESC LIMIT 1",
+                "SELECT CASE WHEN ended_at > now() - $2::interval AND status <> 'cancelled' THEN id END FROM tasks"
+                " WHERE session_id = $1 ORDER BY sequence DESC, created_at DESC LIMIT 1",
                 session_id,
                 within,
             )
