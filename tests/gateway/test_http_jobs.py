@@ -200,9 +200,11 @@ async def test_the_stream_ends_with_the_job(
         await publisher.publish_event("j", {"event_type": last})
         await live.read_to_end()
         await filtered.read_to_end()
-    assert (live.end, live.events[-1].chunk["event_type"]) == ("clean", last)
-    assert (filtered.end, len(filtered.events)) == ("clean", 1)
-    again = await http.get("/api/chat/jobs/j/events", headers={"last-event-id": live.events[-1].id or ""})
+    assert (live.end, live.events[-1].data, filtered.end) == ("clean", "[DONE]", "clean")
+    *_, newest, _done = live.events
+    assert newest.chunk["event_type"] == last
+    assert [event.data for event in filtered.events[1:]] == ["[DONE]"]
+    again = await http.get("/api/chat/jobs/j/events", headers={"last-event-id": newest.id or ""})
     assert again.status_code == 204
 
 
