@@ -27,7 +27,9 @@ from sluiceway.turn.lookup import TurnLookup
 
 from gateway.api.body import Rooms
 from gateway.api.models import Check
+from gateway.callers.addresses import Addresses
 from gateway.callers.authenticator import Authenticator
+from gateway.callers.limits import Limits
 from gateway.callers.opening import open_authenticator
 from gateway.callers.origins import Origins
 from gateway.callers.stream_tokens import StreamTokens
@@ -60,6 +62,8 @@ class Gateway:
     lookup: TurnLookup
     hub: Hub
     completions: Completions
+    addresses: Addresses
+    limits: Limits
     origins: Origins
     stream_tokens: StreamTokens
     webhooks: WebhookIntake
@@ -109,6 +113,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             lookup=TurnLookup(store, registry),
             hub=hub,
             completions=completions,
+            completions=Completions(redis),
+            addresses=Addresses(settings.trusted_proxies),
+            limits=Limits(settings, redis),
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             webhooks=WebhookIntake(store, completions, signatures, rate),

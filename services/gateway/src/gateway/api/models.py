@@ -437,9 +437,19 @@ class Health(Wire):
 
 
 class Limits(Wire):
+    """0: no limit. Those of callers and addresses do not count where `auth` is `none`."""
+
     max_body_bytes: int
     max_message_chars: int
     max_queued_per_session: int
+    max_turns_per_user: int
+    max_sessions_per_hour: int
+    max_requests_per_minute: int
+    max_requests_per_minute_per_key: int
+    max_requests_per_minute_per_address: int
+    max_newcomers_per_hour: int
+    max_streams_per_user: int
+    max_streams_per_address: int
     default_page_size: int
     max_page_size: int
 

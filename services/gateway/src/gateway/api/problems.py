@@ -24,8 +24,6 @@ SENTENCE_TYPE = "text/plain; charset=utf-8"
 CODE_HEADER = "x-error-code"
 Problem = DomainError | Unavailable
 ProblemType = type[DomainError] | type[Unavailable]
-# Those that say when to try again.
-PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks, TooManyTasks, TooManySessions)
 
 
 class RouteNotFound(DomainError):
@@ -91,6 +89,18 @@ class OriginRefused(DomainError):
 class HostRefused(DomainError):
     code, status = "HOST_REFUSED", 421
     default_detail = "This gateway does not go by that name. ALLOWED_HOSTS names those that it goes by."
+
+
+class TooManyRequests(DomainError):
+    """`retry_after_seconds` and `limit` are among its further members, as of the next one."""
+
+    code, status = "TOO_MANY_REQUESTS", 429
+    default_detail = "You have asked too often."
+
+
+class TooManyStreams(DomainError):
+    code, status = "TOO_MANY_STREAMS", 429
+    default_detail = "You have too many open streams. Close some first."
 
 
 class InvalidSignature(DomainError):
@@ -182,6 +192,17 @@ class Overloaded(Unavailable):
     code = "OVERLOADED"
     detail = "This gateway has as much to read or to send as it has room for. Try again soon."
     retry_after_seconds = 2
+
+
+# Those that say when to try again.
+PASSING: tuple[ProblemType, ...] = (
+    Unavailable,
+    TooManyWebhooks,
+    TooManyTasks,
+    TooManySessions,
+    TooManyRequests,
+    TooManyStreams,
+)
 
 
 def problem_response(

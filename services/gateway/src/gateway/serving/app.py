@@ -46,6 +46,9 @@ _READABLE_ELSEWHERE = (
     "retry-after",
     "x-request-id",
     CODE_HEADER,
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
     RUN_ID_HEADER,
     "x-vercel-ai-ui-message-stream",
 )
