@@ -1,10 +1,13 @@
 """An identity provider under a test's hand: it publishes keys over HTTP, signs, rotates, answers badly, goes away."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -41,7 +44,10 @@ class SigningKey:
 
 @dataclass
 class IdentityProvider:
-    """Serves `/.well-known/openid-configuration` and `/keys`. `fetched`: which paths were asked for, in order."""
+    """Serves the discovery document, `/keys` and `/token`. `fetched`: which paths were asked for, in order.
+
+    `codes`: what each authorization code is good for, once: the PKCE challenge and the ID token.
+    """
 
     keys: list[SigningKey]
     port: int = field(default_factory=free_port)
@@ -49,6 +55,8 @@ class IdentityProvider:
     body: bytes | None = None
     fetched: list[str] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    codes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    asked_as: list[str] = field(default_factory=list)
 
     @property
     def issuer(self) -> str:
@@ -72,15 +80,38 @@ class IdentityProvider:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         path = head.split(b" ", 2)[1].decode()
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+        form = (await reader.readexactly(int(fields.get(b"content-length", b"0")))).decode()
         self.fetched.append(path)
         if self.hold is not None:
             await self.hold.wait()
-        body = self.body if self.body is not None else json.dumps(self._document(path)).encode()
-        answer = f"HTTP/1.1 {self.status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+        status = self.status
+        document = self._document(path) if path != "/token" else self._exchange(form, head.decode())
+        if document is None:
+            status, document = 400, {"error": "invalid_grant"}
+        body = self.body if self.body is not None else json.dumps(document).encode()
+        answer = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
         writer.write(answer + body)
         writer.close()
 
     def _document(self, path: str) -> Any:
         if path == "/keys":
             return {"keys": [key.jwk for key in self.keys]}
-        return {"issuer": self.issuer, "jwks_uri": self.jwks_url}
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": self.jwks_url,
+            "authorization_endpoint": f"{self.issuer}/authorize?tenant=1",
+            "token_endpoint": f"{self.issuer}/token",
+        }
+
+    def _exchange(self, form: str, head: str) -> Any | None:
+        """RFC 6749, 4.1.3 and RFC 7636, 4.6: the code is good once, for who knows what its challenge was made of."""
+        told = dict(parse_qsl(form))
+        challenge, id_token = self.codes.pop(told.get("code", ""), ("", ""))
+        made = base64.urlsafe_b64encode(hashlib.sha256(told.get("code_verifier", "").encode()).digest())
+        if not id_token or made.decode().rstrip("=") != challenge:
+            return None
+        self.asked_as.append(
+            next((line for line in head.split("\r\n") if line.lower().startswith("authorization")), "")
+        )
+        return {"access_token": "opaque", "token_type": "Bearer", "id_token": id_token}

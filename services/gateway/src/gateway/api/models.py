@@ -380,6 +380,13 @@ class AgentStreamView(Wire):
         )
 
 
+class SignedIn(Wire):
+    """`expires_at`: until then the cookie is good."""
+
+    user_id: str
+    expires_at: datetime | None
+
+
 class StreamTokenView(Wire):
     """`expires_at`: until then a stream may be opened with it."""
 
@@ -460,6 +467,7 @@ class PublicConfig(Wire):
     version: str
     auth: Literal["none", "anonymous", "jwt"]
     auth_required: bool
+    sign_in_url: str | None = Field(default=None, description="where a browser signs in, with `?return_to=` a path")
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]
     protocols: list[int]

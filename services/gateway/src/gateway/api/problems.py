@@ -76,6 +76,16 @@ class InvalidApiKey(DomainError):
     default_detail = "The x-api-key is not good: sluicewayctl keys makes them, or API_KEYS names them."
 
 
+class SignInFailed(DomainError):
+    code, status = "SIGN_IN_FAILED", 400
+    default_detail = "The sign-in did not succeed. Begin it again."
+
+
+class SignInNotSetUp(DomainError):
+    code, status = "SIGN_IN_NOT_SET_UP", 404
+    default_detail = "There is no identity provider to sign in at; OIDC_CLIENT_ID and PUBLIC_URL would name one."
+
+
 class ScopeMissing(DomainError):
     code, status = "SCOPE_MISSING", 403
     default_detail = "This API key does not have the scope that this needs."

@@ -14,6 +14,9 @@ from gateway.callers.rates import Limit, Rates, Taken
 from gateway.settings import Settings
 
 _MINUTE, _HOUR = 60, 3600
+# Behind a proxy that is not named in TRUSTED_PROXIES everybody comes from nowhere in particular.
+_NOWHERE = "nowhere"
+_AS_MANY_ADDRESSES = 10
 
 
 class Limits:
@@ -24,6 +27,7 @@ class Limits:
         self._service = Limit("service", settings.max_requests_per_minute_per_key, _MINUTE)
         self._address = Limit("address", settings.max_requests_per_minute_per_address, _MINUTE)
         self._newcomers = Limit("newcomers", settings.max_newcomers_per_hour, _HOUR)
+        self._from_nowhere = Limit("newcomers", settings.max_newcomers_per_hour * _AS_MANY_ADDRESSES, _HOUR)
         self._streams = OpenStreams(settings.max_streams_per_user, settings.max_streams_per_address)
 
     async def of_address(self, address: str | None) -> Taken | None:
@@ -37,8 +41,10 @@ class Limits:
         return await self._take(self._service if caller.kind == "service" else self._person, caller.user_id)
 
     async def of_newcomer(self, address: str | None) -> None:
-        """Raises TooManyRequests."""
-        await self._take(self._newcomers, address)
+        """Who has no cookie yet has used none of any limit, so there may be only so many. Those whose address is
+        not known share the room of ten addresses. Raises TooManyRequests."""
+        limit = self._newcomers if address is not None else self._from_nowhere
+        await self._take(limit, address or _NOWHERE)
 
     async def _take(self, limit: Limit, who: str | None) -> Taken | None:
         if not self._on or who is None or limit.count == 0:
@@ -67,7 +73,7 @@ _SAID = {
     "person": "You have asked too often within a minute.",
     "service": "This API key has asked too often within a minute.",
     "address": "From your address came too many requests within a minute.",
-    "newcomers": "From your address came too many new people within an hour.",
+    "newcomers": "Too many new people came within an hour.",
 }
 
 

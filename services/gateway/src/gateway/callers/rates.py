@@ -1,7 +1,8 @@
 """How often somebody may do something: so many in any window of time, counted in Redis for all gateways together.
 
-While Redis is away, or does not answer quickly, each gateway counts for itself: limits are then as many times as large
-as there are gateways, and nobody is refused because of Redis. See `lua/limits/count.lua` for how a window slides.
+While Redis is away, has no memory left, or does not answer quickly, each gateway counts for itself: limits are then as
+many times as large as there are gateways, and nobody is refused because of Redis. See `lua/limits/count.lua` for how a
+window slides.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.scripts import Scripts
@@ -55,7 +57,7 @@ class Rates:
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     answer = await self._scripts.run("limits/count", [key], [limit.count, window_ms])
-            except (RedisUnavailable, TimeoutError):
+            except (RedisUnavailable, RedisError, TimeoutError):
                 self._asked_again_at = time.monotonic() + _REST_SECONDS
             else:
                 return _taken(limit, *map(int, answer))

@@ -43,6 +43,8 @@ from gateway.callers.caller import NOBODY, Caller, KeyScope
 from gateway.settings import Settings
 from gateway.state import Gateway, State
 
+_NOT_KEPT = {"Cache-Control": "private, no-store"}
+
 P = TypeVar("P", bound=Params)
 B = TypeVar("B", bound=BaseModel | Body | None)
 
@@ -222,7 +224,8 @@ def _address(gateway: Gateway, request: Request[State]) -> str | None:
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, headers, "application/json")
+    """What one caller may see, no cache keeps for another."""
+    return Response(model.model_dump_json(), status, {**_NOT_KEPT, **(headers or {})}, "application/json")
 
 
 def routes(operations: Sequence[Operation[Any, Any]]) -> list[Route]:
