@@ -432,9 +432,7 @@ OPEN = {
         "With `useChat` a half answer can look whole, edits of shortened histories are appended, client-side tools "
         "and files fail."
     ),
-    "GW-6": "No provider of Debian or PyPI was tried.",
     "GW-9": "Not built.",
-    "GW-10": "The page cannot sign in: no OIDC code flow and no cookie session of a user.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-3": "Three of the four services have no metrics.",
     "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -44,8 +44,9 @@ class SigningKey:
 
 @dataclass
 class IdentityProvider:
-    """Serves the discovery document, `/keys` and `/token`. `fetched`: which paths were asked for, in order.
+    """Serves the discovery document, `/authorize`, `/token` and `/keys`.
 
+    `fetched`: which paths were asked for, in order. `user`: who is let in by `/authorize`, without a question.
     `codes`: what each authorization code is good for, once: the PKCE challenge and the ID token.
     """
 
@@ -54,6 +55,7 @@ class IdentityProvider:
     status: int = 200
     body: bytes | None = None
     fetched: list[str] = field(default_factory=list)
+    user: str = "ada"
     hold: asyncio.Event | None = None
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
     asked_as: list[str] = field(default_factory=list)
@@ -89,9 +91,12 @@ class IdentityProvider:
         document = self._document(path) if path != "/token" else self._exchange(form, head.decode())
         if document is None:
             status, document = 400, {"error": "invalid_grant"}
+        location = ""
+        if path.startswith("/authorize?"):
+            status, location = 302, f"location: {self._let_in(path)}\r\n"
         body = self.body if self.body is not None else json.dumps(document).encode()
-        answer = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
-        writer.write(answer + body)
+        head_lines = f"{location}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(f"HTTP/1.1 {status} X\r\n{head_lines}".encode() + body)
         writer.close()
 
     def _document(self, path: str) -> Any:
@@ -103,6 +108,13 @@ class IdentityProvider:
             "authorization_endpoint": f"{self.issuer}/authorize?tenant=1",
             "token_endpoint": f"{self.issuer}/token",
         }
+
+    def _let_in(self, path: str) -> str:
+        """Whoever comes is `user`. Where the browser goes then."""
+        asked = dict(parse_qsl(urlsplit(path).query))
+        id_token = self.keys[0].sign(iss=self.issuer, aud=asked["client_id"], sub=self.user, nonce=asked["nonce"])
+        self.codes["code-2"] = (asked["code_challenge"], id_token)
+        return f"{asked['redirect_uri']}?{urlencode({'code': 'code-2', 'state': asked['state']})}"
 
     def _exchange(self, form: str, head: str) -> Any | None:
         """RFC 6749, 4.1.3 and RFC 7636, 4.6: the code is good once, for who knows what its challenge was made of."""
