@@ -80,6 +80,8 @@ class ScriptedChat:
         self.approvals: list[dict[str, Any]] = []
         self.approval_status = 202
         self.remaining = 0
+        # What a new message is answered instead: a problem and its status.
+        self.refusal: tuple[dict[str, Any], int] | None = None
         self._asked = asyncio.Event()
 
     @property
@@ -133,12 +135,17 @@ class ScriptedChat:
             {**_session(request.path_params["id"]), "messages": self.messages, "has_more": False, "active_task": active}
         )
 
-    async def post_message(self, request: Request) -> Response:
+    async def chat(self, request: Request) -> Response:
+        """A message, and its answer from the beginning."""
         body = await request.json()
-        self._store(body["id"], "user", [{"type": "text", "text": body["message"]}])
+        if self.refusal is not None:
+            return JSONResponse(*self.refusal)
+        message = body["messages"][-1]
+        self._store(message["id"], "user", message["parts"])
         turn = self._begin(f"answer-{len(self.turns) + 1}", [])
         self._asked.set()
-        return JSONResponse({**self._task(turn), "message_id": body["id"], "position": 0}, 202)
+        headers = {"x-workflow-run-id": turn.task_id}
+        return StreamingResponse(turn.follow(0), media_type="text/event-stream", headers=headers)
 
     async def task(self, request: Request) -> Response:
         return JSONResponse(self._task(self.turns[request.path_params["id"]]))
@@ -190,7 +197,7 @@ class ScriptedChat:
                 Route(f"{api}/tools", self.list_tools),
                 Route(f"{api}/sessions", _list_sessions, methods=["GET", "POST"]),
                 Route(f"{api}/sessions/{{id}}", self.session),
-                Route(f"{api}/sessions/{{id}}/messages", self.post_message, methods=["POST"]),
+                Route(api, self.chat, methods=["POST"]),
                 Route(f"{api}/tasks/{{id}}", self.task),
                 Route(f"{api}/tasks/{{id}}/stream", self.stream),
                 Route(f"{api}/tasks/{{id}}/cancel", self.cancel, methods=["POST"]),
