@@ -1,6 +1,6 @@
 // Beside every built file that shrinks, the same in brotli and gzip: the gateway compresses nothing while it serves.
 
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 
@@ -9,9 +9,7 @@ const directory = process.env.PAGE_DIR ?? "../services/gateway/src/gateway/page"
 for (const name of readdirSync(directory, { recursive: true })) {
   const path = join(directory, name);
   if (!statSync(path).isFile() || /\.(br|gz)$/.test(name)) continue;
-  // Every browser that runs this page takes woff2.
-  if (/\.(woff|ttf)$/.test(name)) rmSync(path);
-  else if (/\.(js|css|html|svg|webmanifest)$/.test(name)) compress(path);
+  if (/\.(js|css|html|svg|webmanifest)$/.test(name)) compress(path);
 }
 
 function compress(path) {

@@ -78,7 +78,7 @@ class Following {
 
   private async once(input: RequestInfo | URL): Promise<Response | Problem> {
     try {
-      const response = await this.fetch(input, this.init);
+      const response = await this.send(input, this.init);
       if (response.ok || response.status < 500) return response;
       return this.repeatable ? await problemOf(response) : response;
     } catch (error) {
@@ -92,8 +92,10 @@ class Following {
     return typeof this.init.body !== "string" || !this.init.body.includes('"trigger":"regenerate-message"');
   }
 
-  private get fetch(): typeof globalThis.fetch {
-    return this.options.fetch ?? globalThis.fetch;
+  private send(input: RequestInfo | URL, init: RequestInit): Promise<Response> {
+    // Called as a plain function: the browser's own refuses to be a method of something.
+    const send = this.options.fetch ?? globalThis.fetch;
+    return send(input, init);
   }
 
   whole(first: ReadableStream<Uint8Array>, url: string): ReadableStream<Uint8Array> {
@@ -183,7 +185,7 @@ class Following {
     if (this.cursor) headers.set("last-event-id", this.cursor);
     const { credentials } = this.init;
     try {
-      return await this.fetch(url, { headers, cache: "no-store", signal: this.outer, ...(credentials && { credentials }) });
+      return await this.send(url, { headers, cache: "no-store", signal: this.outer, ...(credentials && { credentials }) });
     } catch (error) {
       if (isAbort(error) || this.outer?.aborted) throw error;
       return null;

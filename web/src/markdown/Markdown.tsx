@@ -50,7 +50,7 @@ const COMPONENTS: Components = {
   h4: ({ children }) => <h6 dir="auto">{children}</h6>,
   h5: ({ children }) => <h6 dir="auto">{children}</h6>,
   p: ({ children }) => <p dir="auto">{children}</p>,
-  ul: ({ children }) => <ul dir="auto">{children}</ul>,
+  ul: ({ children, className }) => <ul className={className} dir="auto">{children}</ul>,
   ol: ({ children, start }) => <ol dir="auto" start={start}>{children}</ol>,
   blockquote: ({ children }) => <blockquote dir="auto">{children}</blockquote>,
   a: ({ href, children }) => <Link href={href}>{children}</Link>,

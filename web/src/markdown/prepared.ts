@@ -3,6 +3,8 @@
 import remend from "remend";
 import type { Block } from "./blocks.ts";
 
+// In code nothing is maths.
+const CODE_SPAN = /(`+(?:[^`]|\n)*?`+)/;
 const MATHS_SIGN = /[\\^_={}<>+*/]|^[a-zA-Z]$/;
 
 export const hasMath = (source: string): boolean => source.includes("$$") || /\\[([]/.test(source) || singles(source) !== source;
@@ -11,7 +13,7 @@ export const hasMath = (source: string): boolean => source.includes("$$") || /\\
 export function prepared({ source, code }: Block, open: boolean): string {
   if (code) return source;
   const whole = open ? remend(source, { katex: false }) : source;
-  return whole.includes("`") ? whole : singles(delimiters(whole));
+  return whole.split(CODE_SPAN).map((piece, n) => (n % 2 ? piece : singles(delimiters(piece)))).join("");
 }
 
 const delimiters = (source: string): string =>
