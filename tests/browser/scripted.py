@@ -82,6 +82,11 @@ class ScriptedChat:
         self.remaining = 0
         # What a new message is answered instead: a problem and its status.
         self.refusal: tuple[dict[str, Any], int] | None = None
+        # What is stored with the next answer: more of its metadata, and why it failed.
+        self.metadata: dict[str, Any] = {}
+        self.failure: dict[str, Any] | None = None
+        # What each request for an answer asked for.
+        self.triggers: list[dict[str, Any]] = []
         self._asked = asyncio.Event()
 
     @property
@@ -102,7 +107,9 @@ class ScriptedChat:
     async def finish(self, reason: str = "stop", *, status: str = "completed") -> None:
         """End the turn: what it said is in the history, and then its stream ends."""
         turn = self.turn
-        metadata = {"taskId": turn.task_id, "status": status, "finishReason": reason}
+        metadata = {"taskId": turn.task_id, "status": status, "finishReason": reason, **self.metadata}
+        if self.failure:
+            metadata["error"] = self.failure
         self._store(turn.message_id, "assistant", turn.parts(), metadata)
         await turn.end({"type": "finish", "finishReason": reason})
 
@@ -140,8 +147,12 @@ class ScriptedChat:
         body = await request.json()
         if self.refusal is not None:
             return JSONResponse(*self.refusal)
-        message = body["messages"][-1]
-        self._store(message["id"], "user", message["parts"])
+        self.triggers.append({name: body[name] for name in ("trigger", "messageId") if name in body})
+        if body["trigger"] == "submit-message":
+            message = body["messages"][-1]
+            self._store(message["id"], "user", message["parts"])
+        else:
+            self.messages = [one for one in self.messages if one["id"] != body["messageId"]]
         turn = self._begin(f"answer-{len(self.turns) + 1}", [])
         self._asked.set()
         headers = {"x-workflow-run-id": turn.task_id}

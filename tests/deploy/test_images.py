@@ -25,15 +25,38 @@ def position(instructions: list[list[str]], *words: str) -> int:
     return next(n for n, instruction in enumerate(instructions) if all(word in instruction for word in words))
 
 
+def stage_named(service: str, name: str) -> list[list[str]]:
+    instructions = manifests.dockerfile(service)
+    start = next(
+        n for n, instruction in enumerate(instructions) if instruction[0] == "FROM" and instruction[-1] == name
+    )
+    rest = instructions[start + 1 :]
+    return rest[: next(n for n, instruction in enumerate(rest) if instruction[0] == "FROM")]
+
+
 def last_stage(service: str) -> list[list[str]]:
     instructions = manifests.dockerfile(service)
     start = max(n for n, instruction in enumerate(instructions) if instruction[0] == "FROM")
     return instructions[start:]
 
 
-def test_there_are_two_stages_on_one_base(service: str) -> None:
+def test_there_are_two_stages_on_one_base_and_one_for_a_page(service: str) -> None:
     stages = [i for i in manifests.dockerfile(service) if i[0] == "FROM"]
-    assert [stage[1] for stage in stages] == ["${PYTHON_IMAGE}"] * 2
+    names = ["page", "build"] if service == "gateway" else ["build"]
+    assert [stage[3:] for stage in stages] == [*([name] for name in names), []]
+    assert {stage[1] for stage in stages} == {"${PYTHON_IMAGE}"}
+
+
+def test_a_page_is_built_from_its_pins_and_is_part_of_the_wheel(service: str) -> None:
+    if service != "gateway":
+        return
+    page = stage_named(service, "page")
+    lock = position(page, "COPY", "web/package-lock.json")
+    assert position(page, "requirements/web.txt", "COPY") < lock < position(page, "ci") < position(page, "web", "COPY")
+    assert position(page, "web", "COPY") < position(page, "run", "build")
+    build = stage_named(service, "build")
+    copied = position(build, "--from=page", "/src/page", "/src/services/gateway/src/gateway/page")
+    assert position(build, "COPY", "services/gateway") < copied < position(build, "wheel")
 
 
 def test_pins_are_installed_before_code_is_copied_and_code_without_dependencies(service: str) -> None:
@@ -54,7 +77,7 @@ def test_what_it_copies_is_let_through_to_the_builder(service: str) -> None:
 
 
 def test_its_own_packages_are_copied_whole_and_no_other_service(service: str) -> None:
-    copied = {i[1] for i in manifests.dockerfile(service) if i[0] == "COPY" and len(i) == 3}
+    copied = {i[1] for i in stage_named(service, "build") if i[0] == "COPY" and len(i) == 3}
     assert copied == set(manifests.own_packages(service))
 
 
