@@ -70,7 +70,7 @@ clean: ## remove what was installed and cached; the data of `make run` stay
 	@touch $@
 
 # Node comes as a wheel with the runtime; the npm on a machine may be too old for the packages.
-%/node_modules/.installed: %/package-lock.json .venv/.runtime
+%/node_modules/.installed: %/package-lock.json | .venv/.runtime
 	@cd $* && $(NPM) ci --no-audit --no-fund
 	@touch $@
 

@@ -24,6 +24,8 @@ from harness.ports import free_port
 from harness.waiting import wait_until
 
 Chunk = dict[str, Any]
+# How long the page may take to ask.
+_PATIENCE_SECONDS = 40
 _NOW = "2026-11-22T04:00:00Z"
 
 
@@ -100,7 +102,8 @@ class ScriptedChat:
 
     async def asked(self) -> Turn:
         """Wait for the next message from the page."""
-        await self._asked.wait()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await self._asked.wait()
         self._asked.clear()
         return self.turn
 

@@ -18,12 +18,6 @@ import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
 
-interface Shown {
-  conversation: Conversation;
-  /** Under which its draft is kept. */
-  draftKey: string;
-}
-
 export function App() {
   const [list] = useState(() => new SessionList());
   const [tabs] = useState(() => new BroadcastChannel("sluiceway"));
@@ -36,7 +30,7 @@ export function App() {
 
   const onDone = useRef<() => void>(() => {});
   const make = useCallback(
-    (sessionId: string | null): Shown => {
+    (sessionId: string | null): Conversation => {
       const conversation: Conversation = new Conversation(sessionId, {
         onChange: () => {
           if (sessionIn(location.hash) !== conversation.sessionId) history.replaceState(null, "", addressOf(conversation.sessionId));
@@ -51,12 +45,11 @@ export function App() {
           onDone.current();
         },
       });
-      return { conversation, draftKey: sessionId ?? "new" };
+      return conversation;
     },
     [list, tabs],
   );
-  const [shown, setShown] = useState(() => make(sessionIn(location.hash)));
-  const { conversation } = shown;
+  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash)));
   const shownNow = useRef(conversation);
   shownNow.current = conversation;
 
@@ -67,7 +60,7 @@ export function App() {
   useEffect(() => {
     const route = () => {
       const sessionId = sessionIn(location.hash);
-      if (sessionId === null || sessionId !== shownNow.current.sessionId) setShown(make(sessionId));
+      if (sessionId === null || sessionId !== shownNow.current.sessionId) setConversation(make(sessionId));
     };
     window.addEventListener("hashchange", route);
     return () => window.removeEventListener("hashchange", route);
@@ -164,7 +157,6 @@ export function App() {
         <Page
           key={conversation.sessionId}
           conversation={conversation}
-          draftKey={shown.draftKey}
           handle={page}
           onSend={(text) => {
             if (!conversation.snapshot().exists && !title) list.keepWords(conversation.sessionId, firstWords(text));

@@ -23,12 +23,11 @@ export interface PageHandle {
 
 interface Props {
   conversation: Conversation;
-  draftKey: string;
   onSend: (text: string) => void;
   handle: Ref<PageHandle>;
 }
 
-export function Page({ conversation, draftKey, onSend, handle }: Props) {
+export function Page({ conversation, onSend, handle }: Props) {
   const words = useWords();
   const { messages } = useChat({ chat: conversation.chat, experimental_throttle: FRAME_MS });
   const state = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
@@ -75,7 +74,7 @@ export function Page({ conversation, draftKey, onSend, handle }: Props) {
           {status}
         </p>
         <Composer
-          draftKey={draftKey}
+          draftKey={state.exists ? conversation.sessionId : "new"}
           running={state.running}
           handle={composer}
           onEditLast={editLast}

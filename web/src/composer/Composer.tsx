@@ -32,6 +32,16 @@ function keepDraft(key: string, text: string): void {
   remember(DRAFTS, text ? { ...others, [key]: text } : others);
 }
 
+/** Kept under the conversation that it is for, also when a new one has just got its name. */
+function useDraft(key: string, text: string): void {
+  const before = useRef(key);
+  useEffect(() => {
+    if (before.current !== key) keepDraft(before.current, "");
+    before.current = key;
+    keepDraft(key, text);
+  }, [key, text]);
+}
+
 export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle }: Props) {
   const words = useWords();
   const [text, setText] = useState(() => draftOf(draftKey));
@@ -48,7 +58,7 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
   const called = /^\/(\S+)\s*$/.exec(text)?.[1];
   const calledTool = isOpen ? undefined : tools.find((tool) => tool.name === called && argumentsOf(tool).length > 0);
 
-  useEffect(() => keepDraft(draftKey, text), [draftKey, text]);
+  useDraft(draftKey, text);
   useLayoutEffect(() => fit(box.current!), [text]);
   useEffect(() => {
     if (word !== null) readTools();

@@ -3,7 +3,7 @@
 
 import type { Chunk } from "../client/chunks.ts";
 import { titled } from "../message/names.ts";
-import type { Said, Words } from "../words/words.ts";
+import type { Said } from "../words/words.ts";
 
 const PROGRESS_MS = 5_000;
 
@@ -61,17 +61,14 @@ function dataSaid({ type, data }: Chunk): Said | null {
     return position > 0 ? (words) => words.inQueue(position, seconds) : null;
   }
   if (type !== "data-status") return null;
+  if (told.state === "running") return (words) => words.answering;
+  if (told.waitsFor === "model") return modelAway(told.since);
   const said = told.message ?? told.text;
-  const waits = waitFor(String(told.status ?? told.state ?? told.code ?? ""));
-  return waits ?? (typeof said === "string" && said ? () => said : null);
+  return typeof said === "string" && said ? () => said : null;
 }
 
-function waitFor(state: string): Said | null {
-  const known: Record<string, (words: Words) => string> = {
-    waiting_for_model: (words) => words.modelAway,
-    model_unavailable: (words) => words.modelAway,
-    resumed: (words) => words.goingOn,
-    taken_over: (words) => words.goingOn,
-  };
-  return Object.hasOwn(known, state) ? known[state]! : null;
+function modelAway(since: unknown): Said {
+  const time = typeof since === "string" ? new Date(since) : null;
+  const shown = time && !Number.isNaN(time.getTime()) ? time.toLocaleTimeString([], { timeStyle: "short" }) : "";
+  return (words) => words.modelAway(shown);
 }

@@ -125,8 +125,7 @@ export const de: Words = {
   approvalWanted: "Ein Werkzeug wartet auf deine Freigabe.",
   inQueue: (position, seconds) =>
     `${position === 1 ? "Eine Antwort ist" : `${position} Antworten sind`} vor deiner dran${seconds ? `, etwa ${Math.ceil(seconds)} s` : ""}.`,
-  modelAway: "Das Modell ist gerade nicht da. Die Antwort geht weiter, sobald es zurück ist.",
-  goingOn: "Noch da, es geht weiter…",
+  modelAway: (since) => `Das Modell ist${since ? ` seit ${since}` : " gerade"} nicht da. Die Antwort geht weiter, sobald es zurück ist.`,
   reconnecting: (why) => `${why} Neue Verbindung…`,
   connectionLost: "Verbindung verloren.",
   offline: "Du bist offline.",

@@ -131,8 +131,7 @@ export const en = {
   approvalWanted: "A tool waits for your approval.",
   inQueue: (position: number, seconds?: number) =>
     `${position === 1 ? "One answer is" : `${position} answers are`} before yours${seconds ? `, about ${Math.ceil(seconds)} s` : ""}.`,
-  modelAway: "The model is away for a moment. The answer goes on when it is back.",
-  goingOn: "Still there, going on…",
+  modelAway: (since: string) => `The model is away${since ? ` since ${since}` : ""}. The answer goes on when it is back.`,
   reconnecting: (why: string) => `${why} Reconnecting…`,
   connectionLost: "Connection lost.",
   offline: "You are offline.",
