@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from harness.database import Database
 from harness.services import Service, Services
@@ -110,13 +111,23 @@ async def test_a_plain_answer_that_nobody_reads_is_given_up_and_its_bytes_with_i
 
 
 @pytest.mark.requirement("SE-3")
-async def test_many_who_ask_for_readiness_at_once_do_not_turn_it_red(gateway: Service) -> None:
+async def test_many_who_ask_for_readiness_at_once_share_the_checks(services: Services, redis: Redis) -> None:
+    """Each check takes connections that messages need: six hundred of them at once turned it red."""
+    gateway = await services.gateway(CHECK_TIMEOUT_SECONDS="15")
     async with client_of(gateway) as http:
-        answers = await asyncio.gather(*(http.get("/readyz") for _ in range(300)))
+        before = await _pings(redis)
+        answers = await asyncio.gather(*(http.get("/readyz") for _ in range(200)))
+        asked = await _pings(redis) - before
     for answer in answers:
         checks = answer.json()["checks"]
         assert checks["redis"]["ok"], checks
         assert checks["postgres"]["ok"], checks
+    assert 1 <= asked <= 100
+
+
+async def _pings(redis: Redis) -> int:
+    stats = await redis.info("commandstats")
+    return int(stats.get("cmdstat_ping", {"calls": 0})["calls"])
 
 
 @pytest.mark.requirement("SE-3", "CH-24")
