@@ -169,7 +169,7 @@ async def _fill(stage: Stage, task_id: str, size: int) -> None:
     text = "x" * _DELTA_BYTES
     delta = f'{{"type":"text-delta","id":"1","delta":"{text}"}}'
     async with Redis.from_url(stage.valkey.url) as redis:
-        await redis.hset(keys.task_meta(task_id), mapping=fields)
+        await redis.hset(keys.task_meta(task_id), mapping={**fields})
         key = keys.task_events(task_id)
         await redis.xadd(key, {"t": "start", "d": '{"type":"start","messageId":"m"}'}, id="1-0")
         for number in range(1, size // _DELTA_BYTES + 1):

@@ -20,6 +20,7 @@ class CommonSettings(RetentionSettings):
     migrate_on_start: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    debuggable: bool = Field(default=False, description="core dumps and debuggers of the same user are let in")
 
     @property
     def database_timeout(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""The entrance of every service: settings → logging → its own `serve`, on uvloop."""
+"""The entrance of every service: settings → secrets kept → logging → its own `serve`, on uvloop."""
 
 import sys
 from collections.abc import Callable, Coroutine
@@ -8,6 +8,7 @@ import uvloop
 from pydantic import ValidationError
 
 from sluiceway.process.logs import configure_logging
+from sluiceway.process.secrecy import keep_secrets, secret_names
 from sluiceway.process.settings import CommonSettings
 
 S = TypeVar("S", bound=CommonSettings)
@@ -19,5 +20,6 @@ def run_service(component: str, settings_type: type[S], serve: Callable[[S], Cor
         settings = settings_type()
     except ValidationError as error:
         sys.exit(f"{component}: the settings are not valid:\n{error}")
+    keep_secrets(secret_names(settings_type), debuggable=settings.debuggable)
     configure_logging(component, settings.log_format, settings.log_level)
     uvloop.run(serve(settings))

@@ -17,6 +17,7 @@ from sluiceway.errors import (
     StoreUnavailable,
     TaskExpired,
     TaskNotFound,
+    TooManySessions,
 )
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
@@ -209,6 +210,8 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         replaces=body.message_id if regenerate else None,
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
+        max_live=settings.max_turns_per_user,
+        max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,
     )
 
@@ -248,6 +251,7 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     ApprovalsMissing,
     EmptyMessage,
     NothingToAnswer,
+    TooManySessions,
     UnsupportedPart,
     *approvals.PROBLEMS,
     *accepting.FOLLOWED_PROBLEMS,

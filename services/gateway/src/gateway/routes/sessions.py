@@ -3,7 +3,14 @@
 import contextlib
 from typing import Annotated, Any
 
-from sluiceway.errors import AccessDenied, RedisUnavailable, SessionExists, SessionNotFound, StoreUnavailable
+from sluiceway.errors import (
+    AccessDenied,
+    RedisUnavailable,
+    SessionExists,
+    SessionNotFound,
+    StoreUnavailable,
+    TooManySessions,
+)
 from sluiceway.ids import new_session_id
 from sluiceway.store.sessions import SessionCursor
 from starlette.responses import Response
@@ -44,7 +51,9 @@ class DetailParams(SessionParams):
 
 async def create_session(call: Call[NoParams, NewSession]) -> Response:
     session_id = call.body.id or new_session_id()
-    session, created = await call.gateway.store.sessions.create(session_id, call.caller.user_id, call.body.title)
+    session, created = await call.gateway.store.sessions.create(
+        session_id, call.caller.user_id, call.body.title, call.gateway.settings.max_sessions_per_hour
+    )
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 
@@ -110,7 +119,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         {201: Answer("The new session.", SessionView), 200: Answer("It was there, and is yours.", SessionView)},
         NoParams,
         NewSession,
-        problems=(SessionExists, StoreUnavailable),
+        problems=(SessionExists, StoreUnavailable, TooManySessions),
         description="With an id of the client's own it can be sent again safely.",
         scopes=("turns",),
     ),

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
 from gateway.api.models import Health, Limits, Policy, PublicConfig, Readiness
+from gateway.callers.sign_in import LOGIN_PATH
 from gateway.routes import pages, readiness
 from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
 
@@ -34,6 +35,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             version=VERSION,
             auth=authenticator.mode,
             auth_required=authenticator.required,
+            sign_in_url=LOGIN_PATH if call.gateway.sign_in is not None else None,
             models=list(settings.known_models),
             policies=list(get_args(Policy)),
             protocols=[6, 7],

@@ -67,7 +67,6 @@ async def make_stream_token(call: Call[TaskParams, None]) -> Response:
             stream_url=f"{stream_url(task_id)}?token={token.text}",
         ),
         201,
-        {"Cache-Control": "no-store"},
     )
 
 

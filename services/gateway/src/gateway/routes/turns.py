@@ -61,6 +61,7 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,
+        max_live=settings.max_turns_per_user,
         traceparent=call.params.trace,
     )
 

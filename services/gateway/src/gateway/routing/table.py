@@ -6,7 +6,7 @@ declares. Every route of a method GET answers HEAD, too, and every path OPTIONS.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +34,7 @@ from gateway.api.problems import (
     Overloaded,
     ProblemType,
     ScopeMissing,
+    TooManyRequests,
     TooManyValues,
     Unauthenticated,
     UnsupportedMediaType,
@@ -41,6 +42,8 @@ from gateway.api.problems import (
 from gateway.callers.caller import NOBODY, Caller, KeyScope
 from gateway.settings import Settings
 from gateway.state import Gateway, State
+
+_NOT_KEPT = {"Cache-Control": "private, no-store"}
 
 P = TypeVar("P", bound=Params)
 B = TypeVar("B", bound=BaseModel | Body | None)
@@ -134,7 +137,7 @@ class Operation(Generic[P, B]):
             found.append(OriginRefused)
         if self.asks_who:
             # A key may have to be looked up.
-            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable]
+            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable, TooManyRequests]
         if self.people:
             found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
@@ -153,17 +156,32 @@ class Operation(Generic[P, B]):
         gateway = request.state["gateway"]
         if not self.any_host:
             gateway.origins.check(request.method, request.headers)
-        caller = await self._identify(gateway, request)
+        caller = await self._admit(gateway, request)
         params = read_params(self.params, request)
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
 
-    async def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
+    async def _admit(self, gateway: Gateway, request: Request[State]) -> Caller:
+        """Who calls, and within his limits."""
         if not self.asks_who:
             if self.greets:
                 _greet(gateway, request)
             return NOBODY
+        address = _address(gateway, request)
+        told = await gateway.limits.of_address(address)
+        caller = replace(await self._identify(gateway, request), address=address)
+        told = await gateway.limits.of_caller(caller) or told
+        if caller.cookie is not None and request.method not in ("GET", "HEAD"):
+            await gateway.limits.of_newcomer(address)
+            _tell(request, "set-cookie", caller.cookie)
+        if told is not None:
+            _tell(request, "ratelimit-limit", str(told.limit))
+            _tell(request, "ratelimit-remaining", str(told.remaining))
+            _tell(request, "ratelimit-reset", str(told.seconds))
+        return caller
+
+    async def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
         service = await gateway.authenticator.by_key(request.headers)
         if service is not None:
             if not service.scopes.intersection(self.scopes):
@@ -173,12 +191,6 @@ class Operation(Generic[P, B]):
             if self.unsigned:
                 return NOBODY
             raise Unauthenticated("This needs an x-api-key.")
-        caller = await self._person(gateway, request)
-        if caller.cookie is not None and request.method not in ("GET", "HEAD"):
-            _set_cookie(request, caller.cookie)
-        return caller
-
-    async def _person(self, gateway: Gateway, request: Request[State]) -> Caller:
         token = request.query_params.get("token") if self.stream_token else None
         if token is not None:
             return gateway.stream_tokens.check(token, request.path_params["task_id"])
@@ -198,16 +210,22 @@ def _greet(gateway: Gateway, request: Request[State]) -> None:
     """Before a page asks for several things at once, each of which would find somebody new."""
     cookie = gateway.authenticator.greeting(request.headers)
     if cookie is not None:
-        _set_cookie(request, cookie)
+        _tell(request, "set-cookie", cookie)
 
 
-def _set_cookie(request: Request[State], cookie: str) -> None:
-    """Also on a stream, whose head does not pass here."""
-    request.scope.setdefault("more_headers", []).append((b"set-cookie", cookie.encode()))
+def _tell(request: Request[State], header: str, value: str) -> None:
+    """In the answer, also where that is a problem, or a stream, whose head does not pass here."""
+    request.scope.setdefault("more_headers", []).append((header.encode(), value.encode()))
+
+
+def _address(gateway: Gateway, request: Request[State]) -> str | None:
+    peer = request.client.host if request.client is not None else None
+    return gateway.addresses.of(peer, request.headers.get("x-forwarded-for"))
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, headers, "application/json")
+    """What one caller may see, no cache keeps for another."""
+    return Response(model.model_dump_json(), status, {**_NOT_KEPT, **(headers or {})}, "application/json")
 
 
 def routes(operations: Sequence[Operation[Any, Any]]) -> list[Route]:

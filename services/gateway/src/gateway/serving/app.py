@@ -15,6 +15,7 @@ from gateway.routes import (
     jobs,
     operations,
     sessions,
+    signing_in,
     system,
     tasks,
     tools,
@@ -39,6 +40,7 @@ _OPERATIONS = (
     *agents.OPERATIONS,
     *operations.OPERATIONS,
     *webhooks.OPERATIONS,
+    *signing_in.OPERATIONS,
     *system.OPERATIONS,
 )
 _READABLE_ELSEWHERE = (
@@ -46,6 +48,9 @@ _READABLE_ELSEWHERE = (
     "retry-after",
     "x-request-id",
     CODE_HEADER,
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
     RUN_ID_HEADER,
     "x-vercel-ai-ui-message-stream",
 )

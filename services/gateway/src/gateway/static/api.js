@@ -1,5 +1,7 @@
 // The plain routes of the gateway. Every failure is a Problem, whose message is a sentence for a person.
 
+import { signIn } from "./signing_in.js";
+
 const BASE = "/api/chat";
 
 export class Problem extends Error {
@@ -17,8 +19,9 @@ export class Problem extends Error {
   }
 }
 
-/** Reads the Problem out of a response that is no success. */
+/** Reads the Problem out of a response that is no success. Whoever is not known is sent to sign in. */
 export async function problemOf(response) {
+  if (response.status === 401) signIn();
   const body = await response.json().catch(() => ({}));
   const seconds = Number(response.headers.get("retry-after") ?? NaN);
   return new Problem(body.detail ?? `The server answered with an error (${response.status}).`, {

@@ -9,6 +9,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 
+from tool_runner.tool.accepting import is_accepted
 from tool_runner.tool.definition import Accepted, ToolFailed
 
 _MAX_REASON_CHARS = 2000
@@ -56,7 +57,7 @@ def outcome_of(returned: Any, max_bytes: int) -> Outcome:
         return failed("INVALID_RESULT", f"The tool returned what is no JSON: {error}")
     if size > max_bytes:
         return failed("RESULT_TOO_LARGE", f"The tool returned {size} bytes; at most {max_bytes} are taken.")
-    if isinstance(result, dict) and result.get("status") == "accepted" and len(result) == 1:
+    if is_accepted(result):
         return HandedOver()
     return Succeeded(result)
 
