@@ -139,7 +139,7 @@ async def test_json_of_a_million_values_is_refused_before_it_is_parsed_and_long_
         heavy = b'{"messages":[' + b"[]," * 1_000_000 + b"[]]}"
         refused = await http.post("/api/chat", content=heavy, headers=json_type)
         assert (refused.status_code, refused.json()["code"]) == (413, "TOO_MANY_VALUES")
-        deep = b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        deep = b'{"messages":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
         assert (await http.post("/api/chat", content=deep, headers=json_type)).status_code == 400
         told = {"id": "old", "role": "user", "parts": [{"type": "text", "text": 'a,"[{\\' * 200_000}]}
         empty = {"id": "new", "role": "user", "parts": []}
@@ -152,7 +152,8 @@ async def test_nothing_private_is_kept_by_a_cache(gateway: Service) -> None:
     async with client_of(gateway) as http:
         await http.post("/api/chat/sessions", json={"id": "s"})
         for path in ("/api/chat/sessions", "/api/chat/sessions/s", "/api/chat/sessions/none", "/config", "/nowhere"):
-            assert (await http.get(path)).headers.get_list("cache-control") == ["no-store"], path
+            [told] = (await http.get(path)).headers.get_list("cache-control")
+            assert "no-store" in told, path
         assert "no-cache" in (await http.get("/")).headers["cache-control"]
 
 

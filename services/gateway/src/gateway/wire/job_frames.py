@@ -40,13 +40,6 @@ class JobPage(Page):
         self.last = parse_id(self.entries[-1][0])
         self.ended = not self.full and self.is_terminal(self.entries[-1])
 
-    def pieces(self) -> "list[Page]":
-        """What ends a piece in the middle is not the end either."""
-        pieces = super().pieces()
-        for piece in pieces[:-1]:
-            piece.ended = False
-        return pieces
-
     def body(self, view: View) -> bytes:
         if view is None:
             return super().body(view)
