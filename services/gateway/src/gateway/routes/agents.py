@@ -105,8 +105,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
             "from its beginning. One that nobody has begun yet is waited for. `sequence` counts the events of a stream "
             "from 1. The last one has the type `connection_end`; `[DONE]` follows, and the response ends. A connection "
             "that ends otherwise was broken: come back with the last id. 204 means that the cursor is at the end. When "
-            "the agents begin anew, who follows gets the `connection_end` of the old stream; asking without a cursor "
-            "shows the new one."
+            "the agents begin again, their followers get the `connection_end` of the old stream; a request "
+            "without a cursor gets the new one."
         ),
         scopes=("read",),
     ),

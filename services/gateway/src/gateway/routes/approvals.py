@@ -57,7 +57,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         ApprovalAnswer,
         problems=PROBLEMS,
         description=(
-            "The turn ended when it asked. With the last answer that its step waits for, a new turn goes on with the "
+            "The turn ended when it asked. With the last answer that its step waits for, a new turn continues the "
             "same message: its stream begins with `start` of that message's id, and tells only what is new. The same "
             "answer again is answered the same. Another message in the session, or the call's deadline, takes the "
             "question away: 410."
