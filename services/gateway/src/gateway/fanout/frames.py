@@ -134,13 +134,13 @@ class Page:
         for end, entry in enumerate(self.entries):
             size += _size(entry)
             if size > PIECE_BYTES and end > begin:
-                piece = self._part(after, begin, end)
+                piece = self._part(after, begin, end, full=True)
                 yield piece
                 after, begin, size = piece.last, end, _size(entry)
-        yield self._part(after, begin, len(self.entries))
+        yield self._part(after, begin, len(self.entries), full=self.full)
 
-    def _part(self, after: EntryId, begin: int, end: int) -> "Page":
-        return type(self)(after, self.entries[begin:end])
+    def _part(self, after: EntryId, begin: int, end: int, *, full: bool) -> "Page":
+        return type(self)(after, self.entries[begin:end], full=full)
 
 
 def size_of(entries: list[RawEntry]) -> int:

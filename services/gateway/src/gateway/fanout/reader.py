@@ -41,7 +41,7 @@ class Reader:
         skip, count = follow.start_index or 0, FIRST_ENTRIES
         page = await self._at_cursor(follow)
         if skip and page.entries and parse_id(page.entries[0][0])[0] > 1:
-            # Perhaps it was told again, in other chunks than those that were counted.
+            # Perhaps it was rebuilt, in other chunks than those that were counted.
             raise BeginningLost(BEGINNING)
         while skip and page.entries:
             seen = sum(1 for _ in page.visible(follow.view))

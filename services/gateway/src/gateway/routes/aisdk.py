@@ -45,7 +45,7 @@ from gateway.routes.accepting import TracedParams, accept_and_follow, check_limi
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.state import Gateway
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
@@ -259,8 +259,8 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     *following.PROBLEMS,
 )
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "POST",
         "/api/chat",
         chat,
@@ -280,7 +280,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         ),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/{id}/stream",
         resume,
@@ -298,13 +298,13 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         plain_problems=True,
         scopes=("turns", "read"),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/{id}/stop",
         stop,
         "Stop a chat's running turn",
         "AI SDK",
-        {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
+        {202: Success("It ends now.", CancelledTurn), 200: Success("Nothing ran.", Idle)},
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
         plain_problems=True,

@@ -19,14 +19,14 @@ from gateway.api.problems import Draining, ProblemType, TooManyStreams
 from gateway.callers.caller import Caller
 from gateway.callers.limits import Limits
 from gateway.fanout.hub import Follow, StreamEnded, Subscription
-from gateway.routing.table import Answer
+from gateway.routing.table import Success
 from gateway.state import Gateway
 from gateway.wire.sse import UI_MESSAGES, EventStream
 from gateway.wire.unwound import Unwound
 
 EVENT_STREAM = "text/event-stream"
-STREAM = Answer("The turn's events until its end; each has an id to go on from.", media_type=EVENT_STREAM)
-NOTHING = Answer("There is nothing, or nothing more, to follow.", media_type=None)
+STREAM = Success("The turn's events until its end; each has an id to go on from.", media_type=EVENT_STREAM)
+NOTHING = Success("There is nothing, or nothing more, to follow.", media_type=None)
 PROBLEMS: tuple[ProblemType, ...] = (StreamTruncated, RedisUnavailable, TooManyStreams, Draining)
 
 

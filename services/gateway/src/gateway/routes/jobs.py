@@ -20,7 +20,7 @@ from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
 from gateway.routes.viewing import check_job
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.wire.job_frames import FollowJob
 
 EventType = Annotated[str, Field(min_length=1, max_length=MAX_TYPE_CHARS)]
@@ -70,14 +70,14 @@ async def list_job_events(call: Call[HistoryParams, None]) -> Response:
     return json_response(JobHistory(job_id=asked.job_id, events=page, next_cursor=next_cursor))
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/jobs/{job_id}/events",
         follow_job,
         "Follow a job's events",
         "Jobs",
-        {200: Answer("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
+        {200: Success("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
         FollowJobParams,
         problems=(AccessDenied, InvalidCursor, JobNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
@@ -90,13 +90,13 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         ),
         scopes=("read",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/jobs/{job_id}/history",
         list_job_events,
         "List a job's events",
         "Jobs",
-        {200: Answer("A page of events, the oldest first.", JobHistory)},
+        {200: Success("A page of events, the oldest first.", JobHistory)},
         HistoryParams,
         problems=(AccessDenied, JobNotFound, InvalidCursor, RedisUnavailable, StoreUnavailable),
         description=(

@@ -11,7 +11,7 @@ from gateway.api.models import SignedIn
 from gateway.api.problems import IdentityProviderUnavailable, SignInFailed, SignInNotSetUp, Unauthenticated
 from gateway.callers.caller import Caller
 from gateway.callers.sign_in import CALLBACK_PATH, LOGIN_PATH, SignIn
-from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
+from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 _ShortText = Annotated[str, Field(max_length=4000)]
 
@@ -74,10 +74,10 @@ def _view(user: Caller) -> SignedIn:
     return SignedIn(user_id=user.user_id or "", expires_at=expires_at)
 
 
-_MOVED = Answer("Go on there.", media_type=None)
+_MOVED = Success("Go on there.", media_type=None)
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         LOGIN_PATH,
         login,
@@ -89,7 +89,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         description="For browsers: they go to the provider, and come back to `return_to`, a path of this service.",
         people=False,
     ),
-    Operation(
+    RouteSpec(
         "GET",
         CALLBACK_PATH,
         callback,
@@ -100,23 +100,23 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         problems=(SignInNotSetUp, SignInFailed, IdentityProviderUnavailable),
         people=False,
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/auth/session",
         make_session_cookie,
         "Exchange a token for a cookie",
         "Signing in",
-        {201: Answer("The cookie is set, for as long as the token is good.", SignedIn)},
+        {201: Success("The cookie is set, for as long as the token is good.", SignedIn)},
         NoParams,
         description="So that a page need not keep a token where scripts read it, and an EventSource comes in.",
     ),
-    Operation(
+    RouteSpec(
         "DELETE",
         "/api/auth/session",
         sign_out,
         "Sign out",
         "Signing in",
-        {204: Answer("The cookie is gone from this browser.", media_type=None)},
+        {204: Success("The cookie is gone from this browser.", media_type=None)},
         NoParams,
         people=False,
     ),

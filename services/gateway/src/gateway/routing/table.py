@@ -65,7 +65,7 @@ class Call(Generic[P, B]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Success:
     """A response that is no problem. Without a model its body is described by its media type alone."""
 
     description: str
@@ -86,7 +86,7 @@ class RawBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation(Generic[P, B]):
+class RouteSpec(Generic[P, B]):
     """A method at a path. `problems` are those of the endpoint itself; what its inputs can raise is added.
 
     Of `body` and `raw_body` there is one or none.
@@ -104,7 +104,7 @@ class Operation(Generic[P, B]):
     endpoint: Callable[[Call[P, B]], Awaitable[Response]]
     summary: str
     tag: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Success]
     params: type[P]
     body: type[B] | None = None
     problems: Sequence[ProblemType] = ()
@@ -228,23 +228,23 @@ def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str
     return Response(model.model_dump_json(), status, {**_NOT_KEPT, **(headers or {})}, "application/json")
 
 
-def routes(operations: Sequence[Operation[Any, Any]]) -> list[Route]:
+def routes(specs: Sequence[RouteSpec[Any, Any]]) -> list[Route]:
     """One Starlette route a path, so that a wrong method is told all the right ones."""
-    ordered = sorted(operations, key=lambda operation: operation.path)
-    return [_route(path, tuple(group)) for path, group in groupby(ordered, key=lambda operation: operation.path)]
+    ordered = sorted(specs, key=lambda spec: spec.path)
+    return [_route(path, tuple(group)) for path, group in groupby(ordered, key=lambda spec: spec.path)]
 
 
-def _route(path: str, operations: Sequence[Operation[Any, Any]]) -> Route:
-    return Route(path, PathEndpoint(path, {operation.method: operation for operation in operations}))
+def _route(path: str, specs: Sequence[RouteSpec[Any, Any]]) -> Route:
+    return Route(path, PathEndpoint(path, {spec.method: spec for spec in specs}))
 
 
 class PathEndpoint:
     """All methods of one path, as an ASGI application."""
 
-    def __init__(self, path: str, by_method: dict[str, Operation[Any, Any]]) -> None:
+    def __init__(self, path: str, by_method: dict[str, RouteSpec[Any, Any]]) -> None:
         self._path = path
         self._by_method = by_method
-        self._problems = {method: operation.all_problems for method, operation in by_method.items()}
+        self._problems = {method: spec.all_problems for method, spec in by_method.items()}
         self._allowed = ", ".join([*by_method, *(["HEAD"] if "GET" in by_method else []), "OPTIONS"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -256,9 +256,9 @@ class PathEndpoint:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": self._allowed})
         method = "GET" if request.method == "HEAD" else request.method
-        operation = self._by_method.get(method)
-        if operation is None:
+        spec = self._by_method.get(method)
+        if spec is None:
             raise HTTPException(405, headers={"Allow": self._allowed})
         request.scope["problems"] = self._problems[method]
-        request.scope["plain_problems"] = operation.plain_problems
-        return await operation.handle(request)
+        request.scope["plain_problems"] = spec.plain_problems
+        return await spec.handle(request)

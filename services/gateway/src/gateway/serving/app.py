@@ -29,19 +29,19 @@ from gateway.routing.table import routes
 from gateway.serving.middleware import Cors, Edge
 from gateway.state import Gateway, State
 
-_OPERATIONS = (
-    *sessions.OPERATIONS,
-    *turns.OPERATIONS,
-    *tasks.OPERATIONS,
-    *approvals.OPERATIONS,
-    *tools.OPERATIONS,
-    *aisdk.OPERATIONS,
-    *jobs.OPERATIONS,
-    *agents.OPERATIONS,
-    *operations.OPERATIONS,
-    *webhooks.OPERATIONS,
-    *signing_in.OPERATIONS,
-    *system.OPERATIONS,
+_ROUTES = (
+    *sessions.ROUTES,
+    *turns.ROUTES,
+    *tasks.ROUTES,
+    *approvals.ROUTES,
+    *tools.ROUTES,
+    *aisdk.ROUTES,
+    *jobs.ROUTES,
+    *agents.ROUTES,
+    *operations.ROUTES,
+    *webhooks.ROUTES,
+    *signing_in.ROUTES,
+    *system.ROUTES,
 )
 _READABLE_ELSEWHERE = (
     "location",
@@ -71,9 +71,9 @@ def create_app(gateway: Gateway) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         yield State(gateway=gateway)
 
-    documentation = Documentation(_OPERATIONS, system.VERSION, gateway.settings)
+    documentation = Documentation(_ROUTES, system.VERSION, gateway.settings)
     starlette = Starlette(
-        routes=[*routes(documentation.operations), Mount("/static", PageFiles())],
+        routes=[*routes(documentation.specs), Mount("/static", PageFiles())],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )

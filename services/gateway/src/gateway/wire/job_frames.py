@@ -40,17 +40,6 @@ class JobPage(Page):
         self.last = parse_id(self.entries[-1][0])
         self.ended = not self.full and self.is_terminal(self.entries[-1])
 
-    def pieces(self) -> "Iterator[Page]":
-        """What ends a piece in the middle is not the end either."""
-        before: Page | None = None
-        for piece in super().pieces():
-            if before is not None:
-                before.ended = False
-                yield before
-            before = piece
-        if before is not None:
-            yield before
-
     def body(self, view: View) -> bytes:
         if view is None:
             return super().body(view)
