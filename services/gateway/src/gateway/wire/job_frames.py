@@ -40,12 +40,11 @@ class JobPage(Page):
         self.last = parse_id(self.entries[-1][0])
         self.ended = not self.full and self.is_terminal(self.entries[-1])
 
-    def pieces(self) -> "list[Page]":
+    def _part(self, after: EntryId, begin: int, end: int) -> Page:
         """What ends a piece in the middle is not the end either."""
-        pieces = super().pieces()
-        for piece in pieces[:-1]:
-            piece.ended = False
-        return pieces
+        part = super()._part(after, begin, end)
+        part.ended = self.ended and end == len(self.entries)
+        return part
 
     def body(self, view: View) -> bytes:
         if view is None:
