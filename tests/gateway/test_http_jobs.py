@@ -239,7 +239,7 @@ async def test_what_other_publishers_have_written_is_shown_too(
 async def test_a_stream_that_expires_breaks_and_who_comes_back_waits_for_its_new_beginning(
     gateway: Service, redis: Redis
 ) -> None:
-    publisher = JobEventPublisher(redis, retention(ended_seconds=0.3))
+    publisher = JobEventPublisher(redis, retention(ended_seconds=2))
     [cursor] = await _numbers(publisher, range(1))
     async with follow(_events(gateway, "j")) as stream:
         await _read(stream, 1)

@@ -100,3 +100,20 @@ async def test_children_find_no_secret_of_the_runner_in_its_environment(services
     told = await caller.ask("s__parents_environment")
     for secret in ("sk-planted", ROOT, "planted-too"):
         assert secret not in told
+
+
+@pytest.mark.requirement("CC-7")
+async def test_whatever_a_tool_says_is_made_fit_where_it_comes_in(services: Services, caller: Caller) -> None:
+    services.expect_in_logs(f"{EXPECTED_TRACES}|tool_raised")
+    await services.tool_runner(TOOLS_DIR=BAD_TOOLS)
+    failures = {name: await caller.end(await caller.call(name)) for name in ("mute", "odd_failure")}
+    told = {name: (job.error.type, job.error.message) for name, job in failures.items() if job.error is not None}
+    assert told == {"mute": ("FAILED", "Mute"), "odd_failure": ("ODD\ufffd", "nul \ufffd half \ufffd")}
+    operation = await caller.call("odd_words")
+    result = (await caller.end(operation)).result
+    assert (result["nul"], result["half"], result["number"]) == ("\ufffd", "\ufffd", None)
+    shown = (await caller.shown(operation))[0]
+    assert shown == {"status": "running", "message": "nul \ufffd half \ufffd", "data": {"\ufffd": "\ufffd"}}
+    (part,) = await caller.parts(operation)
+    assert (part.id, part.data["text"]) == ("\ufffd", "\ufffd")
+    assert (await caller.offered())["odd_words"].title == "nul \ufffd title"

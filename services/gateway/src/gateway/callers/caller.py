@@ -8,12 +8,13 @@ gateway that serves one machine alone (`AUTH=none`).
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from sluiceway.ids import ANONYMOUS_PREFIX
+
 Kind = Literal["local", "user", "anonymous", "service", "nobody"]
 # What an API key may do: send webhooks, have turns of its own, read what is anybody's, look into the system, act on it.
 KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
-ANONYMOUS_PREFIX = "anon:"
 SERVICE_PREFIX = "service:"
 RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX)
 

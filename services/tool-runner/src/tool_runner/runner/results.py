@@ -13,6 +13,7 @@ from tool_runner.tool.accepting import is_accepted
 from tool_runner.tool.definition import Accepted, ToolFailed
 
 _MAX_REASON_CHARS = 2000
+_MAX_TYPE_CHARS = 100
 _MAX_MISTAKES = 5
 
 
@@ -42,8 +43,8 @@ Outcome = Succeeded | Failed | HandedOver | Unwanted
 
 
 def failed(error_type: str, message: str) -> Failed:
-    message = clean_json(message)[:_MAX_REASON_CHARS]
-    return Failed(OperationError(type=error_type[:100] or "FAILED", message=message or "It failed without a reason."))
+    kind, reason = clean_json(str(error_type))[:_MAX_TYPE_CHARS], clean_json(str(message))[:_MAX_REASON_CHARS]
+    return Failed(OperationError(type=kind or "FAILED", message=reason or "It failed without a reason."))
 
 
 def outcome_of(returned: Any, max_bytes: int) -> Outcome:
@@ -64,9 +65,12 @@ def outcome_of(returned: Any, max_bytes: int) -> Outcome:
 
 def outcome_of_error(error: BaseException) -> Failed:
     """What a tool's exception means."""
-    if isinstance(error, ToolFailed):
-        return failed(error.type, error.message)
-    text = str(error)
+    try:
+        if isinstance(error, ToolFailed):
+            return failed(error.type, error.message)
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception may fail to say what it is
+        text = ""
     return failed("FAILED", f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
