@@ -127,7 +127,7 @@ export class Conversation {
   // Its life
 
   open(): void {
-    void this.refresh();
+    if (this.state.exists) void this.refresh();
     for (const one of this.state.pending) if (one.state === "sending") this.enqueue(one.id);
   }
 
