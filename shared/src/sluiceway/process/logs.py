@@ -65,8 +65,8 @@ def bound(**fields: Any) -> Iterator[None]:
         yield
 
 
-def _traceback(info: ExcInfo) -> str:
-    return traceback_of(info[1])
+def _traceback(exc_info: ExcInfo) -> str:
+    return traceback_of(exc_info[1])
 
 
 def _without_reprs(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
