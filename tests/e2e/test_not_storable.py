@@ -182,8 +182,10 @@ async def test_arguments_that_never_stop_are_cut_and_run_nothing(services: Servi
     async with Chat(system.url) as chat:
         turn = await chat.ask("call without end [[tokens=3 rate=0]]")
         message = fold(await chat.answer(turn))
-        assert [tool["errorText"].split(":")[0] for tool in message.tools.values()] == ["OUTPUT_CUT"]
+        assert [tool["error"].split(":")[0] for tool in message.tools.values()] == ["OUTPUT_CUT"]
         assert message.finish is not None
+        assert message.finish["finishReason"] == "length"
+        assert len(await questions(model, "call without end")) == 1
         await wait_until(lambda: _ended(system.worker.log_lines), what="the worker logs the end")
 
 

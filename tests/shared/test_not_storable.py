@@ -16,6 +16,7 @@ from sluiceway.store.ending import TurnEnd
 from sluiceway.store.pool import MAX_JSON_BYTES, Pool
 from sluiceway.turn.not_storable import ERROR, MAX_KEPT_BYTES, reductions
 from sluiceway.wire.events import Data, ReasoningDelta, TextDelta, decode
+from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, encode_json
 
 from harness.database import Database
@@ -61,6 +62,17 @@ def test_a_chunk_of_any_text_is_encoded_is_one_line_and_reads_back(name: str, te
         assert len(raw.decode().splitlines()) == 1
         assert decode(event.type, raw).encode() == raw
         assert b"\\u0000" not in raw.replace(b"\\\\", b"")
+
+
+@pytest.mark.requirement("CC-6")
+@MANY
+@given(_ANY_TEXT, ANY_JSON)
+def test_a_completion_of_any_result_and_any_error_can_be_queued_and_read(text: str, value: Any) -> None:
+    error = OperationError(message=f"failed: {text}")
+    raw = CompletionJob(operation_id=text, success=False, result=value, error=error).encode()
+    read = CompletionJob.model_validate_json(raw)
+    assert read.error is not None
+    assert read.error.message.startswith("failed: ")
 
 
 @pytest.mark.requirement("TS-8")

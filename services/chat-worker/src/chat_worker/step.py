@@ -192,6 +192,10 @@ class Step:
         metadata = {"finishReason": "stop"}
         return await self._end("completed", metadata, "stop")
 
+    async def end_full(self, model: str) -> EndStatus:
+        """End a turn whose answer has no room left; the model is not asked any more."""
+        return await self._end("completed", {"model": model, "finishReason": "length"}, "length")
+
     async def call(
         self, calls: Sequence[AskedCall], offer: Offer, *, provided: Provided | None = None, cut: bool = False
     ) -> Outcome:

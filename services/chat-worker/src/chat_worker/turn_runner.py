@@ -166,6 +166,8 @@ class TurnRunner:
     async def _model_step(self, turn: Answering, model: str) -> Outcome:
         step = self._new_step(turn)
         offer = self._offer(turn)
+        if offer.max_chars == 0:
+            return await step.end_full(model)
         try:
             request = self._request(turn, model, offer)
             outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
