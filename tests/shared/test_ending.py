@@ -59,7 +59,7 @@ async def test_an_end_that_is_refused_is_written_without_what_is_refused_and_may
     task = await _saying(scene, database)
     error = TIMEOUT if status == "failed" else None
     end = TurnEnd(status, [{"type": "text", "text": "unstorable", "state": "done"}], {"status": status}, error)
-    expected = "failed" if status == "completed" else status
+    expected: str = "failed" if status == "completed" else status
     assert await scene.turns.ending.end(task, end, [Finish()]) == expected
     # As after a commit whose answer was lost.
     assert await scene.turns.ending.end(task, end, [Finish()]) == expected
