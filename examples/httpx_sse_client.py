@@ -20,7 +20,7 @@ def main(text: str) -> None:
         session = f"python-{uuid.uuid4()}"
         http.post("/api/chat/sessions", json={"id": session}).raise_for_status()
         turn = http.post(f"/api/chat/sessions/{session}/messages", json={"message": text}).raise_for_status().json()
-        last = ""
+        last: str | None = ""
         while last is not None:
             last = follow(http, turn["stream_url"], last)
 

@@ -116,6 +116,5 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
 async def _axe(chat: Chat) -> None:
     await chat.page.evaluate(_AXE.read_text())
     found = await chat.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    assert [
-        (violation["id"], [node["html"][:200] for node in violation["nodes"]]) for violation in found["violations"]
-    ] == []
+    told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]
+    assert not told, "\n".join(told)

@@ -142,10 +142,18 @@ async def test_a_sign_in_leads_back_to_this_service_alone(browser: Browser) -> N
 
 
 async def test_while_the_provider_is_away_signing_in_waits_and_who_has_signed_in_stays(
-    browser: Browser, provider: IdentityProvider
+    browser: Browser, gateway: Service, provider: IdentityProvider
 ) -> None:
     await browser.come_back(browser.consent(await browser.begin()))
+    for _ in range(10):
+        await browser.begin()
+    assert len(provider.fetched) <= 5  # two documents, the keys and a code: not one more for each who comes
     await provider.go_away()
+    # Its addresses are known for a while. Without its answer nobody gets in.
+    late = await browser.come_back(browser.consent(await browser.begin()))
+    assert (late.status_code, late.json()["code"]) == (503, "IDENTITY_PROVIDER_UNAVAILABLE")
+    assert (await browser.http.get("/api/chat/sessions")).status_code == 200
+    await gateway.restart("/healthz")
     away = await browser.http.get("/auth/login")
     assert (away.status_code, away.json()["code"]) == (503, "IDENTITY_PROVIDER_UNAVAILABLE")
     assert (await browser.http.get("/api/chat/sessions")).status_code == 200

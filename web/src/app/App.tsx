@@ -2,8 +2,10 @@
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { renameSession, type Session } from "../client/api.ts";
+import { newId } from "../client/ids.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
+import { unsentConversation } from "../conversation/outbox.ts";
 import { firstWords } from "../message/names.ts";
 import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
 import { Settings } from "../settings/Settings.tsx";
@@ -30,8 +32,8 @@ export function App() {
 
   const onDone = useRef<() => void>(() => {});
   const make = useCallback(
-    (sessionId: string | null): Conversation => {
-      const conversation: Conversation = new Conversation(sessionId, {
+    (sessionId: string | null, unsent: string | null = null): Conversation => {
+      const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
         onChange: () => {
           if (sessionIn(location.hash) !== conversation.sessionId) history.replaceState(null, "", addressOf(conversation.sessionId));
           tabs.postMessage({ sessionId: conversation.sessionId });
@@ -49,7 +51,7 @@ export function App() {
     },
     [list, tabs],
   );
-  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash)));
+  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash), unsentConversation()));
   const shownNow = useRef(conversation);
   shownNow.current = conversation;
 
@@ -150,9 +152,9 @@ export function App() {
           <button id="menu" ref={menuButton} className="icon" type="button" aria-controls="sidebar" aria-expanded={menu} aria-label={words.conversations} onClick={openMenu}>
             <Icon name="menu" />
           </button>
-          <h2 id="title" dir="auto">
+          <h1 id="title" dir="auto">
             {title ?? words.newChat}
-          </h2>
+          </h1>
         </header>
         <Page
           key={conversation.sessionId}

@@ -145,7 +145,10 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
           placeholder={words.placeholder}
           aria-describedby="hint"
           value={text}
-          {...(isOpen && { role: "combobox", "aria-expanded": true, "aria-controls": "commands", "aria-autocomplete": "list", "aria-activedescendant": `command-${at}` })}
+          aria-autocomplete="list"
+          aria-haspopup="listbox"
+          // A box of several lines may not be a combobox; these a text box may have.
+          {...(isOpen && { "aria-controls": "commands", "aria-activedescendant": `command-${at}` })}
           onChange={(event) => {
             setClosed(false);
             change(event.target.value, event.target.selectionStart);

@@ -72,7 +72,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
       )}
       {isWaiting && (
         <article key={answerId ?? "next"} className="message assistant streaming" aria-busy="true">
-          <h3 className="unseen">{words.assistant}</h3>
+          <h2 className="unseen">{words.assistant}</h2>
           <div className="body" />
         </article>
       )}

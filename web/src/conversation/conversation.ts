@@ -13,7 +13,7 @@ import { isAbort, Problem } from "../client/problem.ts";
 import { PageTransport } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
-import { dataOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { continuing, dataOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
 import { keepUnsent, unsentOf, type Outgoing } from "./outbox.ts";
 import { Teller } from "./status.ts";
 
@@ -82,8 +82,9 @@ export class Conversation {
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
 
-  constructor(sessionId: string | null, host: Host) {
-    this.sessionId = sessionId ?? newId();
+  /** `isNew`: the server does not know it yet. */
+  constructor(sessionId: string, isNew: boolean, host: Host) {
+    this.sessionId = sessionId;
     this.host = host;
     this.transport = new PageTransport({
       onAccepted: (taskId) => this.onAccepted(taskId),
@@ -98,7 +99,7 @@ export class Conversation {
       onError: (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })),
     });
     this.state = {
-      exists: sessionId !== null, loaded: sessionId === null, running: false, answerId: null, status: null, problem: null,
+      exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
       hasOlder: false, title: null,
     };
@@ -119,13 +120,14 @@ export class Conversation {
   }
 
   private keepUnsent(): void {
-    keepUnsent(this.sessionId, this.state.pending.filter((one) => one.state === "sending").map(({ id, text }) => ({ id, text })));
+    const messages = this.state.pending.filter((one) => one.state === "sending").map(({ id, text }) => ({ id, text }));
+    keepUnsent(this.sessionId, { isNew: !this.state.exists, messages });
   }
 
   // Its life
 
   open(): void {
-    void this.refresh();
+    if (this.state.exists) void this.refresh();
     for (const one of this.state.pending) if (one.state === "sending") this.enqueue(one.id);
   }
 
@@ -203,7 +205,10 @@ export class Conversation {
     this.host.onSession(session, session.has_more ? "" : this.firstText);
     const last = this.chat.messages.at(-1);
     // Read between the turn's end and the history: it is whole already.
-    if (active && last?.id === active.message_id && dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
+    if (active && last?.id === active.message_id) {
+      if (dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
+      else this.chat.messages = [...this.chat.messages.slice(0, -1), continuing(last)];
+    }
     return active;
   }
 
@@ -407,7 +412,7 @@ export class Conversation {
   private async refused(id: string, text: string, refusal: Problem): Promise<void> {
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
-    if (this.signal.aborted) return keepUnsent(this.sessionId, [...unsentOf(this.sessionId), { id, text }]);
+    if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), { id, text }] });
     const notice: Said = (words) => words.notSent(why(words));
     const change = { state: "refused" as const, notice, passing: problem.passing };
     if (this.pendingOf(id)) this.mark(id, change);

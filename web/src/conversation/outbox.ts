@@ -8,14 +8,23 @@ export interface Outgoing {
   text: string;
 }
 
-const STORED = "sluiceway.outbox";
-type Stored = Record<string, Outgoing[]>;
+interface Unsent {
+  /** The server does not know the conversation yet. */
+  isNew: boolean;
+  messages: Outgoing[];
+}
 
-export function keepUnsent(sessionId: string, messages: Outgoing[]): void {
-  const all = recall<Stored>(STORED, {});
+const STORED = "sluiceway.outbox";
+const readAll = () => recall<Record<string, Unsent>>(STORED, {});
+
+export function keepUnsent(sessionId: string, unsent: Unsent): void {
+  const all = readAll();
   delete all[sessionId];
-  if (messages.length > 0) all[sessionId] = messages;
+  if (unsent.messages.length > 0) all[sessionId] = unsent;
   remember(STORED, all);
 }
 
-export const unsentOf = (sessionId: string): Outgoing[] => recall<Stored>(STORED, {})[sessionId] ?? [];
+export const unsentOf = (sessionId: string): Outgoing[] => readAll()[sessionId]?.messages ?? [];
+
+/** A conversation that has begun here alone: its first message is still to be sent. */
+export const unsentConversation = (): string | null => Object.entries(readAll()).find(([, { isNew }]) => isNew)?.[0] ?? null;

@@ -42,11 +42,11 @@ const RenderedBlock = memo(function RenderedBlock({ source, code, open }: Block 
 
 const REMARK: ComponentProps<typeof ReactMarkdown>["remarkPlugins"] = [remarkGfm, [remarkMath, { singleDollarTextMath: false }]];
 
-// Above a heading of an answer stand the page's heading, the conversation's and the message's.
+// Above a heading of an answer stand the conversation's and the message's.
 const COMPONENTS: Components = {
-  h1: ({ children }) => <h4 dir="auto">{children}</h4>,
-  h2: ({ children }) => <h5 dir="auto">{children}</h5>,
-  h3: ({ children }) => <h6 dir="auto">{children}</h6>,
+  h1: ({ children }) => <h3 dir="auto">{children}</h3>,
+  h2: ({ children }) => <h4 dir="auto">{children}</h4>,
+  h3: ({ children }) => <h5 dir="auto">{children}</h5>,
   h4: ({ children }) => <h6 dir="auto">{children}</h6>,
   h5: ({ children }) => <h6 dir="auto">{children}</h6>,
   p: ({ children }) => <p dir="auto">{children}</p>,

@@ -18,7 +18,7 @@ export function Agents({ events }: { events: AgentEvent[] }) {
   };
   return (
     <section className="agents" aria-label={words.agents}>
-      <h4>{words.agents}</h4>
+      <h3>{words.agents}</h3>
       <ol ref={list} tabIndex={0} aria-label={words.whatAgentsDo} onScroll={onScroll}>
         {events.map((event, n) => (
           <Event key={event.sequence ?? `n${n}`} name={event.agent_name ?? ""} type={event.event_type ?? ""} said={written(event.content)} />

@@ -20,7 +20,7 @@ export function Sources({ sources }: { sources: Source[] }) {
   const words = useWords();
   return (
     <section className="sources" aria-label={words.sources}>
-      <h4>{words.sources}</h4>
+      <h3>{words.sources}</h3>
       <ol>
         {sources.map(({ sourceId, url, title }) => (
           <li key={sourceId} dir="auto">

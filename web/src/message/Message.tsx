@@ -31,7 +31,7 @@ export const Answer = memo(function Answer({ message, streaming, called, idle, i
   const parts = shownParts(message.parts);
   return (
     <article className={`message assistant${streaming ? " streaming" : ""}`} data-message-id={message.id} aria-busy={streaming || undefined}>
-      <h3 className="unseen">{words.assistant}</h3>
+      <h2 className="unseen">{words.assistant}</h2>
       <div className="body">
         {parts.map((part, n) => (
           <Part key={part.key} part={part} messageId={message.id} over={!streaming} called={called} growing={streaming && n === parts.length - 1} />
@@ -107,7 +107,7 @@ export const Question = memo(function Question({ id, text, pending, editing, idl
   };
   return (
     <article className={`message user${pending?.state === "sending" ? " sending" : ""}`} data-message-id={id}>
-      <h3 className="unseen">{words.you}</h3>
+      <h2 className="unseen">{words.you}</h2>
       {editing ? (
         <EditBox text={text} onSend={send} onCancel={() => onEdit(null)} />
       ) : (

@@ -99,7 +99,7 @@ function Field({ label, value }: { label: string; value: unknown }) {
   if (text === "") return null;
   return (
     <div className="field">
-      <h4>{label}</h4>
+      <h3>{label}</h3>
       <pre tabIndex={0} role="region" aria-label={label} dir="auto">
         {text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}\n${words.notAll}` : text}
       </pre>

@@ -32,10 +32,10 @@ export function Sidebar({ list, current, open, onPicked, onRename, onDelete, onS
   return (
     <nav id="sidebar" className={open ? "open" : undefined} aria-label={words.conversations}>
       <header>
-        <h1>
+        <p className="brand">
           <img src="/static/icon.svg" alt="" width="24" height="24" />
           Sluiceway
-        </h1>
+        </p>
         <a id="new-chat" ref={newChat} className="button" href="#/" onClick={onPicked}>
           {words.newChat}
         </a>

@@ -21,7 +21,7 @@ _AS_MANY_ADDRESSES = 10
 
 class Limits:
     def __init__(self, settings: Settings, redis: Redis) -> None:
-        self._on = settings.auth_mode != "none"
+        self.on = settings.auth_mode != "none"
         self._rates = Rates(redis)
         self._person = Limit("person", settings.max_requests_per_minute, _MINUTE)
         self._service = Limit("service", settings.max_requests_per_minute_per_key, _MINUTE)
@@ -47,7 +47,7 @@ class Limits:
         await self._take(limit, address or _NOWHERE)
 
     async def _take(self, limit: Limit, who: str | None) -> Taken | None:
-        if not self._on or who is None or limit.count == 0:
+        if not self.on or who is None or limit.count == 0:
             return None
         taken = await self._rates.take(limit, who)
         if not taken.allowed:
@@ -56,16 +56,16 @@ class Limits:
 
     def check_streams(self, caller: Caller) -> None:
         """Raises TooManyStreams."""
-        if self._on:
+        if self.on:
             self._streams.check(caller)
 
     def opened(self, caller: Caller) -> None:
         """From here on, until `closed`, his stream counts."""
-        if self._on:
+        if self.on:
             self._streams.add(caller, 1)
 
     def closed(self, caller: Caller) -> None:
-        if self._on:
+        if self.on:
             self._streams.add(caller, -1)
 
 

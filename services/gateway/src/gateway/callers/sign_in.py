@@ -26,6 +26,7 @@ from gateway.callers.tokens import Tokens
 LOGIN_PATH, CALLBACK_PATH = "/auth/login", "/auth/callback"
 _COOKIE = "sluiceway-sign-in"
 _SECONDS = 600
+_PAUSE_SECONDS = 2
 # A path of ours. Two slashes, or a backslash that browsers take for one, would lead elsewhere.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,500}")
 
@@ -58,11 +59,13 @@ class SignIn:
         self._client = client
         self._tokens = tokens
         self._signer = Signer(keys, "sign-in")
+        self._addresses: dict[str, tuple[str, float]] = {}
+        self._away_until = 0.0
         self._flags = "; Path=/auth; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
 
     async def begin(self, return_to: str) -> Redirect:
         """Raises IdentityProviderUnavailable."""
-        [address] = await self._discover("authorization_endpoint")
+        address = await self._address("authorization_endpoint")
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         query = {
@@ -103,7 +106,7 @@ class SignIn:
             raise SignInFailed(error.detail) from None
 
     async def _id_token(self, code: str, verifier: str) -> str:
-        [address] = await self._discover("token_endpoint")
+        address = await self._address("token_endpoint")
         client = self._client
         form = {
             "grant_type": "authorization_code",
@@ -124,8 +127,17 @@ class SignIn:
             raise SignInFailed("The identity provider did not say who signed in.")
         return token
 
-    async def _discover(self, name: str) -> list[str]:
+    async def _address(self, name: str) -> str:
+        """Whoever wants to sign in, or pretends to, makes us ask the provider once in a while and no more."""
+        address, good_until = self._addresses.get(name, ("", 0.0))
+        if time.monotonic() < good_until:
+            return address
+        if time.monotonic() < self._away_until:
+            raise IdentityProviderUnavailable
         try:
-            return await discover(self._http, self._client.issuer, name)
+            [address] = await discover(self._http, self._client.issuer, name)
         except (httpx.HTTPError, httpx.InvalidURL, ProviderAnswerInvalid):
+            self._away_until = time.monotonic() + _PAUSE_SECONDS
             raise IdentityProviderUnavailable from None
+        self._addresses[name] = address, time.monotonic() + _SECONDS
+        return address

@@ -132,12 +132,12 @@ class RouteSpec(Generic[P, B]):
     def all_problems(self) -> tuple[ProblemType, ...]:
         found: list[ProblemType] = [*self.problems, InternalError, Overloaded]
         if not self.any_host:
-            found.append(HostRefused)
+            found += [HostRefused, TooManyRequests]
         if self.method != "GET":
             found.append(OriginRefused)
         if self.asks_who:
             # A key may have to be looked up.
-            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable, TooManyRequests]
+            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable]
         if self.people:
             found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
@@ -154,20 +154,17 @@ class RouteSpec(Generic[P, B]):
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
-        if not self.any_host:
-            gateway.origins.check(request.method, request.headers)
-        caller = await self._admit(gateway, request)
+        caller = NOBODY if self.any_host else await self._admit(gateway, request)
         params = read_params(self.params, request)
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
 
     async def _admit(self, gateway: Gateway, request: Request[State]) -> Caller:
-        """Who calls, and within his limits."""
-        if not self.asks_who:
-            if self.greets:
-                _greet(gateway, request)
-            return NOBODY
+        """Who calls, for a page that may, and within his limits."""
+        gateway.origins.check(request.method, request.headers)
+        if not gateway.limits.on:
+            return await self._identify(gateway, request)
         address = _address(gateway, request)
         told = await gateway.limits.of_address(address)
         caller = replace(await self._identify(gateway, request), address=address)
@@ -182,6 +179,10 @@ class RouteSpec(Generic[P, B]):
         return caller
 
     async def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
+        if not self.asks_who:
+            if self.greets:
+                _greet(gateway, request)
+            return NOBODY
         service = await gateway.authenticator.by_key(request.headers)
         if service is not None:
             if not service.scopes.intersection(self.scopes):
