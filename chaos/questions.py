@@ -103,7 +103,7 @@ def ask(key: str, kind: Kind, rng: random.Random) -> Question:
                 return Question(key, (rng.randint(20, 80),), rate=rate, poison=poison)
             return Question(key, _words(rng, 2), ((_look_up(f"{key}:p"),),), rate, poison)
         case "endless":
-            return Question(key, (MAX_ANSWER_CHARS // 12,), rate=4_000)
+            return Question(key, (MAX_ANSWER_CHARS // 12,), rate=1_500)
         case "tools":
             first = (_look_up(f"{key}:a"), _tally(f"{key}:b", rng.uniform(0.05, 0.6)))
             return Question(key, _words(rng, 3), (first, (_look_up(f"{key}:c"),)), rate)
