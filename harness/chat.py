@@ -1,5 +1,6 @@
 """A client of the plain HTTP routes, as a page of one's own would use them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from uuid import uuid4
@@ -24,9 +25,9 @@ class Turn:
 class Chat:
     """`async with Chat(gateway.url) as chat`. Every method fails on an answer that is not the expected one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=30)
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=False, timeout=30)
 
     async def __aenter__(self) -> Self:
         return self

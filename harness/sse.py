@@ -146,7 +146,8 @@ async def follow(
     headers: dict[str, str] | None = None,
 ) -> AsyncIterator[SseStream]:
     """Open an event stream on a connection of its own, which is closed with the context, in mid-stream if need be."""
-    sent = dict(headers or {})
+    # Problems as JSON: without asking for it, those of the AI SDK's routes are sentences.
+    sent = {"accept": "text/event-stream, application/problem+json", **(headers or {})}
     if last_event_id is not None:
         sent["last-event-id"] = last_event_id
     if protocol is not None:

@@ -26,6 +26,7 @@ SOURCES = {
     "local": ["deploy/local/pyproject.toml"],
     **{service: [f"services/{service}/pyproject.toml"] for service in SERVICES},
     "build": ["requirements/build.in"],
+    "web": ["requirements/web.in"],
     "crewai": ["bridges/crewai/pyproject.toml"],
     "uv": ["requirements/uv.in"],
 }

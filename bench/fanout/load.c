@@ -158,7 +158,7 @@ static int read_browser(Browser *browser) {
 static void request(Browser *browser, int number, const char *pattern) {
     char path[NAME_BYTES], text[2 * NAME_BYTES];
     snprintf(path, sizeof path, pattern, number);
-    int length = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n", path);
+    int length = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n", path);
     if (write(browser->fd, text, (size_t)length) != length) die("a request was not taken: %s", strerror(errno));
 }
 

@@ -86,9 +86,9 @@ class Connection:
 
 def get(path: str, *, close: bool = False) -> bytes:
     ending = "connection: close\r\n" if close else ""
-    return f"GET {path} HTTP/1.1\r\nhost: bench\r\n{ending}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{ending}\r\n".encode()
 
 
 def post(path: str, length: int, **headers: str) -> bytes:
     named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}\r\n{named}\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n{named}\r\n".encode()

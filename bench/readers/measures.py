@@ -8,6 +8,7 @@ import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import httpx
@@ -158,7 +159,7 @@ async def _database(stage: Stage) -> AsyncIterator[Database]:
 
 async def _fill(stage: Stage, task_id: str, size: int) -> None:
     """A task whose finished answer has so many bytes."""
-    fields: dict[str | bytes, str] = {
+    fields: dict[Any, Any] = {
         "task_id": task_id,
         "session_id": "s",
         "message_id": "m",

@@ -147,8 +147,8 @@ class Answer:
         if self._kind != kind:
             self._kind = kind
             part = {"type": "summary_text" if kind == "reasoning_content" else "output_text", "text": ""}
-            place = "summary" if kind == "reasoning_content" else "content"
-            self.output.append({"type": "reasoning" if place == "summary" else "message", place: [part]})
+            field = "summary" if kind == "reasoning_content" else "content"
+            self.output.append({"type": "reasoning" if field == "summary" else "message", field: [part]})
             item = {"type": "reasoning" if kind == "reasoning_content" else "message", "id": f"item_{self._items}"}
             await self._say("response.output_item.added", output_index=self._items, item=item)
             self._items += 1

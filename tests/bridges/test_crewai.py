@@ -33,7 +33,7 @@ async def _run(python: Path, home: Path, *arguments: str) -> None:
     )
     async with asyncio.timeout(120):
         output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode(errors="replace")[-10_000:]
+    assert process.returncode == 0, output.decode(errors="replace")[-10_000:] or "it said nothing"
 
 
 async def _answers_of_a_crew(model: ModelServer) -> None:

@@ -24,6 +24,8 @@ from harness.ports import free_port
 from harness.waiting import wait_until
 
 Chunk = dict[str, Any]
+# How long the page may take to ask.
+_PATIENCE_SECONDS = 40
 _NOW = "2026-11-22T04:00:00Z"
 
 
@@ -80,6 +82,13 @@ class ScriptedChat:
         self.approvals: list[dict[str, Any]] = []
         self.approval_status = 202
         self.remaining = 0
+        # What a new message is answered instead: a problem and its status.
+        self.refusal: tuple[dict[str, Any], int] | None = None
+        # What is stored with the next answer: more of its metadata, and why it failed.
+        self.metadata: dict[str, Any] = {}
+        self.failure: dict[str, Any] | None = None
+        # What each request for an answer asked for.
+        self.triggers: list[dict[str, Any]] = []
         self._asked = asyncio.Event()
 
     @property
@@ -93,14 +102,17 @@ class ScriptedChat:
 
     async def asked(self) -> Turn:
         """Wait for the next message from the page."""
-        await self._asked.wait()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await self._asked.wait()
         self._asked.clear()
         return self.turn
 
     async def finish(self, reason: str = "stop", *, status: str = "completed") -> None:
         """End the turn: what it said is in the history, and then its stream ends."""
         turn = self.turn
-        metadata = {"taskId": turn.task_id, "status": status, "finishReason": reason}
+        metadata = {"taskId": turn.task_id, "status": status, "finishReason": reason, **self.metadata}
+        if self.failure:
+            metadata["error"] = self.failure
         self._store(turn.message_id, "assistant", turn.parts(), metadata)
         await turn.end({"type": "finish", "finishReason": reason})
 
@@ -133,12 +145,21 @@ class ScriptedChat:
             {**_session(request.path_params["id"]), "messages": self.messages, "has_more": False, "active_task": active}
         )
 
-    async def post_message(self, request: Request) -> Response:
+    async def chat(self, request: Request) -> Response:
+        """A message, and its answer from the beginning."""
         body = await request.json()
-        self._store(body["id"], "user", [{"type": "text", "text": body["message"]}])
+        if self.refusal is not None:
+            return JSONResponse(*self.refusal)
+        self.triggers.append({name: body[name] for name in ("trigger", "messageId") if name in body})
+        if body["trigger"] == "submit-message":
+            message = body["messages"][-1]
+            self._store(message["id"], "user", message["parts"])
+        else:
+            self.messages = [one for one in self.messages if one["id"] != body["messageId"]]
         turn = self._begin(f"answer-{len(self.turns) + 1}", [])
         self._asked.set()
-        return JSONResponse({**self._task(turn), "message_id": body["id"], "position": 0}, 202)
+        headers = {"x-workflow-run-id": turn.task_id}
+        return StreamingResponse(turn.follow(0), media_type="text/event-stream", headers=headers)
 
     async def task(self, request: Request) -> Response:
         return JSONResponse(self._task(self.turns[request.path_params["id"]]))
@@ -190,7 +211,7 @@ class ScriptedChat:
                 Route(f"{api}/tools", self.list_tools),
                 Route(f"{api}/sessions", _list_sessions, methods=["GET", "POST"]),
                 Route(f"{api}/sessions/{{id}}", self.session),
-                Route(f"{api}/sessions/{{id}}/messages", self.post_message, methods=["POST"]),
+                Route(api, self.chat, methods=["POST"]),
                 Route(f"{api}/tasks/{{id}}", self.task),
                 Route(f"{api}/tasks/{{id}}/stream", self.stream),
                 Route(f"{api}/tasks/{{id}}/cancel", self.cancel, methods=["POST"]),

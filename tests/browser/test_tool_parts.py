@@ -69,12 +69,12 @@ async def begin(chat: Chat, scripted: ScriptedChat, question: str = "please") ->
 async def test_a_call_is_seen_from_its_first_word_to_its_result(chat: Chat, scripted: ScriptedChat) -> None:
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, {"type": "tool-input-start", "toolCallId": "c1", "toolName": "word_count"})
-    await turn.say({"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"text":'})
+    await turn.say({"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"text": "a wo'})
     tool = chat.tool("Word count")
     await chat.sees_state(tool, "Asked for")
     await expect(chat.status).to_have_text("Calling Word count…")
     await tool.get_by_text("Word count", exact=True).click()
-    await expect(tool.get_by_role("region", name="Arguments")).to_have_text('{"text":')
+    await expect(tool.get_by_role("region", name="Arguments")).to_have_text('{ "text": "a wo" }')
     await turn.say(*call("word_count", text="a <b>bold</b> word")[1:], progress(message="Counting"))
     await chat.sees_state(tool, "Running")
     await expect(tool.get_by_role("region", name="Arguments")).to_have_text('{ "text": "a <b>bold</b> word" }')
@@ -121,7 +121,7 @@ async def test_parallel_calls_each_have_their_state(chat: Chat, scripted: Script
     await chat.sees_state(chat.tool("One"), "Done")
     await chat.sees_state(chat.tool("Two"), "Running")
     await chat.sees_state(chat.tool("Three"), "Failed")
-    await expect(chat.tool("Three")).to_contain_text("TIMEOUT: It took longer than 60 s.")
+    await _is_told_in_words(chat.tool("Three"), "It took longer than 60 s.")
     await expect(chat.stop_button).to_be_visible()
     await turn.say(output(2, "c2"), BEGIN, *text("That is all."), END)
     await scripted.finish()
@@ -131,7 +131,7 @@ async def test_parallel_calls_each_have_their_state(chat: Chat, scripted: Script
     order = "all => all.map(one => one.className + ' ' + (one.dataset.state ?? ''))"
     parts = await chat.answers.last.locator(".body > *").evaluate_all(order)
     assert [part.strip() for part in parts] == ["text", "tool done", "tool done", "tool failed", "text"]
-    await expect(chat.tool("Three")).to_contain_text("TIMEOUT: It took longer than 60 s.")
+    await _is_told_in_words(chat.tool("Three"), "It took longer than 60 s.")
 
 
 async def test_a_step_that_begins_anew_leaves_the_steps_before_it(chat: Chat, scripted: ScriptedChat) -> None:
@@ -170,7 +170,7 @@ async def test_a_document_grows_and_is_read_as_text(chat: Chat, scripted: Script
     await turn.say(output({"title": "Water", "markdown": whole, "word_count": 9}))
     await expect(tool.get_by_role("heading", name="Where")).to_be_visible()
     await expect(tool.get_by_role("listitem")).to_have_text(
-        ["to the <img src=x onerror=alert(1)> sea", "down", "[not this](javascript:alert(1))"]
+        ["to the <img src=x onerror=alert(1)> sea", "down", "not this"]
     )
     await expect(tool.get_by_role("link")).to_have_count(1)
     await expect(tool.locator(".document pre")).to_have_text("code *as* it is")
@@ -334,8 +334,8 @@ async def test_the_tools_are_offered_and_picked_by_keyboard(chat: Chat, scripted
     options = chat.page.get_by_role("listbox", name="Tools").get_by_role("option")
     await keyboard.type("/")
     await expect(options).to_have_count(3)
-    await expect(box).to_have_role("combobox")
-    await expect(box).to_have_attribute("aria-expanded", "true")
+    await expect(box).to_have_attribute("aria-haspopup", "listbox")
+    await expect(box).to_have_attribute("aria-controls", await options.locator("..").first.get_attribute("id") or "")
     for key, name in (("ArrowDown", "generate_document"), ("ArrowUp", "current_time"), ("ArrowUp", "generate_outline")):
         await keyboard.press(key)
         selected = options.and_(chat.page.locator("[aria-selected=true]"))
@@ -382,6 +382,11 @@ async def test_without_a_list_of_tools_a_command_is_sent_as_it_is(chat: Chat, sc
     await begin(chat, scripted, "/current_time")
     await chat.sees_questions("/current_time")
     await expect(chat.page.get_by_role("listbox")).to_be_hidden()
+
+
+async def _is_told_in_words(tool: Locator, sentence: str) -> None:
+    """The code before it is for programs."""
+    await expect(tool.locator(".note")).to_have_text(sentence)
 
 
 async def _asked_for_approval(chat: Chat, scripted: ScriptedChat) -> Locator:

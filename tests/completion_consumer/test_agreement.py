@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
@@ -30,6 +31,7 @@ def _errors(service: Service) -> list[dict[str, Any]]:
     return [line for line in service.log_lines if line["event"] == "settings_disagree"]
 
 
+@pytest.mark.requirement("OP-12")
 async def test_a_setting_that_differs_is_named_with_both_values_and_who_has_the_other(services: Services) -> None:
     first = await services.completion_consumer(RETENTION_SECONDS="120")
     second = await services.completion_consumer(LEASE_SECONDS="7")
@@ -47,6 +49,7 @@ async def test_a_setting_that_differs_is_named_with_both_values_and_who_has_the_
         assert await service.answers("/readyz")
 
 
+@pytest.mark.requirement("OP-12")
 async def test_a_gateway_takes_part_and_agrees_again_when_the_other_has_gone(services: Services) -> None:
     gateway = await services.gateway(RETENTION_SECONDS="60")
     consumer = await services.completion_consumer()
@@ -58,6 +61,7 @@ async def test_a_gateway_takes_part_and_agrees_again_when_the_other_has_gone(ser
     assert [line for line in gateway.log_lines if line["event"] == "settings_agree"]
 
 
+@pytest.mark.requirement("OP-12")
 async def test_secrets_are_compared_and_not_told(services: Services, redis: Redis) -> None:
     gateway = await services.gateway(WEBHOOK_SECRETS=f'["{_ROOT}"]')
     same = await services.tool_runner(WEBHOOK_SECRETS=f'["{_ROOT}"]')

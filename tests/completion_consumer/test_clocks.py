@@ -10,7 +10,7 @@ from harness.calling import call, calls_tools, offered
 from harness.chat import Chat
 from harness.folding import fold
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
+from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 
@@ -23,6 +23,10 @@ _MAY_TELL_THE_TIME = {
     "services/chat-worker/src/chat_worker/step.py": "since when a turn waits for its model is shown only",
     "services/tool-runner/src/tool_runner/tools/current_time.py": "it is what the tool answers",
     "services/gateway/src/gateway/webhooks/signature.py": "Standard Webhooks: the sender's clock, within five minutes",
+    "services/gateway/src/gateway/callers/stream_tokens.py": "as in RFC 7519: a token carries its end",
+    "services/gateway/src/gateway/routes/following.py": "until when a token lets its caller follow, likewise",
+    "services/gateway/src/gateway/callers/api_keys.py": "a key ends on a day that an operator chose",
+    "services/gateway/src/gateway/ctl/keys.py": "likewise, and shown only",
     "llm/src/sluiceway_llm/retry_after.py": "RFC 9110: an HTTP date of the model's server",
 }
 
@@ -49,8 +53,7 @@ async def test_turns_with_tools_run_where_every_process_has_another_wrong_clock(
         await chat.answer(await chat.ask("Tell me the time"))
         slow = "Tell me slowly [[tokens=60 rate=20]]"
         assert fold(await chat.answer(await chat.ask(slow))).text == answer_to(slow, 60)
-    ended = [line["status"] for line in worker.log_lines if line["event"] == "turn_ended"]
-    assert ended[-3:] == ["waiting", "completed", "completed"]
+    await wait_until(lambda: _ends(worker)[-3:] == ["waiting", "completed", "completed"], what="the turns have ended")
     # To a reconciler that believed its own clock, whoever works was silent for hours, and every turn is overdue.
     assert [line["event"] for line in consumer.log_lines if line["event"].startswith("turn_")] == []
 
@@ -62,6 +65,10 @@ async def test_a_turn_that_was_accepted_while_redis_was_away_is_queued_by_a_cons
     await services.completion_consumer(RECONCILE_SECONDS="0.1", **_clock(-7200))
     waiting = await scene.left_behind()
     await wait_until(lambda: scene.next_steps(waiting.task), what="the turn is queued")
+
+
+def _ends(worker: Service) -> list[str]:
+    return [line["status"] for line in worker.log_lines if line["event"] == "turn_ended"]
 
 
 def test_nothing_else_asks_the_machine_for_the_time_of_day() -> None:

@@ -1,6 +1,7 @@
 """Completions at the wrong time: before their operation is known, after nobody waits for it, and unreadable ones."""
 
 import json
+from typing import Any, cast
 
 import pytest
 from sluiceway.store.webhooks import NewWebhook
@@ -119,3 +120,41 @@ async def test_an_unreadable_completion_fails_its_operation_where_that_can_be_to
     assert (await scene.part(waiting.operation))["errorText"].startswith(shown)
     assert only(await scene.chunks(waiting.operation))["errorText"].startswith(shown)
     assert [letter[0] for letter in await scene.dead_letters()] == [body]
+
+
+def _data(told: dict[str, Any]) -> dict[str, str]:
+    return {"data": json.dumps(told)}
+
+
+@pytest.mark.requirement("CC-4")
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        (_data({"success": True, "result": {"a": 1}}), {"output": {"a": 1}}),
+        (_data({"success": False, "result": None, "error": "no paper"}), {"errorText": "FAILED: no paper"}),
+        (_data({"success": False, "error": {"code": "JAM", "message": "stuck"}}), {"errorText": "JAM: stuck"}),
+        ({"success": "true", "result": '{"a": 1}', "error": ""}, {"output": {"a": 1}}),
+        ({"success": "True", "result": "plain words"}, {"output": "plain words"}),
+        ({"success": "false", "result": "", "error": "no paper"}, {"errorText": "FAILED: no paper"}),
+    ],
+    ids=["data", "data, failed", "data, typed error", "fields", "fields, text", "fields, failed"],
+)
+async def test_a_completion_of_a_producer_that_knows_nothing_of_ours_is_applied(
+    services: Services, scene: Scene, fields: dict[str, str], shown: dict[str, Any]
+) -> None:
+    await services.completion_consumer()
+    waiting = await scene.waiting()
+    ids = {"operation_id": waiting.operation.id, "task_id": waiting.task.id}
+    told = _data({**ids, **json.loads(fields["data"])}) if "data" in fields else {**ids, **fields}
+    await scene.redis.xadd(scene.queue.key, cast("Any", told))
+    await wait_until(lambda: scene.next_steps(waiting.task), what="the next step is queued")
+    assert (await scene.part(waiting.operation)).items() >= shown.items()
+    assert await scene.dead_letters() == []
+
+
+@pytest.mark.requirement("CC-4")
+async def test_what_is_no_completion_of_anybody_is_kept_with_its_fields(services: Services, scene: Scene) -> None:
+    await services.completion_consumer()
+    await scene.redis.xadd(scene.queue.key, {"operation_id": "op_1", "success": "perhaps"})
+    ((body, _),) = await wait_until(scene.dead_letters)
+    assert json.loads(body) == {"operation_id": "op_1", "success": "perhaps"}

@@ -70,6 +70,7 @@ OPTIONAL = {
     "TOOLS_DISABLED": ("tool-runner",),
     "TOOLS_NEEDING_APPROVAL": ("tool-runner",),
     "OFFER_TOOLS": ("chat-worker",),
+    "DIRECT_TOOLS": ("chat-worker",),
     "MODEL_CONTINUATION": ("chat-worker",),
 }
 

@@ -35,6 +35,8 @@ def test_the_image_holds_the_service_and_those_of_our_packages_that_it_names(
     assert (programs / "sluiceway-service").resolve() == programs / f"sluiceway-{service}"
     ours = {"sluiceway", "sluiceway_llm", *(name.replace("-", "_") for name in manifests.SERVICES)}
     assert set(_output_of([programs / "python", "-I", "-c", _IMPORTED, *ours]).split()) == packages
+    pages = [path for path in (tmp_path / "opt/sluiceway").rglob("index.html") if path.parent.name == "page"]
+    assert len(pages) == (service == "gateway")
     # It comes as far as its settings.
     senseless = {"PATH": os.environ["PATH"], "DRAIN_SECONDS": "soon"}
     ended = subprocess.run(
@@ -46,12 +48,14 @@ def test_the_image_holds_the_service_and_those_of_our_packages_that_it_names(
 
 def _build_stage(service: str) -> list[list[str]]:
     instructions = manifests.dockerfile(service)
-    first, second = (n for n, instruction in enumerate(instructions) if instruction[0] == "FROM")
+    _, first, second = (n for n, instruction in enumerate(instructions) if instruction[0] == "FROM")
     return instructions[first + 1 : second]
 
 
 def _follow(instruction: list[str], root: Path) -> None:
     match instruction:
+        case ["COPY", "--from=page", _, target]:
+            _put_page(root / target.lstrip("/"))
         case ["COPY", *sources, target]:
             for source in sources:
                 _copy(manifests.ROOT / source, root / target.lstrip("/"))
@@ -61,6 +65,12 @@ def _follow(instruction: list[str], root: Path) -> None:
             pass
         case _:
             pytest.fail(f"no way to try {instruction}")
+
+
+def _put_page(target: Path) -> None:
+    """What the stage before has built; `make run` builds it from the same sources."""
+    target.mkdir(parents=True)
+    (target / "index.html").write_text("<!doctype html>")
 
 
 def _copy(source: Path, target: Path) -> None:

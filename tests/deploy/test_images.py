@@ -1,4 +1,5 @@
-"""Each service has an image of its own: two stages, pins before code, a number for a user, nothing but the venv.
+"""Each service has an image of its own: two stages, and one for the page; pins before code, a number for a user,
+nothing but the venv.
 
 One Dockerfile makes all of them; it is read here as it is for each service. `test_image_build` runs it.
 """
@@ -16,26 +17,48 @@ def position(instructions: list[list[str]], *words: str) -> int:
     return next(n for n, instruction in enumerate(instructions) if all(word in instruction for word in words))
 
 
+def stage_named(service: str, name: str) -> list[list[str]]:
+    instructions = manifests.dockerfile(service)
+    start = next(
+        n for n, instruction in enumerate(instructions) if instruction[0] == "FROM" and instruction[-1] == name
+    )
+    rest = instructions[start + 1 :]
+    return rest[: next(n for n, instruction in enumerate(rest) if instruction[0] == "FROM")]
+
+
 def last_stage(service: str) -> list[list[str]]:
     instructions = manifests.dockerfile(service)
     start = max(n for n, instruction in enumerate(instructions) if instruction[0] == "FROM")
     return instructions[start:]
 
 
-def test_there_are_two_stages_on_one_base(service: str) -> None:
+def test_there_are_two_stages_on_one_base_and_one_for_the_page(service: str) -> None:
     stages = [i for i in manifests.dockerfile(service) if i[0] == "FROM"]
-    assert [stage[1] for stage in stages] == ["${PYTHON_IMAGE}"] * 2
+    assert [stage[3:] for stage in stages] == [["page"], ["build"], []]
+    assert {stage[1] for stage in stages} == {"${PYTHON_IMAGE}"}
+
+
+def test_the_page_is_built_from_its_pins_for_the_gateway_alone_and_is_part_of_its_wheel(service: str) -> None:
+    page = stage_named(service, "page")
+    made = position(page, "RUN", "--require-hashes", "/src/requirements/web.txt", "ci", "build;")
+    assert position(page, "requirements/web.txt", "COPY") < position(page, "web", "COPY") < made
+    build = stage_named(service, "build")
+    copied = position(build, "COPY", "--from=page", "/src/page")
+    moved = position(build, "RUN", "/src/page", "/src/services/gateway/src/gateway/page;")
+    assert position(build, "COPY", f"services/{service}") < copied < moved < position(build, "wheel")
+    for step in (page[made], build[moved]):
+        assert f'"{service}" = gateway ]' in " ".join(step)
 
 
 def test_pins_are_installed_before_code_is_copied_and_code_without_an_index(service: str) -> None:
-    instructions = manifests.dockerfile(service)
-    pins = position(instructions, "COPY", f"requirements/{service}.txt")
-    installed = position(instructions, "--require-hashes", f"/src/requirements/{service}.txt")
-    code = [n for n, i in enumerate(instructions) if i[0] == "COPY" and len(i) == 3 and "requirements" not in i[1]]
-    built = position(instructions, "wheel", "--no-deps", *(f"/src/{name}" for name in manifests.own_packages(service)))
+    build = stage_named(service, "build")
+    pins = position(build, "COPY", f"requirements/{service}.txt")
+    installed = position(build, "--require-hashes", f"/src/requirements/{service}.txt")
+    code = [n for n, i in enumerate(build) if i[0] == "COPY" and len(i) == 3 and "requirements" not in i[1]]
+    built = position(build, "wheel", "--no-deps", *(f"/src/{name}" for name in manifests.own_packages(service)))
     assert pins < installed < min(code)
     assert max(code) < built
-    assert built == position(instructions, "--no-index", "--find-links", f"sluiceway-{service}")
+    assert built == position(build, "--no-index", "--find-links", f"sluiceway-{service}")
 
 
 def test_what_it_copies_is_let_through_to_the_builder(service: str) -> None:
@@ -45,7 +68,7 @@ def test_what_it_copies_is_let_through_to_the_builder(service: str) -> None:
 
 
 def test_its_own_packages_are_copied_whole_and_no_other_service(service: str) -> None:
-    copied = {i[1] for i in manifests.dockerfile(service) if i[0] == "COPY" and len(i) == 3}
+    copied = {i[1] for i in stage_named(service, "build") if i[0] == "COPY" and len(i) == 3}
     code = {path for path in copied if not path.startswith("requirements/")}
     assert code == {"shared", "llm", f"services/{service}"}
     assert code >= set(manifests.own_packages(service))

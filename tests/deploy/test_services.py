@@ -29,7 +29,7 @@ def test_a_service_is_few_edits() -> None:
 def test_every_service_is_named_where_the_steps_say(service: str, step: str) -> None:
     place = manifests.ROOT / step.replace("my-service", service)
     if place.is_dir():
-        assert manifests.project(place)["scripts"].keys() == {f"sluiceway-{service}"}
+        assert f"sluiceway-{service}" in manifests.project(place)["scripts"]
     else:
         assert re.search(_whole_name(service), place.read_text())
 

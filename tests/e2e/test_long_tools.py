@@ -70,8 +70,9 @@ async def test_a_document_is_seen_growing_also_after_a_reload_and_told_in_job_ev
         "sections": 2,
     }
     history = await job_history(chat, shared_database, turn)
-    assert (history[0]["event_type"], history[-1]["event_type"]) == ("task_started", "document_generated")
-    assert history[-1]["document"] == only_tool(message)["output"]
+    assert (history[0]["event_type"], history[-1]["event_type"]) == ("task_started", "task_completed")
+    assert history[-2]["event_type"] == "document_generated"
+    assert history[-2]["document"] == history[-1]["result"] == only_tool(message)["output"]
     assert [event["word_count"] for event in history if "word_count" in event] == [0, 4, 4, 8]
 
 
@@ -83,8 +84,9 @@ async def test_an_outline_ends_with_its_event(chat: Chat, model: ModelServer, sh
     output = only_tool(fold(await chat.answer(turn)))["output"]
 
     assert [section["heading"] for section in output["sections"]] == ["Sources", "Floods"]
-    last = (await job_history(chat, shared_database, turn))[-1]
-    assert (last["event_type"], last["outline"]) == ("outline_generated", output)
+    *_, outlined, last = await job_history(chat, shared_database, turn)
+    assert (outlined["event_type"], outlined["outline"]) == ("outline_generated", output)
+    assert (last["event_type"], last["result"]) == ("task_completed", output)
 
 
 @pytest.mark.requirement("CC-7")
@@ -168,4 +170,4 @@ async def test_a_runner_that_is_killed_in_the_middle_of_a_document_is_followed_b
         assert await database.fetchval("SELECT attempt FROM operations WHERE task_id = $1", turn.task_id) == 2
         history = await job_history(chat, database, turn)
         assert [event["event_type"] for event in history].count("task_started") == 2
-        assert history[-1]["event_type"] == "document_generated"
+        assert history[-1]["event_type"] == "task_completed"

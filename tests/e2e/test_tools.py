@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from chat_worker.direct import SIGN_IN
 from redis.asyncio import Redis
 
 from harness.calling import answers, call, calls_tools
@@ -12,8 +13,10 @@ from harness.database import Database
 from harness.folding import Message, fold
 from harness.model_server import ModelServer
 from harness.model_server.record import Record
+from harness.services import Services
 from harness.sse import replay
 from harness.waiting import wait_until
+from tests.gateway.callers import SECRET, bearer
 
 
 async def open_gate(redis: Redis, name: str) -> None:
@@ -230,6 +233,33 @@ async def test_a_wrong_command_gets_a_helpful_answer(
         assert word in message.text
     assert not await asked_of(model, command)
     assert await chat.status(turn.task_id) == "completed"
+
+
+@pytest.mark.requirement("CH-15")
+async def test_commands_can_be_kept_for_people_who_have_signed_in(services: Services) -> None:
+    system = await services.whole(tool_runners=1, DIRECT_TOOLS="signed-in", JWT_SECRET=SECRET, AUTH_REQUIRED="false")
+    async with Chat(system.url) as anonymous:
+        turn = await anonymous.ask("/current_time")
+        await wait_until(lambda: _has_ended(anonymous, turn.task_id), 60)
+        assert (await anonymous.messages(turn.session_id))[-1] == ("assistant", SIGN_IN)
+    async with Chat(system.url, bearer("ada")) as ada:
+        turn = await ada.ask("/current_time")
+        await wait_until(lambda: _has_ended(ada, turn.task_id), 60)
+        answer = (await ada.session(turn.session_id))["messages"][-1]
+        assert "tool-current_time" in [part["type"] for part in answer["parts"]]
+
+
+async def _has_ended(chat: Chat, task_id: str) -> bool:
+    return await chat.status(task_id) == "completed"
+
+
+@pytest.mark.requirement("CH-15")
+async def test_commands_can_be_switched_off_and_are_messages_then(services: Services) -> None:
+    system = await services.whole(tool_runners=1, DIRECT_TOOLS="off")
+    async with Chat(system.url) as chat:
+        told = fold(await chat.answer(await chat.ask("/current_time [[tokens=4 rate=0]]")))
+    assert told.tools == {}
+    assert told.text.startswith("/current_time")
 
 
 async def test_a_path_is_no_command(chat: Chat) -> None:

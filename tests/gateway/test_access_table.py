@@ -65,6 +65,10 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/agents/{task_id}/events"): Row("owned", _READ),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
+    ("POST", "/api/auth/session"): Row("users"),
+    ("DELETE", "/api/auth/session"): Row("open"),
+    ("GET", "/auth/login"): Row("open"),
+    ("GET", "/auth/callback"): Row("open"),
     ("GET", "/healthz"): Row("open"),
     ("GET", "/readyz"): Row("open"),
     ("GET", "/config"): Row("open"),
@@ -108,6 +112,7 @@ async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> A
 
 async def _ask(http: httpx.AsyncClient, method: str, path: str, body: Any, headers: Headers) -> tuple[int, str]:
     """Status and code. Streams are not read: they may have no end."""
+    http.cookies.clear()  # each caller has his own, or none
     async with http.stream(method, path, json=body, headers=headers) as response:
         if response.headers.get("content-type") != "application/problem+json":
             return response.status_code, ""
@@ -148,8 +153,10 @@ def _expected(row: Row, caller: str) -> set[tuple[int, str]] | Literal["in"]:
         return {(401, "UNAUTHENTICATED")}
     if caller in ("expired", "forged", "no expiry"):
         return {(401, "UNAUTHENTICATED")}
-    if row.kind == "own":
+    if row.kind == "own" or (row.kind == "users" and caller.startswith("another user")):
         return "in"
+    if row.kind == "users":
+        return {(401, "UNAUTHENTICATED")}
     # Claiming is for users; whose a session is, an anonymous person does not learn.
     return (
         {(403, "ACCESS_DENIED"), (401, "UNAUTHENTICATED")}
@@ -181,7 +188,7 @@ async def test_nobody_sees_or_changes_what_is_another_s_on_any_route(
         assert wrong == []
         assert await _state(database) == before
         for (method, route), row in TABLE.items():
-            headers = ALICE if row.kind in ("owned", "own") else {}
+            headers = ALICE if row.kind in ("owned", "own", "users") else {}
             status, code = await _ask(http, method, alice.path(route), row.body, headers)
             refused = status in (401, 403)
             assert refused == (row.kind in ("keys", "webhook")), (method, route, status, code)

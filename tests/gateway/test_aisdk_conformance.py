@@ -84,7 +84,7 @@ async def test_the_stock_ai_sdk_client_works(services: Services, version: str) -
     node = find_node()
     package, system = await asyncio.gather(_installed(version, node), services.whole())
     options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION]
-    options += ["--stop-path", "/api/chat/{id}/stop", "--after-finish", "204", "--json"]
+    options += ["--stop-path", "/api/chat/{id}/stop", "--after-finish", "replay", "--json"]
     report = await _checked(node, *options)
     assert report["ok"] > 100
     assert _groups(report) == {"send", "none", "midway", "drop", "finished", "stop"}
@@ -99,7 +99,7 @@ async def test_the_stock_client_works_with_tools_and_approvals(services: Service
     await offered(system.url, "careful")
     common = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--json"]
     tool = [*common, "--message", f"/echo {_QUESTION}", "--stop-path", "/api/chat/{id}/stop"]
-    report = await _checked(node, *tool, "--after-finish", "204")
+    report = await _checked(node, *tool, "--after-finish", "replay")
     assert _groups(report) == {"send", "none", "midway", "drop", "finished", "stop"}
     for answer in ("yes", "no"):
         careful = [*common, "--message", "/careful hello [[tokens=5 rate=0]]", "--approve", answer, "--only", "send"]

@@ -198,6 +198,7 @@ async def test_a_chat_is_stopped_by_its_id_or_by_the_run_s(
             assert (stopped.status_code, stopped.json()) == (202, {"task_id": run_id, "status": "cancelled"})
             await stream.read_to_end()
         assert stream.types == ["start", "abort", "finish", "[DONE]"]
+        assert (await http.get("/api/chat/c/stream")).status_code == 204
     unknown = await http.post("/api/chat/nowhere/stop")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "SESSION_NOT_FOUND")
 

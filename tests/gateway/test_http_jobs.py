@@ -175,7 +175,7 @@ async def test_a_job_that_has_said_nothing_yet_is_waited_for(
 
 
 @pytest.mark.requirement("JE-3")
-async def test_no_event_ends_the_stream_whatever_it_is_called(gateway: Service, publisher: JobEventPublisher) -> None:
+async def test_no_event_that_others_follow_ends_the_stream(gateway: Service, publisher: JobEventPublisher) -> None:
     types = ["start", "task_failed", "finish", "error", "task_completed", "start", "after"]
     for name in types:
         await publisher.publish_event("j", {"event_type": name})
@@ -184,6 +184,28 @@ async def test_no_event_ends_the_stream_whatever_it_is_called(gateway: Service, 
         await publisher.publish_event("j", {"event_type": "live"})
         await _read(stream, len(types) + 1)
     assert [event.chunk["event_type"] for event in stream.events] == [*types, "live"]
+
+
+@pytest.mark.requirement("JE-3")
+@pytest.mark.parametrize("last", ["task_completed", "task_failed", "task_stopped"])
+async def test_the_stream_ends_with_the_job(
+    gateway: Service, http: httpx.AsyncClient, publisher: JobEventPublisher, last: str
+) -> None:
+    await publisher.publish_task_started("j", "t")
+    async with (
+        follow(_events(gateway, "j")) as live,
+        follow(_events(gateway, "j", "?event_type=task_started")) as filtered,
+    ):
+        await _read(live, 1)
+        await publisher.publish_event("j", {"event_type": last})
+        await live.read_to_end()
+        await filtered.read_to_end()
+    assert (live.end, live.events[-1].data, filtered.end) == ("clean", "[DONE]", "clean")
+    *_, newest, _done = live.events
+    assert newest.chunk["event_type"] == last
+    assert [event.data for event in filtered.events[1:]] == ["[DONE]"]
+    again = await http.get("/api/chat/jobs/j/events", headers={"last-event-id": newest.id or ""})
+    assert again.status_code == 204
 
 
 @pytest.mark.requirement("JE-3", "TS-8")
@@ -217,7 +239,7 @@ async def test_what_other_publishers_have_written_is_shown_too(
 async def test_a_stream_that_expires_breaks_and_who_comes_back_waits_for_its_new_beginning(
     gateway: Service, redis: Redis
 ) -> None:
-    publisher = JobEventPublisher(redis, retention(ended_seconds=0.3))
+    publisher = JobEventPublisher(redis, retention(ended_seconds=2))
     [cursor] = await _numbers(publisher, range(1))
     async with follow(_events(gateway, "j")) as stream:
         await _read(stream, 1)

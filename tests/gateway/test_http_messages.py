@@ -269,7 +269,7 @@ async def test_while_postgres_is_away_messages_get_a_503_with_retry_after_and_la
 
 
 @pytest.mark.requirement("GW-7")
-@pytest.mark.parametrize("blank", ["", " \n\t", "\x1c\x1f", "\x85\xa0", "\u2003\u3000\ufeff", "\x01\x7f"])
+@pytest.mark.parametrize("whitespace", ["", " \n\t", "\x1c\x1f", "\x85\xa0", "\u2003\u3000\ufeff", "\x01\x7f"])
 def test_the_document_and_the_gateway_agree_on_what_is_no_text(whitespace: str) -> None:
     assert is_whitespace(whitespace)
     assert not re.search(TEXT_PATTERN, whitespace)

@@ -41,7 +41,7 @@ async def test_what_the_framework_refuses_looks_like_every_other_problem(http: h
         ("GET", "/static/nothing.js", {}, 404, "ROUTE_NOT_FOUND"),
         ("GET", "/static/..%2f..%2f__main__.py", {}, 404, "ROUTE_NOT_FOUND"),
         ("GET", "/static/%00", {}, 404, "ROUTE_NOT_FOUND"),
-        ("POST", "/static/style.css", {}, 405, "METHOD_NOT_ALLOWED"),
+        ("POST", "/static/icon.svg", {}, 405, "METHOD_NOT_ALLOWED"),
         ("PUT", "/api/chat", {}, 405, "METHOD_NOT_ALLOWED"),
         ("TRACE", "/healthz", {}, 405, "METHOD_NOT_ALLOWED"),
         ("POST", "/api/chat/sessions", {"content": b"{}", "headers": {"content-type": "text/plain"}}, 415, ""),
@@ -117,7 +117,7 @@ async def test_a_request_id_comes_back_when_it_is_one_and_is_made_when_it_is_not
 
 @pytest.mark.requirement("GW-7")
 async def test_every_answer_has_the_security_headers(http: httpx.AsyncClient) -> None:
-    for path in ("/healthz", "/nowhere", "/api/chat/sessions", "/", "/docs", "/static/style.css"):
+    for path in ("/healthz", "/nowhere", "/api/chat/sessions", "/", "/docs", "/static/icon.svg"):
         headers = (await http.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["x-frame-options"] == "DENY"

@@ -132,7 +132,7 @@ async def test_a_stuck_client_keeps_its_cursor_and_nothing_that_was_read_ahead(
 
 @pytest.mark.requirement("TS-10", "SE-3")
 async def test_what_waits_for_all_stuck_clients_together_has_a_bound(valkey_url: str, redis: Redis) -> None:
-    """A large entry is a piece by itself. Past the bound the next one to stall is broken, and comes back by its cursor."""
+    """A large entry is a piece by itself. Past the bound whoever stalls next is broken, and keeps its cursor."""
     publisher = Publisher(redis, "stream")
     await publisher.start()
     for _ in range(4):

@@ -93,12 +93,14 @@ async def test_bodies_that_are_held_back_leave_room_for_others_or_say_when_to_co
     async with client_of(gateway) as http:
 
         async def answered(status: int) -> httpx.Response:
-            async def asked() -> Any:
-                response = await send(http, operation_id, large)
-                return response if response.status_code == status else None
+            found: list[httpx.Response] = []
 
-            found: httpx.Response = await wait_until(asked, what=f"it is answered {status}")
-            return found
+            async def asked() -> bool:
+                found.append(await send(http, operation_id, large))
+                return found[-1].status_code == status
+
+            await wait_until(asked, what=f"it is answered {status}")
+            return found[-1]
 
         full = await answered(503)
         assert full.json()["code"] == "OVERLOADED"

@@ -212,9 +212,8 @@ async def test_a_body_that_does_not_come_is_given_up(services: Services, databas
     url = httpx.URL(gateway.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     sealed = "".join(f"{name}: {value}\r\n" for name, value in seal(operation_id, b"all of it").items())
-    writer.write(
-        f"POST {path(operation_id)} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 20\r\n{sealed}\r\n{{".encode()
-    )
+    head = f"POST {path(operation_id)} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 20\r\n{sealed}\r\n"
+    writer.write(f"{head}{{".encode())
     async with asyncio.timeout(10):
         status = await reader.readline()
     writer.close()

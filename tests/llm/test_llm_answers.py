@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model import Finished, ModelRequest, Usage
 
 from harness.model_server import ModelServer, answer_to
@@ -20,13 +21,15 @@ from tests.llm.llm_client import (
     text_of,
 )
 
+MODEL_ID = CleanText("fake-model")
+
 pytestmark = pytest.mark.requirement("CH-5")
 
 
 async def test_the_text_of_an_answer_arrives_whole_and_ends_with_its_reason_usage_and_model(model: ModelServer) -> None:
     events = await ask(model, "one two three [[rate=0]]")
     assert text_of(events) == answer_to("one two three")
-    assert finished(events) == Finished("stop", Usage(input_tokens=4, output_tokens=40, total_tokens=44), "fake-model")
+    assert finished(events) == Finished("stop", Usage(input_tokens=4, output_tokens=40, total_tokens=44), MODEL_ID)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ async def test_the_reason_of_an_answer_that_was_ended_early_is_passed_on(model: 
 
 
 async def test_without_usage_the_answer_ends_all_the_same(model: ModelServer) -> None:
-    assert finished(await ask(model, "a [[tokens=2 usage=no]]")) == Finished("stop", None, "fake-model")
+    assert finished(await ask(model, "a [[tokens=2 usage=no]]")) == Finished("stop", None, MODEL_ID)
 
 
 async def test_cached_and_reasoning_tokens_are_counted_apart(model: ModelServer) -> None:
@@ -131,7 +134,7 @@ async def test_a_finish_reason_makes_the_answer_whole_even_when_the_connection_e
     for how in ("eof", "fin"):
         await model.script({"chunk": whole}, {"cut": how})
         events = await ask(model, "is it?")
-        assert (text_of(events), finished(events)) == ("Yes.", Finished("stop", None, "fake-model"))
+        assert (text_of(events), finished(events)) == ("Yes.", Finished("stop", None, MODEL_ID))
 
 
 async def test_the_request_carries_what_was_asked_the_key_and_the_trace(model: ModelServer) -> None:

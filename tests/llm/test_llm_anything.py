@@ -133,13 +133,14 @@ def read(reader: ChunkReader | ResponseReader, frames: list[bytes]) -> None:
     check(events)
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 @given(told=st.lists(st.one_of(chunks, anything), max_size=5), done=st.booleans())
 def test_any_json_in_any_field_is_an_answer_or_a_typed_error(told: list[Any], done: bool) -> None:
     frames = [json.dumps(chunk).encode() for chunk in told] + [b"[DONE]"] * done
     read(ChunkReader("sk-secret", tool_names=["note"]), frames)
 
 
+@settings(deadline=None)
 @given(told=st.one_of(chunks, anything), data=st.binary(max_size=20))
 def test_any_body_outside_of_events_is_an_answer_or_a_typed_error(told: Any, data: bytes) -> None:
     for body in (json.dumps(told).encode(), json.dumps(told, indent=1).encode() + data, data):
@@ -185,12 +186,13 @@ responses = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(told=st.lists(st.one_of(responses, anything), max_size=6))
 def test_any_json_in_any_event_of_a_response_is_an_answer_or_a_typed_error(told: list[Any]) -> None:
     read(ResponseReader("sk-secret"), [json.dumps(event).encode() for event in told])
 
 
+@settings(deadline=None)
 @given(data=st.lists(st.binary(max_size=30), max_size=4))
 def test_bytes_of_any_kind_are_an_answer_or_a_typed_error(data: list[bytes]) -> None:
     decoder = SseDecoder()
@@ -198,6 +200,7 @@ def test_bytes_of_any_kind_are_an_answer_or_a_typed_error(data: list[bytes]) -> 
     read(ChunkReader(""), [*data, *frames, decoder.left])
 
 
+@settings(deadline=None)
 @given(body=anything, status=st.sampled_from([400, 401, 402, 403, 404, 413, 422, 429, 500, 503]))
 def test_any_body_of_an_error_gives_a_typed_error(body: Any, status: int) -> None:
     for error in (error_of_status(status, body, "sk-secret"), error_in_stream(body, "sk-secret")):
@@ -205,6 +208,7 @@ def test_any_body_of_an_error_gives_a_typed_error(body: Any, status: int) -> Non
     assert len(told_of(body).words) <= 4000
 
 
+@settings(deadline=None)
 @given(text=st.text(st.characters(), max_size=20), value=anything)
 def test_what_is_clean_stays_as_it_is(text: str, value: Any) -> None:
     assert is_clean(cleaned(text))
@@ -217,6 +221,7 @@ def test_what_is_clean_stays_as_it_is(text: str, value: Any) -> None:
 _said = st.sampled_from(["<think>", "</think>", "<thinking>", "</thinking>", " ", "\n", "a", "<", "b < c", "</", ">"])
 
 
+@settings(deadline=None)
 @given(pieces=st.lists(_said, max_size=8), cuts=st.sets(st.integers(0, 40)))
 def test_thoughts_are_told_apart_in_the_same_way_however_the_text_is_torn(pieces: list[str], cuts: set[int]) -> None:
     text = "".join(pieces)
@@ -240,6 +245,7 @@ _values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     arguments=st.lists(st.dictionaries(st.text("ab{", max_size=2), _values, max_size=3), min_size=1, max_size=3),
     width=st.integers(1, 12),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sluiceway_llm import background as background_module
 from sluiceway_llm.background import BackgroundModel
+from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model import Finished, ModelEvent, ModelRequest, Reached, Usage
 from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelUnavailable
 from sluiceway_llm.responses import to_responses
@@ -18,6 +19,7 @@ from harness.model_server.record import Record
 from harness.waiting import wait_until
 from tests.llm.llm_client import calls_of, events_of, events_until_error, reasoning_of, refusal_of, request, text_of
 
+MODEL_ID = CleanText("fake-model")
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
 ANSWER = answer_to(QUESTION, 24)
 
@@ -61,7 +63,7 @@ async def test_an_answer_made_in_the_background_is_told_as_any_other(model: Mode
         events = await events_of(llm, request("what floats down the river?"))
 
     assert (reasoning_of(events), text_of(events), refusal_of(events)) == ("hm", "It floats.", " No more.")
-    assert events[-1] == Finished("stop", Usage(input_tokens=5, output_tokens=4, total_tokens=9), "fake-model")
+    assert events[-1] == Finished("stop", Usage(input_tokens=5, output_tokens=4, total_tokens=9), MODEL_ID)
     (seen,) = await asked(model)
     assert {name: seen.body[name] for name in ("background", "stream", "store")} == {
         "background": True,

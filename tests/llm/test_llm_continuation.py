@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.continuation import PrefixDialect, Seam
 from sluiceway_llm.model import Finished, ReasoningDelta, TextDelta
 from sluiceway_llm.model_errors import ModelRejected, ModelUnavailable
@@ -111,7 +112,7 @@ def cut(draw: st.DrawFn, text: str) -> list[str]:
 
 def told_behind(dialect: PrefixDialect, prefix: str, pieces: list[str]) -> str:
     seam = Seam(dialect, prefix)
-    told = [event for piece in pieces for event in seam.read([TextDelta(piece)])]
+    told = [event for piece in pieces for event in seam.read([TextDelta(CleanText(piece))])]
     told += seam.read([Finished("stop", None, None)])
     assert all(event.text for event in told if isinstance(event, TextDelta))
     assert isinstance(told[-1], Finished)
@@ -147,6 +148,9 @@ def test_a_model_that_says_the_same_words_once_more_is_not_taken_for_a_server_th
 def test_text_that_was_held_comes_before_what_else_is_told() -> None:
     seam = Seam("mistral", "one two three")
 
-    assert seam.read([TextDelta("one tw")]) == []
-    assert seam.read([ReasoningDelta("hm")]) == [TextDelta("one tw"), ReasoningDelta("hm")]
-    assert seam.read([TextDelta("one two three")]) == [TextDelta("one two three")]
+    assert seam.read([TextDelta(CleanText("one tw"))]) == []
+    assert seam.read([ReasoningDelta(CleanText("hm"))]) == [
+        TextDelta(CleanText("one tw")),
+        ReasoningDelta(CleanText("hm")),
+    ]
+    assert seam.read([TextDelta(CleanText("one two three"))]) == [TextDelta(CleanText("one two three"))]

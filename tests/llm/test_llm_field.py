@@ -845,6 +845,28 @@ WHOLES = [
         "event: error\ndata: no credits left\n\n",
         error="MODEL_QUOTA_EXHAUSTED",
     ),
+    Case(
+        "llama.cpp's errors",
+        'error: {"code": 400, "message": "Bad field x", "type": "invalid_request_error"}\n\n',
+        error="MODEL_BAD_REQUEST",
+        says="Bad field x",
+    ),
+    bad("TGI's errors", say("Some"), {"error": "Too many", "error_type": "overloaded"}, text="Some"),
+    bad(
+        "vLLM's errors",
+        {"object": "error", "message": "Bad field x", "code": 400},
+        error="MODEL_BAD_REQUEST",
+        says="Bad field x",
+    ),
+    answered(
+        "LM Studio's, with 200",
+        {"error": "Unexpected endpoint or method."},
+        "MODEL_UNAVAILABLE",
+        requests=3,
+        says="Unexpected endpoint",
+    ),
+    answered("a greeting, with 200", {"message": "Welcome"}, "MODEL_UNAVAILABLE", requests=3),
+    answered("nothing, with 200", "", "MODEL_CUT", requests=4),
     Case("an error without data:", '{"error": {"message": "Invalid API key"}}\n', error="MODEL_KEY_REJECTED"),
     bad("an error that is a text", say("Some"), {"error": "Bad"}, text="Some"),
     bad(
@@ -922,7 +944,8 @@ async def test_the_time_to_come_back_is_found_in_the_words_too(
         with pytest.raises(ModelError) as raised:
             async with llm.stream(asked()) as batches:
                 await anext(batches)
-    assert (raised.value.code, raised.value.retry_after_seconds) == ("MODEL_RATE_LIMITED", pytest.approx(seconds))
+    assert raised.value.code == "MODEL_RATE_LIMITED"
+    assert raised.value.retry_after_seconds == pytest.approx(seconds)
 
 
 async def test_a_first_chunk_that_is_an_error_is_retried_as_what_it_is(model: ModelServer) -> None:

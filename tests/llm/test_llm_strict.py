@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sluiceway_llm.history import PROVIDER, Wants, fitted
 from sluiceway_llm.model import Model, ModelRequest
@@ -317,6 +317,7 @@ _message = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(messages=st.lists(_message, max_size=12), by=st.sampled_from(["it", ""]))
 def test_any_history_fits_every_strict_server_and_fits_it_still(messages: Messages, by: str) -> None:
     sent = fitted(messages, Wants(by=by))

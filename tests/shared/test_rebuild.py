@@ -28,7 +28,7 @@ async def claimed(scene: Scene) -> Task:
     """A turn whose first step was shown, and is not durable yet."""
     new = NewTurn(session_id="s", user_id=None, text="please", create_session=True)
     accepted = await scene.turns.intake.accept(new)
-    task = await scene.store.turns.claim(accepted.task_id)
+    task = await scene.store.turns.claim(accepted.task.id)
     assert task is not None
     await scene.streams.writer.begin(task.fields, task.attempt, "worker")
     await scene.streams.writer.append(task.id, task.attempt, 1, [Start(message_id=task.message_id), *STEP])

@@ -6,6 +6,7 @@ Without a port it speaks over its pipes. `--odd` adds tools whose names or schem
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,36 @@ def header(name: str, context: Context[Any, Any]) -> str:
 @server.tool(structured_output=False)
 def process_id() -> str:
     return str(os.getpid())
+
+
+@server.tool(structured_output=False)
+def meta(context: Context[Any, Any]) -> str:
+    """What the client sent along."""
+    sent = context.request_context.meta
+    return json.dumps(dict(sent) if sent is not None else {}, default=str)
+
+
+@server.tool(structured_output=False)
+def accept() -> str:
+    return '{"status": "accepted", "job": 7}'
+
+
+@server.tool()
+def accept_as_text() -> str:
+    return '{"status": "accepted"}'
+
+
+@server.tool()
+def accept_structured() -> dict[str, Any]:
+    return {"status": "accepted", "job": 7}
+
+
+@server.tool(structured_output=False)
+def parents_environment() -> str:
+    try:
+        return Path(f"/proc/{os.getppid()}/environ").read_text(errors="replace")
+    except OSError as error:
+        return type(error).__name__
 
 
 def note(notes: Path, what: str) -> None:

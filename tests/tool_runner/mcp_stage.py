@@ -50,6 +50,8 @@ class Watcher:
     """Takes the place of a tool's context: what was said about progress."""
 
     said: list[tuple[float | None, str | None]] = field(default_factory=list)
+    callback: None = None
+    callbacks: None = None
 
     async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
         self.said.append((percent, message))

@@ -44,8 +44,10 @@ async def test_an_outline_is_made_from_a_prompt_and_files_and_published(stage: S
         "task_started",
         "task_progress",
         "outline_generated",
+        "task_completed",
     ]
-    assert (await stage.job_events())[-1]["outline"] == RIVERS
+    assert (await stage.job_events())[-2]["outline"] == RIVERS
+    assert (await stage.job_events())[-1]["result"] == RIVERS
     (request,) = await model.requests()
     assert "about rivers" in str(request.body)
     assert "notes.txt" in str(request.body)

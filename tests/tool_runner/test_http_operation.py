@@ -5,7 +5,9 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sluiceway.operation.webhook_secrets import operation_secret
+from tool_runner.tool.callbacks import Callbacks
 
 from harness.services import Services
 from harness.waiting import wait_until
@@ -40,17 +42,40 @@ async def test_a_service_that_accepts_is_waited_for(services: Services, caller: 
     assert request.headers["idempotency-key"] == operation.id
     assert request.headers.get("traceparent") == operation.traceparent
     callback = f"http://gateway.test/api/chat/operations/{operation.id}"
-    assert request.json() == {
+    told = request.json()
+    # Who knows the ids of a conversation that has no owner could take it over.
+    assert operation.session_id not in request.body.decode()
+    assert operation.task_id not in request.body.decode()
+    assert told == {
         "operation_id": operation.id,
-        "task_id": operation.task_id,
+        "task_id": told["task_id"],
         "tool_call_id": operation.tool_call_id,
-        "session_id": operation.session_id,
+        "session_id": told["session_id"],
         "input": {"x": "ü"},
         "callback_url": f"{callback}/complete",
         "progress_url": f"{callback}/progress",
         "secret": operation_secret(ROOT, operation.id),
         "deadline": operation.deadline_at.isoformat(),
     }
+
+
+async def test_pseudonyms_are_the_same_each_time_and_others_for_each_service() -> None:
+    callbacks, other = Callbacks("http://gateway.test", SecretStr(ROOT)), Callbacks("http://x", SecretStr(ROOT[::-1]))
+    ids = {"session_id": "s-1", "task_id": "s-1"}
+    one = callbacks.pseudonyms("http:one", ids)
+    assert one == callbacks.pseudonyms("http:one", ids)
+    made = [one, callbacks.pseudonyms("http:two", ids), other.pseudonyms("http:one", ids)]
+    assert len({name for names in made for name in names.values()}) == 6
+
+
+async def test_no_cookie_of_a_service_is_sent_along_with_the_next_users_work(
+    services: Services, caller: Caller
+) -> None:
+    async with serving(answering("1", set_cookie="user=ada; Path=/")) as server:
+        await start(services, server)
+        for _ in range(2):
+            assert (await caller.ask("http_operation", service="example")) == 1
+    assert all("cookie" not in request.headers for request in server.requests)
 
 
 def scripted() -> Answer:

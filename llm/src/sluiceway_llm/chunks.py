@@ -167,11 +167,12 @@ class ChunkReader:
             self.seen_chunk = True
         else:
             self._read_side_frame(chunk)
-        if chunk.get("error") is not None and is_error(chunk["error"]):
+        if (error := chunk.get("error")) is not None and is_error(error):
             raise error_in_stream(chunk, self._secret)
-        if "usage" in chunk or "x_groq" in chunk or self._reason:
+        if chunk.get("usage") or self._reason:
             self._count(usage_in(chunk))
         if "x_groq" in chunk:
+            self._count(usage_in(chunk))
             self._read_extension(chunk["x_groq"])
         if self._model is None:
             self._model = label_of(chunk.get("model"), MAX_NAME_CHARS)
@@ -211,14 +212,14 @@ class ChunkReader:
         if type(choice) is not dict:
             raise ModelGarbage
         self.seen_chunk = True
-        index = choice.get("index")
-        if index != self._choice and index is not None:
+        if (index := choice.get("index")) != self._choice and index is not None:
             if self._choice is not None:
                 return  # another answer to the same question, which nobody asked for
             self._choice = index
         delta = choice.get("delta")
         if delta:
-            self._by_deltas = self._by_deltas or self._said or self._calls.any
+            if not self._by_deltas:
+                self._by_deltas = self._said or self._calls.any
         elif not self._by_deltas:
             # A whole message; of one that repeats what the deltas have said, nothing is told.
             delta = choice.get("message") or choice.get("text")
@@ -229,10 +230,9 @@ class ChunkReader:
                 self._say(delta, events)
             else:
                 raise ModelGarbage
-        reason = choice.get("finish_reason")
-        if reason is not None and is_said(reason):
+        if (reason := choice.get("finish_reason")) is not None and is_said(reason):
             self._end(reason)
-        if choice.get("error") is not None and is_error(choice["error"]):
+        if (error := choice.get("error")) is not None and is_error(error):
             raise error_in_stream(choice, self._secret)
 
     def _end(self, told: str) -> None:
@@ -244,8 +244,11 @@ class ChunkReader:
 
     def _read_delta(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
         content = delta.get("content")
-        if len(delta) > 1 or content is None:
-            self._read_beside_content(delta, events)
+        if len(delta) == 1 and type(content) is str:
+            if content:
+                self._say(content, events)
+            return
+        self._read_beside_content(delta, events)
         if content:
             if type(content) is str:
                 self._say(content, events)

@@ -16,7 +16,18 @@ from sluiceway_llm.clean_text import cleaned
 MAX_WORDS_CHARS = 4000
 _MAX_DEPTH = 6
 _MAX_ITEMS = 12
-_LABELS = ("code", "type", "status", "error_code", "errorCode", "statusCode", "status_code", "reason", "kind")
+_LABELS = (
+    "code",
+    "type",
+    "error_type",
+    "status",
+    "error_code",
+    "errorCode",
+    "statusCode",
+    "status_code",
+    "reason",
+    "kind",
+)
 _MESSAGES = ("message", "msg", "detail", "error_description", "error_message", "errorMessage", "description", "title")
 _MESSAGES_TOO = ("status_msg", "error", "text")
 _WITHIN = ("error", "errors", "detail", "details", "message", "innererror", "metadata", "raw", "base_resp", "response")

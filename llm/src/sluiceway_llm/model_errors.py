@@ -100,7 +100,7 @@ class ModelTimeout(ModelUnavailable):
 
 
 class ModelEndedBadly(ModelUnavailable):
-    """The server ended the answer with a reason that is not known to be a good one."""
+    """The server ended the answer with something that is not known to be good, nor to pass."""
 
     most_requests = 3
 
@@ -235,7 +235,11 @@ def _by_words(told: Told, secret: str) -> ModelError:
             return ModelKeyRejected()
         if _INVALID.search(label):
             return _bad_request(told, secret)
-    return ModelRateLimited() if _RATE.search(told.message) else ModelUnavailable()
+    if _RATE.search(told.message):
+        return ModelRateLimited()
+    if not told.words or _OVERLOADED.search(told.message):
+        return ModelUnavailable()
+    return ModelEndedBadly(f"The model server says: {_quoted(told.message or told.words, secret)}")
 
 
 def _bad_request(told: Told, secret: str) -> ModelRejected:

@@ -81,7 +81,7 @@ class ResponseReader:
     def __init__(self, secret: str, reached: Reached | None = None, by: str = "") -> None:
         self._secret = secret
         self._by = by
-        self._calls: dict[Any, tuple[int, CleanText | None]] = {}
+        self._calls: dict[str, tuple[int, CleanText | None]] = {}
         self._end: dict[str, Any] | None = None
         self._text, self._reasoning = TextJoiner(), TextJoiner()
         self._told_text = reached.text_chars if reached is not None else 0
@@ -196,7 +196,7 @@ class ResponseReader:
                 if isinstance(item, dict) and item.get("type") == "function_call":
                     self._call(event.get("output_index"), item, events)
             case "response.function_call_arguments.delta" if isinstance(delta, str) and delta:
-                number, _ = self._calls.get(event.get("output_index"), (0, None))
+                number, _ = self._calls.get(str(event.get("output_index")), (0, None))
                 events.append(ToolCallDelta(number, None, None, cleaned(delta)))
             case "response.completed" | "response.incomplete":
                 response = event.get("response")
@@ -223,7 +223,7 @@ class ResponseReader:
     def _call(self, place: Any, item: dict[str, Any], events: list[ModelEvent]) -> None:
         call_id, name = label_of(item.get("call_id"), MAX_ID_CHARS), label_of(item.get("name"), MAX_NAME_CHARS)
         number = len(self._calls)
-        self._calls[str(place) if isinstance(place, (list, dict)) else place] = (number, call_id)
+        self._calls[str(place)] = (number, call_id)
         arguments = item.get("arguments")
         events.append(ToolCallDelta(number, call_id, name, cleaned(arguments if isinstance(arguments, str) else "")))
 

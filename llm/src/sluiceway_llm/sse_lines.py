@@ -1,10 +1,10 @@
 """Bytes of a server-sent event stream → the data of its events, as the WHATWG HTML standard says (section 9.2).
 
 Any split of the bytes gives the same events: inside a character, between CR and LF, anywhere. An event without data is
-none; `event: error` makes its data an `ErrorEvent`; other fields, and comments, are dropped. An event that was not
-ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has it, and lines that are
-no fields at all, such as bare JSON, for a response that has ended as it should. UTF-8 is left to whoever decodes the
-data.
+none; `event: error`, or a field `error`, makes its data an `ErrorEvent`; other fields, and comments, are dropped. An
+event that was not ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has it,
+and lines that are no fields at all, such as bare JSON, for a response that has ended as it should. UTF-8 is left to
+whoever decodes the data.
 """
 
 import re
@@ -83,6 +83,10 @@ class SseDecoder:
             value = value[1:] if value[:1] == b" " else value
             self._data.append(value)
             self._size += len(value)
+        elif name == b"error":  # llama.cpp's
+            self._data.append(value)
+            self._size += len(value)
+            self._is_error = True
         elif name == b"event":
             self._is_error = value.strip() == b"error"
         elif name not in _FIELDS and line[:1] != b":" and self._stray_size < MAX_EVENT_BYTES:

@@ -8,6 +8,8 @@ import re
 import secrets
 
 CLIENT_ID_PATTERN = r"^[A-Za-z0-9._~:@-]{1,64}$"
+# How the id of a person begins whom a gateway knows by a cookie alone. No token may name a user so.
+ANONYMOUS_PREFIX = "anon:"
 _CLIENT_ID = re.compile(CLIENT_ID_PATTERN.replace("$", r"\Z"))
 
 

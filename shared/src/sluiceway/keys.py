@@ -34,6 +34,11 @@ def webhook_rate(operation_id: str) -> str:
     return f"sw:op:{operation_id}:progress"
 
 
+def rate(name: str, who: str) -> str:
+    """How often somebody did something lately. Kept for two windows of that limit."""
+    return f"sw:rate:{name}:{who}"
+
+
 CATALOGUE = "sw:tools"
 # What each living process says of the settings that must be the same everywhere; expires with the last of them.
 SETTINGS = "sw:settings"

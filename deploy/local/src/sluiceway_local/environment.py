@@ -4,6 +4,7 @@ What ties the processes together is decided here. The rest are defaults: what th
 A secret is told to those alone that need it; it is made once, and kept in the folder, readable by its owner only.
 """
 
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from sluiceway_local.settings import Settings
 
 DRAIN_SECONDS = 2  # what is not finished by then is handed back; the whole stack ends within 5 s
 TOOLS_DRAIN_SECONDS = 1  # a tool that is cut off then has another second to clean up
+
+_WHO_MAY_CALL = ("AUTH", "JWT_SECRET", "OIDC_ISSUER", "JWKS_URL", "SESSION_SECRETS")
 
 # Where examples/outside_service.py listens, unless it is told otherwise.
 EXAMPLE_OPERATIONS = {"example": "http://127.0.0.1:9100/operations"}
@@ -29,11 +32,19 @@ def of_every_service(settings: Settings, redis_url: str, database_url: str, mode
     return common
 
 
-def of_gateway(folder: Path) -> Mapping[str, str]:
-    return _unless_told(
+def of_gateway(folder: Path, host: str) -> Mapping[str, str]:
+    """On loopback everybody is one person. Where others can reach it, each browser is a person of its own, unless the
+    person's environment says who may call."""
+    own = _unless_told(
         WEBHOOK_SECRETS=json.dumps([_webhook_secret(folder)]),
         API_KEYS=json.dumps([data_dir.secret(folder / "api.key")]),
     )
+    if not _is_loopback(host) and not any(os.environ.get(name) for name in _WHO_MAY_CALL):
+        # The port is plain http.
+        own |= _unless_told(COOKIE_SECURE="false") | {
+            "SESSION_SECRETS": json.dumps([data_dir.secret(folder / "session.secret")])
+        }
+    return own
 
 
 def of_tool_runner(folder: Path, gateway_url: str) -> Mapping[str, str]:
@@ -44,6 +55,13 @@ def of_tool_runner(folder: Path, gateway_url: str) -> Mapping[str, str]:
         HTTP_OPERATIONS=json.dumps(EXAMPLE_OPERATIONS),
         TOOLS_NEEDING_APPROVAL=json.dumps(["web_fetch"]),
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _webhook_secret(folder: Path) -> str:

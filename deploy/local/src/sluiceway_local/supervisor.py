@@ -105,7 +105,7 @@ class Supervisor:
     def _service_programs(self) -> list[Program]:
         settings, folder = self._settings, self._data_dir
         common = environment.of_every_service(settings, self._valkey.url, self._postgres.url, self._model_port)
-        of_gateway = {**common, **environment.of_gateway(folder)}
+        of_gateway = {**common, **environment.of_gateway(folder, settings.host)}
         own = {"tool-runner": environment.of_tool_runner(folder, self._url)}
         workers = [
             services.worker(name, service, port, {**common, **own.get(service, {})})

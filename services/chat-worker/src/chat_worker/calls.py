@@ -26,8 +26,8 @@ from sluiceway.wire.json_values import clean_json
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model_events import ToolCallDelta
 
-_LONGEST_NAME = 64
-_SHOWN_ARGUMENTS = 1000
+_LONGEST_NAME_CHARS = 64
+_SHOWN_ARGUMENTS_CHARS = 1000
 CUT = "OUTPUT_CUT"
 _CUT_MESSAGE = (
     "The answer reached its limit before the calls were whole, so none was run. Make shorter calls, one at a time."
@@ -69,7 +69,7 @@ class CallReader:
             call = self._by_index[delta.index] = AskedCall(self._unique(delta.id))
         events: list[Event] = []
         if delta.name and not call.tool_name:
-            call.tool_name = delta.name[:_LONGEST_NAME]
+            call.tool_name = delta.name[:_LONGEST_NAME_CHARS]
             events.append(ToolInputStart(tool_call_id=call.call_id, tool_name=call.tool_name))
         if delta.arguments:
             call.fragments.append(delta.arguments)
@@ -138,7 +138,7 @@ def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
     if isinstance(value, dict):
         return clean_json(value), None
     problem = OperationError(type="INVALID_ARGUMENTS", message="The arguments must be one whole JSON object.")
-    return {"arguments": clean_json(text[:_SHOWN_ARGUMENTS])}, problem
+    return {"arguments": clean_json(text[:_SHOWN_ARGUMENTS_CHARS])}, problem
 
 
 def _failed(

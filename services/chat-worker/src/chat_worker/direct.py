@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Mapping
 
-from sluiceway.ids import new_tool_call_id
+from sluiceway.ids import ANONYMOUS_PREFIX, new_tool_call_id
 from sluiceway.wire.tools import ToolSpec
 
 from chat_worker.calls import AskedCall, check_arguments
 
 # A path such as /usr/bin is no tool.
 _COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_-]{0,63})(?:\s+(.*))?\s*", re.DOTALL)
+SIGN_IN = "Tools are run by `/name` for those who have signed in. Ask for what you need in words."
 _LIST = ("tools", "help")
 
 
@@ -18,6 +19,11 @@ def read_command(text: str) -> tuple[str, str] | None:
     """The tool's name and the rest of the message; None where the message is no such command."""
     found = _COMMAND.fullmatch(text.strip())
     return (found[1], (found[2] or "").strip()) if found else None
+
+
+def has_signed_in(user_id: str | None) -> bool:
+    """Not: where nobody has to sign in, and people whom a gateway knows by a cookie alone."""
+    return user_id is not None and not user_id.startswith(ANONYMOUS_PREFIX)
 
 
 def to_call(name: str, rest: str, offered: Mapping[str, ToolSpec]) -> AskedCall | str:

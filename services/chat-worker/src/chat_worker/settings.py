@@ -18,6 +18,9 @@ class Settings(ModelSettings, WorkerSettings):
     )
     max_context_messages: int = Field(default=100, ge=1, le=1000)
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
+    direct_tools: Literal["all", "signed-in", "off"] = Field(
+        default="all", description="who may run a tool by /name; off: such a message is one like any other"
+    )
     max_steps: int = Field(default=12, ge=1, description="model calls of one turn; the last is offered no tools")
     max_tool_calls: int = Field(default=64, ge=1, description="of one turn")
     max_tool_calls_per_step: int = Field(default=16, ge=1)

@@ -28,7 +28,7 @@ from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
-from chat_worker.direct import to_call
+from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
@@ -152,9 +152,11 @@ class TurnRunner:
         """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
         if turn.durable.parts:
             return "running" if turn.durable.asks else await self._model_step(turn, model)
-        if turn.command is None:
+        if turn.command is None or self._settings.direct_tools == "off":
             return await self._model_step(turn, model)
         step = self._new_step(turn)
+        if self._settings.direct_tools == "signed-in" and not has_signed_in(turn.task.user_id):
+            return await step.say(SIGN_IN)
         await self._catalogue.look_for(turn.command[0])
         call = to_call(*turn.command, self._catalogue.tools)
         if isinstance(call, str):

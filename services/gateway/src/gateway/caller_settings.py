@@ -28,6 +28,10 @@ class CallerSettings(CommonSettings):
     auth_required: bool | None = Field(default=None, description="by default true where tokens are set up")
     jwt_secret: SecretStr | None = Field(default=None, description="of tokens that we or a service of ours sign, HS256")
     oidc_issuer: str | None = Field(default=None, description="an identity provider: its keys are found through this")
+    oidc_client_id: str | None = Field(default=None, description="this service there, where browsers sign in by it")
+    oidc_client_secret: SecretStr | None = None
+    public_url: str | None = Field(default=None, description="of this gateway, as browsers see it")
+    session_hours: float = Field(default=12, gt=0, le=24 * 90, description="how long a sign-in of a browser lasts")
     jwks_url: str | None = Field(default=None, description="its keys, where they are not found through the issuer")
     jwt_issuer: str | None = Field(default=None, description="`iss` of a token; by default OIDC_ISSUER")
     jwt_audience: tuple[str, ...] = Field(default=(), description="`aud` of a token is one of these, as JSON")
@@ -67,6 +71,13 @@ class CallerSettings(CommonSettings):
     @property
     def issuer(self) -> str | None:
         return self.jwt_issuer or self.oidc_issuer
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Where nothing else is said, tokens are for this service as the provider knows it."""
+        if self.jwt_audience or self.jwt_authorized_parties or self.oidc_client_id is None:
+            return self.jwt_audience
+        return (self.oidc_client_id,)
 
     @property
     def on_loopback(self) -> bool:
@@ -122,9 +133,11 @@ class CallerSettings(CommonSettings):
         for name, url in (("OIDC_ISSUER", self.oidc_issuer), ("JWKS_URL", self.jwks_url)):
             if url is not None and urlsplit(url).scheme not in ("http", "https"):
                 raise ValueError(f"{name} must be an http or https URL")
+        if self.oidc_client_id is not None and (self.oidc_issuer is None or self.public_url is None):
+            raise ValueError("OIDC_CLIENT_ID needs OIDC_ISSUER and PUBLIC_URL, or nobody could come back")
         if self.issuer is None:
             raise ValueError("JWKS_URL needs a JWT_ISSUER: the provider's keys sign tokens for others, too")
-        if not self.jwt_audience and not self.jwt_authorized_parties:
+        if not self.audiences and not self.jwt_authorized_parties:
             raise ValueError(
                 "an identity provider signs tokens for other services, too: JWT_AUDIENCE or JWT_AUTHORIZED_PARTIES must"
                 " say which are for this one"

@@ -1,7 +1,7 @@
 """A question that many ask at once, and that is asked for all of them once.
 
-Guarantees: at most one asking at a time; an answer is at most `kept_seconds` older than the question; who goes away
-while it is asked takes nobody's answer along.
+Guarantees: at most one asking at a time; whoever comes while it is asked gets its answer, and whoever comes later asks
+anew; who goes away while it is asked takes nobody's answer along.
 """
 
 import asyncio
@@ -12,25 +12,14 @@ T = TypeVar("T")
 
 
 class Coalesced(Generic[T]):
-    def __init__(self, kept_seconds: float) -> None:
-        self._kept_seconds = kept_seconds
+    def __init__(self) -> None:
         self._asking: asyncio.Task[T] | None = None
-        self._answered_at = 0.0
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """What `question` answers, or has just answered to somebody else. Raises what it raises."""
-        task = self._asking
-        if task is None or (task.done() and self._is_old(task)):
-            task = self._asking = asyncio.create_task(_answer(question))
-            task.add_done_callback(self._note)
-        return await asyncio.shield(task)
-
-    def _is_old(self, task: asyncio.Task[T]) -> bool:
-        failed = task.cancelled() or task.exception() is not None
-        return failed or asyncio.get_running_loop().time() > self._answered_at + self._kept_seconds
-
-    def _note(self, task: asyncio.Task[T]) -> None:
-        self._answered_at = task.get_loop().time()
+        """What `question` answers. Raises what it raises."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(_answer(question))
+        return await asyncio.shield(self._asking)
 
 
 async def _answer(question: Callable[[], Awaitable[T]]) -> T:

@@ -6,9 +6,10 @@ from pydantic import Field, model_validator
 from sluiceway.operation.webhook_secrets import WebhookRoots
 
 from gateway.caller_settings import CallerSettings
+from gateway.limit_settings import LimitSettings
 
 
-class Settings(CallerSettings):
+class Settings(CallerSettings, LimitSettings):
     """What this service can be told; an invalid value or relation fails the start, by name."""
 
     port: int = Field(default=8000, ge=0, le=65535, description="0: a free port, which is logged")

@@ -27,10 +27,14 @@ from sluiceway.turn.lookup import TurnLookup
 
 from gateway.api.body import Rooms
 from gateway.api.models import Check
+from gateway.callers.addresses import Addresses
 from gateway.callers.authenticator import Authenticator
-from gateway.callers.opening import open_authenticator
+from gateway.callers.limits import Limits
+from gateway.callers.opening import open_callers
 from gateway.callers.origins import Origins
+from gateway.callers.sign_in import SignIn
 from gateway.callers.stream_tokens import StreamTokens
+from gateway.callers.user_cookie import UserCookies
 from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
@@ -43,8 +47,6 @@ from gateway.webhooks.signature import Signatures
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
 _REDIS_CONNECTIONS = 16
-# For how long an answer about the whole system's readiness is good for others.
-_READINESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Gateway:
     settings: Settings
     drain: Drain
     authenticator: Authenticator
+    user_cookies: UserCookies
+    sign_in: SignIn | None
     store: Store
     redis: Redis
     registry: TaskRegistry
@@ -60,12 +64,14 @@ class Gateway:
     lookup: TurnLookup
     hub: Hub
     completions: Completions
+    addresses: Addresses
+    limits: Limits
     origins: Origins
     stream_tokens: StreamTokens
-    agreement: Agreement
     webhooks: WebhookIntake
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
+    agreement: Agreement
 
 
 class State(TypedDict):
@@ -97,10 +103,13 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
+        callers = await stack.enter_async_context(open_callers(settings, store.api_keys))
         yield Gateway(
             settings=settings,
             drain=drain,
-            authenticator=await stack.enter_async_context(open_authenticator(settings, store.api_keys)),
+            authenticator=callers.authenticator,
+            user_cookies=callers.user_cookies,
+            sign_in=callers.sign_in,
             store=store,
             redis=redis,
             registry=registry,
@@ -109,10 +118,12 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             lookup=TurnLookup(store, registry),
             hub=hub,
             completions=completions,
+            addresses=Addresses(settings.trusted_proxies),
+            limits=Limits(settings, redis),
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
-            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             rooms=Rooms(settings.max_bodies_bytes),
-            readiness=Coalesced(_READINESS_SECONDS),
+            readiness=Coalesced(),
+            agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
         )

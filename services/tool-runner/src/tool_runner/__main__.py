@@ -28,6 +28,7 @@ from tool_runner.runner.registry import Registry
 from tool_runner.runner.running import abandoned_tasks
 from tool_runner.runner.runs import Runs
 from tool_runner.settings import Settings
+from tool_runner.tool.cookies import no_cookies
 from tool_runner.tool.threads import abandoned_threads
 from tool_runner.tools.builtin import builtin_tools
 
@@ -42,11 +43,11 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.details = registry.details
     queues = registry.queues()
     model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values())))
-    http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, follow_redirects=False))
+    http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, cookies=no_cookies()))
     output = OperationOutput(redis, settings.retention)
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)
     held_operations = HeldOperations(redis, settings.worker_name, process.lease)
-    runs = Runs(settings, output, redis, model, http, job_events, agents)
+    runs = Runs(settings, output, redis, model, http, job_events, agents, process.store)
     handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs)
     offering = Offering(redis, settings.worker_name, registry, process.readiness, process.stopping)
 

@@ -167,6 +167,7 @@ class ThreadPublisher:
         self._stop_renewing(task_id)
         renewer = self._loop.create_task(self._streams.keep_alive(task_id, generation), name="agent-stream-renewer")
         self._renewers[task_id] = renewer
+        renewer.add_done_callback(lambda ended: self._renewed(task_id, ended))
         return generation
 
     async def _close(self, task_id: str, generation: int | None) -> bool:
@@ -174,6 +175,11 @@ class ThreadPublisher:
         if closed:
             self._stop_renewing(task_id)
         return closed
+
+    def _renewed(self, task_id: str, renewer: asyncio.Task[None]) -> None:
+        """It ended with its stream, which another may have closed."""
+        if self._renewers.get(task_id) is renewer:
+            del self._renewers[task_id]
 
     def _stop_renewing(self, task_id: str) -> None:
         renewer = self._renewers.pop(task_id, None)

@@ -8,6 +8,7 @@ Guarantees
 Not guaranteed: order between workers; that an entry is delivered once.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -179,7 +180,16 @@ class WorkQueue:
 
 
 def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
-    return Delivery(entry_id.decode(), fields.get(b"d", b""), deliveries + int(fields.get(b"n", b"0")))
+    return Delivery(entry_id.decode(), _body(fields), deliveries + int(fields.get(b"n", b"0")))
+
+
+def _body(fields: Mapping[bytes, bytes]) -> bytes:
+    """Ours stands in `d`. What others have added stands in `data`, or in fields, which become one JSON object."""
+    for name in (b"d", b"data"):
+        if name in fields:
+            return fields[name]
+    texts = {key.decode(errors="replace"): text.decode(errors="replace") for key, text in fields.items() if key != b"n"}
+    return json.dumps(texts).encode() if texts else b""
 
 
 def _group_is_gone(error: ResponseError) -> bool:

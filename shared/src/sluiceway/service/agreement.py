@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
@@ -54,8 +55,12 @@ class Agreement:
         """Compare until cancelled; then say no more."""
         try:
             while True:
-                with contextlib.suppress(RedisUnavailable):  # what stands on Redis says so
+                try:
                     await self.compare()
+                except RedisUnavailable:
+                    pass  # what stands on Redis says so
+                except ResponseError as error:  # no rights to the key, for one: the process works all the same
+                    self._log.warning("settings_not_compared", reason=str(error))
                 await asyncio.sleep(_PERIOD_SECONDS)
         finally:
             await asyncio.shield(self._leave())
@@ -83,7 +88,7 @@ class Agreement:
                     break
 
     async def _leave(self) -> None:
-        with contextlib.suppress(RedisUnavailable, TimeoutError):  # it expires by itself
+        with contextlib.suppress(RedisUnavailable, ResponseError, TimeoutError):  # it expires by itself
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await command(self._redis, "HDEL", keys.SETTINGS, self._process)
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
+from sluiceway.store.allowance import check_live, check_sessions
 from sluiceway.store.approving import take_away
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.pool import Connection
@@ -21,7 +22,7 @@ class NewTurn:
 
     `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
     last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
-    this text; what followed it is superseded.
+    this text; what followed it is superseded. `max_live`, `max_sessions_per_hour`: of this user; 0: no limit.
     """
 
     session_id: str
@@ -35,12 +36,15 @@ class NewTurn:
     replaces: str | None = None
     edit: bool = False
     max_queued: int = 20
+    max_live: int = 0
+    max_sessions_per_hour: int = 0
     traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedTurn:
-    """`task` is the turn that answers the message; `created`: by this request. `position`: live turns before it.
+    """`task` is the turn that answers the message; `created`: by this request. `position`: live turns of the session
+    before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
     `cancelled`: queued turns that an interrupt ended. `interrupted`: a running turn that was asked to end.
     """
@@ -51,6 +55,7 @@ class AcceptedTurn:
     active: bool
     cancelled: list[Task] = field(default_factory=list)
     interrupted: Task | None = None
+    published: bool = False
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
@@ -62,6 +67,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         await take_away(connection, turn.session_id)
     # No active turn, no live one: what most messages find is told without a look at the tasks.
     cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
+    await check_live(connection, turn.user_id, turn.max_live)
     message_id, parts = await _user_message(connection, turn)
     task = await _insert_task(connection, turn, message_id, parts)
     if active is None:
@@ -90,6 +96,7 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
     lock = "SELECT user_id, active_task_id, approval_task_id FROM sessions WHERE id = $1 FOR UPDATE"
     row = await connection.fetchrow(lock, turn.session_id)
     if row is None and turn.create_session:
+        await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
             "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
             turn.session_id,

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound
-from sluiceway.store.pool import Pool
+from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound, TooManySessions
+from sluiceway.store.allowance import check_sessions
+from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
 
 _COLUMNS = ", ".join(Session.__slots__)
@@ -33,9 +34,13 @@ class SessionStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def create(self, session_id: str, user_id: str | None, title: str | None) -> tuple[Session, bool]:
-        """A new session, or the caller's own of that id; whether it is new. Raises SessionExists: somebody else's."""
+    async def create(
+        self, session_id: str, user_id: str | None, title: str | None, max_per_hour: int = 0
+    ) -> tuple[Session, bool]:
+        """A new session, or the caller's own of that id; whether it is new. Raises SessionExists: somebody else's;
+        TooManySessions."""
         async with self._pool.connection() as connection:
+            await _check_new(connection, session_id, user_id, max_per_hour)
             row = await connection.fetchrow(
                 f"INSERT INTO sessions (id, user_id, title, title_by_user) VALUES ($1, $2, $3, $3::text IS NOT NULL)"
                 f" ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}",
@@ -106,11 +111,11 @@ class SessionStore:
         return task_of(row) if row is not None else None
 
     async def ended_task(self, session_id: str, within: timedelta) -> str | None:
-        """The turn that ended last, when that was so short a time ago and none has begun since."""
+        """The last turn, when it ended so short a time ago, and by itself: nobody waits for one that was stopped."""
         async with self._pool.connection() as connection:
             task_id: str | None = await connection.fetchval(
-                "SELECT CASE WHEN ended_at > now() - $2::interval THEN id END FROM tasks WHERE session_id = $1"
-                " ORDER BY sequence DESC, created_at DESC LIMIT 1",
+                "SELECT CASE WHEN ended_at > now() - $2::interval AND status <> 'cancelled' THEN id END FROM tasks"
+                " WHERE session_id = $1 ORDER BY sequence DESC, created_at DESC LIMIT 1",
                 session_id,
                 within,
             )
@@ -165,6 +170,15 @@ class SessionStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch("SELECT id FROM tasks WHERE session_id = $1", session_id)
         return [row["id"] for row in rows]
+
+
+async def _check_new(connection: Connection, session_id: str, user_id: str | None, max_per_hour: int) -> None:
+    """A session that is there already is none too many."""
+    try:
+        await check_sessions(connection, user_id, max_per_hour)
+    except TooManySessions:
+        if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1)", session_id):
+            raise
 
 
 def _as_listed(row: asyncpg.Record) -> Message:

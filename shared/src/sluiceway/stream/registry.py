@@ -1,7 +1,7 @@
 """The tasks that Redis knows: their metadata, the active one of each session, cancel flags and queue entries.
 
-Guarantees: a task that runs is never registered anew; a change to a task that Redis does not know creates nothing, so
-every key keeps its TTL. Methods raise RedisUnavailable when it is away.
+Guarantees: a task that is known is never registered again; a change to a task that Redis does not know creates nothing,
+so every key keeps its TTL. Methods raise RedisUnavailable when it is away.
 """
 
 import asyncio

@@ -19,23 +19,6 @@ from sluiceway.wire.task import Status
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """The answer to a request for a turn. `position`: how many live turns of the session come before it.
-
-    `published`: whether Redis has it already; if not, it is stored all the same, and will be.
-    """
-
-    task_id: str
-    session_id: str
-    message_id: str
-    user_message_id: str
-    status: Status
-    position: int
-    created: bool
-    published: bool
-
-
-@dataclass(frozen=True, slots=True)
 class CancelResult:
     task_id: str
     status: Status
@@ -59,7 +42,7 @@ class TurnIntake:
         self._ending = ending
         self._log = get_logger()
 
-    async def accept(self, turn: NewTurn) -> Accepted:
+    async def accept(self, turn: NewTurn) -> AcceptedTurn:
         """Store a turn durably, then tell Redis. A repeat answers the same task.
 
         Raises StoreUnavailable and what `TurnStore.accept` raises; never RedisUnavailable: see `published`.
@@ -69,16 +52,7 @@ class TurnIntake:
         published = await self._tell_redis(accepted)
         if accepted.created:
             self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
-        return Accepted(
-            task_id=task.id,
-            session_id=task.session_id,
-            message_id=task.message_id,
-            user_message_id=task.user_message_id,
-            status=task.status,
-            position=accepted.position,
-            created=accepted.created,
-            published=published,
-        )
+        return replace(accepted, published=published)
 
     async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> ApprovalOutcome:
         """Note a person's answers, by the ids of the tool calls, and continue when the last of the step is there.

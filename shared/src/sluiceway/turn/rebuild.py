@@ -50,7 +50,7 @@ class TurnRebuild:
         """Rebuild the stream of a turn that has ended, with its end."""
         durable = await self._message.durable(task)
         await self._registry.create(task.fields)
-        metadata = {name: value for name, value in durable.metadata.items() if name != "status"}
+        metadata = durable.finish_metadata if task.status == "completed" else durable.told_metadata
         events = [*told(metadata), *self._replay(task, durable), *ending_of(task)]
         await self._writer.close(task.fields, task.attempt + 1, end_status(task), events, proof="rebuild")
         self._log.warning("stream_rebuilt", task_id=task.id, session_id=task.session_id, status=task.status)

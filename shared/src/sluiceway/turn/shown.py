@@ -45,6 +45,11 @@ class Durable:
         """The metadata without what an end writes: what producers said of the message."""
         return {name: value for name, value in self.metadata.items() if name not in _WRITTEN_AT_THE_END}
 
+    @property
+    def finish_metadata(self) -> dict[str, Any]:
+        """What the `finish` of a completed turn says of the message."""
+        return {name: value for name, value in self.metadata.items() if name != "status"}
+
 
 def as_shown(entries: Sequence[Entry], durable: Durable) -> tuple[MessageFold, list[Event]]:
     """The message with its unfinished step, as clients see it, and the chunks that the stream lacks of it: for ending

@@ -77,7 +77,7 @@ class FinishStep(Event):
 
 
 class ResetStep(Event):
-    """Only version 7 knows it: the parts since the last start-step are void, a retried step begins."""
+    """Only version 7 knows it: drop the parts since the last start-step, a retried step begins."""
 
     type: Literal["reset-step"] = "reset-step"
 

@@ -47,7 +47,7 @@ _ANSWERED = frozenset({"output-available", "output-error", "output-denied"})
 class MessageFold:
     """Fold a task's chunks, in order, into the parts of its assistant message.
 
-    `before`: the parts that the message had when the turn began, where the turn goes on with a message.
+    `before`: the parts that the message had when the turn began, where the turn continues a message.
     """
 
     def __init__(self, before: Sequence[Part] = ()) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from gateway.api.problems import BodyTooLarge, BodyTooSlow, Overloaded, TooManyValues
 
-MOST_VALUES = 200_000
+MOST_VALUES = 100_000
 
 
 class Room:

@@ -380,6 +380,13 @@ class AgentStreamView(Wire):
         )
 
 
+class SignedIn(Wire):
+    """`expires_at`: until then the cookie is good."""
+
+    user_id: str
+    expires_at: datetime | None
+
+
 class StreamTokenView(Wire):
     """`expires_at`: until then a stream may be opened with it."""
 
@@ -437,9 +444,19 @@ class Health(Wire):
 
 
 class Limits(Wire):
+    """0: no limit. Those of callers and addresses do not count where `auth` is `none`."""
+
     max_body_bytes: int
     max_message_chars: int
     max_queued_per_session: int
+    max_turns_per_user: int
+    max_sessions_per_hour: int
+    max_requests_per_minute: int
+    max_requests_per_minute_per_key: int
+    max_requests_per_minute_per_address: int
+    max_newcomers_per_hour: int
+    max_streams_per_user: int
+    max_streams_per_address: int
     default_page_size: int
     max_page_size: int
 
@@ -450,6 +467,7 @@ class PublicConfig(Wire):
     version: str
     auth: Literal["none", "anonymous", "jwt"]
     auth_required: bool
+    sign_in_url: str | None = Field(default=None, description="where a browser signs in, with `?return_to=` a path")
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]
     protocols: list[int]

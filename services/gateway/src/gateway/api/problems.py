@@ -24,8 +24,6 @@ SENTENCE_TYPE = "text/plain; charset=utf-8"
 CODE_HEADER = "x-error-code"
 Problem = DomainError | Unavailable
 ProblemType = type[DomainError] | type[Unavailable]
-# Those that say when to try again.
-PASSING: tuple[ProblemType, ...] = (Unavailable, TooManyWebhooks, TooManyTasks, TooManySessions)
 
 
 class RouteNotFound(DomainError):
@@ -78,6 +76,16 @@ class InvalidApiKey(DomainError):
     default_detail = "The x-api-key is not good: sluicewayctl keys makes them, or API_KEYS names them."
 
 
+class SignInFailed(DomainError):
+    code, status = "SIGN_IN_FAILED", 400
+    default_detail = "The sign-in did not succeed. Begin it again."
+
+
+class SignInNotSetUp(DomainError):
+    code, status = "SIGN_IN_NOT_SET_UP", 404
+    default_detail = "There is no identity provider to sign in at; OIDC_CLIENT_ID and PUBLIC_URL would name one."
+
+
 class ScopeMissing(DomainError):
     code, status = "SCOPE_MISSING", 403
     default_detail = "This API key does not have the scope that this needs."
@@ -91,6 +99,18 @@ class OriginRefused(DomainError):
 class HostRefused(DomainError):
     code, status = "HOST_REFUSED", 421
     default_detail = "This gateway does not go by that name. ALLOWED_HOSTS names those that it goes by."
+
+
+class TooManyRequests(DomainError):
+    """`retry_after_seconds` and `limit` are among its further members, as of the next one."""
+
+    code, status = "TOO_MANY_REQUESTS", 429
+    default_detail = "You have asked too often."
+
+
+class TooManyStreams(DomainError):
+    code, status = "TOO_MANY_STREAMS", 429
+    default_detail = "You have too many open streams. Close some first."
 
 
 class InvalidSignature(DomainError):
@@ -182,6 +202,17 @@ class Overloaded(Unavailable):
     code = "OVERLOADED"
     detail = "This gateway has as much to read or to send as it has room for. Try again soon."
     retry_after_seconds = 2
+
+
+# Those that say when to try again.
+PASSING: tuple[ProblemType, ...] = (
+    Unavailable,
+    TooManyWebhooks,
+    TooManyTasks,
+    TooManySessions,
+    TooManyRequests,
+    TooManyStreams,
+)
 
 
 def problem_response(

@@ -12,9 +12,8 @@ import re
 import secrets
 from collections.abc import Sequence
 
+from sluiceway.ids import ANONYMOUS_PREFIX
 from starlette.requests import cookie_parser
-
-from gateway.callers.caller import ANONYMOUS_PREFIX
 
 _PURPOSE = b"sluiceway anonymous v1\x00"
 _VALUE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")

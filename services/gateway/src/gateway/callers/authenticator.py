@@ -1,7 +1,7 @@
 """Tells from a request's headers who calls.
 
-An API key comes first, then a bearer token, then the cookie of an anonymous person. Whoever shows a key or a token
-means to be somebody: one that does not hold is refused, also where none is needed.
+An API key comes first, then a bearer token, then the cookie of a user, then that of an anonymous person. Whoever shows
+a key or a token means to be somebody: one that does not hold is refused, also where none is needed.
 
 `none`: everybody is the one person of this machine. `anonymous`: each browser is a person of its own. `jwt`: users by
 their tokens, and beside them, where AUTH_REQUIRED is off, anonymous people.
@@ -18,17 +18,25 @@ from gateway.callers.anonymous import AnonymousPeople
 from gateway.callers.api_keys import ApiKeys
 from gateway.callers.caller import LOCAL, Caller
 from gateway.callers.tokens import Tokens
+from gateway.callers.user_cookie import UserCookies
 
 AuthMode = Literal["none", "anonymous", "jwt"]
 
 
 class Authenticator:
     def __init__(
-        self, mode: AuthMode, required: bool, tokens: Tokens | None, anonymous: AnonymousPeople, keys: ApiKeys
+        self,
+        mode: AuthMode,
+        required: bool,
+        tokens: Tokens | None,
+        users: UserCookies,
+        anonymous: AnonymousPeople,
+        keys: ApiKeys,
     ) -> None:
         self.mode = mode
         self.required = required
         self._tokens = tokens
+        self._users = users
         self._anonymous = anonymous
         self._keys = keys
 
@@ -41,13 +49,13 @@ class Authenticator:
         """Raises Unauthenticated, IdentityProviderUnavailable."""
         if self.mode == "none":
             return LOCAL
-        authorization = headers.get("authorization")
-        if authorization is not None:
-            user = await self._user(authorization)
-            return replace(user, anonymous_id=self._anonymous.known(headers.get("cookie")))
+        cookies = headers.get("cookie")
+        user = await self._user(headers.get("authorization"), cookies)
+        if user is not None:
+            return replace(user, anonymous_id=self._anonymous.known(cookies))
         if self.required:
             raise Unauthenticated
-        known = self._anonymous.known(headers.get("cookie"))
+        known = self._anonymous.known(cookies)
         return Caller(known, "anonymous") if known is not None else self.newcomer()
 
     def greeting(self, headers: Headers) -> str | None:
@@ -60,7 +68,9 @@ class Authenticator:
         user_id, cookie = self._anonymous.new()
         return Caller(user_id, "anonymous", cookie=cookie)
 
-    async def _user(self, authorization: str) -> Caller:
+    async def _user(self, authorization: str | None, cookies: str | None) -> Caller | None:
+        if authorization is None:
+            return self._users.user(cookies) if self.mode == "jwt" else None
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("The Authorization header must be a bearer token.")

@@ -8,12 +8,13 @@ gateway that serves one machine alone (`AUTH=none`).
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from sluiceway.ids import ANONYMOUS_PREFIX
+
 Kind = Literal["local", "user", "anonymous", "service", "nobody"]
 # What an API key may do: send webhooks, have turns of its own, read what is anybody's, look into the system, act on it.
 KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
-ANONYMOUS_PREFIX = "anon:"
 SERVICE_PREFIX = "service:"
 RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX)
 
@@ -21,7 +22,8 @@ RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX)
 @dataclass(frozen=True, slots=True)
 class Caller:
     """`anonymous_id`: who a user was before he signed in, where his browser still knows it. `expires_at`: when his
-    token ends, and with it every stream that it opened; seconds since 1970. `cookie`: to be set, as he is new here."""
+    token ends, and with it every stream that it opened; seconds since 1970. `cookie`: to be set, as he is new here.
+    `address`: from where he calls, where that is known."""
 
     user_id: str | None
     kind: Kind
@@ -31,6 +33,7 @@ class Caller:
     org: str | None = None
     roles: frozenset[str] = frozenset()
     cookie: str | None = None
+    address: str | None = None
 
     @property
     def trusted(self) -> bool:
@@ -40,11 +43,6 @@ class Caller:
     @property
     def reads_all(self) -> bool:
         return "read" in self.scopes
-
-    @property
-    def rate_key(self) -> str:
-        """Under which his requests are counted."""
-        return self.user_id or self.kind
 
 
 LOCAL = Caller(None, "local")

@@ -21,6 +21,7 @@ import jwt
 from sluiceway.process.logs import get_logger
 
 from gateway.api.problems import IdentityProviderUnavailable
+from gateway.callers.discovery import ProviderAnswerInvalid, ask_json, discover
 
 Algorithm = Literal["RS256", "ES256", "EdDSA"]
 ALGORITHMS: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
@@ -30,13 +31,7 @@ _BY_TYPE: dict[tuple[str, str | None], Algorithm] = {
     ("OKP", "Ed25519"): "EdDSA",
 }
 _SHORTEST_RSA_BITS = 2048
-_MOST_BYTES = 512 * 1024
 _MOST_KEYS = 100
-_WELL_KNOWN = "/.well-known/openid-configuration"
-
-
-class ProviderAnswerInvalid(Exception):
-    """The provider's answer is not what the specifications say. Its keys stay as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +62,7 @@ class ProviderKeys:
         cls, jwks_url: str | None, issuer: str | None, times: Times | None = None
     ) -> AsyncIterator["ProviderKeys"]:
         times = times or Times()
-        # Redirects are not followed: the address was configured, and keys from elsewhere would be somebody else's.
-        async with httpx.AsyncClient(timeout=times.timeout_seconds, follow_redirects=False) as client:
+        async with httpx.AsyncClient(timeout=times.timeout_seconds) as client:
             keys = cls(client, jwks_url, issuer, times)
             try:
                 yield keys
@@ -110,7 +104,7 @@ class ProviderKeys:
     async def _refresh(self) -> None:
         try:
             async with asyncio.timeout(self._times.timeout_seconds):
-                found = read_key_set(await self._json(await self._address()))
+                found = read_key_set(await ask_json(self._client, "GET", await self._address()))
             self._keys = found
             self._stale_at = time.monotonic() + self._times.max_age_seconds
             get_logger().info("identity_provider_keys", keys=len(found))
@@ -122,28 +116,8 @@ class ProviderKeys:
     async def _address(self) -> str:
         if self._jwks_url is not None:
             return self._jwks_url
-        issuer = self._issuer or ""
-        document = await self._json(issuer.rstrip("/") + _WELL_KNOWN)
-        address = document.get("jwks_uri") if isinstance(document, dict) else None
-        if not isinstance(address, str) or document.get("issuer") != issuer:
-            raise ProviderAnswerInvalid("the discovery document is not that of the issuer")
-        if issuer.startswith("https:") and not address.startswith("https:"):
-            raise ProviderAnswerInvalid("the keys of an https issuer must be at an https address")
+        [address] = await discover(self._client, self._issuer or "", "jwks_uri")
         return address
-
-    async def _json(self, address: str) -> Any:
-        async with self._client.stream("GET", address) as response:
-            if response.status_code != 200:
-                raise ProviderAnswerInvalid(f"status {response.status_code}")
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _MOST_BYTES:
-                    raise ProviderAnswerInvalid("the answer is too large")
-        try:
-            return httpx.Response(200, content=bytes(body)).json()
-        except (ValueError, RecursionError):
-            raise ProviderAnswerInvalid("the answer is not JSON") from None
 
     async def _stop(self) -> None:
         if self._fetching is not None:

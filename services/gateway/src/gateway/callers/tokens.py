@@ -40,8 +40,15 @@ class Tokens:
 
     async def verify(self, token: str) -> Caller:
         """Raises Unauthenticated, IdentityProviderUnavailable."""
+        return self.caller_of(await self.claims(token))
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        """What a token says that holds. Raises as `verify`."""
         key, algorithm = await self._key_of(token)
-        claims = self._claims(token, key, algorithm)
+        return self._checked(token, key, algorithm)
+
+    def caller_of(self, claims: dict[str, Any]) -> Caller:
+        """Who that is. Raises Unauthenticated."""
         expected = self._expected
         return Caller(
             _user_id(claim(claims, expected.user_claim)),
@@ -68,7 +75,7 @@ class Tokens:
             raise Unauthenticated("The token was signed with a key that is not known.")
         raise Unauthenticated("The token was signed in a way that is not accepted.")
 
-    def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
+    def _checked(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
         expected = self._expected
         required = ["exp", *(["iss"] if expected.issuer else []), *(["aud"] if expected.audiences else [])]
         try:

@@ -23,7 +23,7 @@ BEGINNING: EntryId = (0, 0)
 # What is kept of one reading; the rest of it is dropped, and read again when it is needed.
 PAGE_BYTES = 128 * 1024
 # What is written at once. It is also what may wait for a connection that takes nothing, once or twice.
-PIECE_BYTES = 32 * 1024
+PIECE_BYTES = 64 * 1024
 
 _START = b"start"
 _TERMINAL = frozenset(name.encode() for name in TERMINAL_TYPES)
@@ -134,13 +134,13 @@ class Page:
         for end, entry in enumerate(self.entries):
             size += _size(entry)
             if size > PIECE_BYTES and end > begin:
-                piece = self._part(after, begin, end)
+                piece = self._part(after, begin, end, full=True)
                 yield piece
                 after, begin, size = piece.last, end, _size(entry)
-        yield self._part(after, begin, len(self.entries))
+        yield self._part(after, begin, len(self.entries), full=self.full)
 
-    def _part(self, after: EntryId, begin: int, end: int) -> "Page":
-        return type(self)(after, self.entries[begin:end])
+    def _part(self, after: EntryId, begin: int, end: int, *, full: bool) -> "Page":
+        return type(self)(after, self.entries[begin:end], full=full)
 
 
 def size_of(entries: list[RawEntry]) -> int:

@@ -35,7 +35,7 @@ __all__ = ["EntryId", "Follow", "Hub", "HubStats", "StreamBroken", "StreamEnded"
 
 # A comment without a blank line behind it: some clients take a block that has nothing but a comment for an event.
 _KEEP_ALIVE = b": keep-alive\n"
-_BEATS = 16
+_HEARTBEAT_SLOTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class HubStats:
 class Stream:
     """A stream that somebody follows live. Whoever is in `live` has seen all up to `cursor`, or more."""
 
-    __slots__ = ("beat", "count", "cursor", "is_new", "key", "live", "page_type")
+    __slots__ = ("count", "cursor", "heartbeat_slot", "is_new", "key", "live", "page_type")
 
-    def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, beat: int) -> None:
+    def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, heartbeat_slot: int) -> None:
         self.key = key
         self.page_type = page_type
         self.cursor = cursor
-        self.beat = beat
+        self.heartbeat_slot = heartbeat_slot
         # What came between its reading and its being here has been announced to nobody.
         self.is_new = True
         self.live: set[Subscription] = set()
@@ -100,7 +100,7 @@ class Hub:
         self._unanswered = 0
         self._round_is_due = False
         self._draining = False
-        self._slots = itertools.cycle(range(_BEATS))
+        self._slots = itertools.cycle(range(_HEARTBEAT_SLOTS))
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ class Hub:
         self._group = await asyncio.TaskGroup().__aenter__()
         self._tasks = [
             self._group.create_task(self._uplink.run(), name="hub-uplink"),
-            self._group.create_task(self._beat(), name="hub-beat"),
+            self._group.create_task(self._send_heartbeats(), name="hub-heartbeat"),
         ]
         return self
 
@@ -277,14 +277,14 @@ class Hub:
 
     # Keeping alive and ending.
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         """Say something to everybody every `heartbeat_seconds`, a share of the streams at a time."""
-        for beat in itertools.cycle(range(_BEATS)):
-            await asyncio.sleep(self._heartbeat_seconds / _BEATS)
+        for slot in itertools.cycle(range(_HEARTBEAT_SLOTS)):
+            await asyncio.sleep(self._heartbeat_seconds / _HEARTBEAT_SLOTS)
             self._uplink.check()
             if self._uplink.down_seconds() > self._outage_seconds:
                 self._break(self._open, "Redis is away")
-            for stream in [stream for stream in self._streams.values() if stream.beat == beat]:
+            for stream in [stream for stream in self._streams.values() if stream.heartbeat_slot == slot]:
                 for subscription in tuple(stream.live):
                     subscription.say(_KEEP_ALIVE)
 

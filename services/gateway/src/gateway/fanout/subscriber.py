@@ -104,7 +104,7 @@ class Subscription:
         self._hub = hub
         self._merge = follow.merge
         self._skip = skip
-        # Who has seen the beginning of an abandoned step gets the rest of it, with what closes its parts.
+        # A client that has seen the beginning of an abandoned step gets the rest of it, with what closes its parts.
         whole = () if follow.start_index is not None else follow.retracted
         self._retracted = tuple(pair for pair in whole if follow.cursor <= pair[0])
         self._page: Page | None = page
@@ -181,7 +181,7 @@ class Subscription:
 
     async def _finish_stalled(self) -> None:
         """Wait for a write that did not fit, and raise StreamBroken when there is no use in waiting."""
-        if self._stalled is not None:
+        if self._stalled is not None and self.broken is None:
             try:
                 async with asyncio.timeout(self._hub.slow_seconds):
                     await self._stalled

@@ -20,7 +20,6 @@ from sluiceway.errors import (
 )
 from sluiceway.redis_client import command
 from sluiceway.store.accepting import NewTurn
-from sluiceway.turn.intake import Accepted
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -69,13 +68,14 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
     accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
-    url = stream_url(accepted.task_id)
+    task = accepted.task
+    url = stream_url(task.id)
     answer = AcceptedTurn(
-        task_id=accepted.task_id,
-        session_id=accepted.session_id,
-        message_id=accepted.user_message_id,
-        assistant_message_id=accepted.message_id,
-        status=accepted.status,
+        task_id=task.id,
+        session_id=task.session_id,
+        message_id=task.user_message_id,
+        assistant_message_id=task.message_id,
+        status=task.status,
         position=accepted.position,
         stream_url=url,
     )
@@ -87,14 +87,11 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
     gateway = call.gateway
     await command(gateway.redis, "PING")
     accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
+    task_id = accepted.task.id
     if not accepted.published:
         raise RedisUnavailable
     if not accepted.created:
         # Raises TaskExpired for a turn that nobody will ever write to again.
-        await gateway.lookup.find(accepted.task_id, turn.user_id)
-    headers = _run_headers(accepted)
-    return await open_stream(gateway, call.caller, accepted.task_id, version=params.version, headers=headers)
-
-
-def _run_headers(accepted: Accepted) -> dict[str, str]:
-    return {RUN_ID_HEADER: accepted.task_id}
+        await gateway.lookup.find(task_id, turn.user_id)
+    headers = {RUN_ID_HEADER: task_id}
+    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers)

@@ -16,7 +16,7 @@ from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
 from gateway.routes.viewing import check_outside, is_turn_of
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.wire.agent_frames import FollowAgents
 
 
@@ -75,26 +75,26 @@ def _slot(stream: AgentStream | None, cursor: EntryId) -> int:
     return stream.slot if cursor == BEGINNING or cursor[0] == stream.generation else 1 - stream.slot
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/agents/{task_id}",
         get_agents,
         "Read the state of a task's agent stream",
         "Agents",
-        {200: Answer("The stream that was begun last.", AgentStreamView)},
+        {200: Success("The stream that was begun last.", AgentStreamView)},
         AgentParams,
         problems=(AgentStreamNotFound, AccessDenied, RedisUnavailable, StoreUnavailable),
         scopes=("read",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/agents/{task_id}/events",
         follow_agents,
         "Follow the agents of a task",
         "Agents",
         {
-            200: Answer("The agents' events until `connection_end`.", media_type=following.EVENT_STREAM),
+            200: Success("The agents' events until `connection_end`.", media_type=following.EVENT_STREAM),
             204: following.NOTHING,
         },
         FollowAgentParams,
@@ -105,8 +105,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "from its beginning. One that nobody has begun yet is waited for. `sequence` counts the events of a stream "
             "from 1. The last one has the type `connection_end`; `[DONE]` follows, and the response ends. A connection "
             "that ends otherwise was broken: come back with the last id. 204 means that the cursor is at the end. When "
-            "the agents begin anew, who follows gets the `connection_end` of the old stream; asking without a cursor "
-            "shows the new one."
+            "the agents begin again, their followers get the `connection_end` of the old stream; a request "
+            "without a cursor gets the new one."
         ),
         scopes=("read",),
     ),

@@ -17,6 +17,7 @@ from sluiceway.errors import (
     StoreUnavailable,
     TaskExpired,
     TaskNotFound,
+    TooManySessions,
 )
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
@@ -44,7 +45,8 @@ from gateway.routes.accepting import TracedParams, accept_and_follow, check_limi
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
+from gateway.state import Gateway
 
 _TASK_ID = re.compile(r"task_[0-9a-f]{32}")
 
@@ -144,15 +146,14 @@ async def _find(call: Call[ResumeParams, None]) -> Followed | None:
         return await lookup.find(asked, await viewer_of_task(call, asked))
     try:
         viewer = await viewer_of_session(call, asked)
+        active = await lookup.active(asked, viewer)
     except SessionNotFound:
         return None
-    active = await lookup.active(asked, viewer)
-    return active if active is not None else await _just_ended(call, viewer)
+    return active if active is not None else await _just_ended(call.gateway, asked, viewer)
 
 
-async def _just_ended(call: Call[ResumeParams, None], viewer: str | None) -> Followed | None:
-    gateway = call.gateway
-    ended = await gateway.store.sessions.ended_task(call.params.id, timedelta(seconds=gateway.settings.replay_seconds))
+async def _just_ended(gateway: Gateway, session_id: str, viewer: str | None) -> Followed | None:
+    ended = await gateway.store.sessions.ended_task(session_id, timedelta(seconds=gateway.settings.replay_seconds))
     if ended is None:
         return None
     try:
@@ -209,6 +210,8 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         replaces=body.message_id if regenerate else None,
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
+        max_live=settings.max_turns_per_user,
+        max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,
     )
 
@@ -248,6 +251,7 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     ApprovalsMissing,
     EmptyMessage,
     NothingToAnswer,
+    TooManySessions,
     UnsupportedPart,
     *approvals.PROBLEMS,
     *accepting.FOLLOWED_PROBLEMS,
@@ -255,8 +259,8 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     *following.PROBLEMS,
 )
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "POST",
         "/api/chat",
         chat,
@@ -276,7 +280,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         ),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/{id}/stream",
         resume,
@@ -291,19 +295,19 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
             "exist, 204. By the id of a run: that turn, also when it has ended, without its first `startIndex` chunks. "
             "With `startIndex` and nothing to follow: 404."
         ),
-        scopes=("turns", "read"),
         plain_problems=True,
+        scopes=("turns", "read"),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/{id}/stop",
         stop,
         "Stop a chat's running turn",
         "AI SDK",
-        {202: Answer("It ends now.", CancelledTurn), 200: Answer("Nothing ran.", Idle)},
+        {202: Success("It ends now.", CancelledTurn), 200: Success("Nothing ran.", Idle)},
         StopParams,
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
-        scopes=("turns",),
         plain_problems=True,
+        scopes=("turns",),
     ),
 )

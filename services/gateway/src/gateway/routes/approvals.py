@@ -10,7 +10,7 @@ from starlette.responses import Response
 from gateway.api.inputs import ClientId, In, Params
 from gateway.api.models import ApprovalAnswer, ApprovalTaken, stream_url
 from gateway.api.problems import ProblemType
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
@@ -45,19 +45,19 @@ def _view(outcome: ApprovalOutcome) -> ApprovalTaken:
     )
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "POST",
         "/api/chat/tasks/{task_id}/approvals/{tool_call_id}",
         answer_approval,
         "Approve or deny a tool call",
         "Tasks",
-        {202: Answer("The answer is durable.", ApprovalTaken)},
+        {202: Success("The answer is durable.", ApprovalTaken)},
         ApprovalParams,
         ApprovalAnswer,
         problems=PROBLEMS,
         description=(
-            "The turn ended when it asked. With the last answer that its step waits for, a new turn goes on with the "
+            "The turn ended when it asked. With the last answer that its step waits for, a new turn continues the "
             "same message: its stream begins with `start` of that message's id, and tells only what is new. The same "
             "answer again is answered the same. Another message in the session, or the call's deadline, takes the "
             "question away: 410."

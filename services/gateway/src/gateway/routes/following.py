@@ -15,18 +15,19 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.cursors import BEGINNING
-from gateway.api.problems import Draining, ProblemType
+from gateway.api.problems import Draining, ProblemType, TooManyStreams
 from gateway.callers.caller import Caller
+from gateway.callers.limits import Limits
 from gateway.fanout.hub import Follow, StreamEnded, Subscription
-from gateway.routing.table import Answer
+from gateway.routing.table import Success
 from gateway.state import Gateway
 from gateway.wire.sse import UI_MESSAGES, EventStream
 from gateway.wire.unwound import Unwound
 
 EVENT_STREAM = "text/event-stream"
-STREAM = Answer("The turn's events until its end; each has an id to go on from.", media_type=EVENT_STREAM)
-NOTHING = Answer("There is nothing, or nothing more, to follow.", media_type=None)
-PROBLEMS: tuple[ProblemType, ...] = (StreamTruncated, RedisUnavailable, Draining)
+STREAM = Success("The turn's events until its end; each has an id to go on from.", media_type=EVENT_STREAM)
+NOTHING = Success("There is nothing, or nothing more, to follow.", media_type=None)
+PROBLEMS: tuple[ProblemType, ...] = (StreamTruncated, RedisUnavailable, TooManyStreams, Draining)
 
 
 async def open_stream(
@@ -70,6 +71,7 @@ async def open_follow(
     """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds."""
     if gateway.drain.breaking:
         raise Draining
+    gateway.limits.check_streams(caller)
     try:
         subscription = await gateway.hub.join(follow)
     except StreamEnded:
@@ -77,31 +79,42 @@ async def open_follow(
     stream = EventStream(subscription, headers=headers)
     if head_only:
         return HeadOnly(stream)
-    return Unwound(stream if caller.expires_at is None else Expiring(stream, subscription, caller.expires_at))
+    # What stays alive around a stream costs memory: on a machine of one person nothing has to.
+    return Unwound(stream if caller.kind == "local" else Kept(stream, subscription, caller, gateway.limits))
 
 
-class Expiring:
-    """A stream that is broken off when the sign-in of who follows it ends. He comes back with another token, or does
-    not."""
+class Kept:
+    """A stream that counts while it is open, and is broken off when the sign-in of who follows it ends. He comes back
+    with another token, or does not."""
 
-    __slots__ = ("_expires_at", "_stream", "_subscription")
+    __slots__ = ("_caller", "_limits", "_stream", "_subscription")
 
-    def __init__(self, stream: EventStream, subscription: Subscription, expires_at: float) -> None:
+    def __init__(self, stream: EventStream, subscription: Subscription, caller: Caller, limits: Limits) -> None:
         self._stream = stream
         self._subscription = subscription
-        self._expires_at = expires_at
+        self._caller = caller
+        self._limits = limits
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         return self._stream.raw_headers
 
     async def run(self, receive: Receive, send: Send) -> None:
-        seconds = max(0.0, self._expires_at - time.time())
-        timer = asyncio.get_running_loop().call_later(seconds, self._subscription.break_off, "the sign-in has ended")
+        timer = self._timer()
+        self._limits.opened(self._caller)
         try:
             await self._stream.run(receive, send)
         finally:
-            timer.cancel()
+            self._limits.closed(self._caller)
+            if timer is not None:
+                timer.cancel()
+
+    def _timer(self) -> asyncio.TimerHandle | None:
+        expires_at = self._caller.expires_at
+        if expires_at is None:
+            return None
+        seconds = max(0.0, expires_at - time.time())
+        return asyncio.get_running_loop().call_later(seconds, self._subscription.break_off, "the sign-in has ended")
 
 
 class HeadOnly(Response):

@@ -20,7 +20,7 @@ from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
 from gateway.routes.viewing import check_job
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.wire.job_frames import FollowJob
 
 EventType = Annotated[str, Field(min_length=1, max_length=MAX_TYPE_CHARS)]
@@ -70,33 +70,33 @@ async def list_job_events(call: Call[HistoryParams, None]) -> Response:
     return json_response(JobHistory(job_id=asked.job_id, events=page, next_cursor=next_cursor))
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/jobs/{job_id}/events",
         follow_job,
         "Follow a job's events",
         "Jobs",
-        {200: Answer("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
+        {200: Success("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
         FollowJobParams,
         problems=(AccessDenied, InvalidCursor, JobNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
             "Every event after the cursor, what was and then what comes. The cursor is the `Last-Event-ID` header, "
             "which wins, or `?after=`; without one the stream begins at its beginning. With `?event_type=` events of "
-            "other types are left out. A job that has said nothing yet is waited for. The stream does not end: which "
-            "event of a job is its last is for its readers to know. A connection that ends was broken: come back with "
-            "the last id. A job that is an operation is for the owner of its turn; any other, where there are users, "
-            "for those who signed in."
+            "other types are left out. A job that has said nothing yet is waited for. The stream ends, with `[DONE]`, "
+            "when `task_completed`, `task_failed` or `task_stopped` is the newest event; coming back with its id is "
+            "answered 204. A connection that ends otherwise was broken: come back with the last id. A job that is an "
+            "operation is for the owner of its turn; any other, where there are users, for those who signed in."
         ),
         scopes=("read",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/jobs/{job_id}/history",
         list_job_events,
         "List a job's events",
         "Jobs",
-        {200: Answer("A page of events, the oldest first.", JobHistory)},
+        {200: Success("A page of events, the oldest first.", JobHistory)},
         HistoryParams,
         problems=(AccessDenied, JobNotFound, InvalidCursor, RedisUnavailable, StoreUnavailable),
         description=(

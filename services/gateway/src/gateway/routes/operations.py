@@ -21,7 +21,7 @@ from gateway.api.body import Body
 from gateway.api.inputs import ClientId, In, Params, text_schema
 from gateway.api.models import AcceptedWebhook, OperationView
 from gateway.api.problems import InvalidSignature, InvalidWebhook, ProblemType, Unauthenticated
-from gateway.routing.table import Answer, Call, Operation, RawBody, json_response
+from gateway.routing.table import Call, RawBody, RouteSpec, Success, json_response
 from gateway.settings import Settings
 from gateway.webhooks.bodies import Completion, Progress, read_webhook
 from gateway.webhooks.intake import Head, Reading
@@ -100,26 +100,26 @@ _SIGNED = (
     "changes nothing. "
 )
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/operations/{operation_id}",
         get_operation,
         "Read an operation's state and whole result",
         "Operations",
-        {200: Answer("The operation.", OperationView)},
+        {200: Success("The operation.", OperationView)},
         OperationParams,
         problems=(OperationNotFound, TaskNotFound, AccessDenied, StoreUnavailable),
         description="For the owner of its turn, and for programs that may read.",
         scopes=("turns", "read"),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/operations/{operation_id}/complete",
         complete_operation,
         "Say how an operation ended",
         "Operations",
-        {202: Answer("It is durable, and is applied once.", AcceptedWebhook)},
+        {202: Success("It is durable, and is applied once.", AcceptedWebhook)},
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
         description=_SIGNED + "On 429 and 503 send it again after `Retry-After`; on 410 nothing more is wanted.",
@@ -128,13 +128,13 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         scopes=("webhooks",),
         raw_body=RawBody(Completion, lambda settings: settings.max_webhook_bytes),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/operations/{operation_id}/progress",
         report_progress,
         "Say how far an operation is",
         "Operations",
-        {202: Answer("It is durable, and is shown unless a later one overtakes it.", AcceptedWebhook)},
+        {202: Success("It is durable, and is shown unless a later one overtakes it.", AcceptedWebhook)},
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
         description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to go on.",

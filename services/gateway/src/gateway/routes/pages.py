@@ -1,43 +1,92 @@
-"""Files for people: the chat page and what it loads.
+"""Files for people: the chat page and what it loads, as `web/` was built into the package.
 
-Everything comes from this origin and nothing is inline, so the content policy can say so. Browsers ask each time
-whether a file has changed, and get 304 when not: a new version of the gateway never meets an old script.
+Everything comes from this origin and nothing is inline, so the content policy can say so. A file under `assets/` has
+its content's hash in its name and never changes: browsers keep it for a year and do not ask again. Of everything else
+they ask each time whether it has changed, and get 304 when not: a new version of the gateway never meets an old script.
+Files are compressed when the page is built; nothing is compressed while it is served.
 """
 
+import mimetypes
 from os import PathLike, stat_result
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-_DIRECTORY = Path(__file__).parents[1] / "static"
-_HEADERS = {
-    "Cache-Control": "private, no-cache",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-}
+_DIRECTORY = Path(__file__).parents[1] / "page"
+_NOT_BUILT = "The chat page has not been built. `make run` builds it; the API works without it.\n"
+_ASK_AGAIN = "private, no-cache"
+_KEEP = "public, max-age=31536000, immutable"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}
+# The best one first, with the ending of its files.
+_ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
+_MEDIA_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".woff2": "font/woff2"}
 
 
 def chat_page() -> Response:
-    return FileResponse(_DIRECTORY / "index.html", headers=_HEADERS, media_type="text/html")
+    page = _DIRECTORY / "index.html"
+    if not page.is_file():
+        return PlainTextResponse(_NOT_BUILT, 503, {"Cache-Control": "no-store"})
+    return _file(page, Headers(), _ASK_AGAIN)
 
 
 class PageFiles(StaticFiles):
     def __init__(self) -> None:
-        super().__init__(directory=_DIRECTORY)
+        super().__init__(directory=_DIRECTORY, check_dir=False)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        if "\x00" in path:
+        if "\x00" in path or path.endswith((".br", ".gz")) or not _DIRECTORY.is_dir():
             raise HTTPException(404)
         return await super().get_response(path, scope)
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        response = super().file_response(full_path, stat_result, scope, status_code)
-        response.headers.update(_HEADERS)
-        return response
+        path = Path(full_path)
+        asked = Headers(scope=scope)
+        response = _file(path, asked, _KEEP if path.parent.name == "assets" else _ASK_AGAIN)
+        return NotModified(response.headers) if self.is_not_modified(response.headers, asked) else response
+
+
+class NotModified(Response):
+    """304, with those headers of the file that tell whether it has changed."""
+
+    _KEPT = ("cache-control", "etag", "vary", "last-modified")
+
+    def __init__(self, headers: Headers) -> None:
+        super().__init__(None, 304, {name: value for name, value in headers.items() if name in self._KEPT})
+
+
+def _file(path: Path, asked: Headers, cache_control: str) -> FileResponse:
+    """The file, compressed where the browser takes that and it was worth it. A part of a file is of the plain one."""
+    found, encoding = (path, None) if "range" in asked else _encoded(path, asked.get("accept-encoding", ""))
+    headers = {**_HEADERS, "Cache-Control": cache_control} | ({"Content-Encoding": encoding} if encoding else {})
+    return FileResponse(found, headers=headers, media_type=_media_type(path), stat_result=found.stat())
+
+
+def _encoded(path: Path, accepted: str) -> tuple[Path, str | None]:
+    for encoding, ending in _ENCODINGS:
+        compressed = path.with_name(path.name + ending)
+        if _takes(encoding, accepted) and compressed.is_file():
+            return compressed, encoding
+    return path, None
+
+
+def _takes(encoding: str, accepted: str) -> bool:
+    for part in accepted.split(","):
+        name, _, parameters = part.strip().partition(";")
+        if name.strip().lower() == encoding:
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _media_type(path: Path) -> str:
+    known = _MEDIA_TYPES.get(path.suffix)
+    return known or mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -3,7 +3,14 @@
 import contextlib
 from typing import Annotated, Any
 
-from sluiceway.errors import AccessDenied, RedisUnavailable, SessionExists, SessionNotFound, StoreUnavailable
+from sluiceway.errors import (
+    AccessDenied,
+    RedisUnavailable,
+    SessionExists,
+    SessionNotFound,
+    StoreUnavailable,
+    TooManySessions,
+)
 from sluiceway.ids import new_session_id
 from sluiceway.store.sessions import SessionCursor
 from starlette.responses import Response
@@ -22,7 +29,7 @@ from gateway.api.models import (
 from gateway.api.problems import InvalidCursor, ProblemType
 from gateway.routes.claiming import claim, claiming
 from gateway.routes.viewing import viewer_of_session
-from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
+from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 from gateway.state import Gateway
 
 _PROBLEMS: tuple[ProblemType, ...] = (SessionNotFound, AccessDenied, StoreUnavailable)
@@ -44,7 +51,9 @@ class DetailParams(SessionParams):
 
 async def create_session(call: Call[NoParams, NewSession]) -> Response:
     session_id = call.body.id or new_session_id()
-    session, created = await call.gateway.store.sessions.create(session_id, call.caller.user_id, call.body.title)
+    session, created = await call.gateway.store.sessions.create(
+        session_id, call.caller.user_id, call.body.title, call.gateway.settings.max_sessions_per_hour
+    )
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 
@@ -100,72 +109,72 @@ async def _active_task(gateway: Gateway, session_id: str) -> ActiveTask | None:
     return ActiveTask.of(task, last_id)
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "POST",
         "/api/chat/sessions",
         create_session,
         "Begin a session",
         "Sessions",
-        {201: Answer("The new session.", SessionView), 200: Answer("It was there, and is yours.", SessionView)},
+        {201: Success("The new session.", SessionView), 200: Success("It was there, and is yours.", SessionView)},
         NoParams,
         NewSession,
-        problems=(SessionExists, StoreUnavailable),
+        problems=(SessionExists, StoreUnavailable, TooManySessions),
         description="With an id of the client's own it can be sent again safely.",
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/sessions",
         list_sessions,
         "List the caller's sessions, the one last active first",
         "Sessions",
-        {200: Answer("A page of sessions.", SessionPage)},
+        {200: Success("A page of sessions.", SessionPage)},
         ListParams,
         problems=(InvalidCursor, StoreUnavailable),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/sessions/{session_id}",
         get_session,
         "Read a session with its newest messages",
         "Sessions",
-        {200: Answer("The session.", SessionDetail)},
+        {200: Success("The session.", SessionDetail)},
         DetailParams,
         problems=_PROBLEMS,
         scopes=("turns", "read"),
     ),
-    Operation(
+    RouteSpec(
         "PATCH",
         "/api/chat/sessions/{session_id}",
         rename_session,
         "Rename a session",
         "Sessions",
-        {200: Answer("The session.", SessionView)},
+        {200: Success("The session.", SessionView)},
         SessionParams,
         SessionPatch,
         problems=_PROBLEMS,
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "DELETE",
         "/api/chat/sessions/{session_id}",
         delete_session,
         "Delete a session and all that is in it",
         "Sessions",
-        {204: Answer("It is gone; turns that still ran are aborted.", media_type=None)},
+        {204: Success("It is gone; turns that still ran are aborted.", media_type=None)},
         SessionParams,
         problems=(*_PROBLEMS, RedisUnavailable),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/sessions/{session_id}/claim",
         claim_session,
         "Make a session that the caller began before he signed in his own",
         "Sessions",
-        {200: Answer("The session.", SessionView)},
+        {200: Success("The session.", SessionView)},
         SessionParams,
         problems=(*_PROBLEMS, RedisUnavailable),
         description="With the cookie of before. A message that a user sends into such a session claims it, too.",

@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
 from gateway.api.models import Health, Limits, Policy, PublicConfig, Readiness
+from gateway.callers.sign_in import LOGIN_PATH
 from gateway.routes import pages, readiness
-from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
+from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 VERSION = version("sluiceway-gateway")
 
@@ -34,6 +35,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             version=VERSION,
             auth=authenticator.mode,
             auth_required=authenticator.required,
+            sign_in_url=LOGIN_PATH if call.gateway.sign_in is not None else None,
             models=list(settings.known_models),
             policies=list(get_args(Policy)),
             protocols=[6, 7],
@@ -49,50 +51,50 @@ async def chat_page(call: Call[NoParams, None]) -> Response:
     return pages.chat_page()
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/healthz",
         healthz,
         "Whether this process lives",
         "System",
-        {200: Answer("It does. Nobody else was asked.", Health)},
+        {200: Success("It does. Nobody else was asked.", Health)},
         NoParams,
         people=False,
         any_host=True,
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/readyz",
         readyz,
         "Whether a message would be accepted and answered",
         "System",
         {
-            200: Answer("It would.", Readiness),
-            503: Answer("It would not; the checks say why.", Readiness),
+            200: Success("It would.", Readiness),
+            503: Success("It would not; the checks say why.", Readiness),
         },
         ReadyParams,
         people=False,
         any_host=True,
         description="With `scope=gateway` only this process is asked, as a load balancer should.",
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/config",
         config,
         "What a client may want to know before it asks",
         "System",
-        {200: Answer("The limits and choices of this service.", PublicConfig)},
+        {200: Success("The limits and choices of this service.", PublicConfig)},
         NoParams,
         people=False,
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/",
         chat_page,
         "The chat page",
         "System",
-        {200: Answer("A page.", media_type="text/html")},
+        {200: Success("A page.", media_type="text/html")},
         NoParams,
         people=False,
         greets=True,

@@ -17,7 +17,7 @@ from gateway.callers.stream_tokens import LONGEST_CHARS
 from gateway.routes import following
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_task
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 
 _PROBLEMS: tuple[ProblemType, ...] = (TaskNotFound, AccessDenied, StoreUnavailable)
 
@@ -67,7 +67,6 @@ async def make_stream_token(call: Call[TaskParams, None]) -> Response:
             stream_url=f"{stream_url(task_id)}?token={token.text}",
         ),
         201,
-        {"Cache-Control": "no-store"},
     )
 
 
@@ -76,19 +75,19 @@ async def cancel_task(call: Call[TaskParams, None]) -> Response:
     return json_response(CancelledTurn(task_id=result.task_id, status=result.status), 202)
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/tasks/{task_id}",
         get_task,
         "Read a turn's state",
         "Tasks",
-        {200: Answer("The turn.", TaskView)},
+        {200: Success("The turn.", TaskView)},
         TaskParams,
         problems=_PROBLEMS,
         scopes=("turns", "read"),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/tasks/{task_id}/stream",
         follow_task,
@@ -106,13 +105,13 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         stream_token=True,
         scopes=("turns", "read"),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/tasks/{task_id}/stream-token",
         make_stream_token,
         "Make a URL with which an EventSource follows a turn",
         "Tasks",
-        {201: Answer("Good for this turn, for some minutes.", StreamTokenView)},
+        {201: Success("Good for this turn, for some minutes.", StreamTokenView)},
         TaskParams,
         problems=(*_PROBLEMS, TaskExpired, RedisUnavailable),
         description=(
@@ -121,13 +120,13 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         ),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/tasks/{task_id}/cancel",
         cancel_task,
         "Cancel a turn",
         "Tasks",
-        {202: Answer("The wish is durable, or the turn had ended: its status says which.", CancelledTurn)},
+        {202: Success("The wish is durable, or the turn had ended: its status says which.", CancelledTurn)},
         TaskParams,
         problems=(*_PROBLEMS, RedisUnavailable),
         description="Idempotent. What was said so far is kept, and the stream ends with `abort` and `finish`.",

@@ -7,7 +7,7 @@ from sluiceway.operation.catalogue import read_catalogue
 from starlette.responses import Response
 
 from gateway.api.models import ToolList, ToolView
-from gateway.routing.table import Answer, Call, NoParams, Operation, json_response
+from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 
 async def list_tools(call: Call[NoParams, None]) -> Response:
@@ -15,14 +15,14 @@ async def list_tools(call: Call[NoParams, None]) -> Response:
     return json_response(ToolList(tools=[ToolView.of(spec) for spec in tools.values()]))
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/tools",
         list_tools,
         "List the tools that living tool runners offer",
         "Tools",
-        {200: Answer("By name.", ToolList)},
+        {200: Success("By name.", ToolList)},
         NoParams,
         problems=(RedisUnavailable,),
         description="A message `/name {arguments as JSON}`, or `/name text`, runs one without asking the model first.",

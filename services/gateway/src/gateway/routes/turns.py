@@ -14,7 +14,7 @@ from gateway.routes import accepting, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, check_limits
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session
-from gateway.routing.table import Answer, Call, Operation
+from gateway.routing.table import Call, RouteSpec, Success
 
 
 class MessageParams(TracedParams):
@@ -61,18 +61,19 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,
+        max_live=settings.max_turns_per_user,
         traceparent=call.params.trace,
     )
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "POST",
         "/api/chat/sessions/{session_id}/messages",
         post_message,
         "Send a message; the answer is made in the background",
         "Turns",
-        {202: Answer("The message is durable and will be answered.", AcceptedTurn)},
+        {202: Success("The message is durable and will be answered.", AcceptedTurn)},
         MessageParams,
         NewMessage,
         problems=(EmptyMessage, *accepting.PROBLEMS),
@@ -83,7 +84,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         ),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/sessions/{session_id}/stream",
         stream_message,
@@ -95,7 +96,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         problems=(EmptyMessage, *accepting.FOLLOWED_PROBLEMS, *following.PROBLEMS),
         scopes=("turns",),
     ),
-    Operation(
+    RouteSpec(
         "GET",
         "/api/chat/sessions/{session_id}/stream",
         follow_session,

@@ -13,7 +13,7 @@ from gateway.api.cursors import page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber, text_schema
 from gateway.api.models import AcceptedWebhook, WebhookPage, WebhookView
 from gateway.api.problems import InvalidCursor
-from gateway.routing.table import Answer, Call, Operation, json_response
+from gateway.routing.table import Call, RouteSpec, Success, json_response
 
 _NUMBER_PATTERN = "^[1-9][0-9]{0,17}$"
 _NUMBER = re.compile(_NUMBER_PATTERN.replace("$", r"\Z"))
@@ -64,14 +64,14 @@ async def replay_webhook(call: Call[EntryParams, None]) -> Response:
     return json_response(AcceptedWebhook(operation_id=webhook.operation_id), 202)
 
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    Operation(
+ROUTES: tuple[RouteSpec[Any, Any], ...] = (
+    RouteSpec(
         "GET",
         "/api/chat/webhooks",
         list_webhooks,
         "List the webhooks that came, the newest first",
         "Webhooks",
-        {200: Answer("A page of the journal.", WebhookPage)},
+        {200: Success("A page of the journal.", WebhookPage)},
         JournalParams,
         problems=(InvalidCursor, StoreUnavailable),
         description=(
@@ -81,13 +81,13 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
         people=False,
         scopes=("ops:look",),
     ),
-    Operation(
+    RouteSpec(
         "POST",
         "/api/chat/webhooks/{id}/replay",
         replay_webhook,
         "Apply a webhook again",
         "Webhooks",
-        {202: Answer("It is queued; where it was applied before, nothing changes.", AcceptedWebhook)},
+        {202: Success("It is queued; where it was applied before, nothing changes.", AcceptedWebhook)},
         EntryParams,
         problems=(WebhookNotFound, StoreUnavailable, RedisUnavailable),
         people=False,

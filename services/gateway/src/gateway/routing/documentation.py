@@ -9,16 +9,16 @@ from starlette.responses import HTMLResponse, Response
 from gateway.api.models import AnyObject
 from gateway.routing import docs_page
 from gateway.routing.openapi import build_document
-from gateway.routing.table import Answer, Call, NoParams, Operation
+from gateway.routing.table import Call, NoParams, RouteSpec, Success
 from gateway.settings import Settings
 
 
 class Documentation:
-    """`operations` are all routes, those of the documentation included."""
+    """`specs` are all routes, those of the documentation included."""
 
-    def __init__(self, operations: Sequence[Operation[Any, Any]], version: str, settings: Settings) -> None:
-        self.operations = (*operations, *self._own_operations())
-        self.document = build_document(self.operations, version, settings)
+    def __init__(self, specs: Sequence[RouteSpec[Any, Any]], version: str, settings: Settings) -> None:
+        self.specs = (*specs, *self._own_specs())
+        self.document = build_document(self.specs, version, settings)
         self._json = json.dumps(self.document, ensure_ascii=False).encode()
         self._page = docs_page.render(self.document)
 
@@ -28,25 +28,25 @@ class Documentation:
     async def docs(self, call: Call[NoParams, None]) -> Response:
         return HTMLResponse(self._page, headers={"Content-Security-Policy": docs_page.POLICY})
 
-    def _own_operations(self) -> tuple[Operation[Any, Any], ...]:
+    def _own_specs(self) -> tuple[RouteSpec[Any, Any], ...]:
         return (
-            Operation(
+            RouteSpec(
                 "GET",
                 "/openapi.json",
                 self.openapi,
                 "This document",
                 "System",
-                {200: Answer("OpenAPI 3.1.", AnyObject)},
+                {200: Success("OpenAPI 3.1.", AnyObject)},
                 NoParams,
                 people=False,
             ),
-            Operation(
+            RouteSpec(
                 "GET",
                 "/docs",
                 self.docs,
                 "This document, for people",
                 "System",
-                {200: Answer("A page.", media_type="text/html")},
+                {200: Success("A page.", media_type="text/html")},
                 NoParams,
                 people=False,
             ),

@@ -16,7 +16,7 @@ from gateway.api.models import ProblemBody
 from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
 from gateway.callers import api_keys
 from gateway.callers.anonymous import cookie_name
-from gateway.routing.table import Answer, Operation
+from gateway.routing.table import RouteSpec, Success
 from gateway.settings import Settings
 
 Json = dict[str, Any]
@@ -35,7 +35,7 @@ _INTRODUCTION = (
 )
 
 
-def build_document(operations: Sequence[Operation[Any, Any]], version: str, settings: Settings) -> Json:
+def build_document(operations: Sequence[RouteSpec[Any, Any]], version: str, settings: Settings) -> Json:
     references, definitions = models_json_schema(_models(operations), ref_template=_REF)
     paths: Json = {}
     for operation in operations:
@@ -81,7 +81,7 @@ def _tell_limits(document: Json, settings: Settings) -> None:
             schemas[name]["properties"]["model"] = {"enum": [*settings.known_models, None], "title": "Model"}
 
 
-def _models(operations: Sequence[Operation[Any, Any]]) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+def _models(operations: Sequence[RouteSpec[Any, Any]]) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
     found: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemBody, "serialization"): None}
     for operation in operations:
         if (body := operation.body_model) is not None:
@@ -92,7 +92,7 @@ def _models(operations: Sequence[Operation[Any, Any]]) -> list[tuple[type[BaseMo
     return list(found)
 
 
-def _operation(operation: Operation[Any, Any], references: Any) -> Json:
+def _operation(operation: RouteSpec[Any, Any], references: Any) -> Json:
     described: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
@@ -115,7 +115,7 @@ def _operation(operation: Operation[Any, Any], references: Any) -> Json:
     return described
 
 
-def _security(operation: Operation[Any, Any]) -> list[Json]:
+def _security(operation: RouteSpec[Any, Any]) -> list[Json]:
     """Any of these. `{}`: an anonymous person, where nobody has to sign in, or somebody who signs what he sends."""
     people: list[Json] = [{}, {"bearer": []}, {"cookie": []}] if operation.people else []
     unsigned: list[Json] = [{}] if operation.unsigned else []
@@ -143,7 +143,7 @@ def _parameter(schema: Json, place: str, name: str, required: bool) -> Json:
     return described
 
 
-def _answer(answer: Answer, references: Any) -> Json:
+def _answer(answer: Success, references: Any) -> Json:
     described: Json = {"description": answer.description}
     if answer.headers:
         described["headers"] = {
@@ -154,14 +154,14 @@ def _answer(answer: Answer, references: Any) -> Json:
     return described
 
 
-def _answer_schema(answer: Answer, references: Any) -> Json:
+def _answer_schema(answer: Success, references: Any) -> Json:
     if answer.model is not None:
         schema: Json = references[answer.model, "serialization"]
         return schema
     return _ONE_EVENT if answer.media_type == "text/event-stream" else {"type": "string"}
 
 
-def _problems(operation: Operation[Any, Any], references: Any) -> Json:
+def _problems(operation: RouteSpec[Any, Any], references: Any) -> Json:
     ordered = sorted(operation.all_problems, key=lambda problem: (problem.status, problem.code))
     return {
         str(status): _problem([*group], references, plain=operation.plain_problems)

@@ -6,7 +6,7 @@ declares. Every route of a method GET answers HEAD, too, and every path OPTIONS.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Generic, TypeVar
 
@@ -34,6 +34,7 @@ from gateway.api.problems import (
     Overloaded,
     ProblemType,
     ScopeMissing,
+    TooManyRequests,
     TooManyValues,
     Unauthenticated,
     UnsupportedMediaType,
@@ -41,6 +42,8 @@ from gateway.api.problems import (
 from gateway.callers.caller import NOBODY, Caller, KeyScope
 from gateway.settings import Settings
 from gateway.state import Gateway, State
+
+_NOT_KEPT = {"Cache-Control": "private, no-store"}
 
 P = TypeVar("P", bound=Params)
 B = TypeVar("B", bound=BaseModel | Body | None)
@@ -62,7 +65,7 @@ class Call(Generic[P, B]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Success:
     """A response that is no problem. Without a model its body is described by its media type alone."""
 
     description: str
@@ -83,17 +86,17 @@ class RawBody:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation(Generic[P, B]):
+class RouteSpec(Generic[P, B]):
     """A method at a path. `problems` are those of the endpoint itself; what its inputs can raise is added.
 
     Of `body` and `raw_body` there is one or none.
     `people`: users and anonymous people may call it. `scopes`: an API key may that has one of them. Without both it is
     for everybody, and nobody is asked who he is.
     `unsigned`: who sends it may also be told by the endpoint, from the body. `stream_token`: also by `?token=`.
-    `plain_text`: JSON may come as text/plain, too.
+    `plain_text`: JSON may come as text/plain, too. `plain_problems`: a problem is one sentence unless the client asks
+    for JSON, see `gateway.api.problems`.
     `greets`: an anonymous person gets his cookie here.
     `any_host`: for probes, which know an address and no name.
-    `plain_problems`: a problem is one sentence unless the client asks for JSON, see `gateway.api.problems`.
     """
 
     method: str
@@ -101,7 +104,7 @@ class Operation(Generic[P, B]):
     endpoint: Callable[[Call[P, B]], Awaitable[Response]]
     summary: str
     tag: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Success]
     params: type[P]
     body: type[B] | None = None
     problems: Sequence[ProblemType] = ()
@@ -111,10 +114,10 @@ class Operation(Generic[P, B]):
     unsigned: bool = False
     raw_body: RawBody | None = None
     plain_text: bool = False
+    plain_problems: bool = False
     stream_token: bool = False
     greets: bool = False
     any_host: bool = False
-    plain_problems: bool = False
 
     @property
     def name(self) -> str:
@@ -129,7 +132,7 @@ class Operation(Generic[P, B]):
     def all_problems(self) -> tuple[ProblemType, ...]:
         found: list[ProblemType] = [*self.problems, InternalError, Overloaded]
         if not self.any_host:
-            found.append(HostRefused)
+            found += [HostRefused, TooManyRequests]
         if self.method != "GET":
             found.append(OriginRefused)
         if self.asks_who:
@@ -151,13 +154,29 @@ class Operation(Generic[P, B]):
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
-        if not self.any_host:
-            gateway.origins.check(request.method, request.headers)
-        caller = await self._identify(gateway, request)
+        caller = NOBODY if self.any_host else await self._admit(gateway, request)
         params = read_params(self.params, request)
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
+
+    async def _admit(self, gateway: Gateway, request: Request[State]) -> Caller:
+        """Who calls, for a page that may, and within his limits."""
+        gateway.origins.check(request.method, request.headers)
+        if not gateway.limits.on:
+            return await self._identify(gateway, request)
+        address = _address(gateway, request)
+        told = await gateway.limits.of_address(address)
+        caller = replace(await self._identify(gateway, request), address=address)
+        told = await gateway.limits.of_caller(caller) or told
+        if caller.cookie is not None and request.method not in ("GET", "HEAD"):
+            await gateway.limits.of_newcomer(address)
+            _tell(request, "set-cookie", caller.cookie)
+        if told is not None:
+            _tell(request, "ratelimit-limit", str(told.limit))
+            _tell(request, "ratelimit-remaining", str(told.remaining))
+            _tell(request, "ratelimit-reset", str(told.seconds))
+        return caller
 
     async def _identify(self, gateway: Gateway, request: Request[State]) -> Caller:
         if not self.asks_who:
@@ -173,12 +192,6 @@ class Operation(Generic[P, B]):
             if self.unsigned:
                 return NOBODY
             raise Unauthenticated("This needs an x-api-key.")
-        caller = await self._person(gateway, request)
-        if caller.cookie is not None and request.method not in ("GET", "HEAD"):
-            _set_cookie(request, caller.cookie)
-        return caller
-
-    async def _person(self, gateway: Gateway, request: Request[State]) -> Caller:
         token = request.query_params.get("token") if self.stream_token else None
         if token is not None:
             return gateway.stream_tokens.check(token, request.path_params["task_id"])
@@ -190,43 +203,49 @@ class Operation(Generic[P, B]):
         model: Any = self.body
         if model is None:
             return None
-        unread = Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
-        return await read_body(model, request, unread, plain_text=self.plain_text)
+        body = Body(request, room, settings.max_body_bytes, settings.body_timeout_seconds)
+        return await read_body(model, request, body, plain_text=self.plain_text)
 
 
 def _greet(gateway: Gateway, request: Request[State]) -> None:
     """Before a page asks for several things at once, each of which would find somebody new."""
     cookie = gateway.authenticator.greeting(request.headers)
     if cookie is not None:
-        _set_cookie(request, cookie)
+        _tell(request, "set-cookie", cookie)
 
 
-def _set_cookie(request: Request[State], cookie: str) -> None:
-    """Also on a stream, whose head does not pass here."""
-    request.scope.setdefault("more_headers", []).append((b"set-cookie", cookie.encode()))
+def _tell(request: Request[State], header: str, value: str) -> None:
+    """In the answer, also where that is a problem, or a stream, whose head does not pass here."""
+    request.scope.setdefault("more_headers", []).append((header.encode(), value.encode()))
+
+
+def _address(gateway: Gateway, request: Request[State]) -> str | None:
+    peer = request.client.host if request.client is not None else None
+    return gateway.addresses.of(peer, request.headers.get("x-forwarded-for"))
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(model.model_dump_json(), status, headers, "application/json")
+    """What one caller may see, no cache keeps for another."""
+    return Response(model.model_dump_json(), status, {**_NOT_KEPT, **(headers or {})}, "application/json")
 
 
-def routes(operations: Sequence[Operation[Any, Any]]) -> list[Route]:
+def routes(specs: Sequence[RouteSpec[Any, Any]]) -> list[Route]:
     """One Starlette route a path, so that a wrong method is told all the right ones."""
-    ordered = sorted(operations, key=lambda operation: operation.path)
-    return [_route(path, tuple(group)) for path, group in groupby(ordered, key=lambda operation: operation.path)]
+    ordered = sorted(specs, key=lambda spec: spec.path)
+    return [_route(path, tuple(group)) for path, group in groupby(ordered, key=lambda spec: spec.path)]
 
 
-def _route(path: str, operations: Sequence[Operation[Any, Any]]) -> Route:
-    return Route(path, PathEndpoint(path, {operation.method: operation for operation in operations}))
+def _route(path: str, specs: Sequence[RouteSpec[Any, Any]]) -> Route:
+    return Route(path, PathEndpoint(path, {spec.method: spec for spec in specs}))
 
 
 class PathEndpoint:
     """All methods of one path, as an ASGI application."""
 
-    def __init__(self, path: str, by_method: dict[str, Operation[Any, Any]]) -> None:
+    def __init__(self, path: str, by_method: dict[str, RouteSpec[Any, Any]]) -> None:
         self._path = path
         self._by_method = by_method
-        self._problems = {method: operation.all_problems for method, operation in by_method.items()}
+        self._problems = {method: spec.all_problems for method, spec in by_method.items()}
         self._allowed = ", ".join([*by_method, *(["HEAD"] if "GET" in by_method else []), "OPTIONS"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -238,9 +257,9 @@ class PathEndpoint:
         if request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": self._allowed})
         method = "GET" if request.method == "HEAD" else request.method
-        operation = self._by_method.get(method)
-        if operation is None:
+        spec = self._by_method.get(method)
+        if spec is None:
             raise HTTPException(405, headers={"Allow": self._allowed})
         request.scope["problems"] = self._problems[method]
-        request.scope["plain_problems"] = operation.plain_problems
-        return await operation.handle(request)
+        request.scope["plain_problems"] = spec.plain_problems
+        return await spec.handle(request)

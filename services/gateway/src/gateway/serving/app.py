@@ -15,6 +15,7 @@ from gateway.routes import (
     jobs,
     operations,
     sessions,
+    signing_in,
     system,
     tasks,
     tools,
@@ -28,24 +29,28 @@ from gateway.routing.table import routes
 from gateway.serving.middleware import Cors, Edge
 from gateway.state import Gateway, State
 
-_OPERATIONS = (
-    *sessions.OPERATIONS,
-    *turns.OPERATIONS,
-    *tasks.OPERATIONS,
-    *approvals.OPERATIONS,
-    *tools.OPERATIONS,
-    *aisdk.OPERATIONS,
-    *jobs.OPERATIONS,
-    *agents.OPERATIONS,
-    *operations.OPERATIONS,
-    *webhooks.OPERATIONS,
-    *system.OPERATIONS,
+_ROUTES = (
+    *sessions.ROUTES,
+    *turns.ROUTES,
+    *tasks.ROUTES,
+    *approvals.ROUTES,
+    *tools.ROUTES,
+    *aisdk.ROUTES,
+    *jobs.ROUTES,
+    *agents.ROUTES,
+    *operations.ROUTES,
+    *webhooks.ROUTES,
+    *signing_in.ROUTES,
+    *system.ROUTES,
 )
 _READABLE_ELSEWHERE = (
     "location",
     "retry-after",
     "x-request-id",
     CODE_HEADER,
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
     RUN_ID_HEADER,
     "x-vercel-ai-ui-message-stream",
 )
@@ -66,9 +71,9 @@ def create_app(gateway: Gateway) -> ASGIApp:
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         yield State(gateway=gateway)
 
-    documentation = Documentation(_OPERATIONS, system.VERSION, gateway.settings)
+    documentation = Documentation(_ROUTES, system.VERSION, gateway.settings)
     starlette = Starlette(
-        routes=[*routes(documentation.operations), Mount("/static", PageFiles())],
+        routes=[*routes(documentation.specs), Mount("/static", PageFiles())],
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )

@@ -68,10 +68,8 @@ class Edge:
 
         async def send_decorated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *_decorated(message["headers"], request_id, scope),
-                    *scope.get("more_headers", ()),
-                ]
+                decorated = _decorated(message["headers"], request_id, scope)
+                message["headers"] = [*decorated, *scope.get("more_headers", ())]
             await send(message)
 
         with self._outbox.sending(send_decorated, scope) as sending:

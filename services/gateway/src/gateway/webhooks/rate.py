@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, TooManyWebhooks
-from sluiceway.redis_client import answered, commands
+from sluiceway.redis_client import command
 from sluiceway.scripts import Scripts
 
 _WINDOW_MS = 60_000
@@ -45,9 +45,9 @@ class ProgressRate:
 
     async def _look(self, key: str) -> tuple[int, int]:
         """As if one more had come."""
-        count, left_ms = await commands(self._redis, [("GET", key), ("PTTL", key)])
-        return int(answered(count) or 0) + 1, int(answered(left_ms))
+        count = int(await command(self._redis, "GET", key) or 0) + 1
+        return count, await command(self._redis, "PTTL", key) if count > self._per_minute else 0
 
     async def _count(self, key: str) -> tuple[int, int]:
         count, left_ms = await self._scripts.run("operation/count_progress", [key], [_WINDOW_MS])
-        return int(count), int(left_ms)
+        return count, left_ms

@@ -2,9 +2,11 @@
 
 Guarantees: every event after the cursor, in order, and the JSON is sent as it was stored; what others than our
 publisher have written is shown, too (`sluiceway.feeds.job_events.JobEvent`).
+A stream that is followed ends with the job: at `task_completed`, `task_failed` or `task_stopped`, where that is the
+newest event; a job that is run again after it goes on.
 Not guaranteed: that a gap is noticed. Ids are Redis's own times, so nobody can tell from them what is missing between
-two. There is no terminal event, so no such stream is ever ended from here. One that expires while it is followed is
-broken; who comes back waits for its new beginning.
+two. A job that never says how it ended has a stream without an end. One that expires while it is followed is broken;
+who comes back waits for its new beginning.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from sluiceway.feeds.job_events import JobEvent
 
 from gateway.fanout.follow import Follow
 from gateway.fanout.frames import EntryId, Page, RawEntry, View, frame_entries, parse_id
+
+_LAST = frozenset({b"task_completed", b"task_failed", b"task_stopped"})
 
 
 class JobPage(Page):
@@ -29,10 +33,12 @@ class JobPage(Page):
 
     @staticmethod
     def is_terminal(entry: RawEntry) -> bool:
-        return False
+        return entry[1][1] in _LAST
 
     def _check(self) -> None:
+        """What comes behind an end was read with it, so that was not the end."""
         self.last = parse_id(self.entries[-1][0])
+        self.ended = not self.full and self.is_terminal(self.entries[-1])
 
     def body(self, view: View) -> bytes:
         if view is None:

@@ -11,7 +11,8 @@ the next call, the end of its stream of changes, or the next listing, whichever 
 import asyncio
 import contextlib
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import anyio
 from mcp import Client, MCPError, types
@@ -85,16 +86,23 @@ class McpConnection:
         self._scope.cancel()
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], on_progress: ProgressFnT, patience_seconds: float
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        on_progress: ProgressFnT,
+        patience_seconds: float,
+        meta: Mapping[str, str],
     ) -> types.CallToolResult:
-        """Ask the server; for a server that is away wait `patience_seconds`.
+        """Ask the server; for a server that is away wait `patience_seconds`. `meta`: what goes along in `_meta`.
 
         Raises McpServerAway, McpSessionGone, McpConnectionLost; MCPError: the server refused; ValueError, RuntimeError:
         what it answered is not what it must be. There is no time limit but the caller's cancelling.
         """
         client = await self._usable_client(patience_seconds)
         try:
-            return await client.call_tool(tool, arguments, progress_callback=on_progress)
+            return await client.call_tool(
+                tool, arguments, progress_callback=on_progress, meta=cast("Any", dict(meta)) if meta else None
+            )
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             self._doubt(client)
             raise McpConnectionLost from error

@@ -5,7 +5,6 @@ a stream) are kept, and what is compressed is not read.
 """
 
 from collections.abc import AsyncIterator
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 
@@ -47,8 +46,3 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-
-def no_cookies() -> CookieJar:
-    """A jar that keeps nothing: what a server tells in one user's call is not sent along with another's."""
-    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))

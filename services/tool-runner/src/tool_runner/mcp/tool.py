@@ -7,6 +7,7 @@ what the protocol, or the tool's own output schema, asks for).
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from mcp import MCPError, types
@@ -25,6 +26,9 @@ _PATIENCE_SECONDS = 10.0
 _MAX_MESSAGE_CHARS = 500
 _MAX_DESCRIPTION_CHARS = 4000
 _MAX_TITLE_CHARS = 100
+
+
+Meta = Mapping[str, str]
 
 
 class McpArguments(RootModel[dict[str, Any]]):
@@ -70,7 +74,7 @@ class McpTool(Tool[McpArguments]):
     async def run(self, arguments: McpArguments, context: ToolContext) -> Any:
         """Its structured content, else its text. Cancelling this cancels the call at the server."""
         try:
-            result = await self._call(arguments.root, ProgressOf(context))
+            result = await self._call(arguments.root, ProgressOf(context), self._meta(context))
         except McpServerAway as error:
             raise self._failed("is away", "TOOL_UNAVAILABLE") from error
         except McpConnectionLost as error:
@@ -85,20 +89,29 @@ class McpTool(Tool[McpArguments]):
             raise ToolFailed(error_text(result), type="TOOL_ERROR")
         return result_value(result)
 
-    async def _call(self, arguments: dict[str, Any], progress: "ProgressOf") -> types.CallToolResult:
+    def _meta(self, context: ToolContext) -> Meta:
+        """What a server needs to go on with the work and tell how it ended. Ids of the conversation are pseudonyms."""
+        if context.callback is None or context.callbacks is None:
+            return {}
+        ids = {"task_id": context.task_id, "session_id": context.session_id}
+        pseudonyms = context.callbacks.pseudonyms(f"mcp:{self._connection.name}", ids)
+        deadline = context.deadline_at.isoformat()
+        return {"operation_id": context.operation_id, **pseudonyms, **context.callback.told(), "deadline": deadline}
+
+    async def _call(self, arguments: dict[str, Any], progress: "ProgressOf", meta: Meta) -> types.CallToolResult:
         try:
-            return await self._call_once(arguments, progress)
+            return await self._call_once(arguments, progress, meta)
         except McpSessionGone:
             pass  # it was not begun
         except McpConnectionLost:
             if not self.repeatable:
                 raise
-        return await self._call_once(arguments, progress)
+        return await self._call_once(arguments, progress, meta)
 
-    async def _call_once(self, arguments: dict[str, Any], progress: "ProgressOf") -> types.CallToolResult:
+    async def _call_once(self, arguments: dict[str, Any], progress: "ProgressOf", meta: Meta) -> types.CallToolResult:
         progress.begin()
         try:
-            return await self._connection.call(self._name_there, arguments, progress, _PATIENCE_SECONDS)
+            return await self._connection.call(self._name_there, arguments, progress, _PATIENCE_SECONDS, meta)
         finally:
             progress.end()
 

@@ -18,9 +18,10 @@ from mcp.client import Transport
 from mcp.client.streamable_http import streamable_http_client
 from pydantic import SecretStr
 
-from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, BoundedTransport, no_cookies
+from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, BoundedTransport
 from tool_runner.mcp.pipes import over_pipes
 from tool_runner.mcp_settings import McpServerSettings
+from tool_runner.tool.cookies import no_cookies
 
 _CONNECT_SECONDS = 10.0
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from pydantic import ValidationError
 from sluiceway.operation.input_schema import InputSchema, UnfitSchema
 from sluiceway.process.logs import get_logger
+from sluiceway.wire.json_values import clean_json
 from sluiceway.wire.tools import DEFAULT_QUEUE, ToolSpec
 
 from tool_runner.settings import Settings
@@ -152,6 +153,7 @@ class Registry:
 
 def _described(spec: ToolSpec) -> _Described:
     InputSchema(spec.parameters)
+    spec = ToolSpec.model_validate(clean_json(spec.model_dump()))
     size = len(spec.model_dump_json().encode())
     if size > _MAX_SPEC_BYTES:
         raise UnfitSchema(f"its description has {size} bytes, and at most {_MAX_SPEC_BYTES} are taken")

@@ -9,9 +9,11 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 
+from tool_runner.tool.accepting import is_accepted
 from tool_runner.tool.definition import Accepted, ToolFailed
 
 _MAX_REASON_CHARS = 2000
+_MAX_TYPE_CHARS = 100
 _MAX_MISTAKES = 5
 
 
@@ -41,8 +43,8 @@ Outcome = Succeeded | Failed | HandedOver | Unwanted
 
 
 def failed(error_type: str, message: str) -> Failed:
-    message = clean_json(message)[:_MAX_REASON_CHARS]
-    return Failed(OperationError(type=error_type[:100] or "FAILED", message=message or "It failed without a reason."))
+    kind, reason = clean_json(str(error_type))[:_MAX_TYPE_CHARS], clean_json(str(message))[:_MAX_REASON_CHARS]
+    return Failed(OperationError(type=kind or "FAILED", message=reason or "It failed without a reason."))
 
 
 def outcome_of(returned: Any, max_bytes: int) -> Outcome:
@@ -56,16 +58,19 @@ def outcome_of(returned: Any, max_bytes: int) -> Outcome:
         return failed("INVALID_RESULT", f"The tool returned what is no JSON: {error}")
     if size > max_bytes:
         return failed("RESULT_TOO_LARGE", f"The tool returned {size} bytes; at most {max_bytes} are taken.")
-    if isinstance(result, dict) and result.get("status") == "accepted" and len(result) == 1:
+    if is_accepted(result):
         return HandedOver()
     return Succeeded(result)
 
 
 def outcome_of_error(error: BaseException) -> Failed:
     """What a tool's exception means."""
-    if isinstance(error, ToolFailed):
-        return failed(error.type, error.message)
-    text = str(error)
+    try:
+        if isinstance(error, ToolFailed):
+            return failed(error.type, error.message)
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception may fail to say what it is
+        text = ""
     return failed("FAILED", f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 

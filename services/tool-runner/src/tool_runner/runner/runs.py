@@ -3,12 +3,14 @@
 import contextlib
 import time
 from collections.abc import Awaitable
+from functools import partial
 
 import httpx
 from redis.asyncio import Redis
 from sluiceway.errors import JobEventError
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.store import Store
 from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.stream.operation_output import OperationOutput
@@ -18,7 +20,9 @@ from tool_runner.runner.held_operations import Held
 from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted
 from tool_runner.runner.running import Run
 from tool_runner.settings import Settings
+from tool_runner.tool.callbacks import Callbacks
 from tool_runner.tool.context import ToolContext
+from tool_runner.tool.conversation import Said, texts_of
 from tool_runner.tool.definition import AnyTool
 from tool_runner.tool.progress import Progress
 
@@ -35,6 +39,7 @@ class Runs:
         http: httpx.AsyncClient,
         job_events: JobEventPublisher,
         agents: AgentStreams,
+        store: Store,
     ) -> None:
         self._settings = settings
         self._output = output
@@ -43,6 +48,8 @@ class Runs:
         self._http = http
         self._job_events = job_events
         self._agents = agents
+        self._store = store
+        self._callbacks = Callbacks.from_settings(settings)
 
     async def run(self, tool: AnyTool, started: Started, held: Held, seconds: float) -> Outcome:
         """Run a tool for an operation, for so long. `held` can cancel it from here on."""
@@ -97,7 +104,14 @@ class Runs:
             agents=self._agents,
             reporter=progress,
             traceparent=operation.traceparent,
+            callback=self._callbacks.of(operation.id) if self._callbacks is not None else None,
+            callbacks=self._callbacks,
+            read_conversation=partial(self._read_conversation, operation.task_id),
         )
+
+    async def _read_conversation(self, task_id: str, max_messages: int) -> list[Said]:
+        task = await self._store.turns.get(task_id)
+        return texts_of(await self._store.turns.history(task, max_messages)) if task is not None else []
 
 
 def _tells_job_events(tool: AnyTool) -> bool:

@@ -15,6 +15,8 @@ from sluiceway.wire.events import Data
 from sluiceway_llm.model import Model
 
 from tool_runner.settings import Settings
+from tool_runner.tool.callbacks import Callback, Callbacks
+from tool_runner.tool.conversation import MAX_MESSAGES, ReadConversation, Said, nothing_said
 from tool_runner.tool.progress import Progress
 
 
@@ -23,8 +25,11 @@ class ToolContext:
     """One run of a tool. `attempt` counts the runs of this operation from 1; `traceparent` goes to other services.
     `deadline_at` is a moment of Postgres's clock, to be passed on; ask `seconds_left` how long there is.
 
-    `http` follows no redirects and trusts every address: it is for services named in settings, never for an address
-    that a model chose. `redis` answers bytes.
+    `http` follows no redirects, keeps no cookies and trusts every address: it is for services named in settings, never
+    for an address that a model chose. `redis` answers bytes.
+
+    `callback`: where an outside service tells how the operation ended, when this tool answers `Accepted()`; None where
+    PUBLIC_URL or WEBHOOK_SECRETS is not set. `callback_url`, `progress_url` and `secret` are its members.
     """
 
     operation_id: str
@@ -45,7 +50,29 @@ class ToolContext:
     agents: AgentStreams
     reporter: Progress
     traceparent: str | None = None
+    callback: Callback | None = None
+    callbacks: Callbacks | None = field(default=None, repr=False)
+    read_conversation: ReadConversation = field(default=nothing_said, repr=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, repr=False)
+
+    @property
+    def callback_url(self) -> str | None:
+        return self.callback.callback_url if self.callback is not None else None
+
+    @property
+    def progress_url(self) -> str | None:
+        return self.callback.progress_url if self.callback is not None else None
+
+    @property
+    def secret(self) -> str | None:
+        return self.callback.secret if self.callback is not None else None
+
+    async def conversation(self, max_messages: int = MAX_MESSAGES) -> list[Said]:
+        """What was said before this answer, oldest first; the newest of it, up to 100 messages and 200,000 characters.
+
+        Raises StoreUnavailable.
+        """
+        return await self.read_conversation(min(max(0, max_messages), MAX_MESSAGES))
 
     async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
         """Say how far it is; `percent` of 100. At most a few a second are shown, the latest ones. Never raises."""

@@ -48,7 +48,7 @@ class ToolFailed(Exception):
 class Accepted:
     """Returned by a tool whose work an outside service goes on doing: its completion comes by webhook.
 
-    The dictionary {"status": "accepted"} means the same.
+    A dictionary whose `status` is "accepted" means the same, whatever else is in it, and so does its JSON as a text.
     """
 
 

@@ -27,6 +27,7 @@ PERIOD_SECONDS = 0.2
 MAX_PARTS = 1000
 _MAX_MESSAGE_CHARS = 2000
 _MAX_DATA_CHARS = 100_000
+_MAX_ID_CHARS = 200
 _NUMBERS_AN_ATTEMPT = 1_000_000
 _LAST_SECONDS = 5.0
 
@@ -59,10 +60,11 @@ class Progress:
         self._wake()
 
     def show(self, part: Data) -> None:
-        if len(self._parts) >= MAX_PARTS:
+        fit = _fit(part)
+        if fit is None or len(self._parts) >= MAX_PARTS:
             get_logger().warning("part_dropped", type=part.type, waiting=len(self._parts))
             return
-        self._parts.append(part)
+        self._parts.append(fit)
         self._wake()
 
     async def finish(self) -> None:
@@ -136,7 +138,7 @@ class Progress:
 def _output(percent: float | None, message: str | None, data: Any) -> dict[str, Any]:
     """The preliminary output: what is absent is left out."""
     output: dict[str, Any] = {"status": "running"}
-    if percent is not None and math.isfinite(percent):
+    if isinstance(percent, int | float) and math.isfinite(percent):
         output["percent"] = min(100, max(0, percent))
     if message is not None:
         output["message"] = str(message)[:_MAX_MESSAGE_CHARS]
@@ -144,6 +146,13 @@ def _output(percent: float | None, message: str | None, data: Any) -> dict[str, 
         output |= _data(data)
     cleaned: dict[str, Any] = clean_json(output)
     return cleaned
+
+
+def _fit(part: Data) -> Data | None:
+    """The part as everybody takes it; None: it is no JSON, or too large."""
+    told = _data(part.data)
+    part_id = part.id if part.id is None else clean_json(part.id)[:_MAX_ID_CHARS]
+    return part.model_copy(update={"data": clean_json(told["data"]), "id": part_id}) if told else None
 
 
 def _data(data: Any) -> dict[str, Any]:

@@ -54,10 +54,12 @@ class DocumentRequest(BaseModel):
     text_field="prompt",
 )
 async def generate_document(arguments: DocumentRequest, context: ToolContext) -> dict[str, Any]:
-    """{"title", "markdown", "word_count", "sections": n}; also the job event `document_generated`."""
+    """{"title", "markdown", "word_count", "sections": n}; also the job events `document_generated` and
+    `task_completed`."""
     async with JobLife(context, "document_generation", prompt=arguments.prompt) as life:
         document = await _Writing(arguments, context, life).write()
         await life.tell(context.job_events.publish_document_generated(context.operation_id, document.result))
+        await life.completed(document.result)
     return document.result
 
 

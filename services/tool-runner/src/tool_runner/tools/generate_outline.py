@@ -34,11 +34,12 @@ class OutlineRequest(BaseModel):
     timeout_seconds=600,
 )
 async def generate_outline(arguments: OutlineRequest, context: ToolContext) -> dict[str, Any]:
-    """{"title", "sections": [{"heading", "summary"}]}; also the job event `outline_generated`."""
+    """{"title", "sections": [{"heading", "summary"}]}; also the job events `outline_generated` and `task_completed`."""
     async with JobLife(context, "outline_generation", prompt=arguments.prompt) as life:
         await life.progress(0, "Making the outline")
         made = await make_outline(context, arguments.prompt, arguments.context_files, arguments.sections)
         outline = made.as_dict()
         await context.progress(100, f"{len(made.sections)} sections", outline)
         await life.tell(context.job_events.publish_outline_generated(context.operation_id, outline))
+        await life.completed(outline)
     return outline

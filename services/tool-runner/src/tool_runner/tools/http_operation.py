@@ -2,8 +2,8 @@
 
 What the service gets, as JSON by POST: operation_id, task_id, tool_call_id, session_id, input, callback_url,
 progress_url, secret (for signing its webhooks), deadline (ISO 8601); and the headers Idempotency-Key (the operation)
-and traceparent.
-What it answers: 200 with a JSON result; 202, or {"status": "accepted"}, when a webhook follows; anything else is a
+and traceparent. `task_id` and `session_id` are pseudonyms, the same ones each time, and other ones for other services.
+What it answers: 200 with a JSON result; 202, or {"status": "accepted", …}, when a webhook follows; anything else is a
 failure.
 
 Guarantees: the model names a service, never an address. A service that could not be reached, or that said that it has
@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 from sluiceway.backoff import Backoff
-from sluiceway.operation.webhook_secrets import operation_secret
 from sluiceway.process.logs import get_logger
 
+from tool_runner.tool.callbacks import Callbacks
 from tool_runner.tool.definition import Accepted, Tool, ToolContext, ToolFailed
 
 _TRIES = 4
@@ -37,8 +37,7 @@ class Work(BaseModel):
 
 
 class HttpOperation(Tool[Work]):
-    """`services`: their addresses by name. `public_url`: of the gateway, as the services see it. `root`: the secret
-    from which each operation's own is derived."""
+    """`services`: their addresses by name."""
 
     name = "http_operation"
     title = "Outside service"
@@ -46,12 +45,9 @@ class HttpOperation(Tool[Work]):
     timeout_seconds = 150
     repeatable = True
 
-    def __init__(
-        self, services: Mapping[str, HttpUrl], public_url: str, root: SecretStr, deadline_seconds: float
-    ) -> None:
+    def __init__(self, services: Mapping[str, HttpUrl], callbacks: Callbacks, deadline_seconds: float) -> None:
         self._services = {name: str(url) for name, url in services.items()}
-        self._operations_url = f"{public_url.rstrip('/')}/api/chat/operations"
-        self._root = root
+        self._callbacks = callbacks
         self.deadline_seconds = deadline_seconds
         self.description = f"Hands work to an outside service: {', '.join(sorted(services))}. It may take a while."
 
@@ -74,19 +70,16 @@ class HttpOperation(Tool[Work]):
             result = json.loads(body)
         except (ValueError, RecursionError):
             raise ToolFailed(f"The answer of the service {arguments.service} is no JSON.", "INVALID_RESULT") from None
-        return Accepted() if isinstance(result, dict) and result.get("status") == "accepted" else result
+        return result
 
     def _question(self, arguments: Work, context: ToolContext) -> dict[str, Any]:
-        callback = f"{self._operations_url}/{context.operation_id}"
+        ids = {"task_id": context.task_id, "session_id": context.session_id}
         return {
             "operation_id": context.operation_id,
-            "task_id": context.task_id,
             "tool_call_id": context.tool_call_id,
-            "session_id": context.session_id,
+            **self._callbacks.pseudonyms(f"http:{arguments.service}", ids),
             "input": arguments.input,
-            "callback_url": f"{callback}/complete",
-            "progress_url": f"{callback}/progress",
-            "secret": operation_secret(self._root.get_secret_value(), context.operation_id),
+            **self._callbacks.of(context.operation_id).told(),
             "deadline": context.deadline_at.isoformat(),
         }
 

@@ -1,8 +1,8 @@
 """The life of a long operation, told twice: to the conversation as progress, and to its job events.
 
-Guarantees: it begins with `task_started`, and what ends otherwise than well ends with `task_failed`, or with
-`task_stopped` where the operation was cancelled, ran out of time or goes on elsewhere. How it ends well is for the tool
-to publish. Trouble with the events was logged by their publisher, and never harms the work.
+Guarantees: it begins with `task_started`, and ends with `task_completed` where the tool has said `completed`; else with
+`task_failed`, or with `task_stopped` where the operation was cancelled, ran out of time or goes on elsewhere. Trouble
+with the events was logged by their publisher, and never harms the work.
 """
 
 import asyncio
@@ -50,6 +50,10 @@ class JobLife:
         await self._context.progress(percent, message, data)
         told = self._events.publish_task_progress(self._job_id, self._task_type, message, percent=percent, **members)
         await self.tell(told)
+
+    async def completed(self, result: Any) -> None:
+        """The last event of what went well; behind that of its kind, which the tool publishes."""
+        await self.tell(self._events.publish_task_completed(self._job_id, self._task_type, result))
 
     async def tell(self, publishing: Awaitable[str]) -> None:
         """See an event published, or not."""

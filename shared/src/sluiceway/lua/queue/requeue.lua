@@ -1,4 +1,4 @@
--- Release entries: each goes to the queue again at once, as delivered once less, and the old entry is gone.
+-- Release entries: each is in the queue again at once, as delivered once less, and the old entry is gone.
 -- KEYS: queue. ARGV: group, consumer, entry id, ... Answers how many were released.
 local count = 0
 for i = 3, #ARGV do

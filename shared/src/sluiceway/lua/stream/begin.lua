@@ -1,9 +1,9 @@
 -- Make `attempt` the writer of the stream. From here on every earlier attempt is fenced.
 -- KEYS: meta, events. ARGV: attempt, holder, ttl_ms, rebuild ('1': without what the stream has), field, value, ...
--- Answers {'ok', cancel or '', id of the last entry or '', void or '', '1' when entries were dropped, how far the model's
--- answer was shown or ''}, {'fenced'} or {'ended'}.
--- The epoch is the server's replication id, which is another one after a failover or a restart. Entries of another epoch
--- are dropped: followers may have seen more than this server was told of, under ids that must not come again.
+-- Answers {'ok', cancel or '', id of the last entry or '', retracted ranges or '', '1' when entries were dropped, how far
+-- the model's answer was shown or ''}, {'fenced'} or {'ended'}.
+-- The field `epoch` has the server's replication id, which is another one after a failover or a restart. Entries of
+-- another replication id are dropped: followers may have seen more than this server was told of, under ids that must not come again.
 local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'cancel', 'void', 'epoch', 'reached')
 local status = known[2]
 if status == 'completed' or status == 'failed' or status == 'cancelled' then

@@ -1,7 +1,7 @@
 -- End a task: compare-and-set of its status from a live one, and the last entries of its stream with it.
 -- KEYS: meta, events. ARGV: attempt, status, retention_ms, json of the start chunk, proof, then type, json for each
 -- entry. What shows that the stream has all that was told of it, so that these entries may follow: the writer's last
--- batch as proof; or '', and the epoch is the one in which it was written (see begin.lua). 'rebuild': the entries are
+-- batch as proof; or '', and the replication id is still that of its writing (see begin.lua). 'rebuild': the entries are
 -- the whole of it, and replace what is there.
 -- Answers {'ok', id of the terminal entry}, {'second', the status that stands} or {'lost'} (Redis forgot the task or,
 -- perhaps, some of its stream).

@@ -1,4 +1,4 @@
--- The holder's sign of life. TTLs are renewed at half-time only: an EXPIRE is a change too, and wakes every reader.
+-- The holder's heartbeat. TTLs are renewed at half-time only: an EXPIRE is a change too, and wakes every reader.
 -- KEYS: meta, events. ARGV: attempt, ttl_ms, the last batch that was answered (0: none, or not known).
 -- Answers 'ok', 'cancelled', 'fenced' or 'lost' (Redis forgot the task, this attempt, or a batch: see append.lua).
 local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'cancel', 'batch')

@@ -1,4 +1,4 @@
--- The holder lets go, so that its successor need not wait for a sign of life to grow old.
+-- The holder gives the task up, so that its successor need not wait for a heartbeat to grow old.
 -- KEYS: meta. ARGV: attempt.
 if redis.call('HGET', KEYS[1], 'attempt') == ARGV[1] then
     redis.call('HDEL', KEYS[1], 'holder', 'beat')

@@ -2,7 +2,7 @@
 -- KEYS: meta, events. ARGV: operation, number ('' for none), final ('1' or ''), ttl_ms, then type, json for each entry.
 -- Answers 'ok' (also where this number was shown before), 'old' (a later one was), 'ended' (its end was shown, or the
 -- task has ended), 'refused' (the task does not wait: its next step has begun) or 'lost' (Redis forgot the task or,
--- perhaps, some of its stream: see the epoch in begin.lua).
+-- perhaps, some of its stream: see the replication id in begin.lua).
 local shown = 'op:' .. ARGV[1]
 local known = redis.call('HMGET', KEYS[1], 'status', 'attempt', shown, 'epoch')
 local status = known[1]

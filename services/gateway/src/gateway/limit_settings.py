@@ -1,0 +1,35 @@
+"""How much each caller may have. None of it counts where a gateway serves one machine alone (`AUTH=none`).
+
+Addresses are counted only where they are a caller's: one of the public network, or what a proxy of TRUSTED_PROXIES
+says.
+Behind a proxy that is not named there, everybody has the proxy's address.
+"""
+
+import ipaddress
+from typing import Self
+
+from pydantic import Field, model_validator
+from sluiceway.process.settings import CommonSettings
+
+
+class LimitSettings(CommonSettings):
+    """0: no limit."""
+
+    max_requests_per_minute: int = Field(default=600, ge=0, description="of one user or anonymous person")
+    max_requests_per_minute_per_key: int = Field(default=6000, ge=0, description="of one API key")
+    max_requests_per_minute_per_address: int = Field(default=1200, ge=0)
+    max_newcomers_per_hour: int = Field(default=100, ge=0, description="anonymous people, of one address")
+    max_sessions_per_hour: int = Field(default=200, ge=0, description="that one caller begins")
+    max_turns_per_user: int = Field(default=20, ge=0, description="that run or wait")
+    max_streams_per_user: int = Field(default=64, ge=0, description="open at one gateway")
+    max_streams_per_address: int = Field(default=256, ge=0, description="open at one gateway")
+    trusted_proxies: tuple[str, ...] = Field(default=(), description="networks whose X-Forwarded-For is believed, JSON")
+
+    @model_validator(mode="after")
+    def _proxies_are_networks(self) -> Self:
+        for network in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError("TRUSTED_PROXIES must be networks such as 10.0.0.0/8") from None
+        return self

@@ -1,0 +1,317 @@
+"""What the page makes of answers and of its list, with a back end that says what the test says."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from harness.waiting import wait_until
+from tests.browser.chat import Chat
+from tests.browser.scripted import Chunk, ScriptedChat, Turn
+from tests.browser.test_tool_parts import BEGIN, END, TOOLS, begin, call, output, text
+
+pytestmark = pytest.mark.requirement("GW-8")
+
+TICKS = "`" * 3
+_SINCE = "2026-11-26T17:00:00.000Z"
+MARKDOWN = rf"""# Rivers
+
+Water flows **downhill**, see [the source](https://example.org).
+
+| River | Length |
+|---|---|
+| Rhine | 1233 km |
+
+The sum is $x^2$, and it costs $5 or $6.
+
+{TICKS}python
+def gate(level: float) -> bool:
+{TICKS}[^x]*\|b {TICKS}
+    return level > 3.5
+{TICKS}
+
+![a picture](https://example.org/a.png)
+"""
+
+
+async def growing(chat: Chat, scripted: ScriptedChat) -> Turn:
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, {"type": "text-start", "id": "t"})
+    return turn
+
+
+def delta(said: str) -> Chunk:
+    return {"type": "text-delta", "id": "t", "delta": said}
+
+
+async def test_markdown_is_rendered_and_code_can_be_copied(
+    chat: Chat, scripted: ScriptedChat, context: BrowserContext
+) -> None:
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text(MARKDOWN), END)
+    await scripted.finish()
+    answer = chat.answers.last
+    await expect(answer.get_by_role("heading", name="Rivers")).to_be_visible()
+    await expect(answer.get_by_role("cell")).to_have_text(["Rhine", "1233 km"])
+    await expect(answer.locator("math")).to_have_count(1)
+    await expect(answer).to_contain_text("it costs $5 or $6.")
+    # A picture from elsewhere would tell its server who reads this.
+    await expect(answer.get_by_role("link")).to_have_text(["the source", "a picture"])
+    await expect(answer.locator("img")).to_have_count(0)
+    await expect(answer.locator(".hljs-keyword").first).to_have_text("def")
+    await answer.get_by_role("button", name="Copy code").click()
+    copied: str = await chat.page.evaluate("navigator.clipboard.readText()")
+    assert copied.splitlines()[1:] == [rf"{TICKS}[^x]*\|b {TICKS}", "    return level > 3.5"]
+    await answer.get_by_role("button", name="Copy", exact=True).click()
+    assert await chat.page.evaluate("navigator.clipboard.readText()") == MARKDOWN
+
+
+async def test_of_an_answer_that_grows_only_the_last_block_is_rendered_again(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    turn = await growing(chat, scripted)
+    await turn.say(delta("# One\n\nTwo *two*.\n\n```python\nthree = 3\n```\n\nFo"))
+    await expect(chat.answers.last.locator(".hljs-number")).to_have_text("3")
+    await chat.page.evaluate(
+        """() => {
+            const body = document.querySelector("article.assistant .text");
+            const last = () => body.lastElementChild;
+            window.elsewhere = 0;
+            new MutationObserver(all => {
+                for (const { target } of all) if (target !== body && !last().contains(target)) window.elsewhere += 1;
+            }).observe(body, { subtree: true, childList: true, characterData: true, attributes: true });
+        }"""
+    )
+    for _ in range(30):
+        await turn.say(delta("ur and more"))
+    await turn.say({"type": "text-end", "id": "t"}, END)
+    await scripted.finish()
+    await expect(chat.answers.last).to_contain_text("and more")
+    await expect(chat.stop_button).to_be_hidden()
+    assert await chat.page.evaluate("window.elsewhere") == 0
+
+
+async def test_many_small_chunks_are_few_renderings(chat: Chat, scripted: ScriptedChat) -> None:
+    """What a browser does grows with the frames, not with the chunks."""
+    turn = await growing(chat, scripted)
+    await chat.page.evaluate(
+        "() => { window.changes = 0; new MutationObserver(() => window.changes += 1)"
+        ".observe(document.getElementById('messages'), { subtree: true, childList: true, characterData: true }) }"
+    )
+    words = [delta(f"word{n} " if n % 40 else f"\n\nword{n} **bold** ") for n in range(10_000)]
+    await turn.say(*words, {"type": "text-end", "id": "t"}, END)
+    await expect(chat.answers.last).to_contain_text("word9999", timeout=60_000)
+    await scripted.finish()
+    await expect(chat.stop_button).to_be_hidden()
+    assert await chat.page.evaluate("window.changes") < 1_000
+
+
+async def test_what_a_person_asked_a_tool_for_is_shown_openly(chat: Chat, scripted: ScriptedChat) -> None:
+    scripted.tools = TOOLS
+    turn = await begin(chat, scripted, "/current_time")
+    told = {"utc": "2026-11-26T17:00:00Z", "zone": "UTC"}
+    await turn.say(BEGIN, *call("current_time"), output(told), END, BEGIN, *text("It is late."), END)
+    await scripted.finish()
+    tool = chat.tool("Current time")
+    await expect(tool.get_by_role("definition")).to_have_text(["2026-11-26T17:00:00Z", "UTC"])
+    await expect(tool.get_by_role("region", name="Result")).to_be_hidden()
+
+
+async def test_what_it_waits_for_is_told(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted)
+    await expect(chat.status).to_have_text("Waiting for the answer…")
+    await turn.say({"type": "data-queue", "data": {"position": 3, "wait_seconds": 12.4}, "transient": True})
+    await expect(chat.status).to_have_text("3 answers are before yours, about 13 s.")
+    await turn.say({"type": "data-status", "data": {"message": "The model is loading."}, "transient": True})
+    await expect(chat.status).to_have_text("The model is loading.")
+    away = {"state": "waiting", "waitsFor": "model", "code": "MODEL_TIMEOUT", "message": "No.", "since": _SINCE}
+    await turn.say({"type": "data-status", "data": away, "transient": True})
+    await expect(chat.status).to_have_text(re.compile(r"^The model is away since .+\. The answer goes on"))
+    await turn.say(BEGIN, *text("Here."), END)
+    await scripted.finish()
+    await chat.sees_answers("Here.")
+    await expect(chat.status).to_have_text("")
+
+
+async def test_a_refused_first_message_keeps_its_text_and_says_the_number(chat: Chat, scripted: ScriptedChat) -> None:
+    said = {"code": "MESSAGE_TOO_LONG", "detail": "The message is longer than this service takes."}
+    scripted.refusal = ({**said, "max_message_chars": 32_000}, 413)
+    await chat.open(scripted.url)
+    await chat.send("far too long")
+    await expect(chat.page.get_by_role("alert")).to_have_text(
+        "Not sent. The message is longer than the 32,000 characters that are allowed."
+    )
+    await expect(chat.box).to_have_value("far too long")
+    await expect(chat.questions).to_have_count(0)
+    assert "#/c/" not in chat.page.url
+    scripted.refusal = None
+    await chat.page.keyboard.press("Enter")
+    await scripted.asked()
+    await chat.sees_questions("far too long")
+    await expect(chat.page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_a_draft_is_kept_per_conversation_and_through_reloads(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Yes."), END)
+    await scripted.finish()
+    await chat.sees_answers("Yes.")
+    await chat.page.reload()
+    await expect(chat.box).to_be_focused()
+    await chat.page.keyboard.type("half a thou")
+    await chat.page.reload()
+    await expect(chat.box).to_have_value("half a thou")
+    await chat.page.get_by_role("link", name="New chat").click()
+    await expect(chat.box).to_have_value("")
+    await chat.page.keyboard.type("another")
+    await chat.page.go_back()
+    await expect(chat.box).to_have_value("half a thou")
+    await chat.page.go_forward()
+    await expect(chat.box).to_have_value("another")
+
+
+async def test_a_message_written_offline_goes_when_the_network_is_back(
+    chat: Chat, scripted: ScriptedChat, context: BrowserContext
+) -> None:
+    await chat.open(scripted.url)
+    await context.set_offline(True)
+    await chat.send("are you there")
+    await expect(chat.questions.last).to_contain_text("It is sent when the network is back.")
+    await expect(chat.status).to_contain_text("You are offline.")
+    await context.set_offline(False)
+    turn = await scripted.asked()
+    await turn.say(BEGIN, *text("Yes."), END)
+    await scripted.finish()
+    await chat.sees_answers("Yes.")
+    await chat.sees_questions("are you there")
+    assert len(scripted.turns) == 1
+
+
+async def test_a_message_that_was_not_sent_yet_outlives_a_reload(chat: Chat, scripted: ScriptedChat) -> None:
+    scripted.refusal = ({"detail": "No."}, 503)
+    await begin_unheard(chat, scripted, "still to be sent")
+    scripted.refusal = None
+    await chat.page.reload()
+    await scripted.asked()
+    await chat.sees_questions("still to be sent")
+    assert len(scripted.turns) == 1
+
+
+async def begin_unheard(chat: Chat, scripted: ScriptedChat, question: str) -> None:
+    await chat.open(scripted.url)
+    await chat.send(question)
+    await expect(chat.status).to_contain_text("Trying again…")
+
+
+async def test_keys_alone_do_everything(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted, "first question")
+    keyboard = chat.page.keyboard
+    await turn.say(BEGIN, *text("Half an ans"))
+    await expect(chat.text_of(chat.answers.last)).to_have_text("Half an ans")
+    await keyboard.press("Escape")
+    await wait_until(lambda: turn.cancelled)
+    await turn.say({"type": "abort"}, END)
+    await scripted.finish("other", status="cancelled")
+    await expect(chat.stop_button).to_be_hidden()
+    await expect(chat.box).to_be_focused()
+    await keyboard.press("ArrowUp")
+    box = chat.page.get_by_role("textbox", name="Edit your message")
+    await expect(box).to_be_focused()
+    await expect(box).to_have_value("first question")
+    await keyboard.press("Escape")
+    await expect(chat.box).to_be_focused()
+    await keyboard.press("Control+/")
+    sheet = chat.page.get_by_role("dialog", name="Keys")
+    await expect(sheet).to_be_visible()
+    await keyboard.press("Escape")
+    await expect(sheet).to_have_count(0)
+    await keyboard.press("Control+Shift+O")
+    await expect(chat.questions).to_have_count(0)
+    await expect(chat.box).to_be_focused()
+
+
+async def test_the_first_thing_on_the_page_leads_to_the_box(chat: Chat, scripted: ScriptedChat) -> None:
+    await begin(chat, scripted)
+    await scripted.finish()
+    await expect(chat.stop_button).to_be_hidden()
+    await chat.page.evaluate("document.querySelector('a, button, input, textarea, [tabindex]').focus()")
+    skip = chat.page.get_by_role("link", name="Skip to the message box")
+    await expect(skip).to_be_focused()
+    await expect(skip).to_be_in_viewport()
+    # The list of conversations, which may be long, stands behind the box.
+    before = "text.compareDocumentPosition(sidebar) & Node.DOCUMENT_POSITION_FOLLOWING"
+    assert await chat.page.evaluate(before)
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.box).to_be_focused()
+    await expect(chat.box).to_have_value("")
+
+
+@pytest.mark.parametrize("how", [{"isComposing": True}, {"keyCode": 229}])
+async def test_enter_of_an_input_method_sends_nothing(chat: Chat, scripted: ScriptedChat, how: dict[str, Any]) -> None:
+    await chat.open(scripted.url)
+    await chat.page.keyboard.type("/")
+    event = {"key": "Enter", "bubbles": True, "cancelable": True, **how}
+    for written in ("nihon", "にほん"):
+        await chat.box.fill(written)
+        await chat.box.dispatch_event("keydown", event)
+        await expect(chat.box).to_have_value(written)
+    await expect(chat.questions).to_have_count(0)
+
+
+async def test_the_tab_tells_that_an_answer_is_done(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted, "tell me")
+    await expect(chat.page).to_have_title(re.compile("^tell me"))
+    await _look(chat, "hidden")
+    await turn.say(BEGIN, *text("Told."), END)
+    await scripted.finish()
+    await expect(chat.page).to_have_title(re.compile("^● tell me"))
+    await expect(chat.page.locator("link[rel=icon]")).to_have_attribute("href", re.compile("icon-done"))
+    await _look(chat, "visible")
+    await expect(chat.page).to_have_title(re.compile("^tell me"))
+
+
+async def _look(chat: Chat, state: str) -> None:
+    await chat.page.evaluate(
+        "state => { Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });"
+        "document.dispatchEvent(new Event('visibilitychange')) }",
+        state,
+    )
+
+
+async def test_language_and_theme_are_chosen_and_kept(chat: Chat, scripted: ScriptedChat) -> None:
+    await chat.open(scripted.url)
+    await chat.page.get_by_role("button", name="Settings").click()
+    await chat.page.get_by_label("Language").select_option("de")
+    await chat.page.get_by_label("Aussehen").select_option("dark")
+    await chat.page.keyboard.press("Escape")
+    for _ in range(2):
+        await expect(chat.page.get_by_role("textbox", name="Nachricht")).to_be_visible()
+        assert await chat.page.evaluate("document.documentElement.lang") == "de"
+        color: str = await chat.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert max(int(part) for part in re.findall(r"\d+", color)) < 60
+        await chat.page.reload()
+
+
+async def test_a_failed_answer_can_be_asked_for_again(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Half"))
+    scripted.failure = {"code": "MODEL_REFUSED", "message": "MODEL_REFUSED: The model gave no answer."}
+    await scripted.finish("error", status="failed")
+    await expect(chat.answers.last.locator(".failure")).to_have_text("The model gave no answer.")
+    await chat.answers.last.get_by_role("button", name="Try again").click()
+    await scripted.asked()
+    assert scripted.triggers[-1] == {"trigger": "regenerate-message", "messageId": "answer-1"}
+
+
+async def test_usage_is_shown_on_demand(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Yes."), END)
+    scripted.metadata = {"model": "small-one", "usage": {"prompt_tokens": 1200, "completion_tokens": 7}}
+    await scripted.finish()
+    await chat.sees_answers("Yes.")
+    await expect(chat.answers.last).not_to_contain_text("small-one")
+    await chat.answers.last.get_by_role("button", name="Details").click()
+    await expect(chat.answers.last).to_contain_text("small-one")
+    await expect(chat.answers.last).to_contain_text("1,200")

@@ -1,0 +1,98 @@
+"""The list of conversations and changes to what was said, in a real browser against real services."""
+
+import re
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from harness.model_server import answer_to
+from harness.services import Services, System
+from tests.browser.chat import Chat
+
+pytestmark = pytest.mark.requirement("GW-8")
+
+
+async def _with_one(services: Services, chat: Chat, question: str) -> System:
+    system = await services.whole()
+    await chat.open(system.url)
+    await chat.send(question)
+    await chat.sees_answers(answer_to(question))
+    return system
+
+
+async def test_a_conversation_is_renamed_and_other_tabs_hear_of_it(
+    services: Services, chat: Chat, context: BrowserContext
+) -> None:
+    await _with_one(services, chat, "first words")
+    second = Chat(await context.new_page())
+    await second.open(chat.page.url)
+    await expect(second.conversations).to_have_text(["first words"])
+    await chat.conversations.first.hover()
+    await chat.page.get_by_role("button", name="Options of first words").click()
+    await chat.page.get_by_role("button", name="Rename").click()
+    await chat.page.get_by_role("textbox", name="New title").fill("A better name")
+    await chat.page.keyboard.press("Enter")
+    for one in (chat, second):
+        await expect(one.conversations).to_have_text(["A better name"])
+        await expect(one.page.get_by_role("heading", name="A better name")).to_be_visible()
+
+
+@pytest.mark.parametrize("undone", [True, False])
+async def test_a_deleted_conversation_can_be_brought_back_for_a_while(
+    services: Services, chat: Chat, undone: bool
+) -> None:
+    system = await _with_one(services, chat, "to be deleted")
+    await chat.conversations.first.hover()
+    await chat.page.get_by_role("button", name="Options of to be deleted").click()
+    await chat.page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(chat.conversations).to_have_count(0)
+    await expect(chat.questions).to_have_count(0)
+    undo = chat.page.get_by_role("button", name="Undo")
+    if undone:
+        await undo.click()
+    else:
+        await expect(undo).to_have_count(0, timeout=15_000)
+    await chat.open(system.url)
+    await expect(chat.conversations).to_have_text(["to be deleted"] if undone else [])
+
+
+async def test_an_answer_is_made_again_in_its_place(services: Services, chat: Chat) -> None:
+    await _with_one(services, chat, "say it")
+    await chat.answers.last.get_by_role("button", name="Answer again").click()
+    await expect(chat.stop_button).to_be_hidden()
+    await chat.sees_answers(answer_to("say it"))
+    await chat.sees_questions("say it")
+    await chat.page.reload()
+    await chat.sees_answers(answer_to("say it"))
+    await chat.sees_questions("say it")
+
+
+async def test_a_question_is_changed_and_what_followed_it_goes(services: Services, chat: Chat) -> None:
+    await _with_one(services, chat, "say this")
+    await chat.questions.last.get_by_role("button", name="Edit").click()
+    await chat.page.get_by_role("textbox", name="Edit your message").fill("say that")
+    await chat.page.keyboard.press("Enter")
+    await chat.sees_questions("say that")
+    await chat.sees_answers(answer_to("say that"))
+    await chat.page.reload()
+    await chat.sees_questions("say that")
+    await chat.sees_answers(answer_to("say that"))
+
+
+async def test_the_list_is_grouped_by_days(services: Services, chat: Chat) -> None:
+    await _with_one(services, chat, "something")
+    await expect(chat.page.get_by_role("heading", name="Today")).to_be_visible()
+
+
+async def test_an_address_of_no_conversation_says_so(services: Services, chat: Chat) -> None:
+    system = await services.whole(workers=0, consumers=0)
+    await chat.open(f"{system.url}/#/c/nothing-here")
+    await expect(chat.page.get_by_role("alert")).to_have_text(re.compile("does not exist any more"))
+
+
+async def test_a_conversation_is_printed_whole(services: Services, chat: Chat) -> None:
+    await _with_one(services, chat, "to be printed")
+    await chat.page.emulate_media(media="print")
+    await expect(chat.box).to_be_hidden()
+    await expect(chat.page.get_by_role("navigation")).to_be_hidden()
+    await expect(chat.answers.last).to_be_visible()

@@ -1,0 +1,120 @@
+"""Numbers of the page that hold on any machine: requests, bytes, layout shift, and what axe-core finds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from tests.browser.chat import Chat
+from tests.browser.scripted import ScriptedChat
+from tests.browser.test_answers import MARKDOWN, delta
+from tests.browser.test_tool_parts import BEGIN, END, TOOLS, agent, approval, begin, call, failure, progress, text
+
+pytestmark = pytest.mark.requirement("GW-8")
+
+MOST_REQUESTS = 8
+MOST_BYTES = 250_000
+MOST_SHIFT = 0.03
+_AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+_SHIFTS = """() => {
+    window.shift = 0;
+    new PerformanceObserver(list => {
+        for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+}"""
+
+
+class Transfers:
+    """What comes over the wire for a page, as the browser's own network log has it."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.bytes = 0
+        self.from_cache = 0
+
+    async def watch(self, page: Page) -> None:
+        session = await page.context.new_cdp_session(page)
+        await session.send("Network.enable")
+        session.on("Network.requestWillBeSent", lambda event: self.urls.append(event["request"]["url"]))
+        session.on("Network.loadingFinished", self._finished)
+        session.on("Network.requestServedFromCache", self._cached)
+
+    def _finished(self, event: dict[str, Any]) -> None:
+        self.bytes += int(event["encodedDataLength"])
+
+    def _cached(self, _: dict[str, Any]) -> None:
+        self.from_cache += 1
+
+
+async def test_the_first_use_is_few_requests_and_bytes(chat: Chat, scripted: ScriptedChat) -> None:
+    first = Transfers()
+    await first.watch(chat.page)
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Plain words, **some** bold."), END)
+    await scripted.finish()
+    await expect(chat.stop_button).to_be_hidden()
+    loaded = [url for url in first.urls if "/api/" not in url]
+    assert len(loaded) <= MOST_REQUESTS, loaded
+    assert first.bytes <= MOST_BYTES
+
+
+async def test_the_second_visit_loads_nothing_that_has_not_changed(
+    chat: Chat, scripted: ScriptedChat, context: BrowserContext
+) -> None:
+    await chat.open(scripted.url)
+    await expect(chat.box).to_be_focused()
+    again = Transfers()
+    page = await context.new_page()
+    await again.watch(page)
+    second = Chat(page)
+    await second.open(scripted.url)
+    assert again.bytes < 10_000
+
+
+async def test_an_answer_that_comes_moves_nothing(chat: Chat, scripted: ScriptedChat) -> None:
+    await chat.page.add_init_script(f"({_SHIFTS})()")
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, {"type": "text-start", "id": "t"})
+    for line in MARKDOWN.splitlines(keepends=True):
+        await turn.say(delta(line))
+    await turn.say({"type": "text-end", "id": "t"}, END)
+    await scripted.finish()
+    await expect(chat.answers.last.get_by_role("button", name="Copy", exact=True)).to_be_visible()
+    await chat.page.reload()
+    await expect(chat.answers.last.get_by_role("button", name="Copy", exact=True)).to_be_visible()
+    shift: float = await chat.page.evaluate("window.shift")
+    assert shift <= MOST_SHIFT
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1100])
+async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any, width: int) -> None:
+    scripted.tools = TOOLS
+    await chat.page.set_viewport_size({"width": width, "height": 800})
+    await chat.page.emulate_media(color_scheme=scheme)
+    await chat.open(scripted.url)
+    await _axe(chat)
+    turn = await begin(chat, scripted)
+    reasoning = [{"type": f"reasoning-{event}", "id": "r", "delta": "Well."} for event in ("start", "delta", "end")]
+    await turn.say(BEGIN, *reasoning, *text(MARKDOWN), *call("delete_file", path="/tmp/x"), *call("bad", "c3"))
+    await turn.say(*call("slow", "c2"), progress(30, "Still at it", call_id="c2"), failure("TIMEOUT: Too long.", "c3"))
+    await turn.say(agent(1, "start", ""), agent(2, "thought", "Hm."), approval())
+    await expect(chat.page.get_by_role("button", name="Approve")).to_be_visible()
+    await expect(chat.page.locator("math")).to_have_count(1)
+    await _axe(chat)
+    await chat.box.focus()
+    await chat.page.keyboard.type("/")
+    await expect(chat.page.get_by_role("option")).to_have_count(3)
+    await _axe(chat)
+    await chat.page.keyboard.press("Escape")
+    await chat.page.keyboard.press("Control+/")
+    await expect(chat.page.get_by_role("dialog")).to_be_visible()
+    await _axe(chat)
+
+
+async def _axe(chat: Chat) -> None:
+    await chat.page.evaluate(_AXE.read_text())
+    found = await chat.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]
+    assert not told, "\n".join(told)

@@ -1,0 +1,99 @@
+"""What the model is sent of a stored conversation."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT, load_system_prompt, to_model_messages
+from sluiceway.store.records import Message
+from sluiceway.wire.message import Part
+
+STEP: Part = {"type": "step-start"}
+
+
+def said(role: str, *parts: Part) -> Message:
+    return Message("m", role, list(parts), 1, None, datetime.now(UTC))
+
+
+def text(words: str) -> Part:
+    return {"type": "text", "text": words, "state": "done"}
+
+
+def called(call_id: str, state: str, **fields: Any) -> Part:
+    return {"type": "tool-weather", "toolCallId": call_id, "state": state, "input": {"city": "Köln"}, **fields}
+
+
+def test_the_conversation_is_sent_in_its_order_behind_the_system_prompt() -> None:
+    history = [said("user", text("one")), said("assistant", STEP, text("two")), said("user", text("three"))]
+
+    assert to_model_messages("Be brief.", history) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+    assert to_model_messages("", []) == []
+
+
+def test_reasoning_data_and_answers_without_text_are_not_sent() -> None:
+    thought: Part = {"type": "reasoning", "text": "hm", "state": "done"}
+    data: Part = {"type": "data-error", "data": {"code": "X"}}
+
+    assert to_model_messages("", [said("assistant", STEP, thought, data), said("user", {"type": "file"})]) == []
+
+
+@pytest.mark.requirement("CH-9")
+@pytest.mark.parametrize(
+    ("part", "result"),
+    [
+        (called("c", "output-available", output="sunny"), "sunny"),
+        (called("c", "output-available", output={"t": "größer"}), '{"t": "größer"}'),
+        (called("c", "output-error", errorText="TIMEOUT: too slow"), "Error: TIMEOUT: too slow"),
+        (called("c", "output-denied"), "The user did not allow this call."),
+        (
+            called("c", "output-denied", approval={"id": "a", "reason": "too dear"}),
+            "The user did not allow this call. Their reason: too dear",
+        ),
+        (called("c", "output-available", output=50, preliminary=True), "Error: This call was not run."),
+        (called("c", "input-available"), "Error: This call was not run."),
+        (called("c", "approval-requested"), "Error: This call was not run."),
+    ],
+)
+def test_every_call_has_a_result_whatever_became_of_it(part: Part, result: str) -> None:
+    """A call without one makes servers refuse this and every later request of the conversation."""
+    asked, told = to_model_messages("", [], [STEP, part])
+
+    (call,) = asked["tool_calls"]
+    assert (asked["role"], asked["content"], call["id"]) == ("assistant", None, "c")
+    assert call["function"] == {"name": "weather", "arguments": '{"city": "Köln"}'}
+    assert told == {"role": "tool", "tool_call_id": "c", "content": result}
+
+
+def test_each_step_is_a_message_of_its_own_with_the_results_of_its_calls_behind_it() -> None:
+    parts = [
+        STEP,
+        text("Let me look."),
+        called("a", "output-available", output=1),
+        called("b", "output-available", output=2),
+        STEP,
+        text("Done."),
+    ]
+
+    messages = to_model_messages("", [], parts)
+
+    assert [message["role"] for message in messages] == ["assistant", "tool", "tool", "assistant"]
+    assert messages[0]["content"] == "Let me look."
+    assert [message.get("tool_call_id") for message in messages[1:3]] == ["a", "b"]
+    assert messages[3] == {"role": "assistant", "content": "Done."}
+
+
+def test_the_system_prompt_is_the_files_text_or_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("\n  Sprich höflich.\n", "utf-8")
+
+    assert load_system_prompt(file) == "Sprich höflich."
+    assert load_system_prompt(None) == DEFAULT_SYSTEM_PROMPT
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UnicodeDecodeError):
+        load_system_prompt(file)

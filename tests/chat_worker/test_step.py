@@ -1,0 +1,248 @@
+"""One step, on real streams, a real store and a model server over HTTP, without the worker's process."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from chat_worker.answering import Note
+from chat_worker.calls import AskedCall
+from chat_worker.flusher import Flusher, StreamWriter
+from chat_worker.step import TOOL_LIMIT, NotContinued, Offer, Step
+from redis.asyncio import Redis
+from sluiceway import keys
+from sluiceway.errors import Fenced, Forgotten
+from sluiceway.scripts import Scripts
+from sluiceway.store import Store
+from sluiceway.store.accepting import NewTurn
+from sluiceway.store.ending import TurnEnd
+from sluiceway.store.records import Message, Task
+from sluiceway.wire.events import Event
+from sluiceway.wire.message import MessageFold, text_of
+from sluiceway.wire.tools import ToolSpec
+from sluiceway_llm.model import Model, ModelRequest, Reached
+from sluiceway_llm.retry import Patience
+
+from harness.asking import asked
+from harness.model_server import ModelServer, answer_to
+from harness.turns import Streams, Turns
+
+TOOLS = {
+    name: ToolSpec(name=name, description=name, parameters={"type": "object"}, queue="default")
+    for name in ("weather", "time")
+}
+NO_TOOLS = Offer({}, max_calls=0)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A turn that is claimed, and what a worker has to answer it."""
+
+    task: Task
+    store: Store
+    redis: Redis
+    streams: Streams
+    turns: Turns
+    writer: StreamWriter
+    fold: MessageFold
+    model: Model
+
+    def step(self, usage: dict[str, int] | None = None) -> Step:
+        return Step(self.task, self.turns.pause, self.turns.ending, self.writer, self.fold, usage)
+
+    async def ask(self, text: str, offer: Offer = NO_TOOLS, attempts: int = 1, **fields: Any) -> str:
+        request = ModelRequest(model="m", messages=[{"role": "user", "content": text}], **fields)
+        return await self.step().run(self.model, request, attempts, offer, Patience())
+
+    async def events(self) -> list[Event]:
+        entries = await self.streams.reader.read(self.task.id)
+        return [entry.event for entry in entries if isinstance(entry.event, Event)]
+
+    async def types(self) -> list[str]:
+        return [event.type for event in await self.events()]
+
+    async def stored(self) -> tuple[Task, Message]:
+        task = await self.store.turns.get(self.task.id)
+        message = await self.store.turns.message(self.task)
+        assert task is not None
+        assert message is not None
+        return task, message
+
+
+@pytest.fixture
+async def desk(redis: Redis, database_url: str, model: ModelServer) -> AsyncIterator[Desk]:
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.open(database_url, max_size=4, application_name="desk"))
+        client = await stack.enter_async_context(Model(model.base_url, "sk-of-the-test", continuation="vllm"))
+        streams = Streams(redis)
+        turns = Turns(store, redis, streams)
+        flusher = Flusher(Scripts(redis), live_ttl_ms=60_000)
+        running = asyncio.create_task(flusher.run())
+        accepted = await turns.intake.accept(NewTurn(session_id="s", user_id=None, text="please", create_session=True))
+        task = await store.turns.claim(accepted.task.id)
+        assert task is not None
+        await streams.writer.begin(task.fields, task.attempt, "worker")
+        yield Desk(task, store, redis, streams, turns, flusher.open(task.id, task.attempt), MessageFold(), client)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.mark.requirement("CH-9")
+async def test_an_answer_is_durable_and_shown_with_its_end(desk: Desk) -> None:
+    assert await desk.ask("count [[tokens=5 rate=0]]") == "completed"
+
+    task, message = await desk.stored()
+    assert task.status == "completed"
+    assert text_of(message.parts) == answer_to("count", 5)
+    types = await desk.types()
+    assert (types[:2], types[-3:]) == (["start-step", "text-start"], ["text-end", "finish-step", "finish"])
+    assert task.usage is not None
+    assert message.metadata is not None
+    assert message.metadata["usage"] == task.usage
+
+
+@pytest.mark.requirement("CH-9")
+async def test_calls_are_durable_and_queued_and_the_turn_waits_for_them(desk: Desk) -> None:
+    assert await desk.ask("look [[tools=weather,time,unknown]]", Offer(TOOLS, max_calls=8)) == "waiting"
+
+    task, message = await desk.stored()
+    assert (task.status, task.open_operations) == ("waiting", 2)
+    operations = await desk.store.operations.of_task(task.id)
+    assert [(one.tool_name, one.status) for one in operations] == [
+        ("weather", "pending"),
+        ("time", "pending"),
+        ("unknown", "failed"),
+    ]
+    assert [part["type"] for part in message.parts] == ["step-start", "tool-weather", "tool-time", "tool-unknown"]
+    assert await desk.redis.xlen(keys.work_queue(keys.tool_queue("default"))) == 2
+    meta = await desk.streams.registry.meta(task.id)
+    assert meta is not None
+    assert (meta.status, meta.holder) == ("waiting", None)
+
+
+async def test_calls_beyond_the_most_of_a_step_go_back_to_the_model_as_errors(desk: Desk) -> None:
+    assert await desk.ask("look [[tools=weather,time]]", Offer(TOOLS, max_calls=1)) == "waiting"
+
+    operations = await desk.store.operations.of_task(desk.task.id)
+    assert [(one.status, (one.error or {}).get("type")) for one in operations] == [
+        ("pending", None),
+        ("failed", "TOO_MANY_CALLS"),
+    ]
+
+
+async def test_calls_of_which_none_can_be_run_leave_the_turn_running(desk: Desk) -> None:
+    assert await desk.ask("look [[tools=unknown]]", Offer(TOOLS, max_calls=8)) == "running"
+
+    task, _ = await desk.stored()
+    assert (task.status, task.open_operations) == ("running", 0)
+
+
+async def test_a_call_in_the_last_round_fails_the_turn_by_name(desk: Desk) -> None:
+    assert await desk.ask("look [[tools=weather]]", Offer(TOOLS, max_calls=8, last=True)) == "failed"
+
+    task, message = await desk.stored()
+    assert task.error is not None
+    assert task.error["code"] == TOOL_LIMIT
+    assert message.parts[-1] == {"type": "data-error", "data": task.error}
+    assert (await desk.types())[-1] == "error"
+
+
+async def test_a_model_that_refuses_fails_the_turn_and_what_was_shown_is_kept(desk: Desk) -> None:
+    assert await desk.ask("count [[tokens=6 rate=0 cut=3 how=fin]]") == "failed"
+
+    task, message = await desk.stored()
+    assert task.error is not None
+    assert text_of(message.parts) == answer_to("count", 3)
+    assert (await desk.types())[-1] == "error"
+
+
+async def test_a_cancelled_turn_closes_the_call_and_keeps_what_was_shown(desk: Desk, model: ModelServer) -> None:
+    answering = asyncio.create_task(desk.ask("count [[tokens=9 rate=0 gate_after=3:g]]"))
+    await asked(model, lambda record: record.tokens_sent == 3)
+    await desk.streams.registry.request_cancel(desk.task.id)
+
+    assert await answering == "cancelled"
+
+    _, message = await desk.stored()
+    assert text_of(message.parts) == answer_to("count", 3)
+    assert (await desk.types())[-2:] == ["abort", "finish"]
+    await asked(model, lambda record: record.client_closed_at is not None)
+
+
+@pytest.mark.requirement("TS-11")
+async def test_an_attempt_that_has_a_successor_writes_nothing_more(desk: Desk, model: ModelServer) -> None:
+    answering = asyncio.create_task(desk.ask("count [[tokens=9 rate=0 gate_after=3:g]]"))
+    await asked(model, lambda record: record.tokens_sent == 3)
+    await desk.store.turns.claim(desk.task.id)
+    await desk.streams.writer.begin(desk.task.fields, desk.task.attempt + 1, "successor")
+    before = await desk.types()
+
+    with pytest.raises(Fenced):
+        await answering
+
+    assert await desk.types() == before
+    task, message = await desk.stored()
+    assert (task.status, task.attempt, message.parts) == ("running", desk.task.attempt + 1, [])
+
+
+async def test_a_stream_that_redis_forgot_ends_the_attempt_and_not_the_turn(desk: Desk, model: ModelServer) -> None:
+    answering = asyncio.create_task(desk.ask("count [[tokens=9 rate=0 gate_after=3:g]]"))
+    await asked(model, lambda record: record.tokens_sent == 3)
+    await desk.redis.delete(keys.task_meta(desk.task.id), keys.task_events(desk.task.id))
+
+    with pytest.raises(Forgotten):
+        await answering
+
+    assert (await desk.stored())[0].status == "running"
+
+
+async def test_a_refused_continuation_changes_nothing(desk: Desk) -> None:
+    with pytest.raises(NotContinued):
+        await desk.ask("count [[status=400]]", prefix="one two ")
+
+    assert (await desk.stored())[0].status == "running"
+    assert set(await desk.types()) <= {"start-step"}
+
+
+async def test_a_command_is_answered_with_a_text_or_run_without_the_model(desk: Desk, model: ModelServer) -> None:
+    call = AskedCall("call_1", "weather", ["{}"])
+
+    assert await desk.step({"inputTokens": 3}).call([call], Offer(TOOLS, max_calls=1)) == "waiting"
+
+    task, _ = await desk.stored()
+    assert task.usage == {"inputTokens": 3}
+    assert [record for record in await model.requests() if record.path.endswith("/chat/completions")] == []
+
+
+async def test_our_own_answer_ends_the_turn(desk: Desk) -> None:
+    assert await desk.step().say("There is no such tool.") == "completed"
+
+    assert text_of((await desk.stored())[1].parts) == "There is no such tool."
+
+
+async def test_an_end_that_was_written_before_its_answer_was_lost_is_the_same_end(desk: Desk) -> None:
+    """The worker sends it again, and must not be told that another has ended the turn."""
+    step = desk.step()
+    assert await step.say("Once.") == "completed"
+    assert await desk.turns.ending.end(
+        desk.task,
+        _end_of(await desk.stored()),
+        [event for event in await desk.events() if event.type == "finish"],
+        written=desk.writer.written,
+    )
+    assert (await desk.types()).count("finish") == 1
+
+
+def _end_of(stored: tuple[Task, Message]) -> TurnEnd:
+    return TurnEnd("completed", stored[1].parts, stored[1].metadata or {})
+
+
+def test_a_note_for_a_successor_reads_back() -> None:
+    note = Note(3, Reached("resp with blanks", 17))
+
+    assert Note.parse(note.format()) == note
+    assert Note.parse("") is None

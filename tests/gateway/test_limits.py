@@ -1,0 +1,182 @@
+"""How much one caller may have: told by /config, refused with 429, counted by caller and by address."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from gateway.callers.addresses import Addresses
+from gateway.callers.rates import Limit, LocalCounts, Rates
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from harness.database import Database
+from harness.services import Services
+from harness.sse import follow
+from harness.valkey import Valkey
+from tests.gateway.callers import SECRET, add_key, bearer
+from tests.gateway.conftest import client_of
+
+_PROXIES = {"TRUSTED_PROXIES": '["127.0.0.0/8"]', "AUTH_REQUIRED": "false"}
+
+
+def _code(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
+
+
+def _refused(response: httpx.Response, code: str) -> None:
+    assert _code(response) == (429, code), response.text
+    assert int(response.headers["retry-after"]) > 0
+
+
+@pytest.mark.requirement("SE-3", "CH-14", "GW-6")
+async def test_requests_are_counted_for_each_caller_and_address_and_told(
+    services: Services, database: Database, valkey: Valkey
+) -> None:
+    few = {"MAX_REQUESTS_PER_MINUTE": "5", "MAX_REQUESTS_PER_MINUTE_PER_ADDRESS": "20", "MAX_NEWCOMERS_PER_HOUR": "2"}
+    first = await services.gateway(JWT_SECRET=SECRET, **_PROXIES, **few)
+    second = await services.gateway(JWT_SECRET=SECRET, **_PROXIES, **few)
+    async with client_of(first) as http, client_of(second) as other:
+        limits = (await http.get("/config")).json()["limits"]
+        assert (limits["max_requests_per_minute"], limits["max_requests_per_minute_per_address"]) == (5, 20)
+        found = [await client.get("/api/chat/sessions", headers=bearer("ada")) for client in (http, other) * 3]
+        assert [response.status_code for response in found] == [200] * 5 + [429]
+        assert [response.headers["ratelimit-remaining"] for response in found[:5]] == ["4", "3", "2", "1", "0"]
+        assert {response.headers["ratelimit-limit"] for response in found[:5]} == {"5"}
+        _refused(found[5], "TOO_MANY_REQUESTS")
+        assert (await http.get("/api/chat/sessions", headers=bearer("grace"))).status_code == 200
+        program = await add_key(database, "program", ["turns"])
+        assert [(await http.get("/api/chat/tools", headers=program)).status_code for _ in range(8)] == [200] * 8
+        # What is shown does not matter: tokens are guessed from one address, and what it forwards is its own word.
+        for number in range(21):
+            headers = {"x-forwarded-for": f"8.8.8.8, 9.9.9.{number}, 203.0.113.7", **bearer("x", "y" * 32)}
+            guess = await http.get("/api/chat/sessions", headers=headers)
+        _refused(guess, "TOO_MANY_REQUESTS")
+        assert "address" in guess.json()["detail"]
+        newcomers = [await _begin_as_somebody_new(first.url, "203.0.113.8") for _ in range(3)]
+        assert newcomers == [201, 201, 429]
+        # Without Redis each gateway counts for itself.
+        valkey.stop()
+        found = [await http.get("/api/chat/sessions", headers=bearer("eve")) for _ in range(6)]
+        assert [response.status_code for response in found] == [200] * 5 + [429]
+
+
+async def _begin_as_somebody_new(url: str, address: str) -> int:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as fresh:
+        return (await fresh.post("/api/chat/sessions", json={}, headers={"x-forwarded-for": address})).status_code
+
+
+@pytest.mark.requirement("SE-3", "CH-14")
+async def test_turns_sessions_and_open_streams_of_one_caller_are_bounded(
+    services: Services, database: Database
+) -> None:
+    few = {"MAX_TURNS_PER_USER": "4", "MAX_SESSIONS_PER_HOUR": "6", "MAX_STREAMS_PER_USER": "2"}
+    gateway = await services.gateway(JWT_SECRET=SECRET, **few)
+    ada, grace = bearer("ada"), bearer("grace")
+    async with client_of(gateway) as http:
+
+        async def say(session: str, headers: dict[str, str] = ada, **more: Any) -> httpx.Response:
+            return await http.post(
+                f"/api/chat/sessions/{session}/messages", json={"message": "x", **more}, headers=headers
+            )
+
+        for number in range(6):
+            created = await http.post("/api/chat/sessions", json={"id": f"s{number}"}, headers=ada)
+            assert created.status_code == 201
+        _refused(await http.post("/api/chat/sessions", json={}, headers=ada), "TOO_MANY_SESSIONS")
+        again = await http.post("/api/chat/sessions", json={"id": "s0"}, headers=ada)
+        assert again.status_code == 200
+        message = {"id": "n", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
+        new = await http.post("/api/chat", json={"id": "s7", "messages": [message]}, headers=ada)
+        _refused(new, "TOO_MANY_SESSIONS")
+        # Many at once, in sessions of their own, that nothing else keeps apart.
+        sent = await asyncio.gather(*(say(f"s{number}") for number in range(6)))
+        assert sorted(response.status_code for response in sent) == [202] * 4 + [429] * 2
+        for response in sent:
+            if response.status_code == 429:
+                _refused(response, "TOO_MANY_TASKS")
+        assert await database.fetchval("SELECT count(*) FROM tasks") == 4
+        await http.post("/api/chat/sessions", json={"id": "g"}, headers=grace)
+        assert (await say("g", grace)).status_code == 202
+        accepted = [response.json()["task_id"] for response in sent if response.status_code == 202]
+        path = f"{gateway.url}/api/chat/tasks/{accepted[0]}/stream"
+        async with follow(path, headers=ada) as one, follow(path, headers=ada) as two:
+            assert (one.status, two.status) == (200, 200)
+            _refused(await http.get(path, headers=ada), "TOO_MANY_STREAMS")
+        for _ in range(100):
+            async with follow(path, headers=ada) as third:
+                if third.status == 200:
+                    break
+            await asyncio.sleep(0.05)
+        assert third.status == 200
+        # A turn that ends makes room.
+        assert (await http.post(f"/api/chat/tasks/{accepted[0]}/cancel", headers=ada)).status_code == 202
+        free = next(f"s{number}" for number, response in enumerate(sent) if response.status_code == 429)
+        assert (await say(free)).status_code == 202
+
+
+@pytest.mark.requirement("SE-3")
+async def test_on_a_machine_of_one_person_nothing_is_counted(services: Services) -> None:
+    few = {"MAX_REQUESTS_PER_MINUTE": "1", "MAX_TURNS_PER_USER": "1", "MAX_SESSIONS_PER_HOUR": "1"}
+    async with client_of(await services.gateway(**few)) as http:
+        for number in range(3):
+            created = await http.post("/api/chat/sessions", json={"id": f"s{number}"})
+            assert (created.status_code, "ratelimit-limit" in created.headers) == (201, False)
+            sent = await http.post(f"/api/chat/sessions/s{number}/messages", json={"message": "x"})
+            assert sent.status_code == 202
+
+
+@pytest.mark.requirement("SE-3")
+async def test_a_window_slides_and_says_when_one_more_is_allowed(redis: Redis) -> None:
+    rates, limit = Rates(redis), Limit("test", 4, 1)
+    refused = None
+    while refused is None:
+        taken = await rates.take(limit, "ada")
+        refused = None if taken.allowed else taken
+    assert (refused.limit, refused.remaining) == (4, 0)
+    await asyncio.sleep(refused.seconds)
+    assert (await rates.take(limit, "ada")).allowed
+
+
+@pytest.mark.requirement("SE-3")
+@given(limit=st.integers(1, 20), steps=st.lists(st.integers(0, 700), max_size=100), start=st.integers(0, 10**6))
+def test_however_they_come_about_the_limit_are_allowed_and_the_wait_is_enough(
+    limit: int, steps: list[int], start: int
+) -> None:
+    counts, now, allowed = LocalCounts(), float(start), list[float]()
+    for step in steps:
+        now += step
+        taken, remaining, wait = counts.take("ada", limit, 1000, now)
+        if taken:
+            allowed.append(now)
+            assert 0 <= remaining < limit
+        else:
+            assert counts.take("ada", limit, 1000, now + wait + 1)[0] == 1
+            allowed.append(now + wait + 1)
+            now += wait + 1
+        # In a window of the clock no more than the limit; in any window, as two of those touch it, less than twice.
+        assert sum(moment // 1000 == now // 1000 for moment in allowed) <= limit
+        assert sum(moment > now - 1000 for moment in allowed) < 2 * limit + 1
+
+
+@pytest.mark.requirement("SE-3")
+def test_an_address_is_the_callers_or_none() -> None:
+    direct, behind = Addresses(()), Addresses(("10.0.0.0/8", "fd00::/8"))
+    for addresses, peer, forwarded, expected in (
+        (direct, "8.8.4.4", None, "8.8.4.4"),
+        (direct, "8.8.4.4", "1.1.1.1", "8.8.4.4"),
+        (direct, "10.0.0.1", "1.1.1.1", None),
+        (direct, "127.0.0.1", None, None),
+        (direct, "2a00:1450:4001:81b::200e", None, "2a00:1450:4001:81b::/64"),
+        (direct, "::ffff:8.8.4.4", None, "8.8.4.4"),
+        (direct, None, None, None),
+        (behind, "10.0.0.1", "1.1.1.1", "1.1.1.1"),
+        (behind, "10.0.0.1", "6.6.6.6, 1.1.1.1, 10.2.2.2", "1.1.1.1"),
+        (behind, "10.0.0.1", None, None),
+        (behind, "10.0.0.1", "nonsense", None),
+        (behind, "10.0.0.1", "10.0.0.2, 10.0.0.3", None),
+        (behind, "8.8.4.4", "1.1.1.1", "8.8.4.4"),
+        (behind, "fd00::1", "192.168.1.5", "192.168.1.5"),
+    ):
+        assert addresses.of(peer, forwarded) == expected, (peer, forwarded)

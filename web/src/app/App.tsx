@@ -1,0 +1,200 @@
+// The page: which conversation is shown, the list of conversations, other tabs, settings and keys.
+
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { renameSession, type Session } from "../client/api.ts";
+import { newId } from "../client/ids.ts";
+import { Problem } from "../client/problem.ts";
+import { Conversation } from "../conversation/conversation.ts";
+import { unsentConversation } from "../conversation/outbox.ts";
+import { firstWords } from "../message/names.ts";
+import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
+import { Settings } from "../settings/Settings.tsx";
+import { Shortcuts } from "../settings/Shortcuts.tsx";
+import { SessionList, addressOf, sessionIn } from "../sidebar/sessions.ts";
+import { Sidebar } from "../sidebar/Sidebar.tsx";
+import { Icon } from "../ui/Icon.tsx";
+import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
+import { saveMessages } from "./exported.ts";
+import { Page, type PageHandle } from "./Page.tsx";
+import { useDeletion } from "./useDeletion.ts";
+import { useDone } from "./useDone.ts";
+import { useKeys } from "./useKeys.ts";
+
+export function App() {
+  const [list] = useState(() => new SessionList());
+  const [tabs] = useState(() => new BroadcastChannel("sluiceway"));
+  const [preferences, setPreferences] = useState(readPreferences);
+  const [dialog, setDialog] = useState<"settings" | "shortcuts" | null>(null);
+  const [menu, setMenu] = useState(false);
+  const page = useRef<PageHandle>(null);
+  const menuButton = useRef<HTMLButtonElement>(null);
+  const words = CATALOGUES[preferences.language]!;
+
+  const onDone = useRef<() => void>(() => {});
+  const make = useCallback(
+    (sessionId: string | null, unsent: string | null = null): Conversation => {
+      const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
+        onChange: () => {
+          if (sessionIn(location.hash) !== conversation.sessionId) history.replaceState(null, "", addressOf(conversation.sessionId));
+          tabs.postMessage({ sessionId: conversation.sessionId });
+          void list.refresh();
+        },
+        onSession: (session, firstText) => list.keepWords(session.id, firstText),
+        onReturn: (text) => page.current?.putBack(text),
+        onEnd: () => {
+          tabs.postMessage({ sessionId: conversation.sessionId });
+          void list.refresh();
+          onDone.current();
+        },
+      });
+      return conversation;
+    },
+    [list, tabs],
+  );
+  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash), unsentConversation()));
+  const shownNow = useRef(conversation);
+  shownNow.current = conversation;
+
+  useEffect(() => {
+    conversation.open();
+    return () => conversation.close();
+  }, [conversation]);
+  useEffect(() => {
+    const route = () => {
+      const sessionId = sessionIn(location.hash);
+      if (sessionId === null || sessionId !== shownNow.current.sessionId) setConversation(make(sessionId));
+    };
+    window.addEventListener("hashchange", route);
+    return () => window.removeEventListener("hashchange", route);
+  }, [make]);
+  useEffect(() => {
+    void list.refresh();
+    const look = () => {
+      if (document.visibilityState !== "visible") return;
+      void list.refresh();
+      void shownNow.current.refresh();
+    };
+    const heard = ({ data }: MessageEvent<{ sessionId: string }>) => {
+      void list.refresh();
+      if (shownNow.current.sessionId === data.sessionId) void shownNow.current.refresh();
+    };
+    document.addEventListener("visibilitychange", look);
+    window.addEventListener("online", look);
+    tabs.addEventListener("message", heard);
+    return () => {
+      document.removeEventListener("visibilitychange", look);
+      window.removeEventListener("online", look);
+      tabs.removeEventListener("message", heard);
+    };
+  }, [list, tabs]);
+
+  const tellProblem = useCallback((error: unknown) => {
+    if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
+  }, []);
+  const deletion = useDeletion(list, tellProblem);
+  const { title: ownTitle } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  const { sessions } = useSyncExternalStore(list.subscribe, list.snapshot);
+  const listed = sessions.find((session) => session.id === conversation.sessionId);
+  const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
+  onDone.current = useDone(title, preferences.notify, words);
+
+  const openMenu = () => setMenu(true);
+  const closeMenu = useCallback(() => {
+    setMenu((open) => {
+      if (open) menuButton.current?.focus();
+      return false;
+    });
+  }, []);
+  useKeys({
+    onEscape: () => (menu ? closeMenu() : page.current?.escape()),
+    onNewChat: () => (location.hash = "#/"),
+    onCopyLast: () => page.current?.copyLast(),
+    onShortcuts: () => setDialog("shortcuts"),
+    onBox: () => page.current?.focus(),
+  });
+
+  function change(changed: Preferences): void {
+    setPreferences(changed);
+    keepPreferences(changed);
+    applyPreferences(changed);
+  }
+  async function rename(session: Session, name: string): Promise<void> {
+    const before = session.title;
+    list.renamed(session.id, name);
+    try {
+      await renameSession(session.id, name);
+      tabs.postMessage({ sessionId: session.id });
+    } catch (error) {
+      if (before) list.renamed(session.id, before);
+      void list.refresh();
+      tellProblem(error);
+    }
+  }
+  function remove(session: Session): void {
+    deletion.remove(session);
+    if (session.id === conversation.sessionId) location.hash = "#/";
+  }
+
+  return (
+    <WordsContext value={words}>
+      <a
+        className="skip"
+        href="#text"
+        onClick={(event) => {
+          event.preventDefault();
+          page.current?.focus();
+        }}
+      >
+        {words.skip}
+      </a>
+      <main>
+        <header>
+          <button id="menu" ref={menuButton} className="icon" type="button" aria-controls="sidebar" aria-expanded={menu} aria-label={words.conversations} onClick={openMenu}>
+            <Icon name="menu" />
+          </button>
+          <h1 id="title" dir="auto">
+            {title ?? words.newChat}
+          </h1>
+        </header>
+        <Page
+          key={conversation.sessionId}
+          conversation={conversation}
+          handle={page}
+          onSend={(text) => {
+            if (!conversation.snapshot().exists && !title) list.keepWords(conversation.sessionId, firstWords(text));
+          }}
+        />
+      </main>
+      <Sidebar
+        list={list}
+        current={conversation.sessionId}
+        open={menu}
+        onPicked={closeMenu}
+        onRename={(session, name) => void rename(session, name)}
+        onDelete={remove}
+        onSettings={() => setDialog("settings")}
+        onShortcuts={() => setDialog("shortcuts")}
+      />
+      {menu && <div id="scrim" onClick={closeMenu} />}
+      <div id="toast" aria-live="polite">
+        {deletion.pending && (
+          <p>
+            {words.removed(deletion.pending.title)}
+            <button type="button" className="button" onClick={deletion.undo}>
+              {words.undo}
+            </button>
+          </p>
+        )}
+      </div>
+      {dialog === "settings" && (
+        <Settings
+          preferences={preferences}
+          onChange={change}
+          onClose={() => setDialog(null)}
+          onExport={conversation.chat.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.chat.messages, words) : null}
+        />
+      )}
+      {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
+    </WordsContext>
+  );
+}

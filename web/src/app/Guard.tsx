@@ -1,0 +1,25 @@
+import { Component, type ReactNode } from "react";
+import { CATALOGUES } from "../words/words.ts";
+import { readPreferences } from "../settings/preferences.ts";
+
+/** A fault of the page ends in a sentence, not in an empty window. */
+export class Guard extends Component<{ children: ReactNode }, { failed: boolean }> {
+  override state = { failed: false };
+
+  static getDerivedStateFromError(): { failed: boolean } {
+    return { failed: true };
+  }
+
+  override render(): ReactNode {
+    if (!this.state.failed) return this.props.children;
+    const words = CATALOGUES[readPreferences().language]!;
+    return (
+      <main className="fault">
+        <p role="alert">{words.needsReload}</p>
+        <button type="button" className="button primary" onClick={() => location.reload()}>
+          {words.reload}
+        </button>
+      </main>
+    );
+  }
+}

@@ -1,0 +1,108 @@
+// One conversation on the page: its messages, what is said of it, and the box below.
+
+import { useChat } from "@ai-sdk/react";
+import { useCallback, useEffect, useImperativeHandle, useRef, useState, useSyncExternalStore, type Ref } from "react";
+import { Composer, type ComposerHandle } from "../composer/Composer.tsx";
+import { ConversationContext } from "../conversation/context.ts";
+import type { Conversation } from "../conversation/conversation.ts";
+import { textOf } from "../conversation/history.ts";
+import { Log, type LogHandle } from "../conversation/Log.tsx";
+import { copyText } from "../ui/CopyButton.tsx";
+import { useWords } from "../words/words.ts";
+
+// On a touch screen the focus would bring up the keyboard, over half of the page.
+const HAS_KEYBOARD = matchMedia("(pointer: fine)").matches;
+const FRAME_MS = 40;
+
+export interface PageHandle {
+  focus: () => void;
+  putBack: (text: string) => void;
+  escape: () => void;
+  copyLast: () => void;
+}
+
+interface Props {
+  conversation: Conversation;
+  onSend: (text: string) => void;
+  handle: Ref<PageHandle>;
+}
+
+export function Page({ conversation, onSend, handle }: Props) {
+  const words = useWords();
+  const { messages } = useChat({ chat: conversation.chat, experimental_throttle: FRAME_MS });
+  const state = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  const [editing, setEditing] = useState<string | null>(null);
+  const composer = useRef<ComposerHandle>(null);
+  const log = useRef<LogHandle>(null);
+  const isOnline = useOnline();
+
+  useEffect(() => {
+    if (HAS_KEYBOARD) composer.current?.focus();
+  }, []);
+  const edit = useCallback((id: string | null) => {
+    setEditing(id);
+    if (id === null) composer.current?.focus();
+  }, []);
+  function editLast(): boolean {
+    const last = messages.findLast((message) => message.role === "user");
+    if (!last || state.running) return false;
+    setEditing(last.id);
+    return true;
+  }
+  useImperativeHandle(handle, () => ({
+    focus: () => composer.current?.focus(),
+    putBack: (text) => composer.current?.putBack(text),
+    escape: () => {
+      if (state.running) void conversation.stop();
+    },
+    copyLast: () => {
+      const last = messages.findLast((message) => message.role === "assistant");
+      if (last) void copyText(textOf(last));
+    },
+  }));
+  const status = state.status?.(words) ?? (isOnline ? "" : words.offline);
+  return (
+    <ConversationContext value={conversation}>
+      <Log messages={messages} state={state} editing={editing} onEdit={edit} handle={log} />
+      <footer>
+        {state.problem && (
+          <p id="alert" role="alert">
+            {state.problem(words)}
+          </p>
+        )}
+        <p id="status" role="status">
+          {status}
+        </p>
+        <Composer
+          draftKey={state.exists ? conversation.sessionId : "new"}
+          running={state.running}
+          handle={composer}
+          onEditLast={editLast}
+          onStop={() => {
+            void conversation.stop();
+            composer.current?.focus();
+          }}
+          onSend={(text, how) => {
+            conversation.send(text, how);
+            onSend(text);
+            log.current?.toEnd();
+          }}
+        />
+      </footer>
+    </ConversationContext>
+  );
+}
+
+function useOnline(): boolean {
+  return useSyncExternalStore(
+    (listener) => {
+      window.addEventListener("online", listener);
+      window.addEventListener("offline", listener);
+      return () => {
+        window.removeEventListener("online", listener);
+        window.removeEventListener("offline", listener);
+      };
+    },
+    () => navigator.onLine,
+  );
+}

@@ -1,0 +1,54 @@
+// A conversation that is deleted can be brought back for a while: the server hears of it only then.
+
+import { useCallback, useEffect, useRef, useState } from "react";
+import { deleteSession, type Session } from "../client/api.ts";
+import type { SessionList } from "../sidebar/sessions.ts";
+
+const UNDO_MS = 7_000;
+
+export interface Deletion {
+  session: Session;
+  title: string;
+}
+
+export function useDeletion(list: SessionList, onFailed: (error: unknown) => void) {
+  const [pending, setPending] = useState<Deletion | null>(null);
+  const current = useRef<Deletion | null>(null);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+
+  const perform = useCallback(() => {
+    const deletion = current.current;
+    clearTimeout(timer.current);
+    current.current = null;
+    setPending(null);
+    if (!deletion) return;
+    deleteSession(deletion.session.id).catch((error: unknown) => {
+      void list.unhide(deletion.session.id);
+      onFailed(error);
+    });
+  }, [list, onFailed]);
+
+  useEffect(() => {
+    window.addEventListener("pagehide", perform);
+    return () => window.removeEventListener("pagehide", perform);
+  }, [perform]);
+
+  const remove = useCallback(
+    (session: Session) => {
+      perform();
+      current.current = { session, title: list.titleOf(session) };
+      setPending(current.current);
+      list.hide(session.id);
+      timer.current = setTimeout(perform, UNDO_MS);
+    },
+    [list, perform],
+  );
+  const undo = useCallback(() => {
+    const deletion = current.current;
+    clearTimeout(timer.current);
+    current.current = null;
+    setPending(null);
+    if (deletion) void list.unhide(deletion.session.id);
+  }, [list]);
+  return { pending, remove, undo };
+}

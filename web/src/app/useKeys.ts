@@ -1,0 +1,38 @@
+import { useEffect, useRef } from "react";
+import { isComposing } from "../composer/keys.ts";
+
+interface Keys {
+  onEscape: () => void;
+  onNewChat: () => void;
+  onCopyLast: () => void;
+  onShortcuts: () => void;
+  onBox: () => void;
+}
+
+const isWritten = (target: EventTarget | null): boolean => target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null;
+
+/** The keys that work everywhere on the page. An open dialog has its own. */
+export function useKeys(keys: Keys): void {
+  const current = useRef(keys);
+  current.current = keys;
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (isComposing(event) || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+      const control = event.ctrlKey || event.metaKey;
+      const action = actionOf(event, control);
+      if (!action) return;
+      if (action !== "onEscape") event.preventDefault();
+      current.current[action]();
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
+}
+
+function actionOf({ key, shiftKey, target }: KeyboardEvent, control: boolean): keyof Keys | null {
+  if (key === "Escape") return "onEscape";
+  if (control && key === "/") return "onShortcuts";
+  if (control && shiftKey && key.toLowerCase() === "o") return "onNewChat";
+  if (control && shiftKey && (key === ";" || key === ":")) return "onCopyLast";
+  return key === "/" && !control && !isWritten(target) ? "onBox" : null;
+}

@@ -1,0 +1,45 @@
+import { signIn } from "./signIn.ts";
+
+/** Every failure of a request is a Problem, whose message is the server's sentence. No codes for people in it. */
+export class Problem extends Error {
+  /** 0: no answer came. */
+  readonly status: number;
+  readonly code: string;
+  /** What the server asked for, or 0. */
+  readonly retryAfterMs: number;
+  /** The limit that was passed, where the server names one. */
+  readonly limit: number | null;
+
+  constructor(
+    message: string,
+    { status = 0, code = "", retryAfterMs = 0, limit = null }: Partial<Pick<Problem, "status" | "code" | "retryAfterMs" | "limit">> = {},
+  ) {
+    super(message);
+    this.name = "Problem";
+    this.status = status;
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+    this.limit = limit;
+  }
+
+  /** Whether the same request may succeed later. */
+  get passing(): boolean {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
+}
+
+/** Reads the Problem out of a response that is no success. A person who is not known is sent to sign in. */
+export async function problemOf(response: Response): Promise<Problem> {
+  if (response.status === 401) void signIn();
+  const body = (await response.json().catch(() => null)) as Record<string, unknown> | null;
+  const seconds = Number(response.headers.get("retry-after") ?? NaN);
+  const limits = Object.entries(body ?? {}).filter(([name, value]) => name.startsWith("max_") && typeof value === "number");
+  return new Problem(typeof body?.detail === "string" ? body.detail : "", {
+    status: response.status,
+    code: typeof body?.code === "string" ? body.code : "",
+    retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : 0,
+    limit: (limits[0]?.[1] as number | undefined) ?? null,
+  });
+}
+
+export const isAbort = (error: unknown): boolean => error instanceof Error && error.name === "AbortError";

@@ -1,0 +1,17 @@
+// Where the server wants to know who asks: to the identity provider, and back to the same place.
+
+const TRIED = "sluiceway-sign-in";
+// Somebody who comes back and is refused again is not sent around in circles.
+const PAUSE_MS = 30_000;
+
+/** Leaves the page, where the server knows a place to sign in at. Callers show what was refused meanwhile. */
+export async function signIn(): Promise<void> {
+  const last = Number(sessionStorage.getItem(TRIED) ?? 0);
+  if (Date.now() - last < PAUSE_MS) return;
+  const response = await fetch("/config").catch(() => null);
+  const config = response?.ok ? ((await response.json()) as { sign_in_url?: string | null }) : null;
+  if (!config?.sign_in_url) return;
+  sessionStorage.setItem(TRIED, String(Date.now()));
+  const place = location.pathname + location.search + location.hash;
+  location.assign(`${config.sign_in_url}?return_to=${encodeURIComponent(place)}`);
+}

@@ -1,0 +1,181 @@
+// Where messages are written. Drafts are kept per conversation; Enter sends, and `/` offers the tools.
+
+import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type KeyboardEvent, type Ref } from "react";
+import type { Tool } from "../client/api.ts";
+import { recall, remember } from "../storage.ts";
+import { useWords } from "../words/words.ts";
+import { isComposing } from "./keys.ts";
+import { argumentsOf, ToolForm } from "./ToolForm.tsx";
+import { ToolList } from "./ToolList.tsx";
+import { fitting, useTools, wordAt } from "./useTools.ts";
+
+export interface ComposerHandle {
+  focus: () => void;
+  /** Put a text in front of what is there. */
+  putBack: (text: string) => void;
+}
+
+interface Props {
+  draftKey: string;
+  running: boolean;
+  onSend: (text: string, how: { interrupt: boolean }) => void;
+  onStop: () => void;
+  onEditLast: () => boolean;
+  handle: Ref<ComposerHandle>;
+}
+
+const DRAFTS = "sluiceway.drafts";
+const draftOf = (key: string): string => recall<Record<string, string>>(DRAFTS, {})[key] ?? "";
+
+function keepDraft(key: string, text: string): void {
+  const { [key]: _, ...others } = recall<Record<string, string>>(DRAFTS, {});
+  remember(DRAFTS, text ? { ...others, [key]: text } : others);
+}
+
+/** Kept under the conversation that it is for, also when a new one has just got its name. */
+function useDraft(key: string, text: string): void {
+  const before = useRef(key);
+  useEffect(() => {
+    if (before.current !== key) keepDraft(before.current, "");
+    before.current = key;
+    keepDraft(key, text);
+  }, [key, text]);
+}
+
+export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle }: Props) {
+  const words = useWords();
+  const [text, setText] = useState(() => draftOf(draftKey));
+  const [caret, setCaret] = useState(text.length);
+  const [active, setActive] = useState(0);
+  const [closed, setClosed] = useState(true);
+  const box = useRef<HTMLTextAreaElement>(null);
+  const [tools, readTools] = useTools();
+
+  const word = closed ? null : wordAt(text, caret);
+  const found = word === null ? [] : fitting(tools, word);
+  const isOpen = found.length > 0;
+  const at = Math.min(active, found.length - 1);
+  const called = /^\/(\S+)\s*$/.exec(text)?.[1];
+  const calledTool = isOpen ? undefined : tools.find((tool) => tool.name === called && argumentsOf(tool).length > 0);
+
+  useDraft(draftKey, text);
+  useLayoutEffect(() => fit(box.current!), [text]);
+  useEffect(() => {
+    if (word !== null) readTools();
+  }, [word, readTools]);
+
+  function change(changed: string, place = changed.length): void {
+    setText(changed);
+    setCaret(place);
+    setActive(0);
+  }
+  useImperativeHandle(handle, () => ({
+    focus: () => box.current?.focus(),
+    putBack: (back) => {
+      setText((now) => (now ? `${back}\n${now}` : back));
+      box.current?.focus();
+    },
+  }));
+
+  function send(interrupt = false): void {
+    const whole = text.trim();
+    if (!whole) return;
+    change("");
+    setClosed(true);
+    onSend(whole, { interrupt });
+    box.current?.focus();
+  }
+  function pick({ name }: Tool): void {
+    const rest = text.slice(caret).replace(/^\S*\s?/, "");
+    change(`/${name} ${rest}`, name.length + 2);
+    box.current?.focus();
+    requestAnimationFrame(() => box.current?.setSelectionRange(name.length + 2, name.length + 2));
+  }
+  /** Whether the key was meant for the list. */
+  function listKey({ key, shiftKey }: KeyboardEvent): boolean {
+    if (!isOpen || shiftKey) return false;
+    const isWritten = found[at]!.name === word;
+    if (key === "ArrowDown") setActive((at + 1) % found.length);
+    else if (key === "ArrowUp") setActive((at - 1 + found.length) % found.length);
+    else if (key === "Escape") setClosed(true);
+    else if (key === "Tab" || (key === "Enter" && !isWritten)) pick(found[at]!);
+    else return false;
+    return true;
+  }
+  function onKeyDown(event: KeyboardEvent<HTMLTextAreaElement>): void {
+    if (isComposing(event.nativeEvent)) return;
+    if (listKey(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+    } else if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      send();
+    } else if (event.key === "ArrowUp" && text === "" && onEditLast()) event.preventDefault();
+  }
+
+  return (
+    <>
+      {calledTool && (
+        <ToolForm
+          key={calledTool.name}
+          tool={calledTool}
+          onFill={(filled) => {
+            change(filled);
+            box.current?.focus();
+          }}
+        />
+      )}
+      <form
+        id="composer"
+        onSubmit={(event) => {
+          event.preventDefault();
+          send();
+        }}
+      >
+        {isOpen && <ToolList tools={found} active={at} onPick={pick} />}
+        <label className="unseen" htmlFor="text">
+          {words.message}
+        </label>
+        <textarea
+          id="text"
+          ref={box}
+          rows={1}
+          dir="auto"
+          autoComplete="off"
+          placeholder={words.placeholder}
+          aria-describedby="hint"
+          value={text}
+          aria-autocomplete="list"
+          aria-haspopup="listbox"
+          // A box of several lines may not be a combobox; these a text box may have.
+          {...(isOpen && { "aria-controls": "commands", "aria-activedescendant": `command-${at}` })}
+          onChange={(event) => {
+            setClosed(false);
+            change(event.target.value, event.target.selectionStart);
+          }}
+          onKeyDown={onKeyDown}
+          onBlur={() => setClosed(true)}
+        />
+        {running && text.trim() !== "" && (
+          <button id="interrupt" type="button" className="button" title={words.interruptHint} onClick={() => send(true)}>
+            {words.interruptNow}
+          </button>
+        )}
+        {running && (
+          <button id="stop" type="button" className="button" onClick={onStop}>
+            {words.stop}
+          </button>
+        )}
+        <button id="send" type="submit" className="button primary">
+          {words.send}
+        </button>
+      </form>
+      <p id="hint">{words.hint}</p>
+    </>
+  );
+}
+
+function fit(box: HTMLTextAreaElement): void {
+  box.style.height = "auto";
+  box.style.height = `${box.scrollHeight}px`;
+}

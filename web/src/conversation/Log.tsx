@@ -1,0 +1,111 @@
+// The messages of the conversation that is shown.
+
+import type { UIMessage } from "ai";
+import { useEffect, useImperativeHandle, useRef, type Ref } from "react";
+import { Answer, calledIn, Question } from "../message/Message.tsx";
+import { useWords } from "../words/words.ts";
+import { useConversation } from "./context.ts";
+import type { Pending, Snapshot } from "./conversation.ts";
+import { textOf } from "./history.ts";
+import { useScroll } from "./useScroll.ts";
+
+// So many messages are laid out at once; of more, those that are out of sight are not.
+const MANY = 60;
+
+export interface LogHandle {
+  toEnd: () => void;
+}
+
+interface Props {
+  messages: UIMessage[];
+  state: Snapshot;
+  editing: string | null;
+  onEdit: (id: string | null) => void;
+  handle: Ref<LogHandle>;
+}
+
+export function Log({ messages, state, editing, onEdit, handle }: Props) {
+  const words = useWords();
+  const { scroller, column, away, onScroll, toEnd } = useScroll(messages[0]?.id);
+  useImperativeHandle(handle, () => ({ toEnd }), [toEnd]);
+  const isEmpty = messages.length === 0 && state.pending.length === 0;
+  return (
+    <div className="stage">
+      <div id="log" ref={scroller} role="log" aria-label={words.messages} tabIndex={0} onScroll={onScroll}>
+        <div id="column" ref={column}>
+          {state.hasOlder && <Older root={scroller} />}
+          {isEmpty && <p id="welcome">{state.loaded ? (state.exists ? "" : words.welcome) : words.loading}</p>}
+          <Messages messages={messages} state={state} editing={editing} onEdit={onEdit} />
+        </div>
+      </div>
+      {away && (
+        <button id="jump" type="button" className="button" onClick={toEnd}>
+          {words.newest}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
+  const words = useWords();
+  const { pending, running, answerId } = state;
+  const told = new Map(pending.map((one) => [one.id, one]));
+  const shown = new Set(messages.map((message) => message.id));
+  const last = messages.at(-1);
+  const isWaiting = running && last?.role === "user";
+  return (
+    <div id="messages" className={messages.length > MANY ? "many" : undefined}>
+      {messages.map((message, n) =>
+        message.role === "user" ? (
+          <Question key={message.id} id={message.id} text={textOf(message)} pending={told.get(message.id)} editing={editing === message.id} idle={!running} onEdit={onEdit} />
+        ) : (
+          <Answer
+            key={message.id}
+            message={message}
+            streaming={running && (message.id === answerId || (answerId === null && n === messages.length - 1))}
+            called={calledIn(messages[n - 1])}
+            idle={!running}
+            isLast={n === messages.length - 1}
+          />
+        ),
+      )}
+      {isWaiting && (
+        <article key={answerId ?? "next"} className="message assistant streaming" aria-busy="true">
+          <h2 className="unseen">{words.assistant}</h2>
+          <div className="body" />
+        </article>
+      )}
+      {pending.filter((one) => !shown.has(one.id)).map((one) => (
+        <QueuedQuestion key={one.id} one={one} onEdit={onEdit} />
+      ))}
+    </div>
+  );
+}
+
+const QueuedQuestion = ({ one, onEdit }: { one: Pending; onEdit: Props["onEdit"] }) => (
+  <Question id={one.id} text={one.text} pending={one} editing={false} idle={false} onEdit={onEdit} />
+);
+
+/** Comes into sight before the reader reaches it, and brings what is older. */
+function Older({ root }: { root: React.RefObject<HTMLDivElement | null> }) {
+  const words = useWords();
+  const conversation = useConversation();
+  const mark = useRef<HTMLParagraphElement>(null);
+  useEffect(() => {
+    const seen = ([entry]: IntersectionObserverEntry[]) => void (entry?.isIntersecting && conversation.showOlder().then(lookAgain));
+    const observer = new IntersectionObserver(seen, { root: root.current, rootMargin: "600px 0px" });
+    const lookAgain = () => {
+      if (!mark.current) return;
+      observer.unobserve(mark.current);
+      observer.observe(mark.current);
+    };
+    observer.observe(mark.current!);
+    return () => observer.disconnect();
+  }, [conversation, root]);
+  return (
+    <p ref={mark} className="older">
+      {words.loadingOlder}
+    </p>
+  );
+}

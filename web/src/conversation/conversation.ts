@@ -1,0 +1,527 @@
+// One conversation: its history, the turn that runs, sending, stopping.
+//
+// The server's history is the truth. While a turn runs, `useChat` builds its answer from the stream; when it has ended
+// the history is read again, which also finds the next turn that waits. One loop does all of that, so that never two
+// streams write into the chat.
+
+import { Chat } from "@ai-sdk/react";
+import type { UIMessage } from "ai";
+import * as api from "../client/api.ts";
+import type { Chunk } from "../client/chunks.ts";
+import { newId } from "../client/ids.ts";
+import { isAbort, Problem } from "../client/problem.ts";
+import { PageTransport } from "../client/transport.ts";
+import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
+import { sentenceOf, type Said } from "../words/words.ts";
+import { continuing, dataOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { keepUnsent, unsentOf, type Outgoing } from "./outbox.ts";
+import { Teller } from "./status.ts";
+
+const SEND_TRIES = 5;
+
+/** A message that is not among the chat's: on its way, refused, or waiting for the turn before it. */
+export interface Pending extends Outgoing {
+  state: "sending" | "queued" | "refused";
+  notice: Said | null;
+  /** Whether sending it again can help. */
+  passing: boolean;
+}
+
+export interface Snapshot {
+  exists: boolean;
+  loaded: boolean;
+  running: boolean;
+  /** The id of the answer that is being written, as far as it is known. */
+  answerId: string | null;
+  status: Said | null;
+  problem: Said | null;
+  pending: readonly Pending[];
+  hasOlder: boolean;
+  title: string | null;
+}
+
+/** What the page around it is told. */
+export interface Host {
+  /** The server has the conversation, or it has changed. */
+  onChange(): void;
+  onSession(session: api.SessionDetail, firstText: string): void;
+  onReturn(text: string): void;
+  onEnd(): void;
+}
+
+const queuedOf = (message: UIMessage): Pending => ({
+  id: message.id,
+  text: textOf(message),
+  state: "queued",
+  notice: (words) => words.queued,
+  passing: true,
+});
+
+interface Live {
+  taskId: string | null;
+  answerId: string | null;
+  stopping: boolean;
+}
+
+export class Conversation {
+  readonly sessionId: string;
+  readonly chat: Chat<UIMessage>;
+  private readonly transport: PageTransport;
+  private readonly host: Host;
+  private readonly leaving = new AbortController();
+  private readonly listeners = new Set<() => void>();
+  private state: Snapshot;
+  private live: Live | null = null;
+  private looping = false;
+  private again = false;
+  private accepted: (() => void) | null = null;
+  private sendingId: string | null = null;
+  private refusal: Problem | null = null;
+  private errorChunk = false;
+  private teller = new Teller();
+  private deliveries: Promise<void> = Promise.resolve();
+  private readonly ended = new Set<string>();
+
+  /** `isNew`: the server does not know it yet. */
+  constructor(sessionId: string, isNew: boolean, host: Host) {
+    this.sessionId = sessionId;
+    this.host = host;
+    this.transport = new PageTransport({
+      onAccepted: (taskId) => this.onAccepted(taskId),
+      onChunk: (chunk) => this.onChunk(chunk),
+      onState: (state, problem) => this.onState(state, problem),
+      before: () => this.continued,
+    });
+    this.chat = new Chat<UIMessage>({
+      id: this.sessionId,
+      transport: this.transport,
+      generateId: newId,
+      onError: (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })),
+    });
+    this.state = {
+      exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
+      pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
+      hasOlder: false, title: null,
+    };
+  }
+
+  // For React
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+  readonly snapshot = (): Snapshot => this.state;
+
+  private set(change: Partial<Snapshot>): void {
+    this.state = { ...this.state, ...change };
+    if (change.pending) this.keepUnsent();
+    for (const listener of this.listeners) listener();
+  }
+
+  private keepUnsent(): void {
+    const messages = this.state.pending.filter((one) => one.state === "sending").map(({ id, text }) => ({ id, text }));
+    keepUnsent(this.sessionId, { isNew: !this.state.exists, messages });
+  }
+
+  // Its life
+
+  open(): void {
+    if (this.state.exists) void this.refresh();
+    for (const one of this.state.pending) if (one.state === "sending") this.enqueue(one.id);
+  }
+
+  /** Leave it. What runs on the server runs on, and so does what is being sent. */
+  close(): void {
+    this.leaving.abort(new DOMException("The conversation was left.", "AbortError"));
+    if (!this.accepted) void this.chat.stop();
+  }
+
+  private get signal(): AbortSignal {
+    return this.leaving.signal;
+  }
+
+  /** Read the history and follow what runs, until nothing does. */
+  refresh(): Promise<void> {
+    return this.loop();
+  }
+
+  private async loop(first?: () => Promise<void>): Promise<void> {
+    if (this.looping) {
+      this.again = true;
+      return;
+    }
+    this.looping = true;
+    try {
+      if (first) await first();
+      do {
+        this.again = false;
+        await this.followAll();
+      } while (this.again);
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.looping = false;
+      if (!this.signal.aborted) this.setLive(null);
+    }
+  }
+
+  private failed(error: unknown): void {
+    if (this.signal.aborted || isAbort(error)) return;
+    if (!(error instanceof Problem)) throw error;
+    this.set({ problem: sentenceOf(error), loaded: true });
+  }
+
+  private async followAll(): Promise<void> {
+    for (let fruitless = 0; ; ) {
+      this.signal.throwIfAborted();
+      const active = await this.load();
+      if (!active) return;
+      if (!this.ended.has(active.task_id) && (await this.follow(active))) {
+        this.ended.add(active.task_id);
+        this.host.onEnd();
+        fruitless = 0;
+      } else {
+        // It has ended and the server is about to say so, or its stream is not there yet.
+        fruitless += 1;
+        await sleep(100 + backoffMs(fruitless, 200), this.signal);
+      }
+    }
+  }
+
+  /** Show the history; answer the turn that runs or is next. */
+  private async load(): Promise<api.ActiveTask | null> {
+    if (!this.state.exists) return null;
+    const session = await this.insist(() => api.getSession(this.sessionId, { signal: this.signal }));
+    const active = session.active_task;
+    const known = this.chat.messages;
+    const page = pageOf(session.messages, known);
+    const first = page[0] ? sequenceOf(page[0]) : 0;
+    const older = known.filter((message) => sequenceOf(message) < first);
+    const questionId = active && trailing(page) > 1 ? await this.questionOf(active) : null;
+    const count = active ? waitingFrom(page, active.message_id, questionId) : page.length;
+    this.show([...older, ...page.slice(0, count)], page.slice(count));
+    this.set({ loaded: true, title: session.title, ...(older.length === 0 && { hasOlder: session.has_more }) });
+    this.host.onSession(session, session.has_more ? "" : this.firstText);
+    const last = this.chat.messages.at(-1);
+    // Read between the turn's end and the history: it is whole already.
+    if (active && last?.id === active.message_id) {
+      if (dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
+      else this.chat.messages = [...this.chat.messages.slice(0, -1), continuing(last)];
+    }
+    return active;
+  }
+
+  private async questionOf(active: api.ActiveTask): Promise<string | null> {
+    const task = await this.insist(() => api.getTask(active.task_id, this.signal));
+    if (task.ended_at) this.ended.add(task.task_id);
+    return task.message_id;
+  }
+
+  private show(messages: UIMessage[], waiting: UIMessage[]): void {
+    const known = new Set([...messages, ...waiting].map((message) => message.id));
+    const queued = waiting.map((message) => queuedOf(message));
+    this.chat.messages = messages;
+    this.set({ pending: [...queued, ...this.state.pending.filter((one) => !known.has(one.id))] });
+  }
+
+  get firstText(): string {
+    const first = this.chat.messages.find((message) => message.role === "user");
+    return first ? textOf(first) : (this.state.pending[0]?.text ?? "");
+  }
+
+  private insist<T>(action: () => Promise<T>): Promise<T> {
+    const onWait = (problem: Problem) => this.say((words) => words.waits(this.why(problem)(words)));
+    return api.persist(action, { signal: this.signal, onWait });
+  }
+
+  private why(problem: Problem): Said {
+    return isOffline() ? (words) => words.offline : sentenceOf(problem);
+  }
+
+  // The turn that runs
+
+  /** Follow it to its end. False where there was nothing to follow yet, or where it has to be read anew. */
+  private async follow(active: api.ActiveTask): Promise<boolean> {
+    this.begin({ taskId: active.task_id, answerId: active.message_id, stopping: this.stoppingOf(active.task_id) });
+    this.transport.streamUrl = active.stream_url ?? `/api/chat/tasks/${encodeURIComponent(active.task_id)}/stream`;
+    await this.chat.resumeStream();
+    this.signal.throwIfAborted();
+    return this.outcome();
+  }
+
+  private outcome(): boolean {
+    const problem = this.refusal;
+    this.refusal = null;
+    if (!problem || this.errorChunk) return true;
+    if (problem.status === 204 || ["STREAM_TRUNCATED", "TASK_EXPIRED", "TASK_NOT_FOUND"].includes(problem.code)) return false;
+    if (problem.passing) return false;
+    throw problem;
+  }
+
+  private stoppingOf(taskId: string): boolean {
+    return this.live?.taskId === taskId && this.live.stopping;
+  }
+
+  private begin(live: Live): void {
+    this.refusal = null;
+    this.errorChunk = false;
+    this.teller = new Teller();
+    this.setLive(live);
+    if (!live.stopping) this.say((words) => words.waitingForAnswer);
+  }
+
+  private setLive(live: Live | null): void {
+    this.live = live;
+    this.set({ running: live !== null, answerId: live?.answerId ?? null });
+    if (!live) this.say(this.asksForApproval ? (words) => words.approvalWanted : null);
+  }
+
+  private get asksForApproval(): boolean {
+    const last = this.chat.messages.findLast((message) => message.role === "assistant");
+    const isLast = last !== undefined && last === this.chat.messages.at(-1);
+    return isLast && last.parts.some((part) => "approval" in part && part.state === "approval-requested" && part.approval?.approved === undefined);
+  }
+
+  private say(status: Said | null): void {
+    if (!this.signal.aborted && this.state.status !== status) this.set({ status });
+  }
+
+  private onAccepted(taskId: string | null): void {
+    if (this.live) this.live.taskId = taskId;
+    this.set({ exists: true, pending: this.state.pending.filter((one) => one.id !== this.sendingId) });
+    this.accepted?.();
+    this.accepted = null;
+    if (this.signal.aborted) return void this.chat.stop();
+    this.host.onChange();
+    if (this.live?.stopping && taskId) void this.cancel(this.live, taskId);
+  }
+
+  private get continued(): UIMessage | undefined {
+    const last = this.chat.messages.at(-1);
+    return last?.role === "assistant" ? last : undefined;
+  }
+
+  private onChunk(chunk: Chunk): void {
+    if (this.signal.aborted) return;
+    if (chunk.type === "error") this.errorChunk = true;
+    if (chunk.type === "start" && this.live && typeof chunk.messageId === "string") {
+      this.live.answerId = chunk.messageId;
+      this.set({ answerId: chunk.messageId });
+    }
+    const said = this.teller.said(chunk);
+    if (said && !this.live?.stopping) this.say(said);
+  }
+
+  private onState(state: "open" | "waiting" | "lost", problem?: Problem): void {
+    const why: Said = problem?.status ? sentenceOf(problem) : (words) => (isOffline() ? words.offline : words.connectionLost);
+    if (state === "lost") this.say((words) => words.reconnecting(why(words)));
+    else if (state === "waiting" && problem) this.say((words) => words.waits(this.why(problem)(words)));
+    else if (!this.live?.stopping) this.say(this.hasBegun ? (words) => words.answering : (words) => words.waitingForAnswer);
+  }
+
+  private get hasBegun(): boolean {
+    const last = this.chat.messages.at(-1);
+    return last?.role === "assistant" && last.id === this.live?.answerId && last.parts.length > 0;
+  }
+
+  // Sending
+
+  /** Messages are delivered one after the other, so that they arrive in the order in which they were written. */
+  send(text: string, { interrupt = false } = {}): void {
+    const one: Pending = { id: newId(), text, state: "sending", notice: null, passing: true };
+    this.set({ pending: [...this.state.pending, one], problem: null });
+    this.enqueue(one.id, interrupt ? "interrupt" : "enqueue");
+  }
+
+  sendAgain(id: string): void {
+    this.mark(id, { state: "sending", notice: null });
+    this.enqueue(id);
+  }
+
+  /** Back into the box with it. */
+  takeBack(id: string): void {
+    const one = this.pendingOf(id);
+    this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
+    if (one) this.host.onReturn(one.text);
+  }
+
+  private pendingOf(id: string): Pending | undefined {
+    return this.state.pending.find((one) => one.id === id);
+  }
+
+  private mark(id: string, change: Partial<Pending>): void {
+    this.set({ pending: this.state.pending.map((one) => (one.id === id ? { ...one, ...change } : one)) });
+  }
+
+  private enqueue(id: string, policy: "enqueue" | "interrupt" = "enqueue"): void {
+    this.deliveries = this.deliveries.then(() => this.deliver(id, policy));
+  }
+
+  private async deliver(id: string, policy: "enqueue" | "interrupt"): Promise<void> {
+    const one = this.pendingOf(id);
+    if (one?.state !== "sending") return;
+    if (isOffline()) this.mark(id, { notice: (words) => words.willBeSent });
+    if (this.looping || this.signal.aborted) await this.post(one, policy);
+    else await this.sendFirst(one);
+  }
+
+  /** Nothing runs: the message and its answer are one request. Resolves when the server has it, or refused it. */
+  private sendFirst({ id, text }: Pending): Promise<void> {
+    return new Promise((resolve) => {
+      this.accepted = resolve;
+      this.sendingId = id;
+      const turn = async () => {
+        this.begin({ taskId: null, answerId: null, stopping: false });
+        await this.chat.sendMessage({ id, role: "user", parts: [{ type: "text", text }] });
+        await this.settle(id, text);
+      };
+      void this.loop(turn).finally(resolve);
+    });
+  }
+
+  /** After the first request: was it taken? */
+  private async settle(id: string, text: string): Promise<void> {
+    const taken = this.sendingId === id && this.accepted === null;
+    this.accepted = null;
+    if (taken) return this.over();
+    this.chat.messages = this.chat.messages.filter((message) => message.id !== id);
+    await this.refused(id, text, this.refusal ?? new Problem("", { code: "UNREACHABLE" }));
+  }
+
+  private over(): void {
+    if (!this.outcome()) return;
+    if (this.live?.taskId) this.ended.add(this.live.taskId);
+    this.host.onEnd();
+  }
+
+  /** While a turn runs: the message waits on the server, and is answered behind it. */
+  private async post({ id, text }: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
+    const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
+    try {
+      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy), { onWait, tries: SEND_TRIES });
+      this.mark(id, { state: "queued", notice: position > 0 ? (words) => words.queued : null });
+      this.host.onChange();
+      void this.refresh();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      await this.refused(id, text, error);
+    }
+  }
+
+  private async refused(id: string, text: string, refusal: Problem): Promise<void> {
+    const problem = await api.withLimit(refusal);
+    const why = sentenceOf(problem);
+    if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), { id, text }] });
+    const notice: Said = (words) => words.notSent(why(words));
+    const change = { state: "refused" as const, notice, passing: problem.passing };
+    if (this.pendingOf(id)) this.mark(id, change);
+    else this.set({ pending: [...this.state.pending, { id, text, ...change }] });
+    if (!problem.passing) {
+      this.takeBack(id);
+      this.set({ problem: notice });
+    }
+  }
+
+  // Answers and questions again
+
+  regenerate(messageId: string): Promise<void> {
+    return this.anew(() => this.chat.regenerate({ messageId }));
+  }
+
+  /** Put another question in the place of this one; what follows it goes. */
+  edit(messageId: string, text: string): Promise<void> {
+    return this.anew(async () => {
+      await this.chat.sendMessage({ text, messageId });
+      if (this.refusal && !this.live?.taskId) this.host.onReturn(text);
+    });
+  }
+
+  private async anew(ask: () => Promise<void>): Promise<void> {
+    if (this.looping) return;
+    this.set({ problem: null });
+    await this.loop(async () => {
+      this.begin({ taskId: null, answerId: null, stopping: false });
+      await ask();
+      if (!this.live?.taskId && this.refusal) this.set({ problem: sentenceOf(this.refusal) });
+      else this.over();
+    });
+  }
+
+  /** Ask the server to end the turn that runs. What there is of the answer is kept. */
+  async stop(): Promise<void> {
+    const live = this.live;
+    if (!live || live.stopping) return;
+    live.stopping = true;
+    this.say((words) => words.stopping);
+    if (live.taskId) await this.cancel(live, live.taskId);
+  }
+
+  private async cancel(live: Live, taskId: string): Promise<void> {
+    try {
+      await this.insist(() => api.cancelTask(taskId));
+    } catch (error) {
+      live.stopping = false;
+      this.failed(error);
+    }
+  }
+
+  /** A person's answer to a tool that asks first. With the last one its turn goes on. Throws the refusal. */
+  async decide(messageId: string, toolCallId: string, approved: boolean, reason: string, onWait: (why: Said) => void): Promise<void> {
+    const taskId = dataOf(this.chat.messages.find((message) => message.id === messageId)!).taskId ?? this.live?.taskId;
+    if (!taskId) return;
+    const retry = { signal: this.signal, onWait: (problem: Problem) => onWait(this.why(problem)), tries: SEND_TRIES };
+    this.set({ problem: null });
+    try {
+      const { status } = await api.persist(() => api.answerApproval(taskId, toolCallId, approved, reason), retry);
+      this.answered(messageId, toolCallId, approved, reason);
+      this.host.onChange();
+      if (status === "accepted") void this.refresh();
+      else if (!this.live) this.setLive(null);
+    } catch (error) {
+      if (error instanceof Problem && [404, 409, 410].includes(error.status)) void this.refresh();
+      throw error;
+    }
+  }
+
+  private answered(messageId: string, toolCallId: string, approved: boolean, reason: string): void {
+    this.chat.messages = this.chat.messages.map((message) =>
+      message.id !== messageId
+        ? message
+        : {
+            ...message,
+            parts: message.parts.map((part) =>
+              "toolCallId" in part && part.toolCallId === toolCallId
+                ? ({ ...part, state: "approval-responded", approval: { ...part.approval, approved, ...(reason && { reason }) } } as typeof part)
+                : part,
+            ),
+          },
+    );
+  }
+
+  tell(problem: Said | null): void {
+    this.set({ problem });
+  }
+
+  // What is older
+
+  private loadingOlder = false;
+
+  async showOlder(): Promise<void> {
+    const first = this.chat.messages[0];
+    if (this.loadingOlder || !this.state.hasOlder || !first) return;
+    this.loadingOlder = true;
+    try {
+      const before = sequenceOf(first);
+      const page = await this.insist(() => api.getSession(this.sessionId, { before, signal: this.signal }));
+      const known = new Set(this.chat.messages.map((message) => message.id));
+      const older = pageOf(page.messages, []).filter((message) => !known.has(message.id));
+      this.chat.messages = [...older, ...this.chat.messages];
+      this.set({ hasOlder: page.has_more && older.length > 0 });
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      this.loadingOlder = false;
+    }
+  }
+}

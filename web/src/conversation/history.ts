@@ -1,0 +1,63 @@
+// Messages as the server stores them, for `useChat`.
+
+import type { UIMessage } from "ai";
+import type { StoredMessage } from "../client/api.ts";
+
+export interface MessageData {
+  taskId?: string;
+  status?: string;
+  finishReason?: string;
+  error?: { message?: string; detail?: string };
+  usage?: Record<string, unknown>;
+  model?: string;
+  cost?: unknown;
+  sequence?: number;
+  createdAt?: string;
+}
+
+export const dataOf = (message: UIMessage): MessageData => (message.metadata ?? {}) as MessageData;
+export const sequenceOf = (message: UIMessage): number => dataOf(message).sequence ?? Infinity;
+
+export function textOf(message: UIMessage): string {
+  return message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+}
+
+function messageOf({ id, role, parts, sequence, created_at, metadata }: StoredMessage): UIMessage {
+  return { id, role, parts: parts.map(partOf), metadata: { ...metadata, sequence, createdAt: created_at } };
+}
+
+/** A call that a person has answered is not waiting any more, whatever its state was when the message was stored. */
+function partOf(part: Record<string, unknown>): UIMessage["parts"][number] {
+  const approval = part.approval as { approved?: boolean } | undefined;
+  const answered = part.state === "approval-requested" && approval?.approved !== undefined;
+  return (answered ? { ...part, state: "approval-responded" } : part) as UIMessage["parts"][number];
+}
+
+/** A message that a turn goes on with. The SDK keeps what was before only where a call has this state. */
+export function continuing(message: UIMessage): UIMessage {
+  const goesOn = (part: UIMessage["parts"][number]) => "approval" in part && part.approval?.approved !== undefined && part.state === "output-denied";
+  return { ...message, parts: message.parts.map((part) => (goesOn(part) ? ({ ...part, state: "approval-responded" } as typeof part) : part)) };
+}
+
+/** The messages of a page; those that are as they were stay the same objects, and are not rendered again. */
+export function pageOf(stored: StoredMessage[], known: UIMessage[]): UIMessage[] {
+  const before = new Map(known.map((message) => [message.id, message]));
+  return stored.map((one) => {
+    const message = messageOf(one);
+    const same = before.get(one.id);
+    return same && JSON.stringify(same) === JSON.stringify(message) ? same : message;
+  });
+}
+
+/** Where the messages begin that wait behind the turn that runs: those after its question, or after its answer. */
+export function waitingFrom(messages: UIMessage[], answerId: string, questionId: string | null): number {
+  const answer = messages.findIndex((message) => message.id === answerId);
+  const question = questionId === null ? -1 : messages.findIndex((message) => message.id === questionId);
+  if (answer >= 0 || question >= 0) return Math.max(answer, question) + 1;
+  return messages.length;
+}
+
+/** How many user messages stand at the end. */
+export function trailing(messages: UIMessage[]): number {
+  return messages.length - 1 - messages.findLastIndex((message) => message.role === "assistant");
+}

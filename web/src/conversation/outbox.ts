@@ -1,0 +1,30 @@
+// Messages that were written and that the server does not have yet. They outlive a reload: their ids make it safe to
+// send them again.
+
+import { recall, remember } from "../storage.ts";
+
+export interface Outgoing {
+  id: string;
+  text: string;
+}
+
+interface Unsent {
+  /** The server does not know the conversation yet. */
+  isNew: boolean;
+  messages: Outgoing[];
+}
+
+const STORED = "sluiceway.outbox";
+const readAll = () => recall<Record<string, Unsent>>(STORED, {});
+
+export function keepUnsent(sessionId: string, unsent: Unsent): void {
+  const all = readAll();
+  delete all[sessionId];
+  if (unsent.messages.length > 0) all[sessionId] = unsent;
+  remember(STORED, all);
+}
+
+export const unsentOf = (sessionId: string): Outgoing[] => readAll()[sessionId]?.messages ?? [];
+
+/** A conversation that has begun here alone: its first message is still to be sent. */
+export const unsentConversation = (): string | null => Object.entries(readAll()).find(([, { isNew }]) => isNew)?.[0] ?? null;

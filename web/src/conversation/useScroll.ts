@@ -1,0 +1,57 @@
+// The newest line stays in sight for as long as the reader has not scrolled away from it, and what is put above the
+// messages moves nothing.
+
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+
+const NEAR_PX = 48;
+
+export function useScroll(firstId: string | undefined) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const column = useRef<HTMLDivElement>(null);
+  const following = useRef(true);
+  const lastTop = useRef(0);
+  const height = useRef(0);
+  const [away, setAway] = useState(false);
+
+  const isNearEnd = () => {
+    const { scrollHeight, scrollTop, clientHeight } = scroller.current!;
+    return scrollHeight - scrollTop - clientHeight < NEAR_PX;
+  };
+  const grown = useCallback(() => {
+    const box = scroller.current;
+    if (!box) return;
+    if (following.current) box.scrollTop = box.scrollHeight;
+    height.current = box.scrollHeight;
+    setAway(!following.current && !isNearEnd());
+  }, []);
+  const toEnd = useCallback(() => {
+    following.current = true;
+    grown();
+  }, [grown]);
+
+  useEffect(() => {
+    const observer = new ResizeObserver(grown);
+    observer.observe(scroller.current!);
+    observer.observe(column.current!);
+    return () => observer.disconnect();
+  }, [grown]);
+
+  const before = useRef(firstId);
+  useLayoutEffect(() => {
+    const box = scroller.current!;
+    if (before.current !== firstId && before.current !== undefined && !following.current) box.scrollTop += box.scrollHeight - height.current;
+    before.current = firstId;
+    height.current = box.scrollHeight;
+  }, [firstId]);
+
+  const onScroll = useCallback(() => {
+    const { scrollTop } = scroller.current!;
+    // What grew since the last frame is not the reader's doing: only a way up is.
+    if (isNearEnd()) following.current = true;
+    else if (scrollTop < lastTop.current - 1) following.current = false;
+    lastTop.current = scrollTop;
+    setAway(!following.current && !isNearEnd());
+  }, []);
+
+  return { scroller, column, away, onScroll, toEnd };
+}

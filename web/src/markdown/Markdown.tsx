@@ -1,0 +1,99 @@
+// Markdown, block by block. HTML in it is shown as the text that it is; links and pictures run and fetch nothing.
+
+import { memo, useRef, type ComponentProps } from "react";
+import ReactMarkdown, { type Components } from "react-markdown";
+import remarkGfm from "remark-gfm";
+import remarkMath from "remark-math";
+import { CopyButton } from "../ui/CopyButton.tsx";
+import { useWords } from "../words/words.ts";
+import { Splitter, type Block } from "./blocks.ts";
+import { useExtras } from "./extras.ts";
+import { hasMath, prepared } from "./prepared.ts";
+
+interface Props {
+  text: string;
+  /** It may still grow. */
+  open?: boolean;
+  className: string;
+}
+
+export function Markdown({ text, open = false, className }: Props) {
+  const splitter = useRef<Splitter | null>(null);
+  splitter.current ??= new Splitter();
+  const blocks = splitter.current.split(text);
+  return (
+    <div className={className} dir="auto">
+      {blocks.map((block, n) => (
+        <RenderedBlock key={n} source={block.source} code={block.code} open={open && n === blocks.length - 1} />
+      ))}
+    </div>
+  );
+}
+
+const RenderedBlock = memo(function RenderedBlock({ source, code, open }: Block & { open: boolean }) {
+  const kind = /^[ \t>*+\-\d.)]*(```|~~~)/m.test(source) ? "code" : hasMath(source) ? "math" : null;
+  const plugins = useExtras(kind);
+  return (
+    <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={plugins} components={COMPONENTS}>
+      {prepared({ source, code }, open)}
+    </ReactMarkdown>
+  );
+});
+
+const REMARK: ComponentProps<typeof ReactMarkdown>["remarkPlugins"] = [remarkGfm, [remarkMath, { singleDollarTextMath: false }]];
+
+// Above a heading of an answer stand the conversation's and the message's.
+const COMPONENTS: Components = {
+  h1: ({ children }) => <h3 dir="auto">{children}</h3>,
+  h2: ({ children }) => <h4 dir="auto">{children}</h4>,
+  h3: ({ children }) => <h5 dir="auto">{children}</h5>,
+  h4: ({ children }) => <h6 dir="auto">{children}</h6>,
+  h5: ({ children }) => <h6 dir="auto">{children}</h6>,
+  p: ({ children }) => <p dir="auto">{children}</p>,
+  ul: ({ children, className }) => <ul className={className} dir="auto">{children}</ul>,
+  ol: ({ children, start }) => <ol dir="auto" start={start}>{children}</ol>,
+  blockquote: ({ children }) => <blockquote dir="auto">{children}</blockquote>,
+  a: ({ href, children }) => <Link href={href}>{children}</Link>,
+  img: ({ src, alt }) => <Picture src={typeof src === "string" ? src : undefined} alt={alt ?? ""} />,
+  table: ({ children }) => (
+    <div className="table" role="region" aria-label={useWords().table} tabIndex={0}>
+      <table dir="auto">{children}</table>
+    </div>
+  ),
+  input: ({ checked }) => <input type="checkbox" checked={checked} readOnly disabled aria-label={checked ? "☑" : "☐"} />,
+  pre: ({ children }) => <CodeBlock>{children}</CodeBlock>,
+};
+
+function Link({ href, children }: ComponentProps<"a">) {
+  if (!href || !/^(https?:|mailto:|tel:|#)/i.test(href)) return <span>{children}</span>;
+  return (
+    <a href={href} target="_blank" rel="noopener noreferrer nofollow">
+      {children}
+    </a>
+  );
+}
+
+/** A picture from elsewhere would tell its server who reads this, so it is a link. */
+function Picture({ src, alt }: { src: string | undefined; alt: string }) {
+  const words = useWords();
+  if (src?.startsWith("data:image/") || src?.startsWith("/")) return <img src={src} alt={alt} />;
+  return <Link href={src}>{alt || words.image}</Link>;
+}
+
+function CodeBlock({ children }: ComponentProps<"pre">) {
+  const words = useWords();
+  const pre = useRef<HTMLPreElement>(null);
+  const { className } = ((children as { props?: { className?: string } } | null)?.props ?? {});
+  const language = /language-([\w+#.-]+)/.exec(className ?? "")?.[1];
+  return (
+    <div className="code" dir="ltr">
+      <div className="code-head">
+        <span>{language}</span>
+        <CopyButton label={words.copyCode} text={() => pre.current?.textContent?.replace(/\n$/, "") ?? ""} />
+      </div>
+      <pre ref={pre} tabIndex={0}>
+        {children}
+      </pre>
+    </div>
+  );
+}

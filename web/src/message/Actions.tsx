@@ -1,0 +1,52 @@
+import type { UIMessage } from "ai";
+import { useState } from "react";
+import { useConversation } from "../conversation/context.ts";
+import { dataOf, textOf } from "../conversation/history.ts";
+import { CopyButton } from "../ui/CopyButton.tsx";
+import { Icon } from "../ui/Icon.tsx";
+import { useWords } from "../words/words.ts";
+
+/** What can be done with an answer. */
+export function AnswerActions({ message, idle }: { message: UIMessage; idle: boolean }) {
+  const words = useWords();
+  const conversation = useConversation();
+  const [details, setDetails] = useState(false);
+  return (
+    <div className="actions">
+      {textOf(message) && <CopyButton label={words.copy} text={() => textOf(message)} />}
+      {idle && (
+        <button type="button" className="icon" title={words.regenerate} aria-label={words.regenerate} onClick={() => void conversation.regenerate(message.id)}>
+          <Icon name="again" />
+        </button>
+      )}
+      <button type="button" className="icon" title={words.details} aria-label={words.details} aria-expanded={details} onClick={() => setDetails(!details)}>
+        <Icon name="info" />
+      </button>
+      {details && <Details message={message} />}
+    </div>
+  );
+}
+
+/** Usage, on demand. */
+function Details({ message }: { message: UIMessage }) {
+  const words = useWords();
+  const { usage = {}, model, cost, createdAt } = dataOf(message);
+  const first = (...names: string[]) => names.map((name) => usage[name]).find((value) => typeof value === "number") as number | undefined;
+  const rows: [string, string | undefined][] = [
+    [words.at, createdAt && new Date(createdAt).toLocaleString()],
+    [words.model, model],
+    [words.tokensIn, first("prompt_tokens", "input_tokens", "inputTokens")?.toLocaleString()],
+    [words.tokensOut, first("completion_tokens", "output_tokens", "outputTokens")?.toLocaleString()],
+    [words.cost, cost === undefined || cost === null ? undefined : String(cost)],
+  ];
+  return (
+    <dl className="usage">
+      {rows.map(([name, value]) => value && (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

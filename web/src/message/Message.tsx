@@ -1,0 +1,156 @@
+// One message. It is rendered again only when it, or what is said about it, has changed.
+
+import type { UIMessage } from "ai";
+import { memo } from "react";
+import { useConversation } from "../conversation/context.ts";
+import type { Pending } from "../conversation/conversation.ts";
+import { dataOf, textOf } from "../conversation/history.ts";
+import { Markdown } from "../markdown/Markdown.tsx";
+import { Icon } from "../ui/Icon.tsx";
+import { useWords } from "../words/words.ts";
+import { AnswerActions } from "./Actions.tsx";
+import { Agents } from "./Agents.tsx";
+import { File, Sources } from "./Attached.tsx";
+import { EditBox } from "./EditBox.tsx";
+import { withoutCode } from "./names.ts";
+import { shownParts, toolNameOf, type Shown } from "./parts.ts";
+import { Reasoning } from "./Reasoning.tsx";
+import { Tool } from "./Tool.tsx";
+
+interface AnswerProps {
+  message: UIMessage;
+  streaming: boolean;
+  /** The tool that the question calls by its name, or "". */
+  called: string;
+  idle: boolean;
+  isLast: boolean;
+}
+
+export const Answer = memo(function Answer({ message, streaming, called, idle, isLast }: AnswerProps) {
+  const words = useWords();
+  const parts = shownParts(message.parts);
+  return (
+    <article className={`message assistant${streaming ? " streaming" : ""}`} data-message-id={message.id} aria-busy={streaming || undefined}>
+      <h2 className="unseen">{words.assistant}</h2>
+      <div className="body">
+        {parts.map((part, n) => (
+          <Part key={part.key} part={part} messageId={message.id} over={!streaming} called={called} growing={streaming && n === parts.length - 1} />
+        ))}
+      </div>
+      {!streaming && <Ending message={message} idle={idle} isLast={isLast} />}
+      {!streaming && message.parts.length > 0 && <AnswerActions message={message} idle={idle && isLast} />}
+    </article>
+  );
+});
+
+function Ending({ message, idle, isLast }: { message: UIMessage; idle: boolean; isLast: boolean }) {
+  const words = useWords();
+  const conversation = useConversation();
+  const { status, error, finishReason } = dataOf(message);
+  if (status === "cancelled") return <p className="notice note">{words.stopped}</p>;
+  if (status !== "failed") return finishReason === "length" ? <p className="notice note">{words.cutShort}</p> : null;
+  return (
+    <div className="ending">
+      <p className="notice failure">{withoutCode(error?.message ?? error?.detail ?? "") || words.failed}</p>
+      {idle && isLast && (
+        <button type="button" className="quiet" onClick={() => void conversation.regenerate(message.id)}>
+          {words.retry}
+        </button>
+      )}
+    </div>
+  );
+}
+
+interface PartProps {
+  part: Shown;
+  messageId: string;
+  over: boolean;
+  called: string;
+  growing: boolean;
+}
+
+function Part({ part, messageId, over, called, growing }: PartProps) {
+  const words = useWords();
+  switch (part.kind) {
+    case "text":
+      return <Markdown className="text" text={part.text} open={growing} />;
+    case "reasoning":
+      return <Reasoning text={part.text} open={part.open && !over} />;
+    case "tool":
+      return <Tool messageId={messageId} call={part.call} over={over} direct={called !== "" && toolNameOf(part.call) === called} />;
+    case "agents":
+      return <Agents events={part.events} />;
+    case "file":
+      return <File url={part.url} mediaType={part.mediaType} name={part.name} />;
+    case "sources":
+      return <Sources sources={part.sources} />;
+    case "compacted":
+      return <p className="notice">{words.compacted}</p>;
+  }
+}
+
+interface QuestionProps {
+  id: string;
+  text: string;
+  pending?: Pending;
+  editing: boolean;
+  idle: boolean;
+  onEdit: (id: string | null) => void;
+}
+
+export const Question = memo(function Question({ id, text, pending, editing, idle, onEdit }: QuestionProps) {
+  const words = useWords();
+  const conversation = useConversation();
+  const send = (changed: string) => {
+    onEdit(null);
+    void conversation.edit(id, changed);
+  };
+  return (
+    <article className={`message user${pending?.state === "sending" ? " sending" : ""}`} data-message-id={id}>
+      <h2 className="unseen">{words.you}</h2>
+      {editing ? (
+        <EditBox text={text} onSend={send} onCancel={() => onEdit(null)} />
+      ) : (
+        <div className="body">
+          <div className="text" dir="auto">
+            {text}
+          </div>
+        </div>
+      )}
+      {pending?.notice && <Undelivered pending={pending} />}
+      {!pending && !editing && idle && (
+        <div className="actions">
+          <button type="button" className="icon" title={words.edit} aria-label={words.edit} onClick={() => onEdit(id)}>
+            <Icon name="edit" />
+          </button>
+        </div>
+      )}
+    </article>
+  );
+});
+
+function Undelivered({ pending }: { pending: Pending }) {
+  const words = useWords();
+  const conversation = useConversation();
+  const refused = pending.state === "refused";
+  return (
+    <p className={`notice ${refused ? "failure" : "note"}`}>
+      {pending.notice?.(words)}
+      {refused && (
+        <>
+          <button type="button" className="quiet" onClick={() => conversation.sendAgain(pending.id)}>
+            {words.retry}
+          </button>
+          <button type="button" className="quiet" onClick={() => conversation.takeBack(pending.id)}>
+            {words.change}
+          </button>
+        </>
+      )}
+    </p>
+  );
+}
+
+/** The tool that a message calls by its name: `/current_time`. */
+export function calledIn(message: UIMessage | undefined): string {
+  return message?.role === "user" ? (/^\/(\S+)/.exec(textOf(message))?.[1] ?? "") : "";
+}

@@ -1,0 +1,74 @@
+// Of a message's parts those that are shown; the events of one team of agents are one, and so are its sources.
+
+import type { UIMessage } from "ai";
+
+type Part = UIMessage["parts"][number];
+
+export interface AgentEvent {
+  operation_id?: string;
+  sequence?: number;
+  agent_name?: string;
+  event_type?: string;
+  content?: unknown;
+}
+
+export interface ToolCall {
+  toolCallId: string;
+  type: string;
+  toolName?: string;
+  title?: string;
+  state: string;
+  input?: unknown;
+  output?: unknown;
+  errorText?: string;
+  preliminary?: boolean;
+  approval?: { id: string; approved?: boolean; reason?: string };
+}
+
+export interface Source {
+  sourceId: string;
+  title?: string;
+  url?: string;
+}
+
+export type Shown =
+  | { kind: "text" | "reasoning"; key: string; text: string; open: boolean }
+  | { kind: "tool"; key: string; call: ToolCall }
+  | { kind: "agents"; key: string; events: AgentEvent[] }
+  | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
+  | { kind: "sources"; key: string; sources: Source[] }
+  | { kind: "compacted"; key: string };
+
+export function shownParts(parts: Part[]): Shown[] {
+  const shown: Shown[] = [];
+  const teams = new Map<string, AgentEvent[]>();
+  const sources: Source[] = [];
+  parts.forEach((part, n) => {
+    if (part.type === "data-agent") addEvent(teams, shown, part.data as AgentEvent | null);
+    else if (part.type === "source-url" || part.type === "source-document") sources.push(part);
+    else if (part.type === "data-compaction") shown.push({ kind: "compacted", key: `compacted-${n}` });
+    else if (part.type === "file") shown.push({ kind: "file", key: `file-${n}`, url: part.url, mediaType: part.mediaType, name: part.filename });
+    else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall });
+    else if ((part.type === "text" || part.type === "reasoning") && part.text)
+      shown.push({ kind: part.type, key: `${part.type}-${shown.length}`, text: part.text, open: part.state === "streaming" });
+  });
+  if (sources.length > 0) shown.push({ kind: "sources", key: "sources", sources });
+  return shown;
+}
+
+/** Teams that work side by side do not mix. An event with the number of an earlier one stands in its place. */
+function addEvent(teams: Map<string, AgentEvent[]>, shown: Shown[], event: AgentEvent | null): void {
+  if (!event) return;
+  const team = event.operation_id ?? "";
+  let events = teams.get(team);
+  if (!events) {
+    events = [];
+    teams.set(team, events);
+    shown.push({ kind: "agents", key: `agents-${team}`, events });
+  }
+  const same = event.sequence === undefined ? -1 : events.findIndex((one) => one.sequence === event.sequence);
+  if (same >= 0) events[same] = event;
+  else events.push(event);
+}
+
+export const toolNameOf = ({ type, toolName }: ToolCall): string => (type === "dynamic-tool" ? (toolName ?? "") : type.replace(/^tool-/, ""));

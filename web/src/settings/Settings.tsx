@@ -1,0 +1,56 @@
+import { useState } from "react";
+import { Dialog } from "../ui/Dialog.tsx";
+import { CATALOGUES, useWords } from "../words/words.ts";
+import type { Preferences, Theme } from "./preferences.ts";
+
+interface Props {
+  preferences: Preferences;
+  onChange: (preferences: Preferences) => void;
+  onExport: (() => void) | null;
+  onClose: () => void;
+}
+
+export function Settings({ preferences, onChange, onExport, onClose }: Props) {
+  const words = useWords();
+  const [blocked, setBlocked] = useState(false);
+  const themes: [Theme, string][] = [["system", words.themeSystem], ["light", words.themeLight], ["dark", words.themeDark]];
+  async function notify(wanted: boolean): Promise<void> {
+    const allowed = wanted && "Notification" in window && (await Notification.requestPermission()) === "granted";
+    setBlocked(wanted && !allowed);
+    onChange({ ...preferences, notify: allowed });
+  }
+  return (
+    <Dialog title={words.settings} onClose={onClose}>
+      <label>
+        {words.theme}
+        <select value={preferences.theme} onChange={(event) => onChange({ ...preferences, theme: event.target.value as Theme })}>
+          {themes.map(([value, name]) => (
+            <option key={value} value={value}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        {words.languageName}
+        <select value={preferences.language} onChange={(event) => onChange({ ...preferences, language: event.target.value })}>
+          {Object.entries(CATALOGUES).map(([code, { language }]) => (
+            <option key={code} value={code} lang={code}>
+              {language}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label className="check">
+        <input type="checkbox" checked={preferences.notify} onChange={(event) => void notify(event.target.checked)} />
+        {words.notify}
+      </label>
+      {blocked && <p className="notice failure">{words.notifyBlocked}</p>}
+      {onExport && (
+        <button type="button" className="button" onClick={onExport}>
+          {words.exportChat}
+        </button>
+      )}
+    </Dialog>
+  );
+}

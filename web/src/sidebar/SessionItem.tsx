@@ -1,0 +1,105 @@
+import { useEffect, useRef, useState } from "react";
+import type { Session } from "../client/api.ts";
+import { isComposing } from "../composer/keys.ts";
+import { Icon } from "../ui/Icon.tsx";
+import { useWords } from "../words/words.ts";
+import { addressOf } from "./sessions.ts";
+
+interface Props {
+  session: Session;
+  title: string;
+  isCurrent: boolean;
+  onPicked: () => void;
+  onRename: (session: Session, title: string) => void;
+  onDelete: (session: Session) => void;
+}
+
+export function SessionItem({ session, title, isCurrent, onPicked, onRename, onDelete }: Props) {
+  const words = useWords();
+  const [menu, setMenu] = useState(false);
+  const [renaming, setRenaming] = useState(false);
+  const item = useRef<HTMLLIElement>(null);
+  const more = useRef<HTMLButtonElement>(null);
+  const closeMenu = () => {
+    setMenu(false);
+    more.current?.focus();
+  };
+  if (renaming)
+    return (
+      <li>
+        <Rename
+          title={title}
+          onDone={(changed, byKey) => {
+            setRenaming(false);
+            if (changed) onRename(session, changed);
+            // The box is gone, and the focus would go with it.
+            if (byKey) requestAnimationFrame(() => more.current?.focus());
+          }}
+        />
+      </li>
+    );
+  return (
+    <li
+      ref={item}
+      data-session-id={session.id}
+      onBlur={(event) => !item.current?.contains(event.relatedTarget) && setMenu(false)}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape" || !menu) return;
+        event.stopPropagation();
+        closeMenu();
+      }}
+    >
+      <a href={addressOf(session.id)} title={title} dir="auto" aria-current={isCurrent ? "page" : undefined} onClick={onPicked}>
+        {title}
+      </a>
+      <button ref={more} type="button" className="icon" aria-label={words.optionsOf(title)} aria-expanded={menu} onClick={() => setMenu(!menu)}>
+        <Icon name="more" />
+      </button>
+      {menu && (
+        <div className="menu" role="group" aria-label={words.optionsOf(title)}>
+          <button
+            type="button"
+            autoFocus
+            onClick={() => {
+              setMenu(false);
+              setRenaming(true);
+            }}
+          >
+            {words.rename}
+          </button>
+          <button type="button" onClick={() => onDelete(session)}>
+            {words.remove}
+          </button>
+        </div>
+      )}
+    </li>
+  );
+}
+
+function Rename({ title, onDone }: { title: string; onDone: (changed: string | null, byKey: boolean) => void }) {
+  const words = useWords();
+  const [text, setText] = useState(title);
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => box.current?.select(), []);
+  const changed = text.trim() && text.trim() !== title ? text.trim() : null;
+  return (
+    <input
+      ref={box}
+      className="rename"
+      autoFocus
+      maxLength={200}
+      dir="auto"
+      aria-label={words.newTitle}
+      value={text}
+      onChange={(event) => setText(event.target.value)}
+      onBlur={() => onDone(changed, false)}
+      onKeyDown={(event) => {
+        if (isComposing(event.nativeEvent)) return;
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        event.preventDefault();
+        event.stopPropagation();
+        onDone(event.key === "Enter" ? changed : null, true);
+      }}
+    />
+  );
+}

@@ -1,0 +1,91 @@
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import type { Session } from "../client/api.ts";
+import { Icon } from "../ui/Icon.tsx";
+import { useWords } from "../words/words.ts";
+import { byDay, type SessionList } from "./sessions.ts";
+import { SessionItem } from "./SessionItem.tsx";
+
+// From so many conversations on it is worth to search them.
+const MANY = 8;
+
+interface Props {
+  list: SessionList;
+  current: string | null;
+  open: boolean;
+  onPicked: () => void;
+  onRename: (session: Session, title: string) => void;
+  onDelete: (session: Session) => void;
+  onSettings: () => void;
+  onShortcuts: () => void;
+}
+
+export function Sidebar({ list, current, open, onPicked, onRename, onDelete, onSettings, onShortcuts }: Props) {
+  const words = useWords();
+  const { sessions, hasMore } = useSyncExternalStore(list.subscribe, list.snapshot);
+  const [search, setSearch] = useState("");
+  const newChat = useRef<HTMLAnchorElement>(null);
+  useEffect(() => {
+    if (open) newChat.current?.focus();
+  }, [open]);
+  const wanted = search.trim().toLowerCase();
+  const shown = sessions.filter((session) => list.titleOf(session).toLowerCase().includes(wanted));
+  return (
+    <nav id="sidebar" className={open ? "open" : undefined} aria-label={words.conversations}>
+      <header>
+        <p className="brand">
+          <img src="/static/icon.svg" alt="" width="24" height="24" />
+          Sluiceway
+        </p>
+        <a id="new-chat" ref={newChat} className="button" href="#/" onClick={onPicked}>
+          {words.newChat}
+        </a>
+      </header>
+      {(sessions.length >= MANY || search) && <input id="search" type="search" aria-label={words.search} placeholder={words.search} value={search} onChange={(event) => setSearch(event.target.value)} />}
+      <div id="sessions">
+        {byDay(shown, words).map(([name, group]) => (
+          <section key={name} aria-label={name}>
+            <h2>{name}</h2>
+            <ul>
+              {group.map((session) => (
+                <SessionItem key={session.id} session={session} title={list.titleOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} />
+              ))}
+            </ul>
+          </section>
+        ))}
+        {wanted && shown.length === 0 && <p className="soft">{words.nothingFound}</p>}
+        {hasMore && <More list={list} />}
+      </div>
+      <footer>
+        <button type="button" className="quiet" onClick={onSettings}>
+          <Icon name="settings" /> {words.settings}
+        </button>
+        <button type="button" className="quiet" onClick={onShortcuts}>
+          <Icon name="keys" /> {words.shortcuts}
+        </button>
+      </footer>
+    </nav>
+  );
+}
+
+/** The end of what was read: what is older comes when it is in sight. */
+function More({ list }: { list: SessionList }) {
+  const words = useWords();
+  const mark = useRef<HTMLParagraphElement>(null);
+  useEffect(() => {
+    const observer = new IntersectionObserver(([entry]) => {
+      if (!entry?.isIntersecting) return;
+      void list.showMore().then(() => {
+        if (!mark.current) return;
+        observer.unobserve(mark.current);
+        observer.observe(mark.current);
+      });
+    }, { rootMargin: "300px 0px" });
+    observer.observe(mark.current!);
+    return () => observer.disconnect();
+  }, [list]);
+  return (
+    <p ref={mark} className="older">
+      {words.loading}
+    </p>
+  );
+}

@@ -1,0 +1,22 @@
+// What a browser keeps for the page. Where it keeps nothing, or is full, everything works for as long as the page is open.
+
+const memory = new Map<string, string>();
+
+export function recall<T>(key: string, otherwise: T): T {
+  try {
+    const text = localStorage.getItem(key) ?? memory.get(key);
+    return text === undefined || text === null ? otherwise : (JSON.parse(text) as T);
+  } catch {
+    return otherwise;
+  }
+}
+
+export function remember(key: string, value: unknown): void {
+  const text = JSON.stringify(value);
+  memory.set(key, text);
+  try {
+    localStorage.setItem(key, text);
+  } catch {
+    // A full or forbidden storage costs what the page would know after a reload, nothing else.
+  }
+}

@@ -1,0 +1,68 @@
+// What is done to markdown before it is rendered.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Splitter } from "../src/markdown/blocks.ts";
+import { prepared } from "../src/markdown/prepared.ts";
+
+const TICKS = "`".repeat(3);
+const TEXT = [
+  "# Heading",
+  "A paragraph\nof two lines.",
+  "- a list\n\n  with a paragraph\n- and more",
+  `${TICKS}regex\n${TICKS}[^x]*\\|b ${TICKS}\nstill code\n\n${TICKS}`,
+  "| a | b |\n|---|---|\n| 1 | 2 |",
+  "$$\nx = 1\n\ny = 2\n$$",
+  "> quoted\nlazily",
+  "The end.",
+].join("\n\n");
+
+const sources = (text: string, splitter = new Splitter()): string[] => splitter.split(text).map((block) => block.source);
+
+test("blocks are the whole text, whatever it is", () => {
+  for (const text of [TEXT, "", "\n\n", "a\r\nb\r\n\r\nc", "\tcode\n\n\tmore", "a\u0000b", "- [ ] x\n1. y\n"]) {
+    assert.equal(sources(text).join(""), text);
+  }
+});
+
+test("a text that grows has at each length the blocks that it has when it is read at once", () => {
+  const growing = new Splitter();
+  for (let length = 0; length <= TEXT.length; length += 1) {
+    assert.deepEqual(sources(TEXT.slice(0, length), growing), sources(TEXT.slice(0, length)), TEXT.slice(0, length));
+  }
+});
+
+test("what stood before the last block stays the same object", () => {
+  const splitter = new Splitter();
+  const before = splitter.split("one\n\ntwo\n\nthr");
+  const then = splitter.split("one\n\ntwo\n\nthree");
+  assert.equal(then[0], before[0]);
+  assert.equal(then[1], before[1]);
+});
+
+test("a fence is closed only by a line with nothing behind it", () => {
+  const code = `${TICKS}regex\n${TICKS}[^x]*\\|b ${TICKS}\nstill code\n${TICKS}\n`;
+  assert.deepEqual(new Splitter().split(code), [{ source: code, code: true }]);
+});
+
+test("a formula with an empty line in it stays one block", () => {
+  assert.equal(sources("$$\nx = 1\n\ny = 2\n$$\n\nbehind").length, 2);
+});
+
+const ready = (source: string, { code = false, open = false } = {}): string => prepared({ source, code }, open);
+
+test("TeX between the signs that models write is maths, and money is not", () => {
+  assert.equal(ready("so $x^2$ and \\(y\\)"), "so $$x^2$$ and $$y$$");
+  assert.equal(ready("\\[ z \\]"), "\n$$\nz\n$$\n");
+  assert.equal(ready("it is $5 and $6, or US$ 7"), "it is $5 and $6, or US$ 7");
+});
+
+test("in code nothing is maths", () => {
+  assert.equal(ready("`$x^2$` and $x^2$"), "`$x^2$` and $$x^2$$");
+  assert.equal(ready("$x^2$", { code: true }), "$x^2$");
+});
+
+test("what breaks off within a word in bold is bold while it grows", () => {
+  assert.equal(ready("a **bol", { open: true }), "a **bol**");
+  assert.equal(ready("a **bol"), "a **bol");
+});

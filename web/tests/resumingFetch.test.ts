@@ -1,0 +1,180 @@
+// The SDK's own transport over the fetch that resumes, against a server that breaks connections.
+
+import assert from "node:assert/strict";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, before, beforeEach, test } from "node:test";
+import { AbstractChat, DefaultChatTransport, type ChatState, type ChatStatus, type UIMessage } from "ai";
+import { resumingFetch, streamUrlOf } from "../src/client/resumingFetch.ts";
+
+const CHUNKS = [
+  { type: "start", messageId: "answer-1" },
+  { type: "start-step" },
+  { type: "text-start", id: "t" },
+  ...[..."Water flows through a gate."].map((delta) => ({ type: "text-delta", id: "t", delta })),
+  { type: "text-end", id: "t" },
+  { type: "finish-step" },
+  { type: "finish", finishReason: "stop" },
+];
+const WHOLE = "Water flows through a gate.";
+
+class State implements ChatState<UIMessage> {
+  status: ChatStatus = "ready";
+  error: Error | undefined = undefined;
+  messages: UIMessage[] = [];
+  pushMessage = (message: UIMessage) => void this.messages.push(message);
+  popMessage = () => void this.messages.pop();
+  replaceMessage = (index: number, message: UIMessage) => void (this.messages[index] = message);
+  snapshot = <T>(value: T): T => structuredClone(value);
+}
+
+class Chat extends AbstractChat<UIMessage> {}
+
+/** What each connection does, in turn: so many chunks and then a cut, a refusal, or everything. */
+type Plan = { cutAfter: number } | { refuse: number; code?: string } | { drop: true } | "whole" | "silent";
+
+let server: Server;
+let base: string;
+let plans: Plan[];
+let asked: { method: string; url: string; cursor: string | undefined; body: string }[];
+
+before(async () => {
+  server = createServer((request, response) => void answer(request, response));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/chat`;
+});
+after(() => {
+  server.closeAllConnections();
+  server.close();
+});
+beforeEach(() => {
+  plans = [];
+  asked = [];
+});
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  let body = "";
+  for await (const piece of request) body += piece;
+  const cursor = request.headers["last-event-id"] as string | undefined;
+  asked.push({ method: request.method!, url: request.url!, cursor, body });
+  const plan = plans.shift() ?? "whole";
+  if (typeof plan === "object" && "drop" in plan) return void response.destroy();
+  if (typeof plan === "object" && "refuse" in plan) {
+    response.writeHead(plan.refuse, { "content-type": "application/problem+json" });
+    return void response.end(JSON.stringify({ detail: "No.", code: plan.code }));
+  }
+  response.writeHead(200, { "content-type": "text/event-stream", ...(request.method === "POST" && { "x-workflow-run-id": "task_1" }) });
+  const first = cursor ? Number(cursor.split("-")[1]) + 1 : 0;
+  const last = typeof plan === "object" ? first + plan.cutAfter : CHUNKS.length;
+  if (plan === "silent") return void response.write(": keep-alive\n\n");
+  response.write(": keep-alive\n");
+  for (const [n, chunk] of CHUNKS.entries()) if (n >= first && n < last) response.write(`id: 1-${n}\ndata: ${JSON.stringify(chunk)}\n\n`);
+  if (plan === "whole") return void response.end("data: [DONE]\n\n");
+  // Half an event, and then the connection is gone.
+  response.write('id: 1-99\ndata: {"type":"text-del', () => response.destroy());
+}
+
+function chat(options: Parameters<typeof resumingFetch>[0] = {}): { chat: Chat; state: State; errors: Error[] } {
+  const state = new State();
+  const errors: Error[] = [];
+  const transport = new DefaultChatTransport({ api: base, fetch: resumingFetch(options) });
+  return { chat: new Chat({ id: "c", transport, state, onError: (error) => errors.push(error) }), state, errors };
+}
+
+const said = (state: State): string => state.messages.at(-1)!.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+
+test("an answer is whole, once and in order, over connections that break anywhere", async () => {
+  for (const cut of [0, 1, 3, 7, CHUNKS.length - 1]) {
+    plans = [{ cutAfter: cut }, { cutAfter: 5 }, { refuse: 503 }, { drop: true }, "whole"];
+    const { chat: one, state, errors } = chat();
+    await one.sendMessage({ text: "hello" });
+    assert.deepEqual(errors, []);
+    assert.equal(said(state), WHOLE);
+    assert.equal(state.status, "ready");
+    assert.equal(state.messages.length, 2);
+  }
+});
+
+test("it follows the run, behind the last event that came", async () => {
+  plans = [{ cutAfter: 7 }, "whole"];
+  await chat().chat.sendMessage({ text: "hello" });
+  assert.deepEqual(
+    asked.map(({ method, url, cursor }) => ({ method, url, cursor })),
+    [
+      { method: "POST", url: "/api/chat", cursor: undefined },
+      { method: "GET", url: "/api/chat/tasks/task_1/stream", cursor: "1-6" },
+    ],
+  );
+});
+
+test("a cut behind the terminal chunk is an end", async () => {
+  plans = [{ cutAfter: CHUNKS.length }];
+  const { chat: one, state, errors } = chat();
+  await one.sendMessage({ text: "hello" });
+  assert.deepEqual(errors, []);
+  assert.equal(said(state), WHOLE);
+  assert.equal(asked.length, 1);
+});
+
+test("a message that meets no answer is posted again, with the same id", async () => {
+  plans = [{ drop: true }, { refuse: 503 }, "whole"];
+  const { chat: one, state } = chat();
+  await one.sendMessage({ text: "hello" });
+  assert.equal(said(state), WHOLE);
+  assert.equal(new Set(asked.map(({ body }) => body)).size, 1);
+  assert.equal(asked.length, 3);
+});
+
+test("after so many tries it is told that nobody is there", async () => {
+  plans = Array.from({ length: 2 }, () => ({ drop: true }) as const);
+  const { chat: one, state, errors } = chat({ tries: 2 });
+  await one.sendMessage({ text: "hello" });
+  assert.equal(state.status, "error");
+  assert.equal(errors.length, 1);
+  assert.equal(asked.length, 2);
+});
+
+test("an answer that is to be made again is asked for once", async () => {
+  plans = ["whole", { drop: true }];
+  const { chat: one, errors } = chat();
+  await one.sendMessage({ text: "hello" });
+  await one.regenerate();
+  assert.equal(errors.length, 1);
+  assert.equal(asked.length, 2);
+});
+
+test("where the server no longer has what comes next, half an answer never looks whole", async () => {
+  for (const refusal of [{ refuse: 410, code: "STREAM_TRUNCATED" }, { refuse: 404, code: "TASK_NOT_FOUND" }]) {
+    plans = [{ cutAfter: 7 }, refusal];
+    const { chat: one, state, errors } = chat();
+    await one.sendMessage({ text: "hello" });
+    assert.equal(state.status, "error");
+    assert.equal((errors[0] as Error & { code: string }).code, refusal.code);
+  }
+});
+
+test("a connection on which nothing comes is a broken one", async () => {
+  plans = ["silent", "whole"];
+  const { chat: one, state } = chat({ silenceMs: 200 });
+  await one.sendMessage({ text: "hello" });
+  assert.equal(said(state), WHOLE);
+});
+
+test("what is stopped stays stopped", async () => {
+  plans = [{ cutAfter: 7 }, "silent"];
+  const { chat: one, state } = chat();
+  const sending = one.sendMessage({ text: "hello" });
+  while (asked.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  await one.stop();
+  await sending;
+  assert.equal(state.status, "ready");
+  assert.equal(asked.length, 2);
+});
+
+test("the address of a run, from every address that begins one", () => {
+  assert.equal(streamUrlOf("/api/chat", "r"), "/api/chat/tasks/r/stream");
+  assert.equal(streamUrlOf("/api/chat?protocol=7", "r"), "/api/chat/tasks/r/stream?protocol=7");
+  assert.equal(streamUrlOf("https://a.example/api/chat/c1/stream", "r"), "https://a.example/api/chat/tasks/r/stream");
+  assert.equal(streamUrlOf("/api/chat/tasks/t/stream", null), "/api/chat/tasks/t/stream");
+  assert.equal(streamUrlOf("/api/chat", null), null);
+});
