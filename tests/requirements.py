@@ -432,8 +432,8 @@ OPEN = {
     ),
     "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
     "OP-12": (
-        "Settings that differ between services are told; of unsuitable servers (eviction, rights, cluster, pooler) some are "
-        "met in silence: ready, and every turn hangs or answers 500."
+        "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "
+        "are met in silence: ready, and every turn hangs or answers 500."
     ),
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
