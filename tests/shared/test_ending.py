@@ -8,6 +8,7 @@ import pytest
 from sluiceway import keys
 from sluiceway.errors import NotStorable
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operation_end import OperationEnd
 from sluiceway.store.records import Task
 from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
 from sluiceway.wire.events import TERMINAL_TYPES, Event, Finish, TextDelta, TextEnd, TextStart
@@ -20,6 +21,7 @@ from tests.shared.test_rebuild import claimed, shown
 REFUSES = "ALTER TABLE messages ADD CHECK (role = 'user' OR position('unstorable' IN parts::text) = 0)"
 SAID: list[Event] = [TextStart(id="1"), TextDelta(id="1", delta="unstorable"), TextEnd(id="1")]
 TIMEOUT = {"code": "TURN_DEADLINE_EXCEEDED", "message": "Too late."}
+TIMED_OUT = {"type": "TIMEOUT", "message": "Too late."}
 UNREADABLE: list[Any] = [
     [{"type": "text"}],
     [{"type": "source-url"}, {"type": "tool-x", "toolCallId": "c"}],
@@ -103,6 +105,22 @@ async def test_a_turn_whose_parts_nobody_can_read_is_ended_finalized_and_rebuilt
     await scene.turns.ending.finalize(ended)
     await scene.turns.rebuild.ended(ended)
     await _has_ended(scene, task, "failed")
+
+
+@pytest.mark.requirement("CH-10")
+async def test_an_operation_expires_also_where_its_message_takes_no_word_of_it(
+    scene: Scene, database: Database
+) -> None:
+    task = await claimed(scene)
+    parts = (await scene.turns.message.shown(task))[0].finished_parts()
+    assert await scene.turns.pause.pause(task, parts, [call("one")], None) == "waiting"
+    (operation,) = await scene.store.operations.of_task(task.id)
+    await database.execute("UPDATE operations SET deadline_at = now() - interval '1 second'")
+    await database.execute("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$")
+    await database.execute("CREATE TRIGGER t BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION refuse()")
+    outcome = await scene.store.deadlines.expire(operation, OperationEnd("expired", error=TIMED_OUT))
+    assert outcome is not None
+    assert (outcome.kind, outcome.resumes) == ("applied", True)
 
 
 def _dump(value: Any) -> str:
