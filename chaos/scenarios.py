@@ -13,7 +13,7 @@ _TALK: Mapping[Kind, int] = MappingProxyType({"plain": 1})
 _TOOLS: Mapping[Kind, int] = MappingProxyType({"plain": 1, "tools": 2, "long": 1})
 _WEBHOOKS: Mapping[Kind, int] = MappingProxyType({"webhook": 3, "tools": 1})
 _ALL: Mapping[Kind, int] = MappingProxyType({"plain": 4, "tools": 2, "long": 1, "webhook": 2})
-# Some answers take longer than a chat worker's grace period, so that they have to be handed back.
+# Some answers take longer than a chat worker's grace period, so that they have to be released.
 _SLOW: Mapping[Kind, int] = MappingProxyType({"plain": 6, "tools": 2, "long": 1, "webhook": 2, "slow": 1})
 _LARGE: Mapping[Kind, int] = MappingProxyType({"plain": 2, "large": 1})
 _POISON: Mapping[Kind, int] = MappingProxyType({"poison": 8, "plain": 2, "tools": 1, "endless": 1})
