@@ -278,7 +278,7 @@ class Step:
         finished = Finished(reason=None, usage=None, model=None)
         wait = _Wait(self, request.model)
         stream = stream_with_retries(
-            model, request, attempts=attempts, patience=patience, on_retry=wait.resumes, must_say=True
+            model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
         )
         async with stream as batches:
             async for batch in batches:
@@ -430,7 +430,7 @@ class _Wait:
         self._since: datetime | None = None
         self._log = get_logger()
 
-    def resumes(self, error: ModelError, failures: int, delay_seconds: float) -> None:
+    def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
         self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
         if delay_seconds <= 0:
             return
