@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluiceway_llm.dialects import Name
 from sluiceway_llm.server_options import ServerOptions
+from sluiceway_llm.windows import LEAST
 
 
 class ModelSettings(BaseSettings):
@@ -27,6 +28,10 @@ class ModelSettings(BaseSettings):
     model_patience_seconds: float = Field(default=300, ge=0, description="for a model that is away, in one turn")
     max_output_tokens: int | None = Field(default=None, ge=1)
 
+    model_window_tokens: int | None = Field(
+        default=None, ge=LEAST, description="prompt and answer together; none: as the server tells, or as is known"
+    )
+
     model_dialect: Name | Literal["auto"] = Field(
         default="auto", description="auto: by the server's address and answers"
     )
@@ -35,7 +40,7 @@ class ModelSettings(BaseSettings):
     model_extra_body: dict[str, Any] = Field(default_factory=dict, description="fields of every request, as JSON")
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
     model_options: dict[str, ServerOptions] = Field(
-        default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers; as JSON"
+        default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers, window_tokens; as JSON"
     )
 
     @property
@@ -46,4 +51,5 @@ class ModelSettings(BaseSettings):
             rename=self.model_rename_parameters,
             extra_body=self.model_extra_body,
             headers=self.model_headers,
+            window_tokens=self.model_window_tokens,
         )

@@ -7,6 +7,7 @@ encodings of other sizes it is further off: with 200,000 tokens (`o200k_base`) u
 """
 
 import string
+from itertools import pairwise
 
 _LETTERS = string.ascii_letters.encode()
 _DIGITS = string.digits.encode()
@@ -25,7 +26,7 @@ def estimated_tokens(text: str) -> int:
     for kind in (_LETTERS, _DIGITS, _SPACES, _NOT_ASCII):
         rest = rest.translate(None, kind)
         left.append(len(rest))
-    letters, digits, spaces, beyond = (before - after for before, after in zip(left, left[1:], strict=False))
+    letters, digits, spaces, beyond = (before - after for before, after in pairwise(left))
     signs = left[-1]
     gaps = spaces + signs + beyond / 3 + 1
     letter = _NOISE if letters + digits > _LONGEST_WORDS * gaps else _WORDS
