@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 from chat_worker.answering import Answering, Note
+from chat_worker.context.context import Held
 from chat_worker.flusher import Flusher
 from chat_worker.takeover import Takeover
 from redis.asyncio import Redis
 from sluiceway.scripts import Scripts
+from sluiceway.store.conversations import Conversation
 from sluiceway.store.records import Message, Task
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
@@ -55,7 +57,9 @@ class Desk:
         question = Message("u", "user", [{"type": "text", "text": text}], 1, None, NOW)
         begun = Begun(cancelled=False, last_id=None, retracted="", reached=reached)
         writer = self._flusher.open("task_1", 2)
-        return Answering(task({"n": 1}), [question], writer, begun, durable or Durable(), Patience())
+        return Answering(
+            task({"n": 1}), Held(Conversation([question])), writer, begun, durable or Durable(), Patience()
+        )
 
 
 @pytest.fixture

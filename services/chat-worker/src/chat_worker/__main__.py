@@ -18,6 +18,9 @@ from sluiceway.turn.shown import TurnMessage
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
+from chat_worker.context.context import Context
+from chat_worker.context.summary import Summariser
+from chat_worker.context.windows import Windows
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
 from chat_worker.model_readiness import answers
@@ -50,13 +53,19 @@ async def build(process: WorkerProcess[Settings]) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)
     prompt = load_system_prompt(settings.system_prompt_file)
-    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    windows = Windows(model, (settings.model, *settings.models), redis)
+    context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
+    await context.warm_up()
+    runner = TurnRunner(
+        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, context
+    )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
 
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)
     process.beside("catalogue", catalogue.run)
+    process.beside("windows", windows.run)
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
     process.announce(keys.CHAT)
 

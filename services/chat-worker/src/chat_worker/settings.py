@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from sluiceway.process.settings import WorkerSettings
 from sluiceway_llm.continuation import PrefixDialect
 from sluiceway_llm.settings import ModelSettings
+from sluiceway_llm.windows import LEAST
 
 
 class Settings(ModelSettings, WorkerSettings):
@@ -16,7 +17,15 @@ class Settings(ModelSettings, WorkerSettings):
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
         default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
     )
-    max_context_messages: int = Field(default=100, ge=1, le=1000)
+    max_context_messages: int = Field(default=1000, ge=1, le=10_000, description="of the conversation, at most")
+    max_context_tokens: int = Field(
+        default=128_000, ge=LEAST, description="of a request and its answer, at most, however large the model's window"
+    )
+    compaction: Literal["summary", "truncate"] = Field(
+        default="summary", description="what takes the place of messages that do not fit any more: notes, or nothing"
+    )
+    summary_model: str | None = Field(default=None, description="writes the notes; none: the turn's own model")
+    summary_seconds: float = Field(default=60, gt=0, description="for one summary; then the messages are left out")
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
     direct_tools: Literal["all", "signed-in", "off"] = Field(
         default="all", description="who may run a tool by /name; off: such a message is one like any other"

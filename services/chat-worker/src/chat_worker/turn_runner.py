@@ -6,7 +6,7 @@ successor need not wait for the heartbeat to grow old.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,14 +28,16 @@ from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
+from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.step import NotContinued, Offer, Outcome, Step, TooLong
 from chat_worker.takeover import Continuable, take_over
 
 _RELEASE_SECONDS = 1
+_COMPACTING = {"state": "waiting", "waitsFor": "summary", "message": "Making notes of the earlier conversation…"}
 
 
 class TurnRunner:
@@ -51,6 +53,7 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        context: Context,
     ) -> None:
         self._settings = settings
         self._system_prompt = system_prompt
@@ -62,6 +65,7 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._context = context
         self._log = get_logger()
 
     async def run(self, task: Task) -> None:
@@ -90,9 +94,7 @@ class TurnRunner:
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            history, durable = await asyncio.gather(
-                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
-            )
+            conversation, durable = await asyncio.gather(self._context.load(task), self._durable(task))
         finally:
             await asyncio.wait((beginning,))
         begun, entries = await beginning
@@ -108,7 +110,7 @@ class TurnRunner:
                     await self._model.abandon(note.reached)
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts)
+            turn = Answering(task, Held(conversation), writer, begun, durable, patience, facts=facts)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
         finally:
@@ -168,8 +170,11 @@ class TurnRunner:
         offer = self._offer(turn)
         if offer.max_chars == 0:
             return await step.end_full(model)
+        sent = await self._prepare(turn, model, offer, step)
+        if sent is None:
+            return await step.cancel()
         try:
-            request = self._request(turn, model, offer)
+            request = self._request(turn, model, offer, sent)
             outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
@@ -179,6 +184,11 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except TooLong as refusal:
+            turn.usage = step.usage
+            if self._context.refused(turn.held, model, refusal.error, sent):
+                return await self._model_step(turn, model)
+            return await self._new_step(turn).fail(refusal.error.code, too_long(sent))
         turn.usage, turn.reached, turn.continues = step.usage, None, False
         return outcome
 
@@ -217,9 +227,25 @@ class TurnRunner:
         room = max(0, settings.max_answer_chars - turn.fold.said_chars)
         return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last, max_chars=room)
 
-    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
-        settings = self._settings
-        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
+    async def _prepare(self, turn: Answering, model: str, offer: Offer, step: Step) -> Prepared | None:
+        """What fits of the conversation. None: the turn was cancelled while notes were made of the rest."""
+
+        async def waiting(compacting: Coroutine[None, None, bool]) -> bool | None:
+            step.show(_COMPACTING)
+            done = await step.unless_interrupted(compacting)
+            step.show({"state": "running"})
+            return done
+
+        tools = [_function(spec) for spec in offer.tools.values()]
+        system, own = to_model_messages(self._system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
+        if sent is not None and sent.data.get("state", "") != turn.held.told:
+            turn.held.told = sent.data["state"]
+            step.tell_context(sent.data)
+        return sent
+
+    def _request(self, turn: Answering, model: str, offer: Offer, sent: Prepared) -> ModelRequest:
+        settings, messages = self._settings, sent.messages
         tools = offer.tools
         if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
             # Servers refuse calls in a conversation without tools.
@@ -231,7 +257,7 @@ class TurnRunner:
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,
             user=turn.task.user_id,
-            max_tokens=settings.max_output_tokens,
+            max_tokens=sent.most_answer_tokens(settings.max_output_tokens),
             prefix=turn.prefix,
             reached=turn.reached,
         )
