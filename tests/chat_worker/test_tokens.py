@@ -9,7 +9,7 @@ import pytest
 import tiktoken
 from chat_worker.context import tokens
 from chat_worker.context.tokens import TokenCounter, encoding_name_of, estimate
-from sluiceway.wire.token_estimate import estimated_tokens
+from sluiceway.wire.token_estimate import estimated_tokens, least_tokens
 
 from tests.chat_worker.texts import TEXTS
 
@@ -48,6 +48,17 @@ def test_the_estimate_is_no_further_off_than_is_said(kind: str, encodings: dict[
 
     assert 0.95 <= told / len(encodings["cl100k_base"].encode_ordinary(text)) <= 2.3
     assert 1.0 <= told / len(encodings["o200k_base"].encode_ordinary(text)) <= 5.0
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, "run"])
+def test_what_is_surely_too_much_is_more_than_any_encoding_counts(
+    kind: str, encodings: dict[str, tiktoken.Encoding]
+) -> None:
+    text = TEXTS.get(kind, "=" * 5000)
+    least = least_tokens(text)
+
+    assert all(least < len(encoding.encode_ordinary(text)) for encoding in encodings.values())
+    assert least * 5 > len(encodings["o200k_base"].encode_ordinary(text)) or kind in ("run", "spaces")
 
 
 def test_the_estimate_is_quick() -> None:

@@ -147,7 +147,7 @@ class Step:
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
     ) -> Outcome:
-        """Call the model; end the turn, or wait for its tools. Raises TooLong; Fenced when the task is another's now; and
+        """Call the model; end the turn, or wait for its tools. Raises TooLong; Fenced when the task is another's now;
         NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
         changed then."""
         self.begin()

@@ -43,6 +43,7 @@ from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
+from gateway.windows import ModelWindows
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -72,6 +73,7 @@ class Gateway:
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
+    windows: ModelWindows
 
 
 class State(TypedDict):
@@ -126,4 +128,5 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
+            windows=ModelWindows(redis),
         )

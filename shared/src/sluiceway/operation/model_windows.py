@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.redis_client import command
 
+DEFAULT = ""
+"""In place of a name: the model of turns that name none."""
 _VALID_MS = 60_000
 _WINDOWS: TypeAdapter[dict[str, int]] = TypeAdapter(dict[str, int])
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from redis.asyncio import Redis
 from sluiceway.errors import RedisUnavailable
-from sluiceway.operation.model_windows import publish_windows
+from sluiceway.operation.model_windows import DEFAULT, publish_windows
 from sluiceway.process.logs import get_logger
 from sluiceway_llm.model import Model
 from sluiceway_llm.model_errors import ModelError
@@ -81,6 +81,8 @@ class Windows:
     async def _publish(self) -> None:
         windows = {name: self.of(name) for name in self._models}
         known = {name: window.tokens for name, window in windows.items() if window.source != "assumed"}
+        if (default := known.get(self._models[0])) is not None:
+            known[DEFAULT] = default
         try:
             await publish_windows(self._redis, known)
         except RedisUnavailable as error:
