@@ -59,7 +59,7 @@ class Talk:
 
     def context(self, **settings: Any) -> Context:
         told = Settings(**{"model": "fake", "summary_seconds": 20, **self.settings, **settings})
-        self.windows = Windows(self.client, (told.model, *told.models), self.redis)
+        self.windows = Windows(self.client, (told.model, *told.models), self.redis, told.max_context_tokens)
         return Context(told, self.store, self.windows, Summariser(self.client, told.summary_seconds))
 
     async def ask(self, text: str, **more: Any) -> Task:

@@ -53,7 +53,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)
     prompt = load_system_prompt(settings.system_prompt_file)
-    windows = Windows(model, (settings.model, *settings.models), redis)
+    windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
     await context.warm_up()
     runner = TurnRunner(

@@ -6,7 +6,7 @@ successor need not wait for the heartbeat to grow old.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -236,20 +236,17 @@ class TurnRunner:
             step.show({"state": "running"})
             return done
 
-        tools = [_function(spec) for spec in offer.tools.values()]
+        tools = [_function(spec) for spec in self._sent_tools(offer).values()]
         system, own = to_model_messages(self._system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
         sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
-        if sent is not None and sent.data.get("state", "") != turn.held.told:
-            turn.held.told = sent.data["state"]
+        if sent is not None and sent.state and sent.state != turn.held.told:
+            turn.held.told = sent.state
             step.tell_context(sent.data)
         return sent
 
     def _request(self, turn: Answering, model: str, offer: Offer, sent: Prepared) -> ModelRequest:
         settings, messages = self._settings, sent.messages
-        tools = offer.tools
-        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
-            # Servers refuse calls in a conversation without tools.
-            tools = self._catalogue.tools
+        tools = self._sent_tools(offer) if any("tool_calls" in message for message in messages) else offer.tools
         return ModelRequest(
             model=model,
             messages=messages,
@@ -261,6 +258,10 @@ class TurnRunner:
             prefix=turn.prefix,
             reached=turn.reached,
         )
+
+    def _sent_tools(self, offer: Offer) -> Mapping[str, ToolSpec]:
+        """In the last round too, where calls were made: servers refuse calls in a conversation without tools."""
+        return self._catalogue.tools if offer.last and self._settings.offer_tools else offer.tools
 
     async def _release(self, task: Task) -> None:
         try:

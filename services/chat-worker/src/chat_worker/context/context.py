@@ -52,8 +52,6 @@ class ContextSettings(Protocol):
     @property
     def max_context_messages(self) -> int: ...
     @property
-    def max_context_tokens(self) -> int: ...
-    @property
     def max_output_tokens(self) -> int | None: ...
     @property
     def compaction(self) -> str: ...
@@ -73,7 +71,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`state`: what was done to make it fit. `bare`: nothing more can be left out."""
+    """`state`: what was done to make it fit, or that it fills; empty where there is nothing to tell. `bare`: nothing more
+    can be left out."""
 
     messages: ModelMessages
     tokens: int
@@ -84,9 +83,10 @@ class Prepared:
 
     @property
     def data(self) -> dict[str, Any]:
-        """For the part `data-context`; nothing where there is nothing to tell."""
-        state = self.state or ("filling" if self.tokens >= _FILLING * self.window.tokens else "")
-        return {"state": state, "usedTokens": self.tokens, "windowTokens": self.window.tokens} if state else {}
+        """For the part `data-context`."""
+        if not self.state:
+            return {}
+        return {"state": self.state, "usedTokens": self.tokens, "windowTokens": self.window.tokens}
 
     def most_answer_tokens(self, setting: int | None) -> int | None:
         """The limit of the answer, where a setting has one: no more than the window has left."""
@@ -116,7 +116,7 @@ class Context:
 
     async def load(self, task: Task) -> Conversation:
         """As much of the conversation before this turn's answer as its model may be sent."""
-        limit = self._window(task.model or self._settings.model).tokens
+        limit = self._windows.limit(task.model or self._settings.model).tokens
         max_bytes = min(_MOST_BYTES, max(_LEAST_BYTES, limit * _BYTES_OF_A_TOKEN))
         return await self._store.conversations.before(
             task, max_messages=self._settings.max_context_messages, max_bytes=max_bytes
@@ -138,7 +138,7 @@ class Context:
         waiting: Waiting,
     ) -> Prepared | None:
         """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted."""
-        fitting = _Fitting(self._window(name), self._settings, self._counter(name), held.refusals)
+        fitting = _Fitting(self._windows.limit(name), self._settings, self._counter(name), held.refusals)
         fixed = await fitting.count(system) + (estimated_tokens(json.dumps(tools)) if tools else 0)
         state = ""
         while True:
@@ -157,6 +157,8 @@ class Context:
         if total > fitting.room:
             own, total, shorter = await fitting.shorten(own, total - counts[1])
             state = state or ("shortened" if shorter else "")
+        if not state and total >= _FILLING * fitting.window.tokens:
+            state = "filling"
         bare = len(exchanges) <= 1 and len(steps_of(own)) <= 1 and total > fitting.room
         return Prepared([*system, *notes, *said, *own], total, fitting.window, fitting.answer_tokens, state, bare=bare)
 
@@ -183,7 +185,7 @@ class Context:
         writer = self._settings.summary_model or name
         if self._settings.compaction == "summary" and cut:
             notes = compaction.summary
-            window = self._window(writer).tokens
+            window = self._windows.limit(writer).tokens
             summary = await self._summariser.summarise(writer, window, notes, exchanges[:cut], task.user_id)
             if summary is not None:
                 compaction = Compaction(through, summary.text, writer, summary.usage or None)
@@ -193,11 +195,6 @@ class Context:
         how = "summarised" if compaction.model is not None else "truncated"
         self._log.info("conversation_compacted", model=name, how=how, exchanges=cut, stored=stored)
         return True
-
-    def _window(self, name: str) -> Window:
-        window = self._windows.of(name)
-        most = self._settings.max_context_tokens
-        return window if window.tokens <= most else Window(most, "setting")
 
     def _counter(self, name: str) -> TokenCounter:
         if name not in self._counters:
@@ -220,7 +217,8 @@ class _Fitting:
         return sum(await self._counter.count([messages], self.room))
 
     async def counts(self, groups: Sequence[ModelMessages], fixed: int) -> list[int]:
-        return await self._counter.count(groups, self.room - fixed)
+        """Exactly, from where on it matters."""
+        return await self._counter.count(groups, int(_FILLING * self.room) - fixed)
 
     def exchanges(self, conversation: Conversation) -> list[Exchange]:
         return [

@@ -32,12 +32,14 @@ class Window:
 
 
 class Windows:
-    """`models`: those that turns may ask for, the default first."""
+    """`models`: those that turns may ask for, the default first. `most_tokens`: of a request, however much its model
+    takes."""
 
-    def __init__(self, model: Model, models: Sequence[str], redis: Redis) -> None:
+    def __init__(self, model: Model, models: Sequence[str], redis: Redis, most_tokens: int = ASSUMED_TOKENS) -> None:
         self._model = model
         self._models = models
         self._redis = redis
+        self._most = most_tokens
         self._told: dict[str, int] = {}
         self._refused: dict[str, int] = {}
         self._log = get_logger()
@@ -52,6 +54,11 @@ class Windows:
             return Window(told, "server")
         known = window_by_name(name)
         return Window(known, "name") if known is not None else Window(ASSUMED_TOKENS, "assumed")
+
+    def limit(self, name: str) -> Window:
+        """What a request to that model may have."""
+        window = self.of(name)
+        return window if window.tokens <= self._most else Window(self._most, "setting")
 
     def learn(self, name: str, tokens: int) -> bool:
         """A refusal says that it is less than was thought. False: it is not, or a setting says otherwise."""
@@ -79,7 +86,7 @@ class Windows:
         return True
 
     async def _publish(self) -> None:
-        windows = {name: self.of(name) for name in self._models}
+        windows = {name: self.limit(name) for name in self._models}
         known = {name: window.tokens for name, window in windows.items() if window.source != "assumed"}
         if (default := known.get(self._models[0])) is not None:
             known[DEFAULT] = default
