@@ -25,7 +25,7 @@ class Settings(ModelSettings, WorkerSettings):
         default="summary", description="what takes the place of messages that do not fit any more: notes, or nothing"
     )
     summary_model: str | None = Field(default=None, description="writes the notes; none: the turn's own model")
-    summary_seconds: float = Field(default=60, gt=0, description="for one summary; then the messages are left out")
+    summary_seconds: float = Field(default=30, gt=0, description="for one summary; then the messages are left out")
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
     direct_tools: Literal["all", "signed-in", "off"] = Field(
         default="all", description="who may run a tool by /name; off: such a message is one like any other"

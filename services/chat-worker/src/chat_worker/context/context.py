@@ -71,8 +71,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`state`: what was done to make it fit, or that it fills; empty where there is nothing to tell. `bare`: nothing more
-    can be left out."""
+    """`state`: what was done to make it fit, or that it fills; empty: nothing to tell. `bare`: nothing more can be left
+    out."""
 
     messages: ModelMessages
     tokens: int

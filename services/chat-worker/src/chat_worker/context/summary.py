@@ -47,17 +47,20 @@ class Summariser:
     async def summarise(
         self, name: str, window: int, notes: str | None, exchanges: Sequence[Exchange], user: str | None
     ) -> Summary | None:
-        """Notes of these exchanges, and of what the notes so far say. None: it failed, and the log says why."""
-        summary = Summary(notes or "")
+        """Notes of these exchanges, and of what the notes so far say; of the older ones only, where it fails on the way.
+        None: it failed at once, and the log says why."""
+        summary, done = Summary(notes or ""), 0
+        pieces = _pieces(exchanges, window // 2)
         try:
             async with asyncio.timeout(self._seconds):
-                for piece in _pieces(exchanges, window // 2):
+                for piece in pieces:
                     await self._add(summary, name, window, piece, user)
+                    done += 1
         except (ModelError, TimeoutError) as error:
             code = error.code if isinstance(error, ModelError) else "TIMEOUT"
-            self._log.warning("summary_failed", model=name, code=code)
-            return None
-        return summary if summary.text else None
+            self._log.warning("summary_failed", model=name, code=code, pieces=len(pieces), done=done)
+        # Notes of a part are better than none.
+        return summary if done else None
 
     async def _add(self, summary: Summary, name: str, window: int, piece: str, user: str | None) -> None:
         tokens = summary_tokens(window)
