@@ -47,7 +47,7 @@ class Summariser:
     async def summarise(
         self, name: str, window: int, notes: str | None, exchanges: Sequence[Exchange], user: str | None
     ) -> Summary | None:
-        """Notes of these exchanges, and of what the notes so far say; of the older ones only, where it fails on the way.
+        """Notes of these exchanges, and of what the notes so far say; of the older ones, where it fails on the way.
         None: it failed at once, and the log says why."""
         summary, done = Summary(notes or ""), 0
         pieces = _pieces(exchanges, window // 2)
