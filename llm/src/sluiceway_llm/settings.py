@@ -7,7 +7,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluiceway_llm.dialects import Name
 from sluiceway_llm.server_options import ServerOptions
-from sluiceway_llm.windows import LEAST
 
 
 class ModelSettings(BaseSettings):
@@ -28,10 +27,6 @@ class ModelSettings(BaseSettings):
     model_patience_seconds: float = Field(default=300, ge=0, description="for a model that is away, in one turn")
     max_output_tokens: int | None = Field(default=None, ge=1)
 
-    model_window_tokens: int | None = Field(
-        default=None, ge=LEAST, description="prompt and answer together; none: as the server tells, or as is known"
-    )
-
     model_dialect: Name | Literal["auto"] = Field(
         default="auto", description="auto: by the server's address and answers"
     )
@@ -51,5 +46,4 @@ class ModelSettings(BaseSettings):
             rename=self.model_rename_parameters,
             extra_body=self.model_extra_body,
             headers=self.model_headers,
-            window_tokens=self.model_window_tokens,
         )

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from sluiceway.process.settings import WorkerSettings
 from sluiceway_llm.continuation import PrefixDialect
+from sluiceway_llm.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.windows import LEAST
 
@@ -16,6 +17,9 @@ class Settings(ModelSettings, WorkerSettings):
     models: list[str] = Field(default_factory=list, description="further models that a request may choose, as JSON")
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
         default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
+    )
+    model_window_tokens: int | None = Field(
+        default=None, ge=LEAST, description="prompt and answer together; none: as the server tells, or as is known"
     )
     max_context_messages: int = Field(default=1000, ge=1, le=10_000, description="of the conversation, at most")
     max_context_tokens: int = Field(
@@ -45,6 +49,10 @@ class Settings(ModelSettings, WorkerSettings):
         if self.system_prompt_file is not None and not self.system_prompt_file.is_file():
             raise ValueError(f"SYSTEM_PROMPT_FILE: there is no file {self.system_prompt_file}")
         return self
+
+    @property
+    def server_options(self) -> ServerOptions:
+        return super().server_options.with_(ServerOptions(window_tokens=self.model_window_tokens))
 
     @property
     def prefix_dialect(self) -> PrefixDialect | None:
