@@ -358,6 +358,20 @@ async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is
     assert len(prepared.messages) <= 8
 
 
+async def test_the_cut_off_moves_in_steps_also_where_most_of_what_is_read_is_not_sent(
+    talk: Talk, database: Database
+) -> None:
+    context, cut_offs = with_window(talk, talk.context(), 4000), set()
+    thought: Part = {"type": "reasoning", "text": "hm " * 8000, "state": "done"}
+    for n in range(40):
+        prepared = await talk.prepare(context, task := await talk.ask(f"question {n}"))
+        assert prepared.messages[-1]["content"] == f"question {n}"
+        cut_offs.add(await database.fetchval("SELECT max(through_sequence) FROM compactions"))
+        await talk.end(task, thought, said("yes"))
+
+    assert 2 <= len(cut_offs) <= 12
+
+
 async def test_a_huge_newest_message_is_read_all_the_same(talk: Talk) -> None:
     await talk.exchange("before")
     task = await talk.ask("x" * 300_000)

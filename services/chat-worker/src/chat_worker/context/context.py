@@ -240,7 +240,10 @@ class _Fitting:
             if cut < len(said) and (room < 0 or messages > self._most_messages // 2):
                 break
             cut -= 1
-        return cut if cut > 0 or (exchanges and not conversation.whole) else None
+        if conversation.whole:
+            return cut if cut > 0 else None
+        # What was read is large, if not what is sent of it: without this the cut-off would move a little in each turn.
+        return max(cut, len(exchanges) // 2) if exchanges else None
 
     async def shorten(self, own: ModelMessages, beside: int) -> tuple[ModelMessages, int, bool]:
         """The steps of this answer, made to fit beside the rest: results cut ever harder, then the oldest left out."""
