@@ -68,6 +68,7 @@ export const de: Words = {
   sources: "Quellen",
   file: "Datei",
   image: "Bild",
+  makingNotes: "Notizen zum bisherigen Gespräch werden gemacht…",
   context: (state: string, percent: number) =>
     `${
       {

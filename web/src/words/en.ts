@@ -72,6 +72,7 @@ export const en = {
   sources: "Sources",
   file: "File",
   image: "Image",
+  makingNotes: "Making notes of the earlier conversation…",
   context: (state: string, percent: number) =>
     `${
       {
