@@ -265,6 +265,24 @@ async def test_the_steps_of_the_answer_itself_are_made_to_fit(talk: Talk, model:
     assert "result 29" in texts(prepared)
 
 
+async def test_a_huge_result_of_the_answer_is_cut_before_the_conversation_is(talk: Talk, database: Database) -> None:
+    context = with_window(talk, talk.context(), 4000)
+    for n in range(10):
+        await talk.exchange(f"question {n}: {WORDS}")
+    call = {"id": "c", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    own = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": WORDS * 1000},
+    ]
+
+    prepared = await talk.prepare(context, await talk.ask("look"), own)
+
+    assert prepared.data["state"] == "shortened"
+    assert "question 0:" in texts(prepared)
+    assert prepared.tokens < 3000
+    assert await database.fetchval("SELECT count(*) FROM compactions") == 0
+
+
 async def test_a_refusal_without_a_number_makes_the_room_smaller_until_it_fits(talk: Talk, model: ModelServer) -> None:
     await model.strict("window:900", *STRICT)
     context = talk.context()

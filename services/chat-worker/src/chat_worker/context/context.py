@@ -61,11 +61,13 @@ class ContextSettings(Protocol):
 
 @dataclass(slots=True)
 class Held:
-    """What a turn knows of its conversation. `refusals`: for length, in this turn, that no number explained.
+    """What a turn knows of its conversation. `refusals`: for length, in this turn; `tighter`: those that no number
+    explained.
     `told`: the state that the person was told."""
 
     conversation: Conversation
     refusals: int = 0
+    tighter: int = 0
     told: str = ""
 
 
@@ -138,7 +140,7 @@ class Context:
         waiting: Waiting,
     ) -> Prepared | None:
         """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted."""
-        fitting = _Fitting(self._windows.limit(name), self._settings, self._counter(name), held.refusals)
+        fitting = _Fitting(self._windows.limit(name), self._settings, self._counter(name), held.tighter)
         fixed = await fitting.count(system) + (estimated_tokens(json.dumps(tools)) if tools else 0)
         state = ""
         while True:
@@ -146,6 +148,10 @@ class Context:
             notes = _notes(held.conversation.compaction)
             counts = await fitting.counts([notes, own, *(one.messages for one in exchanges)], fixed)
             total = fixed + sum(counts)
+            if total > fitting.room and (shorter := shortened(own, fitting.chars)) != own:
+                # Before anything of the conversation is left out for good.
+                own, state = shorter, state or "shortened"
+                continue
             cut = fitting.cut(held.conversation, exchanges, counts, fixed)
             if cut is None:
                 break
@@ -155,8 +161,8 @@ class Context:
             state = "summarised" if compaction is not None and compaction.summary else "truncated"
         said = [message for one in exchanges for message in one.messages]
         if total > fitting.room:
-            own, total, shorter = await fitting.shorten(own, total - counts[1])
-            state = state or ("shortened" if shorter else "")
+            own, total = await fitting.shorten(own, total - counts[1])
+            state = state or "shortened"
         if not state and total >= _FILLING * fitting.window.tokens:
             state = "filling"
         bare = len(exchanges) <= 1 and len(steps_of(own)) <= 1 and total > fitting.room
@@ -168,11 +174,10 @@ class Context:
         self._log.info("window_refused", model=name, tokens=sent.tokens, window=sent.window.tokens)
         if held.refusals > _MOST_REFUSALS or sent.bare:
             return False
-        learned = error.window_tokens is not None and self._windows.learn(name, error.window_tokens)
-        if learned:
-            # Our counts may be right: it was the window that was not.
-            held.refusals -= 1
-        elif self._windows.of(name).source == "assumed":
+        if error.window_tokens is not None and self._windows.learn(name, error.window_tokens):
+            return True  # our counts may be right: it was the window that was not
+        held.tighter += 1
+        if self._windows.of(name).source == "assumed":
             self._windows.learn(name, max(1, int(sent.tokens * 0.9)))
         return True
 
@@ -205,13 +210,13 @@ class Context:
 class _Fitting:
     """The room of one request, and what goes into it."""
 
-    def __init__(self, window: Window, settings: ContextSettings, counter: TokenCounter, refusals: int) -> None:
+    def __init__(self, window: Window, settings: ContextSettings, counter: TokenCounter, tighter: int) -> None:
         self.window = window
         self.answer_tokens = min(settings.max_output_tokens or _MOST_ANSWER_TOKENS, window.tokens // 4)
-        self.room = int((window.tokens - self.answer_tokens) * _TIGHTER**refusals)
+        self.room = int((window.tokens - self.answer_tokens) * _TIGHTER**tighter)
         self._most_messages = settings.max_context_messages
         self._counter = counter
-        self._chars = max(LEAST_CHARS, window.tokens // _RESULT_SHARE * _CHARS_OF_A_TOKEN)
+        self.chars = max(LEAST_CHARS, window.tokens // _RESULT_SHARE * _CHARS_OF_A_TOKEN)
 
     async def count(self, messages: ModelMessages) -> int:
         return sum(await self._counter.count([messages], self.room))
@@ -222,7 +227,7 @@ class _Fitting:
 
     def exchanges(self, conversation: Conversation) -> list[Exchange]:
         return [
-            Exchange(one.through, shortened(one.messages, self._chars)) for one in exchanges_of(conversation.messages)
+            Exchange(one.through, shortened(one.messages, self.chars)) for one in exchanges_of(conversation.messages)
         ]
 
     def cut(
@@ -245,11 +250,9 @@ class _Fitting:
         # What was read is large, if not what is sent of it: without this the cut-off would move a little in each turn.
         return max(cut, len(exchanges) // 2) if exchanges else None
 
-    async def shorten(self, own: ModelMessages, beside: int) -> tuple[ModelMessages, int, bool]:
+    async def shorten(self, own: ModelMessages, beside: int) -> tuple[ModelMessages, int]:
         """The steps of this answer, made to fit beside the rest: results cut ever harder, then the oldest left out."""
-        chars = self._chars
-        before = own
-        own = shortened(own, chars)
+        chars = self.chars
         total = beside + await self.count(own)
         while total > self.room and chars > LEAST_CHARS:
             chars = max(LEAST_CHARS, chars // 2)
@@ -259,7 +262,7 @@ class _Fitting:
         while total > self.room and len(steps) > 1:
             total -= await self.count(steps.pop(0))
         own = [message for step in steps for message in step]
-        return own, total, own != before
+        return own, total
 
 
 def _notes(compaction: Compaction | None) -> ModelMessages:
