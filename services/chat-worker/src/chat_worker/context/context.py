@@ -142,13 +142,13 @@ class Context:
         """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted."""
         fitting = _Fitting(self._windows.limit(name), self._settings, self._counter(name), held.tighter)
         fixed = await fitting.count(system) + (estimated_tokens(json.dumps(tools)) if tools else 0)
-        state = ""
+        state, whole = "", own
         while True:
             exchanges = fitting.exchanges(held.conversation)
             notes = _notes(held.conversation.compaction)
             counts = await fitting.counts([notes, own, *(one.messages for one in exchanges)], fixed)
             total = fixed + sum(counts)
-            if total > fitting.room and (shorter := shortened(own, fitting.chars)) != own:
+            if total > fitting.room and (shorter := shortened(whole, fitting.chars)) != own:
                 # Before anything of the conversation is left out for good.
                 own, state = shorter, state or "shortened"
                 continue
@@ -161,8 +161,9 @@ class Context:
             state = "summarised" if compaction is not None and compaction.summary else "truncated"
         said = [message for one in exchanges for message in one.messages]
         if total > fitting.room:
-            own, total = await fitting.shorten(own, total - counts[1])
-            state = state or "shortened"
+            shorter, total = await fitting.shorten(whole, total - counts[1])
+            state = state or ("shortened" if shorter != own else "")
+            own = shorter
         if not state and total >= _FILLING * fitting.window.tokens:
             state = "filling"
         bare = len(exchanges) <= 1 and len(steps_of(own)) <= 1 and total > fitting.room
@@ -253,16 +254,16 @@ class _Fitting:
     async def shorten(self, own: ModelMessages, beside: int) -> tuple[ModelMessages, int]:
         """The steps of this answer, made to fit beside the rest: results cut ever harder, then the oldest left out."""
         chars = self.chars
-        total = beside + await self.count(own)
+        short = shortened(own, chars)
+        total = beside + await self.count(short)
         while total > self.room and chars > LEAST_CHARS:
             chars = max(LEAST_CHARS, chars // 2)
-            own = shortened(own, chars)
-            total = beside + await self.count(own)
-        steps = steps_of(own)
+            short = shortened(own, chars)
+            total = beside + await self.count(short)
+        steps = steps_of(short)
         while total > self.room and len(steps) > 1:
             total -= await self.count(steps.pop(0))
-        own = [message for step in steps for message in step]
-        return own, total
+        return [message for step in steps for message in step], total
 
 
 def _notes(compaction: Compaction | None) -> ModelMessages:
