@@ -138,6 +138,13 @@ async def test_only_calls_of_the_client_take_an_output(chat: Chat, model: ModelS
     assert again.tools["call_e"]["output"] == {"said": "x"}
 
 
+@pytest.mark.requirement("CH-18", "CH-24")
+async def test_strange_characters_in_a_tool_keep_no_turn_from_running(chat: Chat, model: ModelServer) -> None:
+    tools = {"odd": {"description": "a\x00\ud800", "parameters": {"type": "object", "\x00": "\udfff"}}}
+    turn = await chat.ask("hello [[tokens=2 rate=0]]", tools=tools)
+    assert fold(await chat.answer(turn)).error is None
+
+
 @pytest.mark.requirement("CH-18", "SE-4")
 async def test_a_client_cannot_pass_its_tool_off_as_one_of_the_service(chat: Chat, model: ModelServer) -> None:
     turn = await chat.ask("my own echo", tools={"echo": {"description": "mine"}})
@@ -153,7 +160,6 @@ async def test_a_client_cannot_pass_its_tool_off_as_one_of_the_service(chat: Cha
     [
         {"a b": {}},
         {"x": {"parameters": 1}},
-        {"x": {"description": "a\x00"}},
         {"x": {"description": "a" * 9000}},
         {f"t{n}": {} for n in range(65)},
         {f"t{n}": {"description": "a" * 8000} for n in range(9)},

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from sluiceway.wire.json_values import clean_json
 from sluiceway.wire.tools import CLIENT_QUEUE, TOOL_NAME_PATTERN, ToolSpec
 
 MAX_TOOLS = 64
@@ -25,12 +26,9 @@ class ClientTool(BaseModel):
 
 
 def _bounded(tools: dict[str, ClientTool]) -> dict[str, ClientTool]:
-    """Every step of the turn sends them to the model, and Postgres stores no NUL."""
-    text = json.dumps(stored(tools))
-    if len(text) > MAX_CHARS:
+    """Every step of the turn sends them to the model."""
+    if len(json.dumps(stored(tools))) > MAX_CHARS:
         raise ValueError(f"the tools must have at most {MAX_CHARS} characters as JSON")
-    if "\\u0000" in text:
-        raise ValueError("the tools must not have a NUL character")
     return tools
 
 
@@ -45,8 +43,8 @@ def read_client_tools(text: str) -> dict[str, ClientTool]:
 
 
 def stored(tools: dict[str, ClientTool]) -> dict[str, Any] | None:
-    """As a turn keeps them."""
-    return {name: tool.model_dump() for name, tool in tools.items()} or None
+    """As a turn keeps them: without what Postgres does not store."""
+    return clean_json({name: tool.model_dump() for name, tool in tools.items()}) or None
 
 
 def specs_of(declared: dict[str, Any] | None, deadline_seconds: float) -> dict[str, ToolSpec]:
