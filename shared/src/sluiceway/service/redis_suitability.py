@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("CLIENT", "SETNAME", "sluiceway"),
     ("CLIENT", "TRACKING", "ON"),
     ("DEL", _KEY),
+    ("EVAL", "return 1", "0"),
     ("EVALSHA", "0" * 40, "0"),
     ("EXISTS", _KEY),
     ("GET", _KEY),
