@@ -194,3 +194,4 @@ async def test_with_a_direct_address_a_pooler_in_transaction_mode_serves_many_at
                 async with store._pool.transaction() as connection:
                     await connection.execute("SET LOCAL statement_timeout = 1; SELECT pg_sleep(1)")
             await leader.resign()
+            await other.resign()

@@ -11,7 +11,7 @@ from gateway.fanout.redis_wire import Address
 from redis.asyncio import Redis
 from sluiceway.errors import RedisRefuses
 from sluiceway.redis_client import command, open_redis
-from sluiceway.service.redis_suitability import COMMANDS, PATTERNS, judge, unsuitable
+from sluiceway.service.redis_suitability import COMMANDS, CONTAINERS, PATTERNS, judge, unsuitable
 
 from harness.sse import replay
 from harness.tls import Authority, tls_before
@@ -21,8 +21,6 @@ from tests.gateway.hub_app import Publisher, hub_server
 pytestmark = pytest.mark.requirement("OP-12")
 ROOT = Path(__file__).parents[2]
 _PASSWORD = "a-password"
-# What redis-py, the hub and our scripts are able to begin a command with; more than a word for those with subcommands.
-_CONTAINERS = {"CLIENT", "SCRIPT", "XGROUP", "XINFO"}
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ async def ask(redis: Redis, words: str) -> Any:
 
 
 def names() -> set[str]:
-    return {" ".join(one[:2]) if one[0] in _CONTAINERS else one[0] for one in COMMANDS}
+    return {" ".join(one[:2]) if one[0] in CONTAINERS else one[0] for one in COMMANDS}
 
 
 async def test_a_server_that_is_as_it_has_to_be_is_suitable_and_nothing_is_left_in_it(
@@ -165,14 +163,14 @@ def commands_of_scripts() -> set[str]:
     found: set[str] = set()
     for script in ROOT.glob("shared/src/sluiceway/lua/**/*.lua"):
         for name, sub in re.findall(r"redis\.p?call\('([A-Za-z]+)'(?:, '([A-Z]+)')?", script.read_text()):
-            found.add(f"{name.upper()} {sub}" if name.upper() in _CONTAINERS else name.upper())
+            found.add(f"{name.upper()} {sub}" if name.upper() in CONTAINERS else name.upper())
     return found
 
 
 def commands_of_python() -> set[str]:
     """Literals that begin a command, where we send one: `command(redis, "X"`, `pack("X"`, and tuples of them."""
     sent = r"(?:command\(\s*[\w.]+,|pack\(|execute\(|_group_read\(\s*[\w.]+,|\(\s*)\s*"
-    begins = re.compile(sent + r'"([A-Z]{3,})(?: ([A-Z]+))?"(?:, "([A-Z]+)")?')
+    begins = re.compile(sent + r'b?"([A-Z]{3,})(?: ([A-Z]+))?"(?:, b?"([A-Z]+)")?')
     unlooked = {"HELLO", "AUTH", "SELECT", "COUNT", "GET", "POST", "PATCH", "DELETE", "HEAD"}
     found: set[str] = set()
     for source in [*ROOT.glob("shared/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]:
@@ -180,7 +178,7 @@ def commands_of_python() -> set[str]:
         if "redis" not in text or source.name == "redis_suitability.py":
             continue
         for name, attached, sub in begins.findall(text):
-            if name in _CONTAINERS:
+            if name in CONTAINERS:
                 found.add(f"{name} {attached or sub}")
             elif name not in unlooked and f'"{name}"' in text:
                 found.add(name)

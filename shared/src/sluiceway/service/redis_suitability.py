@@ -36,6 +36,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("HSET", _KEY, "f", "v"),
     ("INCR", _KEY),
     ("INFO", "replication"),
+    ("MEMORY", "USAGE", _KEY),
     ("PEXPIRE", _KEY, "1"),
     ("PING",),
     ("PTTL", _KEY),
@@ -64,6 +65,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ZREMRANGEBYSCORE", _KEY, "0", "1"),
     ("ZSCORE", _KEY, "m"),
 )
+# Commands whose subcommands are granted one by one.
+CONTAINERS = frozenset({"CLIENT", "MEMORY", "SCRIPT", "XGROUP", "XINFO"})
 # The patterns that all our keys match, with a key of each.
 PATTERNS: Mapping[str, str] = {"sw:*": keys.AGENT_STREAMS, "job_events:*": keys.job_events("0")}
 
@@ -130,7 +133,7 @@ def _sentence(lacking: Sequence[str], patterns: Iterable[str]) -> str | None:
 
 
 def _name(one: Sequence[str]) -> str:
-    return " ".join(one[:2]) if one[0] in ("CLIENT", "SCRIPT", "XGROUP", "XINFO") else one[0]
+    return " ".join(one[:2]) if one[0] in CONTAINERS else one[0]
 
 
 def _denies_command(answer: Any) -> bool:
