@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway import keys
 from sluiceway.process.settings import WorkerSettings
 
 from harness.asking import questions
@@ -49,8 +48,8 @@ async def _running(services: Services, dialect: str = "llama.cpp") -> System:
 
 async def _holder(redis: Redis, turn: Turn, system: System) -> Service:
     """The worker that has the turn in hand."""
-    name = await wait_until(lambda: redis.hget(keys.task_meta(turn.task_id), "holder"), what="somebody holds the task")
-    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"].encode() == name)
+    name = await wait_until(lambda: holder_of(redis, turn.task_id), what="somebody holds the task")
+    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"] == name)
 
 
 async def _interrupted(

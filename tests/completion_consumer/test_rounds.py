@@ -67,7 +67,7 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
     assert len(await worker.read(10, timedelta(seconds=1))) == 2
     claimed = await scene.store.turns.claim(begun.id)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "draining")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     await scene.streams.writer.release(claimed.id, claimed.attempt)
     await worker.leave()
 
@@ -156,7 +156,7 @@ async def _ended(scene: Scene, database: Database) -> Task:
     await _lose_entry(scene, task)
     claimed = await scene.store.turns.claim(task.id)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "dead")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     end = TurnEnd(status="completed", parts=[], metadata={})
     assert await scene.store.turns.end(claimed, end, attempt=claimed.attempt)
     await database.execute("UPDATE tasks SET ended_at = now() - interval '1 minute' WHERE id = $1", task.id)

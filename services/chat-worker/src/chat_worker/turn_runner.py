@@ -1,7 +1,7 @@
 """Running a claimed turn, step by step, until it has ended or waits for its operations.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
-successor need not wait for the heartbeat to grow old.
+successor need not wait for its lease to run out.
 """
 
 import asyncio
@@ -63,22 +63,22 @@ class TurnRunner:
         self._catalogue = catalogue
         self._log = get_logger()
 
-    async def run(self, task: Task) -> None:
-        """Run a turn that this worker has just claimed."""
+    async def run(self, task: Task, entry_id: str) -> None:
+        """Run a turn that this worker has just claimed, under the lease of that queue entry."""
         began = time.monotonic()
         self._log.info("turn_started", attempt=task.attempt)
         status = "released"
         try:
-            status = await self._step(task)
+            status = await self._step(task, entry_id)
         finally:
             if status == "released":
                 await self._release(task)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task) -> str:
+    async def _step(self, task: Task, entry_id: str) -> str:
         # It is not begun after the release that follows a failure of the others.
-        beginning = asyncio.create_task(self._begin(task))
+        beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
@@ -106,9 +106,9 @@ class TurnRunner:
         finally:
             self._flusher.close(writer)
 
-    async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
+    async def _begin(self, task: Task, entry_id: str) -> tuple[Begun, list[Entry]]:
         """Become the stream's writer; what it has."""
-        begun = await self._writer.begin(task.fields, task.attempt, self._settings.worker_name)
+        begun = await self._writer.begin(task.fields, task.attempt, entry_id=entry_id)
         return begun, await self._reader.read(task.id) if begun.last_id is not None else []
 
     async def _durable(self, task: Task) -> Durable:
@@ -230,7 +230,7 @@ class TurnRunner:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
-            self._log.warning("release_failed", reason=str(error))  # its heartbeat grows old instead
+            self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

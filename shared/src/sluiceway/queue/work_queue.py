@@ -9,10 +9,10 @@ Not guaranteed: order between workers; that an entry is delivered once.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -24,6 +24,9 @@ from sluiceway.scripts import Scripts
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
 _MANY = 10_000
+
+# "held": in flight, and its lease was renewed in time. "waiting": to be delivered, or to be taken over.
+EntryState = Literal["held", "waiting", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Producer:
     def __init__(self, redis: Redis, kind: str, partition: int = 0) -> None:
         self.key = keys.work_queue(kind, partition)
         self._redis = redis
+        self._scripts = Scripts(redis)
 
     async def add(self, body: bytes) -> str:
         """Queue an entry; its id. Sent once: on RedisUnavailable it may or may not be queued."""
@@ -55,15 +59,19 @@ class Producer:
         """Raises the ResponseError where the answer is one."""
         return str(answered(answer).decode())
 
-    async def holds(self, entry_id: str) -> bool:
-        """Whether the entry is still queued or in flight."""
-        return bool(await command(self._redis, "XRANGE", self.key, entry_id, entry_id, "COUNT", 1))
-
-    async def holds_which(self, entry_ids: Sequence[str]) -> set[str]:
-        """Those of the entries that are still queued or in flight; one round trip."""
+    async def holds_any(self, entry_ids: Sequence[str]) -> bool:
+        """Whether one of the entries is still queued or in flight."""
         asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
-        answers = await commands(self._redis, asked)
-        return {entry_id for entry_id, answer in zip(entry_ids, answers, strict=True) if answered(answer)}
+        return any([answered(answer) for answer in await commands(self._redis, asked)])
+
+    async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
+        """Where the entries are, by Redis's clock and in one script. This is the proof of life: who has an entry that
+        is held lives, as its lease was renewed."""
+        if not entry_ids:
+            return {}
+        arguments: list[str | int] = [keys.GROUP, int(lease.total_seconds() * 1000), *entry_ids]
+        answers = await self._scripts.run("queue/entry_states", [self.key], arguments)
+        return dict(zip(entry_ids, (answer.decode() for answer in answers), strict=True))
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
         """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""

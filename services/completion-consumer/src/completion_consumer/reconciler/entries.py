@@ -1,4 +1,4 @@
-"""Whether what should be in a queue is in it, also where it was released.
+"""Whether what should be in a queue is in it, also where it was released, and whether somebody alive has it.
 
 A worker that releases an entry puts a new one into the queue, under another id than the one that was noted. An entry
 whose noted id is gone is therefore looked for among those behind it, by what it is for: a release is one script,
@@ -6,8 +6,9 @@ so an entry is always in one of the two places.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sluiceway.queue.work_queue import Producer
 
@@ -18,10 +19,12 @@ _MOST_PAGES = 10
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Ids of what has its entry: `noted`, as noted; `moved`, in another one. What is in neither has none."""
+    """Ids of what has its entry: `noted`, as noted; `moved`, in another one. What is in neither has none.
+    `held`: the noted entries that are in flight under a lease that has not run out."""
 
     noted: frozenset[str]
     moved: Mapping[str, str]
+    held: frozenset[str]
 
     def __contains__(self, key: str) -> bool:
         return key in self.noted or key in self.moved
@@ -30,15 +33,17 @@ class Found:
 class Entries:
     """Of one queue. `field`: which field of an entry's job says what it is for."""
 
-    def __init__(self, queue: Producer, field: str) -> None:
+    def __init__(self, queue: Producer, field: str, lease: timedelta) -> None:
         self._queue = queue
         self._field = field
+        self._lease = lease
 
-    async def find(self, noted: Mapping[str, str]) -> Found:
-        """`noted`: ids, and the entry that was noted for each. Raises RedisUnavailable."""
-        held = await self._queue.holds_which(list(noted.values()))
-        gone = {key: entry_id for key, entry_id in noted.items() if entry_id not in held}
-        return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone))
+    async def find(self, noted: Mapping[str, Sequence[str]]) -> Found:
+        """`noted`: ids, and the entries that were noted for each, at least one. Raises RedisUnavailable."""
+        states = await self._queue.states({one for entries in noted.values() for one in entries}, self._lease)
+        gone = {key: min(ids, key=_order) for key, ids in noted.items() if all(states[one] == "gone" for one in ids)}
+        held = frozenset(entry_id for entry_id, state in states.items() if state == "held")
+        return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone), held)
 
     async def _moved(self, gone: Mapping[str, str]) -> dict[str, str]:
         moved: dict[str, str] = {}
