@@ -16,6 +16,7 @@ from harness.llama_cpp import llama_cpp
 from harness.model_server import ModelServer, answer_to
 from harness.services import Service, Services, System
 from harness.sse import Event, follow
+from harness.streams import holder_of
 from harness.waiting import wait_until
 
 LEASE_SECONDS = 3.0

@@ -62,7 +62,7 @@ class Producer:
     async def holds_any(self, entry_ids: Sequence[str]) -> bool:
         """Whether one of the entries is still queued or in flight."""
         asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
-        return any([answered(answer) for answer in await commands(self._redis, asked)])
+        return any(map(answered, await commands(self._redis, asked)))
 
     async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
         """Where the entries are, by Redis's clock and in one script. This is the proof of life: who has an entry that

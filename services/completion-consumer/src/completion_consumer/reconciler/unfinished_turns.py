@@ -51,8 +51,8 @@ Fault = Literal["expired", "cancelled", "forgotten", "not told to wait", "not to
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that. `held`: a living worker has
-    begun it, and has its queue entry in flight. `queued`: it has an entry, in flight or not."""
+    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that. `held`: a living worker
+    has begun it, and has its queue entry in flight. `queued`: it has an entry, in flight or not."""
 
     task: Task
     meta: TaskMeta | None
