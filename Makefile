@@ -72,7 +72,7 @@ clean: ## remove what was installed and cached; the data of `make run` stay
 
 # Node comes as a wheel with the runtime; the npm on a machine may be too old for the packages.
 %/node_modules/.installed: %/package-lock.json | .venv/.runtime
-	@cd $* && $(NPM) ci --no-audit --no-fund
+	@cd $* && $(NPM) ci --no-audit --no-fund --prefer-offline --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=2000
 	@touch $@
 
 $(PAGE): web/node_modules/.installed $(PAGE_SOURCES)

@@ -28,7 +28,7 @@ _SIGNS: dict[Kind, Sign] = {
 class Pace:
     """`rounds`: how often a scenario's fault happens. `pause`: seconds between two. `away`: of Postgres, at most.
     `replaced`: processes of each kind that a deploy replaces. `slack_seconds`: what a turn may wait for its next text
-    after its chat worker's lease has run out, or after it was handed back."""
+    after its chat worker's lease has run out, or after it was released."""
 
     rounds: int
     pause: tuple[float, float]
@@ -49,7 +49,7 @@ class Faults:
         await asyncio.sleep(self.rng.uniform(*self.pace.pause))
 
     async def kill(self, service: Service, kind: Kind) -> None:
-        """kill -9, when it has something in hand."""
+        """kill -9, when it has something in flight."""
         touched = await self._when_busy(lambda: self._held_by(service, kind))
         self.ledger.fault(f"kill -9 {service.name}", _SIGNS[kind], touched, self._promised(kind))
         await self.stack.hands.do(service.kill9)

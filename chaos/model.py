@@ -1,6 +1,7 @@
 """The model of a chaos run: `python -m chaos.model` prints `{"port": N}` and answers questions of questions.py.
 
 It is the tests' model server; what it says follows from the question and from how much of the turn its request holds.
+A poisoned answer has characters that nobody can store, absurd thoughts and usage, or comes in torn pieces.
 It checks that history: a request that lacks a tool's result, or has it twice, is refused for good (400), so its turn
 fails. Where a tool that it means to call is not offered, as just after a flush, it says the rest of its answer without.
 """
@@ -11,13 +12,14 @@ from typing import Any
 
 import uvloop
 
-from chaos.questions import Call, Question
+from chaos.questions import REPLACED, Call, Poison, Question
 from harness.model_server.__main__ import serve
 from harness.model_server.answers import last_user_text
 from harness.model_server.connection import State
 from harness.model_server.plan import Plans, Step
 
 Messages = list[dict[str, Any]]
+LINE_ENDS = "\u2028\u2029\x85"
 
 
 class Answers(Plans):
@@ -50,15 +52,38 @@ class Answers(Plans):
         if not text.startswith(said):
             return [_refusal(400, f"the prefix {said!r} is not of this answer")]
         left = text[len(said) :]
-        words = {"tokens": len(left.split()), "rate": question.rate, "of": left}
+        words = {"tokens": len(left.split()), "rate": question.rate, "of": poisoned(left, question.poison)}
+        beginning = [*_framing(question.poison), {"begin": True}, *_thoughts(question.poison)]
+        usage = _usage(question.poison)
         if not calls or not equipped:
-            return [{"begin": True}, words, {"finish": "stop"}]
+            return [*beginning, words, *usage, {"finish": "stop"}]
         named = [{"tool_call": self._tool_call(index, call)} for index, call in enumerate(calls)]
-        return [{"begin": True}, words, *named, {"finish": "tool_calls"}]
+        return [*beginning, words, *usage, *named, {"finish": "tool_calls"}]
 
     def _tool_call(self, index: int, call: Call) -> dict[str, Any]:
         function = {"name": call.tool, "arguments": json.dumps(call.arguments, ensure_ascii=False)}
         return {"index": index, "id": f"call_{next(self._call_ids)}", "type": "function", "function": function}
+
+
+def poisoned(text: str, poison: Poison) -> str:
+    """The text as the model says it, of which the stored answer has `REPLACED`."""
+    return text.replace(REPLACED, "\ud800" if poison == "surrogate" else "\x00") if poison else text
+
+
+def _framing(poison: Poison) -> list[Step]:
+    return [{"framing": {"split": 7}}] if poison == "torn" else []
+
+
+def _thoughts(poison: Poison) -> list[Step]:
+    return [{"reasoning": f"hm \x00 \udfff {LINE_ENDS}"}] if poison == "thoughts" else []
+
+
+def _usage(poison: Poison) -> list[Step]:
+    """Numbers that are none, and a name of the model that nobody can store."""
+    if poison != "usage":
+        return []
+    absurd = '"prompt_tokens": "many", "completion_tokens": 1e999, "total_tokens": -1'
+    return [{"raw": f'data: {{"choices": [], "model": "m\\u0000\\ud800", "usage": {{{absurd}}}}}\n\n'}, {"usage": None}]
 
 
 def _since_the_question(messages: Messages) -> Messages:

@@ -9,7 +9,14 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["plain", "tools", "long", "webhook", "slow", "large"]
+Kind = Literal["plain", "tools", "long", "webhook", "slow", "large", "poison", "endless"]
+Poison = Literal["", "nul", "surrogate", "thoughts", "usage", "torn"]
+
+# What the workers of a run are told; an endless answer ends there.
+MAX_ANSWER_CHARS = 300_000
+_POISONS: tuple[Poison, ...] = ("nul", "surrogate", "thoughts", "usage", "torn")
+# What the stored answer has in the place of each character that nobody can store.
+REPLACED = "\ufffd"
 
 # Characters of one to four bytes, so that a cut in the middle of one would show.
 _SPICE = ("", "ß", "Ωμ", "東", "🌊", "é")
@@ -37,12 +44,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`words`: of each step's text. `rounds`: the calls after each step but the last. `rate`: words a second."""
+    """`words`: of each step's text. `rounds`: the calls after each step but the last. `rate`: words a second. `poison`:
+    what else the model says, that it should not."""
 
     key: str
     words: tuple[int, ...]
     rounds: tuple[tuple[Call, ...], ...] = ()
     rate: float = 25
+    poison: Poison = ""
 
     @property
     def text(self) -> str:
@@ -53,7 +62,7 @@ class Question:
         """The question that has this text. Raises ValueError, KeyError, TypeError for any other text."""
         known = json.loads(text)
         rounds = tuple(tuple(Call(**call) for call in calls) for calls in known["rounds"])
-        return Question(known["key"], tuple(known["words"]), rounds, known["rate"])
+        return Question(known["key"], tuple(known["words"]), rounds, known["rate"], known["poison"])
 
     @property
     def steps(self) -> list[str]:
@@ -61,13 +70,17 @@ class Question:
         texts, first = [], 0
         for words in self.words:
             numbers = range(first, first + words)
-            texts.append("".join(f"{self.key}.{number}{_SPICE[number % len(_SPICE)]} " for number in numbers))
+            texts.append("".join(f"{self.key}.{number}{self._spice(number)} " for number in numbers))
             first += words
         return texts
 
     @property
     def answer(self) -> str:
-        return "".join(self.steps)
+        return "".join(self.steps)[:MAX_ANSWER_CHARS]
+
+    def _spice(self, number: int) -> str:
+        poisoned = self.poison in ("nul", "surrogate") and number % 3 == 0
+        return (REPLACED if poisoned else "") + _SPICE[number % len(_SPICE)]
 
     @property
     def calls(self) -> list[Call]:
@@ -84,6 +97,13 @@ def ask(key: str, kind: Kind, rng: random.Random) -> Question:
             return Question(key, (rng.randint(300, 400),), rate=12)
         case "large":
             return Question(key, (rng.randint(4_000, 8_000),), rate=4_000)
+        case "poison":
+            poison = rng.choice(_POISONS)
+            if rng.random() < 0.5:
+                return Question(key, (rng.randint(20, 80),), rate=rate, poison=poison)
+            return Question(key, _words(rng, 2), ((_look_up(f"{key}:p"),),), rate, poison)
+        case "endless":
+            return Question(key, (MAX_ANSWER_CHARS // 12,), rate=1_500)
         case "tools":
             first = (_look_up(f"{key}:a"), _tally(f"{key}:b", rng.uniform(0.05, 0.6)))
             return Question(key, _words(rng, 3), (first, (_look_up(f"{key}:c"),)), rate)

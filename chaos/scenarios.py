@@ -13,9 +13,10 @@ _TALK: Mapping[Kind, int] = MappingProxyType({"plain": 1})
 _TOOLS: Mapping[Kind, int] = MappingProxyType({"plain": 1, "tools": 2, "long": 1})
 _WEBHOOKS: Mapping[Kind, int] = MappingProxyType({"webhook": 3, "tools": 1})
 _ALL: Mapping[Kind, int] = MappingProxyType({"plain": 4, "tools": 2, "long": 1, "webhook": 2})
-# Some answers take longer than a chat worker's grace period, so that they have to be handed back.
+# Some answers take longer than a chat worker's grace period, so that they have to be released.
 _SLOW: Mapping[Kind, int] = MappingProxyType({"plain": 6, "tools": 2, "long": 1, "webhook": 2, "slow": 1})
 _LARGE: Mapping[Kind, int] = MappingProxyType({"plain": 2, "large": 1})
+_POISON: Mapping[Kind, int] = MappingProxyType({"poison": 8, "plain": 2, "tools": 1, "endless": 1})
 _PEOPLE: Mapping[str, int] = MappingProxyType({"event-source": 3, "ai-sdk": 3, "background": 3, "vanishing": 1})
 _RACERS: Mapping[str, int] = MappingProxyType({"racing": 1})
 _WANDERERS: Mapping[str, int] = MappingProxyType({"vanishing": 3, "slow": 2, "event-source": 1, "ai-sdk": 1})
@@ -117,6 +118,7 @@ _LIST = (
     Scenario("kill-everything", "all services and Redis killed at once", _again(Faults.kill_everything), _ALL, _PEOPLE),
     Scenario("deploy", "every process replaced, one after another", _deploy, _SLOW, _PEOPLE),
     Scenario("browsers", "slow and vanishing browsers", _none, _LARGE, _WANDERERS),
+    Scenario("poison-data", "a model that says what nobody can store, or never stops", _none, _POISON, _PEOPLE),
     Scenario("race", "every message posted to both gateways at once", _none, _TALK, _RACERS),
     Scenario("mixture", "anything, in any order", _anything, _ALL, _PEOPLE),
 )

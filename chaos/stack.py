@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 
 from chaos.hands import HeldOperations
+from chaos.questions import MAX_ANSWER_CHARS
 from chaos.redis_path import RedisPath
 from harness.child import Child
 from harness.model_process import ModelProcess
@@ -142,6 +143,7 @@ class Stack:
             OPENAI_API_KEY="not-a-secret",
             MODEL="fake",
             WEBHOOK_SECRETS=_SECRETS,
+            MAX_ANSWER_CHARS=str(MAX_ANSWER_CHARS),
             **self._overrides,
         )
 

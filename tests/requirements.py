@@ -399,25 +399,14 @@ PROMISES = {
 }
 
 OPEN = {
-    "TS-5": "A turn whose words Postgres refuses (a NUL of the model's) is delivered again for ever and does not end.",
-    "TS-10": "The bound is in entries: 40 readers that stand still cost a gateway 2 GB.",
-    "TS-13": (
-        "A failed turn and a 503 do not say why, lines carry no trace id, and a console log of an exception shows "
-        "locals."
-    ),
-    "CC-4": "The plain shape of a producer that does not know our envelope is a dead letter.",
-    "WH-2": "Tools of one's own and of MCP servers are told no callback URL and no secret.",
+    "TS-13": "A 503 does not say why in the log, and the gateway's lines carry no trace id.",
     "CH-3": "Not built: titles stay empty.",
     "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
-    "CH-5": "Odd wire shapes of real servers break answers and calls; session and trace ids are not passed along.",
+    "CH-5": "Session and trace ids are not passed along to the model server.",
     "CH-6": "Not built: the newest messages are sent, by number.",
-    "CH-7": "Retries last seconds, hold the worker and cannot be seen; some answers that broke off look whole.",
-    "CH-8": "A call by a name that the model's server refuses makes every later turn of its session fail.",
+    "CH-7": "A turn that waits for its model holds a slot of its worker meanwhile.",
     "CH-9": "There is no compaction that the answer could go on with.",
-    "CH-10": "An accepted answer with further keys, or as JSON text, is taken for the result.",
-    "CH-11": "An answer that Postgres refuses, or with absurd usage, is thrown away when the turn fails.",
     "CH-12": "`steer` and `latest` are not built.",
-    "CH-13": "A turn that cannot be stored cannot be cancelled.",
     "CH-14": "The number of context messages of a session is a setting of the worker alone, told by nobody.",
     "CH-17": "Not built.",
     "CH-18": "Not built.",
@@ -426,8 +415,6 @@ OPEN = {
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",
-    "CH-24": "A NUL, a number that is none or an absurd size keeps a turn from ending.",
-    "CH-25": "There is one set of parameters for all servers, and history is sent as it is.",
     "GW-2": (
         "With `useChat` a half answer can look whole, edits of shortened histories are appended, client-side tools "
         "and files fail."
@@ -444,13 +431,13 @@ OPEN = {
         "of service."
     ),
     "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
-    "OP-12": "Some unsuitable servers are met in silence: ready, and every turn hangs or answers 500.",
+    "OP-12": (
+        "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "
+        "are met in silence: ready, and every turn hangs or answers 500."
+    ),
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
-    "SE-4": (
-        "Tool schemas may name addresses that a worker fetches, and the reader of web pages has the runner's secrets."
-    ),
-    "SE-5": "A console log of an exception shows local values.",
+    "SE-4": "There are no files yet.",
     "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
     "LC-1": "Streams, job events, dead letters and the journal keep the words of a deleted session.",
     "LC-2": "Nothing is ever deleted from Postgres.",

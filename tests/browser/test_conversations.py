@@ -44,7 +44,7 @@ async def test_a_deleted_conversation_can_be_brought_back_for_a_while(
     system = await _with_one(services, chat, "to be deleted")
     await chat.conversations.first.hover()
     await chat.page.get_by_role("button", name="Options of to be deleted").click()
-    await chat.page.get_by_role("button", name="Delete").click()
+    await chat.page.get_by_role("button", name="Delete", exact=True).click()
     await expect(chat.conversations).to_have_count(0)
     await expect(chat.questions).to_have_count(0)
     undo = chat.page.get_by_role("button", name="Undo")

@@ -165,7 +165,7 @@ async def test_the_step_after_a_tool_goes_on_too_and_the_steps_before_it_stay(
 
 
 @pytest.mark.requirement("TS-5")
-@pytest.mark.parametrize("begun", ["arguments", "reasoning", "blanks"])
+@pytest.mark.parametrize("begun", ["arguments", "reasoning"])
 async def test_what_no_server_can_go_on_with_is_done_again(
     services: Services, model: ModelServer, redis: Redis, database: Database, begun: str
 ) -> None:
@@ -173,7 +173,6 @@ async def test_what_no_server_can_go_on_with_is_done_again(
     shown: dict[str, list[dict[str, object]]] = {
         "arguments": [{"text": "Let me look. "}, {"tool_call": fragment}],
         "reasoning": [{"reasoning": "The user wants "}],
-        "blanks": [{"text": "\n\n"}],
     }
     await model.script(*shown[begun], {"stall": "ever"})
     system = await _running(services)
@@ -181,9 +180,7 @@ async def test_what_no_server_can_go_on_with_is_done_again(
     async with Chat(system.url) as chat:
         turn = await chat.ask(question)
         async with follow(chat.stream_url(turn), protocol=7) as stream:
-            await stream.read_until(
-                {"arguments": "tool-input-delta", "reasoning": "reasoning-delta"}.get(begun, "text-delta")
-            )
+            await stream.read_until({"arguments": "tool-input-delta", "reasoning": "reasoning-delta"}[begun])
             (await _holder(redis, turn, system)).kill9()
             await stream.read_to_end()
     message = fold(stream.events, 7)

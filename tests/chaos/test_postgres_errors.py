@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import asyncpg
 import pytest
-from sluiceway.errors import StoreUnavailable
+from sluiceway.errors import NotStorable, StoreUnavailable
 from sluiceway.store.pool import Pool
 
 from harness.database import Database
@@ -206,7 +205,7 @@ async def test_a_migration_under_a_prepared_statement_is_no_error(pool: Pool, da
 
 
 async def test_what_can_never_be_right_is_not_taken_for_an_outage(pool: Pool) -> None:
-    with pytest.raises(asyncpg.DataError):
+    with pytest.raises(NotStorable):
         async with pool.connection() as connection:
             await connection.execute("UPDATE notes SET text = 'x' WHERE id = $1", "no number")
     async with open_pool("mysql://nowhere/nothing") as wrong:

@@ -61,6 +61,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "kill-everything",
         pytest.param("deploy", marks=pytest.mark.requirement("GW-4", "CC-10")),
         pytest.param("browsers", marks=pytest.mark.requirement("TS-10")),
+        pytest.param("poison-data", marks=pytest.mark.requirement("CH-24")),
         pytest.param("race", marks=pytest.mark.requirement("CH-2")),
         "mixture",
     ],

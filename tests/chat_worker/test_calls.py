@@ -159,4 +159,4 @@ def test_the_place_of_a_wrong_argument_is_named() -> None:
     problem = check_arguments(ToolSpec(name="go", description="Go.", parameters=deep), {"to": {"city": 1}})
 
     assert problem is not None
-    assert problem.message == "to/city: 1 is not of type 'string'"
+    assert problem.message == "to.city: 1 is not of type 'string'"

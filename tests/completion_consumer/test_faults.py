@@ -221,11 +221,11 @@ async def test_a_consumer_that_is_told_to_stop_finishes_or_hands_back_what_it_ha
 
 
 @pytest.mark.requirement("CC-2", "CC-7")
-async def test_a_completion_that_cannot_be_applied_is_a_dead_letter_and_its_turn_goes_on(
+@pytest.mark.requirement("CH-24")
+async def test_a_result_that_postgres_refuses_is_a_failure_of_its_operation_at_once(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    services.expect_in_logs("Traceback")
-    await services.completion_consumer(LEASE_SECONDS="0.5", MAX_DELIVERIES="2")
+    await services.completion_consumer()
     await database.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF NEW.output = '\"poison\"' THEN RAISE 'refused'; END IF; RETURN NEW; END $$"
@@ -236,10 +236,24 @@ async def test_a_completion_that_cannot_be_applied_is_a_dead_letter_and_its_turn
     await _tell(scene, [healthy.operation])
     await wait_until(lambda: scene.next_steps(poisoned.task), 30, "the next step is queued")
     await scene.wait_until_all_done()
-    ((body, reason),) = await scene.dead_letters()
-    assert b"poison" in body
-    assert reason == "delivered 2 times without success"
-    shown = "FAILED: The tool's result could not be stored, after several attempts."
+    assert await scene.dead_letters() == []
+    shown = "RESULT_NOT_STORABLE: The tool's result could not be stored."
     assert (await scene.part(poisoned.operation))["errorText"] == shown
     assert only(await scene.chunks(poisoned.operation))["errorText"] == shown
     assert (await scene.part(healthy.operation))["output"] == healthy.operation.id
+
+
+@pytest.mark.requirement("CH-24", "CC-7")
+async def test_a_turn_whose_message_takes_no_result_at_all_goes_on_to_where_it_can_end(
+    services: Services, scene: Scene, database: Database
+) -> None:
+    await services.completion_consumer()
+    waiting = await scene.waiting()
+    await database.execute(
+        "ALTER TABLE messages ADD CHECK (role = 'user' OR position('output-' IN parts::text) = 0) NOT VALID"
+    )
+    await scene.succeed(waiting.operation, "fine")
+    await wait_until(lambda: scene.next_steps(waiting.task), 30, "the next step is queued")
+    await scene.wait_until_all_done()
+    assert await scene.state(waiting.operation) == "failed"
+    assert await scene.dead_letters() == []

@@ -59,9 +59,15 @@ def test_the_values_are_accepted_by_the_service(service: str, monkeypatch: pytes
 OPTIONAL = {
     "JWT_SECRET": ("gateway",),
     "OIDC_ISSUER": ("gateway",),
+    "JWKS_URL": ("gateway",),
+    "OIDC_CLIENT_ID": ("gateway",),
+    "OIDC_CLIENT_SECRET": ("gateway",),
     "JWT_AUDIENCE": ("gateway",),
     "JWT_AUTHORIZED_PARTIES": ("gateway",),
     "ALLOWED_HOSTS": ("gateway",),
+    "CORS_ORIGINS": ("gateway",),
+    "TRUSTED_PROXIES": ("gateway",),
+    "MODELS": ("gateway", "chat-worker"),
     "AUTH_REQUIRED": ("gateway",),
     "API_KEYS": ("gateway",),
     "WEBHOOK_SECRETS": ("gateway", "tool-runner"),
@@ -72,6 +78,14 @@ OPTIONAL = {
     "OFFER_TOOLS": ("chat-worker",),
     "DIRECT_TOOLS": ("chat-worker",),
     "MODEL_CONTINUATION": ("chat-worker",),
+    "MAX_ANSWER_CHARS": ("chat-worker",),
+    "MODEL_DIALECT": ("chat-worker", "tool-runner"),
+    "MODEL_OPTIONS": ("chat-worker", "tool-runner"),
+    "MODEL_PATIENCE_SECONDS": ("chat-worker", "tool-runner"),
+    "TURN_DEADLINE_SECONDS": ("completion-consumer",),
+    "AGENT_SILENCE_SECONDS": ("completion-consumer",),
+    "LIVE_TTL_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
+    "RETENTION_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
 }
 
 
@@ -87,6 +101,7 @@ def test_outside_services_are_told_an_address_that_the_gateway_has() -> None:
     assert services()["tool-runner"]["environment"]["PUBLIC_URL"] == f"http://gateway:{gateway['PORT']}"
     told = manifests.compose({**TOLD, "PUBLIC_URL": "https://chat.example.com"})["services"]
     assert told["tool-runner"]["environment"]["PUBLIC_URL"] == "https://chat.example.com"
+    assert told["gateway"]["environment"]["PUBLIC_URL"] == "https://chat.example.com"
 
 
 @pytest.mark.parametrize("service", SETTINGS)

@@ -17,7 +17,7 @@ from tests.deploy import manifests
 pytest.importorskip("ensurepip", reason="the instructions make venvs with a pip: apt-get install python3-venv")
 pytestmark = pytest.mark.requirement("OP-3")
 
-_NOT_FOR_THE_BUILDER = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.md", ".venv", "dist", "build")
+_NOT_FOR_THE_BUILDER = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.md", ".venv", "dist", "build", "page")
 _IMPORTED = "import importlib.util, sys; print(*[name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
 
 

@@ -29,10 +29,12 @@ SECRET = {
     "WEBHOOK_SECRETS": {"sluiceway-gateway", "sluiceway-tool-runner"},
     "API_KEYS": {"sluiceway-gateway"},
     "JWT_SECRET": {"sluiceway-gateway"},
+    "SESSION_SECRETS": {"sluiceway-gateway"},
+    "OIDC_CLIENT_SECRET": {"sluiceway-gateway"},
     "HTTP_OPERATIONS": {"sluiceway-tool-runner"},
     "MCP_SERVERS": {"sluiceway-tool-runner"},
 }
-OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "HTTP_OPERATIONS", "MCP_SERVERS"}
+OPTIONAL = {"WEBHOOK_SECRETS", "API_KEYS", "SESSION_SECRETS", "OIDC_CLIENT_SECRET", "HTTP_OPERATIONS", "MCP_SERVERS"}
 
 
 def names(settings: type[BaseSettings]) -> set[str]:

@@ -1,11 +1,17 @@
 """What the services log of a turn, and what they never log."""
 
+import re
 from typing import Any
 
+import httpx
 import pytest
+from sluiceway import keys
+from sluiceway.wire.jobs import CompletionJob
 
 from harness.asking import questions
+from harness.calling import TOOLS_DIR, call, calls_tools, offered
 from harness.chat import Chat
+from harness.database import Database
 from harness.model_server import ModelServer
 from harness.services import Service, Services
 from harness.waiting import wait_until
@@ -53,3 +59,87 @@ async def test_neither_what_was_said_nor_the_key_is_in_any_log(services: Service
         await service.terminate()
         assert SECRET_WORDS not in service.output
         assert "not-a-secret" not in service.output
+
+
+MARKED = "marker-in-a"
+JWT_SECRET = f"{MARKED}-jwt-secret-of-enough-bytes-for-hs256"
+KEYS: dict[str, Any] = {
+    "OPENAI_API_KEY": f"{MARKED}-model-key",
+    "API_KEYS": f'["{MARKED}-api-key-of-enough-characters"]',
+    "WEBHOOK_SECRETS": '["whsec_bWFya2VyLWluLWEtd2ViaG9vay1zZWNyZXQ="]',
+}
+
+
+async def _plant(url: str, model: ModelServer, database: Database) -> None:
+    """Texts that are marked, in every place that takes one, and failures that have them at hand."""
+    await offered(url, "echo")
+    words = f"{MARKED}-question"
+    async with Chat(url) as chat:
+        for tool in ("echo", "broken", "no_such_tool"):
+            await calls_tools(model, f"call {tool}", call(tool, f"{MARKED}-call", text=f"{MARKED}-input"))
+            await chat.answer(await chat.ask(f"{words}: call {tool}"))
+        for fate in ("status=400", "status=401", "garbage=json", "garbage=html", "stream_error", "cut=3 how=rst"):
+            await chat.answer(await chat.ask(f"{words} [[tokens=3 rate=0 {fate}]]"))
+        await chat.ask(f"{words} /echo {{")
+        body = {"error": {"message": f"{MARKED}-refusal", "code": f"{MARKED}-code"}}
+        await model.script({"status": 400, "body": body, "headers": {"x-request-id": "r"}}, match="refuse")
+        await chat.answer(await chat.ask(f"{words}: refuse"))
+        await database.execute("ALTER TABLE messages ADD CHECK (position('unstorable' IN parts::text) = 0) NOT VALID")
+        await chat.post_message(await chat.open_session(), f"{words} unstorable")
+        await model.script({"text": f"unstorable {MARKED}-answer"}, match="not to be stored")
+        await chat.answer(await chat.ask(f"{words}: not to be stored"))
+        for path in ("/api/chat/sessions", "/api/chat", f"/api/chat/webhooks/operations/{MARKED}/complete"):
+            await chat.post(path, {"id": [f"{MARKED}-body"], "messages": f"{MARKED}-body", "title": f"{MARKED}\x00"})
+
+
+async def _knock(url: str) -> None:
+    """With a token and a key that are wrong, at a gateway that looks at them."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        for name, value in (("authorization", f"Bearer {MARKED}.token.x"), ("x-api-key", f"{MARKED}-key")):
+            await http.get("/api/chat/sessions", headers={name: value})
+        await http.get("/api/chat/sessions", params={"cursor": f"{MARKED}-cursor"})
+
+
+@pytest.mark.requirement("TS-13", "SE-5")
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_no_text_and_no_secret_of_a_whole_system_is_in_any_log_of_either_format(
+    services: Services, model: ModelServer, database: Database, redis: Any, log_format: str
+) -> None:
+    system = await services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR), LOG_FORMAT=log_format, **KEYS)
+    guarded = await services.gateway(JWT_SECRET=JWT_SECRET, LOG_FORMAT=log_format, **KEYS)
+    await _plant(system.url, model, database)
+    await _knock(guarded.url)
+    for queue, body in (
+        ("chat", f'{{"kind": "chat", "task_id": ["{MARKED}-job"]}}'.encode()),
+        ("completions", CompletionJob(operation_id="unknown", success=True, result=f"{MARKED}-result").encode()),
+        ("completions", f'{{"kind": "complete", "{MARKED}-key": '.encode()),
+    ):
+        await redis.xadd(keys.work_queue(queue), {"d": body})
+    await wait_until(lambda: _kept(database), what="the dead letters are kept")
+    services.expect_in_logs("Traceback")
+    for service in services.all:
+        await service.terminate()
+        found = re.search(f".*{MARKED}.*", service.output)
+        assert found is None, f"{service.name}: {found[0]}"
+        assert "bWFya2VyLWluLWEtd2ViaG9vay1zZWNyZXQ" not in service.output
+    assert "turn_not_storable" in system.worker.output
+    assert "turn_failed" in system.worker.output
+
+
+@pytest.mark.requirement("TS-13")
+async def test_a_failed_turn_says_why_with_code_status_model_and_attempt(services: Services) -> None:
+    system = await services.whole()
+    async with Chat(system.url) as chat:
+        turn = await chat.ask("no [[status=401]]")
+        await chat.answer(turn)
+    (ended,) = await wait_until(
+        lambda: [line for line in _lines_of(system.worker, turn.task_id) if line["event"] == "turn_ended"],
+        what="the worker logs the end",
+    )
+    assert (ended["status"], ended["model_status"], ended["attempt"]) == ("failed", 401, 1)
+    assert ended["code"].startswith("MODEL_")
+    assert ended["model"]
+
+
+async def _kept(database: Database) -> bool:
+    return int(await database.fetchval("SELECT count(*) FROM dead_letters")) >= 2

@@ -219,7 +219,7 @@ async def test_a_message_that_cannot_be_is_refused_and_nothing_is_stored(http: h
         (b'{"message": "\\ud800"}', 400, "MALFORMED_JSON"),
         (b'{"message": "\xff"}', 400, "MALFORMED_JSON"),
         (b'{"message": "a"', 400, "MALFORMED_JSON"),
-        (b"[" * 100_000, 400, "MALFORMED_JSON"),
+        (b"[" * 50_000, 400, "MALFORMED_JSON"),
         (b'{"message": "a", "more": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}", 400, "MALFORMED_JSON"),
     ]
     for body, status, code in bad:

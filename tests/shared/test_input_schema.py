@@ -51,12 +51,12 @@ def test_what_cannot_be_offered_is_refused_with_the_reason(schema: dict[str, Any
 @pytest.mark.parametrize(
     ("schema", "arguments", "problem"),
     [
-        (of(a={"type": "integer"}), {"a": "one"}, "$.a"),
+        (of(a={"type": "integer"}), {"a": "one"}, "a: 'one' is not of type"),
         (of(a={"type": ["string", "null"], "minLength": 2}), {"a": "b"}, "too short"),
         (of(a={"type": "string", "pattern": "^[a-z]+$"}), {"a": "UP"}, "does not match"),
         (of(a={"uniqueItems": True}), {"a": [{"b": 1}, {"b": 1}]}, "not all different"),
         (of() | {"required": ["a"]}, {}, "'a' is a required property"),
-        (of(a={"$ref": "#"}), {"a": {"a": 1}}, "$.a.a"),
+        (of(a={"$ref": "#"}), {"a": {"a": 1}}, "a.a: "),
         (of(**{"$ref": {"type": "string"}}), {"$ref": 1}, "not of type"),
         (of() | {"additionalProperties": False}, {"b": 1}, "'b' was unexpected"),
         (of(a={"$schema": "http://json-schema.org/draft-04/schema#", "pattern": "^(a+)+$"}), {"a": "!"}, "match"),

@@ -103,6 +103,7 @@ async def test_a_result_of_200_mb_over_http_is_one_failed_call_and_costs_little_
         assert await caller.ask("h__hello") == "hello"
 
 
+@pytest.mark.requirement("SE-4")
 async def test_a_schema_that_wants_harm_is_left_out_and_said_and_nothing_is_fetched(
     services: Services, caller: Caller
 ) -> None:

@@ -6,16 +6,17 @@ import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 from tool_runner.mcp.servers import McpServers
 from tool_runner.mcp_settings import McpServerSettings
-from tool_runner.tool import ToolFailed
+from tool_runner.tool import ToolContext, ToolFailed
 
 from harness.ports import free_port
 from harness.waiting import wait_until
-from tests.tool_runner.mcp_stage import HttpServer, children, lines_of, mcp_stage, over_pipes
+from tests.tool_runner.mcp_stage import HttpServer, Watcher, children, lines_of, mcp_stage, over_pipes
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ async def test_a_call_to_a_server_that_went_away_says_so(
         http_server.kill()
         await stage.until_gone("s__say")
         with pytest.raises(ToolFailed) as failed:
-            await tool.run(tool.read({"text": "?"}), None)  # type: ignore[arg-type]
+            await tool.run(tool.read({"text": "?"}), cast(ToolContext, Watcher()))
     assert failed.value.type == "TOOL_UNAVAILABLE"
 
 

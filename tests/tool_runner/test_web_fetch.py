@@ -91,6 +91,7 @@ NO_ADDRESS += ["http://[::1", "http://user:pw@example.com/", "http://a@127.0.0.1
 NO_ADDRESS += ["http:///x", "javascript:1", ""]
 
 
+@pytest.mark.requirement("SE-4")
 @pytest.mark.parametrize("host", SPELLED)
 async def test_however_it_is_spelled_a_private_address_is_refused(host: str) -> None:
     async with serving(answering("secret"), "0.0.0.0") as server:

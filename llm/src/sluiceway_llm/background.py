@@ -6,7 +6,7 @@ Guarantees
 - An answer whose stream is refused, as OpenAI's are after five minutes, is read whole: what was told of it is not told
   again. While it is still being made, it is looked for from time to time.
 - Every list of events but the last, which is `Finished`, ends with a `Reached`: who keeps that beside what it made of
-  the events can go on there in another process, and misses and repeats nothing.
+  the events can continue there in another process, and misses and repeats nothing.
 Not guaranteed: that the server keeps answers for long. OpenAI does for about ten minutes.
 
 Source: OpenAI's guide "background mode".

@@ -1,11 +1,11 @@
-"""Going on with an answer that was begun, where the server takes its beginning as the last message.
+"""Continuing an answer that was begun, where the server takes its beginning as the last message.
 
 Guarantees
 - What follows the beginning is handed on as new text, once. A server that repeats the beginning in its answer (Mistral
   does, vLLM and llama.cpp have done it) is heard from where the repetition ends.
-- Blanks at the end of the beginning are kept back from the server: tokens begin with blanks, so models go on badly
+- Spaces at the end of the beginning are kept back from the server: tokens begin with spaces, so models continue badly
   behind one. What the model then says of them is not said twice.
-It does not promise to tell a repetition from an answer that goes on with the very words of its beginning, where the
+It does not promise to tell a repetition from an answer that continues with the very words of its beginning, where the
 server is one that repeats it.
 
 Sources: vLLM's and transformers' `continue_final_message`; llama.cpp pull request 13174; the field `prefix` of Mistral

@@ -95,7 +95,7 @@ class Model:
     """A model server. Open with `async with`; one for the process, with as many streams at once as `max_connections`.
 
     Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
-    `continuation`: how the server is asked to go on with an answer; None: it cannot. `options`: what is known of the
+    `continuation`: how the server is asked to continue an answer; None: it cannot. `options`: what is known of the
     server beforehand, and `model_options` of some of its models.
     """
 
@@ -153,7 +153,7 @@ class Model:
         return False
 
     async def abandon(self, reached: Reached) -> None:
-        """Nobody will read on in this answer: the server need not go on with it. Never raises ModelError."""
+        """Nobody will read on in this answer: the server need not continue it. Never raises ModelError."""
 
     async def __aenter__(self) -> Self:
         # The probe must not wait for a stream to end.

@@ -20,6 +20,7 @@ SluicewayError
 │   ├── ApprovalConflict      409
 │   ├── StreamTruncated       409
 │   ├── OperationNotStarted   409
+│   ├── NotStorable           422, Postgres is there and refuses the data
 │   ├── TooManyTasks          429
 │   ├── TooManySessions       429
 │   └── TooManyWebhooks       429
@@ -153,6 +154,23 @@ class StreamTruncated(DomainError):
 class OperationNotStarted(DomainError):
     code, status = "OPERATION_NOT_STARTED", 409
     default_detail = "This operation still waits for a person's approval; nobody was asked to work on it."
+
+
+class NotStorable(DomainError):
+    """Postgres answered, and refuses what it was given. The same again is refused again: never an outage.
+
+    `reason` is for logs, and repeats nothing of the data.
+    """
+
+    code, status = "NOT_STORABLE", 422
+    default_detail = "The database does not take this, so nothing was changed."
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.detail} {self.reason}".strip()
 
 
 class TooManyTasks(DomainError):

@@ -26,11 +26,17 @@ function messageOf({ id, role, parts, sequence, created_at, metadata }: StoredMe
   return { id, role, parts: parts.map(partOf), metadata: { ...metadata, sequence, createdAt: created_at } };
 }
 
-/** A call that a person has answered is one that its turn goes on with: so the SDK keeps what was before. */
+/** A call that a person has answered is not waiting any more, whatever its state was when the message was stored. */
 function partOf(part: Record<string, unknown>): UIMessage["parts"][number] {
   const approval = part.approval as { approved?: boolean } | undefined;
   const answered = part.state === "approval-requested" && approval?.approved !== undefined;
   return (answered ? { ...part, state: "approval-responded" } : part) as UIMessage["parts"][number];
+}
+
+/** A message that a turn goes on with. The SDK keeps what was before only where a call has this state. */
+export function continuing(message: UIMessage): UIMessage {
+  const goesOn = (part: UIMessage["parts"][number]) => "approval" in part && part.approval?.approved !== undefined && part.state === "output-denied";
+  return { ...message, parts: message.parts.map((part) => (goesOn(part) ? ({ ...part, state: "approval-responded" } as typeof part) : part)) };
 }
 
 /** The messages of a page; those that are as they were stay the same objects, and are not rendered again. */

@@ -29,9 +29,11 @@ export function SessionItem({ session, title, isCurrent, onPicked, onRename, onD
       <li>
         <Rename
           title={title}
-          onDone={(changed) => {
+          onDone={(changed, byKey) => {
             setRenaming(false);
             if (changed) onRename(session, changed);
+            // The box is gone, and the focus would go with it.
+            if (byKey) requestAnimationFrame(() => more.current?.focus());
           }}
         />
       </li>
@@ -55,7 +57,14 @@ export function SessionItem({ session, title, isCurrent, onPicked, onRename, onD
       </button>
       {menu && (
         <div className="menu" role="group" aria-label={words.optionsOf(title)}>
-          <button type="button" autoFocus onClick={() => setRenaming(true)}>
+          <button
+            type="button"
+            autoFocus
+            onClick={() => {
+              setMenu(false);
+              setRenaming(true);
+            }}
+          >
             {words.rename}
           </button>
           <button type="button" onClick={() => onDelete(session)}>
@@ -67,12 +76,12 @@ export function SessionItem({ session, title, isCurrent, onPicked, onRename, onD
   );
 }
 
-function Rename({ title, onDone }: { title: string; onDone: (changed: string | null) => void }) {
+function Rename({ title, onDone }: { title: string; onDone: (changed: string | null, byKey: boolean) => void }) {
   const words = useWords();
   const [text, setText] = useState(title);
   const box = useRef<HTMLInputElement>(null);
   useEffect(() => box.current?.select(), []);
-  const done = () => onDone(text.trim() && text.trim() !== title ? text.trim() : null);
+  const changed = text.trim() && text.trim() !== title ? text.trim() : null;
   return (
     <input
       ref={box}
@@ -83,14 +92,13 @@ function Rename({ title, onDone }: { title: string; onDone: (changed: string | n
       aria-label={words.newTitle}
       value={text}
       onChange={(event) => setText(event.target.value)}
-      onBlur={done}
+      onBlur={() => onDone(changed, false)}
       onKeyDown={(event) => {
         if (isComposing(event.nativeEvent)) return;
-        if (event.key === "Enter") done();
-        else if (event.key === "Escape") {
-          event.stopPropagation();
-          onDone(null);
-        }
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        event.preventDefault();
+        event.stopPropagation();
+        onDone(event.key === "Enter" ? changed : null, true);
       }}
     />
   );

@@ -13,7 +13,7 @@ from pathlib import Path
 from sluiceway_local import data_dir, model
 from sluiceway_local.settings import Settings
 
-DRAIN_SECONDS = 2  # what is not finished by then is handed back; the whole stack ends within 5 s
+DRAIN_SECONDS = 2  # what is not finished by then is released; the whole stack ends within 5 s
 TOOLS_DRAIN_SECONDS = 1  # a tool that is cut off then has another second to clean up
 
 _WHO_MAY_CALL = ("AUTH", "JWT_SECRET", "OIDC_ISSUER", "JWKS_URL", "SESSION_SECRETS")

@@ -2,7 +2,7 @@
 
 Guarantees: Valkey, Postgres and the model come up together, the services when the first two answer; run.json is
 there when a message would be answered; what dies is started again at its old address. A stop (Ctrl-C, SIGTERM,
-SIGHUP) is over within 5 s: the services first, so that they can hand back what they hold; a second one kills.
+SIGHUP) is over within 5 s: the services first, so that they can release what they hold; a second one kills.
 """
 
 import asyncio

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
 
 from sluiceway.store.records import Message, Task
 from sluiceway.stream.writer import Begun
@@ -24,20 +25,25 @@ class Note:
 
     def format(self) -> str:
         reached = self.reached
-        return f"{self.step} {reached.sequence} {reached.response_id} {reached.text_chars} {reached.reasoning_chars}"
+        response_id = quote(reached.response_id, safe="")
+        return f"{self.step} {reached.sequence} {response_id} {reached.text_chars} {reached.reasoning_chars}"
 
     @classmethod
     def parse(cls, text: str) -> "Note | None":
-        if not text:
+        """None where there is none, or none that can be read: then the step begins anew."""
+        try:
+            step, sequence, response_id, *told = text.split(" ")
+            return cls(int(step), Reached(unquote(response_id), int(sequence), *(int(chars) for chars in told[:2])))
+        except ValueError:
             return None
-        step, sequence, response_id, *told = text.split(" ")
-        return cls(int(step), Reached(response_id, int(sequence), *(int(chars) for chars in told[:2])))
 
 
 @dataclass(slots=True)
 class Answering:
     """`history`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
     model that is away.
+
+    `facts`: what the log is to say of the turn's end.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
@@ -52,6 +58,7 @@ class Answering:
     continues: bool = False
     reached: Reached | None = None
     usage: dict[str, int] | None = None
+    facts: dict[str, str | int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from pydantic import TypeAdapter
+from sluiceway.errors import NotStorable
 from sluiceway.process.logs import bound, get_logger
 from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
@@ -63,8 +64,13 @@ class ChatHandler:
         job = job_of(_JOB, delivery)
         await keep_dead_letter(self._store, self._queue.key, delivery, reason, task_id=job.task_id if job else None)
         task = await self._store.turns.get(job.task_id) if job is not None else None
-        if task is not None and not task.ended:
+        if task is None or task.ended:
+            return
+        try:
             await self._ending.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
+        except NotStorable as error:
+            # The letter is kept, and its entry done; the reconciler tries again, with the turn's deadline.
+            self._log.error("turn_not_ended", task_id=task.id, session_id=task.session_id, reason=str(error))
 
     async def _is_held(self, task_id: str, entry_id: str) -> bool:
         """Whether a living worker, maybe this one, has the task under another entry: then this is a second one for it,

@@ -24,6 +24,11 @@ class Settings(ModelSettings, WorkerSettings):
     max_steps: int = Field(default=12, ge=1, description="model calls of one turn; the last is offered no tools")
     max_tool_calls: int = Field(default=64, ge=1, description="of one turn")
     max_tool_calls_per_step: int = Field(default=16, ge=1)
+    max_answer_chars: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="of one turn: text, reasoning and arguments; then it ends with the finish reason `length`",
+    )
     system_prompt_file: Path | None = None
 
     @model_validator(mode="after")

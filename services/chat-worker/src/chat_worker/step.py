@@ -8,13 +8,15 @@ Guarantees
 - An answer that says nothing and calls nothing is told as an error. No call of an answer that was cut off is run; the
   model is told once, and the user when it happens again.
 - While a model is away, the browser is told (`data-status`) and the turn may be stopped.
+- An answer that never stops ends where the offer's room does, as one that reached the server's own limit.
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - An attempt that was fenced writes nothing more, neither here nor there.
 """
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import Paused
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.not_storable import NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
 from sluiceway.wire.events import (
     Abort,
@@ -46,6 +49,7 @@ from sluiceway.wire.events import (
 from sluiceway.wire.message import MessageFold, Part, count_steps
 from sluiceway.wire.task import EndStatus
 from sluiceway.wire.tools import ToolSpec
+from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model import Finished, Model, ModelEvent, ModelRequest, Provided, Reached, ToolCallDelta, Usage
 from sluiceway_llm.model import ReasoningDelta as ModelReasoning
 from sluiceway_llm.model import RefusalDelta as ModelRefusal
@@ -83,11 +87,13 @@ Outcome = EndStatus | Literal["waiting", "running"]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a step may use. `tools`: what the model is offered; none in the last round. `max_calls`: in this step."""
+    """What a step may use. `tools`: what the model is offered; none in the last round. `max_calls`: in this step.
+    `max_chars`: of what the model says in it."""
 
     tools: Mapping[str, ToolSpec]
     max_calls: int
     last: bool = False
+    max_chars: int = sys.maxsize
 
 
 class NotContinued(Exception):
@@ -96,6 +102,8 @@ class NotContinued(Exception):
 
 class Step:
     """The state of one attempt at one step. `usage`: the tokens of the steps before.
+
+    `facts`: why the turn failed is noted there, for the log.
 
     Texts and reasoning that the open step of `fold` has already are its beginning: what is open goes on.
     """
@@ -108,6 +116,7 @@ class Step:
         writer: StreamWriter,
         fold: MessageFold,
         usage: dict[str, int] | None = None,
+        facts: dict[str, str | int] | None = None,
     ) -> None:
         self._task = task
         self._pause = pause
@@ -121,6 +130,9 @@ class Step:
         self._reached: Reached | None = None
         self._log = get_logger()
         self._said_more = False
+        self._facts = facts if facts is not None else {}
+        self._room = sys.maxsize
+        self._full = False
 
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
@@ -130,6 +142,7 @@ class Step:
         changed then."""
         self.begin()
         self._reached = request.reached
+        self._room = offer.max_chars
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
         try:
@@ -142,6 +155,9 @@ class Step:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
             self._log.warning("model_failed", model=request.model, **error.facts())
+            self._facts.update(
+                {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
+            )
             self._count(error.usage)
             outcome: Outcome = await self.fail(error.code, error.user_message)
             await self._abandon(model)
@@ -151,6 +167,9 @@ class Step:
             await self._abandon(model)
             return outcome
         self._count(finished.usage)
+        if self._full:
+            self._log.warning("answer_cut", model=request.model, max_chars=offer.max_chars)
+            await self._abandon(model)
         if not self._calls.calls:
             return await self._complete(finished, request.model)
         if finished.reason == "content_filter":
@@ -172,6 +191,10 @@ class Step:
         self._emit(TextDelta(id=self._part("text"), delta=text))
         metadata = {"finishReason": "stop"}
         return await self._end("completed", metadata, "stop")
+
+    async def end_full(self, model: str) -> EndStatus:
+        """End a turn whose answer has no room left; the model is not asked any more."""
+        return await self._end("completed", {"model": model, "finishReason": "length"}, "length")
 
     async def call(
         self, calls: Sequence[AskedCall], offer: Offer, *, provided: Provided | None = None, cut: bool = False
@@ -217,8 +240,7 @@ class Step:
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
         written = self._writer.written
-        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
-        return "completed" if ended else None
+        return await persistently(lambda: self._ending.end(self._task, end, last, written=written))
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
@@ -226,7 +248,8 @@ class Step:
 
     async def fail(self, code: str, message: str) -> EndStatus:
         """End the turn with a typed error, which stays in the history too."""
-        self._log.warning("turn_failed", code=code)
+        self._log.warning("turn_failed", attempt=self._task.attempt, **self._facts | {"code": code})
+        self._facts["code"] = code
         self._close_open()
         self._emit(Data(type="data-error", data={"code": code, "message": message}))
         error = {"code": code, "message": message}
@@ -255,7 +278,7 @@ class Step:
         finished = Finished(reason=None, usage=None, model=None)
         wait = _Wait(self, request.model)
         stream = stream_with_retries(
-            model, request, attempts=attempts, patience=patience, on_retry=wait.resumes, must_say=True
+            model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
         )
         async with stream as batches:
             async for batch in batches:
@@ -264,8 +287,28 @@ class Step:
                     if isinstance(event, Finished):
                         finished = event
                     else:
-                        self._write(event)
+                        self._write(self._within_room(event))
+                if self._full:
+                    return replace(finished, reason="length")
         return finished
+
+    def _within_room(self, event: ModelEvent) -> ModelEvent:
+        """The event, or as much of it as there is room for; then nothing more is read."""
+        match event:
+            case ModelText(text) | ModelRefusal(text) | ModelReasoning(text):
+                left = self._take(text)
+                return event if left == text else replace(event, text=left)
+            case ToolCallDelta():
+                left = self._take(event.arguments)
+                return event if left == event.arguments else replace(event, arguments=left)
+            case _:
+                return event
+
+    def _take(self, text: CleanText) -> CleanText:
+        taken = text if len(text) <= self._room else CleanText(text[: self._room])
+        self._full = self._full or len(taken) < len(text)
+        self._room -= len(taken)
+        return taken
 
     async def _abandon(self, model: Model) -> None:
         """The step has ended before its answer had: that need not be made any more."""
@@ -353,9 +396,12 @@ class Step:
         end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
         last = self._last(status, reason, stored, error)
         written = self._writer.written
-        if not await persistently(lambda: self._ending.end(self._task, end, last, written=written)):
+        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
+        if ended is None:
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
-        return status
+        if ended != status:
+            self._facts["code"] = NOT_STORABLE
+        return ended
 
     def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
         usage = {"usage": self.usage} if self.usage is not None else {}
@@ -384,7 +430,7 @@ class _Wait:
         self._since: datetime | None = None
         self._log = get_logger()
 
-    def resumes(self, error: ModelError, failures: int, delay_seconds: float) -> None:
+    def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
         self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
         if delay_seconds <= 0:
             return

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sluiceway.errors import Fenced, Unavailable
+from sluiceway.errors import Fenced, NotStorable, Unavailable
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
@@ -20,6 +20,7 @@ from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage
 from sluiceway.wire.tools import ToolSpec
@@ -68,15 +69,22 @@ class TurnRunner:
         began = time.monotonic()
         self._log.info("turn_started", attempt=task.attempt)
         status = "released"
+        facts: dict[str, str | int] = {"model": task.model or self._settings.model}
         try:
-            status = await self._step(task, entry_id)
+            status = await self._step(task, entry_id, facts)
+        except NotStorable as error:
+            self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
+            facts["code"] = NOT_STORABLE
+            # By its own retries: in the queue's, all that led here would be done, and paid, again.
+            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", ERROR))
+            status = "failed" if failed else "fenced"
         finally:
             if status == "released":
                 await self._release(task)
             duration_ms = round((time.monotonic() - began) * 1000)
-            self._log.info("turn_ended", attempt=task.attempt, status=status, duration_ms=duration_ms)
+            self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task, entry_id: str) -> str:
+    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int]) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
@@ -100,7 +108,7 @@ class TurnRunner:
                     await self._model.abandon(note.reached)
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience)
+            turn = Answering(task, history, writer, begun, durable, patience, facts=facts)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
         finally:
@@ -158,6 +166,8 @@ class TurnRunner:
     async def _model_step(self, turn: Answering, model: str) -> Outcome:
         step = self._new_step(turn)
         offer = self._offer(turn)
+        if offer.max_chars == 0:
+            return await step.end_full(model)
         try:
             request = self._request(turn, model, offer)
             outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
@@ -196,7 +206,7 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage)
+        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts)
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
@@ -204,7 +214,8 @@ class TurnRunner:
         left = settings.max_tool_calls - len(turn.fold.calls())
         last = left <= 0 or turn.steps >= settings.max_steps - 1
         tools = self._catalogue.tools if settings.offer_tools and not last else {}
-        return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last)
+        room = max(0, settings.max_answer_chars - turn.fold.said_chars)
+        return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last, max_chars=room)
 
     def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings

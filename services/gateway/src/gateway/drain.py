@@ -1,7 +1,7 @@
 """The end of a gateway, in order: readiness goes off, then open streams are broken, then the process closes.
 
 Streams are broken, never ended: a clean end without `finish` would look like a finished answer. Their browsers come
-back to another gateway and go on after the last event that they have seen.
+back to another gateway and resume after the last event that they have seen.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """What every request may use, opened before the first one and closed after the last.
 
 Nothing here is needed to start: while Postgres or Redis is away the process serves, says in `/readyz` what is missing,
-and goes on by itself when it is back.
+and recovers by itself when it is back.
 """
 
 from collections.abc import AsyncIterator

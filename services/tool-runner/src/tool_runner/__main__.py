@@ -1,6 +1,6 @@
 """The tool runner's process: a worker process (see there) that has a queue for each kind of its tools.
 
-What tools print is captured for as long as it works. Tools that were cancelled and go on all the same, in threads or
+What tools print is captured for as long as it works. Tools that were cancelled and run on all the same, in threads or
 tasks of their own, are left behind at the end.
 """
 
@@ -69,7 +69,7 @@ async def serve(settings: Settings) -> None:
 
 
 def _leave_them() -> None:
-    """End without waiting for tools that were cancelled and go on: they would keep the process for ever."""
+    """End without waiting for tools that were cancelled and run on: they would keep the process for ever."""
     get_logger().warning("left_behind", threads=abandoned_threads(), tasks=abandoned_tasks())
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,9 +7,10 @@ Guarantees
   trimmed.
 - A publish that failed was logged and raises JobEventError, within `timeout_seconds`. Nothing is lost silently, and
   nothing else than JobEventError comes out, so a job that must not die of its events catches that one.
-Not guaranteed: that an event is there once when it is published again after JobEventUnavailable; that a stream ends:
-the last event of a job is whatever its readers agree on, and a job that is silent for longer than the retention begins
-a new stream. Nobody owns the events: everybody with the job's id can read them.
+Not guaranteed: that an event is there once when it is published again after JobEventUnavailable. The gateway ends a
+stream that is followed at `task_completed`, `task_failed` or `task_stopped`, where that is the newest event; a job that
+is silent for longer than the retention begins a new one. Nobody owns the events: everybody with the job's id can read
+them.
 
 A client of redis-py belongs to its event loop. A synchronous task opens one in each of its `asyncio.run`s, as
 `examples/celery_style_task.py` does.

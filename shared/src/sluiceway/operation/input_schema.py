@@ -85,7 +85,10 @@ class InputSchema:
             return None
         finally:
             _until.reset(token)
-        return None if error is None else f"{error.json_path}: {error.message}"[:_MAX_MESSAGE_CHARS]
+        if error is None:
+            return None
+        place = error.json_path.removeprefix("$").removeprefix(".")
+        return (f"{place}: {error.message}" if place else str(error.message))[:_MAX_MESSAGE_CHARS]
 
 
 def _depth(value: Any) -> int:

@@ -1,17 +1,20 @@
 """Structured logs: one event a line, as JSON or, for people, in colour.
 
 Fields are bound where a message or request enters (`bound`), and every line below carries them. Message text and
-secrets are never logged.
+secrets are never logged, in neither format: see tracebacks.py for what is told of an exception.
 """
 
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Literal, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
+
+from sluiceway.process.tracebacks import traceback_of
 
 Logger = FilteringBoundLogger
 
@@ -24,11 +27,15 @@ def configure_logging(component: str, log_format: Literal["json", "console"], le
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    renderer: list[Processor] = [
+        structlog.processors.ExceptionRenderer(_traceback),
+        structlog.processors.JSONRenderer()
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False, pad_event_to=28)]
-    )
+        # Its own formatter would show the values of variables, on thousands of lines.
+        else structlog.dev.ConsoleRenderer(
+            colors=False, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -38,12 +45,13 @@ def configure_logging(component: str, log_format: Literal["json", "console"], le
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _without_reprs],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     structlog.contextvars.bind_contextvars(component=component)
+    sys.excepthook = _say_why_it_ends
 
 
 def get_logger() -> Logger:
@@ -55,3 +63,21 @@ def bound(**fields: Any) -> Iterator[None]:
     """Every line inside carries these fields; those that are None are left out."""
     with structlog.contextvars.bound_contextvars(**{k: v for k, v in fields.items() if v is not None}):
         yield
+
+
+def _traceback(exc_info: ExcInfo) -> str:
+    return traceback_of(exc_info[1])
+
+
+def _without_reprs(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """asyncio tells of a forgotten exception with the repr of its task, and so with the exception's words."""
+    record = event.get("_record")
+    if record is not None and record.name == "asyncio":
+        event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def _say_why_it_ends(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    print(traceback_of(error), file=sys.stderr, flush=True)

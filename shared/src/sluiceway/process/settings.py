@@ -6,12 +6,17 @@ from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from sluiceway.process.retention import RetentionSettings
+from sluiceway.process.secret_files import SecretFiles
 
 
 class CommonSettings(RetentionSettings):
-    """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated."""
+    """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated.
+
+    A secret may also be in a file that `NAME_FILE` names.
+    """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
@@ -21,6 +26,17 @@ class CommonSettings(RetentionSettings):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     debuggable: bool = Field(default=False, description="core dumps and debuggers of the same user are let in")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
 
     @property
     def database_timeout(self) -> timedelta:

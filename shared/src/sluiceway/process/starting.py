@@ -6,9 +6,11 @@ from typing import TypeVar
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from sluiceway.process.logs import configure_logging
 from sluiceway.process.secrecy import keep_secrets, secret_names
+from sluiceway.process.secret_files import SecretFileUnreadable
 from sluiceway.process.settings import CommonSettings
 
 S = TypeVar("S", bound=CommonSettings)
@@ -18,7 +20,7 @@ def run_service(component: str, settings_type: type[S], serve: Callable[[S], Cor
     """Run until `serve` returns. Settings that are not valid end the process with exit code 1, and are named."""
     try:
         settings = settings_type()
-    except ValidationError as error:
+    except (ValidationError, SettingsError, SecretFileUnreadable) as error:
         sys.exit(f"{component}: the settings are not valid:\n{error}")
     keep_secrets(secret_names(settings_type), debuggable=settings.debuggable)
     configure_logging(component, settings.log_format, settings.log_level)

@@ -2,7 +2,8 @@
 
 Guarantees
 - An entry is acknowledged after its handler returned, never before. A handler that raises leaves it pending: it is
-  delivered again when its lease runs out, and after `max_deliveries` it goes to the dead letters with the reason.
+  delivered again when its lease runs out, and after `max_deliveries` it goes to the dead letters with the reason. What
+  cannot be read (`Unreadable`), and what Postgres refuses (`NotStorable`), goes there at once.
 - What Redis forgot under a handler (`Forgotten`) is released at once: it has to begin again, anywhere.
 - A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
@@ -22,7 +23,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sluiceway.backoff import Backoff
-from sluiceway.errors import Fenced, Forgotten, SluicewayError, Unavailable
+from sluiceway.errors import Fenced, Forgotten, NotStorable, SluicewayError, Unavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Delivery, WorkQueue
@@ -149,14 +150,7 @@ class Worker:
     async def _process(self, delivery: Delivery) -> None:
         """Handle, then acknowledge. Cancelled (lease lost, drain) or failed: the entry stays pending."""
         try:
-            if delivery.deliveries > self._options.max_deliveries:
-                reason = f"delivered {delivery.deliveries - 1} times without success"
-                await persistently(lambda: self._dead_letter(delivery, reason))
-            else:
-                await persistently(lambda: self._handle(delivery))
-        except Unreadable as error:
-            reason = str(error)
-            await persistently(lambda: self._dead_letter(delivery, reason))
+            await self._attempt(delivery)
         except Forgotten as error:
             self._log.warning("entry_released", entry_id=delivery.entry_id, reason=str(error))
             await persistently(lambda: self._queue.requeue([delivery.entry_id]))
@@ -167,6 +161,18 @@ class Worker:
             self._log.exception("entry_failed", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
             return
         await persistently(lambda: self._queue.ack(delivery.entry_id))
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        """Handle it, or make a dead letter of it where trying again changes nothing."""
+        reason = f"delivered {delivery.deliveries - 1} times without success"
+        if delivery.deliveries <= self._options.max_deliveries:
+            try:
+                await persistently(lambda: self._handle(delivery))
+            except (Unreadable, NotStorable) as error:
+                reason = str(error)
+            else:
+                return
+        await persistently(lambda: self._dead_letter(delivery, reason))
 
     # Ending
 

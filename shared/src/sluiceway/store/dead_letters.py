@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluiceway.store.pool import Pool
+from sluiceway.wire.json_values import clean_text
+
+MAX_REASON_CHARS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class DeadLetterStore:
     async def add(
         self, *, queue: str, entry_id: str, body: bytes, reason: str, deliveries: int, task_id: str | None
     ) -> None:
-        """Keep an entry; the same entry again changes nothing."""
+        """Keep an entry, with its bytes as they are; the same entry again changes nothing."""
         async with self._pool.connection() as connection:
             await connection.execute(
                 "INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries, task_id)"
@@ -33,9 +36,9 @@ class DeadLetterStore:
                 queue,
                 entry_id,
                 body,
-                reason,
+                clean_text(reason)[:MAX_REASON_CHARS],
                 deliveries,
-                task_id,
+                clean_text(task_id) if task_id is not None else None,
             )
 
     async def newest(self, limit: int) -> list[DeadLetter]:

@@ -4,8 +4,9 @@ Each method is one statement or one transaction, and may be done again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sluiceway.errors import NotStorable
 from sluiceway.store.approving import change_parts
 from sluiceway.store.operation_end import EndOutcome, OperationEnd, end_operation
 from sluiceway.store.pool import Connection, Pool
@@ -37,7 +38,16 @@ class DeadlineStore:
             return await _overdue(connection, limit, without)
 
     async def expire(self, operation: Operation, end: OperationEnd) -> EndOutcome | None:
-        """End an operation whose deadline has passed. None: it has ended otherwise meanwhile."""
+        """End an operation whose deadline has passed. None: it has ended otherwise meanwhile.
+
+        Where its message takes no word of that, it ends without one: its turn has to go on to where it can end.
+        """
+        try:
+            return await self._expire(operation, end)
+        except NotStorable:
+            return await self._expire(operation, replace(end, told=False))
+
+    async def _expire(self, operation: Operation, end: OperationEnd) -> EndOutcome | None:
         async with self._pool.connection() as connection:
             outcome = await end_operation(connection, operation.id, operation.task_id, end)
             if outcome is None:

@@ -24,11 +24,12 @@ _NEXT = (
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person, whose
-    answer will go on with the message in a turn of its own."""
+    answer will go on with the message in a turn of its own. Parts or metadata that are None: the
+    message keeps its own."""
 
     status: EndStatus
-    parts: list[Part]
-    metadata: dict[str, Any]
+    parts: list[Part] | None
+    metadata: dict[str, Any] | None
     error: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     awaits: bool = False
@@ -61,10 +62,11 @@ async def end_turn(
     if ended is None:
         return None
     await connection.execute(
-        "UPDATE messages SET parts = $3, metadata = $4, done = true WHERE session_id = $1 AND id = $2",
+        "UPDATE messages SET parts = coalesce($3, parts), metadata = coalesce($4, metadata), done = true"
+        " WHERE session_id = $1 AND id = $2",
         task.session_id,
         task.message_id,
-        await _with_answers(connection, task, end.parts),
+        None if end.parts is None else await _with_answers(connection, task, end.parts),
         end.metadata,
     )
     if end.status != "completed":

@@ -26,7 +26,7 @@ _END = (
     f"   FROM held WHERE o.id = $1 AND o.task_id = held.id AND o.{COMPLETABLE} AND (o.deadline_at < now() OR NOT $8)"
     f"   RETURNING {', '.join(f'o.{name}' for name in Operation.__slots__)}),"
     f" answered AS (UPDATE messages m SET parts = {_ANSWERED_PARTS}"
-    "   FROM ended e WHERE m.session_id = e.session_id AND m.id = e.message_id),"
+    "   FROM ended e WHERE m.session_id = e.session_id AND m.id = e.message_id AND $10),"
     " noted AS (UPDATE webhook_journal w SET outcome = 'applied', applied_at = now() FROM ended WHERE w.id = $9)"
     " UPDATE tasks t SET open_operations = t.open_operations - 1 FROM ended e WHERE t.id = e.task_id"
     f" RETURNING {', '.join(f't.{name}' for name in Task.__slots__)},"
@@ -36,12 +36,14 @@ _END = (
 
 @dataclass(frozen=True, slots=True)
 class OperationEnd:
-    """How an operation ended. `output`: the whole result. `shown`: what of it the conversation carries, never None."""
+    """How an operation ended. `output`: the whole result. `shown`: what of it the conversation carries, never None.
+    `told`: whether its part of the message is changed."""
 
     status: Literal["succeeded", "failed", "expired"]
     output: Any = None
     shown: Any = None
     error: dict[str, str] | None = None
+    told: bool = True
 
     @property
     def part_fields(self) -> Part:
@@ -98,6 +100,7 @@ async def end_operation(
         completion.digest if completion is not None and by_task else None,
         completion is None,
         completion.receipt if completion is not None else None,
+        end.told,
     )
     if row is None:
         return None

@@ -4,6 +4,9 @@ Guarantees
 - Whatever passes (Postgres is gone, starting, failing over, read-only, out of connections, hung, or it chose us to
   break a deadlock) is StoreUnavailable. After it, it is not known whether a commit that was under way happened: callers
   read again before they decide, or do again what may be done twice.
+- Whatever else Postgres answers with (a text or a number that it does not take, a value that is too large, a
+  constraint, a wrong statement) is NotStorable: the same again is refused again. Its reason quotes no data.
+- JSON is made fit as it is written, whatever it is: see `encode_json`.
 - No wait is longer than `timeout` and a second. The server gives up a statement by itself a moment before the client
   does, and ends a transaction whose client is frozen or gone: nobody's locks outlast that.
 - A connection that failed is never used again; one that holds a transaction is never handed on.
@@ -20,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from sluiceway.errors import StoreUnavailable
+from sluiceway.errors import NotStorable, StoreUnavailable
+from sluiceway.wire.json_values import encode_json
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -37,13 +41,14 @@ _PASSING = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
 )
-# Away, starting, stopping, failing over, read-only after that, out of connections, or weary of a silent transaction. A
-# wrong statement is a defect and is not here.
+# Away, starting, stopping, failing over, read-only after that, out of connections, or weary of a silent transaction.
 AWAY = (
     *_PASSING,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.PostgresSystemError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -58,19 +63,34 @@ AWAY = (
 )
 TIMEOUT = timedelta(seconds=10)
 _CONNECT_SECONDS = 3
+# Postgres's own limit of a jsonb. It ends connections that send it much more, as if it were away.
+MAX_JSON_BYTES = 0x0FFFFFFF
 # By how much the server is quicker to give up a statement than the client.
 _MARGIN_SECONDS = 1
 
 
 @asynccontextmanager
 async def store_errors() -> AsyncIterator[None]:
-    """Raise StoreUnavailable where Postgres is away."""
+    """Raise StoreUnavailable where Postgres is away, NotStorable where it refuses what it was given."""
     try:
         yield
     except AWAY as error:
         if isinstance(error, ValueError):  # asyncpg's word for an address that can never be right
             raise
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        raise  # of who asks, not of what
+    except asyncpg.PostgresError as error:
+        # Not chained: the error's text, and its detail even more, may quote the row.
+        raise NotStorable(_reason(error)) from None
+
+
+def _reason(error: asyncpg.PostgresError) -> str:
+    """What is known of it without the data. Errors of data have them in their text, others in their detail only."""
+    facts = [type(error).__name__, error.sqlstate, error.table_name, error.column_name, error.constraint_name]
+    told = " ".join(str(fact) for fact in facts if fact)
+    message = getattr(error, "message", None)
+    return told if message is None or isinstance(error, asyncpg.DataError) else f"{told}: {message}"
 
 
 class Pool:
@@ -195,4 +215,7 @@ async def advisory_lock(connection: Connection, lock: str, unlock: str, *key: in
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    raw = encode_json(value)
+    if len(raw) > MAX_JSON_BYTES:
+        raise ValueError("too large for a jsonb")  # asyncpg makes a DataError of it
+    return raw.decode()

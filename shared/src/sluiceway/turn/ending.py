@@ -1,13 +1,16 @@
 """Ending a turn: its answer durable in Postgres, then its stream closed, then the session's next turn released.
 
 Guarantees: a turn ends once, in Postgres by a compare-and-set of its row, in Redis by one of its metadata. `finalize`
-does what is left of an end that broke off, and is idempotent.
+does what is left of an end that broke off, and is idempotent. An end that Postgres refuses is reduced until it is taken
+(not_storable.py): what a turn said never keeps it from ending.
 """
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
-from sluiceway.errors import Fenced, TaskNotFound
+from sluiceway.errors import Fenced, NotStorable, TaskNotFound
+from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.ending import Ended, TurnEnd
 from sluiceway.store.records import Task
@@ -16,6 +19,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ended import end_status, ending_of
+from sluiceway.turn.not_storable import NOT_STORABLE, last_events, reductions
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import Durable, TurnMessage, as_shown
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
@@ -41,23 +45,47 @@ class TurnEnding:
         self._dispatch = dispatch
         self._message = TurnMessage(store, reader)
         self._rebuild = TurnRebuild(store, registry, writer, self._message)
+        self._log = get_logger()
 
-    async def end(self, task: Task, end: TurnEnd, events: Sequence[Event], *, written: int | None = None) -> bool:
+    async def end(
+        self, task: Task, end: TurnEnd, events: Sequence[Event], *, written: int | None = None
+    ) -> EndStatus | None:
         """End a turn that this caller holds. `events`: the last ones of its stream. `written`: as of `TurnPause.pause`.
 
-        False when another attempt holds it, or it has ended otherwise. Raises StoreUnavailable, RedisUnavailable;
-        calling it again then is right, also when the answer of a commit was lost.
+        How it ended: `failed` instead of `completed` where Postgres refuses the answer. None when another attempt holds
+        it, or it has ended otherwise. Raises StoreUnavailable, RedisUnavailable; calling it again then is right, also
+        when the answer of a commit was lost.
         """
-        ended = await self._store.turns.end(task, end, attempt=task.attempt)
+        try:
+            ended = await self._store.turns.end(task, end, attempt=task.attempt)
+        except NotStorable as error:
+            self._log.error("turn_not_storable", task_id=task.id, session_id=task.session_id, reason=str(error))
+            reduced, ended = await self._end_reduced(task, end)
+            end, events = reduced, last_events(reduced, end, events)
         if ended is None:
             standing = await self._store.turns.get(task.id)
             if standing is None:
                 await self.forget(task.id)
-                return False
-            if (standing.status, standing.attempt) != (end.status, task.attempt):
-                return False
+                return None
+            if standing.attempt != task.attempt:
+                return None
+            if standing.status != end.status:
+                if (standing.error or {}).get("code") != NOT_STORABLE:
+                    return None
+                # By an earlier call of this, whose answer was lost.
+                end, events = replace(end, status="failed"), last_events(replace(end, status="failed"), end, events)
         await self._close(task, end.status, events, ended, written=written)
-        return True
+        return end.status
+
+    async def _end_reduced(self, task: Task, end: TurnEnd) -> tuple[TurnEnd, Ended | None]:
+        """End it with as much as Postgres takes. Raises NotStorable when it is not the data that it refuses."""
+        message = await self._store.turns.message(task)
+        for reduced in reductions(end, task.id, message.parts if message else ()):
+            try:
+                return reduced, await self._store.turns.end(task, reduced, attempt=task.attempt)
+            except NotStorable as error:
+                refused = error
+        raise refused
 
     async def end_unheld(self, task: Task, status: EndStatus, error: dict[str, str] | None = None) -> bool:
         """End a live turn that nobody holds, with what its last holder had shown. A holder that still writes is fenced.
@@ -79,7 +107,7 @@ class TurnEnding:
         metadata = fold.metadata | {"status": status, "taskId": task.id} | ({"error": error} if error else {})
         end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error)
         last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
-        return await self.end(claimed, end, [*lacking, *closing, *last])
+        return await self.end(claimed, end, [*lacking, *closing, *last]) is not None
 
     async def finalize(self, task: Task) -> None:
         """Do what is left of a turn's end: its stream closed, the next turn released. Idempotent."""

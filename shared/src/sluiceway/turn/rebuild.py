@@ -11,8 +11,8 @@ from sluiceway.store.records import Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.ended import end_status, ending_of
-from sluiceway.turn.shown import TurnMessage, told
-from sluiceway.wire.events import Start
+from sluiceway.turn.shown import UNREADABLE, Durable, TurnMessage, told
+from sluiceway.wire.events import Event, Start
 from sluiceway.wire.message import replay_of
 
 
@@ -37,7 +37,7 @@ class TurnRebuild:
         durable = await self._message.durable(raised)
         await self._registry.create(raised.fields)
         await self._writer.begin(raised.fields, raised.attempt, rebuild=True)
-        events = [Start(message_id=task.message_id), *told(durable.told_metadata), *replay_of(durable.own)]
+        events = [Start(message_id=task.message_id), *told(durable.told_metadata), *self._replay(raised, durable)]
         await self._writer.append(task.id, raised.attempt, 1, events)
         # A completion that is delivered again is not shown again.
         shown = {f"op:{one.id}": "end" for one in operations if not one.open}
@@ -48,6 +48,14 @@ class TurnRebuild:
         durable = await self._message.durable(task)
         await self._registry.create(task.fields)
         metadata = durable.finish_metadata if task.status == "completed" else durable.told_metadata
-        events = [*told(metadata), *replay_of(durable.own), *ending_of(task)]
+        events = [*told(metadata), *self._replay(task, durable), *ending_of(task)]
         await self._writer.close(task.fields, task.attempt + 1, end_status(task), events, proof="rebuild")
         self._log.warning("stream_rebuilt", task_id=task.id, session_id=task.session_id, status=task.status)
+
+    def _replay(self, task: Task, durable: Durable) -> list[Event]:
+        """The chunks of its parts; none where one of these fits no model of ours: the stream ends all the same."""
+        try:
+            return replay_of(durable.own)
+        except UNREADABLE:
+            self._log.exception("turn_unreadable", task_id=task.id, session_id=task.session_id)
+            return []

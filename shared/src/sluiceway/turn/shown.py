@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.stream.entry import Entry
@@ -16,6 +17,8 @@ from sluiceway.wire.events import Event, MessageMetadata
 from sluiceway.wire.message import MessageFold, Part, calls_in, count_steps, merged, output_of, replay_of
 
 _WRITTEN_AT_THE_END = frozenset({"status", "taskId", "model", "finishReason", "usage", "error"})
+# What reading of parts and chunks raises where they are not as ours are. (A ValidationError is a ValueError.)
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,17 @@ class TurnMessage:
     def __init__(self, store: Store, reader: TaskReader) -> None:
         self._store = store
         self._reader = reader
+        self._log = get_logger()
 
     async def shown(self, task: Task) -> tuple[MessageFold, list[Event]]:
         """The message so far, as a crashed holder had shown it, and the chunks that the stream lacks of it."""
-        return as_shown(*await asyncio.gather(self._reader.read(task.id), self.durable(task)))
+        entries, durable = await asyncio.gather(self._reader.read(task.id), self.durable(task))
+        try:
+            return as_shown(entries, durable)
+        except UNREADABLE:
+            # A turn ends also where the chunks of its stream, or the parts of its message, fit no model of ours.
+            self._log.exception("turn_unreadable", task_id=task.id, session_id=task.session_id)
+            return MessageFold(durable.parts), []
 
     async def durable(self, task: Task) -> Durable:
         """What Postgres has of the message."""

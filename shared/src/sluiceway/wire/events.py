@@ -2,16 +2,20 @@
 
 A stored event is sent to browsers verbatim, and a bad one would break every replay at the same place. So what is
 appended comes from these models and nowhere else: unknown keys are refused, None is left out, NaN and the key names
-that clients reject never get in. Reading is tolerant: a type from a newer producer becomes `UnknownEvent`.
+that clients reject never get in. Encoding never raises, and is one line for every reader: NUL and lone surrogates
+become U+FFFD, and U+0085, U+2028 and U+2029 are escaped. Reading is tolerant: a type from a newer producer becomes
+`UnknownEvent`.
 
 Source: the chunk schema of the npm package `ai`, 7.0.173 and 6.0.326.
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+
+from sluiceway.wire.json_values import UNWRITABLE, clean_json, may_have_nul, one_line
 
 ProtocolVersion = Literal[6, 7]
 FinishReason = Literal["stop", "length", "content-filter", "tool-calls", "error", "other"]
@@ -45,7 +49,17 @@ class Event(BaseModel):
 
     def encode(self) -> bytes:
         """The JSON that is stored and sent: UTF-8, no None, fields in the order of the model."""
+        try:
+            raw = self._dumped()
+        except UNWRITABLE:
+            return one_line(self._cleaned()._dumped())
+        return one_line(self._cleaned()._dumped() if may_have_nul(raw) else raw)
+
+    def _dumped(self) -> bytes:
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+    def _cleaned(self) -> Self:
+        return self.model_copy(update={name: clean_json(value) for name, value in self})
 
 
 class Start(Event):

@@ -1,15 +1,24 @@
 """The bodies of work queue entries. Services are deployed one by one: fields are only ever added, and are optional."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from sluiceway.wire.json_values import UNWRITABLE, clean_text, encode_json
+
+# Words of an exception may have anything in them, and an error is no place to fail.
+_FIT = BeforeValidator(lambda text: clean_text(text) if isinstance(text, str) else text)
 
 
 class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def encode(self) -> bytes:
-        return self.model_dump_json(exclude_none=True).encode()
+        """Never raises: what no queue takes is replaced, as in `encode_json`."""
+        try:
+            return self.model_dump_json(exclude_none=True).encode()
+        except UNWRITABLE:
+            return encode_json(self.model_dump(exclude_none=True))
 
 
 class ChatJob(Job):
@@ -35,8 +44,8 @@ class OperationError(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    type: str = Field(default="FAILED", min_length=1, max_length=100)
-    message: str = Field(min_length=1)
+    type: Annotated[str, _FIT] = Field(default="FAILED", min_length=1, max_length=100)
+    message: Annotated[str, _FIT] = Field(min_length=1)
 
 
 class CompletionJob(Job):

@@ -115,6 +115,12 @@ class MessageFold:
         [(_, texts)] = self._open.values()
         return "".join(texts)
 
+    @property
+    def said_chars(self) -> int:
+        """How much a model has said: texts, reasoning, and what it called tools with."""
+        parts = sum(len(part.get("text", "")) + _length_of(part.get("input")) for part in self.parts)
+        return parts + sum(len(text) for _, texts in self._open.values() for text in texts)
+
     def closers(self) -> list[Event]:
         """The chunks that close what is open, as a client demands before a `finish`."""
         ends: list[Event] = [
@@ -251,6 +257,10 @@ def answer_call(part: Part, **fields: Any) -> None:
     for name in ("output", "preliminary", "errorText"):
         part.pop(name, None)
     part.update(fields)
+
+
+def _length_of(value: Any) -> int:
+    return len(str(value)) if value is not None else 0
 
 
 def tool_name_of(part: Part) -> str:

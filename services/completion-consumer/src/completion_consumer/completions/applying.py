@@ -4,9 +4,10 @@ Guarantees: see the promises of a completion in the README. Each step is durable
 """
 
 import asyncio
+from dataclasses import replace
 from hashlib import sha256
 
-from sluiceway.errors import StoreUnavailable
+from sluiceway.errors import NotStorable, StoreUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
@@ -23,6 +24,7 @@ from sluiceway.wire.message import output_of
 NOTHING = "No result."
 # More than it takes from a commit to the note of the queue entry that follows from it.
 _TWIN_SECONDS = 0.5
+_NOT_STORABLE = {"type": "RESULT_NOT_STORABLE", "message": "The tool's result could not be stored."}
 _SILENT = OperationError(message="It failed, and did not say why.")
 
 
@@ -83,11 +85,25 @@ class Applying:
             digest=sha256(job.encode()).hexdigest(),
             receipt=job.receipt,
         )
-        outcome = await self._store.completions.complete(completion, unsure=unsure)
+        completion, outcome = await self._complete(completion, unsure)
         if outcome.operation is not None:
             ended = completion.end.status if outcome.kind == "applied" else outcome.operation.status
             self.log(outcome, ended)
         return outcome
+
+    async def _complete(self, completion: ReportedEnd, unsure: bool) -> tuple[ReportedEnd, EndOutcome]:
+        """As it was reported; where Postgres refuses that, the operation has failed, and its turn goes on."""
+        try:
+            return completion, await self._store.completions.complete(completion, unsure=unsure)
+        except NotStorable as error:
+            self._log.error("result_not_storable", operation_id=completion.operation_id, reason=str(error))
+        failed = replace(completion, end=OperationEnd("failed", error=_NOT_STORABLE))
+        try:
+            return failed, await self._store.completions.complete(failed, unsure=unsure)
+        except NotStorable:
+            # Then it is the message that takes no more: the turn has to go on to where it can end.
+            untold = replace(failed, end=replace(failed.end, told=False))
+            return untold, await self._store.completions.complete(untold, unsure=unsure)
 
     async def follow_up(self, outcome: EndOutcome) -> None:
         """Show the result in the stream, and resume a turn that waits for nothing any more. Raises RedisUnavailable.

@@ -51,7 +51,7 @@ class StreamParams(Params):
 
 
 class CursorParams(StreamParams):
-    """One place to go on from, or none: from the beginning."""
+    """One place to resume from, or none: from the beginning."""
 
     last_event_id: Annotated[EntryCursor | None, In("header", "Last-Event-ID")] = None
     after: Annotated[EntryCursor | None, In("query")] = None

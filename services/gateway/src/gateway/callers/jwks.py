@@ -36,7 +36,7 @@ _MOST_KEYS = 100
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """`max_age_seconds`: after so long the keys are asked for anew, beside the requests that use them.
+    """`max_age_seconds`: after so long the keys are fetched again, beside the requests that use them.
     `pause_seconds`: between two fetches, whatever causes them. `timeout_seconds`: for one."""
 
     max_age_seconds: float = 600

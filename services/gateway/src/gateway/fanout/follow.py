@@ -9,12 +9,13 @@ from gateway.fanout.frames import BEGINNING, PAGE_BYTES, EntryId, Page, View
 # one, and those after it are as long as what came before allows.
 FIRST_ENTRIES = 64
 MOST_ENTRIES = 512
+_GROWTH = 4
 
 
 def next_count(page: Page, asked: int) -> int:
     """How many entries to ask for after a page that was read by asking for `asked`."""
-    if page.size <= PAGE_BYTES // 2:
-        return min(asked * 2, MOST_ENTRIES)
+    if page.size <= PAGE_BYTES // _GROWTH:
+        return min(asked * _GROWTH, MOST_ENTRIES)
     return max(1, min(MOST_ENTRIES, len(page.entries) * PAGE_BYTES // page.size))
 
 

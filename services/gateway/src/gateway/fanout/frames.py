@@ -23,7 +23,7 @@ BEGINNING: EntryId = (0, 0)
 # What is kept of one reading; the rest of it is dropped, and read again when it is needed.
 PAGE_BYTES = 128 * 1024
 # What is written at once. It is also what may wait for a connection that takes nothing, once or twice.
-PIECE_BYTES = 32 * 1024
+PIECE_BYTES = 64 * 1024
 
 _START = b"start"
 _TERMINAL = frozenset(name.encode() for name in TERMINAL_TYPES)

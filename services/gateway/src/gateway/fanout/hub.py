@@ -2,7 +2,7 @@
 
 Guarantees: one connection, however many subscribers; a subscriber gets every entry after its cursor, replay then live,
 in order, with no gap and no repeat at the seam; a slow or dead subscriber costs the others nothing; a lost connection
-is made again, for ever, and everybody goes on from where they were; a stream that nobody follows leaves nothing here.
+is made again, for ever, and everybody resumes from where they were; a stream that nobody follows leaves nothing here.
 Not guaranteed: that a stream stays open. When Redis is away for `outage_seconds`, when a stream lost entries that were
 still to come, when the process drains, open streams are broken, and who follows them comes back with a cursor.
 

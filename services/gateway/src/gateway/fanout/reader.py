@@ -8,12 +8,16 @@ only some of them read at a time.
 import asyncio
 from functools import partial
 
-from gateway.fanout.follow import FIRST_ENTRIES, Follow, next_count
-from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, RawEntry, parse_id, shortened
+import hiredis
+from sluiceway.errors import RedisUnavailable
+
+from gateway.fanout.follow import FIRST_ENTRIES, MOST_ENTRIES, Follow, next_count
+from gateway.fanout.frames import BEGINNING, PAGE_BYTES, BeginningLost, EntryId, Page, RawEntry, parse_id, shortened
 from gateway.fanout.redis_wire import Reply, pack
 from gateway.fanout.uplink import Uplink
 
 _XREAD = b"*6\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_SMALL_BYTES = 4 * PAGE_BYTES
 # The entries that are kept of a reading, and how many it had.
 Stored = tuple[list[RawEntry], int]
 # More of them only push one another out of the processor's caches: 32 cost a storm a quarter more than 8.
@@ -38,8 +42,8 @@ class Reader:
 
         Raises BeginningLost, StreamEnded.
         """
-        skip, count = follow.start_index or 0, FIRST_ENTRIES
-        page = await self._at_cursor(follow)
+        skip, count = follow.start_index or 0, await self._first_count(follow.events_key.encode())
+        page = await self._at_cursor(follow, count)
         if skip and page.entries and parse_id(page.entries[0][0])[0] > 1:
             # Perhaps it was rebuilt, in other chunks than those that were counted.
             raise BeginningLost(BEGINNING)
@@ -54,10 +58,22 @@ class Reader:
             page = await self._read(follow, page.last, count)
         return page, skip
 
-    async def _at_cursor(self, follow: Follow) -> Page:
+    async def _first_count(self, key: bytes) -> int:
+        """A stream that is small as a whole can be read in few readings; of others nobody knows how large the entries
+        are, and the first reading is a short one."""
+        command = pack(b"MEMORY", b"USAGE", key, b"SAMPLES", b"0")
+        try:
+            size = await self._uplink.fetch(command, patience_seconds=self._join_seconds)
+        except RedisUnavailable as error:
+            if isinstance(error.__cause__, hiredis.ReplyError):
+                return FIRST_ENTRIES  # a server, or a proxy, that does not tell
+            raise
+        return MOST_ENTRIES if (size or 0) <= _SMALL_BYTES else FIRST_ENTRIES
+
+    async def _at_cursor(self, follow: Follow, count: int) -> Page:
         cursor = BEGINNING if follow.start_index is not None else follow.cursor
         while True:
-            page = await self._read(follow, cursor)
+            page = await self._read(follow, cursor, count)
             if page.entries or (cursor == BEGINNING and follow.wait_for_start):
                 return page
             if cursor == BEGINNING:
@@ -71,7 +87,7 @@ class Reader:
                     raise StreamEnded
                 return page
 
-    async def _read(self, follow: Follow, after: EntryId, count: int = FIRST_ENTRIES) -> Page:
+    async def _read(self, follow: Follow, after: EntryId, count: int) -> Page:
         key = follow.events_key.encode()
         return await self.after(follow.page_type, key, after, count, patience_seconds=self._join_seconds)
 

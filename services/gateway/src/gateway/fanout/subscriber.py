@@ -6,7 +6,7 @@ switch; when it does not, the subscriber leaves the live set, waits for its conn
 While it waits it keeps its cursor and nothing else: what was read ahead is dropped, and one or two pieces are in the
 connection's buffer. One that takes nothing for `slow_seconds` is broken, and so is one that would make what waits in
 all connections together more than `Backlog` allows (a piece can be one large entry).
-A stream that cannot go on is broken off by `StreamBroken`, never ended: a clean end means that all was said.
+A stream that cannot continue is broken off by `StreamBroken`, never ended: a clean end means that all was said.
 """
 
 import asyncio
@@ -148,7 +148,7 @@ class Subscription:
             self._send = self._task = self._page = None
 
     async def _catch_up(self) -> None:
-        """Write from Redis until the hub goes on by itself, or to the end."""
+        """Write from Redis until the hub takes over, or to the end."""
         await self._finish_stalled()
         while True:
             whole, ended, full = self._offer_page(await self._next_page())
@@ -231,7 +231,7 @@ class Subscription:
                 self._cancel()
 
     def _call(self) -> None:
-        """Have the request's own task go on. The wait that is cancelled is its wait for the client's leaving."""
+        """Wake the request's own task. The wait that is cancelled is its wait for the client's leaving."""
         self._hub.detach(self)
         if self._parked:
             self._parked = False

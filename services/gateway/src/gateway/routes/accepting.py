@@ -49,7 +49,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class TracedParams(Params):
-    """The caller's trace goes on in the worker. One that is not well-formed is ignored, as W3C Trace Context says."""
+    """The caller's trace continues in the worker. One that is not well-formed is ignored, as W3C Trace Context says."""
 
     traceparent: Annotated[str | None, In("header")] = None
 

@@ -1,4 +1,4 @@
-"""From a task to its open stream: where it goes on, and what its response says first.
+"""From a task to its open stream: where it resumes, and what its response says first.
 
 The reading begins before the head is sent, so that a stream that cannot be followed has a proper answer.
 """

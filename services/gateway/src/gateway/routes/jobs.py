@@ -83,10 +83,10 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         description=(
             "Every event after the cursor, what was and then what comes. The cursor is the `Last-Event-ID` header, "
             "which wins, or `?after=`; without one the stream begins at its beginning. With `?event_type=` events of "
-            "other types are left out. A job that has said nothing yet is waited for. The stream does not end: which "
-            "event of a job is its last is for its readers to know. A connection that ends was broken: come back with "
-            "the last id. A job that is an operation is for the owner of its turn; any other, where there are users, "
-            "for those who signed in."
+            "other types are left out. A job that has said nothing yet is waited for. The stream ends, with `[DONE]`, "
+            "when `task_completed`, `task_failed` or `task_stopped` is the newest event; coming back with its id is "
+            "answered 204. A connection that ends otherwise was broken: come back with the last id. A job that is an "
+            "operation is for the owner of its turn; any other, where there are users, for those who signed in."
         ),
         scopes=("read",),
     ),

@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 _DIRECTORY = Path(__file__).parents[1] / "page"
 _NOT_BUILT = "The chat page has not been built. `make run` builds it; the API works without it.\n"
-_ASK_AGAIN = "private, no-cache"
+_ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=31536000, immutable"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "

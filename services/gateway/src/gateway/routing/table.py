@@ -23,6 +23,7 @@ from gateway.api.inputs import Params, read_body, read_params
 from gateway.api.problems import (
     BodyTooLarge,
     BodyTooSlow,
+    HeadTooLarge,
     HostRefused,
     IdentityProviderUnavailable,
     InternalError,
@@ -130,7 +131,7 @@ class RouteSpec(Generic[P, B]):
 
     @property
     def all_problems(self) -> tuple[ProblemType, ...]:
-        found: list[ProblemType] = [*self.problems, InternalError, Overloaded]
+        found: list[ProblemType] = [*self.problems, HeadTooLarge, InternalError, Overloaded]
         if not self.any_host:
             found += [HostRefused, TooManyRequests]
         if self.method != "GET":

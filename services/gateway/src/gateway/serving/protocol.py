@@ -19,7 +19,7 @@ from gateway.serving.unread import UnreadBodies
 from gateway.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
-WRITE_BUFFER_BYTES = 32 * 1024
+WRITE_BUFFER_BYTES = 64 * 1024
 # Closing while bytes are still coming resets the connection, and the client may lose the answer: so they are read and
 # thrown away, for this long.
 _LINGER_SECONDS = 2

@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         get_logger().info("stopped", duration_ms=round((time.monotonic() - started) * 1000))
 
     async def _serve_on(self, seconds: float) -> None:
-        """Go on as before while load balancers take this process off their lists; a second signal ends the wait."""
+        """Serve as before while load balancers take this process off their lists; a second signal ends the wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()

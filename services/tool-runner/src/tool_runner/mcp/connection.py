@@ -1,6 +1,6 @@
 """The connection to one MCP server: kept by one task, used by all calls, made again whenever it is lost.
 
-Guarantees: `run` goes on until `close`, whatever the server does, and leaves no child process behind. A call gets an
+Guarantees: `run` continues until `close`, whatever the server does, and leaves no child process behind. A call gets an
 answer, or an error of this module that says whether the server may have begun the work. A call that is cancelled is
 cancelled at the server. Nothing of a call is sent twice by this module.
 

@@ -58,7 +58,7 @@ class McpServers:
 
 
 class _Server:
-    """A connection, and its tools as tools of this runner, made anew when the server lists others."""
+    """A connection, and its tools as tools of this runner, made again when the server lists others."""
 
     def __init__(self, name: str, server: McpServerSettings, approve_destructive: bool) -> None:
         self.connection = McpConnection(name, server)

@@ -90,7 +90,7 @@ class McpTool(Tool[McpArguments]):
         return result_value(result)
 
     def _meta(self, context: ToolContext) -> Meta:
-        """What a server needs to go on with the work and tell how it ended. Ids of the conversation are pseudonyms."""
+        """What a server needs to continue the work and tell how it ended. Ids of the conversation are pseudonyms."""
         if context.callback is None or context.callbacks is None:
             return {}
         ids = {"task_id": context.task_id, "session_id": context.session_id}

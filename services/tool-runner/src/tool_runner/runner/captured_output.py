@@ -64,7 +64,7 @@ def keep_the_log_whole() -> None:
         reading, writing = os.pipe()
         os.dup2(writing, descriptor)
         os.close(writing)
-        threading.Thread(target=_read_lines, args=(name, reading), name=f"printed-{name}", daemon=True).start()
+        threading.Thread(target=_read_lines, args=(name, reading), name=f"captured-{name}", daemon=True).start()
 
 
 @contextmanager

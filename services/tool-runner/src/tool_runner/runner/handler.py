@@ -73,7 +73,7 @@ class ToolHandler:
                 await self._take(queue, delivery, job, tool)
 
     async def dead_letter(self, queue: WorkQueue, delivery: Delivery, reason: str) -> None:
-        """Keep an entry that nobody can handle, and fail its operation, so that the turn goes on."""
+        """Keep an entry that nobody can handle, and fail its operation, so that the turn resumes."""
         job = job_of(_JOB, delivery)
         task_id, operation_id = (job.task_id, job.operation_id) if job is not None else (None, None)
         await keep_dead_letter(self._store, queue.key, delivery, reason, task_id=task_id, operation_id=operation_id)

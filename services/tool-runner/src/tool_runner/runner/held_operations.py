@@ -1,7 +1,7 @@
-"""The operations that this process has in hand: taken in Redis, renewed, and looked after.
+"""The operations that this process holds: taken in Redis, renewed, and looked after.
 
 Guarantees
-- While a runner lives and renews, nobody else begins what it has in hand, whatever entries say. An operation that was
+- While a runner lives and renews, nobody else begins what it holds, whatever entries say. An operation that was
   done with here begins nothing for a while, should an entry of it come again.
 - A tool whose turn has ended is cancelled within LOOK_SECONDS and a round trip. One round trip looks after all.
 Not guaranteed: that a frozen runner stops. It is told when it wakes up, and Postgres decides whose word counts.
@@ -31,7 +31,7 @@ _DONE_MS = 60_000
 
 @dataclass(slots=True)
 class Held:
-    """One operation in hand. `lost`: another runner has it now. `done`: its end was told."""
+    """One held operation. `lost`: another runner has it now. `done`: its end was told."""
 
     operation_id: str
     task_id: str
@@ -61,7 +61,7 @@ class HeldOperations:
         """Take an operation; None: this entry is a second one, of what somebody alive does or has done.
 
         Waits while that is not clear. An entry that was delivered before may be that of a holder who is about to notice
-        that it lost its lease, so a sign of life says nothing then until a whole lease has passed.
+        that it lost its lease, so a heartbeat says nothing then until a whole lease has passed.
         Raises RedisUnavailable.
         """
         began, left = time.monotonic(), None

@@ -2,7 +2,7 @@
 
 Guarantees
 - `run` answers an outcome, whatever the tool does: raises, hangs, calls sys.exit, or returns nonsense.
-- It answers at its timeout at the latest, and a moment after `cancel`. What goes on in spite of being cancelled is
+- It answers at its timeout at the latest, and a moment after `cancel`. What runs on in spite of being cancelled is
   abandoned, counted and logged.
 Not guaranteed: anything against a tool that kills the process, or that blocks the event loop; the lease is there for
 these.
@@ -33,7 +33,7 @@ _abandoned: set["asyncio.Task[Any]"] = set()
 
 
 def abandoned_tasks() -> int:
-    """How many tools go on although they were cancelled."""
+    """How many tools run on although they were cancelled."""
     return len(_abandoned)
 
 

@@ -119,6 +119,6 @@ def _tells_job_events(tool: AnyTool) -> bool:
 
 
 async def _published(publishing: Awaitable[str]) -> None:
-    """See a job event published, or not: the publisher has logged it, and the operation goes on."""
+    """See a job event published, or not: the publisher has logged it, and the operation continues."""
     with contextlib.suppress(JobEventError):
         await publishing

@@ -1,4 +1,4 @@
-"""Whether what a tool answered means that somebody else goes on with the work, and will tell how it ended."""
+"""Whether what a tool answered means that somebody else continues the work, and will tell how it ended."""
 
 import json
 from typing import Any

@@ -46,7 +46,7 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Returned by a tool whose work an outside service goes on doing: its completion comes by webhook.
+    """Returned by a tool whose work an outside service continues: its completion comes by webhook.
 
     A dictionary whose `status` is "accepted" means the same, whatever else is in it, and so does its JSON as a text.
     """

@@ -1,7 +1,7 @@
 """The tool `generate_document`: an outline, or a request that one is made from first → a text, section by section.
 
 Guarantees: one model call a section, in order; the text so far is seen while it grows; a section that the model has no
-words for says so, and a document without any words is a failure. A repeat, after this process died, begins anew: it
+words for says so, and a document without any words is a failure. A repeat, after this process died, begins again: it
 costs the model calls again and harms nothing.
 """
 
@@ -142,7 +142,7 @@ class _Writing:
 
 
 def _background(request: DocumentRequest, document: Document) -> str:
-    """What the model should know for the next section. Of what was written before, the end is enough to go on from."""
+    """What the model should know for the next section: of the text before it, the end is enough."""
     headings = "; ".join(section.heading for section in document.outline.sections)
     parts = [
         quoted(request.context_files),

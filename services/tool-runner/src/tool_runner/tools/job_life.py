@@ -1,7 +1,7 @@
 """The life of a long operation, told twice: to the conversation as progress, and to its job events.
 
 Guarantees: it begins with `task_started`, and ends with `task_completed` where the tool has said `completed`; else with
-`task_failed`, or with `task_stopped` where the operation was cancelled, ran out of time or goes on elsewhere. Trouble
+`task_failed`, or with `task_stopped` where the operation was cancelled, ran out of time or continues elsewhere. Trouble
 with the events was logged by their publisher, and never harms the work.
 """
 

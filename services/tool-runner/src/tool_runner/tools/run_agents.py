@@ -1,7 +1,7 @@
 """The tool `run_agents`: a small team works on a goal, one after the other, each hearing what the others said.
 
 Guarantees: each agent is one model call; its start, thought, action, output and end are agent events of the operation
-and parts of the answer while they happen. A repeat, after this process died, begins anew with a new agent stream: it
+and parts of the answer while they happen. A repeat, after this process died, begins again with a new agent stream: it
 costs the model calls again and harms nothing.
 """
 

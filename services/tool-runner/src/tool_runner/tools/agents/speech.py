@@ -1,6 +1,6 @@
 """What one agent says, while the model says it: a thought, then the output in a few pieces.
 
-Guarantees: the pieces of an output, joined, are the output. An answer that broke off and is begun anew is announced by
+Guarantees: the pieces of an output, joined, are the output. An answer that broke off and is begun again is announced by
 an action, and its pieces count from 1 again.
 """
 

@@ -3,7 +3,7 @@
 Guarantees
 - An answer, or HtmlNotRead, within READ_SECONDS and a moment, for any page. At most MAX_READERS read at once.
 - The child has MEMORY_BYTES, CPU_SECONDS, an empty environment, and can open nothing: no file, no socket. Of what it
-  says no more than a text of the wanted length is read. Whatever becomes of it, this process goes on.
+  says no more than a text of the wanted length is read. Whatever becomes of it, this process survives.
 """
 
 import asyncio

@@ -1,0 +1,95 @@
+"""Pages name what exists: the key table of docs/architecture.md is that of keys.py; paths and links lead somewhere."""
+
+import inspect
+import re
+import subprocess
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from sluiceway import keys
+
+ROOT = Path(__file__).parents[1]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+# They tell of what was.
+_HISTORY = ("CHANGELOG.md", "docs/adr/")
+# Of its parts a key has the kind in capitals, as the page writes it.
+_PARTS = {"job_id": "JOB", "kind": "KIND", "name": "LIMIT", "who": "CALLER", "slot": "SLOT"}
+# They name a queue or a group, and are no keys.
+_NO_KEYS = {"tool_queue", "GROUP", "CHAT", "COMPLETIONS", "PERSISTENT"}
+_PLACES = (
+    "",
+    "shared/src/sluiceway",
+    "shared/src/sluiceway/lua",
+    "services/*/src",
+    "services/*/src/*",
+    "llm/src/*",
+    "deploy/local/src/*",
+)
+_PATH = re.compile(r"`([\w.*/-]+(?:\.(?:py|lua|md|sql|ya?ml|toml|ts|tsx|mjs|html|sh|txt)|/|/Dockerfile))`")
+_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+# Made, kept by `make run`, or of a deployment; `my-…` and capitals stand for a name.
+_NO_FILES = re.compile(r"my[-_]|[A-Z]{3}|run\.json|^lua/$|^/")
+
+
+def _tracked() -> list[str]:
+    """Without git, where nothing says which files are the project's, none: then the links are not looked at."""
+    return subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+
+
+TRACKED = _tracked()
+NAMES = {part for path in TRACKED for part in Path(path).parts}
+PAGES = [ROOT / path for path in TRACKED if path.endswith(".md") and not path.startswith(_HISTORY)]
+
+
+def _rows() -> dict[str, str]:
+    """By key, how long it lives, as the table has it."""
+    section = ARCHITECTURE.read_text().partition("## Keys\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| .* \| ([^|]*) \|$", section, re.MULTILINE)
+    return {key: lives for names, lives in rows for key in re.findall(r"`([^`]+)`", names)}
+
+
+def _keys() -> Iterator[str]:
+    for name, value in vars(keys).items():
+        if name.startswith("_") or name in _NO_KEYS:
+            continue
+        if inspect.isfunction(value):
+            parts = [one.name for one in inspect.signature(value).parameters.values() if one.default is one.empty]
+            yield value(*(_PARTS.get(part, "ID") for part in parts))
+        else:
+            yield value
+
+
+def test_the_key_table_has_every_key_and_no_other() -> None:
+    assert sorted(_rows()) == sorted(_keys())
+
+
+def test_the_key_table_says_which_keys_have_no_ttl() -> None:
+    assert {key for key, lives in _rows().items() if lives.startswith("no TTL")} == {
+        key for key in _rows() if any(fnmatch(key, pattern) for pattern in keys.PERSISTENT)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_and_the_files_that_it_names_exist(page: Path) -> None:
+    text = page.read_text()
+    missing = [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
+    missing += [path for path in _PATH.findall(text) if not _NO_FILES.search(path) and not _exists(path, page)]
+    assert not missing, f"{page.relative_to(ROOT)} names what is not there: {missing}"
+
+
+def test_every_decision_is_in_the_list_of_them() -> None:
+    folder = ROOT / "docs" / "adr"
+    listed = set(_LINK.findall((folder / "README.md").read_text()))
+    assert {path.name for path in folder.glob("0*.md")} <= listed
+
+
+def _exists(path: str, page: Path) -> bool:
+    """From the root, from a package, or beside the page; a name alone anywhere."""
+    if "/" not in path.rstrip("/"):
+        return "*" in path or path.rstrip("/") in NAMES
+    found = [ROOT.glob(f"{place}/{path}".lstrip("/")) for place in _PLACES]
+    return any(next(paths, None) is not None for paths in [*found, page.parent.glob(path)])
