@@ -18,7 +18,7 @@ from harness.metrics import metric, metrics_of
 from harness.retention import RETENTION
 from harness.services import Service, Services
 from harness.waiting import wait_until
-from tests.completion_consumer.scene import Scene
+from tests.completion_consumer.scene import Scene, Waiting
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 TOOLS = keys.tool_queue("default")
@@ -116,10 +116,11 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     poison = {
         "live_turns": await _unreadable_turn(scene, database),
         "ends": await _unreadable_end(scene, database),
-        "deadlines": await _unreadable_message(scene, database),
         "webhooks": await _unreadable_webhook(scene, database),
     }
     await _unreadable_parked(scene)
+    # It takes no word of how its operation ends, which ends all the same.
+    unwritable = await _unreadable_message(scene, database)
     lost = await _queued_turn(scene, database)
     await _lose_entry(scene, lost)
     ended, expires, told, early = await _neighbours(scene, database)
@@ -127,7 +128,7 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     consumer = await services.completion_consumer(**OFTEN)
     await wait_until(lambda: scene.next_steps(lost), what="the lost turn is queued")
     await wait_until(lambda: _is_finalized(database, ended), what="the other end is seen through")
-    for task in (expires, told, early):
+    for task in (unwritable.task, expires, told, early):
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023
     assert [reason for _, reason in await scene.dead_letters()] == ["not a completion"]
 
@@ -163,10 +164,10 @@ async def _ended(scene: Scene, database: Database) -> Task:
     return claimed
 
 
-async def _unreadable_message(scene: Scene, database: Database) -> str:
+async def _unreadable_message(scene: Scene, database: Database) -> Waiting:
     waiting = await scene.waiting(deadline_seconds=-60)
     await database.execute("UPDATE messages SET parts = '1' WHERE id = $1", waiting.task.message_id)
-    return waiting.operation.id
+    return waiting
 
 
 async def _unreadable_webhook(scene: Scene, database: Database) -> int:
