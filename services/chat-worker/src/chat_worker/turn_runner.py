@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sluiceway.errors import Fenced, NotStorable, Unavailable
+from sluiceway.errors import Fenced, Forgotten, NotStorable, Unavailable
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
@@ -24,7 +24,7 @@ from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.model import Model, ModelRequest, Reached
 from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
@@ -179,6 +179,11 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except Forgotten:
+            raise  # the step has ended its answer
+        except (Fenced, asyncio.CancelledError):
+            await self._abandon_if_unknown(turn.task, step.reached)
+            raise
         turn.usage, turn.reached, turn.continues = step.usage, None, False
         return outcome
 
@@ -235,6 +240,19 @@ class TurnRunner:
             prefix=turn.prefix,
             reached=turn.reached,
         )
+
+    async def _abandon_if_unknown(self, task: Task, reached: Reached | None) -> None:
+        """A successor continues the answer that the metadata name. Where Redis forgot them, and somebody had begun anew
+        before this attempt heard of it, nobody reads on in ours."""
+        if reached is None:
+            return
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                note = Note.parse(await self._reader.reached(task.id))
+        except (Unavailable, TimeoutError):
+            return
+        if note is None or note.reached.response_id != reached.response_id:
+            await self._model.abandon(reached)
 
     async def _release(self, task: Task) -> None:
         try:
