@@ -42,8 +42,8 @@ class ChatHandler:
         """Do an entry's work; returning means that it is done for good."""
         job = read_job(_JOB, delivery, "a chat job")
         # A redelivered entry's lease ran out: it may be the last one that its turn has.
-        if delivery.deliveries == 1 and await self._is_held(job.task_id, delivery.entry_id):
-            self._log.info("duplicate_entry", task_id=job.task_id, entry_id=delivery.entry_id)
+        if delivery.deliveries == 1 and (holder := await self._holder(job.task_id, delivery.entry_id)) is not None:
+            self._log.info("duplicate_entry", task_id=job.task_id, entry_id=delivery.entry_id, holder=holder)
             return
         task = await self._store.turns.claim(job.task_id)
         if task is None:
@@ -72,11 +72,12 @@ class ChatHandler:
             # The letter is kept, and its entry done; the reconciler tries again, with the turn's deadline.
             self._log.error("turn_not_ended", task_id=task.id, session_id=task.session_id, reason=str(error))
 
-    async def _is_held(self, task_id: str, entry_id: str) -> bool:
-        """Whether a living worker, maybe this one, has the task under another entry: then this is a second one for it,
+    async def _holder(self, task_id: str, entry_id: str) -> str | None:
+        """The living worker, maybe this one, that has the task under another entry. Then this is a second one for it,
         and the other one brings the turn on, also when that worker dies."""
         meta = await self._registry.meta(task_id)
         held = meta.held_entry if meta is not None else None
         if held is None or held == entry_id:
-            return False
-        return (await self._queue.states([held], self._lease))[held] == "held"
+            return None
+        state = (await self._queue.states([held], self._lease))[held]
+        return state.consumer if state.held else None

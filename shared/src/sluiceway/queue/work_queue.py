@@ -25,8 +25,19 @@ from sluiceway.scripts import Scripts
 _GONE = timedelta(hours=1)
 _MANY = 10_000
 
-# "held": in flight, and its lease was renewed in time. "waiting": to be delivered, or to be taken over.
-EntryState = Literal["held", "waiting", "gone"]
+
+@dataclass(frozen=True, slots=True)
+class EntryState:
+    """Where an entry is. `held`: in flight, and its lease was renewed in time. `waiting`: to be delivered, or to be
+    taken over. `consumer`: who has it in flight, dead or alive, and has not renewed its lease for `silent_ms`."""
+
+    where: Literal["held", "waiting", "gone"]
+    consumer: str | None = None
+    silent_ms: int = 0
+
+    @property
+    def held(self) -> bool:
+        return self.where == "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,8 @@ class Producer:
             return {}
         arguments: list[str | int] = [keys.GROUP, int(lease.total_seconds() * 1000), *entry_ids]
         answers = await self._scripts.run("queue/entry_states", [self.key], arguments)
-        return dict(zip(entry_ids, (answer.decode() for answer in answers), strict=True))
+        found = (EntryState(where.decode(), name.decode() or None, silent_ms) for where, name, silent_ms in answers)
+        return dict(zip(entry_ids, found, strict=True))
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
         """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sluiceway.queue.work_queue import Producer
+from sluiceway.wire.entry_id import EntryId, format_entry_id, parse_entry_id
 
 _PAGE = 1000
 # Behind so many others an entry is not looked for: a second one is harmless, as workers drop it.
 _MOST_PAGES = 10
+_FIRST = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,19 @@ class Entries:
     async def find(self, noted: Mapping[str, Sequence[str]]) -> Found:
         """`noted`: ids, and the entries that were noted for each, at least one. Raises RedisUnavailable."""
         states = await self._queue.states({one for entries in noted.values() for one in entries}, self._lease)
-        gone = {key: min(ids, key=_order) for key, ids in noted.items() if all(states[one] == "gone" for one in ids)}
-        held = frozenset(entry_id for entry_id, state in states.items() if state == "held")
+        gone = {
+            key: min(map(_position, ids))
+            for key, ids in noted.items()
+            if all(states[one].where == "gone" for one in ids)
+        }
+        held = frozenset(entry_id for entry_id, state in states.items() if state.held)
         return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone), held)
 
-    async def _moved(self, gone: Mapping[str, str]) -> dict[str, str]:
+    async def _moved(self, gone: Mapping[str, EntryId]) -> dict[str, str]:
         moved: dict[str, str] = {}
-        after = min(gone.values(), key=_order, default=None)
-        for _ in range(_MOST_PAGES if after is not None else 0):
-            page = await self._queue.after(str(after), _PAGE)
+        after = format_entry_id(min(gone.values(), default=_FIRST))
+        for _ in range(_MOST_PAGES if gone else 0):
+            page = await self._queue.after(after, _PAGE)
             for entry_id, body in page:
                 key = self._key_of(body)
                 if key in gone:
@@ -66,5 +72,9 @@ class Entries:
             return ""
 
 
-def _order(entry_id: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in entry_id.split("-"))
+def _position(entry_id: str) -> EntryId:
+    """What is no entry id, and that nobody of ours has noted, stands before all entries."""
+    try:
+        return parse_entry_id(entry_id)
+    except ValueError:
+        return _FIRST

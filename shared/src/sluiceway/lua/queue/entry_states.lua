@@ -1,15 +1,20 @@
 -- Where entries are: in flight under a lease that has not run out, waiting to be delivered, or gone.
--- KEYS: queue. ARGV: group, lease_ms, entry id, ... Answers 'held', 'waiting' or 'gone' for each. An entry whose lease has
--- run out waits: whoever sweeps next takes it over. Where the group is gone nothing is in flight; what is no entry id is gone.
+-- KEYS: queue. ARGV: group, lease_ms, entry id, ... Answers for each {'held', 'waiting' or 'gone', the consumer that has it
+-- in flight or '', for how many ms its lease was not renewed}. An entry whose lease has run out waits: whoever sweeps next
+-- takes it over. Where the group is gone nothing is in flight; what is no entry id is gone.
 local states = {}
 for i = 3, #ARGV do
     local id = ARGV[i]
-    local state = 'gone'
+    local state = {'gone', '', 0}
     local entry = redis.pcall('XRANGE', KEYS[1], id, id)
     if not entry.err and entry[1] then
         local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1)
-        local held = not pending.err and pending[1] and pending[1][3] < tonumber(ARGV[2])
-        state = held and 'held' or 'waiting'
+        local lease = not pending.err and pending[1]
+        if lease then
+            state = {lease[3] < tonumber(ARGV[2]) and 'held' or 'waiting', lease[2], lease[3]}
+        else
+            state = {'waiting', '', 0}
+        end
     end
     states[#states + 1] = state
 end
