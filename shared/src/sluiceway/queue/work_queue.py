@@ -24,6 +24,7 @@ from sluiceway.scripts import Scripts
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
 _MANY = 10_000
+_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,16 @@ class Producer:
         return any(map(answered, await commands(self._redis, asked)))
 
     async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
-        """Where the entries are, by Redis's clock and in one script. This is the proof of life: who has an entry that
-        is held lives, as its lease was renewed."""
-        if not entry_ids:
-            return {}
-        arguments: list[str | int] = [keys.GROUP, int(lease.total_seconds() * 1000), *entry_ids]
-        answers = await self._scripts.run("queue/entry_states", [self.key], arguments)
+        """Where the entries are, by Redis's clock. This is the proof of life: who has an entry that is held lives, as
+        its lease was renewed."""
+        lease_ms = int(lease.total_seconds() * 1000)
+        asked, answers = list(entry_ids), []
+        # One after the other: a script for thousands would hold up everybody's tokens.
+        for first in range(0, len(asked), _AT_ONCE):
+            arguments: list[str | int] = [keys.GROUP, lease_ms, *asked[first : first + _AT_ONCE]]
+            answers += await self._scripts.run("queue/entry_states", [self.key], arguments)
         found = (EntryState(where.decode(), name.decode() or None, silent_ms) for where, name, silent_ms in answers)
-        return dict(zip(entry_ids, found, strict=True))
+        return dict(zip(asked, found, strict=True))
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
         """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""
