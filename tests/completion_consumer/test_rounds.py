@@ -123,10 +123,14 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     unwritable = await _unreadable_message(scene, database)
     lost = await _queued_turn(scene, database)
     await _lose_entry(scene, lost)
+    misled = await _queued_turn(scene, database)
+    await _lose_entry(scene, misled)
+    await scene.redis.hset(keys.task_meta(misled.id), "entry", "what is no id of an entry")
     ended, expires, told, early = await _neighbours(scene, database)
 
     consumer = await services.completion_consumer(**OFTEN)
-    await wait_until(lambda: scene.next_steps(lost), what="the lost turn is queued")
+    for task in (lost, misled):
+        await wait_until(lambda: scene.next_steps(task), what="the lost turn is queued")  # noqa: B023
     await wait_until(lambda: _is_finalized(database, ended), what="the other end is seen through")
     for task in (unwritable.task, expires, told, early):
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023

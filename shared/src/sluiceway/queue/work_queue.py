@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import answered, command, commands, redis_errors
+from sluiceway.redis_client import answered, command, redis_errors
 from sluiceway.scripts import Scripts
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
@@ -73,8 +73,8 @@ class Producer:
 
     async def holds_any(self, entry_ids: Sequence[str]) -> bool:
         """Whether one of the entries is still queued or in flight."""
-        asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
-        return any(map(answered, await commands(self._redis, asked)))
+        states = await self.states(entry_ids, timedelta(0))
+        return any(state.where != "gone" for state in states.values())
 
     async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
         """Where the entries are, by Redis's clock. This is the proof of life: who has an entry that is held lives, as
