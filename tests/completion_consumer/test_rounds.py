@@ -18,7 +18,7 @@ from harness.metrics import metric, metrics_of
 from harness.retention import RETENTION
 from harness.services import Service, Services
 from harness.waiting import wait_until
-from tests.completion_consumer.scene import Scene, Waiting
+from tests.completion_consumer.scene import Scene
 
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
 TOOLS = keys.tool_queue("default")
@@ -116,11 +116,10 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     poison = {
         "live_turns": await _unreadable_turn(scene, database),
         "ends": await _unreadable_end(scene, database),
+        "deadlines": await _unchangeable_operation(scene, database),
         "webhooks": await _unreadable_webhook(scene, database),
     }
     await _unreadable_parked(scene)
-    # It takes no word of how its operation ends, which ends all the same.
-    unwritable = await _unreadable_message(scene, database)
     lost = await _queued_turn(scene, database)
     await _lose_entry(scene, lost)
     misled = await _queued_turn(scene, database)
@@ -132,10 +131,11 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     for task in (lost, misled):
         await wait_until(lambda: scene.next_steps(task), what="the lost turn is queued")  # noqa: B023
     await wait_until(lambda: _is_finalized(database, ended), what="the other end is seen through")
-    for task in (unwritable.task, expires, told, early):
+    for task in (expires, told, early):
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023
     assert [reason for _, reason in await scene.dead_letters()] == ["not a completion"]
 
+    await _rounds_pass(consumer, 2)
     metrics = await metrics_of(consumer)
     for kind, key in poison.items():
         assert metrics["sluiceway_reconciler_errors_total", kind] >= 1
@@ -168,10 +168,14 @@ async def _ended(scene: Scene, database: Database) -> Task:
     return claimed
 
 
-async def _unreadable_message(scene: Scene, database: Database) -> Waiting:
+async def _unchangeable_operation(scene: Scene, database: Database) -> str:
     waiting = await scene.waiting(deadline_seconds=-60)
-    await database.execute("UPDATE messages SET parts = '1' WHERE id = $1", waiting.task.message_id)
-    return waiting
+    await database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;"
+        " CREATE TRIGGER refuse BEFORE UPDATE ON operations FOR EACH ROW"
+        f" WHEN (OLD.id = '{waiting.operation.id}') EXECUTE FUNCTION refuse()"
+    )
+    return waiting.operation.id
 
 
 async def _unreadable_webhook(scene: Scene, database: Database) -> int:
