@@ -16,6 +16,7 @@ from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
+from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
@@ -74,6 +75,7 @@ class Gateway:
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
     windows: ModelWindows
+    surroundings: Surroundings
 
 
 class State(TypedDict):
@@ -129,4 +131,5 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             windows=ModelWindows(redis),
+            surroundings=Surroundings(redis, store),
         )
