@@ -418,7 +418,7 @@ OPEN = {
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-3": "Three of the four services have no metrics.",
-    "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
+    "OP-4": "What is scaled by (queue age, slots, streams) is not counted yet.",
     "OP-5": "The completion consumer alone has metrics; no traces, no dashboard.",
     "OP-6": "Not built.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
@@ -427,10 +427,6 @@ OPEN = {
         "of service."
     ),
     "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
-    "OP-12": (
-        "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "
-        "are met in silence: ready, and every turn hangs or answers 500."
-    ),
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
