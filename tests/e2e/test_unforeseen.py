@@ -1,10 +1,10 @@
 """An error that nobody foresaw costs two calls of the model at most, and its user sees an error soon.
 
-The error is a real one: Postgres answers, to a write of the turn's end, with a class of errors that belongs to logging
-in. It is neither an outage nor a refusal of data. Which one it is makes no difference to the code.
+The defect is planted in the chat worker's process (`planted_defect`); all else is as it is.
 """
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,25 +17,18 @@ from harness.services import Service, Services
 from harness.sse import follow
 from harness.waiting import wait_until
 
-FAILS = """
-CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF position('unforeseen' IN NEW.parts::text) > 0 AND {when} THEN RAISE EXCEPTION 'no' USING ERRCODE = '28000'; END IF;
-  RETURN NEW;
-END $$;
-CREATE TRIGGER fail BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION fail();
-"""
-EXPECTED = "InvalidAuthorizationSpecificationError"
-SOON_SECONDS = 10.0
+DEFECT = str(Path(__file__).with_name("planted_defect"))
+SOON_SECONDS = 15.0
 pytestmark = pytest.mark.requirement("CH-24", "TS-5")
 
 
 async def test_a_turn_that_fails_unforeseen_is_tried_again_once_and_ends_with_an_error(
     services: Services, model: ModelServer, database: Database
 ) -> None:
-    services.expect_in_logs(EXPECTED)
-    await database.execute(FAILS.format(when="NEW.metadata->>'status' = 'completed'"))
-    system = await services.whole(LEASE_SECONDS="1")
-    async with Chat(system.url) as chat:
+    services.expect_in_logs("a planted defect")
+    gateway = await services.gateway()
+    worker = await services.chat_worker(LEASE_SECONDS="1", PYTHONPATH=DEFECT)
+    async with Chat(gateway.url) as chat:
         began = time.monotonic()
         turn = await chat.ask("unforeseen [[tokens=5 rate=0]]")
         async with follow(chat.stream_url(turn)) as stream:
@@ -50,24 +43,23 @@ async def test_a_turn_that_fails_unforeseen_is_tried_again_once_and_ends_with_an
         assert await database.fetchval("SELECT count(*) FROM dead_letters") == 0
         following = await chat.send(turn.session_id, "next [[tokens=3 rate=0]]")
         assert fold(await chat.answer(following)).text == answer_to("next", 3)
-    ended = await _logged(system.worker, "turn_ended", turn.task_id, status="failed")
+    ended = await _logged(worker, "turn_ended", turn.task_id, status="failed")
     assert (ended["code"], ended["model_calls"]) == ("TURN_BROKEN", 1)
-    assert (await _logged(system.worker, "turn_broken", turn.task_id))["code"] == "TURN_BROKEN"
+    assert (await _logged(worker, "turn_broken", turn.task_id))["code"] == "TURN_BROKEN"
 
 
 async def test_one_that_cannot_even_be_ended_is_a_dead_letter_at_once_and_ends_with_its_deadline(
     services: Services, model: ModelServer, database: Database
 ) -> None:
-    services.expect_in_logs(EXPECTED)
-    await database.execute(FAILS.format(when="true"))
-    system = await services.whole(LEASE_SECONDS="1", RECONCILE_SECONDS="0.3")
-    async with Chat(system.url) as chat:
+    services.expect_in_logs("a planted defect")
+    gateway = await services.gateway()
+    worker = await services.chat_worker(LEASE_SECONDS="1", PYTHONPATH=DEFECT, PLANTED="always")
+    async with Chat(gateway.url) as chat:
         turn = await chat.ask("unforeseen [[tokens=5 rate=0]]")
-        await _logged(system.worker, "turn_not_ended", turn.task_id)
-        reason = await database.fetchval("SELECT reason FROM dead_letters")
-        assert "TURN_BROKEN" in reason
+        await _logged(worker, "turn_not_ended", turn.task_id)
+        assert "TURN_BROKEN" in await database.fetchval("SELECT reason FROM dead_letters")
         await database.execute("UPDATE tasks SET created_at = created_at - interval '2 hours'")
-        await database.execute("DROP TRIGGER fail ON messages")
+        await services.completion_consumer(LEASE_SECONDS="1", RECONCILE_SECONDS="0.3")
         assert fold(await chat.answer(turn)).error
         assert (await chat.task(turn.task_id))["error"]["code"] == "TURN_DEADLINE_EXCEEDED"
         assert len(await questions(model, "unforeseen")) == 2, "nothing is paid a third time"
