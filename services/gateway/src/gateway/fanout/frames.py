@@ -53,7 +53,8 @@ def format_id(entry_id: EntryId) -> str:
 class Page:
     """Entries of a task's stream that follow one another, all after `after`, the newest being `last`.
 
-    `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames.
+    `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames,
+    which who cut the page has counted.
     Streams of another kind have a page of their own, with other rules; `restarts`: one that is gone begins again, and
     who comes back to it waits for that.
     """
@@ -61,7 +62,7 @@ class Page:
     __slots__ = ("_bodies", "after", "ended", "entries", "full", "last", "size", "unknown")
     restarts: ClassVar[bool] = False
 
-    def __init__(self, after: EntryId, entries: list[RawEntry], size: int = 0, *, full: bool = False) -> None:
+    def __init__(self, after: EntryId, entries: list[RawEntry], size: int, *, full: bool = False) -> None:
         self.after = self.last = after
         self.entries = entries
         self.full = full

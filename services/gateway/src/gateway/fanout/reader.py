@@ -85,7 +85,7 @@ class Reader:
             command = read_newest(follow.events_key.encode())
             newest = await self._uplink.fetch(command, patience_seconds=self._join_seconds)
             if not newest and follow.page_type.restarts:
-                return follow.page_type(BEGINNING, [])
+                return follow.page_type(BEGINNING, [], 0)
             if is_standing(follow.page_type, newest, cursor):
                 if follow.page_type.is_terminal(follow.page_type.entries_of(newest)[0]):
                     raise StreamEnded
