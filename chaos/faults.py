@@ -9,6 +9,7 @@ import asyncpg
 import redis
 from sluiceway import keys
 
+from chaos.burden import Burden
 from chaos.ledger import Ledger, Sign
 from chaos.stack import KINDS, Kind, Stack
 from harness.services import Service
@@ -28,13 +29,16 @@ _SIGNS: dict[Kind, Sign] = {
 class Pace:
     """`rounds`: how often a scenario's fault happens. `pause`: seconds between two. `away`: of Postgres, at most.
     `replaced`: processes of each kind that a deploy replaces. `slack_seconds`: what a turn may wait for its next text
-    after its chat worker's lease has run out, or after it was released."""
+    after its chat worker's lease has run out, or after it was released. `crowd`: how many strangers come to a gateway,
+    and `stay_seconds`: how long they stay, each round."""
 
     rounds: int
     pause: tuple[float, float]
     away: float
     replaced: int
     slack_seconds: float
+    crowd: int = 40
+    stay_seconds: float = 4
 
 
 @dataclass(slots=True)
@@ -44,9 +48,18 @@ class Faults:
     rng: random.Random
     pace: Pace
     complaints: list[str] = field(default_factory=list)
+    burden: Burden | None = None
 
     async def pause(self) -> None:
         await asyncio.sleep(self.rng.uniform(*self.pace.pause))
+
+    async def stay(self) -> None:
+        await asyncio.sleep(self.pace.stay_seconds)
+
+    def bears(self, burden: Burden, most_megabytes: float, most_waiting_ms: float) -> None:
+        """Note what the strangers of this scenario cost; too much of it is a complaint."""
+        self.burden = burden
+        self.complaints += burden.beyond(most_megabytes, most_waiting_ms)
 
     async def kill(self, service: Service, kind: Kind) -> None:
         """kill -9, when it has something in flight."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from chaos.burden import Burden
 from chaos.client import Client
 from chaos.faults import Faults, Pace
 from chaos.ledger import Ledger, Turn, View
@@ -38,7 +39,8 @@ class Form:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a scenario. `complaints`: what was wrong with processes, or with the run itself."""
+    """What came of a scenario. `complaints`: what was wrong with processes, or with the run itself. `burden`: where
+    there were strangers."""
 
     name: str
     accepted: int = 0
@@ -50,6 +52,7 @@ class Outcome:
     wall_seconds: float = 0.0
     failures: list[Judgement] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    burden: Burden | None = None
 
     @property
     def clean(self) -> bool:
@@ -75,6 +78,7 @@ async def run(stack: Stack, scenario: Scenario, seed: int, form: Form) -> Outcom
     waited = waits(ledger)
     outcome.recoveries = [wait.seconds for wait in waited]
     outcome.complaints += [str(wait) for wait in waited if wait.too_long]
+    outcome.burden = faults.burden
     outcome.faults = Counter(fault.what for fault in ledger.faults)
     outcome.complaints += [*faults.complaints, *stack.new_complaints()]
     outcome.wall_seconds = time.monotonic() - began
@@ -92,6 +96,7 @@ async def _under_load(stack: Stack, scenario: Scenario, seed: int, form: Form, f
         scenario.clients,
         form.at_once,
         form.limit_seconds,
+        stack.web_url,
     )
     loading = asyncio.create_task(load.run(form.turns, over), name="load")
     try:

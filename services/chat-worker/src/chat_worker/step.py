@@ -71,6 +71,8 @@ from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
+# How often a model was asked, among the facts of a turn's attempt: what was asked may have to be paid.
+MODEL_CALLS = "model_calls"
 _CONTINUATION_ATTEMPTS = 4
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -103,7 +105,7 @@ class NotContinued(Exception):
 class Step:
     """The state of one attempt at one step. `usage`: the tokens of the steps before.
 
-    `facts`: why the turn failed is noted there, for the log.
+    `facts`: why the turn failed, and how often a model was called, is noted there, for the log.
 
     Texts and reasoning that the open step of `fold` has already are its beginning: what is open goes on.
     """
@@ -148,6 +150,7 @@ class Step:
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
+        self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
         try:
