@@ -12,6 +12,7 @@ from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.catch_up import TurnCatchUp
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.rebuild import TurnRebuild
@@ -23,6 +24,7 @@ from completion_consumer.completions.handler import CompletionHandler
 from completion_consumer.completions.progress_reports import ProgressReports
 from completion_consumer.metrics import Metrics
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
+from completion_consumer.reconciler.lost_turns import LostTurns
 from completion_consumer.reconciler.reconciler import Reconciler
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished import Unfinished
@@ -44,6 +46,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     chat = Producer(redis, keys.CHAT)
     dispatch = TurnDispatch(registry, chat)
     ending = TurnEnding(store, registry, writer, reader, dispatch)
+    rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
     applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
     reports = ProgressReports(store, output, settings.max_result_chars)
 
@@ -54,6 +57,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
     unfinished = Unfinished(
         store,
+        LostTurns(redis, store, registry, ending, live_ttl_ms=settings.retention.live_ms),
         ForgottenEnds(store, registry, reader, ending, retention=settings.retention.ended),
         UnfinishedTurns(
             store,
@@ -62,7 +66,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
             writer,
             dispatch,
             ending,
-            TurnRebuild(store, registry, writer, TurnMessage(store, reader)),
+            rebuild,
+            TurnCatchUp(store, registry, reader, dispatch, ending, rebuild),
             chat,
             lease=process.lease,
             finalize_after=finalize_after,

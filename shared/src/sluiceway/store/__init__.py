@@ -19,6 +19,7 @@ from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
+from sluiceway.store.rewinding import RewindStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.webhooks import WebhookStore
@@ -39,6 +40,7 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.rewinding = RewindStore(pool)
 
     @classmethod
     @asynccontextmanager

@@ -11,7 +11,8 @@ from sluiceway.wire.task import ENDED, Status, TaskFields
 @dataclass(frozen=True, slots=True)
 class TaskMeta:
     """`retracted`: what retried steps abandoned, as ranges between the entries (kept, resumed).
-    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`."""
+    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`.
+    `ended_operations`: whose end was shown."""
 
     task_id: str
     session_id: str
@@ -27,6 +28,7 @@ class TaskMeta:
     heartbeat_ms: int | None = None
     queue_entry: str | None = None
     replication_id: str | None = None
+    ended_operations: frozenset[str] = frozenset()
 
     @property
     def ended(self) -> bool:
@@ -60,4 +62,7 @@ class TaskMeta:
             heartbeat_ms=int(text["beat"]) if "beat" in text else None,
             queue_entry=text.get("entry"),
             replication_id=text.get("epoch"),
+            ended_operations=frozenset(
+                name.removeprefix("op:") for name, value in text.items() if name.startswith("op:") and value == "end"
+            ),
         )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from sluiceway.store import Store
 
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
+from completion_consumer.reconciler.lost_turns import LostTurns
 from completion_consumer.reconciler.round import Round
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished_operations import PUBLISHING, UnfinishedOperations
@@ -15,6 +16,7 @@ class Unfinished:
     def __init__(
         self,
         store: Store,
+        lost: LostTurns,
         forgotten: ForgottenEnds,
         turns: UnfinishedTurns,
         operations: UnfinishedOperations,
@@ -23,6 +25,7 @@ class Unfinished:
         finalize_after: timedelta,
     ) -> None:
         self._store = store
+        self._lost = lost
         self._forgotten = forgotten
         self._turns = turns
         self._operations = operations
@@ -33,6 +36,7 @@ class Unfinished:
         """By kind, how much is left to the next round. Raises LeadershipLost."""
         await self._turns.look(current)
         await self._operations.look(current)
+        await self._lost.look(current)
         await self._forgotten.look(current)
         await self._agent_streams.look(current)
         backlog: dict[str, int] = {}
