@@ -25,23 +25,34 @@ class Backup:
             await connection.close()
         return cls(rows, {one["sequencename"]: one["last_value"] for one in found})
 
-    async def restore(self, database_url: str) -> None:
-        """Put them back in one transaction, and end every other session, as a restore or a failover does."""
+    async def restore(self, database_url: str) -> set[str]:
+        """Put them back in one transaction, and end every other session, as a restore or a failover does. Answers the
+        ids of sessions and turns that are gone by that."""
         connection = await asyncpg.connect(database_url)
         try:
             async with connection.transaction():
                 await connection.execute("SET LOCAL session_replication_role = replica")  # in any order of tables
+                # Of a deadlock the others are the victims.
+                await connection.execute("SET LOCAL deadlock_timeout = '30s'")
+                await connection.execute(f"LOCK TABLE {', '.join(self.rows)} IN ACCESS EXCLUSIVE MODE")
+                before = await _ids(connection)
                 await connection.execute(f"TRUNCATE {', '.join(self.rows)}")
                 for table, copied in self.rows.items():
                     await connection.copy_to_table(table, source=io.BytesIO(copied), format="binary")
                 for name, value in self.sequences.items():
                     await connection.execute("SELECT setval($1, $2, $3)", name, value or 1, value is not None)
+                lost = before - await _ids(connection)
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         finally:
             await connection.close()
+        return lost
+
+
+async def _ids(connection: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
+    return {row["id"] for row in await connection.fetch("SELECT id FROM sessions UNION ALL SELECT id FROM tasks")}
 
 
 async def _tables(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:

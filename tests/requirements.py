@@ -430,7 +430,7 @@ OPEN = {
         "A gateway says that it is ready while every stream is refused, and a model that is away takes workers out "
         "of service."
     ),
-    "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
+    "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "OP-12": (
         "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "
         "are met in silence: ready, and every turn hangs or answers 500."
