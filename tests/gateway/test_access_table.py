@@ -63,6 +63,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/jobs/{job_id}/history"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}/events"): Row("owned", _READ),
+    ("GET", "/api/chat/me/export"): Row("own", _TURNS),
+    ("GET", "/api/chat/people/{user_id}/export"): Row("keys", _READ),
+    ("DELETE", "/api/chat/people/{user_id}"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
     ("POST", "/api/auth/session"): Row("users"),
@@ -77,6 +80,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/"): Row("open"),
     # Last: it takes the rest along.
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
 _SCOPES = ("webhooks", "turns", "read", "ops:look", "ops:act")
 ALICE = bearer("alice")
@@ -91,6 +95,8 @@ class Alice:
 
     def path(self, route: str) -> str:
         named = {"session_id": "s", "id": "s", "tool_call_id": "call-1", "operation_id": self.operation_id}
+        # Keys that may, do: what they erase is nobody's.
+        named |= {"user_id": "nobody"}
         named |= {"job_id": self.operation_id, "task_id": self.task_id}
         if "webhooks" in route:
             named["id"] = "1"

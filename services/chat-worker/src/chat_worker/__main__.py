@@ -12,6 +12,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
@@ -45,7 +46,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
     pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
-    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, Producer(redis, keys.CHAT)))
+    dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
+    erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+    ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)

@@ -17,6 +17,8 @@ KINDS = (
     "webhooks",
     "parked",
     "agent_streams",
+    "erasures",
+    "retention",
     "backlog",
 )
 # What it did.
@@ -36,6 +38,14 @@ REPAIRS = (
     "parked_applied",
     "parked_given_up",
     "agent_stream_closed",
+    "turn_erased",
+    "old_operations",
+    "old_journal",
+    "old_dead_letters",
+    "old_superseded",
+    "old_erasures",
+    "old_sessions",
+    "old_anonymous_sessions",
     "store_went_back",
     "turn_lost",
     "turn_settled",

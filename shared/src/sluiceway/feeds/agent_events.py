@@ -243,6 +243,13 @@ class AgentStreams:
             after = "(" + _text(entries[-1][0])
         return found
 
+    async def erase(self, task_id: str) -> None:
+        """Forget a task's streams, without a word to their followers. What is published afterwards is refused."""
+        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            pipe.delete(*_keys(task_id))
+            pipe.zrem(keys.AGENT_STREAMS, task_id)
+            await pipe.execute()
+
     async def _until_answered(self, draft: Draft, generation: int | None, publish_id: str) -> list[Any]:
         backoff = Backoff(first_seconds=0.05, cap_seconds=1.0)
         arguments: list[Argument] = [self._live_ttl_ms, publish_id, "" if generation is None else generation]

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from sluiceway.store import Store
 
+from completion_consumer.reconciler.due_erasures import DueErasures
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
 from completion_consumer.reconciler.lost_turns import LostTurns
+from completion_consumer.reconciler.retention import Retention
 from completion_consumer.reconciler.round import Round
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished_operations import PUBLISHING, UnfinishedOperations
@@ -21,6 +23,8 @@ class Unfinished:
         turns: UnfinishedTurns,
         operations: UnfinishedOperations,
         agent_streams: SilentAgentStreams,
+        erasures: DueErasures,
+        retention: Retention,
         *,
         finalize_after: timedelta,
     ) -> None:
@@ -30,6 +34,8 @@ class Unfinished:
         self._turns = turns
         self._operations = operations
         self._agent_streams = agent_streams
+        self._erasures = erasures
+        self._retention = retention
         self._finalize_after = finalize_after
 
     async def look(self, current: Round) -> dict[str, int]:
@@ -39,6 +45,8 @@ class Unfinished:
         await self._lost.look(current)
         await self._forgotten.look(current)
         await self._agent_streams.look(current)
+        await self._erasures.look(current)
+        await self._retention.look(current)
         backlog: dict[str, int] = {}
 
         async def count(_: Round) -> None:
