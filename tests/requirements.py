@@ -439,8 +439,4 @@ OPEN = {
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
     "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
-    "LC-1": "Streams, job events, dead letters and the journal keep the words of a deleted session.",
-    "LC-2": "Nothing is ever deleted from Postgres.",
-    "LC-3": "Not built.",
-    "LC-4": "Not built.",
 }

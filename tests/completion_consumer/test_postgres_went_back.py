@@ -3,11 +3,12 @@
 The scene is a worker. Each test brings turns to a phase, takes a backup, goes on, and puts the backup back.
 """
 
+import asyncio
 import time
 
 import pytest
 from sluiceway import keys
-from sluiceway.errors import Fenced
+from sluiceway.errors import Fenced, StoreUnavailable
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operation_end import OperationEnd, ReportedEnd
@@ -58,6 +59,20 @@ async def begun(scene: Scene, task: Task) -> Task:
     return claimed
 
 
+async def restore(scene: Scene, backup: Backup, database_url: str) -> None:
+    """Put it back, and wait until the scene has noticed that its connections are gone."""
+    await backup.restore(database_url)
+
+    async def answers() -> bool:
+        try:
+            await asyncio.gather(*(scene.store.now() for _ in range(10)))
+        except StoreUnavailable:
+            return False
+        return True
+
+    await wait_until(answers, what="all connections are good ones")
+
+
 async def say(scene: Scene, task: Task, *events: Event, batch: int = 1) -> None:
     assert await scene.streams.writer.append(task.id, task.attempt, batch, events) == "ok"
 
@@ -105,7 +120,7 @@ async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the
     for task, before in ((held, True), (running, True), (after_tool, False)):
         await answer(scene, task, *([Start(message_id=task.message_id)] if before else []))
     await scene.redis.delete(keys.work_queue(keys.CHAT))
-    await backup.restore(database_url)
+    await restore(scene, backup, database_url)
     assert await _status(scene, running) == "running"
 
     consumer = await services.completion_consumer(**OFTEN)
@@ -143,7 +158,7 @@ async def test_what_cannot_be_settled_begins_anew_under_an_attempt_that_nobody_h
     end = TurnEnd("completed", message.parts, {}, awaits=True)
     assert await scene.turns.ending.end(asked.task, end, [Finish()])
     await scene.redis.delete(keys.work_queue(keys.CHAT))
-    await backup.restore(database_url)
+    await restore(scene, backup, database_url)
 
     consumer = await services.completion_consumer(**OFTEN)
 
@@ -172,7 +187,7 @@ async def test_a_holder_that_lives_ends_its_turn_though_postgres_forgot_its_atte
     await end_operation(scene, waiting, "the result")
     held.append(await begun(scene, waiting.task))
     await say(scene, held[0], Start(message_id=first.message_id))
-    await backup.restore(database_url)
+    await restore(scene, backup, database_url)
     consumer = await services.completion_consumer(**OFTEN)
 
     async def are_adopted() -> bool:
@@ -201,7 +216,7 @@ async def test_a_result_that_postgres_forgot_is_taken_from_the_stream_and_no_too
     await end_operation(scene, alone, "one")
     await end_operation(scene, Waiting(beside.task, [ended]), "two")
     await scene.redis.delete(keys.work_queue(keys.CHAT), keys.work_queue(keys.tool_queue("default")))
-    await backup.restore(database_url)
+    await restore(scene, backup, database_url)
 
     consumer = await services.completion_consumer(**OFTEN)
 
@@ -223,14 +238,14 @@ async def test_a_turn_that_postgres_does_not_have_any_more_ends_for_those_who_fo
     backup = await Backup.take(database_url)
     waiting, queued = await scene.waiting(), await accepted(scene, "queued")
     took = len(await scene.streams.reader.read(waiting.task.id))
-    reached = await scene.redis.get(keys.STORE_MARK)
+    reached = int((await scene.redis.get(keys.STORE_MARK) or b"0").split()[0])
 
     async def is_ahead() -> bool:
         told = await scene.redis.get(keys.STORE_MARK)
-        return int(told.split()[0]) > int(reached.split()[0]) + 2
+        return told is not None and int(told.split()[0]) > reached + 2
 
     await wait_until(is_ahead, what="rounds have passed since the backup")
-    await backup.restore(database_url)
+    await restore(scene, backup, database_url)
     began = time.monotonic()
 
     await has(consumer, "turn_lost", 2)
@@ -254,7 +269,7 @@ async def test_no_webhook_is_taken_for_another_that_had_its_number_before_the_re
     first, second = await scene.waiting(), await scene.waiting()
     backup = await Backup.take(database_url)
     lost = await scene.store.webhooks.receive(_webhook(first.operation.id))
-    await backup.restore(database_url)
+    await restore(scene, backup, database_url)
     new = await scene.store.webhooks.receive(_webhook(second.operation.id))
     assert new.id == lost.id
     await scene.completions.publish(lost.job)

@@ -64,8 +64,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/agents/{task_id}"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}/events"): Row("owned", _READ),
     ("GET", "/api/chat/me/export"): Row("own", _TURNS),
-    ("GET", "/api/chat/people/{user_id}/export"): Row("keys", _READ),
-    ("DELETE", "/api/chat/people/{user_id}"): Row("keys", ("ops:act",)),
+    ("GET", "/api/chat/people/export"): Row("keys", _READ),
+    ("DELETE", "/api/chat/people"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
     ("POST", "/api/auth/session"): Row("users"),
@@ -95,12 +95,11 @@ class Alice:
 
     def path(self, route: str) -> str:
         named = {"session_id": "s", "id": "s", "tool_call_id": "call-1", "operation_id": self.operation_id}
-        # Keys that may, do: what they erase is nobody's.
-        named |= {"user_id": "nobody"}
         named |= {"job_id": self.operation_id, "task_id": self.task_id}
         if "webhooks" in route:
             named["id"] = "1"
-        return route.format(**named)
+        # Keys that may, do: what they erase is nobody's.
+        return route.format(**named) + ("?user_id=nobody" if "people" in route else "")
 
 
 async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> Alice:

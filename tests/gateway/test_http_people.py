@@ -1,4 +1,4 @@
-"""A person gets all that is stored of him, and has it erased, by himself or by an operator; nobody else loses anything."""
+"""A person gets all that is stored of him, and has it erased, by himself or by an operator; others lose nothing."""
 
 import hashlib
 import json
@@ -79,13 +79,15 @@ async def test_an_operator_exports_and_erases_a_person_with_a_key_that_may(
     reader, actor = await add_key(database, "reader", ["read"]), await add_key(database, "actor", ["ops:act"])
     async with client_of(gateway) as http:
         await say(http, "odd", "rain", bearer("auth0|é ü/1"))
-        path = "/api/chat/people/auth0%7C%C3%A9%20%C3%BC%2F1"
-        assert (await http.delete(path, headers=reader)).status_code == 403
-        assert (await http.get(f"{path}/export", headers=actor)).status_code == 403
-        assert (await http.head(f"{path}/export", headers=reader)).status_code == 200
-        exported = await http.get(f"{path}/export", headers=reader)
-        assert (await http.delete("/api/chat/people/nobody", headers=actor)).json()["counts"]["sessions"] == 0
-        erased = await http.delete(path, headers=actor)
+        path, export, who = "/api/chat/people", "/api/chat/people/export", {"user_id": "auth0|é ü/1"}
+        assert (await http.delete(path, params=who, headers=reader)).status_code == 403
+        assert (await http.get(export, params=who, headers=actor)).status_code == 403
+        assert (await http.get(export, headers=reader)).status_code == 422
+        assert (await http.head(export, params=who, headers=reader)).status_code == 200
+        exported = await http.get(export, params=who, headers=reader)
+        nobody = await http.delete(path, params={"user_id": "nobody"}, headers=actor)
+        assert nobody.json()["counts"]["sessions"] == 0
+        erased = await http.delete(path, params=who, headers=actor)
     assert rows_of(exported)[-1]["counts"] == {"session": 1, "message": 2, "turn": 1}
     assert erased.json()["counts"]["sessions"] == 1
     assert erased.json()["erased_by"] == "service:actor"

@@ -62,8 +62,19 @@ async def dead_letter(scene: Scene, waiting: Waiting, entry_id: str = "1-1") -> 
 
 
 async def words_in_redis(redis: Redis) -> list[bytes]:
-    """The keys whose content has the word. DUMP compresses nothing so short."""
-    return [key async for key in redis.scan_iter() if SECRET.encode() in (await redis.dump(key) or b"")]
+    """The keys whose content has the word."""
+    return [key async for key in redis.scan_iter() if SECRET in repr(await _content(redis, key))]
+
+
+async def _content(redis: Redis, key: bytes) -> Any:
+    reads: dict[bytes, Any] = {
+        b"stream": lambda: redis.xrange(key),
+        b"hash": lambda: redis.hgetall(key),
+        b"zset": lambda: redis.zrange(key, 0, -1),
+        b"string": lambda: redis.get(key),
+    }
+    kind = await redis.type(key)
+    return await reads[kind]() if kind != b"none" else None
 
 
 async def words_in_postgres(database: Database) -> list[str]:

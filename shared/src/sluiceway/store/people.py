@@ -1,8 +1,8 @@
 """All that is stored of one person: read page by page, or deleted batch by batch, with a receipt.
 
-Guarantees: an export has every session that was there when it began and is there when it comes to it, whole; nothing is
-held open between two pages. Erasing is idempotent: what broke off is finished by asking again. A receipt has numbers and
-a digest of the person's name, and no word of his.
+Guarantees: an export has every session that was there when it began and is there when it comes to it, whole; nothing
+is held open between two pages. Erasing is idempotent: what broke off is finished by asking again. A receipt has numbers
+and a digest of the person's name, and no word of his.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
     ),
     "operation": (
         "operations",
-        "session_id, task_id, id, tool_call_id, tool_name, input, status, approval, output, error, created_at, ended_at",
+        "session_id, task_id, id, tool_call_id, tool_name, input, status, approval, output, error, ended_at",
         "place",
         _RESULTS,
     ),

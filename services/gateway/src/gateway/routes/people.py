@@ -25,7 +25,7 @@ _NOT_KEPT = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
 
 
 class PersonParams(Params):
-    user_id: Annotated[str, Field(min_length=1, max_length=300), In("path")]
+    user_id: Annotated[str, Field(min_length=1, max_length=300), In("query")]
 
 
 async def export_me(call: Call[NoParams, None]) -> Response:
@@ -97,7 +97,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {200: _EXPORTED},
         NoParams,
         problems=(StoreUnavailable,),
-        description="JSON lines, read while they are sent. An export whose last line is not of the kind `end` broke off.",
+        description="JSON lines, read while they are sent. Without a last line of the kind `end` an export broke off.",
         scopes=("turns",),
     ),
     RouteSpec(
@@ -109,12 +109,12 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {200: _ERASED},
         NoParams,
         problems=(StoreUnavailable,),
-        description="Idempotent: what broke off is finished by asking again. The receipt is kept, with a digest of the name.",
+        description="What broke off is finished by asking again. The receipt is kept, with a digest of the name.",
         scopes=("turns",),
     ),
     RouteSpec(
         "GET",
-        "/api/chat/people/{user_id}/export",
+        "/api/chat/people/export",
         export_person,
         "Export all that is stored of a person",
         "People",
@@ -127,7 +127,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     ),
     RouteSpec(
         "DELETE",
-        "/api/chat/people/{user_id}",
+        "/api/chat/people",
         erase_person,
         "Erase all that is stored of a person",
         "People",
