@@ -67,6 +67,15 @@ class ErasureStore:
                 without,
             )
 
+    async def of_session(self, session_id: str) -> list[Erasure]:
+        """What of a session that was deleted lately is still to be erased."""
+        async with self._pool.connection() as connection:
+            return await _of_tasks(
+                connection,
+                "SELECT id FROM erasures WHERE session_id = $1 AND due_at IS NOT NULL AND passes = 0",
+                session_id,
+            )
+
     async def erased(self, task_ids: Sequence[str]) -> None:
         """Redis has nothing of these any more. After the first time they are due once again."""
         async with self._pool.connection() as connection:

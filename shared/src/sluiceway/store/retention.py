@@ -6,10 +6,15 @@ same request stays: the turn of a message and the message's id for as long as th
 as KEEP_JOURNAL_DAYS.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+import asyncpg
+
+from sluiceway.errors import StoreUnavailable
 from sluiceway.store.erasing import Erasure, delete_session
 from sluiceway.store.pool import Pool
 
@@ -73,14 +78,27 @@ class RetentionStore:
 
     async def purge(self, kind: RowKind, older_than: timedelta, limit: int) -> int:
         """Let go of the oldest, at most so many; how many they were."""
-        async with self._pool.transaction() as connection:
+        status = "0"
+        async with _unless_locked(), self._pool.transaction() as connection:
             await connection.execute(_LOCK)
-            status: str = await connection.execute(_ROWS[kind], older_than, limit)
+            status = await connection.execute(_ROWS[kind], older_than, limit)
         return int(status.rpartition(" ")[2])
 
     async def purge_sessions(self, kind: SessionKind, idle_for: timedelta, limit: int) -> list[list[Erasure]]:
         """Delete the sessions in which nothing happened for so long, at most so many; what is to be erased, of each."""
-        async with self._pool.transaction() as connection:
+        deleted: list[list[Erasure]] = []
+        async with _unless_locked(), self._pool.transaction() as connection:
             await connection.execute(_LOCK)
             rows = await connection.fetch(f"{_SESSIONS[kind]} {_BY_AGE}", idle_for, limit)
-            return [await delete_session(connection, row["id"]) for row in rows]
+            deleted = [await delete_session(connection, row["id"]) for row in rows]
+        return deleted
+
+
+@asynccontextmanager
+async def _unless_locked() -> AsyncIterator[None]:
+    """Nothing happens where others have locked what would go along: it goes another time."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            raise

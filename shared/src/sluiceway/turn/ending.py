@@ -129,7 +129,6 @@ class TurnEnding:
         meta = await self._registry.meta(task_id)
         if meta is not None and await self._store.turns.get(task_id) is None:
             await self._erasing.erase_stream(task_id)
-            await self._registry.inactive(meta.session_id, task_id)
 
     async def _close(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
 
-from sluiceway.errors import RedisUnavailable, Unavailable
+from sluiceway.errors import RedisUnavailable, SessionNotFound, Unavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
@@ -97,7 +97,13 @@ class TurnIntake:
 
         Raises SessionNotFound, AccessDenied, StoreUnavailable; never RedisUnavailable: the reconciler erases then.
         """
-        await self.erase(await self._store.sessions.delete(session_id, user_id))
+        try:
+            erasures = await self._store.sessions.delete(session_id, user_id)
+        except SessionNotFound:
+            # Perhaps it is this very request that deleted it, and the answer was lost.
+            await self.erase(await self._store.erasures.of_session(session_id))
+            raise
+        await self.erase(erasures)
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
         """Erase from Redis what was deleted. What cannot be done now is the reconciler's."""

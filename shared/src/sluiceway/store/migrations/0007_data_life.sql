@@ -19,6 +19,7 @@ CREATE TABLE erasures (
 );
 CREATE INDEX erasures_due ON erasures (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX erasures_by_task ON erasures (task_id);
+CREATE INDEX erasures_due_by_session ON erasures (session_id) WHERE due_at IS NOT NULL;
 CREATE INDEX erasures_oldest ON erasures (deleted_at);
 
 CREATE INDEX dead_letters_by_task ON dead_letters (task_id);
