@@ -73,8 +73,8 @@ async def _content(redis: Redis, key: bytes) -> Any:
         b"zset": lambda: redis.zrange(key, 0, -1),
         b"string": lambda: redis.get(key),
     }
-    kind = await redis.type(key)
-    return await reads[kind]() if kind != b"none" else None
+    read = reads.get(bytes(await redis.type(key)))  # type: ignore[arg-type]  # the client answers bytes
+    return await read() if read is not None else None
 
 
 async def words_in_postgres(database: Database) -> list[str]:
