@@ -5,15 +5,18 @@ The scene is a worker. Each test brings turns to a phase, takes a backup, goes o
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 from sluiceway import keys
 from sluiceway.errors import Fenced, StoreUnavailable
+from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
 from sluiceway.store.webhooks import NewWebhook
+from sluiceway.turn.dispatch import job_of
 from sluiceway.wire.events import (
     Event,
     Finish,
@@ -55,8 +58,24 @@ async def accepted(scene: Scene, session_id: str) -> Task:
 async def begun(scene: Scene, task: Task) -> Task:
     """Claimed by a worker, whose queue entry is gone, as after its acknowledgement."""
     claimed = await scene.next_step(task)
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "worker")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     return claimed
+
+
+def worker(scene: Scene) -> WorkQueue:
+    """With the services' lease."""
+    return WorkQueue(scene.redis, scene.redis, keys.CHAT, "worker", lease=timedelta(seconds=3))
+
+
+async def held(scene: Scene, task: Task) -> tuple[Task, str]:
+    """The turn as a living worker has it, and the entry under whose lease it writes."""
+    await worker(scene).ensure_group()
+    entry_id = await Producer(scene.redis, keys.CHAT).add(job_of(task).encode())
+    assert entry_id in [one.entry_id for one in await worker(scene).read(10, timedelta(seconds=1))]
+    claimed = await scene.store.turns.claim(task.id)
+    assert claimed is not None
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt, entry_id=entry_id)
+    return claimed, entry_id
 
 
 async def restore(scene: Scene, backup: Backup, database_url: str) -> None:
@@ -114,10 +133,10 @@ async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the
     following = await accepted(scene, "running")
     waiting = await scene.waiting(session_id="waiting")
     backup = await Backup.take(database_url)
-    held = await begun(scene, queued)
+    of_queued = await begun(scene, queued)
     await end_operation(scene, waiting, "the result")
     after_tool = await begun(scene, waiting.task)
-    for task, before in ((held, True), (running, True), (after_tool, False)):
+    for task, before in ((of_queued, True), (running, True), (after_tool, False)):
         await answer(scene, task, *([Start(message_id=task.message_id)] if before else []))
     await scene.redis.delete(keys.work_queue(keys.CHAT))
     await restore(scene, backup, database_url)
@@ -126,7 +145,7 @@ async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the
     consumer = await services.completion_consumer(**OFTEN)
 
     await has(consumer, "turn_settled", 3)
-    for task in (held, running, after_tool):
+    for task in (of_queued, running, after_tool):
         assert await _status(scene, task) == "completed"
         message = await scene.store.turns.message(task)
         assert message is not None
@@ -135,7 +154,7 @@ async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the
     assert await scene.state(waiting.operation) == "succeeded"
     assert (await scene.part(waiting.operation))["output"] == "the result"
     await wait_until(lambda: scene.next_steps(following), what="the next turn is queued")
-    await wait_until(lambda: told_as_errors(consumer, "turn_was_ahead") >= {held.id, running.id, after_tool.id})
+    await wait_until(lambda: told_as_errors(consumer, "turn_was_ahead") >= {of_queued.id, running.id, after_tool.id})
     assert await scene.next_steps(running) == 0
 
 
@@ -151,7 +170,6 @@ async def test_what_cannot_be_settled_begins_anew_under_an_attempt_that_nobody_h
     for _ in range(7):  # a worker after the other died
         attempted = await begun(scene, attempted)
     await say(scene, attempted, Start(message_id=attempted.message_id), *ANSWER[:3])
-    await scene.streams.writer.release(attempted.id, attempted.attempt)
     asked = await scene.step(asking, "approval")
     message = await scene.store.turns.message(asking)
     assert message is not None
@@ -168,7 +186,7 @@ async def test_what_cannot_be_settled_begins_anew_under_an_attempt_that_nobody_h
         claimed = await scene.store.turns.claim(task.id)
         assert claimed is not None
         assert claimed.attempt > task.attempt
-        beginning = await scene.streams.writer.begin(claimed.fields, claimed.attempt, "successor")
+        beginning = await scene.streams.writer.begin(claimed.fields, claimed.attempt)
         assert beginning.last_id is None
         await answer(scene, claimed, Start(message_id=claimed.message_id))
         message = await scene.store.turns.message(claimed)
@@ -183,25 +201,25 @@ async def test_a_holder_that_lives_ends_its_turn_though_postgres_forgot_its_atte
 ) -> None:
     first, waiting = await accepted(scene, "first"), await scene.waiting(session_id="waiting")
     backup = await Backup.take(database_url)
-    held = [await begun(scene, first)]
+    of_first, first_entry = await held(scene, first)
     await end_operation(scene, waiting, "the result")
-    held.append(await begun(scene, waiting.task))
-    await say(scene, held[0], Start(message_id=first.message_id))
+    of_second, second_entry = await held(scene, waiting.task)
+    both = [of_first, of_second]
+    await say(scene, of_first, Start(message_id=first.message_id))
     await restore(scene, backup, database_url)
     consumer = await services.completion_consumer(**OFTEN)
 
     async def are_adopted() -> bool:
-        for task in held:
-            assert await scene.streams.writer.heartbeat(task.id, task.attempt) == "ok"
+        assert not await worker(scene).renew([first_entry, second_entry])
         return await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_adopted") >= 2
 
     await wait_until(are_adopted, HEALED_SECONDS, "both are adopted")
-    for number, task in enumerate(held):
+    for number, task in enumerate(both):
         await say(scene, task, *ANSWER, batch=2 - number)
         fold, _ = await scene.turns.message.shown(task)
         end = TurnEnd("completed", fold.finished_parts(), {"status": "completed"})
         assert await scene.turns.ending.end(task, end, [Finish()]) == "completed"
-    assert [await _status(scene, task) for task in held] == ["completed", "completed"]
+    assert [await _status(scene, task) for task in both] == ["completed", "completed"]
     assert await scene.state(waiting.operation) == "succeeded"
 
 
@@ -255,7 +273,7 @@ async def test_a_turn_that_postgres_does_not_have_any_more_ends_for_those_who_fo
         entries = await scene.streams.reader.read(task.id)
         assert [entry.event.type for entry in entries[-2:]] == ["abort", "finish"]
         with pytest.raises(Fenced):
-            await scene.streams.writer.begin(task.fields, 9, "worker")
+            await scene.streams.writer.begin(task.fields, 9)
         assert await scene.streams.registry.active(task.session_id) is None
     assert len(entries) >= 2 <= took
     assert told_as_errors(consumer, "turn_lost") == {waiting.task.id, queued.id}

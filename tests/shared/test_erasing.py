@@ -35,7 +35,7 @@ async def spoken(scene: Scene) -> Waiting:
     task, operation = waiting.task, waiting.operation
     claimed = await scene.store.turns.claim(task.id, waiting_too=True)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "worker")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     events = [StartStep(), TextStart(id="0"), TextDelta(id="0", delta=SECRET)]
     assert await scene.streams.writer.append(task.id, claimed.attempt, 1, events) == "ok"
     await JobEventPublisher(scene.redis, RETENTION).publish_task_progress(operation.id, "look_up", SECRET)
@@ -101,7 +101,7 @@ async def test_a_deleted_session_leaves_no_word_anywhere_and_its_live_turn_is_fe
     assert await words_in_redis(scene.redis) == []
     assert await scene.streams.writer.append(task.id, task.attempt, 2, [StartStep()]) == "fenced"
     with pytest.raises(Fenced):
-        await scene.streams.writer.begin(task.fields, task.attempt + 5, "late")
+        await scene.streams.writer.begin(task.fields, task.attempt + 5)
     entries = await scene.streams.reader.read(task.id)
     assert [entry.event.type for entry in entries][-3:] == ["finish-step", "abort", "finish"]
     assert entries[0].entry_id[0] == task.attempt + 1
@@ -166,7 +166,7 @@ async def test_a_worker_that_begins_after_the_deletion_leaves_nothing(scene: Sce
     task = waiting.task
     await scene.redis.flushdb()
     await scene.store.sessions.delete(task.session_id, None)
-    await scene.streams.writer.begin(task.fields, task.attempt, "worker")
+    await scene.streams.writer.begin(task.fields, task.attempt)
     assert await scene.streams.writer.append(task.id, task.attempt, 1, [TextDelta(id="0", delta=SECRET)]) == "ok"
     assert await words_in_redis(scene.redis) != []
 

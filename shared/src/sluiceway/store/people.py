@@ -41,7 +41,7 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
     ),
     "turn": (
         "tasks",
-        "session_id, id, user_message_id, message_id, status, model, error, usage, created_at, started_at, ended_at",
+        "session_id, id, user_message_id, message_id, status, model, error, usage, client_tools, created_at, ended_at",
         "id",
         _TURNS,
     ),

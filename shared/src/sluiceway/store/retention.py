@@ -86,12 +86,11 @@ class RetentionStore:
 
     async def purge_sessions(self, kind: SessionKind, idle_for: timedelta, limit: int) -> list[list[Erasure]]:
         """Delete the sessions in which nothing happened for so long, at most so many; what is to be erased, of each."""
-        deleted: list[list[Erasure]] = []
         async with _unless_locked(), self._pool.transaction() as connection:
             await connection.execute(_LOCK)
             rows = await connection.fetch(f"{_SESSIONS[kind]} {_BY_AGE}", idle_for, limit)
-            deleted = [await delete_session(connection, row["id"]) for row in rows]
-        return deleted
+            return [await delete_session(connection, row["id"]) for row in rows]
+        return []
 
 
 @asynccontextmanager

@@ -26,8 +26,6 @@ from sluiceway.turn.shown import TurnMessage
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
 from sluiceway.wire.task import EndStatus
 
-# The holder of a stream while it is closed, of a turn that nobody continues.
-_ENDED = "ended"
 _CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
 _FAILED = "CANCELLED: The turn failed before the tool had ended."
 
@@ -102,7 +100,7 @@ class TurnEnding:
             return False
         with contextlib.suppress(Fenced):  # it has ended there
             # Before the stream is read: what a holder that lives, or thaws, writes after that would not be kept.
-            await self._writer.begin(claimed.fields, claimed.attempt, _ENDED)
+            await self._writer.begin(claimed.fields, claimed.attempt)
         fold, lacking = await self._message.shown(claimed)
         closing = [*fold.abandoned_calls(_FAILED if error else _CANCELLED), *fold.closers()]
         if error is not None:

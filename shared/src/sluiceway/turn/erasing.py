@@ -28,8 +28,6 @@ from sluiceway.turn.shown import UNREADABLE, Durable, as_shown
 from sluiceway.wire.events import Abort, Event, Finish
 
 _AT_ONCE = 200
-# The holder of a stream while it is erased.
-_DELETED = "deleted"
 _CANCELLED = "CANCELLED: The turn was deleted before the tool had ended."
 
 
@@ -80,7 +78,7 @@ class TurnErasing:
     async def _closing(self, meta: TaskMeta) -> list[Event]:
         """What ends a live stream for its followers, as they have seen it. Its holder adds nothing to that any more."""
         with contextlib.suppress(Fenced):  # it has ended
-            await self._writer.begin(meta.fields, meta.attempt + 1, _DELETED)
+            await self._writer.begin(meta.fields, meta.attempt + 1)
         try:
             fold, _ = as_shown(await self._reader.read(meta.task_id), Durable())
         except UNREADABLE:
