@@ -12,6 +12,7 @@ from sluiceway import keys
 from chaos.burden import Burden
 from chaos.ledger import Ledger, Sign
 from chaos.stack import KINDS, Kind, Stack
+from harness.backup import Backup
 from harness.services import Service
 
 _BUSY_SECONDS = 5.0
@@ -119,6 +120,15 @@ class Faults:
         await self.stack.hands.do(self.stack.postgres.stop)
         await asyncio.sleep(self.rng.uniform(0, self.pace.away))
         await self.stack.hands.do(self.stack.postgres.start)
+
+    async def rewind_postgres(self) -> None:
+        """Put back to where it was a little while before, as by a restore; Redis is not."""
+        await self._when_busy(self._flowing, _FLOWING)
+        backup = await Backup.take(self.stack.database_url)
+        await asyncio.sleep(self.rng.uniform(0.5, 2))
+        touched = await self._flowing()
+        self.ledger.forgotten |= await backup.restore(self.stack.database_url)
+        self.ledger.fault("Postgres went back", "silence", touched)
 
     async def replace(self, service: Service, kind: Kind) -> None:
         """As a deploy does it: SIGTERM, wait for exit 0 within the grace period, start the new one."""

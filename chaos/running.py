@@ -109,12 +109,18 @@ async def _under_load(stack: Stack, scenario: Scenario, seed: int, form: Form, f
 
 
 async def _judge(stack: Stack, ledger: Ledger, outcome: Outcome) -> None:
-    sessions = {turn.session_id for turn in ledger.turns if turn.session_id}
+    turns = [turn for turn in ledger.turns if not ledger.forgot(turn)]
+    outcome.complaints += [
+        f"the client of a turn that Postgres lost, {turn.task_id}, waits for its end: {turn.problems}"
+        for turn in ledger.turns
+        if ledger.forgot(turn) and any(problem.startswith("no end") for problem in turn.problems)
+    ]
+    sessions = {turn.session_id for turn in turns if turn.session_id}
     stored = await read_stored(stack.database_url, sessions, stack.tally())
     places = asyncio.Semaphore(_REPLAYS_AT_ONCE)
     async with http_client() as http:
-        replays = await asyncio.gather(*(_replays(turn, stack, http, places) for turn in ledger.turns))
-    judge_all(outcome, ledger.turns, stored, replays)
+        replays = await asyncio.gather(*(_replays(turn, stack, http, places) for turn in turns))
+    judge_all(outcome, turns, stored, replays)
 
 
 def judge_all(outcome: Outcome, turns: Sequence[Turn], stored: Stored, replays: Sequence[Sequence[View]]) -> None:

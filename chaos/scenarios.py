@@ -117,6 +117,13 @@ _LIST = (
         _PEOPLE,
     ),
     Scenario("postgres-restart", "Postgres away for a while", _again(Faults.restart_postgres), _ALL, _PEOPLE),
+    Scenario(
+        "postgres-rewound",
+        "Postgres put back to a backup of a moment before, Redis not",
+        _again(Faults.rewind_postgres),
+        _TALK,
+        _PEOPLE,
+    ),
     Scenario("kill-everything", "all services and Redis killed at once", _again(Faults.kill_everything), _ALL, _PEOPLE),
     Scenario("deploy", "every process replaced, one after another", _deploy, _SLOW, _PEOPLE),
     Scenario("browsers", "slow and vanishing browsers", _none, _LARGE, _WANDERERS),

@@ -426,13 +426,9 @@ OPEN = {
         "A gateway says that it is ready while every stream is refused, and a model that is away takes workers out "
         "of service."
     ),
-    "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
+    "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
     "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
-    "LC-1": "Streams, job events, dead letters and the journal keep the words of a deleted session.",
-    "LC-2": "Nothing is ever deleted from Postgres.",
-    "LC-3": "Not built.",
-    "LC-4": "Not built.",
 }

@@ -14,11 +14,15 @@ from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
+from sluiceway.store.erasing import ErasureStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
+from sluiceway.store.people import PeopleStore
 from sluiceway.store.pool import TIMEOUT, Pool
+from sluiceway.store.retention import RetentionStore
+from sluiceway.store.rewinding import RewindStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.suitability import unsuitable
 from sluiceway.store.turns import TurnStore
@@ -40,6 +44,10 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.rewinding = RewindStore(pool)
+        self.erasures = ErasureStore(pool)
+        self.retention = RetentionStore(pool)
+        self.people = PeopleStore(pool)
 
     @classmethod
     @asynccontextmanager

@@ -11,6 +11,7 @@ import asyncpg
 
 from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound, TooManySessions
 from sluiceway.store.allowance import check_sessions
+from sluiceway.store.erasing import Erasure, delete_session
 from sluiceway.store.newest import PAGE_BYTES, newest_of
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
@@ -149,21 +150,17 @@ class SessionStore:
             raise SessionNotFound
         return session_of(row)
 
-    async def delete(self, session_id: str, user_id: str | None) -> list[Task]:
-        """Delete the session with all that is in it; answer the turns that were live."""
+    async def delete(self, session_id: str, user_id: str | None) -> list[Erasure]:
+        """Delete the session with all that is in it; what is to be erased outside of Postgres then, see erasing.py.
+
+        Raises SessionNotFound, AccessDenied.
+        """
         async with self._pool.transaction() as connection:
             row = await connection.fetchrow("SELECT user_id FROM sessions WHERE id = $1 FOR UPDATE", session_id)
             if row is None:
                 raise SessionNotFound
             check_owner(row["user_id"], user_id)
-            live = await connection.fetch(
-                f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1"
-                # Locked, as completions do it, before their messages: the cascade alone begins with those.
-                " AND status IN ('queued', 'running', 'waiting') FOR UPDATE",
-                session_id,
-            )
-            await connection.execute("DELETE FROM sessions WHERE id = $1", session_id)
-        return [task_of(row) for row in live]
+            return await delete_session(connection, session_id)
 
     async def claim(self, session_id: str, user_id: str, before: str | None) -> Session:
         """Make a session of `before` the user's own. Raises AccessDenied when it is another's."""
