@@ -421,9 +421,8 @@ OPEN = {
     ),
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
-    "OP-3": "Three of the four services have no metrics.",
     "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
-    "OP-5": "The completion consumer alone has metrics; no traces, no dashboard.",
+    "OP-5": "No traces, no dashboard, no alert rules.",
     "OP-6": "Not built.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "OP-10": (

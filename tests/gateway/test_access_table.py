@@ -71,6 +71,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/auth/callback"): Row("open"),
     ("GET", "/healthz"): Row("open"),
     ("GET", "/readyz"): Row("open"),
+    ("GET", "/metrics"): Row("open"),
     ("GET", "/config"): Row("open"),
     ("GET", "/openapi.json"): Row("open"),
     ("GET", "/docs"): Row("open"),

@@ -75,5 +75,11 @@ def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
 
 
+def kind_of(queue: str) -> str:
+    """The kind of a work queue, from its key; what is no such key as it is."""
+    parts = queue.split(":")
+    return parts[2] if queue.startswith("sw:q:") and len(parts) == 4 else queue
+
+
 def live_workers(kind: str) -> str:
     return f"sw:workers:{kind}"

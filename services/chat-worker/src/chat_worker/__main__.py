@@ -15,11 +15,13 @@ from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
+from sluiceway.turn.turn_metrics import TurnMetrics
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
+from chat_worker.metrics import Metrics
 from chat_worker.model_readiness import answers
 from chat_worker.prompt import load_system_prompt
 from chat_worker.settings import Settings
@@ -46,11 +48,16 @@ async def build(process: WorkerProcess[Settings]) -> None:
     rebuild = TurnRebuild(store, registry, writer, message)
     pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
     ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, Producer(redis, keys.CHAT)))
+    ending.tell(TurnMetrics(process.registry).ended)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
+    metrics = Metrics(process.registry)
+    metrics.watch(process.registry, flusher)
     catalogue = Catalogue(redis)
     prompt = load_system_prompt(settings.system_prompt_file)
-    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    runner = TurnRunner(
+        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, metrics
+    )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
 

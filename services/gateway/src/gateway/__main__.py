@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from sluiceway.process.metrics import LoopLag
 from sluiceway.process.starting import run_service
 from sluiceway.queue.worker import cancelled, persistently
 
@@ -19,6 +20,7 @@ async def serve(settings: Settings) -> None:
     drain = Drain()
     async with open_gateway(settings, drain) as gateway, asyncio.TaskGroup() as group:
         beside: list[asyncio.Task[Any]] = [group.create_task(gateway.agreement.run(), name="agreement")]
+        beside.append(group.create_task(LoopLag(gateway.metrics.registry).run(), name="loop-lag"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)

@@ -16,6 +16,7 @@ from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
+from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
@@ -24,6 +25,7 @@ from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
+from sluiceway.turn.turn_metrics import TurnMetrics
 
 from gateway.api.body import Rooms
 from gateway.api.models import Check
@@ -39,6 +41,8 @@ from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
+from gateway.metrics import Metrics
+from gateway.ops.queues import Queues
 from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
@@ -72,6 +76,8 @@ class Gateway:
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
+    metrics: Metrics
+    queues: Queues
 
 
 class State(TypedDict):
@@ -103,6 +109,10 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
+        metrics, queues = Metrics(), Queues(redis, store)
+        metrics.watch(hub.stats, lambda: hub.backlog.bytes, lambda: queues.seen)
+        ConnectionMetrics(metrics.registry, redis, store)
+        ending.tell(TurnMetrics(metrics.registry).ended)
         callers = await stack.enter_async_context(open_callers(settings, store.api_keys))
         yield Gateway(
             settings=settings,
@@ -126,4 +136,6 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
+            metrics=metrics,
+            queues=queues,
         )

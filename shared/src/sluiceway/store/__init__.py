@@ -18,7 +18,7 @@ from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
-from sluiceway.store.pool import TIMEOUT, Pool
+from sluiceway.store.pool import TIMEOUT, Pool, PoolState
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.webhooks import WebhookStore
@@ -61,6 +61,11 @@ class Store:
             application_name=application_name,
             timeout=settings.database_timeout,
         )
+
+    @property
+    def pool_state(self) -> PoolState:
+        """Of its connections."""
+        return self._pool.state
 
     async def migrate(self) -> list[str]:
         """Apply the migrations that are missing; answer their names."""

@@ -41,6 +41,12 @@ class DeadLetterStore:
                 clean_text(task_id) if task_id is not None else None,
             )
 
+    async def counts(self) -> dict[str, int]:
+        """How many there are, by the key of their queue."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch("SELECT queue, count(*) AS number FROM dead_letters GROUP BY queue")
+        return {row["queue"]: row["number"] for row in rows}
+
     async def newest(self, limit: int) -> list[DeadLetter]:
         async with self._pool.connection() as connection:
             rows = await connection.fetch("SELECT * FROM dead_letters ORDER BY id DESC LIMIT $1", limit)

@@ -74,6 +74,7 @@ class TurnIntake:
         """
         task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
         if ended_here:
+            self._ending.ended_unseen(task)
             await self._ending.finalize(task)
         elif not task.ended:
             await self._stop(task)
@@ -118,6 +119,7 @@ class TurnIntake:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
                 if ended is not None:
+                    self._ending.ended_unseen(ended)
                     await self._ending.finalize(ended)
             if accepted.interrupted is not None:
                 await self._stop(accepted.interrupted)

@@ -48,6 +48,10 @@ class HubStats:
     slow: int
     broken: int
     unknown_types: int
+    joined: int
+    replayed: int
+    truncated: int
+    bytes_sent: int
 
 
 class Stream:
@@ -87,7 +91,8 @@ class Hub:
     ) -> None:
         self.slow_seconds = slow_seconds
         self.backlog = Backlog(most_waiting_bytes)
-        self.events_sent = self.slow = self.broken = 0
+        self.events_sent = self.bytes_sent = self.slow = self.broken = 0
+        self._joined = self._replayed = self._truncated = 0
         self._url = redis_url
         self._name = name
         self._heartbeat_seconds = heartbeat_seconds
@@ -137,7 +142,10 @@ class Hub:
         try:
             page, skip = await self._reader.first(follow)
         except BeginningLost as lost:
+            self._truncated += 1
             raise StreamTruncated(read_on_from=format_id(lost.read_on_from)) from None
+        self._joined += 1
+        self._replayed += bool(page.entries)
         return Subscription(self, follow, page, skip)
 
     async def read(self, subscription: Subscription, count: int) -> Page:
@@ -310,4 +318,8 @@ class Hub:
             slow=self.slow,
             broken=self.broken,
             unknown_types=self._reader.unknown_types,
+            joined=self._joined,
+            replayed=self._replayed,
+            truncated=self._truncated,
+            bytes_sent=self.bytes_sent,
         )

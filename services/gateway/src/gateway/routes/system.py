@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, get_args
 
+from sluiceway.process.metrics import CONTENT_TYPE, exposition
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
@@ -26,6 +27,11 @@ async def readyz(call: Call[ReadyParams, None]) -> Response:
     look = readiness.of_process if call.params.scope == "gateway" else readiness.of_system
     found = await look(call.gateway)
     return json_response(found, 200 if found.status == "ready" else 503)
+
+
+async def metrics(call: Call[NoParams, None]) -> Response:
+    await call.gateway.queues.refresh()
+    return Response(exposition(call.gateway.metrics.registry), headers={"content-type": CONTENT_TYPE})
 
 
 async def config(call: Call[NoParams, None]) -> Response:
@@ -77,6 +83,18 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         people=False,
         any_host=True,
         description="With `scope=gateway` only this process is asked, as a load balancer should.",
+    ),
+    RouteSpec(
+        "GET",
+        "/metrics",
+        metrics,
+        "What this process counts",
+        "System",
+        {200: Success("The text format of Prometheus.", media_type="text/plain")},
+        NoParams,
+        people=False,
+        any_host=True,
+        description="For Prometheus, inside the cluster: do not route it from outside. It names no id and no user.",
     ),
     RouteSpec(
         "GET",

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 from sluiceway.errors import StoreUnavailable
+from sluiceway.process.logs import note, user_hash
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -44,6 +45,8 @@ from gateway.callers.caller import NOBODY, Caller, KeyScope
 from gateway.settings import Settings
 from gateway.state import Gateway, State
 
+# Ids in the path that a request's log line carries.
+_NOTED = ("task_id", "session_id", "operation_id")
 _NOT_KEPT = {"Cache-Control": "private, no-store"}
 
 P = TypeVar("P", bound=Params)
@@ -156,7 +159,9 @@ class RouteSpec(Generic[P, B]):
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
         caller = NOBODY if self.any_host else await self._admit(gateway, request)
+        note(user=user_hash(caller.user_id))
         params = read_params(self.params, request)
+        note(**{name: getattr(params, name, None) for name in _NOTED})
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
