@@ -44,6 +44,11 @@ CATALOGUE = "sw:tools"
 SETTINGS = "sw:settings"
 
 
+def write_probe(process: str) -> str:
+    """Whether Redis takes writes: a process's own, for a moment."""
+    return f"sw:probe:{process}"
+
+
 def session_active(session_id: str) -> str:
     return f"sw:session:{{{session_id}}}:active"
 

@@ -64,7 +64,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)
     process.beside("catalogue", catalogue.run)
-    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
+    # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
+    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
     process.announce(keys.CHAT)
 
 

@@ -138,6 +138,10 @@ class Step:
         self._room = sys.maxsize
         self._full = False
 
+    @property
+    def task_attempt(self) -> int:
+        return self._task.attempt
+
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
     ) -> Outcome:
@@ -446,7 +450,10 @@ class _Wait:
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
         self._call.retries(error, delay_seconds)
-        self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
+        attempt = self._step.task_attempt
+        self._log.warning(
+            "model_retry", model=self._model, attempt=attempt, delay_seconds=round(delay_seconds, 2), **error.facts()
+        )
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)

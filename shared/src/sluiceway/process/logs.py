@@ -77,6 +77,13 @@ def user_hash(user_id: str | None) -> str | None:
     return hashlib.sha256(user_id.encode()).hexdigest()[:12] if user_id is not None else None
 
 
+def joined(traceparent: str | None, user_id: str | None) -> dict[str, str]:
+    """What joins a line to the others of its trace and user, where that is not bound."""
+    trace = (traceparent or "").split("-")
+    fields = {"trace_id": trace[1] if len(trace) > 1 else None, "user": user_hash(user_id)}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _traceback(exc_info: ExcInfo) -> str:
     return traceback_of(exc_info[1])
 

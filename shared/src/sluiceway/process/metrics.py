@@ -63,7 +63,7 @@ def new_registry(component: str) -> CollectorRegistry:
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     built = Gauge("sluiceway_build_info", "1, by what runs here", ["component", "version", "python"], registry=registry)
-    built.labels(component, _version_of(component), platform.python_version()).set(1)
+    built.labels(component, version_of(component), platform.python_version()).set(1)
     return registry
 
 
@@ -92,7 +92,8 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def _version_of(component: str) -> str:
+def version_of(component: str) -> str:
+    """Of the package that a service is."""
     try:
         return version(f"sluiceway-{component}")
     except PackageNotFoundError:

@@ -74,7 +74,7 @@ class WorkerProcess(Generic[S]):
         self.registry = new_registry(component)
         self.details: Callable[[], dict[str, object]] = dict
         self._stack = stack
-        self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings)
+        self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings, self.readiness.lacks)
         self._workers: dict[str, Worker] = {}
         self._beside: list[tuple[str, Run]] = []
         self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []
@@ -133,7 +133,7 @@ class WorkerProcess(Generic[S]):
             settings.health_host,
             settings.health_port,
             self.readiness.problems,
-            warnings=lambda: self._agreement.warnings,
+            warnings=lambda: self._agreement.warnings | self.readiness.warnings(),
             details=self.details,
             registry=self.registry,
             stuck=self._stuck,

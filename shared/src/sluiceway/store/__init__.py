@@ -19,6 +19,7 @@ from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool, PoolState
+from sluiceway.store.probe import check_writable
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.webhooks import WebhookStore
@@ -74,6 +75,11 @@ class Store:
     async def is_current(self) -> bool:
         """Whether Postgres answers and has the schema that this version needs."""
         return await is_current(self._pool)
+
+    async def check_writable(self, seconds: float) -> None:
+        """Whether a turn could be written now. Raises StoreUnavailable, in words: also where somebody holds a lock that
+        a message would wait for, or where Postgres takes no writes."""
+        await check_writable(self._pool, seconds)
 
     async def now(self) -> datetime:
         """Postgres's clock: what its rows say of times is compared with this, never with a machine's own clock."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 
 from sluiceway.errors import RedisUnavailable, SessionNotFound
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.approving import Decision
@@ -51,7 +51,13 @@ class TurnIntake:
         task = accepted.task
         published = await self._tell_redis(accepted)
         if accepted.created:
-            self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
+            self._log.info(
+                "turn_accepted",
+                task_id=task.id,
+                session_id=task.session_id,
+                position=accepted.position,
+                **joined(task.traceparent, task.user_id),
+            )
         return replace(accepted, published=published)
 
     async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> ApprovalOutcome:

@@ -159,6 +159,11 @@ class Hub:
         """The reply to a command that only reads, on the connection that all share. Raises RedisUnavailable."""
         return await self._uplink.fetch(pack(*command), patience_seconds=self._join_seconds)
 
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands."""
+        return self._uplink.up
+
     def attach(self, subscription: Subscription) -> bool:
         """Take it into the live set. False when the set is already ahead: it has to read again."""
         stream = self._streams.get(subscription.key)

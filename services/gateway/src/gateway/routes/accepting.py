@@ -20,6 +20,7 @@ from sluiceway.errors import (
 )
 from sluiceway.process.logs import note
 from sluiceway.redis_client import command
+from sluiceway.service.deliveries import trace_id_of
 from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
 from starlette.responses import Response
@@ -103,6 +104,7 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
 
 def _tell(call: Call[Any, Any], accepted: Accepted) -> None:
     """In the request's log line, and in the count."""
-    note(task_id=accepted.task.id, session_id=accepted.task.session_id)
+    task = accepted.task
+    note(task_id=task.id, session_id=task.session_id, trace_id=trace_id_of(task.traceparent))
     if accepted.created:
         call.gateway.metrics.accepted.inc()

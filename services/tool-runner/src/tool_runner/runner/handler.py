@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from sluiceway.errors import Fenced
 from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.operation.completions import Completions
-from sluiceway.process.logs import bound, get_logger
+from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import persistently
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
@@ -122,7 +122,8 @@ class ToolHandler:
                 await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
                 held.done = True
             else:
-                await self._see_through(job, held, tool, started)
+                with bound(session_id=started.operation.session_id, user=user_hash(started.user_id)):
+                    await self._see_through(job, held, tool, started)
         finally:
             await self._held_operations.release(held)
 
@@ -139,7 +140,6 @@ class ToolHandler:
         self._log.info(
             "operation_started",
             attempt=operation.attempt,
-            session_id=operation.session_id,
             runner=self._settings.worker_name,
         )
         self._metrics.began(operation)
@@ -164,7 +164,6 @@ class ToolHandler:
                 "operation_ended",
                 **facts,
                 attempt=operation.attempt,
-                session_id=operation.session_id,
                 status=status,
                 duration_ms=duration_ms,
             )
