@@ -399,7 +399,6 @@ PROMISES = {
 }
 
 OPEN = {
-    "TS-13": "A 503 does not say why in the log, and the gateway's lines carry no trace id.",
     "CH-3": "Not built: titles stay empty.",
     "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
     "CH-5": "Session and trace ids are not passed along to the model server.",
@@ -423,12 +422,8 @@ OPEN = {
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
     "OP-5": "No traces, no dashboard, no alert rules.",
-    "OP-6": "Not built.",
+    "OP-6": "No operations page yet: `sluicewayctl` and the routes alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
-    "OP-10": (
-        "A gateway says that it is ready while every stream is refused, and a model that is away takes workers out "
-        "of service."
-    ),
     "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
     "OP-12": (
         "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "

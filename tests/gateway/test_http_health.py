@@ -120,6 +120,7 @@ async def test_a_gateway_that_cannot_stream_is_not_ready_though_redis_answers(
             response = await http.get(f"/readyz?scope={scope}")
             assert response.status_code == 503
             assert "every stream would be refused" in response.json()["checks"]["streams"]["detail"]
+    valkey.ask("ACL", "DELUSER", "narrow")
 
 
 @pytest.mark.requirement("OP-10")
@@ -166,8 +167,9 @@ async def test_consumers_and_runners_are_told_with_what_they_lack_and_do_not_cou
         assert "none is running" in await _told(http, "tool_runners")
         behind = {"DATABASE_URL": empty_database_url, "MIGRATE_ON_START": "false", "ready_path": "/healthz"}
         await services.completion_consumer(**behind)
-        await wait_until(lambda: _tells(http, "completion_consumers", "0 of 1 ready"), what="the consumer is heard of")
-        assert "postgres: the schema is older" in await _told(http, "completion_consumers")
+        lacks = "postgres: the schema is older"
+        await wait_until(lambda: _tells(http, "completion_consumers", lacks), what="it is told what it lacks")
+        assert (await _told(http, "completion_consumers")).startswith("0 of 1 ready: ")
         await services.completion_consumer()
         await wait_until(lambda: _tells(http, "completion_consumers", "1 of 2 ready"), what="the other one is heard of")
 

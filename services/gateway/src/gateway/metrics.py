@@ -101,9 +101,14 @@ def _of_queues(seen: QueuesSeen | None) -> Iterable[Family]:
         (
             "dead_letters",
             "Entries that were given up and are kept",
-            dict(seen.dead_letters) if seen is not None else {},
+            _dead_letters(seen),
         ),
     ):
         yield gauges(f"sluiceway_queue_{name}", told, "queue", {queue: float(value) for queue, value in values.items()})
     if seen is not None:
         yield gauge("sluiceway_chat_workers_ready", "Chat workers that say they are ready", seen.chat_workers)
+
+
+def _dead_letters(seen: QueuesSeen | None) -> dict[str, int]:
+    """0 where there are none: a series that appears with its first event hides that event from `increase`."""
+    return {one.kind: 0 for one in seen.states} | dict(seen.dead_letters) if seen is not None else {}

@@ -66,6 +66,7 @@ class Gateway:
     reader: TaskReader
     intake: TurnIntake
     lookup: TurnLookup
+    dispatch: TurnDispatch
     hub: Hub
     completions: Completions
     addresses: Addresses
@@ -126,6 +127,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             reader=reader,
             intake=TurnIntake(store, registry, dispatch, ending),
             lookup=TurnLookup(store, registry),
+            dispatch=dispatch,
             hub=hub,
             completions=completions,
             addresses=Addresses(settings.trusted_proxies),

@@ -101,3 +101,31 @@ def _age(entries: Any, now_ms: int) -> float | None:
     if not isinstance(entries, list) or not entries:
         return None
     return max(0, now_ms - int(entries[0][0].split(b"-")[0])) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHolder:
+    """Who has an entry in flight, dead or alive: `idle_seconds` ago it last renewed its lease."""
+
+    consumer: str
+    idle_seconds: float
+    deliveries: int
+
+
+async def entry_holders(redis: Redis, entries: Sequence[tuple[str, str]]) -> list[EntryHolder | None]:
+    """Of entries, each (kind of queue, entry id), in one round trip; None: nobody has it. Raises RedisUnavailable."""
+    asked = [("XPENDING", keys.work_queue(kind), keys.GROUP, entry, entry, 1) for kind, entry in entries]
+    return [_holder(answer) for answer in await commands(redis, asked)]
+
+
+async def entries_there(redis: Redis, entries: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether entries are still queued or in flight, as above."""
+    asked = [("XRANGE", keys.work_queue(kind), entry, entry, "COUNT", 1) for kind, entry in entries]
+    return [bool(answer) and not isinstance(answer, Exception) for answer in await commands(redis, asked)]
+
+
+def _holder(answer: Any) -> EntryHolder | None:
+    if not isinstance(answer, list) or not answer:
+        return None
+    _, consumer, idle_ms, deliveries = answer[0]
+    return EntryHolder(consumer.decode(errors="replace"), idle_ms / 1000, deliveries)

@@ -48,6 +48,7 @@ class OtherProcess:
     name: str
     version: str
     lacks: str
+    lease_seconds: float | None
 
 
 class Agreement:
@@ -144,7 +145,10 @@ def _fingerprint(secret: SecretStr) -> str:
 
 def _other(process: str, values: Mapping[str, str]) -> OtherProcess:
     component, _, name = process.partition(" ")
-    return OtherProcess(component, name, values.get(_VERSION, ""), values.get(_LACKS, ""))
+    lease = values.get("lease_seconds")
+    return OtherProcess(
+        component, name, values.get(_VERSION, ""), values.get(_LACKS, ""), float(lease) if lease is not None else None
+    )
 
 
 def _read(values: bytes) -> Mapping[str, str]:

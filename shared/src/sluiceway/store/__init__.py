@@ -17,6 +17,7 @@ from sluiceway.store.deadlines import DeadlineStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
+from sluiceway.store.ops import OpsStore
 from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool, PoolState
 from sluiceway.store.probe import check_writable
@@ -40,6 +41,7 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.ops = OpsStore(pool)
 
     @classmethod
     @asynccontextmanager

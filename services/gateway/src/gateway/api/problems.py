@@ -91,6 +91,21 @@ class ScopeMissing(DomainError):
     default_detail = "This API key does not have the scope that this needs."
 
 
+class DeadLetterNotFound(DomainError):
+    code, status = "DEAD_LETTER_NOT_FOUND", 404
+    default_detail = "There is no dead letter with this number."
+
+
+class NotReplayable(DomainError):
+    code, status = "NOT_REPLAYABLE", 409
+    default_detail = "Nothing would come of replaying this dead letter."
+
+
+class NotRequeueable(DomainError):
+    code, status = "NOT_REQUEUEABLE", 409
+    default_detail = "This turn needs no other queue entry."
+
+
 class OriginRefused(DomainError):
     code, status = "ORIGIN_REFUSED", 403
     default_detail = "Pages of another site may not do this here. CORS_ORIGINS names those that may."

@@ -142,7 +142,7 @@ class RouteSpec(Generic[P, B]):
         if self.asks_who:
             # A key may have to be looked up.
             found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable]
-        if self.people:
+        if self.people or self.is_for_operators:
             found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
             found.append(InvalidParameter)
@@ -151,6 +151,10 @@ class RouteSpec(Generic[P, B]):
         if self.raw_body is not None:
             found += [MalformedJson, BodyTooLarge, BodyTooSlow, TooManyValues]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def is_for_operators(self) -> bool:
+        return any(scope.startswith("ops:") for scope in self.scopes)
 
     @property
     def asks_who(self) -> bool:
@@ -197,11 +201,22 @@ class RouteSpec(Generic[P, B]):
         if not self.people:
             if self.unsigned:
                 return NOBODY
+            if roles := frozenset().union(*map(gateway.settings.operator_roles, self.scopes)):
+                return await self._operator(gateway, request, roles)
             raise Unauthenticated("This needs an x-api-key.")
         token = request.query_params.get("token") if self.stream_token else None
         if token is not None:
             return gateway.stream_tokens.check(token, request.path_params["task_id"])
         return await gateway.authenticator.identify(request.headers)
+
+    async def _operator(self, gateway: Gateway, request: Request[State], roles: frozenset[str]) -> Caller:
+        """A user whose token has one of these roles."""
+        caller = await gateway.authenticator.identify(request.headers)
+        if caller.kind != "user":
+            raise Unauthenticated("This needs an x-api-key, or a user who is an operator.")
+        if not caller.roles & roles:
+            raise ScopeMissing("This needs a role that only operators have.")
+        return caller
 
     async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:
         if self.raw_body is not None:

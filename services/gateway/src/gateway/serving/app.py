@@ -14,6 +14,7 @@ from gateway.routes import (
     approvals,
     jobs,
     operations,
+    ops,
     sessions,
     signing_in,
     system,
@@ -40,6 +41,7 @@ _ROUTES = (
     *agents.ROUTES,
     *operations.ROUTES,
     *webhooks.ROUTES,
+    *ops.ROUTES,
     *signing_in.ROUTES,
     *system.ROUTES,
 )
