@@ -421,8 +421,7 @@ OPEN = {
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
-    "OP-5": "No traces, no dashboard, no alert rules.",
-    "OP-6": "No operations page yet: `sluicewayctl` and the routes alone.",
+    "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
     "OP-12": (

@@ -39,7 +39,8 @@ async def _answer(ctl: Ctl, *arguments: str) -> dict[str, Any]:
 async def _poison(redis: Redis, task_id: str) -> None:
     """Let the turn's entry look as if it had killed many workers already."""
     queue = keys.work_queue(keys.CHAT)
-    ((entry, fields),) = await redis.xrange(queue)
+    found: Any = await redis.xrange(queue)
+    ((entry, fields),) = found
     assert task_id.encode() in fields[b"d"]
     await redis.xdel(queue, entry)
     await redis.xadd(queue, {b"d": fields[b"d"], b"n": b"9"})

@@ -90,6 +90,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/openapi.json"): Row("open"),
     ("GET", "/docs"): Row("open"),
     ("GET", "/"): Row("open"),
+    ("GET", "/ops"): Row("open"),
     ("POST", "/api/ops/turns/{task_id}/cancel"): Row("keys", ("ops:act",)),
     # Last: it takes the rest along.
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),

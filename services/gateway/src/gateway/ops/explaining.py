@@ -53,7 +53,8 @@ def phase(evidence: Evidence, around: Surroundings) -> str:
 def _ended(evidence: Evidence, around: Surroundings) -> str:
     task, ago = evidence.seen.task, _ago(evidence.seen.ended_seconds or 0)
     why = f": {task.error.get('code')}" if task.error else ""
-    sentence = f"It {task.status} {ago}{why}, in attempt {task.attempt}."
+    ended = "was cancelled" if task.status == "cancelled" else task.status
+    sentence = f"It {ended} {ago}{why}, in attempt {task.attempt}."
     if task.settled_at is None:
         sentence += f" Its stream may not be closed yet: {_the_reconciler(around)} does that."
     return sentence

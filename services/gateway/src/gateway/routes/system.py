@@ -57,6 +57,10 @@ async def chat_page(call: Call[NoParams, None]) -> Response:
     return pages.chat_page()
 
 
+async def operations_page(call: Call[NoParams, None]) -> Response:
+    return pages.operations_page()
+
+
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     RouteSpec(
         "GET",
@@ -116,5 +120,16 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NoParams,
         people=False,
         greets=True,
+    ),
+    RouteSpec(
+        "GET",
+        "/ops",
+        operations_page,
+        "The page for operators",
+        "System",
+        {200: Success("A page.", media_type="text/html")},
+        NoParams,
+        people=False,
+        description="What it shows it asks `/api/ops` for, with a key or as a user who is an operator.",
     ),
 )
