@@ -67,7 +67,7 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
     assert len(await worker.read(10, timedelta(seconds=1))) == 2
     claimed = await scene.store.turns.claim(begun.id)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "draining")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     await scene.streams.writer.release(claimed.id, claimed.attempt)
     await worker.leave()
 
@@ -116,21 +116,26 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     poison = {
         "live_turns": await _unreadable_turn(scene, database),
         "ends": await _unreadable_end(scene, database),
-        "deadlines": await _unreadable_message(scene, database),
+        "deadlines": await _unchangeable_operation(scene, database),
         "webhooks": await _unreadable_webhook(scene, database),
     }
     await _unreadable_parked(scene)
     lost = await _queued_turn(scene, database)
     await _lose_entry(scene, lost)
+    misled = await _queued_turn(scene, database)
+    await _lose_entry(scene, misled)
+    await scene.redis.hset(keys.task_meta(misled.id), "entry", "what is no id of an entry")
     ended, expires, told, early = await _neighbours(scene, database)
 
     consumer = await services.completion_consumer(**OFTEN)
-    await wait_until(lambda: scene.next_steps(lost), what="the lost turn is queued")
+    for task in (lost, misled):
+        await wait_until(lambda: scene.next_steps(task), what="the lost turn is queued")  # noqa: B023
     await wait_until(lambda: _is_finalized(database, ended), what="the other end is seen through")
     for task in (expires, told, early):
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023
     assert [reason for _, reason in await scene.dead_letters()] == ["not a completion"]
 
+    await _rounds_pass(consumer, 2)
     metrics = await metrics_of(consumer)
     for kind, key in poison.items():
         assert metrics["sluiceway_reconciler_errors_total", kind] >= 1
@@ -156,16 +161,20 @@ async def _ended(scene: Scene, database: Database) -> Task:
     await _lose_entry(scene, task)
     claimed = await scene.store.turns.claim(task.id)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "dead")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     end = TurnEnd(status="completed", parts=[], metadata={})
     assert await scene.store.turns.end(claimed, end, attempt=claimed.attempt)
     await database.execute("UPDATE tasks SET ended_at = now() - interval '1 minute' WHERE id = $1", task.id)
     return claimed
 
 
-async def _unreadable_message(scene: Scene, database: Database) -> str:
+async def _unchangeable_operation(scene: Scene, database: Database) -> str:
     waiting = await scene.waiting(deadline_seconds=-60)
-    await database.execute("UPDATE messages SET parts = '1' WHERE id = $1", waiting.task.message_id)
+    await database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;"
+        " CREATE TRIGGER refuse BEFORE UPDATE ON operations FOR EACH ROW"
+        f" WHEN (OLD.id = '{waiting.operation.id}') EXECUTE FUNCTION refuse()"
+    )
     return waiting.operation.id
 
 

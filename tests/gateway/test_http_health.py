@@ -115,7 +115,7 @@ async def test_a_gateway_that_cannot_stream_is_not_ready_though_redis_answers(
     url = valkey.url.replace("redis://", "redis://narrow:narrow@")
     gateway = await services.gateway(REDIS_URL=url)
     async with client_of(gateway) as http:
-        await wait_until(lambda: _is(http, {"streams"}), what="only streams are missing")
+        await wait_until(lambda: _is(http, {"redis", "streams"}), what="the right that streams need is missing")
         for scope in ("system", "gateway"):
             response = await http.get(f"/readyz?scope={scope}")
             assert response.status_code == 503

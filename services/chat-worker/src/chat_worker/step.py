@@ -142,6 +142,11 @@ class Step:
     def task_attempt(self) -> int:
         return self._task.attempt
 
+    @property
+    def reached(self) -> Reached | None:
+        """The answer that is being made at the server, where that keeps it."""
+        return self._reached
+
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
     ) -> Outcome:

@@ -17,6 +17,7 @@ from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
+from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
@@ -79,6 +80,7 @@ class Gateway:
     agreement: Agreement
     metrics: Metrics
     queues: Queues
+    surroundings: Surroundings
 
 
 class State(TypedDict):
@@ -140,4 +142,5 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
             queues=queues,
+            surroundings=Surroundings(redis, store),
         )

@@ -32,6 +32,7 @@ from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.presence import Presence
 from sluiceway.service.readiness import Readiness, schema_of
+from sluiceway.service.surroundings import Surroundings
 from sluiceway.service.worker_metrics import WorkerMetrics
 from sluiceway.store import Store
 
@@ -74,13 +75,16 @@ class WorkerProcess(Generic[S]):
         self.registry = new_registry(component)
         self.details: Callable[[], dict[str, object]] = dict
         self._stack = stack
+        self._surroundings = Surroundings(redis, store)
         self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings, self.readiness.lacks)
         self._workers: dict[str, Worker] = {}
         self._beside: list[tuple[str, Run]] = []
         self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []
         self.readiness.look_at("postgres", schema_of(store))
         self.readiness.ask("queues", self._unread)
+        self.readiness.ask("surroundings", self._surroundings.problem)
         self.beside("readiness", self.readiness.run)
+        self.beside("surroundings", self._surroundings.run)
         self.beside("agreement", self._agreement.run)
         self.beside("loop-lag", LoopLag(self.registry).run)
         ConnectionMetrics(self.registry, redis, store)
@@ -127,7 +131,8 @@ class WorkerProcess(Generic[S]):
         self.beside("presence", presence.run)
 
     async def run(self) -> None:
-        """Serve health probes, bring the schema up to date, and work until `stopping`."""
+        """Serve health probes, wait for surroundings that are fit, bring the schema up to date, and work until
+        `stopping`."""
         settings = self.settings
         health = HealthServer(
             settings.health_host,
@@ -139,6 +144,8 @@ class WorkerProcess(Generic[S]):
             stuck=self._stuck,
         )
         port = await self.open(health.serve())
+        if not await self.stopping.race(self._surroundings.suitable()):
+            return
         if settings.migrate_on_start and not await self.stopping.race(persistently(self.store.migrate)):
             return
         slots = {kind: worker.slots for kind, worker in self._workers.items()}

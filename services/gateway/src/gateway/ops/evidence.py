@@ -45,8 +45,10 @@ class Evidence:
 
 
 def entry_of(meta: TaskMeta | None) -> str | None:
-    """The queue entry by which a turn is worked on."""
-    return meta.queue_entry if meta is not None else None
+    """The queue entry by which a turn is worked on, or will be."""
+    if meta is None:
+        return None
+    return meta.held_entry if meta.status == "running" and meta.held_entry is not None else meta.queue_entry
 
 
 async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Sequence[OperationSeen]) -> list[Evidence]:

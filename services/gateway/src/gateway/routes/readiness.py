@@ -84,6 +84,8 @@ async def _redis_answers(gateway: Gateway) -> Check:
 
 
 async def _redis(gateway: Gateway) -> Check:
+    if unsuitable := _unsuitable(gateway, "redis"):
+        return unsuitable
     await command(gateway.redis, "SET", keys.write_probe(_PROCESS), "1", "PX", _PROBE_MS)
     return Check(ok=True, detail="answers, and takes writes")
 
@@ -97,10 +99,17 @@ async def _streams(gateway: Gateway) -> Check:
 
 
 async def _postgres(gateway: Gateway) -> Check:
+    if unsuitable := _unsuitable(gateway, "postgres"):
+        return unsuitable
     if not await gateway.store.is_current():
         return Check(ok=False, detail="the schema is older than this version: migrations are missing")
     await gateway.store.check_writable(gateway.settings.check_timeout_seconds / 2)
     return Check(ok=True, detail="answers, takes writes, and its schema is current")
+
+
+def _unsuitable(gateway: Gateway, part: str) -> Check | None:
+    reason = gateway.surroundings.problems.get(part)
+    return Check(ok=False, detail=reason) if reason else None
 
 
 async def _chat_workers(gateway: Gateway) -> Check:

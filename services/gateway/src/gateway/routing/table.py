@@ -36,6 +36,7 @@ from gateway.api.problems import (
     Overloaded,
     ProblemType,
     ScopeMissing,
+    SurroundingsUnsuitable,
     TooManyRequests,
     TooManyValues,
     Unauthenticated,
@@ -141,7 +142,7 @@ class RouteSpec(Generic[P, B]):
             found.append(OriginRefused)
         if self.asks_who:
             # A key may have to be looked up.
-            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable]
+            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable, SurroundingsUnsuitable]
         if self.people or self.is_for_operators:
             found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
@@ -162,6 +163,8 @@ class RouteSpec(Generic[P, B]):
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
+        if self.asks_who and gateway.surroundings.problems:
+            raise SurroundingsUnsuitable
         caller = NOBODY if self.any_host else await self._admit(gateway, request)
         note(user=user_hash(caller.user_id))
         params = read_params(self.params, request)
