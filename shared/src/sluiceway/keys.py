@@ -57,6 +57,11 @@ SETTINGS = "sw:settings"
 STORE_MARK = "sw:store:mark"
 
 
+def write_probe(process: str) -> str:
+    """Whether Redis takes writes: a process's own, for a moment."""
+    return f"sw:probe:{process}"
+
+
 def session_active(session_id: str) -> str:
     return f"sw:session:{{{session_id}}}:active"
 
@@ -86,6 +91,12 @@ AGENT_STREAMS = "sw:agents"
 
 def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
+
+
+def kind_of(queue: str) -> str:
+    """The kind of a work queue, from its key; what is no such key as it is."""
+    parts = queue.split(":")
+    return parts[2] if queue.startswith("sw:q:") and len(parts) == 4 else queue
 
 
 def live_workers(kind: str) -> str:

@@ -67,6 +67,7 @@ from sluiceway_llm.retry import Patience, stream_with_retries
 from chat_worker.answering import Note
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
+from chat_worker.metrics import CallMeter, TurnMeter
 from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -117,6 +118,7 @@ class Step:
         ending: TurnEnding,
         writer: StreamWriter,
         fold: MessageFold,
+        meter: TurnMeter,
         usage: dict[str, int] | None = None,
         facts: dict[str, str | int] | None = None,
     ) -> None:
@@ -133,8 +135,14 @@ class Step:
         self._log = get_logger()
         self._said_more = False
         self._facts = facts if facts is not None else {}
+        self._meter = meter
+        self._call: CallMeter | None = None
         self._room = sys.maxsize
         self._full = False
+
+    @property
+    def task_attempt(self) -> int:
+        return self._task.attempt
 
     @property
     def reached(self) -> Reached | None:
@@ -153,8 +161,9 @@ class Step:
         self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
+        self._call = call = self._meter.calls(request.model)
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience))
+            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience, call))
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -162,7 +171,8 @@ class Step:
         except ModelError as error:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
-            self._log.warning("model_failed", model=request.model, **error.facts())
+            call.failed(error)
+            self._log.warning("model_failed", model=request.model, attempt=self._task.attempt, **error.facts())
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
             )
@@ -282,22 +292,25 @@ class Step:
             raise self._writer.loss()
         return None
 
-    async def _follow(self, model: Model, request: ModelRequest, attempts: int, patience: Patience) -> Finished:
+    async def _follow(
+        self, model: Model, request: ModelRequest, attempts: int, patience: Patience, call: CallMeter
+    ) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
-        wait = _Wait(self, request.model)
+        wait = _Wait(self, request.model, call)
         stream = stream_with_retries(
             model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
         )
-        async with stream as batches:
-            async for batch in batches:
-                wait.ends()
-                for event in batch:
-                    if isinstance(event, Finished):
-                        finished = event
-                    else:
-                        self._write(self._within_room(event))
-                if self._full:
-                    return replace(finished, reason="length")
+        with call:
+            async with stream as batches:
+                async for batch in batches:
+                    wait.ends()
+                    for event in batch:
+                        if isinstance(event, Finished):
+                            finished = event
+                        else:
+                            self._write(self._within_room(event))
+                    if self._full:
+                        return replace(finished, reason="length")
         return finished
 
     def _within_room(self, event: ModelEvent) -> ModelEvent:
@@ -328,6 +341,8 @@ class Step:
             self._reached = event
             self._writer.note(Note(count_steps(self._fold.parts), event).format())
             return
+        if not self._said_more and self._call is not None:
+            self._call.first_token()
         self._said_more = True
         match event:
             case ModelText(text) | ModelRefusal(text):
@@ -380,6 +395,8 @@ class Step:
     def _count(self, used: Usage | None) -> None:
         """Add what this call has used to what the steps before have."""
         if used is not None:
+            if self._call is not None:
+                self._call.used(used)
             before, told = self.usage or {}, used.as_dict()
             self.usage = {name: before.get(name, 0) + told.get(name, 0) for name in {**before, **told}}
 
@@ -432,14 +449,19 @@ class Step:
 class _Wait:
     """A model that is away: since when, as the browser and the log are told."""
 
-    def __init__(self, step: Step, model: str) -> None:
+    def __init__(self, step: Step, model: str, call: CallMeter) -> None:
         self._step = step
         self._model = model
+        self._call = call
         self._since: datetime | None = None
         self._log = get_logger()
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
-        self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
+        self._call.retries(error, delay_seconds)
+        attempt = self._step.task_attempt
+        self._log.warning(
+            "model_retry", model=self._model, attempt=attempt, delay_seconds=round(delay_seconds, 2), **error.facts()
+        )
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)

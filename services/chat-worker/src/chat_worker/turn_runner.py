@@ -33,6 +33,7 @@ from sluiceway_llm.retry import Patience
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
+from chat_worker.metrics import Metrics, TurnMeter
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
 from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step
@@ -58,6 +59,7 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._system_prompt = system_prompt
@@ -69,6 +71,7 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._metrics = metrics
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
@@ -76,11 +79,15 @@ class TurnRunner:
         """Run a turn that this worker has just claimed, under the lease of that queue entry. `repeated`: the entry was
         delivered before."""
         began = time.monotonic()
-        self._log.info("turn_started", attempt=task.attempt)
+        meter = self._metrics.claimed(task)
+        queued_ms = None if meter.queued_seconds is None else round(meter.queued_seconds * 1000)
+        self._log.info(
+            "turn_started", attempt=task.attempt, worker=self._settings.worker_name, **_told(queued_ms=queued_ms)
+        )
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
         try:
-            status = await self._step(task, entry_id, facts)
+            status = await self._step(task, entry_id, facts, meter)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
             # By its own retries: in the queue's, all that led here would be done, and paid, again.
@@ -110,7 +117,7 @@ class TurnRunner:
             raise NotStorable(f"{error['code']}: the turn could not be ended: {type(broken).__name__}") from broken
         return "failed" if failed else "fenced"
 
-    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int]) -> str:
+    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int], meter: TurnMeter) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
@@ -129,12 +136,12 @@ class TurnRunner:
                 fold, lacking = await self._message.shown(task)
                 for event in lacking:
                     writer.write(event)
-                outcome = await Step(task, self._pause, self._ending, writer, fold).cancel()
+                outcome = await Step(task, self._pause, self._ending, writer, fold, meter).cancel()
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts)
+            turn = Answering(task, history, writer, begun, durable, patience, meter, facts=facts)
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
@@ -252,7 +259,7 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts)
+        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.meter, turn.usage, turn.facts)
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
@@ -304,6 +311,11 @@ class TurnRunner:
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
             self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
+
+
+def _told(**fields: int | None) -> dict[str, int]:
+    """Those that there are."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

@@ -462,7 +462,8 @@ class Check(Wire):
 
 
 class Readiness(Wire):
-    """Whether a message would be accepted and answered. The check `settings` is told, and does not count."""
+    """Whether a message would be accepted and answered. The checks `settings`, `completion_consumers`, `tool_runners`
+    and `model` are told, and do not count."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, Check]
