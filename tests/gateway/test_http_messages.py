@@ -285,7 +285,7 @@ async def test_a_message_larger_than_its_models_window_is_refused_before_it_is_s
 ) -> None:
     """As far as workers have told; a message that surely fits passes, and so does any to a model of unknown window."""
     await publish_windows(redis, {"": 1000, "fake": 1000, "large": 100_000})
-    gateway = await services.gateway()
+    gateway = await services.gateway(MODELS='["large", "unknown"]')
     words = "the river had risen in the night and by morning the meadow was a lake "
     async with client_of(gateway) as http:
         path = await _session(http)
