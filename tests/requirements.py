@@ -404,7 +404,6 @@ OPEN = {
     "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
     "CH-5": "Session and trace ids are not passed along to the model server.",
     "CH-6": "Not built: the newest messages are sent, by number.",
-    "CH-7": "A turn that waits for its model holds a slot of its worker meanwhile.",
     "CH-9": "There is no compaction that the answer could go on with.",
     "CH-12": "`steer` and `latest` are not built.",
     "CH-14": "The number of context messages of a session is a setting of the worker alone, told by nobody.",

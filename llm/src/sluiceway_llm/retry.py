@@ -8,14 +8,17 @@ Guarantees
 - What may have been paid for is asked for again only a few times (`ModelError.most_requests`).
 - A connection that was dropped before an answer began is no sign of trouble the first time: no wait.
 - Cancelling interrupts the wait and the call alike.
+- A caller that need not wait here may have longer waits put off: `PutOff` says when the call is to be made again, and
+  what that needs to know of these tries. Never where the server has begun an answer that it keeps.
 """
 
 import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -58,6 +61,24 @@ def delay_seconds(
     return random.uniform(0, limit)  # noqa: S311 - jitter, not a secret
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How often a call has failed so far; and how often in each way, by the name of the error's class."""
+
+    failures: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+
+class PutOff(Exception):
+    """Nothing was answered yet; the same is to be asked for after `delay_seconds`, with `tried`."""
+
+    def __init__(self, error: ModelError, delay_seconds: float, tried: Tried) -> None:
+        self.error = error
+        self.delay_seconds = delay_seconds
+        self.tried = tried
+        super().__init__(error.code)
+
+
 class Patience:
     """How long may be spent, in all, on a model that is away: one for a turn, used by all its calls, one at a time."""
 
@@ -88,14 +109,20 @@ def stream_with_retries(
     on_retry: OnRetry | None = None,
     first_seconds: float = FIRST_SECONDS,
     must_say: bool = False,
+    longest_wait_seconds: float | None = None,
+    tried: Tried | None = None,
 ) -> "RetriedStream":
     """`async with stream_with_retries(model, request) as batches`: as `model.stream`, tried up to `attempts` times.
 
     `on_retry(error, failures, delay_seconds)` is told of each failure that is followed by another try. `must_say`: an
-    answer that says nothing and calls nothing is an error, even if it ended well.
+    answer that says nothing and calls nothing is an error, even if it ended well. `longest_wait_seconds`: longer ones
+    raise PutOff. `tried`: what that said of the tries before.
     """
     said = not must_say or bool(request.prefix) or (request.reached is not None and request.reached.text_chars > 0)
-    return RetriedStream(model, request, attempts, patience or Patience(), on_retry, first_seconds, said)
+    patience = patience or Patience()
+    stream = RetriedStream(model, request, attempts, patience, on_retry, first_seconds, said)
+    stream.put_off(longest_wait_seconds, tried)
+    return stream
 
 
 class RetriedStream:
@@ -118,12 +145,20 @@ class RetriedStream:
         self._on_retry = on_retry
         self._first_seconds = first_seconds
         self._failures = 0
-        self._kinds: Counter[type[ModelError]] = Counter()
+        self._kinds: Counter[str] = Counter()
+        self._longest_wait_seconds: float | None = None
+        self._begun = request.reached is not None
         self._call = AsyncExitStack()
         self._batches: AsyncIterator[list[ModelEvent]] | None = None
         self._shown = False
         self._said = said
         self._nothing_said: ModelError | None = None
+
+    def put_off(self, longest_wait_seconds: float | None, tried: Tried | None) -> None:
+        """Raise PutOff for longer waits. `tried`: this continues a call that was put off."""
+        self._longest_wait_seconds = longest_wait_seconds
+        if tried is not None:
+            self._failures, self._kinds = tried.failures, Counter(tried.kinds)
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,6 +184,7 @@ class RetriedStream:
             else:
                 if not self._shown:
                     self._patience.answered()
+                    self._begun = True
                     self._shown = not all(isinstance(event, Reached) for event in batch)
                 return batch
 
@@ -180,10 +216,11 @@ class RetriedStream:
     async def _wait_after(self, error: ModelError) -> None:
         """Raises the error again when there is no further try, or when it would come too late."""
         self._failures += 1
-        self._kinds[type(error)] += 1
+        kind = type(error).__name__
+        self._kinds[kind] += 1
         self._patience.failed()
         left = self._patience.left_seconds
-        often = error.most_requests is not None and self._kinds[type(error)] >= error.most_requests
+        often = error.most_requests is not None and self._kinds[kind] >= error.most_requests
         too_late = left <= 0 or (error.retry_after_seconds or 0) > left
         if not error.retryable or too_late or often or self._failures >= self._attempts:
             raise error
@@ -193,6 +230,9 @@ class RetriedStream:
             delay = min(left, delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds))
         if self._on_retry is not None:
             self._on_retry(error, self._failures, delay)
+        longest = self._longest_wait_seconds
+        if longest is not None and delay > longest and not self._begun:
+            raise PutOff(error, delay, Tried(self._failures, dict(self._kinds)))
         await asyncio.sleep(delay)
 
 

@@ -13,6 +13,7 @@ from sluiceway_llm.retry import Patience
 
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
+from chat_worker.model_wait import ModelWait
 from chat_worker.takeover import Continuable, Takeover
 
 
@@ -45,6 +46,8 @@ class Answering:
 
     `facts`: what the log is to say of the turn's end.
 
+    `waited`: what the turn has gone through before, where its model was away.
+
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
 
@@ -59,6 +62,7 @@ class Answering:
     reached: Reached | None = None
     usage: dict[str, int] | None = None
     facts: dict[str, str | int] = field(default_factory=dict)
+    waited: ModelWait | None = None
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage
@@ -72,6 +76,11 @@ class Answering:
     def steps(self) -> int:
         """How many steps the answer has, without one that is about to be done again."""
         return count_steps(self.fold.parts) - self.fold.step_open
+
+    @property
+    def waited_in_step(self) -> ModelWait | None:
+        """What the next step has gone through before."""
+        return self.waited if self.waited is not None and self.waited.step == self.steps + 1 else None
 
     @property
     def prefix(self) -> str:

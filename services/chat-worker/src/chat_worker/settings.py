@@ -16,6 +16,9 @@ class Settings(ModelSettings, WorkerSettings):
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
         default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
     )
+    model_hold_seconds: float = Field(
+        default=2, ge=0, description="a longer wait for a model that is away is spent without a worker"
+    )
     max_context_messages: int = Field(default=100, ge=1, le=1000)
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
     direct_tools: Literal["all", "signed-in", "off"] = Field(

@@ -1,4 +1,4 @@
-"""Running a claimed turn, step by step, until it has ended or waits for its operations.
+"""Running a claimed turn, step by step, until it has ended or waits for its operations, or for its model.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
 successor need not wait for the heartbeat to grow old.
@@ -30,9 +30,10 @@ from sluiceway_llm.retry import Patience
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
+from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.step import NotContinued, Offer, Outcome, Step, Tries
 from chat_worker.takeover import Continuable, take_over
 
 _RELEASE_SECONDS = 1
@@ -107,8 +108,9 @@ class TurnRunner:
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
-            patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts)
+            waited = ModelWait.read(task.model_wait)
+            patience = Patience(waited.left_seconds if waited else self._settings.model_patience_seconds)
+            turn = Answering(task, history, writer, begun, durable, patience, facts=facts, waited=waited)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
         finally:
@@ -139,7 +141,7 @@ class TurnRunner:
             self._log.info("step_continued", able=able)
 
     async def _continue(self, turn: Answering) -> str:
-        """Steps, until the turn has ended or waits."""
+        """Steps, until the turn has ended or waits, for operations or for its model."""
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
             return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
@@ -170,7 +172,7 @@ class TurnRunner:
             return await step.end_full(model)
         try:
             request = self._request(turn, model, offer)
-            outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
+            outcome = await step.run(self._model, request, self._tries(turn), offer)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
             if turn.reached is not None:
@@ -207,6 +209,10 @@ class TurnRunner:
 
     def _new_step(self, turn: Answering) -> Step:
         return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts)
+
+    def _tries(self, turn: Answering) -> Tries:
+        settings = self._settings
+        return Tries(settings.model_attempts, turn.patience, settings.model_hold_seconds, turn.waited_in_step)
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""

@@ -59,6 +59,10 @@ class Task:
     # How many operations have to end before the next step; how many parts the message had before this turn.
     open_operations: int
     parts_before: int
+    # Of a turn that waits for its model: when that is to be asked again; and what it has gone through already, in the
+    # chat worker's words. `status` in that is what followers are told.
+    retry_at: datetime | None = None
+    model_wait: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
