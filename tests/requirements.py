@@ -402,7 +402,6 @@ OPEN = {
     "TS-13": "A 503 does not say why in the log, and the gateway's lines carry no trace id.",
     "CH-3": "Not built: titles stay empty.",
     "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
-    "CH-5": "Session and trace ids are not passed along to the model server.",
     "CH-6": "Not built: the newest messages are sent, by number.",
     "CH-9": "There is no compaction that the answer could go on with.",
     "CH-12": "`steer` and `latest` are not built.",
@@ -413,7 +412,6 @@ OPEN = {
     "CH-20": "A message keeps its tokens, without those of failed attempts; no cost, no sums, no budgets.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
-    "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",
     "GW-2": (
         "With `useChat` a half answer can look whole, edits of shortened histories are appended, client-side tools "
         "and files fail."

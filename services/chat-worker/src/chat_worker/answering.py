@@ -8,6 +8,7 @@ from sluiceway.store.records import Message, Task
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
+from sluiceway.wire.question import Question
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
@@ -69,8 +70,10 @@ class Answering:
 
     @property
     def command(self) -> tuple[str, str] | None:
-        """The tool that the user's message calls by its name, and what it says behind that."""
-        return read_command(text_of(self.history[-1].parts)) if self.history else None
+        """The tool that the user's message calls by its name, and what it says behind that. The application commands
+        nothing in its user's name."""
+        last = self.history[-1] if self.history else None
+        return read_command(text_of(last.parts)) if last and Question.read(last.metadata).by_user else None
 
     @property
     def steps(self) -> int:

@@ -12,8 +12,11 @@ from typing import Any
 
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part, calls_in, text_of, tool_name_of
+from sluiceway.wire.question import Question
 from sluiceway_llm.history import PROVIDER
 from sluiceway_llm.model import Provided
+
+from chat_worker.question import worded
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
 
@@ -30,16 +33,20 @@ def load_system_prompt(file: Path | None) -> str:
 
 
 def to_model_messages(system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = ()) -> ModelMessages:
-    """Chat messages in the OpenAI shape. Reasoning is left out, and so is an answer that has no text.
+    """Chat messages in the OpenAI shape. Reasoning is left out, and so is an answer that has no text. Of the pages that
+    messages came with, the newest is told, of older ones their addresses.
 
     `own_parts`: the steps that this answer has already.
     """
     messages: ModelMessages = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    for message in history:
+    questions = [Question.read(message.metadata) for message in history]
+    newest = max((place for place, one in enumerate(questions) if one.page is not None), default=-1)
+    for place, message in enumerate(history):
         if message.role == "assistant":
             messages += _answer(message.parts)
         elif text := text_of(message.parts):
-            messages.append({"role": message.role, "content": text})
+            content = worded(questions[place], text, whole_page=place == newest)
+            messages.append({"role": message.role, "content": content})
     return messages + _answer(own_parts)
 
 

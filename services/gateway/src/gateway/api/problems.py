@@ -158,6 +158,13 @@ class MessageTooLong(DomainError):
     default_detail = "The message is longer than this service takes."
 
 
+class ContextTooLong(DomainError):
+    code, status = "CONTEXT_TOO_LONG", 422
+    default_detail = (
+        "The content of `context` is longer than this service takes. Send the part that the message is about."
+    )
+
+
 class EmptyMessage(DomainError):
     code, status = "EMPTY_MESSAGE", 422
     default_detail = "The message has no text."

@@ -20,12 +20,13 @@ from sluiceway.errors import (
 )
 from sluiceway.redis_client import command
 from sluiceway.store.accepting import NewTurn
+from sluiceway.wire.question import Question
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
-from gateway.api.problems import MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import ContextTooLong, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -33,6 +34,7 @@ from gateway.settings import Settings
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
+    ContextTooLong,
     MessageConflict,
     MessageTooLong,
     ModelNotAllowed,
@@ -58,10 +60,12 @@ class TracedParams(Params):
         return self.traceparent if self.traceparent and _TRACEPARENT.fullmatch(self.traceparent) else None
 
 
-def check_limits(settings: Settings, text: str, model: str | None) -> None:
-    """Raises MessageTooLong, ModelNotAllowed."""
+def check_limits(settings: Settings, text: str, model: str | None, question: Question) -> None:
+    """Raises MessageTooLong, ContextTooLong, ModelNotAllowed."""
     if len(text) > settings.max_message_chars:
         raise MessageTooLong(max_message_chars=settings.max_message_chars)
+    if question.page is not None and len(question.page.content) > settings.max_context_chars:
+        raise ContextTooLong(max_context_chars=settings.max_context_chars)
     if model is not None and settings.known_models and model not in settings.known_models:
         raise ModelNotAllowed
 
