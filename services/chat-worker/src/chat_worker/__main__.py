@@ -20,7 +20,7 @@ from sluiceway_llm.model import Model
 
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
-from chat_worker.model_readiness import answers
+from chat_worker.model_readiness import about_model, answers
 from chat_worker.prompt import load_system_prompt
 from chat_worker.settings import Settings
 from chat_worker.turn_runner import TurnRunner
@@ -58,6 +58,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("flusher", flusher.run)
     process.beside("catalogue", catalogue.run)
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
+    process.details = lambda: about_model(model)
     process.announce(keys.CHAT)
 
 

@@ -237,6 +237,8 @@ class TurnRunner:
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,
             user=turn.task.user_id,
+            session_id=turn.task.session_id,
+            traceparent=turn.task.traceparent,
             max_tokens=settings.max_output_tokens,
             prefix=turn.prefix,
             reached=turn.reached,
