@@ -21,6 +21,8 @@ class Manners:
         self.lessons = Lessons()
         self._known = DIALECTS[options.dialect] if options.dialect is not None else dialect_of_host(base_url)
         self._seen: Dialect | None = None
+        self.thinks_first = False
+        """Its thoughts come first, and only their end is told: see unopened_thoughts.py."""
         # Not the address itself: it is stored with messages that browsers get.
         place = base_url if self._known == GENERIC else self._known.name
         self.by = hashlib.sha256(f"{place} {model}".encode()).hexdigest()[:16]

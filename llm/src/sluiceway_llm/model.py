@@ -228,9 +228,18 @@ class Model:
         seam = Seam(self._continuation, request.prefix) if self._continuation and request.prefix else None
         manners = self.manners_of(request.model)
         names = [str((tool.get("function") or {}).get("name")) for tool in request.tools or ()]
-        reader = ChunkReader(self._secret, tool_names=names, by=manners.by, goes_on=bool(request.prefix))
-        async with self._opened(request, reader, seam) as batches:
-            yield batches
+        reader = ChunkReader(
+            self._secret,
+            tool_names=names,
+            by=manners.by,
+            goes_on=bool(request.prefix),
+            thinks_first=manners.thinks_first,
+        )
+        try:
+            async with self._opened(request, reader, seam) as batches:
+                yield batches
+        finally:
+            manners.thinks_first = reader.thinks_first
 
     def manners_of(self, model: str) -> Manners:
         """How this model is spoken to. What is learned of it stays for the process."""
