@@ -1,7 +1,7 @@
 """Thoughts whose opening tag is in the model's template and not in its answer: `thoughts</think>answer`.
 
 Nothing tells such thoughts from an answer before the closing tag comes. So the first answer of such a model shows them
-as text, without the tag; from then on (`Manners.thinks_first`) what comes before the tag is told as reasoning. An answer
+as text, without the tag; from then on (`Manners.thinks_first`) what comes before the tag is told as reasoning. One
 that turns out to have no tag is told as text at its end, whole, and the next one is text from its beginning again.
 
 Guarantees: a closing tag is one alone at the beginning of a line, in a text that has no opening tag before it; what may
