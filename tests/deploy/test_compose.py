@@ -82,6 +82,8 @@ OPTIONAL = {
     "MODEL_DIALECT": ("chat-worker", "tool-runner"),
     "MODEL_OPTIONS": ("chat-worker", "tool-runner"),
     "MODEL_PATIENCE_SECONDS": ("chat-worker", "tool-runner"),
+    "MODEL_FALLBACK": ("chat-worker", "tool-runner"),
+    "MODEL_USER": ("chat-worker", "tool-runner"),
     "TURN_DEADLINE_SECONDS": ("completion-consumer",),
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "LIVE_TTL_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),

@@ -211,7 +211,7 @@ async def test_a_message_comes_with_its_page_and_says_that_it_is_not_its_users(
     page = {"url": "https://example.org/a", "content": "Rivers flow."}
     await _send(http, path, "what is this?", context=page, is_user_message=False)
     await _send(http, path, "and this?", is_user_message=True)
-    [first, _, second, _] = (await http.get(path.removesuffix("/messages"))).json()["messages"]
+    first, second = (await http.get(path.removesuffix("/messages"))).json()["messages"]
     assert first["metadata"] == {"context": page, "isUserMessage": False}
     assert second["metadata"] is None
     gateway = await services.gateway(MAX_CONTEXT_CHARS="5")
