@@ -8,7 +8,6 @@ import pytest
 from sluiceway import keys
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.records import Task
-from sluiceway.wire.events import Start, StartStep
 
 from harness.database import Database, task_status
 from harness.metrics import metric
@@ -29,8 +28,7 @@ async def _waiting(scene: Scene, delay_seconds: float = LONG) -> Task:
     accepted = (await scene.store.turns.accept(new)).task
     await scene.turns.dispatch.publish(accepted)
     task = await scene.next_step(accepted)
-    await scene.streams.writer.begin(task.fields, task.attempt, "worker")
-    await scene.streams.writer.append(task.id, task.attempt, 1, [Start(message_id=task.message_id), StartStep()])
+    await scene.step(task, "failed")
     assert await scene.turns.pause.wait_for_model(task, {"status": STATUS}, delay_seconds, written=1) == "waiting"
     return task
 
@@ -67,8 +65,9 @@ async def test_a_turn_that_redis_forgot_waits_on_visibly_and_is_queued_in_its_ti
         return meta is not None and meta.status == "waiting"
 
     await wait_until(rebuilt, what="its stream is rebuilt")
-    assert [chunk["type"] for chunk in await _chunks(scene, task)] == ["start", "data-status"]
-    assert (await _chunks(scene, task))[-1]["data"] == STATUS
+    chunks = await _chunks(scene, task)
+    assert [chunks[0]["type"], chunks[-1]["type"]] == ["start", "data-status"]
+    assert chunks[-1]["data"] == STATUS
     await database.execute("UPDATE tasks SET retry_at = now() WHERE id = $1", task.id)
     await wait_until(lambda: scene.next_steps(task), what="the turn is queued")
 
