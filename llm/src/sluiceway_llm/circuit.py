@@ -19,7 +19,7 @@ from sluiceway_llm.model_errors import ModelEndedBadly, ModelError, ModelTimeout
 
 _FAILURES = 3
 _FIRST_SECONDS = 0.5
-_CAP_SECONDS = 30.0
+_CAP_SECONDS = 15.0
 _TRIAL_SECONDS = 1.0
 """When to come again while another call tries."""
 _AWAY = frozenset({None, 502, 503, 504, 529})
