@@ -52,6 +52,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/chat/tasks/{task_id}/stream-token"): Row("owned", _TURNS),
     ("POST", "/api/chat/tasks/{task_id}/cancel"): Row("owned", _TURNS),
     ("POST", "/api/chat/tasks/{task_id}/approvals/{tool_call_id}"): Row("owned", _TURNS, {"approved": True}),
+    ("POST", "/api/chat/tasks/{task_id}/outputs/{tool_call_id}"): Row("owned", _TURNS, {"output": 1}),
     ("GET", "/api/chat/tools"): Row("own", _BOTH),
     ("POST", "/api/chat"): Row("owned", _TURNS, {"id": "s", "messages": [_MESSAGE]}),
     ("GET", "/api/chat/{id}/stream"): Row("owned", _BOTH),

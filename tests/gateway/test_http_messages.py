@@ -252,6 +252,7 @@ async def test_every_plain_route_refuses_fields_that_it_does_not_know(http: http
         ("PATCH", session, {"title": "x"}),
         ("POST", f"{session}/stream", {"message": "x"}),
         ("POST", "/api/chat/tasks/task_1/approvals/call_1", {"approved": True}),
+        ("POST", "/api/chat/tasks/task_1/outputs/call_1", {"output": 1}),
     ]
     for method, url, body in requests:
         refused = await http.request(method, url, json={**body, "colour": "red"})

@@ -94,13 +94,13 @@ class WebhookNotFound(DomainError):
 
 class ApprovalNotFound(DomainError):
     code, status = "APPROVAL_NOT_FOUND", 404
-    default_detail = "No such tool call asked for an approval."
+    default_detail = "No such tool call asked for that."
 
 
 class ApprovalGone(DomainError):
     code, status = "APPROVAL_GONE", 410
     default_detail = (
-        "This approval is no longer waited for: it has expired, or the conversation has gone on without it."
+        "This answer is no longer waited for: the call has expired, or the conversation has gone on without it."
     )
 
 
@@ -153,7 +153,9 @@ class StreamTruncated(DomainError):
 
 class OperationNotStarted(DomainError):
     code, status = "OPERATION_NOT_STARTED", 409
-    default_detail = "This operation still waits for a person's approval; nobody was asked to work on it."
+    default_detail = (
+        "This operation still waits for a person's approval, or for its client; nobody was asked to work on it."
+    )
 
 
 class NotStorable(DomainError):

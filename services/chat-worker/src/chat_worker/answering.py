@@ -1,6 +1,6 @@
 """A turn that is being answered: its history, its answer so far, and what a predecessor had of the next step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
@@ -9,6 +9,7 @@ from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway.wire.question import Question
+from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
@@ -45,7 +46,7 @@ class Answering:
     """`history`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
     model that is away.
 
-    `facts`: what the log is to say of the turn's end.
+    `client_tools`: what the model may call that the client runs. `facts`: what the log is to say of the turn's end.
 
     `waited`: what the turn has gone through before, where its model was away.
 
@@ -62,6 +63,7 @@ class Answering:
     continues: bool = False
     reached: Reached | None = None
     usage: dict[str, int] | None = None
+    client_tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     facts: dict[str, str | int] = field(default_factory=dict)
     waited: ModelWait | None = None
 

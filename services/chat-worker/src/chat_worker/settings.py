@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from sluiceway.process.settings import WorkerSettings
+from sluiceway.wire.client_tools import ClientTool, read_client_tools
 from sluiceway_llm.continuation import PrefixDialect
 from sluiceway_llm.settings import ModelSettings
 
@@ -33,12 +34,29 @@ class Settings(ModelSettings, WorkerSettings):
         description="of one turn: text, reasoning and arguments; then it ends with the finish reason `length`",
     )
     system_prompt_file: Path | None = None
+    client_tools_file: Path | None = Field(
+        default=None, description="tools that every client runs itself: JSON, {name: {description, parameters}}"
+    )
+    client_tool_seconds: float = Field(default=3600, gt=0, description="how long a client's output is waited for")
 
     @model_validator(mode="after")
     def _prompt_is_there(self) -> Self:
         if self.system_prompt_file is not None and not self.system_prompt_file.is_file():
             raise ValueError(f"SYSTEM_PROMPT_FILE: there is no file {self.system_prompt_file}")
         return self
+
+    @model_validator(mode="after")
+    def _client_tools_are_some(self) -> Self:
+        self.load_client_tools()
+        return self
+
+    def load_client_tools(self) -> dict[str, ClientTool]:
+        """Raises ValueError: better at the start than in a turn."""
+        file = self.client_tools_file
+        try:
+            return read_client_tools(file.read_text("utf-8")) if file is not None else {}
+        except (OSError, ValueError) as error:
+            raise ValueError(f"CLIENT_TOOLS_FILE: {file} has no tools of clients: {error}") from error
 
     @property
     def prefix_dialect(self) -> PrefixDialect | None:

@@ -6,7 +6,7 @@ successor need not wait for the heartbeat to grow old.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,15 +15,16 @@ from sluiceway.operation.catalogue import Catalogue
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
-from sluiceway.store.records import Task
+from sluiceway.store.records import ASKING, Task
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
-from sluiceway.turn.shown import Durable, TurnMessage
-from sluiceway.wire.tools import ToolSpec
+from sluiceway.turn.shown import Durable, TurnMessage, untold
+from sluiceway.wire.client_tools import specs_of, stored
+from sluiceway.wire.tools import CLIENT_QUEUE, ToolSpec
 from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.retry import Patience
 
@@ -63,6 +64,7 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
     async def run(self, task: Task) -> None:
@@ -111,6 +113,7 @@ class TurnRunner:
             waited = ModelWait.read(task.model_wait)
             patience = Patience(waited.left_seconds if waited else self._settings.model_patience_seconds)
             turn = Answering(task, history, writer, begun, durable, patience, facts=facts, waited=waited)
+            turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
         finally:
@@ -145,9 +148,13 @@ class TurnRunner:
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
             return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
+        if taken := sorted(set(turn.client_tools) & set(self._catalogue.tools)):
+            return await self._new_step(turn).fail(
+                "TOOL_NAME_TAKEN", f"The service has a tool {taken[0]!r} of its own."
+            )
         outcome: Outcome = await self._first_step(turn, model)
         while outcome == "running":
-            outcome = await self._look_for_approvals(turn) or await self._model_step(turn, model)
+            outcome = await self._look_for_answers(turn) or await self._model_step(turn, model)
         return outcome
 
     async def _first_step(self, turn: Answering, model: str) -> Outcome:
@@ -184,13 +191,16 @@ class TurnRunner:
         turn.usage, turn.reached, turn.continues = step.usage, None, False
         return outcome
 
-    async def _look_for_approvals(self, turn: Answering) -> Outcome | None:
-        """Run what a person has approved; where calls wait for one, the turn ends. None: nothing of that kind."""
+    async def _look_for_answers(self, turn: Answering) -> Outcome | None:
+        """Run what a person has approved; where calls wait for one, or for the client, the turn ends. None: nothing of
+        that kind waits any more."""
         task = turn.task
         while True:
             operations = await persistently(lambda: self._store.operations.of_task(task.id))
-            asked = [one for one in operations if one.status == "approval"]
+            asked = [one for one in operations if one.status in ASKING]
             if not asked:
+                if any(one.queue == CLIENT_QUEUE and one.tool_call_id not in turn.fold.told for one in operations):
+                    await self._tell_answers(turn)
                 return None
             step = self._new_step(turn)
             if any(one.approval is not None for one in asked):
@@ -202,6 +212,13 @@ class TurnRunner:
                 return ended
             if await self._is_lost(task):
                 raise Fenced(f"task {task.id}: ended or taken over by another")
+
+    async def _tell_answers(self, turn: Answering) -> None:
+        """A client may answer while the turn runs: what it said is shown, and the model is told."""
+        durable = await persistently(lambda: self._message.durable(turn.task))
+        for event in untold(durable.parts, durable, turn.fold):
+            turn.fold.add(event)
+            turn.writer.write(event)
 
     async def _is_lost(self, task: Task) -> bool:
         standing = await persistently(lambda: self._store.turns.get(task.id))
@@ -219,9 +236,12 @@ class TurnRunner:
         settings = self._settings
         left = settings.max_tool_calls - len(turn.fold.calls())
         last = left <= 0 or turn.steps >= settings.max_steps - 1
-        tools = self._catalogue.tools if settings.offer_tools and not last else {}
+        tools = self._tools(turn) if settings.offer_tools and not last else {}
         room = max(0, settings.max_answer_chars - turn.fold.said_chars)
         return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last, max_chars=room)
+
+    def _tools(self, turn: Answering) -> Mapping[str, ToolSpec]:
+        return {**self._catalogue.tools, **turn.client_tools} if turn.client_tools else self._catalogue.tools
 
     def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings
@@ -229,7 +249,7 @@ class TurnRunner:
         tools = offer.tools
         if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
             # Servers refuse calls in a conversation without tools.
-            tools = self._catalogue.tools
+            tools = self._tools(turn)
         return ModelRequest(
             model=model,
             messages=messages,

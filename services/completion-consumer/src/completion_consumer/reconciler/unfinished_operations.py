@@ -46,7 +46,7 @@ _OVERDUE = OperationEnd(
 )
 _UNANSWERED = OperationEnd(
     "expired",
-    error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered the request for approval in time."},
+    error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered it in time."},
 )
 
 

@@ -14,6 +14,7 @@ from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
+from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.entry_id import EntryId, format_entry_id
 from sluiceway.wire.question import Page, Question
 from sluiceway.wire.task import Status
@@ -121,6 +122,9 @@ class NewMessage(Asked):
     )
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
+    tools: ClientTools = Field(
+        default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
+    )
 
     @property
     def question(self) -> Question:
@@ -137,6 +141,9 @@ class AiSdkRequest(Wire):
     message_id: ClientId | None = Field(default=None, alias="messageId")
     policy: Policy = "enqueue"
     model: ModelName | None = None
+    tools: ClientTools = Field(
+        default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
+    )
     context: Any = Field(
         default=None, description="`{url, content}`, what the user is looking at; anything else is the client's own"
     )
@@ -314,7 +321,14 @@ class ApprovalAnswer(Asked):
     reason: ApprovalReason | None = None
 
 
-class ApprovalTaken(Wire):
+class ClientOutputGiven(Asked):
+    """What came of a call that the client ran: its output, or why it failed."""
+
+    output: Any = None
+    error: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+
+
+class AnswerTaken(Wire):
     """`recorded`: `remaining` other calls of the step wait for an answer, too. `accepted`: `task_id` goes on."""
 
     status: Literal["recorded", "accepted"]

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
 from sluiceway.store.accepting import NewTurn
+from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -59,6 +60,7 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         text=body.message,
         question=body.question,
         message_id=body.id,
+        client_tools=stored(body.tools),
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,

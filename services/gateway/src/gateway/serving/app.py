@@ -11,7 +11,7 @@ from gateway.api.problems import CODE_HEADER, HANDLERS
 from gateway.routes import (
     agents,
     aisdk,
-    approvals,
+    answers,
     jobs,
     operations,
     sessions,
@@ -33,7 +33,7 @@ _ROUTES = (
     *sessions.ROUTES,
     *turns.ROUTES,
     *tasks.ROUTES,
-    *approvals.ROUTES,
+    *answers.ROUTES,
     *tools.ROUTES,
     *aisdk.ROUTES,
     *jobs.ROUTES,
