@@ -11,7 +11,7 @@ from sluiceway.store.records import Task
 
 from harness.database import Database, task_status
 from harness.metrics import metric
-from harness.services import Services
+from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 
@@ -44,7 +44,7 @@ async def test_a_turn_is_queued_when_its_model_is_to_be_asked_again_and_not_befo
     due, later = await _waiting(scene, 0.3), await _waiting(scene)
     consumer = await services.completion_consumer(**OFTEN)
     await wait_until(lambda: scene.next_steps(due), what="the turn is queued")
-    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_continued") == 1
+    await wait_until(lambda: _counted(consumer), what="it is counted")
     assert await scene.next_steps(later) == 0
     assert await task_status(database, due.id) == "waiting"
     claimed = await scene.store.turns.claim(due.id)
@@ -87,8 +87,10 @@ async def test_a_turn_that_waits_for_its_model_fails_at_its_deadline_and_one_tha
     task, with_tool = await _waiting(scene), (await scene.waiting()).task
     await database.execute("UPDATE tasks SET created_at = created_at - interval '2 hours'")
     await services.completion_consumer(**OFTEN)
-    await wait_until(lambda: _has_failed(database, task), what="the turn fails")
-    assert (await _chunks(scene, task))[-2]["data"]["code"] == "TURN_DEADLINE_EXCEEDED"
+    await wait_until(lambda: _has_ended(scene, task), what="the turn's stream ends")
+    told = next(chunk for chunk in await _chunks(scene, task) if chunk["type"] == "data-error")
+    assert told["data"]["code"] == "TURN_DEADLINE_EXCEEDED"
+    assert await task_status(database, task.id) == "failed"
     assert await task_status(database, with_tool.id) == "waiting"
 
 
@@ -101,5 +103,9 @@ async def test_an_attempt_that_lost_its_turn_cannot_let_it_go(scene: Scene, data
     assert await scene.turns.pause.wait_for_model(claimed, {}, 0) == "cancelled"
 
 
-async def _has_failed(database: Database, task: Task) -> bool:
-    return await task_status(database, task.id) == "failed"
+async def _has_ended(scene: Scene, task: Task) -> bool:
+    return (await _chunks(scene, task))[-1]["type"] == "error"
+
+
+async def _counted(consumer: Service) -> bool:
+    return await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_continued") == 1

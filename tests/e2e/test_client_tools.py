@@ -140,7 +140,7 @@ async def test_only_calls_of_the_client_take_an_output(chat: Chat, model: ModelS
 
 @pytest.mark.requirement("CH-18", "CH-24")
 async def test_strange_characters_in_a_tool_keep_no_turn_from_running(chat: Chat, model: ModelServer) -> None:
-    tools = {"odd": {"description": "a\x00\ud800", "parameters": {"type": "object", "\x00": "\udfff"}}}
+    tools = {"odd": {"description": "a\x00", "parameters": {"type": "object", "\x00": "\x00"}}}
     turn = await chat.ask("hello [[tokens=2 rate=0]]", tools=tools)
     assert fold(await chat.answer(turn)).error is None
 

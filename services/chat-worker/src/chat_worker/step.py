@@ -147,6 +147,11 @@ class Step:
         self._room = sys.maxsize
         self._full = False
 
+    @property
+    def reached(self) -> Reached | None:
+        """The answer that is being made at the server, where that keeps it."""
+        return self._reached
+
     async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
         """Call the model; end the turn, or wait for its tools, or for the model itself. Raises Fenced when the task is
         another's now, and NotContinued when the server did not go on with what the request says was had of the answer

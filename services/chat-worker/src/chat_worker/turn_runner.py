@@ -1,7 +1,7 @@
 """Running a claimed turn, step by step, until it has ended or waits for its operations, or for its model.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
-successor need not wait for the heartbeat to grow old.
+successor need not wait for its lease to run out.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sluiceway.errors import Fenced, NotStorable, Unavailable
+from sluiceway.errors import Fenced, Forgotten, NotStorable, Unavailable
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
@@ -25,7 +25,7 @@ from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage, untold
 from sluiceway.wire.client_tools import specs_of, stored
 from sluiceway.wire.tools import CLIENT_QUEUE, ToolSpec
-from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.model import Model, ModelRequest, Reached
 from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
@@ -67,14 +67,14 @@ class TurnRunner:
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
-    async def run(self, task: Task) -> None:
-        """Run a turn that this worker has just claimed."""
+    async def run(self, task: Task, entry_id: str) -> None:
+        """Run a turn that this worker has just claimed, under the lease of that queue entry."""
         began = time.monotonic()
         self._log.info("turn_started", attempt=task.attempt)
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
         try:
-            status = await self._step(task, facts)
+            status = await self._step(task, entry_id, facts)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
             facts["code"] = NOT_STORABLE
@@ -87,9 +87,9 @@ class TurnRunner:
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task, facts: dict[str, str | int]) -> str:
+    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int]) -> str:
         # It is not begun after the release that follows a failure of the others.
-        beginning = asyncio.create_task(self._begin(task))
+        beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
@@ -119,9 +119,9 @@ class TurnRunner:
         finally:
             self._flusher.close(writer)
 
-    async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
+    async def _begin(self, task: Task, entry_id: str) -> tuple[Begun, list[Entry]]:
         """Become the stream's writer; what it has."""
-        begun = await self._writer.begin(task.fields, task.attempt, self._settings.worker_name)
+        begun = await self._writer.begin(task.fields, task.attempt, entry_id=entry_id)
         return begun, await self._reader.read(task.id) if begun.last_id is not None else []
 
     async def _durable(self, task: Task) -> Durable:
@@ -188,6 +188,11 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except Forgotten:
+            raise  # the step has ended its answer
+        except (Fenced, asyncio.CancelledError):
+            await self._abandon_if_unknown(turn.task, step.reached)
+            raise
         turn.usage, turn.reached, turn.continues = step.usage, None, False
         return outcome
 
@@ -264,12 +269,25 @@ class TurnRunner:
             reached=turn.reached,
         )
 
+    async def _abandon_if_unknown(self, task: Task, reached: Reached | None) -> None:
+        """A successor continues the answer that the metadata name. Where Redis forgot them, and somebody had begun anew
+        before this attempt heard of it, nobody reads on in ours."""
+        if reached is None:
+            return
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                note = Note.parse(await self._reader.reached(task.id))
+        except (Unavailable, TimeoutError):
+            return
+        if note is None or note.reached.response_id != reached.response_id:
+            await self._model.abandon(reached)
+
     async def _release(self, task: Task) -> None:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
-            self._log.warning("release_failed", reason=str(error))  # its heartbeat grows old instead
+            self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:
