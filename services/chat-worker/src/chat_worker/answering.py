@@ -15,6 +15,7 @@ from sluiceway_llm.retry import Patience
 
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
+from chat_worker.metrics import TurnMeter
 from chat_worker.model_wait import ModelWait
 from chat_worker.takeover import Continuable, Takeover
 
@@ -59,6 +60,7 @@ class Answering:
     begun: Begun
     durable: Durable
     patience: Patience
+    meter: TurnMeter
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None

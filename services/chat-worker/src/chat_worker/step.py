@@ -68,11 +68,14 @@ from sluiceway_llm.retry import Patience, PutOff, stream_with_retries
 from chat_worker.answering import Note
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
+from chat_worker.metrics import CallMeter, TurnMeter
 from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
+# How often a model was asked, among the facts of a turn's attempt: what was asked may have to be paid.
+MODEL_CALLS = "model_calls"
 _CONTINUATION_ATTEMPTS = 4
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -116,7 +119,7 @@ class NotContinued(Exception):
 class Step:
     """The state of one attempt at one step. `usage`: the tokens of the steps before.
 
-    `facts`: why the turn failed is noted there, for the log.
+    `facts`: why the turn failed, and how often a model was called, is noted there, for the log.
 
     Texts and reasoning that the open step of `fold` has already are its beginning: what is open goes on.
     """
@@ -128,6 +131,7 @@ class Step:
         ending: TurnEnding,
         writer: StreamWriter,
         fold: MessageFold,
+        meter: TurnMeter,
         usage: dict[str, int] | None = None,
         facts: dict[str, str | int] | None = None,
     ) -> None:
@@ -144,8 +148,14 @@ class Step:
         self._log = get_logger()
         self._said_more = False
         self._facts = facts if facts is not None else {}
+        self._meter = meter
+        self._call: CallMeter | None = None
         self._room = sys.maxsize
         self._full = False
+
+    @property
+    def task_attempt(self) -> int:
+        return self._task.attempt
 
     @property
     def reached(self) -> Reached | None:
@@ -159,12 +169,14 @@ class Step:
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
+        self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
             # Beginning anew is better than waiting.
             tries = replace(tries, attempts=min(tries.attempts, _CONTINUATION_ATTEMPTS), hold_seconds=None)
-        wait = _Wait(self, request.model, tries.waited)
+        self._call = call = self._meter.calls(request.model)
+        wait = _Wait(self, request.model, call, tries.waited)
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, tries, wait))
+            finished = await self._unless_interrupted(self._follow(model, request, tries, wait, call))
         except PutOff as put_off:
             return await self._wait_for_model(put_off, tries.patience, wait.told)
         except Forgotten:
@@ -174,7 +186,8 @@ class Step:
         except ModelError as error:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
-            self._log.warning("model_failed", model=request.model, **error.facts())
+            call.failed(error)
+            self._log.warning("model_failed", model=request.model, attempt=self._task.attempt, **error.facts())
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
             )
@@ -306,7 +319,9 @@ class Step:
             )
         )
 
-    async def _follow(self, model: Model, request: ModelRequest, tries: Tries, wait: "_Wait") -> Finished:
+    async def _follow(
+        self, model: Model, request: ModelRequest, tries: Tries, wait: "_Wait", call: CallMeter
+    ) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
         stream = stream_with_retries(
             model,
@@ -318,16 +333,17 @@ class Step:
             longest_wait_seconds=tries.hold_seconds,
             tried=tries.waited.tried if tries.waited is not None else None,
         )
-        async with stream as batches:
-            async for batch in batches:
-                wait.ends()
-                for event in batch:
-                    if isinstance(event, Finished):
-                        finished = event
-                    else:
-                        self._write(self._within_room(event))
-                if self._full:
-                    return replace(finished, reason="length")
+        with call:
+            async with stream as batches:
+                async for batch in batches:
+                    wait.ends()
+                    for event in batch:
+                        if isinstance(event, Finished):
+                            finished = event
+                        else:
+                            self._write(self._within_room(event))
+                    if self._full:
+                        return replace(finished, reason="length")
         return finished
 
     def _within_room(self, event: ModelEvent) -> ModelEvent:
@@ -358,6 +374,8 @@ class Step:
             self._reached = event
             self._writer.note(Note(count_steps(self._fold.parts), event).format())
             return
+        if not self._said_more and self._call is not None:
+            self._call.first_token()
         self._said_more = True
         match event:
             case ModelText(text) | ModelRefusal(text):
@@ -410,6 +428,8 @@ class Step:
     def _count(self, used: Usage | None) -> None:
         """Add what this call has used to what the steps before have."""
         if used is not None:
+            if self._call is not None:
+                self._call.used(used)
             before, told = self.usage or {}, used.as_dict()
             self.usage = {name: before.get(name, 0) + told.get(name, 0) for name in {**before, **told}}
 
@@ -462,15 +482,20 @@ class Step:
 class _Wait:
     """A model that is away: since when, as the browser and the log are told. `told`: the last that the browser was."""
 
-    def __init__(self, step: Step, model: str, waited: ModelWait | None) -> None:
+    def __init__(self, step: Step, model: str, call: CallMeter, waited: ModelWait | None) -> None:
         self._step = step
         self._model = model
+        self._call = call
         self._since = waited.since if waited is not None else None
         self._log = get_logger()
         self.told: dict[str, Any] = {}
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
-        self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
+        self._call.retries(error, delay_seconds)
+        attempt = self._step.task_attempt
+        self._log.warning(
+            "model_retry", model=self._model, attempt=attempt, delay_seconds=round(delay_seconds, 2), **error.facts()
+        )
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)

@@ -1,7 +1,9 @@
 """Running a claimed turn, step by step, until it has ended or waits for its operations, or for its model.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
-successor need not wait for its lease to run out.
+successor need not wait for its lease to run out. An error that nobody foresaw (neither of what we stand on, nor of the
+data, nor of a successor) is tried again once; a turn whose model was called again for it ends, with an error that its
+user sees.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.ending import TurnEnding
-from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
+from sluiceway.turn.not_storable import ERROR
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage, untold
 from sluiceway.wire.client_tools import specs_of, stored
@@ -31,13 +33,18 @@ from sluiceway_llm.retry import Patience
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
+from chat_worker.metrics import Metrics, TurnMeter
 from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import NotContinued, Offer, Outcome, Step, Tries
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, Tries
 from chat_worker.takeover import Continuable, take_over
 
 _RELEASE_SECONDS = 1
+BROKEN = {
+    "code": "TURN_BROKEN",
+    "message": "The answer broke off, as something in this service failed. Please try again.",
+}
 
 
 class TurnRunner:
@@ -53,6 +60,7 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._system_prompt = system_prompt
@@ -64,30 +72,53 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._metrics = metrics
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
-    async def run(self, task: Task, entry_id: str) -> None:
-        """Run a turn that this worker has just claimed, under the lease of that queue entry."""
+    async def run(self, task: Task, entry_id: str, *, repeated: bool = False) -> None:
+        """Run a turn that this worker has just claimed, under the lease of that queue entry. `repeated`: the entry was
+        delivered before."""
         began = time.monotonic()
-        self._log.info("turn_started", attempt=task.attempt)
+        meter = self._metrics.claimed(task)
+        queued_ms = None if meter.queued_seconds is None else round(meter.queued_seconds * 1000)
+        self._log.info(
+            "turn_started", attempt=task.attempt, worker=self._settings.worker_name, **_told(queued_ms=queued_ms)
+        )
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
         try:
-            status = await self._step(task, entry_id, facts)
+            status = await self._step(task, entry_id, facts, meter)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
-            facts["code"] = NOT_STORABLE
             # By its own retries: in the queue's, all that led here would be done, and paid, again.
-            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", ERROR))
-            status = "failed" if failed else "fenced"
+            status = await self._fail(task, facts, ERROR)
+        except (Unavailable, Fenced):
+            raise
+        except Exception:
+            if not repeated or MODEL_CALLS not in facts:
+                raise
+            self._log.exception("turn_broken", attempt=task.attempt, code=BROKEN["code"])
+            status = await self._fail(task, facts, BROKEN)
         finally:
             if status == "released":
                 await self._release(task)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int]) -> str:
+    async def _fail(self, task: Task, facts: dict[str, str | int], error: dict[str, str]) -> str:
+        """End the turn with what it has shown. Raises NotStorable where that cannot be: its entry is a dead letter
+        then, and not run again."""
+        facts["code"] = error["code"]
+        try:
+            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", error))
+        except (Fenced, NotStorable):
+            raise
+        except Exception as broken:
+            raise NotStorable(f"{error['code']}: the turn could not be ended: {type(broken).__name__}") from broken
+        return "failed" if failed else "fenced"
+
+    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int], meter: TurnMeter) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
@@ -106,13 +137,13 @@ class TurnRunner:
                 fold, lacking = await self._message.shown(task)
                 for event in lacking:
                     writer.write(event)
-                outcome = await Step(task, self._pause, self._ending, writer, fold).cancel()
+                outcome = await Step(task, self._pause, self._ending, writer, fold, meter).cancel()
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
             waited = ModelWait.read(task.model_wait)
             patience = Patience(waited.left_seconds if waited else self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts, waited=waited)
+            turn = Answering(task, history, writer, begun, durable, patience, meter, facts=facts, waited=waited)
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
@@ -230,7 +261,7 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts)
+        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.meter, turn.usage, turn.facts)
 
     def _tries(self, turn: Answering) -> Tries:
         settings = self._settings
@@ -288,6 +319,11 @@ class TurnRunner:
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
             self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
+
+
+def _told(**fields: int | None) -> dict[str, int]:
+    """Those that there are."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

@@ -18,7 +18,10 @@ from sluiceway.errors import (
     TaskExpired,
     TooManyTasks,
 )
+from sluiceway.process.logs import note
 from sluiceway.redis_client import command
+from sluiceway.service.deliveries import trace_id_of
+from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
 from sluiceway.wire.question import Question
 from starlette.responses import Response
@@ -73,6 +76,7 @@ def check_limits(settings: Settings, text: str, model: str | None, question: Que
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
     accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
     task = accepted.task
+    _tell(call, accepted)
     url = stream_url(task.id)
     answer = AcceptedTurn(
         task_id=task.id,
@@ -92,6 +96,7 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
     await command(gateway.redis, "PING")
     accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
     task_id = accepted.task.id
+    _tell(call, accepted)
     if not accepted.published:
         raise RedisUnavailable
     if not accepted.created:
@@ -99,3 +104,11 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
         await gateway.lookup.find(task_id, turn.user_id)
     headers = {RUN_ID_HEADER: task_id}
     return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers)
+
+
+def _tell(call: Call[Any, Any], accepted: Accepted) -> None:
+    """In the request's log line, and in the count."""
+    task = accepted.task
+    note(task_id=task.id, session_id=task.session_id, trace_id=trace_id_of(task.traceparent))
+    if accepted.created:
+        call.gateway.metrics.accepted.inc()
