@@ -401,10 +401,7 @@ PROMISES = {
 OPEN = {
     "CH-3": "Not built: titles stay empty.",
     "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
-    "CH-6": "Not built: the newest messages are sent, by number.",
-    "CH-9": "There is no compaction that the answer could go on with.",
     "CH-12": "`steer` and `latest` are not built.",
-    "CH-14": "The number of context messages of a session is a setting of the worker alone, told by nobody.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
     "CH-20": "A message keeps its tokens, without those of failed attempts; no cost, no sums, no budgets.",

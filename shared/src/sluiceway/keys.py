@@ -49,6 +49,8 @@ def rate(name: str, who: str) -> str:
 
 
 CATALOGUE = "sw:tools"
+# How many tokens each model takes, as chat workers tell it; it expires a minute after the last of them.
+WINDOWS = "sw:windows"
 # What each living process says of the settings that must be the same everywhere; expires with the last of them.
 SETTINGS = "sw:settings"
 

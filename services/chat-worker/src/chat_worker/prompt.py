@@ -16,7 +16,7 @@ from sluiceway.wire.question import Question
 from sluiceway_llm.history import PROVIDER
 from sluiceway_llm.model import Provided
 
-from chat_worker.question import worded
+from chat_worker.question import place_of_newest_page, worded
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
 
@@ -32,20 +32,21 @@ def load_system_prompt(file: Path | None) -> str:
     return DEFAULT_SYSTEM_PROMPT if file is None else file.read_text("utf-8").strip()
 
 
-def to_model_messages(system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = ()) -> ModelMessages:
+def to_model_messages(
+    system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = (), *, whole_page: bool = True
+) -> ModelMessages:
     """Chat messages in the OpenAI shape. Reasoning is left out, and so is an answer that has no text. Of the pages that
-    messages came with, the newest is told, of older ones their addresses.
+    messages came with, the newest is told (or not: `whole_page`), of older ones their addresses.
 
     `own_parts`: the steps that this answer has already.
     """
     messages: ModelMessages = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    questions = [Question.read(message.metadata) for message in history]
-    newest = max((place for place, one in enumerate(questions) if one.page is not None), default=-1)
+    newest = place_of_newest_page(history) if whole_page else None
     for place, message in enumerate(history):
         if message.role == "assistant":
             messages += _answer(message.parts)
         elif text := text_of(message.parts):
-            content = worded(questions[place], text, whole_page=place == newest)
+            content = worded(Question.read(message.metadata), text, whole_page=place == newest)
             messages.append({"role": message.role, "content": content})
     return messages + _answer(own_parts)
 

@@ -5,11 +5,19 @@ neither a caller of the gateway nor a page that somebody else wrote shall speak 
 """
 
 import re
+from collections.abc import Sequence
 
+from sluiceway.store.records import Message
 from sluiceway.wire.question import Page, Question
 
 _NOT_BY_USER = "[The application says this; it is no message of its user.]"
 _CLOSING = re.compile(r"</(?=page\b)", re.IGNORECASE)
+
+
+def place_of_newest_page(history: Sequence[Message]) -> int | None:
+    """Which message came with the newest page; None: none did."""
+    pages = (place for place, message in enumerate(history) if Question.read(message.metadata).page is not None)
+    return max(pages, default=None)
 
 
 def worded(question: Question, text: str, *, whole_page: bool) -> str:

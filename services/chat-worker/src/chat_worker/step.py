@@ -19,7 +19,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sluiceway.errors import Fenced, Forgotten
 from sluiceway.process.logs import get_logger
@@ -57,6 +57,7 @@ from sluiceway_llm.model import RefusalDelta as ModelRefusal
 from sluiceway_llm.model import TextDelta as ModelText
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
+    ModelContextExceeded,
     ModelError,
     ModelLimitReached,
     ModelNotFound,
@@ -88,6 +89,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 # How a step left its turn: ended; waiting, for operations or for its model; or still to be continued by this worker.
 Outcome = EndStatus | Literal["waiting", "running"]
+Awaited = TypeVar("Awaited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,14 @@ class Tries:
 
 class NotContinued(Exception):
     """The server did not go on with an answer that was begun. It says the error's code."""
+
+
+class TooLong(Exception):
+    """The server refused the request for its length, before it said anything. Nothing is changed."""
+
+    def __init__(self, error: ModelContextExceeded) -> None:
+        self.error = error
+        super().__init__(error.code)
 
 
 class Step:
@@ -163,9 +173,9 @@ class Step:
         return self._reached
 
     async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
-        """Call the model; end the turn, or wait for its tools, or for the model itself. Raises Fenced when the task is
-        another's now, and NotContinued when the server did not go on with what the request says was had of the answer
-        already: nothing is changed then."""
+        """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
+        task is another's now; NotContinued when the server did not go on with what the request says was had of the
+        answer already: nothing is changed then."""
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
@@ -176,7 +186,7 @@ class Step:
         self._call = call = self._meter.calls(request.model)
         wait = _Wait(self, request.model, call, tries.waited)
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, tries, wait, call))
+            finished = await self.unless_interrupted(self._follow(model, request, tries, wait, call))
         except PutOff as put_off:
             return await self._wait_for_model(put_off, tries.patience, wait.told)
         except Forgotten:
@@ -187,6 +197,9 @@ class Step:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
             call.failed(error)
+            if isinstance(error, ModelContextExceeded) and not self._said_more and request.reached is None:
+                self._count(error.usage)
+                raise TooLong(error) from error
             self._log.warning("model_failed", model=request.model, attempt=self._task.attempt, **error.facts())
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
@@ -288,7 +301,7 @@ class Step:
         error = {"code": code, "message": message}
         return await self._end("failed", {"error": error}, None, error=error)
 
-    async def _unless_interrupted(self, following: Coroutine[None, None, Finished]) -> Finished | None:
+    async def unless_interrupted(self, following: Coroutine[None, None, Awaited]) -> Awaited | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
 
         The call has ended, and its connection is closed, whichever way this returns.
@@ -413,6 +426,10 @@ class Step:
     def show(self, status: dict[str, Any]) -> None:
         """Tell the browser how the turn stands; it is no part of the message."""
         self._emit(Data(type="data-status", data=status, transient=True))
+
+    def tell_context(self, data: dict[str, Any]) -> None:
+        """How the conversation was made to fit. It stays with the message: what was left out of it is a fact of it."""
+        self._emit(Data(type="data-context", id="context", data=data))
 
     def _was_cut_before(self) -> bool:
         """Whether the step before this one was cut off in its calls, too."""

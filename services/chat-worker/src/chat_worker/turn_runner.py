@@ -8,7 +8,7 @@ user sees.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,13 +31,14 @@ from sluiceway_llm.model import Model, ModelRequest, Reached
 from sluiceway_llm.retry import Patience
 
 from chat_worker.answering import Answering, Note
+from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
 from chat_worker.metrics import Metrics, TurnMeter
 from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, Tries
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong, Tries
 from chat_worker.takeover import Continuable, take_over
 
 _RELEASE_SECONDS = 1
@@ -45,6 +46,7 @@ BROKEN = {
     "code": "TURN_BROKEN",
     "message": "The answer broke off, as something in this service failed. Please try again.",
 }
+_COMPACTING = {"state": "waiting", "waitsFor": "summary", "message": "Making notes of the earlier conversation…"}
 
 
 class TurnRunner:
@@ -60,6 +62,7 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        context: Context,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -72,6 +75,7 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._context = context
         self._metrics = metrics
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
@@ -124,9 +128,7 @@ class TurnRunner:
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            history, durable = await asyncio.gather(
-                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
-            )
+            conversation, durable = await asyncio.gather(self._context.load(task), self._durable(task))
         finally:
             await asyncio.wait((beginning,))
         begun, entries = await beginning
@@ -143,7 +145,8 @@ class TurnRunner:
                 return outcome
             waited = ModelWait.read(task.model_wait)
             patience = Patience(waited.left_seconds if waited else self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, meter, facts=facts, waited=waited)
+            held = Held(conversation)
+            turn = Answering(task, held, writer, begun, durable, patience, meter, facts=facts, waited=waited)
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
@@ -208,8 +211,11 @@ class TurnRunner:
         offer = self._offer(turn)
         if offer.max_chars == 0:
             return await step.end_full(model)
+        sent = await self._prepare(turn, model, offer, step)
+        if sent is None:
+            return await step.cancel()
         try:
-            request = self._request(turn, model, offer)
+            request = self._request(turn, model, offer, sent)
             outcome = await step.run(self._model, request, self._tries(turn), offer)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
@@ -219,6 +225,11 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except TooLong as refusal:
+            turn.usage = step.usage
+            if self._context.refused(turn.held, model, refusal.error, sent):
+                return await self._model_step(turn, model)
+            return await self._new_step(turn).fail(refusal.error.code, too_long(sent))
         except Forgotten:
             raise  # the step has ended its answer
         except (Fenced, asyncio.CancelledError):
@@ -279,13 +290,26 @@ class TurnRunner:
     def _tools(self, turn: Answering) -> Mapping[str, ToolSpec]:
         return {**self._catalogue.tools, **turn.client_tools} if turn.client_tools else self._catalogue.tools
 
-    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
-        settings = self._settings
-        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
-        tools = offer.tools
-        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
-            # Servers refuse calls in a conversation without tools.
-            tools = self._tools(turn)
+    async def _prepare(self, turn: Answering, model: str, offer: Offer, step: Step) -> Prepared | None:
+        """What fits of the conversation. None: the turn was cancelled while notes were made of the rest."""
+
+        async def waiting(compacting: Coroutine[None, None, bool]) -> bool | None:
+            step.show(_COMPACTING)
+            done = await step.unless_interrupted(compacting)
+            step.show({"state": "running"})
+            return done
+
+        tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
+        system, own = to_model_messages(self._system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
+        if sent is not None and sent.state and sent.state != turn.held.told:
+            turn.held.told = sent.state
+            step.tell_context(sent.data)
+        return sent
+
+    def _request(self, turn: Answering, model: str, offer: Offer, sent: Prepared) -> ModelRequest:
+        settings, messages = self._settings, sent.messages
+        tools = self._sent_tools(turn, offer) if any("tool_calls" in message for message in messages) else offer.tools
         return ModelRequest(
             model=model,
             messages=messages,
@@ -295,10 +319,14 @@ class TurnRunner:
             user=turn.task.user_id,
             session_id=turn.task.session_id,
             traceparent=turn.task.traceparent,
-            max_tokens=settings.max_output_tokens,
+            max_tokens=sent.most_answer_tokens(settings.max_output_tokens),
             prefix=turn.prefix,
             reached=turn.reached,
         )
+
+    def _sent_tools(self, turn: Answering, offer: Offer) -> Mapping[str, ToolSpec]:
+        """In the last round too, where calls were made: servers refuse calls in a conversation without tools."""
+        return self._tools(turn) if offer.last and self._settings.offer_tools else offer.tools
 
     async def _abandon_if_unknown(self, task: Task, reached: Reached | None) -> None:
         """A successor continues the answer that the metadata name. Where Redis forgot them, and somebody had begun anew

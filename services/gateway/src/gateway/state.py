@@ -49,6 +49,7 @@ from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
+from gateway.windows import ModelWindows
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -81,6 +82,7 @@ class Gateway:
     agreement: Agreement
     metrics: Metrics
     queues: Queues
+    windows: ModelWindows
     surroundings: Surroundings
 
 
@@ -144,5 +146,6 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
             queues=queues,
+            windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

@@ -12,6 +12,7 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
+from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
 from sluiceway.store.erasing import ErasureStore
@@ -38,6 +39,7 @@ class Store:
         self._pool = pool
         self.sessions = SessionStore(pool)
         self.turns = TurnStore(pool)
+        self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.completions = CompletionStore(pool)
         self.parked = ParkedStore(pool)

@@ -547,6 +547,12 @@ class PublicConfig(Wire):
     policies: list[Policy]
     protocols: list[int]
     limits: Limits
+    model_windows: dict[str, int] = Field(
+        description=(
+            "how many tokens a model takes, its answer included, as far as workers know; under the empty name that "
+            "of the default model"
+        )
+    )
     heartbeat_seconds: float
     replay_seconds: int = Field(description="how long an ended turn is what the stream of its chat shows")
     retention_seconds: int = Field(description="how long an ended turn's stream can still be replayed")

@@ -180,6 +180,11 @@ class ContextTooLong(DomainError):
     )
 
 
+class MessageExceedsWindow(DomainError):
+    code, status = "MESSAGE_EXCEEDS_WINDOW", 422
+    default_detail = "The message is longer than the model takes. Send it in parts, or choose another model."
+
+
 class EmptyMessage(DomainError):
     code, status = "EMPTY_MESSAGE", 422
     default_detail = "The message has no text."
