@@ -104,7 +104,7 @@ async def test_an_attempt_that_lost_its_turn_cannot_let_it_go(scene: Scene, data
 
 
 async def _has_ended(scene: Scene, task: Task) -> bool:
-    return (await _chunks(scene, task))[-1]["type"] == "error"
+    return bool((await _chunks(scene, task))[-1]["type"] == "error")
 
 
 async def _counted(consumer: Service) -> bool:
