@@ -51,6 +51,7 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
         "place",
         _RESULTS,
     ),
+    "notes": ("compactions", "session_id, through_sequence, summary, model, created_at", "through_sequence", _TURNS),
 }
 _WEBHOOKS = (
     "SELECT w.operation_id, w.webhook_id, w.kind, w.body, w.outcome, w.received_at, w.id AS page FROM webhook_journal w"
