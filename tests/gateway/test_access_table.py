@@ -64,6 +64,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/jobs/{job_id}/history"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}/events"): Row("owned", _READ),
+    ("GET", "/api/chat/me/export"): Row("own", _TURNS),
+    ("GET", "/api/chat/people/export"): Row("keys", _READ),
+    ("DELETE", "/api/chat/people"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
     ("GET", "/api/ops/queues"): Row("keys", ("ops:look",)),
@@ -95,6 +98,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/ops/turns/{task_id}/cancel"): Row("keys", ("ops:act",)),
     # Last: it takes the rest along.
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
 _SCOPES = ("webhooks", "turns", "read", "ops:look", "ops:act")
 ALICE = bearer("alice")
@@ -114,7 +118,8 @@ class Alice:
             named["task_id"] = "nobody-s"  # who may act would change what is hers
         if "webhooks" in route or "dead-letters" in route:
             named["id"] = "1"
-        return route.format(**named)
+        # Keys that may, do: what they erase is nobody's.
+        return route.format(**named) + ("?user_id=nobody" if "people" in route else "")
 
 
 async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> Alice:

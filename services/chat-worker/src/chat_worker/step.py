@@ -18,7 +18,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sluiceway.errors import Fenced, Forgotten
 from sluiceway.process.logs import get_logger
@@ -56,6 +56,7 @@ from sluiceway_llm.model import RefusalDelta as ModelRefusal
 from sluiceway_llm.model import TextDelta as ModelText
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
+    ModelContextExceeded,
     ModelError,
     ModelLimitReached,
     ModelNotFound,
@@ -72,6 +73,8 @@ from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
+# How often a model was asked, among the facts of a turn's attempt: what was asked may have to be paid.
+MODEL_CALLS = "model_calls"
 _CONTINUATION_ATTEMPTS = 4
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -84,6 +87,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 # How a step left its turn: ended, waiting for operations, or still to be gone on with by this worker.
 Outcome = EndStatus | Literal["waiting", "running"]
+Awaited = TypeVar("Awaited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,18 @@ class NotContinued(Exception):
     """The server did not go on with an answer that was begun. It says the error's code."""
 
 
+class TooLong(Exception):
+    """The server refused the request for its length, before it said anything. Nothing is changed."""
+
+    def __init__(self, error: ModelContextExceeded) -> None:
+        self.error = error
+        super().__init__(error.code)
+
+
 class Step:
     """The state of one attempt at one step. `usage`: the tokens of the steps before.
 
-    `facts`: why the turn failed is noted there, for the log.
+    `facts`: why the turn failed, and how often a model was called, is noted there, for the log.
 
     Texts and reasoning that the open step of `fold` has already are its beginning: what is open goes on.
     """
@@ -150,17 +162,18 @@ class Step:
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
     ) -> Outcome:
-        """Call the model; end the turn, or wait for its tools. Raises Fenced when the task is another's now, and
+        """Call the model; end the turn, or wait for its tools. Raises TooLong; Fenced when the task is another's now;
         NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
         changed then."""
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
+        self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
         self._call = call = self._meter.calls(request.model)
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience, call))
+            finished = await self.unless_interrupted(self._follow(model, request, attempts, patience, call))
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -169,6 +182,9 @@ class Step:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
             call.failed(error)
+            if isinstance(error, ModelContextExceeded) and not self._said_more and request.reached is None:
+                self._count(error.usage)
+                raise TooLong(error) from error
             self._log.warning("model_failed", model=request.model, attempt=self._task.attempt, **error.facts())
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
@@ -270,7 +286,7 @@ class Step:
         error = {"code": code, "message": message}
         return await self._end("failed", {"error": error}, None, error=error)
 
-    async def _unless_interrupted(self, following: Coroutine[None, None, Finished]) -> Finished | None:
+    async def unless_interrupted(self, following: Coroutine[None, None, Awaited]) -> Awaited | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
 
         The call has ended, and its connection is closed, whichever way this returns.
@@ -377,6 +393,10 @@ class Step:
     def show(self, status: dict[str, Any]) -> None:
         """Tell the browser how the turn stands; it is no part of the message."""
         self._emit(Data(type="data-status", data=status, transient=True))
+
+    def tell_context(self, data: dict[str, Any]) -> None:
+        """How the conversation was made to fit. It stays with the message: what was left out of it is a fact of it."""
+        self._emit(Data(type="data-context", id="context", data=data))
 
     def _was_cut_before(self) -> bool:
         """Whether the step before this one was cut off in its calls, too."""

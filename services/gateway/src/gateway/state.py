@@ -24,6 +24,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
 from sluiceway.turn.turn_metrics import TurnMetrics
@@ -48,6 +49,7 @@ from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
+from gateway.windows import ModelWindows
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -80,6 +82,7 @@ class Gateway:
     agreement: Agreement
     metrics: Metrics
     queues: Queues
+    windows: ModelWindows
     surroundings: Surroundings
 
 
@@ -108,7 +111,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
-        ending = TurnEnding(store, registry, writer, reader, dispatch)
+        erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+        ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
@@ -127,7 +131,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             redis=redis,
             registry=registry,
             reader=reader,
-            intake=TurnIntake(store, registry, dispatch, ending),
+            intake=TurnIntake(store, registry, dispatch, ending, erasing),
             lookup=TurnLookup(store, registry),
             dispatch=dispatch,
             hub=hub,
@@ -142,5 +146,6 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
             queues=queues,
+            windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

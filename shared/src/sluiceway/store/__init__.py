@@ -12,15 +12,20 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
+from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
+from sluiceway.store.erasing import ErasureStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.ops import OpsStore
 from sluiceway.store.parked import ParkedStore
+from sluiceway.store.people import PeopleStore
 from sluiceway.store.pool import TIMEOUT, Pool, PoolState
 from sluiceway.store.probe import check_writable
+from sluiceway.store.retention import RetentionStore
+from sluiceway.store.rewinding import RewindStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.suitability import unsuitable
 from sluiceway.store.turns import TurnStore
@@ -34,6 +39,7 @@ class Store:
         self._pool = pool
         self.sessions = SessionStore(pool)
         self.turns = TurnStore(pool)
+        self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.completions = CompletionStore(pool)
         self.parked = ParkedStore(pool)
@@ -42,6 +48,10 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.rewinding = RewindStore(pool)
+        self.erasures = ErasureStore(pool)
+        self.retention = RetentionStore(pool)
+        self.people = PeopleStore(pool)
         self.ops = OpsStore(pool)
 
     @classmethod

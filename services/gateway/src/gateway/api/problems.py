@@ -173,6 +173,11 @@ class MessageTooLong(DomainError):
     default_detail = "The message is longer than this service takes."
 
 
+class MessageExceedsWindow(DomainError):
+    code, status = "MESSAGE_EXCEEDS_WINDOW", 422
+    default_detail = "The message is longer than the model takes. Send it in parts, or choose another model."
+
+
 class EmptyMessage(DomainError):
     code, status = "EMPTY_MESSAGE", 422
     default_detail = "The message has no text."

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
-from gateway.api.problems import MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -37,6 +37,7 @@ from gateway.settings import Settings
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
     MessageConflict,
+    MessageExceedsWindow,
     MessageTooLong,
     ModelNotAllowed,
     SessionBusy,
@@ -70,6 +71,7 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
 
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
+    await call.gateway.windows.check(turn.text, turn.model)
     accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
     task = accepted.task
     _tell(call, accepted)
@@ -89,6 +91,7 @@ async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
 async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamParams) -> Response:
     """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
     gateway = call.gateway
+    await gateway.windows.check(turn.text, turn.model)
     await command(gateway.redis, "PING")
     accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
     task_id = accepted.task.id

@@ -46,6 +46,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             policies=list(get_args(Policy)),
             protocols=[6, 7],
             limits=Limits.model_validate(settings, from_attributes=True),
+            model_windows=dict(await call.gateway.windows.known()),
             heartbeat_seconds=settings.heartbeat_seconds,
             replay_seconds=settings.replay_seconds,
             retention_seconds=settings.retention_seconds,
