@@ -12,14 +12,20 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
+from sluiceway.turn.turn_metrics import TurnMetrics
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 
+from chat_worker.context.context import Context
+from chat_worker.context.summary import Summariser
+from chat_worker.context.windows import Windows
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
+from chat_worker.metrics import Metrics
 from chat_worker.model_readiness import answers
 from chat_worker.prompt import load_system_prompt
 from chat_worker.settings import Settings
@@ -46,19 +52,30 @@ async def build(process: WorkerProcess[Settings]) -> None:
     rebuild = TurnRebuild(store, registry, writer, message)
     pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
     chat = Producer(redis, keys.CHAT)
-    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat))
+    erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat), erasing)
+    ending.tell(TurnMetrics(process.registry).ended)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
+    metrics = Metrics(process.registry)
+    metrics.watch(process.registry, flusher)
     catalogue = Catalogue(redis)
     prompt = load_system_prompt(settings.system_prompt_file)
-    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
+    context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
+    await context.warm_up()
+    runner = TurnRunner(
+        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, context, metrics
+    )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, chat, lease=process.lease)
 
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)
     process.beside("catalogue", catalogue.run)
-    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
+    process.beside("windows", windows.run)
+    # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
+    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
     process.announce(keys.CHAT)
 
 

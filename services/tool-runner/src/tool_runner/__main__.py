@@ -19,6 +19,7 @@ from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
 
 from tool_runner.mcp.servers import McpServers
+from tool_runner.metrics import Metrics
 from tool_runner.runner.captured_output import keep_the_log_whole, output_captured
 from tool_runner.runner.discovery import discover
 from tool_runner.runner.handler import ToolHandler
@@ -48,7 +49,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)
     held_operations = HeldOperations(redis, settings.worker_name, process.lease)
     runs = Runs(settings, output, redis, model, http, job_events, agents, process.store)
-    handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs)
+    handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs, Metrics(process.registry))
     offering = Offering(redis, settings.worker_name, registry, process.readiness, process.stopping)
 
     for kind, slots in queues.items():

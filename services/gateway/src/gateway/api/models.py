@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, St
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
+from sluiceway.store.people import ErasureReceipt
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.client_tools import ClientTools
@@ -135,6 +136,20 @@ class SessionPage(Wire):
 
     sessions: list[SessionView]
     next_cursor: str | None
+
+
+class ErasureReceiptView(Wire):
+    """What was erased. `person`: the SHA-256 of his name. `erased_by`: `self`, or the name of an operator's key."""
+
+    id: str
+    person: str
+    erased_by: str
+    counts: dict[str, int]
+    erased_at: datetime
+
+    @classmethod
+    def of(cls, receipt: ErasureReceipt) -> "ErasureReceiptView":
+        return cls.model_validate(receipt, from_attributes=True)
 
 
 class MessageView(Wire):
@@ -447,7 +462,8 @@ class Check(Wire):
 
 
 class Readiness(Wire):
-    """Whether a message would be accepted and answered. The check `settings` is told, and does not count."""
+    """Whether a message would be accepted and answered. The checks `settings`, `completion_consumers`, `tool_runners`
+    and `model` are told, and do not count."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, Check]
@@ -486,6 +502,12 @@ class PublicConfig(Wire):
     policies: list[Policy]
     protocols: list[int]
     limits: Limits
+    model_windows: dict[str, int] = Field(
+        description=(
+            "how many tokens a model takes, its answer included, as far as workers know; under the empty name that "
+            "of the default model"
+        )
+    )
     heartbeat_seconds: float
     replay_seconds: int = Field(description="how long an ended turn is what the stream of its chat shows")
     retention_seconds: int = Field(description="how long an ended turn's stream can still be replayed")

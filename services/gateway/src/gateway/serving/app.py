@@ -14,6 +14,8 @@ from gateway.routes import (
     answers,
     jobs,
     operations,
+    ops,
+    people,
     sessions,
     signing_in,
     system,
@@ -39,7 +41,9 @@ _ROUTES = (
     *jobs.ROUTES,
     *agents.ROUTES,
     *operations.ROUTES,
+    *people.ROUTES,
     *webhooks.ROUTES,
+    *ops.ROUTES,
     *signing_in.ROUTES,
     *system.ROUTES,
 )
@@ -80,7 +84,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     # One URL for one thing: a path with a slash too many is not found, rather than redirected.
     starlette.router.redirect_slashes = False
     app = _with_cors(starlette, gateway.settings.cors_origins)
-    return Edge(app, gateway.settings.max_answers_bytes)
+    return Edge(app, gateway.metrics, gateway.settings.max_answers_bytes)
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
