@@ -23,6 +23,7 @@ SluicewayError
 │   ├── NotStorable           422, Postgres is there and refuses the data
 │   ├── TooManyTasks          429
 │   ├── TooManySessions       429
+│   ├── BudgetReached         429
 │   └── TooManyWebhooks       429
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
@@ -183,6 +184,14 @@ class TooManySessions(DomainError):
 
     code, status = "TOO_MANY_SESSIONS", 429
     default_detail = "You have begun too many sessions within an hour."
+
+
+class BudgetReached(DomainError):
+    """`retry_after_seconds`, until the next day begins, is among its further members; and `may_go_on`: the same request
+    is taken if it says `over_budget`."""
+
+    code, status = "BUDGET_REACHED", 429
+    default_detail = "You have used up what you may use of the models within a day."
 
 
 class TooManyWebhooks(DomainError):

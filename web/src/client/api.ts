@@ -97,8 +97,8 @@ export function getSession(sessionId: string, { before, signal }: { before?: num
 }
 
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt") =>
-  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy } });
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true } = {}) =>
+  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
 
 /** 404: never asked for; 409: answered already; 410: no longer wanted. */
 export const answerApproval = (taskId: string, toolCallId: string, approved: boolean, reason: string) =>

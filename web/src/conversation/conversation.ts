@@ -25,6 +25,8 @@ export interface Pending extends Outgoing {
   notice: Said | null;
   /** Whether sending it again can help. */
   passing: boolean;
+  /** It was refused for the day's budget; sending it again says to go on all the same. */
+  overBudget?: boolean;
 }
 
 export interface Snapshot {
@@ -81,6 +83,8 @@ export class Conversation {
   private teller = new Teller();
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
+  /** Messages that a person sends although the day's budget is used up. */
+  private readonly overBudget = new Set<string>();
 
   /** `isNew`: the server does not know it yet. */
   constructor(sessionId: string, isNew: boolean, host: Host) {
@@ -335,6 +339,7 @@ export class Conversation {
   }
 
   sendAgain(id: string): void {
+    if (this.pendingOf(id)?.overBudget) this.overBudget.add(id);
     this.mark(id, { state: "sending", notice: null });
     this.enqueue(id);
   }
@@ -373,7 +378,7 @@ export class Conversation {
       this.sendingId = id;
       const turn = async () => {
         this.begin({ taskId: null, answerId: null, stopping: false });
-        await this.chat.sendMessage({ id, role: "user", parts: [{ type: "text", text }] });
+        await this.chat.sendMessage({ id, role: "user", parts: [{ type: "text", text }] }, { body: this.bodyOf(id) });
         await this.settle(id, text);
       };
       void this.loop(turn).finally(resolve);
@@ -399,7 +404,7 @@ export class Conversation {
   private async post({ id, text }: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
     const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
     try {
-      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy), { onWait, tries: SEND_TRIES });
+      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, this.bodyOf(id)), { onWait, tries: SEND_TRIES });
       this.mark(id, { state: "queued", notice: position > 0 ? (words) => words.queued : null });
       this.host.onChange();
       void this.refresh();
@@ -409,15 +414,19 @@ export class Conversation {
     }
   }
 
+  private bodyOf(id: string): { over_budget?: true } {
+    return this.overBudget.has(id) ? { over_budget: true } : {};
+  }
+
   private async refused(id: string, text: string, refusal: Problem): Promise<void> {
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
     if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), { id, text }] });
     const notice: Said = (words) => words.notSent(why(words));
-    const change = { state: "refused" as const, notice, passing: problem.passing };
+    const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
     if (this.pendingOf(id)) this.mark(id, change);
     else this.set({ pending: [...this.state.pending, { id, text, ...change }] });
-    if (!problem.passing) {
+    if (!problem.passing && !problem.mayGoOn) {
       this.takeBack(id);
       this.set({ problem: notice });
     }

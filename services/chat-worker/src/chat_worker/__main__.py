@@ -1,5 +1,7 @@
 """The chat worker's process: a worker process (see there) that calls the model and writes the streams of its turns."""
 
+import asyncio
+
 from sluiceway import keys
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
@@ -17,6 +19,7 @@ from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
+from sluiceway_llm.prices import Prices
 
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
@@ -50,7 +53,11 @@ async def build(process: WorkerProcess[Settings]) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)
     prompt = load_system_prompt(settings.system_prompt_file)
-    runner = TurnRunner(settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue)
+    prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
+    await asyncio.to_thread(prices.load)
+    runner = TurnRunner(
+        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices
+    )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, unquote
 
 from sluiceway.store.records import Message, Task
@@ -11,6 +12,7 @@ from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
+from chat_worker.account import Account
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
 from chat_worker.takeover import Continuable, Takeover
@@ -43,6 +45,8 @@ class Answering:
     """`history`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
     model that is away.
 
+    `account`: what this attempt asked of models and is not durable yet.
+
     `facts`: what the log is to say of the turn's end.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
@@ -57,8 +61,9 @@ class Answering:
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, Any] | None = None
     facts: dict[str, str | int] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage

@@ -11,6 +11,7 @@ Guarantees
 - An answer that never stops ends where the offer's room does, as one that reached the server's own limit.
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - An attempt that was fenced writes nothing more, neither here nor there.
+- What a call has used is durable with its step; of a call that became nothing it is left in the `account`.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import Paused
+from sluiceway.store.usage import CallOutcome
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
@@ -64,6 +66,7 @@ from sluiceway_llm.model_errors import (
 )
 from sluiceway_llm.retry import Patience, stream_with_retries
 
+from chat_worker.account import COST, Account, added
 from chat_worker.answering import Note
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
@@ -72,6 +75,7 @@ from chat_worker.prompt import keep_provided
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
 _CONTINUATION_ATTEMPTS = 4
+_COST_DIGITS = 9
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -101,7 +105,8 @@ class NotContinued(Exception):
 
 
 class Step:
-    """The state of one attempt at one step. `usage`: the tokens of the steps before.
+    """The state of one attempt at one step. `usage`: the tokens, and the cost, of the steps before. `account`: what the
+    attempt asked of models and is not durable yet.
 
     `facts`: why the turn failed is noted there, for the log.
 
@@ -115,8 +120,9 @@ class Step:
         ending: TurnEnding,
         writer: StreamWriter,
         fold: MessageFold,
-        usage: dict[str, int] | None = None,
+        usage: dict[str, Any] | None = None,
         facts: dict[str, str | int] | None = None,
+        account: Account | None = None,
     ) -> None:
         self._task = task
         self._pause = pause
@@ -124,6 +130,8 @@ class Step:
         self._writer = writer
         self._fold = fold
         self.usage = usage
+        self._account = account or Account()
+        self._said_before = 0
         self._calls = CallReader(fold.calls().keys())
         self._parts_begun = len(fold.kinds_in_step)
         self._open = fold.open_part
@@ -146,7 +154,7 @@ class Step:
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience))
+            finished = await self._called(model, request, attempts, patience)
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -158,7 +166,6 @@ class Step:
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
             )
-            self._count(error.usage)
             outcome: Outcome = await self.fail(error.code, error.user_message)
             await self._abandon(model)
             return outcome
@@ -166,7 +173,6 @@ class Step:
             outcome = await self.cancel()
             await self._abandon(model)
             return outcome
-        self._count(finished.usage)
         if self._full:
             self._log.warning("answer_cut", model=request.model, max_chars=offer.max_chars)
             await self._abandon(model)
@@ -218,9 +224,17 @@ class Step:
         written = self._writer.written
         paused = await persistently(
             lambda: self._pause.pause(
-                self._task, parts, operations, self.usage, metadata=self._fold.metadata, written=written
+                self._task,
+                parts,
+                operations,
+                self.usage,
+                metadata=self._fold.metadata,
+                calls=self._account.unwritten,
+                written=written,
             )
         )
+        if paused in ("waiting", "running"):
+            self._account.written()
         return await self.after(paused)
 
     async def after(self, paused: Paused) -> Outcome:
@@ -235,12 +249,20 @@ class Step:
         """End the turn, whose calls wait for a person: the answer goes on with it. None: it was given meanwhile."""
         metadata = self._metadata("completed", {"finishReason": "tool-calls"})
         end = TurnEnd(
-            status="completed", parts=self._fold.finished_parts(), metadata=metadata, usage=self.usage, awaits=True
+            status="completed",
+            parts=self._fold.finished_parts(),
+            metadata=metadata,
+            usage=self.usage,
+            awaits=True,
+            calls=self._account.unwritten,
         )
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
         written = self._writer.written
-        return await persistently(lambda: self._ending.end(self._task, end, last, written=written))
+        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
+        if ended is not None:
+            self._account.written()
+        return ended
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
@@ -254,6 +276,23 @@ class Step:
         self._emit(Data(type="data-error", data={"code": code, "message": message}))
         error = {"code": code, "message": message}
         return await self._end("failed", {"error": error}, None, error=error)
+
+    async def _called(self, model: Model, request: ModelRequest, attempts: int, patience: Patience) -> Finished | None:
+        """What the call answers, as `_unless_interrupted`; what it has used is noted, however it ends."""
+        outcome: CallOutcome = "stopped"
+        usage: Usage | None = None
+        self._said_before = self._fold.said_chars
+        try:
+            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience))
+        except ModelError as error:
+            outcome, usage = "failed", error.usage
+            raise
+        else:
+            if finished is not None:
+                outcome, usage = "answered", finished.usage
+            return finished
+        finally:
+            self.count(request, outcome, usage)
 
     async def _unless_interrupted(self, following: Coroutine[None, None, Finished]) -> Finished | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
@@ -276,7 +315,7 @@ class Step:
 
     async def _follow(self, model: Model, request: ModelRequest, attempts: int, patience: Patience) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
-        wait = _Wait(self, request.model)
+        wait = _Wait(self, request)
         stream = stream_with_retries(
             model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
         )
@@ -369,11 +408,11 @@ class Step:
         before = steps[-2] if len(steps) > 1 else []
         return any(str(part.get("errorText", "")).startswith(f"{CUT}:") for part in before)
 
-    def _count(self, used: Usage | None) -> None:
-        """Add what this call has used to what the steps before have."""
-        if used is not None:
-            before, told = self.usage or {}, used.as_dict()
-            self.usage = {name: before.get(name, 0) + told.get(name, 0) for name in {**before, **told}}
+    def count(self, request: ModelRequest, outcome: CallOutcome, used: Usage | None) -> None:
+        """Add what a call has used to what the calls before have."""
+        said = self._fold.said_chars - self._said_before
+        told = self._account.charge(request, outcome, used, said, step=count_steps(self._fold.parts))
+        self.usage = added(self.usage, told)
 
     async def _complete(self, finished: Finished, asked_model: str) -> EndStatus:
         reason = _FINISH_REASONS.get(finished.reason or "", "other")
@@ -393,18 +432,30 @@ class Step:
             self._emit(event)
         await self._writer.drained()
         stored = self._metadata(status, metadata)
-        end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
+        end = TurnEnd(
+            status=status,
+            parts=self._fold.finished_parts(),
+            metadata=stored,
+            error=error,
+            usage=self.usage,
+            calls=self._account.unwritten,
+        )
         last = self._last(status, reason, stored, error)
         written = self._writer.written
         ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
         if ended is None:
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
+        self._account.written()
         if ended != status:
             self._facts["code"] = NOT_STORABLE
         return ended
 
     def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
-        usage = {"usage": self.usage} if self.usage is not None else {}
+        usage: dict[str, Any] = {}
+        if self.usage is not None:
+            usage["usage"] = {name: count for name, count in self.usage.items() if name != COST}
+            if COST in self.usage:
+                usage[COST] = round(self.usage[COST], _COST_DIGITS)
         return {**self._fold.metadata, "status": status, "taskId": self._task.id, **metadata, **usage}
 
     @staticmethod
@@ -424,14 +475,18 @@ class Step:
 class _Wait:
     """A model that is away: since when, as the browser and the log are told."""
 
-    def __init__(self, step: Step, model: str) -> None:
+    def __init__(self, step: Step, request: ModelRequest) -> None:
         self._step = step
-        self._model = model
+        self._request = request
         self._since: datetime | None = None
         self._log = get_logger()
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
-        self._log.warning("model_retry", model=self._model, delay_seconds=round(delay_seconds, 2), **error.facts())
+        if error.usage is not None:
+            self._step.count(self._request, "failed", error.usage)
+        self._log.warning(
+            "model_retry", model=self._request.model, delay_seconds=round(delay_seconds, 2), **error.facts()
+        )
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)

@@ -25,8 +25,10 @@ from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, ModelRequest
+from sluiceway_llm.prices import Prices
 from sluiceway_llm.retry import Patience
 
+from chat_worker.account import Account
 from chat_worker.answering import Answering, Note
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
@@ -36,6 +38,7 @@ from chat_worker.step import NotContinued, Offer, Outcome, Step
 from chat_worker.takeover import Continuable, take_over
 
 _RELEASE_SECONDS = 1
+_CHARGE_SECONDS = 1
 
 
 class TurnRunner:
@@ -51,6 +54,7 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        prices: Prices | None = None,
     ) -> None:
         self._settings = settings
         self._system_prompt = system_prompt
@@ -62,6 +66,7 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._prices = prices
         self._log = get_logger()
 
     async def run(self, task: Task) -> None:
@@ -70,8 +75,9 @@ class TurnRunner:
         self._log.info("turn_started", attempt=task.attempt)
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
+        account = Account(self._prices)
         try:
-            status = await self._step(task, facts)
+            status = await self._step(task, facts, account)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
             facts["code"] = NOT_STORABLE
@@ -81,10 +87,11 @@ class TurnRunner:
         finally:
             if status == "released":
                 await self._release(task)
+            await self._charge(task, account)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task, facts: dict[str, str | int]) -> str:
+    async def _step(self, task: Task, facts: dict[str, str | int], account: Account) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
@@ -108,7 +115,7 @@ class TurnRunner:
                     await self._model.abandon(note.reached)
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts)
+            turn = Answering(task, history, writer, begun, durable, patience, facts=facts, account=account)
             await self._open_stream(turn, entries, turn.able(self._model))
             return await self._continue(turn)
         finally:
@@ -206,7 +213,7 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts)
+        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts, turn.account)
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
@@ -235,6 +242,16 @@ class TurnRunner:
             prefix=turn.prefix,
             reached=turn.reached,
         )
+
+    async def _charge(self, task: Task, account: Account) -> None:
+        """Write what was used by calls that became nothing: the attempt was fenced, or the process is about to end."""
+        if not account.unwritten:
+            return
+        try:
+            async with asyncio.timeout(_CHARGE_SECONDS):
+                await self._store.usage.charge(task, account.unwritten)
+        except (Unavailable, NotStorable, TimeoutError) as error:
+            self._log.warning("usage_lost", calls=len(account.unwritten), reason=str(error))
 
     async def _release(self, task: Task) -> None:
         try:

@@ -21,6 +21,7 @@ from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.turns import TurnStore
+from sluiceway.store.usage import UsageStore
 from sluiceway.store.webhooks import WebhookStore
 
 
@@ -39,6 +40,7 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.usage = UsageStore(pool)
 
     @classmethod
     @asynccontextmanager

@@ -1,11 +1,13 @@
 """Ending a turn inside a transaction: shared by its end, its cancellation and an interrupt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sluiceway.store.approving import take_away
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, Task
+from sluiceway.store.usage import ModelCall, charge
 from sluiceway.wire.message import Part, calls_in, is_answered
 from sluiceway.wire.task import EndStatus
 
@@ -25,7 +27,7 @@ _NEXT = (
 class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person, whose
     answer will go on with the message in a turn of its own. Parts or metadata that are None: the
-    message keeps its own."""
+    message keeps its own. `calls`: what the attempt asked of models and is not durable yet."""
 
     status: EndStatus
     parts: list[Part] | None
@@ -33,6 +35,7 @@ class TurnEnd:
     error: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     awaits: bool = False
+    calls: Sequence[ModelCall] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ async def end_turn(
             " WHERE task_id = $1 AND status IN ('approval', 'pending', 'running', 'accepted')",
             task.id,
         )
+    await charge(connection, task, end.calls)
     if activate_next:
         following = await connection.fetchval(_NEXT, task.session_id, task.id)
         if end.awaits:

@@ -26,6 +26,10 @@ Policy = Literal["enqueue", "interrupt", "reject"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
 RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
 
+_OVER_BUDGET = (
+    "a person knows that the day's budget is used up, and wants it all the same; where BUDGET_REACHED is `ask`"
+)
+
 
 def stream_url(task_id: str) -> str:
     return f"/api/chat/tasks/{task_id}/stream"
@@ -98,6 +102,7 @@ class NewMessage(Wire):
     message: MessageText
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
+    over_budget: bool = Field(default=False, description=_OVER_BUDGET)
 
 
 class AiSdkRequest(Wire):
@@ -110,6 +115,7 @@ class AiSdkRequest(Wire):
     message_id: ClientId | None = Field(default=None, alias="messageId")
     policy: Policy = "enqueue"
     model: ModelName | None = None
+    over_budget: bool = Field(default=False, description=_OVER_BUDGET)
 
 
 class SessionView(Wire):
@@ -444,7 +450,7 @@ class Health(Wire):
 
 
 class Limits(Wire):
-    """0: no limit. Those of callers and addresses do not count where `auth` is `none`."""
+    """0: no limit. Those of callers and addresses do not count where `auth` is `none`; what one may use a day does."""
 
     max_body_bytes: int
     max_message_chars: int
@@ -457,6 +463,8 @@ class Limits(Wire):
     max_newcomers_per_hour: int
     max_streams_per_user: int
     max_streams_per_address: int
+    daily_tokens_per_user: int
+    daily_cost_per_user: float
     default_page_size: int
     max_page_size: int
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
     MessageNotFound,
     RedisUnavailable,
@@ -20,6 +21,7 @@ from sluiceway.errors import (
 )
 from sluiceway.redis_client import command
 from sluiceway.store.accepting import NewTurn
+from sluiceway.store.usage import Budget
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -33,6 +35,7 @@ from gateway.settings import Settings
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
     MessageTooLong,
     ModelNotAllowed,
@@ -64,6 +67,11 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
         raise MessageTooLong(max_message_chars=settings.max_message_chars)
     if model is not None and settings.known_models and model not in settings.known_models:
         raise ModelNotAllowed
+
+
+def budget_of(settings: Settings, over_budget: bool) -> Budget:
+    """What is left to check: nothing, where a person may say that he wants to go on, and does."""
+    return Budget() if over_budget and settings.budget.asks else settings.budget
 
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:

@@ -20,6 +20,7 @@ from gateway.routes import (
     tasks,
     tools,
     turns,
+    usage,
     webhooks,
 )
 from gateway.routes.accepting import RUN_ID_HEADER
@@ -35,6 +36,7 @@ _ROUTES = (
     *tasks.ROUTES,
     *approvals.ROUTES,
     *tools.ROUTES,
+    *usage.ROUTES,
     *aisdk.ROUTES,
     *jobs.ROUTES,
     *agents.ROUTES,

@@ -1,0 +1,47 @@
+-- What model calls have used.
+
+-- One row for each call of a model, also where it failed or was stopped. It goes with its turn.
+CREATE TABLE model_calls (
+    -- Made before it is written, so that it counts once however often that is tried.
+    id                text PRIMARY KEY,
+    task_id           text NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    session_id        text NOT NULL,
+    -- Which attempt at the turn, and which step of its message: 1 is the first. 0: for no step, such as a title.
+    attempt           integer NOT NULL,
+    step              integer NOT NULL,
+    purpose           text NOT NULL,
+    model             text NOT NULL,
+    outcome           text NOT NULL CHECK (outcome IN ('answered', 'failed', 'stopped')),
+    -- The server told no tokens: they are an estimate, from characters.
+    estimated         boolean NOT NULL,
+    input_tokens      bigint NOT NULL,
+    output_tokens     bigint NOT NULL,
+    -- Of the output, and of the input.
+    reasoning_tokens  bigint NOT NULL,
+    cached_tokens     bigint NOT NULL,
+    -- In USD; NULL: no price is known.
+    cost              double precision,
+    created_at        timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX model_calls_by_task ON model_calls (task_id);
+CREATE INDEX model_calls_by_session ON model_calls (session_id);
+
+-- The sums by user and day (UTC). They stay when a session is deleted. `slot`: turns of one user that end at once do not
+-- wait for one another's row; the sum is over all of them.
+CREATE TABLE usage_days (
+    -- '' is the one person of a gateway without users.
+    user_id           text NOT NULL,
+    day               date NOT NULL,
+    model             text NOT NULL,
+    slot              smallint NOT NULL,
+    calls             bigint NOT NULL,
+    input_tokens      bigint NOT NULL,
+    output_tokens     bigint NOT NULL,
+    reasoning_tokens  bigint NOT NULL,
+    cached_tokens     bigint NOT NULL,
+    cost              double precision NOT NULL,
+    -- Calls of a model without a price: the cost is without them.
+    unpriced          bigint NOT NULL,
+    PRIMARY KEY (user_id, day, model, slot)
+);
+CREATE INDEX usage_days_by_day ON usage_days (day);
