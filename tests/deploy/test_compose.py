@@ -78,6 +78,8 @@ OPTIONAL = {
     "OFFER_TOOLS": ("chat-worker",),
     "DIRECT_TOOLS": ("chat-worker",),
     "MODEL_CONTINUATION": ("chat-worker",),
+    "TITLES": ("chat-worker",),
+    "TITLE_MODEL": ("chat-worker",),
     "MAX_ANSWER_CHARS": ("chat-worker",),
     "MODEL_DIALECT": ("chat-worker", "tool-runner"),
     "MODEL_OPTIONS": ("chat-worker", "tool-runner"),

@@ -48,6 +48,8 @@ export interface Host {
   onChange(): void;
   onSession(session: api.SessionDetail, firstText: string): void;
   onReturn(text: string): void;
+  /** The conversation has got its title while its answer is written. */
+  onTitle(title: string): void;
   onEnd(): void;
 }
 
@@ -312,6 +314,11 @@ export class Conversation {
     if (chunk.type === "start" && this.live && typeof chunk.messageId === "string") {
       this.live.answerId = chunk.messageId;
       this.set({ answerId: chunk.messageId });
+    }
+    const title = chunk.type === "data-title" ? (chunk.data as { title?: unknown } | null)?.title : undefined;
+    if (typeof title === "string") {
+      this.set({ title });
+      this.host.onTitle(title);
     }
     const said = this.teller.said(chunk);
     if (said && !this.live?.stopping) this.say(said);

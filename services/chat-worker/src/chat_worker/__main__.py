@@ -26,6 +26,7 @@ from chat_worker.handler import ChatHandler
 from chat_worker.model_readiness import answers
 from chat_worker.prompt import load_system_prompt
 from chat_worker.settings import Settings
+from chat_worker.titles import Titles
 from chat_worker.turn_runner import TurnRunner
 
 _MODEL_PERIOD_SECONDS = 15
@@ -55,8 +56,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
     prompt = load_system_prompt(settings.system_prompt_file)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
+    titles = await _titles(process, prices) if settings.titles else None
     runner = TurnRunner(
-        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices
+        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices, titles
     )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
@@ -66,6 +68,15 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("catalogue", catalogue.run)
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
     process.announce(keys.CHAT)
+
+
+async def _titles(process: WorkerProcess[Settings], prices: Prices) -> Titles:
+    """With a client of their own: no title takes an answer's connection."""
+    settings = process.settings
+    client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots))
+    titles = Titles(process.store, client, settings.title_model or settings.model, prices)
+    process.beside("titles", titles.run)
+    return titles
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
 from chat_worker.account import Account
+from chat_worker.beside import Beside
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
 from chat_worker.takeover import Continuable, Takeover
@@ -45,7 +46,8 @@ class Answering:
     """`history`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
     model that is away.
 
-    `account`: what this attempt asked of models and is not durable yet.
+    `beside`: what is done meanwhile, and has to show something. `account`: what this attempt asked of models and is not
+    durable yet.
 
     `facts`: what the log is to say of the turn's end.
 
@@ -64,6 +66,7 @@ class Answering:
     usage: dict[str, Any] | None = None
     facts: dict[str, str | int] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
+    beside: Beside = field(default_factory=Beside)
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage

@@ -16,6 +16,8 @@ class Settings(ModelSettings, WorkerSettings):
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
         default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
     )
+    titles: bool = Field(default=True, description="of new sessions, made by a model")
+    title_model: str | None = Field(default=None, min_length=1, description="a small one; none: MODEL")
     max_context_messages: int = Field(default=100, ge=1, le=1000)
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
     direct_tools: Literal["all", "signed-in", "off"] = Field(

@@ -68,6 +68,7 @@ from sluiceway_llm.retry import Patience, stream_with_retries
 
 from chat_worker.account import COST, Account, added
 from chat_worker.answering import Note
+from chat_worker.beside import Beside
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
 from chat_worker.prompt import keep_provided
@@ -106,7 +107,7 @@ class NotContinued(Exception):
 
 class Step:
     """The state of one attempt at one step. `usage`: the tokens, and the cost, of the steps before. `account`: what the
-    attempt asked of models and is not durable yet.
+    attempt asked of models and is not durable yet. `beside`: what others have to show in its stream.
 
     `facts`: why the turn failed is noted there, for the log.
 
@@ -123,6 +124,7 @@ class Step:
         usage: dict[str, Any] | None = None,
         facts: dict[str, str | int] | None = None,
         account: Account | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._task = task
         self._pause = pause
@@ -131,6 +133,7 @@ class Step:
         self._fold = fold
         self.usage = usage
         self._account = account or Account()
+        self._beside = beside or Beside()
         self._said_before = 0
         self._calls = CallReader(fold.calls().keys())
         self._parts_begun = len(fold.kinds_in_step)
@@ -322,6 +325,7 @@ class Step:
         async with stream as batches:
             async for batch in batches:
                 wait.ends()
+                self._tell_news()
                 for event in batch:
                     if isinstance(event, Finished):
                         finished = event
@@ -360,6 +364,7 @@ class Step:
             self._writer.note(Note(count_steps(self._fold.parts), event).format())
             return
         self._said_more = True
+        self._beside.heard.set()
         match event:
             case ModelText(text) | ModelRefusal(text):
                 self._emit(TextDelta(id=self._part("text"), delta=text))
@@ -392,6 +397,10 @@ class Step:
     def _emit(self, event: Event) -> None:
         self._fold.add(event)
         self._writer.write(event)
+
+    def _tell_news(self) -> None:
+        for event in self._beside.take():
+            self._emit(event)
 
     def show(self, status: dict[str, Any]) -> None:
         """Tell the browser how the turn stands; it is no part of the message."""
@@ -428,6 +437,7 @@ class Step:
         error: dict[str, Any] | None = None,
     ) -> EndStatus:
         """All shown text in Redis, then the answer in Postgres, then the end of the stream."""
+        self._tell_news()
         for event in [*self._fold.abandoned_calls(_UNFINISHED), *self._fold.closers()]:
             self._emit(event)
         await self._writer.drained()

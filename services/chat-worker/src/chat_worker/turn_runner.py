@@ -36,6 +36,7 @@ from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
 from chat_worker.step import NotContinued, Offer, Outcome, Step
 from chat_worker.takeover import Continuable, take_over
+from chat_worker.titles import Titles
 
 _RELEASE_SECONDS = 1
 _CHARGE_SECONDS = 1
@@ -55,6 +56,7 @@ class TurnRunner:
         model: Model,
         catalogue: Catalogue,
         prices: Prices | None = None,
+        titles: Titles | None = None,
     ) -> None:
         self._settings = settings
         self._system_prompt = system_prompt
@@ -67,6 +69,7 @@ class TurnRunner:
         self._model = model
         self._catalogue = catalogue
         self._prices = prices
+        self._titles = titles
         self._log = get_logger()
 
     async def run(self, task: Task) -> None:
@@ -117,7 +120,15 @@ class TurnRunner:
             patience = Patience(self._settings.model_patience_seconds)
             turn = Answering(task, history, writer, begun, durable, patience, facts=facts, account=account)
             await self._open_stream(turn, entries, turn.able(self._model))
-            return await self._continue(turn)
+            making = self._titles.begin(task, history, turn.beside) if self._titles is not None else None
+            try:
+                left = await self._continue(turn)
+            except BaseException:
+                if making is not None and not turn.beside.heard.is_set():
+                    making.cancel()  # the next attempt's
+                raise
+            turn.beside.heard.set()
+            return left
         finally:
             self._flusher.close(writer)
 
@@ -213,7 +224,17 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts, turn.account)
+        return Step(
+            turn.task,
+            self._pause,
+            self._ending,
+            turn.writer,
+            turn.fold,
+            turn.usage,
+            turn.facts,
+            turn.account,
+            turn.beside,
+        )
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""

@@ -20,6 +20,7 @@ from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.sessions import SessionStore
+from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.usage import UsageStore
 from sluiceway.store.webhooks import WebhookStore
@@ -41,6 +42,7 @@ class Store:
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
         self.usage = UsageStore(pool)
+        self.titles = TitleStore(pool)
 
     @classmethod
     @asynccontextmanager

@@ -45,3 +45,9 @@ CREATE TABLE usage_days (
     PRIMARY KEY (user_id, day, model, slot)
 );
 CREATE INDEX usage_days_by_day ON usage_days (day);
+
+-- Titles that a model makes.
+
+-- Which turn has begun to make one, and when: until that is old, no other turn does.
+ALTER TABLE sessions ADD COLUMN title_task_id text;
+ALTER TABLE sessions ADD COLUMN title_begun_at timestamptz;
