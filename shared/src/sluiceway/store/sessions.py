@@ -14,6 +14,8 @@ from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
 
 _COLUMNS = ", ".join(Session.__slots__)
+# Behind the last message of any session.
+_NO_END = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +76,18 @@ class SessionStore:
 
     async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
         """The caller's sessions, the one last active first; at most `limit`."""
+        # A statement for each case: with `IS NOT DISTINCT FROM`, or `$2 IS NULL OR …`, no index is used. The owner is
+        # in the order, too: an index is not taken for sorted behind `IS NULL` without that.
+        end = (after.updated_at, after.id) if after else ()
+        own = "user_id = $2" if user_id is not None else "user_id IS NULL AND $2::text IS NULL"
+        behind = " AND (updated_at, id) < ($3, $4)" if after else ""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {_COLUMNS} FROM sessions WHERE user_id IS NOT DISTINCT FROM $1"
-                " AND ($2::timestamptz IS NULL OR (updated_at, id) < ($2, $3))"
-                " ORDER BY updated_at DESC, id DESC LIMIT $4",
-                user_id,
-                after.updated_at if after else None,
-                after.id if after else None,
+                f"SELECT {_COLUMNS} FROM sessions WHERE {own}{behind}"
+                " ORDER BY user_id, updated_at DESC, id DESC LIMIT $1",
                 limit,
+                user_id,
+                *end,
             )
         return [session_of(row) for row in rows]
 
@@ -94,9 +99,9 @@ class SessionStore:
                 "SELECT m.*, t.parts_before FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
                 f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
                 " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
-                " AND ($2::bigint IS NULL OR m.sequence < $2) ORDER BY m.sequence DESC LIMIT $3",
+                " AND m.sequence < $2 ORDER BY m.sequence DESC LIMIT $3",
                 session_id,
-                before_sequence,
+                before_sequence if before_sequence is not None else _NO_END,
                 limit,
             )
         return [_as_listed(row) for row in reversed(rows)]

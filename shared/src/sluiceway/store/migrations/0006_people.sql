@@ -51,3 +51,8 @@ CREATE INDEX usage_days_by_day ON usage_days (day);
 -- Which turn has begun to make one, and when: until that is old, no other turn does.
 ALTER TABLE sessions ADD COLUMN title_task_id text;
 ALTER TABLE sessions ADD COLUMN title_begun_at timestamptz;
+
+-- Lists that are read a page at a time, without reading what is before it.
+
+CREATE INDEX webhook_journal_by_operation ON webhook_journal (operation_id, id);
+CREATE INDEX webhook_journal_by_outcome ON webhook_journal (outcome, id);
