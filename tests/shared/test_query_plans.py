@@ -45,6 +45,7 @@ GROWING = {
     "operations",
     "sessions",
     "tasks",
+    "understandings",
     "usage_days",
     "webhook_journal",
 }
@@ -72,6 +73,7 @@ INSERT INTO model_calls (id, task_id, session_id, attempt, step, purpose, model,
     FROM generate_series(1, 40000) n;
 INSERT INTO usage_days SELECT 'u' || n % 2000, current_date - n / 2000, 'm', 0, 1, 1, 1, 0, 0, 0, 0
     FROM generate_series(1, 60000) n;
+INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
 INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)
     SELECT 'q', n::text, '', 'why', 1 FROM generate_series(1, 20000) n;
 """
@@ -395,6 +397,11 @@ class Walk:
         await store.usage.of_task(task.id)
         await store.sessions.delete(task.session_id, "ada")
         await store.usage.charge(task, [_call()])
+        await store.understandings.put("ada", {"name": "Ada"})
+        await store.understandings.remember("ada", "name", "Ada L.")
+        await store.understandings.get("ada")
+        await store.understandings.acquaintance("ada", "s")
+        await store.understandings.forget("ada")
 
 
 _ERROR = {"type": "EXPIRED", "message": "too late"}

@@ -20,6 +20,7 @@ SluicewayError
 │   ├── ApprovalConflict      409
 │   ├── StreamTruncated       409
 │   ├── OperationNotStarted   409
+│   ├── UnderstandingTooLarge 413
 │   ├── NotStorable           422, Postgres is there and refuses the data
 │   ├── TooManyTasks          429
 │   ├── TooManySessions       429
@@ -172,6 +173,13 @@ class NotStorable(DomainError):
 
     def __str__(self) -> str:
         return f"{self.detail} {self.reason}".strip()
+
+
+class UnderstandingTooLarge(DomainError):
+    """`max_bytes` and `max_facts` are among its further members."""
+
+    code, status = "UNDERSTANDING_TOO_LARGE", 413
+    default_detail = "That is more than is kept of what is known about a person. Nothing was changed."
 
 
 class TooManyTasks(DomainError):

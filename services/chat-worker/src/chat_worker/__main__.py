@@ -23,9 +23,10 @@ from sluiceway_llm.prices import Prices
 
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
+from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.model_readiness import answers
-from chat_worker.prompt import load_system_prompt
 from chat_worker.settings import Settings
+from chat_worker.system_prompt import FixedPrompt, PromptSource, from_file
 from chat_worker.titles import Titles
 from chat_worker.turn_runner import TurnRunner
 
@@ -53,12 +54,12 @@ async def build(process: WorkerProcess[Settings]) -> None:
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)
-    prompt = load_system_prompt(settings.system_prompt_file)
+    prompts = await _prompts(process)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
     titles = await _titles(process, prices) if settings.titles else None
     runner = TurnRunner(
-        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices, titles
+        settings, prompts, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices, titles
     )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
@@ -68,6 +69,18 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("catalogue", catalogue.run)
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
     process.announce(keys.CHAT)
+
+
+async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
+    """From Langfuse where it is set up, with the file, or the default, to fall back on."""
+    settings = process.settings
+    fallback = from_file(settings.system_prompt_file)
+    if settings.langfuse_prompt is None:
+        return FixedPrompt(fallback)
+    prompts = LangfusePrompt(settings, await process.open(client_of(settings)), fallback)
+    await prompts.first()
+    process.beside("prompt", prompts.run)
+    return prompts
 
 
 async def _titles(process: WorkerProcess[Settings], prices: Prices) -> Titles:

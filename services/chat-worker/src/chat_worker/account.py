@@ -17,10 +17,11 @@ COST = "cost"
 
 
 class Account:
-    """`unwritten`: the calls that are not durable yet."""
+    """`unwritten`: the calls that are not durable yet. `prompt`: what is written of the system prompt behind them."""
 
     def __init__(self, prices: Prices | None = None) -> None:
         self._prices = prices
+        self.prompt: dict[str, Any] | None = None
         self.unwritten: list[ModelCall] = []
 
     def charge(

@@ -67,6 +67,7 @@ class Answering:
     facts: dict[str, str | int] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
     beside: Beside = field(default_factory=Beside)
+    system_prompt: str = ""
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage

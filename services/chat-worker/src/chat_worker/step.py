@@ -233,6 +233,7 @@ class Step:
                 self.usage,
                 metadata=self._fold.metadata,
                 calls=self._account.unwritten,
+                prompt=self._account.prompt,
                 written=written,
             )
         )
@@ -258,6 +259,7 @@ class Step:
             usage=self.usage,
             awaits=True,
             calls=self._account.unwritten,
+            prompt=self._account.prompt,
         )
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
@@ -449,6 +451,7 @@ class Step:
             error=error,
             usage=self.usage,
             calls=self._account.unwritten,
+            prompt=self._account.prompt,
         )
         last = self._last(status, reason, stored, error)
         written = self._writer.written

@@ -16,6 +16,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.records import Task
+from sluiceway.store.understandings import Acquaintance
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
@@ -35,6 +36,7 @@ from chat_worker.flusher import Flusher
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
 from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
 from chat_worker.titles import Titles
 
@@ -46,7 +48,7 @@ class TurnRunner:
     def __init__(
         self,
         settings: Settings,
-        system_prompt: str,
+        prompts: PromptSource,
         store: Store,
         streams: tuple[TaskWriter, TaskReader],
         message: TurnMessage,
@@ -59,7 +61,7 @@ class TurnRunner:
         titles: Titles | None = None,
     ) -> None:
         self._settings = settings
-        self._system_prompt = system_prompt
+        self._prompts = prompts
         self._store = store
         self._writer, self._reader = streams
         self._message = message
@@ -100,8 +102,10 @@ class TurnRunner:
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            history, durable = await asyncio.gather(
-                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
+            history, durable, person = await asyncio.gather(
+                self._store.turns.history(task, self._settings.max_context_messages),
+                self._durable(task),
+                self._store.understandings.acquaintance(task.user_id, task.session_id),
             )
         finally:
             await asyncio.wait((beginning,))
@@ -119,6 +123,7 @@ class TurnRunner:
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
             turn = Answering(task, history, writer, begun, durable, patience, facts=facts, account=account)
+            self._prompt(turn, person)
             await self._open_stream(turn, entries, turn.able(self._model))
             making = self._titles.begin(task, history, turn.beside) if self._titles is not None else None
             try:
@@ -131,6 +136,13 @@ class TurnRunner:
             return left
         finally:
             self._flusher.close(writer)
+
+    def _prompt(self, turn: Answering, person: Acquaintance) -> None:
+        """The same for all of its steps that this attempt makes; written with them."""
+        settings, template = self._settings, self._prompts.template()
+        model = turn.task.model or settings.model
+        turn.system_prompt = filled(template, turn.task, model, person, greet=settings.greet_newcomers)
+        turn.account.prompt = template.record
 
     async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
         """Become the stream's writer; what it has."""
@@ -247,7 +259,7 @@ class TurnRunner:
 
     def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings
-        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
+        messages = to_model_messages(turn.system_prompt, turn.history, turn.fold.finished_steps())
         tools = offer.tools
         if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
             # Servers refuse calls in a conversation without tools.

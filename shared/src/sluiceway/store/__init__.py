@@ -22,6 +22,7 @@ from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
+from sluiceway.store.understandings import UnderstandingStore
 from sluiceway.store.usage import UsageStore
 from sluiceway.store.webhooks import WebhookStore
 
@@ -43,6 +44,7 @@ class Store:
         self.api_keys = ApiKeyStore(pool)
         self.usage = UsageStore(pool)
         self.titles = TitleStore(pool)
+        self.understandings = UnderstandingStore(pool)
 
     @classmethod
     @asynccontextmanager

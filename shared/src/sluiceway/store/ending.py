@@ -27,7 +27,8 @@ _NEXT = (
 class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person, whose
     answer will go on with the message in a turn of its own. Parts or metadata that are None: the
-    message keeps its own. `calls`: what the attempt asked of models and is not durable yet."""
+    message keeps its own. `calls`: what the attempt asked of models and is not durable yet; `prompt`: with which
+    system prompt."""
 
     status: EndStatus
     parts: list[Part] | None
@@ -36,6 +37,7 @@ class TurnEnd:
     usage: dict[str, Any] | None = None
     awaits: bool = False
     calls: Sequence[ModelCall] = ()
+    prompt: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ async def end_turn(
 ) -> Ended | None:
     """Write the answer and the status. The caller holds the session's row. None: it has ended, or is another's."""
     ended = await connection.fetchval(
-        f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), ended_at = now(), open_operations = 0"
+        f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
+        " ended_at = now(), open_operations = 0"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS}) RETURNING id",
         task.id,
         end.status,
@@ -61,6 +64,7 @@ async def end_turn(
         end.usage,
         attempt,
         end.awaits,
+        end.prompt,
     )
     if ended is None:
         return None

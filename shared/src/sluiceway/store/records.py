@@ -59,6 +59,8 @@ class Task:
     # How many operations have to end before the next step; how many parts the message had before this turn.
     open_operations: int
     parts_before: int
+    # With which system prompt: {"name", "version", "source"}.
+    prompt: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:

@@ -40,7 +40,7 @@ _WAITS = (
 )
 # One statement: each of its own would be a round trip between a model's call and its tool.
 _PAUSE = (
-    f"WITH let_go AS (UPDATE tasks SET usage = $4, {_WAITS}"
+    f"WITH let_go AS (UPDATE tasks SET usage = $4, prompt = coalesce($9, prompt), {_WAITS}"
     "   RETURNING id, session_id, user_id, message_id, traceparent),"
     " written AS (UPDATE messages m SET parts = $5,"
     "   metadata = nullif(coalesce(m.metadata, '{}') || $7::jsonb, '{}') FROM let_go t"
@@ -153,13 +153,14 @@ class TurnStore:
         usage: dict[str, Any] | None,
         metadata: dict[str, Any] | None = None,
         calls: Sequence[ModelCall] = (),
+        prompt: dict[str, Any] | None = None,
     ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
         pending. None pending: it goes on running. `metadata`: what was said of the message so far. `calls`: of
         models, by this attempt, that are not durable yet."""
         pending = sum(one.status == "pending" for one in operations)
         async with self._pool.connection() as connection:
-            written = (usage, parts, calls_of(operations), metadata or {}, rows_of(calls))
+            written = (usage, parts, calls_of(operations), metadata or {}, rows_of(calls), prompt)
             rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, *written)
             if not rows:
                 return await _standing(connection, task)

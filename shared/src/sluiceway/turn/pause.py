@@ -35,11 +35,12 @@ class TurnPause:
         *,
         metadata: dict[str, Any] | None = None,
         calls: Sequence[ModelCall] = (),
+        prompt: dict[str, Any] | None = None,
         written: int | None = None,
     ) -> Paused:
         """End a step with tool calls; see `TurnStore.pause`. `written`: the last batch of the writer, by which Redis
         tells whether it has all that was written."""
-        paused = await self._store.turns.pause(task, parts, operations, usage, metadata, calls)
+        paused = await self._store.turns.pause(task, parts, operations, usage, metadata, calls, prompt)
         return await self._let_run(task, paused, written)
 
     async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:

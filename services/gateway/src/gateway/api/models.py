@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
+from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.entry_id import EntryId, format_entry_id
 from sluiceway.wire.task import Status
@@ -102,7 +103,7 @@ class NewMessage(Wire):
     message: MessageText
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
-    over_budget: bool = Field(default=False, description=_OVER_BUDGET)
+    over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
 
 
 class AiSdkRequest(Wire):
@@ -115,7 +116,7 @@ class AiSdkRequest(Wire):
     message_id: ClientId | None = Field(default=None, alias="messageId")
     policy: Policy = "enqueue"
     model: ModelName | None = None
-    over_budget: bool = Field(default=False, description=_OVER_BUDGET)
+    over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
 
 
 class SessionView(Wire):
@@ -238,6 +239,7 @@ class TaskView(Wire):
     model: str | None
     error: dict[str, Any] | None
     usage: dict[str, Any] | None
+    prompt: dict[str, Any] | None = Field(description="with which system prompt: `name`, `version` and `source`")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -256,6 +258,7 @@ class TaskView(Wire):
             model=task.model,
             error=task.error,
             usage=task.usage,
+            prompt=task.prompt,
             created_at=task.created_at,
             started_at=task.started_at,
             ended_at=task.ended_at,
@@ -384,6 +387,24 @@ class AgentStreamView(Wire):
             active_at=stream.active_at,
             events_url=f"/api/chat/agents/{stream.task_id}/events",
         )
+
+
+class NewUnderstanding(RootModel[Annotated[dict[str, Any], Field(max_length=MAX_FACTS)]]):
+    """What is known about the caller: facts by their names."""
+
+
+class UnderstandingView(Wire):
+    """`facts` by their names; those of the tool `remember` are texts. `updated_at` is null where there never was one.
+    There is room for `max_facts`, and for `max_bytes` of JSON."""
+
+    facts: dict[str, Any]
+    updated_at: datetime | None
+    max_facts: int = MAX_FACTS
+    max_bytes: int = MAX_BYTES
+
+    @classmethod
+    def of(cls, understanding: Understanding) -> "UnderstandingView":
+        return cls(facts=dict(understanding.facts), updated_at=understanding.updated_at)
 
 
 class SignedIn(Wire):

@@ -1,6 +1,6 @@
 """What callers have used of the models: their own by day, by session and by turn; everybody's for operators."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -26,13 +26,13 @@ from gateway.api.usage_models import (
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 
-_MOST_DAYS = 366
+_USUAL_DAYS, _MOST_DAYS = 31, 366
 
 Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"})]
 
 
 class DaysParams(Params):
-    """The last 31 days, where nothing is asked for."""
+    """The last 31 days, where nothing is asked for; at most 366."""
 
     first_day: Annotated[Day | None, In("query", "from")] = None
     last_day: Annotated[Day | None, In("query", "to")] = None
@@ -85,13 +85,15 @@ async def all_usage(call: Call[AllParams, None]) -> Response:
 
 
 async def _days(call: Call[Any, None]) -> tuple[date, date]:
-    """Raises InvalidParameter. Today is Postgres's, as in its rows."""
+    """Raises InvalidParameter. Today is Postgres's, as in its rows. Of more days than are told at once, the last."""
     first, last = _read(call.params.first_day), _read(call.params.last_day)
     last = last or (await call.gateway.store.now()).date()
-    first = first or max(date.min + timedelta(days=31), last) - timedelta(days=30)
-    if not timedelta(0) <= last - first < timedelta(days=_MOST_DAYS):
-        raise InvalidParameter(f"`from` is not later than `to`, and at most {_MOST_DAYS} days are told at once.")
-    return first, last
+    first = first or _before(last, _USUAL_DAYS)
+    return max(first, _before(last, _MOST_DAYS)), last
+
+
+def _before(day: date, days: int) -> date:
+    return date.fromordinal(max(1, day.toordinal() - days + 1))
 
 
 def _read(day: str | None) -> date | None:

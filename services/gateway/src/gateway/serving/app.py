@@ -20,6 +20,7 @@ from gateway.routes import (
     tasks,
     tools,
     turns,
+    understanding,
     usage,
     webhooks,
 )
@@ -37,6 +38,7 @@ _ROUTES = (
     *approvals.ROUTES,
     *tools.ROUTES,
     *usage.ROUTES,
+    *understanding.ROUTES,
     *aisdk.ROUTES,
     *jobs.ROUTES,
     *agents.ROUTES,
@@ -92,7 +94,7 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     return Cors(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=_SENT_FROM_ELSEWHERE,
         expose_headers=_READABLE_ELSEWHERE,
     )

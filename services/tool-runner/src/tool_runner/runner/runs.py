@@ -107,11 +107,15 @@ class Runs:
             callback=self._callbacks.of(operation.id) if self._callbacks is not None else None,
             callbacks=self._callbacks,
             read_conversation=partial(self._read_conversation, operation.task_id),
+            write_down=partial(self._write_down, started.user_id),
         )
 
     async def _read_conversation(self, task_id: str, max_messages: int) -> list[Said]:
         task = await self._store.turns.get(task_id)
         return texts_of(await self._store.turns.history(task, max_messages)) if task is not None else []
+
+    async def _write_down(self, user_id: str | None, name: str, fact: str | None) -> int:
+        return len((await self._store.understandings.remember(user_id, name, fact)).facts)
 
 
 def _tells_job_events(tool: AnyTool) -> bool:

@@ -56,3 +56,13 @@ ALTER TABLE sessions ADD COLUMN title_begun_at timestamptz;
 
 CREATE INDEX webhook_journal_by_operation ON webhook_journal (operation_id, id);
 CREATE INDEX webhook_journal_by_outcome ON webhook_journal (outcome, id);
+
+-- Which prompt a turn was answered with: {"name", "version", "source"}.
+ALTER TABLE tasks ADD COLUMN prompt jsonb;
+
+-- What is known about a person, as a JSON object. '' is the one person of a gateway without users.
+CREATE TABLE understandings (
+    user_id     text PRIMARY KEY,
+    facts       jsonb NOT NULL,
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
