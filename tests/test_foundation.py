@@ -1,5 +1,9 @@
 """The parts that the tests stand on are real ones, and each test has its own."""
 
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+
 import asyncpg
 import pytest
 from redis.asyncio import Redis
@@ -39,3 +43,16 @@ async def test_servers_come_back_at_the_same_place_with_what_they_promise_to_kee
     connection = await asyncpg.connect(database_url)
     assert await connection.fetchval("SELECT id FROM sessions") == "kept"
     await connection.close()
+
+
+_TAKES_PORTS = "from harness.ports import free_port; print(*[free_port() for _ in range(250)], flush=True); input()"
+
+
+@pytest.mark.requirement("OP-2")
+async def test_runs_at_once_are_never_given_the_same_port() -> None:
+    command = (sys.executable, "-c", _TAKES_PORTS)
+    runs = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE) for _ in range(3)]
+    given = [(await run.stdout.readline()).split() for run in runs if run.stdout]
+    for run in runs:
+        await run.communicate(b"\n")
+    assert len({port for ports in given for port in ports}) == 3 * 250

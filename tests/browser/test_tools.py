@@ -123,6 +123,26 @@ async def test_a_reload_while_an_approved_tool_runs(services: Services, chat: Ch
 
 
 @pytest.mark.requirement("GW-8", "CH-16")
+@pytest.mark.parametrize(("name", "button", "state"), [("careful", "Approve", "Done"), ("careful", "Deny", "Denied")])
+async def test_a_reload_when_the_tool_has_its_output_and_the_model_does_not_answer_yet(
+    services: Services, chat: Chat, model: ModelServer, name: str, button: str, state: str
+) -> None:
+    await start(services, chat)
+    await calls_tools(model, "held", call(name, "a", 0, text="hello"), says="May I?")
+    await model.script({"gate": "held"}, {"text": "Said."}, {"finish": "stop"}, match="held")
+    await chat.send("held")
+    tool = chat.tool(name.capitalize())
+    await tool.get_by_role("button", name=button).click(timeout=TIMEOUT_MS)
+    await chat.sees_state(tool, state)
+    await chat.page.reload()
+    await chat.sees_state(tool, state)
+    await model.open_gate("held")
+    await chat.sees_answers("May I?", "Said.")
+    await chat.sees_state(tool, state)
+    await expect(chat.page.locator(".tool")).to_have_count(1)
+
+
+@pytest.mark.requirement("GW-8", "CH-16")
 async def test_another_message_takes_the_question_away(services: Services, chat: Chat) -> None:
     await start(services, chat)
     await chat.send("/careful now")

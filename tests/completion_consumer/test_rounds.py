@@ -116,7 +116,7 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     poison = {
         "live_turns": await _unreadable_turn(scene, database),
         "ends": await _unreadable_end(scene, database),
-        "deadlines": await _unreadable_message(scene, database),
+        "deadlines": await _unchangeable_operation(scene, database),
         "webhooks": await _unreadable_webhook(scene, database),
     }
     await _unreadable_parked(scene)
@@ -131,6 +131,7 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023
     assert [reason for _, reason in await scene.dead_letters()] == ["not a completion"]
 
+    await _rounds_pass(consumer, 2)
     metrics = await metrics_of(consumer)
     for kind, key in poison.items():
         assert metrics["sluiceway_reconciler_errors_total", kind] >= 1
@@ -163,9 +164,13 @@ async def _ended(scene: Scene, database: Database) -> Task:
     return claimed
 
 
-async def _unreadable_message(scene: Scene, database: Database) -> str:
+async def _unchangeable_operation(scene: Scene, database: Database) -> str:
     waiting = await scene.waiting(deadline_seconds=-60)
-    await database.execute("UPDATE messages SET parts = '1' WHERE id = $1", waiting.task.message_id)
+    await database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;"
+        " CREATE TRIGGER refuse BEFORE UPDATE ON operations FOR EACH ROW"
+        f" WHEN (OLD.id = '{waiting.operation.id}') EXECUTE FUNCTION refuse()"
+    )
     return waiting.operation.id
 
 

@@ -74,6 +74,33 @@ async def test_a_denied_call_is_not_run_and_the_model_is_told_why(chat: Chat, mo
     assert part["approval"] == {"id": asked.tools["call_c"]["approval_id"], "approved": False, "reason": "too loud"}
 
 
+@pytest.mark.requirement("CH-16", "GW-2")
+@pytest.mark.parametrize("approved", [True, False])
+async def test_while_a_turn_continues_a_message_its_history_is_what_a_stock_client_resumes_from(
+    chat: Chat, model: ModelServer, approved: bool
+) -> None:
+    question = f"ask and hold {approved}"
+    turn, asked = await ask_for(chat, model, question)
+    await model.script({"gate": question}, {"text": "Said."}, {"finish": "stop"}, match=question)
+
+    accepted = await answer(chat, turn, "call_c", approved)
+    await wait_until(lambda: asks_again(model, question), 10, "the model has the output")
+
+    (held,) = (part for part in await last_parts(chat, turn) if part["type"] == "tool-careful")
+    assert held["state"] == "approval-responded"
+    assert held["approval"]["approved"] is approved
+    assert "output" not in held
+    await model.open_gate(question)
+    message = await followed(chat, accepted, asked)
+    assert message.text == "Said."
+    (whole,) = (part for part in await last_parts(chat, turn) if part["type"] == "tool-careful")
+    assert whole["state"] == ("output-available" if approved else "output-denied")
+
+
+async def asks_again(model: ModelServer, question: str) -> bool:
+    return len(await asked_of(model, question)) == 2
+
+
 @pytest.mark.requirement("CH-16")
 async def test_the_turn_goes_on_when_the_last_of_several_calls_is_answered(
     chat: Chat, model: ModelServer, shared_redis: Redis

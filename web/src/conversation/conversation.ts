@@ -13,7 +13,7 @@ import { isAbort, Problem } from "../client/problem.ts";
 import { PageTransport } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
-import { continuing, dataOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { dataOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
 import { keepUnsent, unsentOf, type Outgoing } from "./outbox.ts";
 import { Teller } from "./status.ts";
 
@@ -211,10 +211,7 @@ export class Conversation {
     this.host.onSession(session, session.has_more ? "" : this.firstText);
     const last = this.chat.messages.at(-1);
     // Read between the turn's end and the history: it is whole already.
-    if (active && last?.id === active.message_id) {
-      if (dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
-      else this.chat.messages = [...this.chat.messages.slice(0, -1), continuing(last)];
-    }
+    if (active && last?.id === active.message_id && dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
     return active;
   }
 

@@ -33,12 +33,6 @@ function partOf(part: Record<string, unknown>): UIMessage["parts"][number] {
   return (answered ? { ...part, state: "approval-responded" } : part) as UIMessage["parts"][number];
 }
 
-/** A message that a turn goes on with. The SDK keeps what was before only where a call has this state. */
-export function continuing(message: UIMessage): UIMessage {
-  const goesOn = (part: UIMessage["parts"][number]) => "approval" in part && part.approval?.approved !== undefined && part.state === "output-denied";
-  return { ...message, parts: message.parts.map((part) => (goesOn(part) ? ({ ...part, state: "approval-responded" } as typeof part) : part)) };
-}
-
 /** The messages of a page; those that are as they were stay the same objects, and are not rendered again. */
 export function pageOf(stored: StoredMessage[], known: UIMessage[]): UIMessage[] {
   const before = new Map(known.map((message) => [message.id, message]));
