@@ -400,7 +400,6 @@ PROMISES = {
 
 OPEN = {
     "TS-13": "A 503 does not say why in the log, and the gateway's lines carry no trace id.",
-    "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
     "CH-5": "Session and trace ids are not passed along to the model server.",
     "CH-6": "Not built: the newest messages are sent, by number.",
     "CH-7": "A turn that waits for its model holds a slot of its worker meanwhile.",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import BasicAuth, web
+from aiohttp import web
 from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT
 from chat_worker.settings import Settings
@@ -107,6 +108,7 @@ class Langfuse:
     asked: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     stop: Any = None
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(
@@ -118,7 +120,7 @@ class Langfuse:
             }
         )
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.released.wait()
         if self.raw is not None:
             return web.Response(body=self.raw, status=self.status)
         kind = "text" if isinstance(self.prompt, str) else "chat"
@@ -131,13 +133,14 @@ async def langfuse() -> AsyncIterator[Langfuse]:
     server = Langfuse()
     app = web.Application()
     app.router.add_get("/base/api/public/v2/prompts/{name}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/base/"
     server.stop = runner.cleanup
     yield server
+    server.released.set()
     await runner.cleanup()
 
 
@@ -179,7 +182,7 @@ async def test_langfuse_is_asked_for_the_label_with_the_keys_and_its_version_is_
     (asked,) = langfuse.asked
     assert asked["label"] == "staging"
     assert asked["raw"].startswith("/base/api/public/v2/prompts/assistant%2Fmain?")
-    assert BasicAuth.decode(asked["auth"]) == BasicAuth("pk", "sk")
+    assert asked["auth"] == f"Basic {b64encode(b'pk:sk').decode()}"
 
 
 @pytest.mark.requirement("CH-4")

@@ -56,6 +56,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/me/understanding"): Row("own", _TURNS),
     ("PUT", "/api/chat/me/understanding"): Row("own", _TURNS, {"name": "Ada"}),
     ("DELETE", "/api/chat/me/understanding"): Row("own", _TURNS),
+    ("GET", "/api/chat/search"): Row("own", _TURNS),
+    ("GET", "/api/chat/sessions/{session_id}/export"): Row("owned", _BOTH),
     ("GET", "/api/chat/usage"): Row("own", _TURNS),
     ("GET", "/api/chat/usage/users"): Row("keys", ("ops:look",)),
     ("GET", "/api/chat/sessions/{session_id}/usage"): Row("owned", _BOTH),

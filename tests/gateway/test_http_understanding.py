@@ -38,5 +38,6 @@ async def test_what_is_too_large_or_no_object_is_refused_and_changes_nothing(htt
     assert (large.status_code, large.json()["code"]) == (413, "UNDERSTANDING_TOO_LARGE")
     assert [response.status_code for response in (many, text)] == [422, 422]
     assert (await http.get(PATH)).json()["facts"] == {"name": "Ada"}
-    odd = await http.put(PATH, json={"na\x00me": "\ud800 A\x00da"})
-    assert odd.status_code in (200, 422)
+    odd = r'{"na\u0000me": "\ud800 A\u0000da"}'
+    taken = await http.put(PATH, content=odd, headers={"content-type": "application/json"})
+    assert taken.status_code in (200, 400, 422), taken.text

@@ -40,6 +40,7 @@ CALLS = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 # Tables that grow with use. API keys are made by hand, and parked completions go away by themselves.
 GROWING = {
     "dead_letters",
+    "message_words",
     "messages",
     "model_calls",
     "operations",
@@ -55,7 +56,7 @@ INSERT INTO sessions (id, user_id, title, created_at, updated_at)
            now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
 INSERT INTO messages (session_id, id, sequence, role, parts, done)
     SELECT 's' || n, 'm' || m, m, CASE WHEN m % 2 = 0 THEN 'user' ELSE 'assistant' END,
-           '[{"type": "text", "text": "hello"}]', true
+           format('[{"type": "text", "text": "word%s of many"}]', n)::jsonb, true
     FROM generate_series(1, 40000) n, generate_series(1, 4) m;
 INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, status, ended_at, settled_at)
     SELECT 't' || n || '-' || m, 's' || n, nullif('u' || n % 2000, 'u0'), 'm' || m, 'm' || m + 1, m + 1, 'completed',
@@ -262,6 +263,9 @@ class Walk:
         await self._end(task)
         await self._store.sessions.messages("talk", None, 10)
         await self._store.sessions.messages("talk", 3, 10)
+        await self._store.sessions.messages_after("talk", 3, 10)
+        await self._store.search.find("ada", "hello", 10)
+        await self._store.search.find(None, "hello", 10)
         await self._store.sessions.active_task("talk")
         await self._store.sessions.ended_task("talk", timedelta(minutes=1))
         await self._store.sessions.task_ids("talk")

@@ -91,6 +91,11 @@ export const getTask = (taskId: string, signal: AbortSignal) => request<Task>("G
 export const cancelTask = (taskId: string) => request<unknown>("POST", `/tasks/${id(taskId)}/cancel`);
 export const listTools = () => request<{ tools: Tool[] }>("GET", "/tools");
 
+export const readUnderstanding = () => request<{ facts: Record<string, unknown> }>("GET", "/me/understanding");
+/** Without a name: all that is known. */
+export const forgetFact = (name?: string) =>
+  request<void>("DELETE", `/me/understanding${name === undefined ? "" : `?fact=${id(name)}`}`);
+
 export function getSession(sessionId: string, { before, signal }: { before?: number; signal: AbortSignal }) {
   const query = before === undefined ? "" : `?before_sequence=${before}`;
   return request<SessionDetail>("GET", `/sessions/${id(sessionId)}${query}`, { signal });

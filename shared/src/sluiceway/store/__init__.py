@@ -19,6 +19,7 @@ from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
+from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
@@ -44,6 +45,7 @@ class Store:
         self.api_keys = ApiKeyStore(pool)
         self.usage = UsageStore(pool)
         self.titles = TitleStore(pool)
+        self.search = SearchStore(pool)
         self.understandings = UnderstandingStore(pool)
 
     @classmethod

@@ -106,6 +106,18 @@ class SessionStore:
             )
         return [_as_listed(row) for row in reversed(rows)]
 
+    async def messages_after(self, session_id: str, sequence: int, limit: int = 200) -> list[Message]:
+        """The messages behind that sequence, in order, that are done."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT * FROM messages WHERE session_id = $1 AND sequence > $2 AND done AND NOT superseded"
+                " AND parts <> '[]' ORDER BY sequence LIMIT $3",
+                session_id,
+                sequence,
+                limit,
+            )
+        return [message_of(row) for row in rows]
+
     async def active_task(self, session_id: str) -> Task | None:
         """The turn that runs or is next to run."""
         async with self._pool.connection() as connection:

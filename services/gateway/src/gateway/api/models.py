@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
+from sluiceway.store.search import FoundMessage
 from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.entry_id import EntryId, format_entry_id
@@ -178,6 +179,38 @@ class SessionDetail(SessionView):
     messages: list[MessageView]
     has_more: bool
     active_task: ActiveTask | None
+
+
+class FoundMessageView(Wire):
+    """`snippet`: the words around what was found, as plain text."""
+
+    session_id: str
+    session_title: str | None
+    message_id: str
+    role: Literal["user", "assistant"]
+    sequence: int
+    created_at: datetime
+    snippet: str
+
+    @classmethod
+    def of(cls, found: FoundMessage) -> "FoundMessageView":
+        return cls.model_validate(found, from_attributes=True)
+
+
+class SearchResult(Wire):
+    """Sessions by their titles, and messages."""
+
+    sessions: list[SessionView]
+    messages: list[FoundMessageView]
+
+
+class SessionExport(Wire):
+    """A whole session."""
+
+    id: str
+    title: str | None
+    created_at: datetime
+    messages: list[MessageView]
 
 
 class AcceptedTurn(Wire):

@@ -66,3 +66,37 @@ CREATE TABLE understandings (
     facts       jsonb NOT NULL,
     updated_at  timestamptz NOT NULL DEFAULT now()
 );
+
+-- Full-text search over messages.
+
+-- The text of a message, as far as it is looked through. The bound keeps its words below what a tsvector can hold.
+CREATE FUNCTION text_of_parts(parts jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT left(coalesce(string_agg(part->>'text', E'\n' ORDER BY place) FILTER (WHERE part->>'type' = 'text'), ''), 50000)
+    FROM jsonb_array_elements(CASE jsonb_typeof(parts) WHEN 'array' THEN parts ELSE '[]' END)
+        WITH ORDINALITY AS p (part, place)
+$$;
+
+-- Beside the messages, so that reading those reads no words.
+CREATE TABLE message_words (
+    session_id  text NOT NULL,
+    message_id  text NOT NULL,
+    words       tsvector NOT NULL,
+    PRIMARY KEY (session_id, message_id),
+    FOREIGN KEY (session_id, message_id) REFERENCES messages ON DELETE CASCADE
+);
+-- What gathers before it goes into the index is little, so that no single message waits for much of it.
+CREATE INDEX message_words_found ON message_words USING gin (words) WITH (gin_pending_list_limit = 256);
+
+CREATE FUNCTION keep_message_words() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO message_words (session_id, message_id, words)
+        VALUES (NEW.session_id, NEW.id, to_tsvector('simple', text_of_parts(NEW.parts)))
+        ON CONFLICT (session_id, message_id) DO UPDATE SET words = excluded.words;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF parts, done ON messages
+    FOR EACH ROW WHEN (NEW.done) EXECUTE FUNCTION keep_message_words();
+
+INSERT INTO message_words (session_id, message_id, words)
+    SELECT session_id, id, to_tsvector('simple', text_of_parts(parts)) FROM messages WHERE done;
