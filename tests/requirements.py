@@ -409,7 +409,6 @@ OPEN = {
     "CH-17": "Not built.",
     "CH-18": "Not built.",
     "CH-19": "Not built: a second message waits.",
-    "CH-20": "What tools ask of models is not counted.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.asking import questions
-from harness.calling import answers, calls_tools
+from harness.calling import answers, calls_tools, offered
 from harness.chat import Chat
 from harness.model_server import ModelServer
 from harness.services import Services
@@ -18,6 +18,7 @@ async def test_a_fact_that_the_model_remembers_is_told_in_the_next_conversation_
     services: Services, model: ModelServer
 ) -> None:
     system = await services.whole(tool_runners=1)
+    await offered(system.gateways[0].url, "remember")
     async with Chat(system.gateways[0].url) as chat:
         await calls_tools(model, "my name is Ada", remembers(name="name", fact="Ada, who likes rivers"))
         await answers(model, "my name is Ada", "I will.")

@@ -31,7 +31,7 @@ async def test_what_was_said_is_found_and_the_query_may_be_anything(http: httpx.
 
     found = (await http.get("/api/chat/search", params={"q": "rhi"})).json()
     assert [(one["session_id"], one["role"], one["snippet"]) for one in found["messages"]] == [
-        ("s", "assistant", "The Rhine and the Inn.")
+        ("s", "assistant", "The Rhine and the Inn")
     ]
     assert found["messages"][0]["session_title"] == "Rivers & <lakes>"
     assert [session["id"] for session in (await http.get("/api/chat/search?q=lakes")).json()["sessions"]] == ["s"]

@@ -45,7 +45,7 @@ async def test_words_of_questions_answers_and_titles_are_found_the_newest_first(
     assert await found(store, "ada", "lakes or rhône") == [("t", "user"), ("s", "assistant")]
     result = await store.search.find("ada", "rivers", 10)
     assert [session.title for session in result.sessions] == ["Rivers of the Alps"]
-    assert result.messages[0].snippet == "Which rivers rise in the Alps?"
+    assert result.messages[0].snippet == "Which rivers rise in the Alps"
 
 
 @pytest.mark.requirement("CH-1", "SE-1")

@@ -91,6 +91,15 @@ export const getTask = (taskId: string, signal: AbortSignal) => request<Task>("G
 export const cancelTask = (taskId: string) => request<unknown>("POST", `/tasks/${id(taskId)}/cancel`);
 export const listTools = () => request<{ tools: Tool[] }>("GET", "/tools");
 
+export interface FoundMessage {
+  session_id: string;
+  session_title: string | null;
+  message_id: string;
+  snippet: string;
+}
+
+export const searchMessages = (text: string, signal: AbortSignal) =>
+  request<{ messages: FoundMessage[] }>("GET", `/search?limit=20&q=${id(text.slice(0, 200))}`, { signal });
 export const readUnderstanding = () => request<{ facts: Record<string, unknown> }>("GET", "/me/understanding");
 /** Without a name: all that is known. */
 export const forgetFact = (name?: string) =>

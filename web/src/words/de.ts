@@ -134,6 +134,7 @@ export const de: Words = {
   unreachable: "Der Server ist nicht erreichbar.",
   tooLong: (most) => `Die Nachricht ist länger als die erlaubten ${most} Zeichen.`,
   tooMany: (most) => `Höchstens ${most} Nachrichten können gleichzeitig auf eine Antwort warten. Warte, bis eine beantwortet ist.`,
+  inMessages: "In Nachrichten",
   knownAboutYou: "Was über dich bekannt ist",
   nothingKnown: "Noch nichts. Sag in einem Gespräch „merke dir, dass …“.",
   forget: "Vergessen",

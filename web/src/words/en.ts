@@ -141,6 +141,7 @@ export const en = {
   unreachable: "The server cannot be reached.",
   tooLong: (most: string) => `The message is longer than the ${most} characters that are allowed.`,
   tooMany: (most: string) => `At most ${most} messages can wait for an answer at a time. Wait until one is answered.`,
+  inMessages: "In messages",
   knownAboutYou: "What is known about you",
   nothingKnown: "Nothing is known yet. Say “remember that …” in a conversation.",
   forget: "Forget",

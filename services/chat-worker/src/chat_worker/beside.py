@@ -14,8 +14,19 @@ class Beside:
 
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     news: list[Event] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self, event: Event) -> None:
+        self.news.append(event)
+        self._changed.set()
+
+    async def next(self) -> list[Event]:
+        """Those that come next; waits until there is one."""
+        await self._changed.wait()
+        return self.take()
 
     def take(self) -> list[Event]:
         taken = list(self.news)
         self.news.clear()
+        self._changed.clear()
         return taken

@@ -306,10 +306,12 @@ class Step:
         """
         call = asyncio.create_task(following, name="model-call")
         interrupted = asyncio.create_task(self._writer.interrupted(), name="interruption")
+        telling = asyncio.create_task(self._tell_what_comes(), name="news")
         try:
             await asyncio.wait((call, interrupted), return_when=asyncio.FIRST_COMPLETED)
         finally:
             interrupted.cancel()
+            telling.cancel()
             call.cancel()
             await asyncio.wait((call,))
         if not call.cancelled():
@@ -327,7 +329,6 @@ class Step:
         async with stream as batches:
             async for batch in batches:
                 wait.ends()
-                self._tell_news()
                 for event in batch:
                     if isinstance(event, Finished):
                         finished = event
@@ -399,6 +400,12 @@ class Step:
     def _emit(self, event: Event) -> None:
         self._fold.add(event)
         self._writer.write(event)
+
+    async def _tell_what_comes(self) -> None:
+        """Also while the model is silent."""
+        while True:
+            for event in await self._beside.next():
+                self._emit(event)
 
     def _tell_news(self) -> None:
         for event in self._beside.take():

@@ -86,7 +86,7 @@ class Titles:
                 return
             title = await self._asked(task, message) or words_of(message)
             if title is not None and await self._store.titles.give(task.session_id, title):
-                beside.news.append(Data(type="data-title", data={"title": title}, transient=True))
+                beside.add(Data(type="data-title", data={"title": title}, transient=True))
         except (Unavailable, NotStorable) as error:
             self._log.warning("title_not_made", task_id=task.id, session_id=task.session_id, reason=str(error))
 

@@ -47,7 +47,7 @@ class SearchStore:
                 return Found()
             sessions = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM sessions s WHERE {own}"
-                " AND to_tsvector('simple', coalesce(title, '')) @@ $1::text::tsquery"
+                " AND to_tsvector('simple', translate(coalesce(title, ''), '<>', '  ')) @@ $1::text::tsquery"
                 " ORDER BY user_id, updated_at DESC, id DESC LIMIT $3",
                 query,
                 user_id,

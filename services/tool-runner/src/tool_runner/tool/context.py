@@ -16,6 +16,7 @@ from sluiceway_llm.model import Model
 
 from tool_runner.settings import Settings
 from tool_runner.tool.callbacks import Callback, Callbacks
+from tool_runner.tool.charging import Charge, nothing_charged
 from tool_runner.tool.conversation import (
     MAX_MESSAGES,
     ReadConversation,
@@ -60,6 +61,7 @@ class ToolContext:
     callback: Callback | None = None
     callbacks: Callbacks | None = field(default=None, repr=False)
     read_conversation: ReadConversation = field(default=nothing_said, repr=False)
+    charge: Charge = field(default=nothing_charged, repr=False)
     write_down: WriteDown = field(default=nothing_written, repr=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, repr=False)
 

@@ -69,9 +69,11 @@ CREATE TABLE understandings (
 
 -- Full-text search over messages.
 
--- The text of a message, as far as it is looked through. The bound keeps its words below what a tsvector can hold.
+-- The text of a message, as far as it is looked through. The bound keeps its words below what a tsvector can hold; what
+-- stands in angle brackets would be taken for a tag, and left out.
 CREATE FUNCTION text_of_parts(parts jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT left(coalesce(string_agg(part->>'text', E'\n' ORDER BY place) FILTER (WHERE part->>'type' = 'text'), ''), 50000)
+    SELECT left(translate(coalesce(
+        string_agg(part->>'text', E'\n' ORDER BY place) FILTER (WHERE part->>'type' = 'text'), ''), '<>', '  '), 50000)
     FROM jsonb_array_elements(CASE jsonb_typeof(parts) WHEN 'array' THEN parts ELSE '[]' END)
         WITH ORDINALITY AS p (part, place)
 $$;
