@@ -2,7 +2,7 @@
 # Stamps in .venv remember what is installed, so that a second run starts at once.
 
 .DEFAULT_GOAL := help
-.PHONY: help run page test check bench chaos lock clean
+.PHONY: help run page test check bench chaos images lock clean
 
 UV := .uv/bin/uv
 BIN := .venv/bin
@@ -46,6 +46,9 @@ bench: .venv/.development ## the numbers of bench/, as a table
 
 chaos: .venv/.development ## break the real system under load, and count what is lost (ARGS='--scenario kill-worker --seed 7')
 	$(BIN)/python -m chaos $(ARGS)
+
+images: .venv/.development ## the images of all services, by docker, podman or buildah (TAG=dev REGISTRY= PUSH=), each with its list of parts
+	@ENGINE="$(ENGINE)" TAG="$(TAG)" REGISTRY="$(REGISTRY)" PUSH="$(PUSH)" $(BIN)/python deploy/images.py $(ARGS)
 
 lock: .venv/.uv ## renew requirements/*.txt from the pyprojects
 	UV=$(UV) $(BIN)/python requirements/pins.py lock

@@ -186,13 +186,16 @@ class Faults:
         task_ids = sorted(await self._open())
         try:
             async with self.stack.redis() as client, client.pipeline(transaction=False) as pipeline:
+                consumer = service.environment["WORKER_NAME"]
+                pipeline.xpending_range(keys.work_queue(keys.CHAT), keys.GROUP, "-", "+", 10_000, consumer)
                 for task_id in task_ids:
-                    pipeline.hmget(keys.task_meta(task_id), "holder", "status")
-                answers = await pipeline.execute()
+                    pipeline.hmget(keys.task_meta(task_id), "held", "status")
+                pending, *answers = await pipeline.execute()
         except redis.RedisError:
             return frozenset()
-        held = [service.environment["WORKER_NAME"], "running"]
-        return frozenset(task_id for task_id, answer in zip(task_ids, answers, strict=True) if answer == held)
+        ids = {entry["message_id"] for entry in pending}
+        found = zip(task_ids, answers, strict=True)
+        return frozenset(task_id for task_id, (held, status) in found if held in ids and status == "running")
 
     async def _found(self, condition: str, *arguments: str) -> frozenset[str]:
         try:

@@ -91,6 +91,12 @@ class Postgres:
         """From here on new connections of this database commit for good, as a server of the default settings does."""
         self.execute(f'ALTER DATABASE "{database}" SET synchronous_commit = on')
 
+    def ask_for_password(self, role: str) -> None:
+        """From here on connections of this role have to show its password."""
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"host all {role} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
+
     def create_database(self, migrated: bool) -> str:
         """A new database, empty or with the schema of today; its name."""
         if migrated and not self._has_template:

@@ -12,6 +12,15 @@ async def entry_ids(redis: Redis, task_id: str) -> list[tuple[int, int]]:
     return [(int(attempt), int(sequence)) for attempt, _, sequence in (name.partition(b"-") for name, _ in entries)]
 
 
+async def holder_of(redis: Redis, task_id: str) -> str | None:
+    """The worker that has the task's queue entry in flight, and has begun it."""
+    held: Any = await redis.hget(keys.task_meta(task_id), "held")
+    if held is None:
+        return None
+    pending: Any = await redis.xpending_range(keys.work_queue("chat"), keys.GROUP, held, held, 1)
+    return str(pending[0]["consumer"].decode()) if pending else None
+
+
 async def nothing_is_queued(redis: Redis) -> bool:
     """No entry of the chat queue is waiting or in anybody's hands."""
     pending: Any = await redis.xpending(keys.work_queue("chat"), keys.GROUP)

@@ -15,7 +15,8 @@ from harness.waiting import block_until
 class Valkey:
     """One Valkey server on a port of its own, which it keeps when it is started again."""
 
-    def __init__(self, directory: Path, name: str = "valkey") -> None:
+    def __init__(self, directory: Path, name: str = "valkey", **more: str) -> None:
+        """`more`: further options, with _ for -."""
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         options = {
@@ -26,6 +27,7 @@ class Valkey:
             "dir": str(directory),
             "dbfilename": f"{name}.rdb",
             "repl-diskless-sync-delay": "0",
+            **{option.replace("_", "-"): value for option, value in more.items()},
         }
         command = [str(_binary.get_binary_path())]
         for option, value in options.items():

@@ -407,15 +407,11 @@ OPEN = {
     "CH-12": "`steer` and `latest` are not built.",
     "CH-14": "The number of context messages of a session is a setting of the worker alone, told by nobody.",
     "CH-17": "Not built.",
-    "CH-18": "Not built.",
     "CH-19": "Not built: a second message waits.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",
-    "GW-2": (
-        "With `useChat` a half answer can look whole, edits of shortened histories are appended, client-side tools "
-        "and files fail."
-    ),
+    "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-3": "Three of the four services have no metrics.",

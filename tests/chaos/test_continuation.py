@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.process.settings import WorkerSettings
+from sluiceway.wire.jobs import ChatJob
 
 from harness.asking import questions
 from harness.chat import Chat, Turn
@@ -17,6 +18,7 @@ from harness.llama_cpp import llama_cpp
 from harness.model_server import ModelServer, answer_to
 from harness.services import Service, Services, System
 from harness.sse import Event, follow
+from harness.streams import holder_of
 from harness.waiting import wait_until
 
 LEASE_SECONDS = 3.0
@@ -49,8 +51,8 @@ async def _running(services: Services, dialect: str = "llama.cpp") -> System:
 
 async def _holder(redis: Redis, turn: Turn, system: System) -> Service:
     """The worker that has the turn in hand."""
-    name = await wait_until(lambda: redis.hget(keys.task_meta(turn.task_id), "holder"), what="somebody holds the task")
-    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"].encode() == name)
+    name = await wait_until(lambda: holder_of(redis, turn.task_id), what="somebody holds the task")
+    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"] == name)
 
 
 async def _interrupted(
@@ -389,9 +391,11 @@ async def test_a_cancelled_turn_ends_its_background_answer_at_the_server(
 
 
 @pytest.mark.requirement("OP-7")
+@pytest.mark.parametrize("at_once", [False, True])
 async def test_where_redis_forgot_a_background_answer_it_is_asked_for_anew_and_the_old_one_is_made_no_further(
-    services: Services, model: ModelServer, redis: Redis, database: Database
+    services: Services, model: ModelServer, redis: Redis, database: Database, at_once: bool
 ) -> None:
+    """`at_once`: the successor begins before the old holder has heard that anything was forgotten."""
     await model.script({"text": SHOWN}, {"gate": "go"}, {"text": "never"}, path="/responses")
     system = await services.whole(MODEL_CONTINUATION="background", LEASE_SECONDS=str(LEASE_SECONDS))
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
@@ -399,9 +403,18 @@ async def test_where_redis_forgot_a_background_answer_it_is_asked_for_anew_and_t
         turn = await chat.ask(question)
         async with follow(chat.stream_url(turn), protocol=7) as stream:
             await stream.read_text(len(SHOWN))
-        await redis.flushall()
+        await _forget(redis, turn if at_once else None)
         assert fold(await chat.answer(turn, protocol=7), 7).text == ANSWER
     assert await stored_answer(database, turn.message_id) == ANSWER
     await model.wait_for(lambda record: record.path.endswith("/cancel"))
     await model.open_gate("go")
     assert await _made(model) == [1, TOKENS]
+
+
+async def _forget(redis: Redis, queued: Turn | None) -> None:
+    """Flush Redis; and queue a turn in the same moment, as the reconciler does at the next."""
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.flushall()
+        if queued is not None:
+            pipe.xadd(keys.work_queue(keys.CHAT), {"d": ChatJob(task_id=queued.task_id).encode()})
+        await pipe.execute()

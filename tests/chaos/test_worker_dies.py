@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway import keys
 
 from harness.asking import asked, questions
 from harness.chat import Chat, Turn
@@ -14,7 +13,7 @@ from harness.folding import fold
 from harness.model_server import ModelServer, answer_to
 from harness.services import Service, Services, System
 from harness.sse import Event, SseStream, follow, replay
-from harness.streams import entry_ids, lease_is_older_than, nothing_is_queued
+from harness.streams import entry_ids, holder_of, lease_is_older_than, nothing_is_queued
 from harness.waiting import wait_until
 
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
@@ -29,8 +28,8 @@ async def _stall_once(model: ModelServer, match: str | None = None) -> None:
 
 async def _holder(redis: Redis, turn: Turn, system: System) -> Service:
     """The worker that has the turn in hand."""
-    name = await wait_until(lambda: redis.hget(keys.task_meta(turn.task_id), "holder"), what="somebody holds the task")
-    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"].encode() == name)
+    name = await wait_until(lambda: holder_of(redis, turn.task_id), what="somebody holds the task")
+    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"] == name)
 
 
 async def _follow_past_the_partial_text(stream: SseStream) -> None:

@@ -90,7 +90,7 @@ async def test_what_a_fenced_attempt_has_used_is_left_in_its_account(desk: Desk,
     await desk.streams.reader.read(desk.task.id)
     claimed = await desk.store.turns.claim(desk.task.id)
     assert claimed is not None
-    await desk.streams.writer.begin(claimed.fields, claimed.attempt, "another")
+    await desk.streams.writer.begin(claimed.fields, claimed.attempt)
 
     with pytest.raises(Fenced):
         await asking

@@ -31,7 +31,7 @@ class Desk:
     async def writer(self, task_id: str, attempt: int = 1) -> StreamWriter:
         task = TaskFields(task_id, "ses_1", None, "msg_1", "2026-11-22T00:00:00+00:00")
         await self.streams.registry.create(task)
-        await self.streams.writer.begin(task, attempt, "worker")
+        await self.streams.writer.begin(task, attempt)
         return self.flusher.open(task_id, attempt)
 
     async def text(self, task_id: str) -> str:
@@ -164,7 +164,7 @@ async def test_whenever_a_successor_begins_what_it_is_told_of_its_predecessor_fi
             writer.note(str(number))
             if number % 3:
                 await desk.streams.reader.last_id("task_1")  # a round trip, in which batches may go out or not
-        begun = await desk.streams.writer.begin(task, attempt, "successor")
+        begun = await desk.streams.writer.begin(task, attempt)
         desk.flusher.close(writer)
         writer = desk.flusher.open("task_1", attempt)
 

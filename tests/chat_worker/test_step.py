@@ -84,7 +84,7 @@ async def desk(redis: Redis, database_url: str, model: ModelServer) -> AsyncIter
         accepted = await turns.intake.accept(NewTurn(session_id="s", user_id=None, text="please", create_session=True))
         task = await store.turns.claim(accepted.task.id)
         assert task is not None
-        await streams.writer.begin(task.fields, task.attempt, "worker")
+        await streams.writer.begin(task.fields, task.attempt, entry_id="5-1")
         yield Desk(task, store, redis, streams, turns, flusher.open(task.id, task.attempt), MessageFold(), client)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -121,7 +121,7 @@ async def test_calls_are_durable_and_queued_and_the_turn_waits_for_them(desk: De
     assert await desk.redis.xlen(keys.work_queue(keys.tool_queue("default"))) == 2
     meta = await desk.streams.registry.meta(task.id)
     assert meta is not None
-    assert (meta.status, meta.holder) == ("waiting", None)
+    assert (meta.status, meta.held_entry) == ("waiting", None)
 
 
 async def test_calls_beyond_the_most_of_a_step_go_back_to_the_model_as_errors(desk: Desk) -> None:
@@ -178,7 +178,7 @@ async def test_an_attempt_that_has_a_successor_writes_nothing_more(desk: Desk, m
     answering = asyncio.create_task(desk.ask("count [[tokens=9 rate=0 gate_after=3:g]]"))
     await asked(model, lambda record: record.tokens_sent == 3)
     await desk.store.turns.claim(desk.task.id)
-    await desk.streams.writer.begin(desk.task.fields, desk.task.attempt + 1, "successor")
+    await desk.streams.writer.begin(desk.task.fields, desk.task.attempt + 1)
     before = await desk.types()
 
     with pytest.raises(Fenced):

@@ -80,7 +80,7 @@ class Scene:
     async def step(self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600) -> Waiting:
         """A step, of a claimed turn, that ends with calls."""
         calls = [self._call(status, deadline_seconds) for status in statuses or ("pending",)]
-        await self.streams.writer.begin(task.fields, task.attempt, "scene")
+        await self.streams.writer.begin(task.fields, task.attempt)
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
         await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])

@@ -76,7 +76,7 @@ async def test_an_approval_that_nobody_gives_expires_and_the_conversation_is_who
     await wait_until(lambda: _has_state(scene, asks.operation, "expired"))
     part = await scene.part(asks.operation)
     assert part["state"] == "output-error"
-    assert part["errorText"] == "DEADLINE_EXCEEDED: Nobody answered the request for approval in time."
+    assert part["errorText"] == "DEADLINE_EXCEEDED: Nobody answered it in time."
     assert await scene.next_steps(asks.task) == 0
 
 

@@ -1,9 +1,13 @@
 """What a crash, a flush or an outage left undone of turns is done again, and what goes on is left alone."""
 
+import asyncio
+import time
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from sluiceway import keys
+from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
@@ -14,8 +18,9 @@ from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 
-# The lease is 3 s: a holder that was silent for 6 s is gone.
 OFTEN = {"RECONCILE_SECONDS": "0.1"}
+# The services' lease.
+LEASE = timedelta(seconds=3)
 
 
 async def _accepted(scene: Scene, session_id: str | None = None) -> Task:
@@ -25,13 +30,27 @@ async def _accepted(scene: Scene, session_id: str | None = None) -> Task:
     return (await scene.store.turns.accept(new)).task
 
 
-async def _running(scene: Scene) -> Task:
-    """A turn whose worker has begun it, and whose queue entry is gone."""
+def _worker(scene: Scene) -> WorkQueue:
+    return WorkQueue(scene.redis, scene.redis, keys.CHAT, "worker", lease=LEASE)
+
+
+async def _running(scene: Scene) -> tuple[Task, str]:
+    """A turn that a worker has begun, and the queue entry that it has in flight."""
     task = await _accepted(scene)
     await scene.turns.dispatch.publish(task)
-    claimed = await scene.next_step(task)
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "worker")
-    return claimed
+    await _worker(scene).ensure_group()
+    (delivery,) = await _worker(scene).read(1, timedelta(seconds=1))
+    claimed = await scene.store.turns.claim(task.id)
+    assert claimed is not None
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt, entry_id=delivery.entry_id)
+    return claimed, delivery.entry_id
+
+
+async def _renew(scene: Scene, entry_id: str) -> None:
+    """As the worker does that lives."""
+    while True:
+        assert not await _worker(scene).renew([entry_id])
+        await asyncio.sleep(LEASE.total_seconds() / 10)
 
 
 async def _repaired(consumer: Service, kind: str) -> bool:
@@ -52,18 +71,45 @@ async def test_a_turn_that_was_accepted_without_redis_is_queued_and_one_behind_a
 
 
 @pytest.mark.requirement("CH-9", "OP-7")
-async def test_a_turn_whose_holder_and_entry_are_gone_is_queued_again_and_a_living_holders_is_not(
+async def test_a_turn_whose_entry_is_gone_is_queued_again_and_one_that_is_held_or_waits_is_not(
     services: Services, scene: Scene
 ) -> None:
-    await services.completion_consumer(**OFTEN)
-    dead, living = await _running(scene), await _running(scene)
+    lost, lost_entry = await _running(scene)
+    living, entry = await _running(scene)
+    stale, _ = await _running(scene)
+    await _worker(scene).ack(lost_entry)
+    consumer = await services.completion_consumer(**OFTEN)
+    await wait_until(lambda: scene.next_steps(lost), what="the lost one is queued")
 
-    async def is_queued_again() -> int:
-        assert await scene.streams.writer.heartbeat(living.id, living.attempt) == "ok"
-        return await scene.next_steps(dead)
+    until = time.monotonic() + 2 * LEASE.total_seconds()
+    while time.monotonic() < until:
+        assert not await _worker(scene).renew([entry])
+        await asyncio.sleep(LEASE.total_seconds() / 3)
+    # Who sweeps next takes over the one whose lease has run out.
+    assert [await scene.next_steps(task) for task in (lost, living, stale)] == [1, 1, 1]
+    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_requeued") == 1
 
-    await wait_until(is_queued_again, 30, "the dead one's turn is queued")
-    assert await scene.next_steps(living) == 0
+
+@pytest.mark.requirement("CH-9", "OP-7")
+async def test_a_begun_turn_whose_entry_was_released_or_lost_with_its_group_is_queued_once(
+    services: Services, scene: Scene
+) -> None:
+    released, entry = await _running(scene)
+    assert await _worker(scene).requeue([entry]) == 1
+    consumer = await services.completion_consumer(**OFTEN)
+
+    async def is_noted() -> bool:
+        meta = await scene.streams.registry.meta(released.id)
+        return meta is not None and meta.queue_entry != entry
+
+    await wait_until(is_noted, what="its new entry is noted")
+    assert await scene.next_steps(released) == 1
+    assert not await _repaired(consumer, "turn_requeued")
+    # Redis lost the queue, and not the task: its metadata name an entry of before.
+    await scene.redis.delete(keys.work_queue(keys.CHAT))
+    await wait_until(lambda: scene.next_steps(released), what="it is queued")
+    await asyncio.sleep(0.5)
+    assert await scene.next_steps(released) == 1
 
 
 @pytest.mark.requirement("CH-12")
@@ -85,7 +131,7 @@ async def test_a_session_that_lost_its_active_turn_gets_its_next_one(
 async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_next_turn_run(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    task = await _running(scene)
+    task, _ = await _running(scene)
     following = await _accepted(scene, task.session_id)
     end = TurnEnd(status="completed", parts=[{"type": "text", "text": "done"}], metadata={})
     assert await scene.store.turns.end(task, end, attempt=task.attempt)
@@ -106,10 +152,12 @@ async def _is_finalized(database: Database, task: Task) -> bool:
 async def test_a_cancelled_turn_whose_worker_is_gone_ends_and_a_living_worker_is_told(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    dead, living = await _running(scene), await _running(scene)
+    dead, _ = await _running(scene)
+    living, entry = await _running(scene)
     # The wish was stored, and Redis away.
     for task in (dead, living):
         await scene.store.turns.request_cancel(task.id, None)
+    renewing = asyncio.create_task(_renew(scene, entry))
     await services.completion_consumer(**OFTEN)
 
     async def is_told() -> bool:
@@ -118,11 +166,11 @@ async def test_a_cancelled_turn_whose_worker_is_gone_ends_and_a_living_worker_is
     await wait_until(is_told, 5, "the living one is told")
 
     async def is_cancelled() -> bool:
-        await scene.streams.writer.heartbeat(living.id, living.attempt)
         return await task_status(database, dead.id) == "cancelled"
 
     await wait_until(is_cancelled, 30, "the dead one's turn has ended")
     assert await task_status(database, living.id) == "running"
+    renewing.cancel()
 
 
 @pytest.mark.requirement("TS-2")

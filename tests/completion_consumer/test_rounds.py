@@ -67,7 +67,7 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
     assert len(await worker.read(10, timedelta(seconds=1))) == 2
     claimed = await scene.store.turns.claim(begun.id)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "draining")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     await scene.streams.writer.release(claimed.id, claimed.attempt)
     await worker.leave()
 
@@ -122,10 +122,14 @@ async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     await _unreadable_parked(scene)
     lost = await _queued_turn(scene, database)
     await _lose_entry(scene, lost)
+    misled = await _queued_turn(scene, database)
+    await _lose_entry(scene, misled)
+    await scene.redis.hset(keys.task_meta(misled.id), "entry", "what is no id of an entry")
     ended, expires, told, early = await _neighbours(scene, database)
 
     consumer = await services.completion_consumer(**OFTEN)
-    await wait_until(lambda: scene.next_steps(lost), what="the lost turn is queued")
+    for task in (lost, misled):
+        await wait_until(lambda: scene.next_steps(task), what="the lost turn is queued")  # noqa: B023
     await wait_until(lambda: _is_finalized(database, ended), what="the other end is seen through")
     for task in (expires, told, early):
         await wait_until(lambda: scene.next_steps(task), what="the next step is queued")  # noqa: B023
@@ -157,7 +161,7 @@ async def _ended(scene: Scene, database: Database) -> Task:
     await _lose_entry(scene, task)
     claimed = await scene.store.turns.claim(task.id)
     assert claimed is not None
-    await scene.streams.writer.begin(claimed.fields, claimed.attempt, "dead")
+    await scene.streams.writer.begin(claimed.fields, claimed.attempt)
     end = TurnEnd(status="completed", parts=[], metadata={})
     assert await scene.store.turns.end(claimed, end, attempt=claimed.attempt)
     await database.execute("UPDATE tasks SET ended_at = now() - interval '1 minute' WHERE id = $1", task.id)

@@ -68,7 +68,7 @@ async def test_a_turn_that_is_still_written_at_its_deadline_is_kept_as_it_was_sh
     accepted = await _accepted(scene)
     task = await scene.store.turns.claim(accepted.id)
     assert task is not None
-    await scene.streams.writer.begin(task.fields, task.attempt, "tireless")
+    await scene.streams.writer.begin(task.fields, task.attempt)
     await scene.streams.writer.append(
         task.id, 1, 1, [Start(message_id=task.message_id), StartStep(), TextStart(id="t")]
     )

@@ -14,7 +14,10 @@ import yaml
 from pydantic_settings import BaseSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = ROOT / "deploy" / "k8s" / "base"
+K8S = ROOT / "deploy" / "k8s"
+BASE = K8S / "base"
+OVERLAYS = tuple(sorted(path.parent.name for path in K8S.glob("overlays/*/kustomization.yaml")))
+COMPONENTS = tuple(sorted(path.parent.name for path in K8S.glob("components/*/kustomization.yaml")))
 # A folder of services/ with a pyproject is a service, for make and the pins too.
 SERVICES = tuple(sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml")))
 WORKERS = tuple(service for service in SERVICES if service != "gateway")
@@ -41,9 +44,11 @@ def of_kind(kind: str) -> dict[str, Document]:
 
 
 def pods() -> dict[str, Document]:
-    """The pod specs of all workloads, by the name of the workload."""
+    """The pod specs of all workloads, by the name of the workload; the Job's without its version."""
     return {
-        r["metadata"]["name"]: r["spec"]["template"]["spec"] for r in resources() if r["kind"] in {"Deployment", "Job"}
+        r["metadata"]["name"].removesuffix("-VERSION"): r["spec"]["template"]["spec"]
+        for r in resources()
+        if r["kind"] in {"Deployment", "Job"}
     }
 
 
@@ -56,16 +61,33 @@ def environment(pod: Document) -> dict[str, Document]:
     return {entry["name"]: entry for entry in container(pod).get("env", [])}
 
 
-def shared_settings() -> dict[str, str]:
-    """The literals of the ConfigMap that every service reads."""
-    (generated,) = kustomization()["configMapGenerator"]
-    return dict(literal.split("=", 1) for literal in generated["literals"])
+def config_maps() -> dict[str, dict[str, str]]:
+    """The literals of the base's ConfigMaps, by name."""
+    return {
+        generated["name"]: dict(literal.split("=", 1) for literal in generated["literals"])
+        for generated in kustomization()["configMapGenerator"]
+    }
 
 
-def rendered() -> list[Document]:
-    """The base as `kubectl kustomize` puts it together. kubectl comes with the development set."""
+def told(pod: Document) -> dict[str, str]:
+    """What a pod of the base is told in clear."""
+    found: dict[str, str] = {}
+    for source in container(pod).get("envFrom", []):
+        found |= config_maps()[source["configMapRef"]["name"]]
+    return found | {name: entry["value"] for name, entry in environment(pod).items() if "value" in entry}
+
+
+def of_component(name: str) -> list[Document]:
+    """The objects that a component adds, as they are written."""
+    folder = K8S / "components" / name
+    written = yaml.safe_load((folder / "kustomization.yaml").read_text()).get("resources", [])
+    return [document for file in written for document in yaml.safe_load_all((folder / file).read_text())]
+
+
+def rendered(folder: Path = BASE) -> list[Document]:
+    """What `kubectl kustomize` makes of a folder. kubectl comes with the development set."""
     kubectl = Path(sys.executable).with_name("kubectl")
-    run = subprocess.run([kubectl, "kustomize", BASE], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     return [document for document in yaml.safe_load_all(run.stdout) if document is not None]
 

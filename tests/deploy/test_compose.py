@@ -1,6 +1,12 @@
 """`docker-compose.yml` is valid, brings up the whole system, and says clearly what it is not told."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from compose_spec import PyCompose
@@ -12,6 +18,7 @@ pytestmark = pytest.mark.requirement("OP-4")
 MODEL_SERVER = {"OPENAI_BASE_URL": "http://model.example/v1", "OPENAI_API_KEY": "any-word", "MODEL": "a-model"}
 SESSION_SECRETS = json.dumps(["a secret that signs cookies, of 32 bytes or more"])
 TOLD = {**MODEL_SERVER, "SESSION_SECRETS": SESSION_SECRETS}
+_SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin"
 SETTINGS = {service: manifests.settings(service) for service in manifests.SERVICES}
 
 
@@ -32,14 +39,44 @@ def test_the_file_follows_the_compose_specification() -> None:
         if "extra_hosts" in service:
             service["extra_hosts"] = ["host.docker.internal:127.0.0.1"]
     parsed = PyCompose.from_json(json.dumps(document))
-    assert set(parsed.service_names()) == {"valkey", "postgres", "migrate", *manifests.SERVICES}
+    others = {"valkey", "postgres", "proxy", "model", "told", "migrate"}
+    assert set(parsed.service_names()) == {*others, *manifests.SERVICES}
+
+
+def test_the_file_can_be_read_without_any_variable_so_that_ps_logs_and_down_work() -> None:
+    assert manifests.compose({})["services"].keys() == services().keys()
+
+
+def _say_what_is_missing(told: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    service = manifests.compose(told)["services"]["told"]
+    _, *arguments = service["command"]
+    environment = {**service.get("environment", {}), "PATH": os.environ["PATH"]}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.parametrize("name", TOLD)
 def test_a_missing_word_about_the_model_server_or_a_missing_secret_is_asked_for_by_name(name: str) -> None:
-    told = {key: value for key, value in TOLD.items() if key != name}
-    with pytest.raises(manifests.MissingVariable, match=rf"^{name}: (name|give) the "):
-        manifests.compose(told)
+    ended = _say_what_is_missing({key: value for key, value in TOLD.items() if key != name})
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith(f": {name}")
+    assert ".env.example" in ended.stderr
+    assert _say_what_is_missing(TOLD).returncode == 0
+
+
+def test_nothing_of_ours_starts_before_that_was_said() -> None:
+    assert services()["migrate"]["depends_on"]["told"] == {"condition": "service_completed_successfully"}
+    assert services()["told"]["restart"] == "no"
+
+
+def test_the_example_of_an_env_file_has_every_variable_and_no_other() -> None:
+    text = (manifests.ROOT / "docker-compose.yml").read_text()
+    variables = {*re.findall(r"\$\{([A-Z_]+)", text), *re.findall(r"^ +([A-Z_]+):$", text, re.MULTILINE)}
+    example = (manifests.ROOT / ".env.example").read_text()
+    listed = re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)
+    assert sorted(listed) == sorted(variables)
+    assert {name for name in listed if re.search(rf"^{name}=", example, re.MULTILINE)} == set(TOLD)
 
 
 @pytest.mark.parametrize("service", SETTINGS)
@@ -66,7 +103,6 @@ OPTIONAL = {
     "JWT_AUTHORIZED_PARTIES": ("gateway",),
     "ALLOWED_HOSTS": ("gateway",),
     "CORS_ORIGINS": ("gateway",),
-    "TRUSTED_PROXIES": ("gateway",),
     "MODELS": ("gateway", "chat-worker"),
     "AUTH_REQUIRED": ("gateway",),
     "API_KEYS": ("gateway",),
@@ -97,6 +133,7 @@ OPTIONAL = {
     "BUDGET_REACHED": ("gateway",),
     "TURN_DEADLINE_SECONDS": ("completion-consumer",),
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
+    "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "LIVE_TTL_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "RETENTION_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
 }
@@ -140,21 +177,48 @@ def test_the_migration_runs_once_and_the_services_leave_the_schema_alone() -> No
 
 
 def test_everything_but_the_one_shot_says_how_it_is() -> None:
-    assert {name for name, service in services().items() if "healthcheck" not in service} == {"migrate"}
+    assert {name for name, service in services().items() if "healthcheck" not in service} == {"told", "migrate"}
 
 
-@pytest.mark.parametrize("service", manifests.WORKERS)
-def test_workers_can_be_scaled(service: str) -> None:
+@pytest.mark.parametrize("service", manifests.SERVICES)
+def test_every_service_can_be_scaled(service: str) -> None:
     assert not {"container_name", "hostname", "ports"} & set(services()[service])
 
 
-def test_only_the_gateway_has_a_port_on_the_host_and_only_for_this_machine() -> None:
+def test_only_the_proxy_has_a_port_on_the_host_and_only_for_this_machine() -> None:
     ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    assert ports == {"gateway": ["127.0.0.1:8000:8000"]}
+    assert ports == {"proxy": ["127.0.0.1:8000:8000"]}
+
+
+def test_the_proxy_finds_all_gateways_and_lets_an_answer_stream() -> None:
+    (mounted,) = services()["proxy"]["volumes"]
+    configuration = (manifests.ROOT / mounted.partition(":")[0]).read_text()
+    assert f"http://gateway:{services()['gateway']['environment']['PORT']};" in configuration
+    assert re.search(r"^\s*proxy_buffering off;", configuration, re.MULTILINE)
+    (timeout,) = re.findall(r"proxy_read_timeout (\d+)s;", configuration)
+    assert int(timeout) > 3 * SETTINGS["gateway"].model_fields["heartbeat_seconds"].get_default()
+    (resolved,) = re.findall(r"resolver 127.0.0.11 valid=(\d+)s;", configuration)
+    assert int(resolved) < SETTINGS["gateway"].model_fields["drain_seconds"].get_default()
+
+
+@pytest.mark.skipif(shutil.which("nginx", path=_SBIN) is None, reason="no nginx here to read the proxy's configuration")
+def test_the_proxys_configuration_is_one_that_nginx_takes(tmp_path: Path) -> None:
+    whole = tmp_path / "nginx.conf"
+    proxy = manifests.ROOT / "deploy" / "compose" / "proxy.conf"
+    paths = f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}}"
+    whole.write_text(f"{paths} http {{ access_log off; include {proxy}; }}")
+    tried = [str(shutil.which("nginx", path=_SBIN)), "-t", "-c", str(whole)]
+    assert subprocess.run(tried, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def test_a_model_of_this_machine_is_there_for_who_asks_for_it_alone() -> None:
+    model = services()["model"]
+    assert model["profiles"] == ["local-model"]
+    assert "http://model:8080/v1" in (manifests.ROOT / ".env.example").read_text()
 
 
 def test_our_own_containers_are_read_only_and_without_rights() -> None:
-    for name in ("migrate", *SETTINGS):
+    for name in ("told", "migrate", "proxy", *SETTINGS):
         service = services()[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]

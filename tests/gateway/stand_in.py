@@ -40,7 +40,7 @@ class StandIn:
         """Claim the turn, and open its text."""
         task = await self.store.turns.claim(task_id)
         assert task is not None
-        await self.streams.writer.begin(task.fields, task.attempt, "stand-in")
+        await self.streams.writer.begin(task.fields, task.attempt)
         self._batches = 0
         await self.append(task, Start(message_id=task.message_id), StartStep(), TextStart(id="t1"))
         self._said[task.id] = ""
@@ -91,7 +91,7 @@ class StandIn:
         if task is None or task.ended:
             return
         with contextlib.suppress(Fenced):
-            await self.streams.writer.begin(task.fields, task.attempt, "stand-in")
+            await self.streams.writer.begin(task.fields, task.attempt)
         parts = [{"type": "step-start"}, {"type": "text", "text": "yes", "state": "done"}]
         said = [StartStep(), TextStart(id="t1"), TextDelta(id="t1", delta="yes"), TextEnd(id="t1"), FinishStep()]
         end = TurnEnd(status="completed", parts=parts, metadata={})

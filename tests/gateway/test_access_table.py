@@ -52,6 +52,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/chat/tasks/{task_id}/stream-token"): Row("owned", _TURNS),
     ("POST", "/api/chat/tasks/{task_id}/cancel"): Row("owned", _TURNS),
     ("POST", "/api/chat/tasks/{task_id}/approvals/{tool_call_id}"): Row("owned", _TURNS, {"approved": True}),
+    ("POST", "/api/chat/tasks/{task_id}/outputs/{tool_call_id}"): Row("owned", _TURNS, {"output": 1}),
     ("GET", "/api/chat/tools"): Row("own", _BOTH),
     ("GET", "/api/chat/me/understanding"): Row("own", _TURNS),
     ("PUT", "/api/chat/me/understanding"): Row("own", _TURNS, {"name": "Ada"}),

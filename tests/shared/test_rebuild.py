@@ -30,7 +30,7 @@ async def claimed(scene: Scene) -> Task:
     accepted = await scene.turns.intake.accept(new)
     task = await scene.store.turns.claim(accepted.task.id)
     assert task is not None
-    await scene.streams.writer.begin(task.fields, task.attempt, "worker")
+    await scene.streams.writer.begin(task.fields, task.attempt)
     await scene.streams.writer.append(task.id, task.attempt, 1, [Start(message_id=task.message_id), *STEP])
     return task
 

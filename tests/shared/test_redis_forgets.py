@@ -46,7 +46,7 @@ async def streams(redis: Redis) -> Streams:
     """With a task whose attempt 1 has written a batch that the replica has."""
     streams = Streams(redis)
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     assert await streams.writer.append(TASK.task_id, 1, 1, BEGINNING) == "ok"
     return streams
 
@@ -99,11 +99,11 @@ async def test_the_next_attempt_begins_the_stream_again_under_ids_that_nobody_ha
 ) -> None:
     await streams.writer.mark_retracted(TASK.task_id, "1-0>1-1")
     await forget(pair, streams)
-    begun = await streams.writer.begin(TASK, 2, "w")
+    begun = await streams.writer.begin(TASK, 2)
     assert (begun.last_id, begun.retracted, begun.dropped) == (None, "", True)
     assert await streams.writer.append(TASK.task_id, 2, 1, BEGINNING) == "ok"
     assert await ids(streams) == ["2-0", "2-1", "2-2"]
-    assert not (await streams.writer.begin(TASK, 3, "w")).dropped, "nothing happened since"
+    assert not (await streams.writer.begin(TASK, 3)).dropped, "nothing happened since"
 
 
 @pytest.mark.requirement("TS-5", "TS-12", "OP-7")
@@ -147,7 +147,7 @@ async def test_an_attempt_that_was_forgotten_is_told_so_and_not_that_another_one
 ) -> None:
     await pair.in_step()
     pair.freeze_replication()
-    await streams.writer.begin(TASK, 2, "w")
+    await streams.writer.begin(TASK, 2)
     assert await streams.writer.append(TASK.task_id, 2, 1, MORE) == "ok"
     await _fail_over(pair, streams)
     assert await streams.writer.append(TASK.task_id, 2, 2, MORE) == "lost"
@@ -162,7 +162,7 @@ async def test_a_silent_writer_learns_from_its_heartbeat_that_something_was_forg
 ) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=60_000)
     running = asyncio.create_task(flusher.run())
-    await streams.writer.begin(TASK, 2, "w")
+    await streams.writer.begin(TASK, 2)
     writer = flusher.open(TASK.task_id, 2)
     await pair.in_step()
     pair.freeze_replication()
@@ -180,7 +180,7 @@ async def test_what_gathers_while_a_batch_is_sent_again_goes_out_by_itself(
 ) -> None:
     flusher = Flusher(Scripts(redis), live_ttl_ms=60_000)
     running = asyncio.create_task(flusher.run())
-    await streams.writer.begin(TASK, 2, "w")
+    await streams.writer.begin(TASK, 2)
     writer = flusher.open(TASK.task_id, 2)
 
     def cut_one_flush_and_write(data: bytes) -> Fate:
@@ -227,4 +227,4 @@ async def test_a_server_that_became_a_replica_is_left_by_who_writes_and_by_who_w
         assert await command(redis, "SET", "sw:x", "1", "PX", "1000")
         assert await queue.read(1, _SOON) == []
     with pytest.raises(Fenced):
-        await streams.writer.begin(TASK, 1, "an older attempt is still refused")
+        await streams.writer.begin(TASK, 1)

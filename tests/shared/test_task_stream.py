@@ -51,20 +51,20 @@ async def test_metadata_is_one_hash_with_a_ttl_and_a_session_leads_to_its_active
 @pytest.mark.requirement("TS-1")
 async def test_creating_a_task_again_does_not_overwrite_a_running_one(streams: Streams) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 3, "worker-a")
+    await streams.writer.begin(TASK, 3, entry_id="5-1")
 
     assert not await streams.registry.create(TASK)
 
     meta = await streams.registry.meta(TASK.task_id)
     assert meta is not None
-    assert (meta.status, meta.attempt, meta.holder) == ("running", 3, "worker-a")
+    assert (meta.status, meta.attempt, meta.held_entry) == ("running", 3, "5-1")
 
 
 @pytest.mark.requirement("TS-2")
 async def test_the_ttl_of_a_silent_task_is_renewed_by_its_holders_heartbeat(redis: Redis) -> None:
     streams = Streams(redis, retention(live_seconds=60))
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"
     for key in (keys.task_meta(TASK.task_id), keys.task_events(TASK.task_id)):
         await redis.pexpire(key, 20_000)
@@ -78,9 +78,9 @@ async def test_the_ttl_of_a_silent_task_is_renewed_by_its_holders_heartbeat(redi
 @pytest.mark.requirement("TS-11")
 async def test_an_attempt_that_has_a_successor_cannot_write_one_more_event(streams: Streams) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "first")
+    await streams.writer.begin(TASK, 1)
     await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1"), StartStep()])
-    await streams.writer.begin(TASK, 2, "second")
+    await streams.writer.begin(TASK, 2)
 
     assert await streams.writer.append(TASK.task_id, 1, 2, [TextStart(id="0")]) == "fenced"
     assert await streams.writer.append(TASK.task_id, 2, 1, [StartStep()]) == "ok"
@@ -88,13 +88,13 @@ async def test_an_attempt_that_has_a_successor_cannot_write_one_more_event(strea
 
     assert await event_ids(streams) == ["1-0", "1-1", "2-0"]
     with pytest.raises(Fenced):
-        await streams.writer.begin(TASK, 1, "first")
+        await streams.writer.begin(TASK, 1)
 
 
 @pytest.mark.requirement("TS-11")
 async def test_a_batch_that_is_sent_again_after_a_lost_answer_adds_nothing_twice(streams: Streams) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     for _ in range(3):
         assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "ok"
     assert await streams.writer.append(TASK.task_id, 1, 2, [StartStep()]) == "ok"
@@ -105,7 +105,7 @@ async def test_a_batch_that_is_sent_again_after_a_lost_answer_adds_nothing_twice
 @pytest.mark.requirement("TS-11")
 async def test_a_writer_of_before_a_flush_cannot_write_into_the_restored_task(streams: Streams, redis: Redis) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     await redis.flushall()
     assert await streams.writer.append(TASK.task_id, 1, 1, [StartStep()]) == "lost"
 
@@ -118,7 +118,7 @@ async def test_a_writer_of_before_a_flush_cannot_write_into_the_restored_task(st
 @pytest.mark.requirement("TS-5")
 async def test_of_many_who_end_a_task_exactly_one_does_and_the_others_learn_it(streams: Streams) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")])
     endings: list[tuple[str, Sequence[Event]]] = [
         ("completed", [Finish(finish_reason="stop")]),
@@ -155,7 +155,7 @@ async def test_the_active_task_is_found_with_its_last_event_and_no_key_is_scanne
     streams: Streams, redis: Redis
 ) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1"), StartStep()])
     await redis.config_resetstat()
 
@@ -170,7 +170,7 @@ async def test_the_active_task_is_found_with_its_last_event_and_no_key_is_scanne
 @pytest.mark.requirement("TS-12")
 async def test_a_running_stream_is_never_trimmed(streams: Streams) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     events: list[Event] = [TextDelta(id="0", delta=f"{n} ") for n in range(500)]
     for batch in range(1, 6):
         assert await streams.writer.append(TASK.task_id, 1, batch, events) == "ok"
@@ -180,7 +180,7 @@ async def test_a_running_stream_is_never_trimmed(streams: Streams) -> None:
 
 async def test_the_cancel_flag_is_told_to_the_next_append_which_is_kept(streams: Streams) -> None:
     await streams.registry.create(TASK)
-    await streams.writer.begin(TASK, 1, "w")
+    await streams.writer.begin(TASK, 1)
     assert await streams.registry.request_cancel(TASK.task_id)
 
     assert await streams.writer.append(TASK.task_id, 1, 1, [Start(message_id="msg_1")]) == "cancelled"

@@ -11,7 +11,7 @@ from typing import get_args
 
 import sluiceway
 from sluiceway.store.records import OperationStatus
-from sluiceway.turn.rebuild import REBUILDING
+from sluiceway.stream.task_meta import REBUILDING
 from sluiceway.wire.task import Status
 
 _SHARED = Path(sluiceway.__file__).parent

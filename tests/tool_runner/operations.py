@@ -62,7 +62,7 @@ class Caller:
         await self.streams.registry.create(accepted.task.fields)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
-        await self.streams.writer.begin(task.fields, task.attempt, "caller")
+        await self.streams.writer.begin(task.fields, task.attempt)
         operation = NewOperation(
             id=operation_id or new_operation_id(),
             step=1,

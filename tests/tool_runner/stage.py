@@ -67,7 +67,7 @@ async def stage_for(redis: Redis, model: ModelServer, **settings: Any) -> AsyncI
     """Settings in lower case, such as `model_attempts=1`."""
     streams = Streams(redis)
     await streams.registry.create(_TASK)
-    await streams.writer.begin(_TASK, 1, "worker")
+    await streams.writer.begin(_TASK, 1)
     await streams.writer.wait(_TASK.task_id, 1, {})
     progress = Progress(streams.output, _operation(), ended=lambda: None)
     async with Model(model.base_url, "sk-of-the-test") as client, httpx.AsyncClient() as http:

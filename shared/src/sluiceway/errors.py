@@ -28,7 +28,9 @@ SluicewayError
 │   └── TooManyWebhooks       429
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
+│   │   └── StoreRefuses      it answers, and does not let us in, or lacks us a right; until a person mends that
 │   └── RedisUnavailable      503, Redis
+│       ├── RedisRefuses      the same of Redis
 │       ├── JobEventUnavailable   also a JobEventError; retryable, and perhaps the event was added all the same
 │       └── AgentEventUnavailable also an AgentEventError; retryable, with the same publish_id without doubling
 ├── JobEventError             a job event was not published; who publishes may catch this and go on working
@@ -96,13 +98,13 @@ class WebhookNotFound(DomainError):
 
 class ApprovalNotFound(DomainError):
     code, status = "APPROVAL_NOT_FOUND", 404
-    default_detail = "No such tool call asked for an approval."
+    default_detail = "No such tool call asked for that."
 
 
 class ApprovalGone(DomainError):
     code, status = "APPROVAL_GONE", 410
     default_detail = (
-        "This approval is no longer waited for: it has expired, or the conversation has gone on without it."
+        "This answer is no longer waited for: the call has expired, or the conversation has gone on without it."
     )
 
 
@@ -155,7 +157,9 @@ class StreamTruncated(DomainError):
 
 class OperationNotStarted(DomainError):
     code, status = "OPERATION_NOT_STARTED", 409
-    default_detail = "This operation still waits for a person's approval; nobody was asked to work on it."
+    default_detail = (
+        "This operation still waits for a person's approval, or for its client; nobody was asked to work on it."
+    )
 
 
 class NotStorable(DomainError):
@@ -223,9 +227,21 @@ class StoreUnavailable(Unavailable):
     detail = "The database is away. Nothing was lost; try again in a moment."
 
 
+class StoreRefuses(StoreUnavailable):
+    """Its text says for the log what Postgres refuses; `detail` is for everybody."""
+
+    detail = "The database refuses this service: its password, its role or a right is wrong. The log says which."
+
+
 class RedisUnavailable(Unavailable):
     code = "REDIS_UNAVAILABLE"
     detail = "Redis is away. Nothing was lost; try again in a moment."
+
+
+class RedisRefuses(RedisUnavailable):
+    """Its text says for the log what Redis refuses; `detail` is for everybody."""
+
+    detail = "Redis refuses this service: its password, its user or a right is wrong. The log says which."
 
 
 class JobEventError(SluicewayError):

@@ -14,9 +14,13 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     ClusterDownError,
     MasterDownError,
+    MovedError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -27,10 +31,13 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from sluiceway.errors import RedisUnavailable
+from sluiceway.errors import RedisRefuses, RedisUnavailable
 
+# It is there, and is not what it has to be: a wrong password or user, a right that is missing, a cluster.
+_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError)
 # Redis itself is away, starting, failing over or full. A wrong command or a script error is a defect and is not here.
 AWAY = (
+    *_REFUSES,
     RedisConnectionError,
     RedisTimeoutError,
     BusyLoadingError,
@@ -44,6 +51,8 @@ AWAY = (
 # The same, where redis-py has no class for it: a primary was made a replica under a blocked client; it has too few
 # replicas, or cannot save; a script runs for too long.
 _AWAY_CODES = ("UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY")
+# How servers of several versions say within a script that a right is missing.
+_DENIED_IN_A_SCRIPT = "ACL failure in script"
 # What a server says that is not, or no longer, the one to write to. The way to its successor is a new connection.
 _DEMOTED = (ReadOnlyError, MasterDownError, ClusterDownError)
 
@@ -99,8 +108,13 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
 def is_away(error: object) -> bool:
     """Whether an error, raised or answered, says that Redis cannot serve now and may later."""
     if type(error) is ResponseError:
-        return str(error).partition(" ")[0] in _AWAY_CODES  # the whole word: BUSYGROUP and BUSYKEY are others
+        # The whole word: BUSYGROUP and BUSYKEY are others.
+        return str(error).partition(" ")[0] in _AWAY_CODES or _is_refused(error)
     return isinstance(error, AWAY) or _is_broken(error)
+
+
+def _is_refused(error: object) -> bool:
+    return isinstance(error, _REFUSES) or _DENIED_IN_A_SCRIPT in str(error)
 
 
 def _is_broken(error: object) -> bool:
@@ -113,8 +127,9 @@ def _is_broken(error: object) -> bool:
 
 @asynccontextmanager
 async def redis_errors(redis: Redis) -> AsyncIterator[None]:
-    """Raise RedisUnavailable where Redis is away. The connections that are idle are closed where one was found dead, as
-    the others are then, or where a failover made a replica of the server, as they would find the same one again."""
+    """Raise RedisUnavailable where Redis is away, RedisRefuses where a person has to mend it. The connections that are
+    idle are closed where one was found dead, as the others are then, or where a failover made a replica of the server,
+    as they would find the same one again."""
     try:
         yield
     except (*AWAY, ResponseError, RuntimeError) as error:
@@ -123,7 +138,8 @@ async def redis_errors(redis: Redis) -> AsyncIterator[None]:
         useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith("UNBLOCKED")
         if useless and isinstance(redis.connection_pool, Pool):
             await redis.connection_pool.drop_idle()
-        raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
+        kind = RedisRefuses if _is_refused(error) else RedisUnavailable
+        raise kind(f"{type(error).__name__}: {error}") from error
 
 
 async def command(redis: Redis, *arguments: str | bytes | int | float) -> Any:

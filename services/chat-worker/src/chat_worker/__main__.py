@@ -50,7 +50,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
     pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
-    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, Producer(redis, keys.CHAT)))
+    chat = Producer(redis, keys.CHAT)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat))
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)
@@ -62,7 +63,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
         settings, prompts, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices, titles
     )
     queue = await process.open_queue(keys.CHAT)
-    handler = ChatHandler(store, registry, ending, runner, queue.key, lease=process.lease)
+    handler = ChatHandler(store, registry, ending, runner, chat, lease=process.lease)
 
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)

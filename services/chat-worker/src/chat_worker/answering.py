@@ -1,6 +1,6 @@
 """A turn that is being answered: its history, its answer so far, and what a predecessor had of the next step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
@@ -9,6 +9,7 @@ from sluiceway.store.records import Message, Task
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
+from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
@@ -49,7 +50,7 @@ class Answering:
     `beside`: what is done meanwhile, and has to show something. `account`: what this attempt asked of models and is not
     durable yet.
 
-    `facts`: what the log is to say of the turn's end.
+    `client_tools`: what the model may call that the client runs. `facts`: what the log is to say of the turn's end.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
@@ -64,6 +65,7 @@ class Answering:
     continues: bool = False
     reached: Reached | None = None
     usage: dict[str, Any] | None = None
+    client_tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     facts: dict[str, str | int] = field(default_factory=dict)
     account: Account = field(default_factory=Account)
     beside: Beside = field(default_factory=Beside)

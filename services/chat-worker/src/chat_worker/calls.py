@@ -13,6 +13,7 @@ from typing import Any
 from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
 from sluiceway.operation.input_schema import InputSchema, UnfitSchema
 from sluiceway.store.operations import NewOperation
+from sluiceway.store.records import OperationStatus
 from sluiceway.wire.events import (
     Event,
     ToolApprovalRequest,
@@ -164,6 +165,12 @@ def _failed(
     return operation, [shown]
 
 
+def _first_status(spec: ToolSpec) -> OperationStatus:
+    if spec.by_client:
+        return "client"
+    return "approval" if spec.approval else "pending"
+
+
 def _runnable(
     call: AskedCall, step: int, arguments: dict[str, Any], spec: ToolSpec
 ) -> tuple[NewOperation, list[Event]]:
@@ -174,7 +181,7 @@ def _runnable(
         tool_name=spec.name,
         input=arguments,
         queue=spec.queue,
-        status="approval" if spec.approval else "pending",
+        status=_first_status(spec),
         deadline_seconds=spec.deadline_seconds,
         approval_id=new_approval_id() if spec.approval else None,
     )

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import TypeAdapter
 from sluiceway.errors import NotStorable
 from sluiceway.process.logs import bound, get_logger
-from sluiceway.queue.work_queue import Delivery
+from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.store import Store
 from sluiceway.stream.registry import TaskRegistry
@@ -26,7 +26,7 @@ class ChatHandler:
         registry: TaskRegistry,
         ending: TurnEnding,
         runner: TurnRunner,
-        queue_key: str,
+        queue: Producer,
         *,
         lease: timedelta,
     ) -> None:
@@ -34,17 +34,16 @@ class ChatHandler:
         self._registry = registry
         self._ending = ending
         self._runner = runner
-        self._queue_key = queue_key
+        self._queue = queue
         self._lease = lease
         self._log = get_logger()
 
     async def handle(self, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good."""
         job = read_job(_JOB, delivery, "a chat job")
-        # A redelivered entry's lease ran out. Its old holder's last heartbeat is younger than the lease, as heartbeats
-        # come more often than renewals: acknowledging the entry for that would lose it.
-        if delivery.deliveries == 1 and await self._is_held(job.task_id):
-            self._log.info("duplicate_entry", task_id=job.task_id, entry_id=delivery.entry_id)
+        # A redelivered entry's lease ran out: it may be the last one that its turn has.
+        if delivery.deliveries == 1 and (holder := await self._holder(job.task_id, delivery.entry_id)) is not None:
+            self._log.info("duplicate_entry", task_id=job.task_id, entry_id=delivery.entry_id, holder=holder)
             return
         task = await self._store.turns.claim(job.task_id)
         if task is None:
@@ -58,12 +57,12 @@ class ChatHandler:
             elif task.open_operations > 0:
                 self._log.info("turn_waits", open_operations=task.open_operations)
             else:
-                await self._runner.run(task)
+                await self._runner.run(task, delivery.entry_id)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and end its turn with an error that the user sees."""
         job = job_of(_JOB, delivery)
-        await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=job.task_id if job else None)
+        await keep_dead_letter(self._store, self._queue.key, delivery, reason, task_id=job.task_id if job else None)
         task = await self._store.turns.get(job.task_id) if job is not None else None
         if task is None or task.ended:
             return
@@ -73,10 +72,12 @@ class ChatHandler:
             # The letter is kept, and its entry done; the reconciler tries again, with the turn's deadline.
             self._log.error("turn_not_ended", task_id=task.id, session_id=task.session_id, reason=str(error))
 
-    async def _is_held(self, task_id: str) -> bool:
-        """Whether a living worker, maybe this one, has the task: then a fresh entry is a second one for it."""
+    async def _holder(self, task_id: str, entry_id: str) -> str | None:
+        """The living worker, maybe this one, that has the task under another entry. Then this is a second one for it,
+        and the other one brings the turn on, also when that worker dies."""
         meta = await self._registry.meta(task_id)
-        if meta is None or meta.holder is None or meta.heartbeat_ms is None:
-            return False
-        age = timedelta(milliseconds=await self._registry.now_ms() - meta.heartbeat_ms)
-        return age < self._lease
+        held = meta.held_entry if meta is not None else None
+        if held is None or held == entry_id:
+            return None
+        state = (await self._queue.states([held], self._lease))[held]
+        return state.consumer if state.held else None

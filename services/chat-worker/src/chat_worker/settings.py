@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from sluiceway.process.settings import WorkerSettings
+from sluiceway.wire.client_tools import ClientTool, read_client_tools
 from sluiceway_llm.continuation import PrefixDialect
 from sluiceway_llm.settings import ModelSettings
 
@@ -40,6 +41,10 @@ class Settings(ModelSettings, WorkerSettings):
     langfuse_secret_key: SecretStr = SecretStr("")
     langfuse_refresh_seconds: float = Field(default=60, ge=1)
     langfuse_timeout_seconds: float = Field(default=10, gt=0)
+    client_tools_file: Path | None = Field(
+        default=None, description="tools that every client runs itself: JSON, {name: {description, parameters}}"
+    )
+    client_tool_seconds: float = Field(default=3600, gt=0, description="how long a client's output is waited for")
 
     @model_validator(mode="after")
     def _prompt_is_there(self) -> Self:
@@ -48,6 +53,19 @@ class Settings(ModelSettings, WorkerSettings):
         if self.langfuse_prompt is not None and not (self.langfuse_base_url and self.langfuse_public_key):
             raise ValueError("LANGFUSE_PROMPT needs LANGFUSE_BASE_URL, LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
         return self
+
+    @model_validator(mode="after")
+    def _client_tools_are_some(self) -> Self:
+        self.load_client_tools()
+        return self
+
+    def load_client_tools(self) -> dict[str, ClientTool]:
+        """Raises ValueError: better at the start than in a turn."""
+        file = self.client_tools_file
+        try:
+            return read_client_tools(file.read_text("utf-8")) if file is not None else {}
+        except (OSError, ValueError) as error:
+            raise ValueError(f"CLIENT_TOOLS_FILE: {file} has no tools of clients: {error}") from error
 
     @property
     def prefix_dialect(self) -> PrefixDialect | None:

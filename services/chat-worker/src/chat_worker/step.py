@@ -145,6 +145,11 @@ class Step:
         self._room = sys.maxsize
         self._full = False
 
+    @property
+    def reached(self) -> Reached | None:
+        """The answer that is being made at the server, where that keeps it."""
+        return self._reached
+
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
     ) -> Outcome:

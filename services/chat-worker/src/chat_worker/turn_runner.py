@@ -1,21 +1,21 @@
 """Running a claimed turn, step by step, until it has ended or waits for its operations.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
-successor need not wait for the heartbeat to grow old.
+successor need not wait for its lease to run out.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sluiceway.errors import Fenced, NotStorable, Unavailable
+from sluiceway.errors import Fenced, Forgotten, NotStorable, Unavailable
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
-from sluiceway.store.records import Task
+from sluiceway.store.records import ASKING, Task
 from sluiceway.store.understandings import Acquaintance
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
@@ -23,9 +23,10 @@ from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
-from sluiceway.turn.shown import Durable, TurnMessage
-from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.model import Model, ModelRequest
+from sluiceway.turn.shown import Durable, TurnMessage, untold
+from sluiceway.wire.client_tools import specs_of, stored
+from sluiceway.wire.tools import CLIENT_QUEUE, ToolSpec
+from sluiceway_llm.model import Model, ModelRequest, Reached
 from sluiceway_llm.prices import Prices
 from sluiceway_llm.retry import Patience
 
@@ -72,17 +73,18 @@ class TurnRunner:
         self._catalogue = catalogue
         self._prices = prices
         self._titles = titles
+        self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
-    async def run(self, task: Task) -> None:
-        """Run a turn that this worker has just claimed."""
+    async def run(self, task: Task, entry_id: str) -> None:
+        """Run a turn that this worker has just claimed, under the lease of that queue entry."""
         began = time.monotonic()
         self._log.info("turn_started", attempt=task.attempt)
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
         account = Account(self._prices)
         try:
-            status = await self._step(task, facts, account)
+            status = await self._step(task, entry_id, facts, account)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
             facts["code"] = NOT_STORABLE
@@ -96,9 +98,9 @@ class TurnRunner:
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task, facts: dict[str, str | int], account: Account) -> str:
+    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int], account: Account) -> str:
         # It is not begun after the release that follows a failure of the others.
-        beginning = asyncio.create_task(self._begin(task))
+        beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
@@ -123,6 +125,7 @@ class TurnRunner:
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
             turn = Answering(task, history, writer, begun, durable, patience, facts=facts, account=account)
+            turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             self._prompt(turn, person)
             await self._open_stream(turn, entries, turn.able(self._model))
             making = self._titles.begin(task, history, turn.beside) if self._titles is not None else None
@@ -144,9 +147,9 @@ class TurnRunner:
         turn.system_prompt = filled(template, turn.task, model, person, greet=settings.greet_newcomers)
         turn.account.prompt = template.record
 
-    async def _begin(self, task: Task) -> tuple[Begun, list[Entry]]:
+    async def _begin(self, task: Task, entry_id: str) -> tuple[Begun, list[Entry]]:
         """Become the stream's writer; what it has."""
-        begun = await self._writer.begin(task.fields, task.attempt, self._settings.worker_name)
+        begun = await self._writer.begin(task.fields, task.attempt, entry_id=entry_id)
         return begun, await self._reader.read(task.id) if begun.last_id is not None else []
 
     async def _durable(self, task: Task) -> Durable:
@@ -173,9 +176,13 @@ class TurnRunner:
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
             return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
+        if taken := sorted(set(turn.client_tools) & set(self._catalogue.tools)):
+            return await self._new_step(turn).fail(
+                "TOOL_NAME_TAKEN", f"The service has a tool {taken[0]!r} of its own."
+            )
         outcome: Outcome = await self._first_step(turn, model)
         while outcome == "running":
-            outcome = await self._look_for_approvals(turn) or await self._model_step(turn, model)
+            outcome = await self._look_for_answers(turn) or await self._model_step(turn, model)
         return outcome
 
     async def _first_step(self, turn: Answering, model: str) -> Outcome:
@@ -209,16 +216,24 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except Forgotten:
+            raise  # the step has ended its answer
+        except (Fenced, asyncio.CancelledError):
+            await self._abandon_if_unknown(turn.task, step.reached)
+            raise
         turn.usage, turn.reached, turn.continues = step.usage, None, False
         return outcome
 
-    async def _look_for_approvals(self, turn: Answering) -> Outcome | None:
-        """Run what a person has approved; where calls wait for one, the turn ends. None: nothing of that kind."""
+    async def _look_for_answers(self, turn: Answering) -> Outcome | None:
+        """Run what a person has approved; where calls wait for one, or for the client, the turn ends. None: nothing of
+        that kind waits any more."""
         task = turn.task
         while True:
             operations = await persistently(lambda: self._store.operations.of_task(task.id))
-            asked = [one for one in operations if one.status == "approval"]
+            asked = [one for one in operations if one.status in ASKING]
             if not asked:
+                if any(one.queue == CLIENT_QUEUE and one.tool_call_id not in turn.fold.told for one in operations):
+                    await self._tell_answers(turn)
                 return None
             step = self._new_step(turn)
             if any(one.approval is not None for one in asked):
@@ -230,6 +245,13 @@ class TurnRunner:
                 return ended
             if await self._is_lost(task):
                 raise Fenced(f"task {task.id}: ended or taken over by another")
+
+    async def _tell_answers(self, turn: Answering) -> None:
+        """A client may answer while the turn runs: what it said is shown, and the model is told."""
+        durable = await persistently(lambda: self._message.durable(turn.task))
+        for event in untold(durable.parts, durable, turn.fold):
+            turn.fold.add(event)
+            turn.writer.write(event)
 
     async def _is_lost(self, task: Task) -> bool:
         standing = await persistently(lambda: self._store.turns.get(task.id))
@@ -253,9 +275,12 @@ class TurnRunner:
         settings = self._settings
         left = settings.max_tool_calls - len(turn.fold.calls())
         last = left <= 0 or turn.steps >= settings.max_steps - 1
-        tools = self._catalogue.tools if settings.offer_tools and not last else {}
+        tools = self._tools(turn) if settings.offer_tools and not last else {}
         room = max(0, settings.max_answer_chars - turn.fold.said_chars)
         return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last, max_chars=room)
+
+    def _tools(self, turn: Answering) -> Mapping[str, ToolSpec]:
+        return {**self._catalogue.tools, **turn.client_tools} if turn.client_tools else self._catalogue.tools
 
     def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
         settings = self._settings
@@ -263,7 +288,7 @@ class TurnRunner:
         tools = offer.tools
         if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
             # Servers refuse calls in a conversation without tools.
-            tools = self._catalogue.tools
+            tools = self._tools(turn)
         return ModelRequest(
             model=model,
             messages=messages,
@@ -286,12 +311,25 @@ class TurnRunner:
         except (Unavailable, NotStorable, TimeoutError) as error:
             self._log.warning("usage_lost", calls=len(account.unwritten), reason=str(error))
 
+    async def _abandon_if_unknown(self, task: Task, reached: Reached | None) -> None:
+        """A successor continues the answer that the metadata name. Where Redis forgot them, and somebody had begun anew
+        before this attempt heard of it, nobody reads on in ours."""
+        if reached is None:
+            return
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                note = Note.parse(await self._reader.reached(task.id))
+        except (Unavailable, TimeoutError):
+            return
+        if note is None or note.reached.response_id != reached.response_id:
+            await self._model.abandon(reached)
+
     async def _release(self, task: Task) -> None:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
-            self._log.warning("release_failed", reason=str(error))  # its heartbeat grows old instead
+            self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

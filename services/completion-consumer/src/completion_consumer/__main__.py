@@ -75,6 +75,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
             entries,
             Operations(redis, entries),
             applying,
+            lease=process.lease,
             park_for=timedelta(hours=settings.park_hours),
         ),
         SilentAgentStreams(

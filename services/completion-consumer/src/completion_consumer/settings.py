@@ -5,7 +5,8 @@ from sluiceway.process.settings import WorkerSettings
 
 
 class Settings(WorkerSettings):
-    """`lease_seconds` is the chat workers' too: a turn whose holder was silent for two of them has lost its holder."""
+    """`lease_seconds` is the chat workers' too: who has not renewed a queue entry for so long does not hold its
+    turn."""
 
     drain_seconds: float = Field(default=10, ge=0)
     max_result_chars: int = Field(default=32_000, ge=200, description="of a result that the conversation carries")

@@ -1,6 +1,7 @@
 """The gateway's process: settings → logging → clients → serve → drain."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 from sluiceway.process.starting import run_service
@@ -11,20 +12,31 @@ from gateway.serving.app import create_app
 from gateway.serving.gc_tuning import tune_gc
 from gateway.serving.server import Server
 from gateway.settings import Settings
-from gateway.state import open_gateway
+from gateway.state import Gateway, open_gateway
+
+_LOOK_SECONDS = 2
 
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     drain = Drain()
     async with open_gateway(settings, drain) as gateway, asyncio.TaskGroup() as group:
+        await _look_around(gateway)
         beside: list[asyncio.Task[Any]] = [group.create_task(gateway.agreement.run(), name="agreement")]
+        beside.append(group.create_task(gateway.surroundings.run(), name="surroundings"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)
         tune_gc()
         await server.serve()
         await cancelled(beside)
+
+
+async def _look_around(gateway: Gateway) -> None:
+    """Before anything is accepted; what says nothing for so long is away, and no more is known of it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await gateway.surroundings.look()
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
+from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
@@ -72,6 +73,7 @@ class Gateway:
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
+    surroundings: Surroundings
 
 
 class State(TypedDict):
@@ -126,4 +128,5 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
+            surroundings=Surroundings(redis, store),
         )

@@ -22,7 +22,7 @@ _ENV_START, _ENV_END = 47, 48
 
 
 # They hold a password, as often as not.
-_ADDRESSES = frozenset({"REDIS_URL", "DATABASE_URL", "HTTP_OPERATIONS"})
+_ADDRESSES = frozenset({"REDIS_URL", "DATABASE_URL", "DATABASE_DIRECT_URL", "HTTP_OPERATIONS"})
 
 
 def secret_names(settings_type: type[BaseModel]) -> frozenset[str]:

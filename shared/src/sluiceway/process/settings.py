@@ -5,8 +5,9 @@ import socket
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from redis.asyncio.connection import parse_url
 
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
@@ -20,12 +21,29 @@ class CommonSettings(RetentionSettings):
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
+    database_direct_url: str | None = Field(
+        default=None, description="past a pooler in transaction mode, for locks and migrations"
+    )
     database_pool_size: int = Field(default=8, ge=1, le=100)
     database_timeout_seconds: float = Field(default=10, ge=0.1, le=300, description="for a statement or a connection")
     migrate_on_start: bool = True
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     debuggable: bool = Field(default=False, description="core dumps and debuggers of the same user are let in")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_of_redis(cls, url: str) -> str:
+        if _parsed(url) is None:
+            raise ValueError("is no redis://, rediss:// or unix:// URL (a password in it has to be percent-encoded)")
+        return url
+
+    @field_validator("database_url", "database_direct_url")
+    @classmethod
+    def _is_of_postgres(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("is no postgresql:// URL")
+        return url
 
     @classmethod
     def settings_customise_sources(
@@ -41,6 +59,14 @@ class CommonSettings(RetentionSettings):
     @property
     def database_timeout(self) -> timedelta:
         return timedelta(seconds=self.database_timeout_seconds)
+
+
+def _parsed(url: str) -> object:
+    """None where it cannot be read: the error's own words may quote a password."""
+    try:
+        return parse_url(url)
+    except ValueError:
+        return None
 
 
 def process_name() -> str:

@@ -9,21 +9,36 @@ Not guaranteed: order between workers; that an entry is delivered once.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import answered, command, commands, redis_errors
+from sluiceway.redis_client import answered, command, redis_errors
 from sluiceway.scripts import Scripts
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
 _MANY = 10_000
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EntryState:
+    """Where an entry is. `held`: in flight, and its lease was renewed in time. `waiting`: to be delivered, or to be
+    taken over. `consumer`: who has it in flight, dead or alive, and has not renewed its lease for `silent_ms`."""
+
+    where: Literal["held", "waiting", "gone"]
+    consumer: str | None = None
+    silent_ms: int = 0
+
+    @property
+    def held(self) -> bool:
+        return self.where == "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,7 @@ class Producer:
     def __init__(self, redis: Redis, kind: str, partition: int = 0) -> None:
         self.key = keys.work_queue(kind, partition)
         self._redis = redis
+        self._scripts = Scripts(redis)
 
     async def add(self, body: bytes) -> str:
         """Queue an entry; its id. Sent once: on RedisUnavailable it may or may not be queued."""
@@ -55,15 +71,22 @@ class Producer:
         """Raises the ResponseError where the answer is one."""
         return str(answered(answer).decode())
 
-    async def holds(self, entry_id: str) -> bool:
-        """Whether the entry is still queued or in flight."""
-        return bool(await command(self._redis, "XRANGE", self.key, entry_id, entry_id, "COUNT", 1))
+    async def holds_any(self, entry_ids: Sequence[str]) -> bool:
+        """Whether one of the entries is still queued or in flight."""
+        states = await self.states(entry_ids, timedelta(0))
+        return any(state.where != "gone" for state in states.values())
 
-    async def holds_which(self, entry_ids: Sequence[str]) -> set[str]:
-        """Those of the entries that are still queued or in flight; one round trip."""
-        asked = [("XRANGE", self.key, entry_id, entry_id, "COUNT", 1) for entry_id in entry_ids]
-        answers = await commands(self._redis, asked)
-        return {entry_id for entry_id, answer in zip(entry_ids, answers, strict=True) if answered(answer)}
+    async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
+        """Where the entries are, by Redis's clock. This is the proof of life: who has an entry that is held lives, as
+        its lease was renewed."""
+        lease_ms = int(lease.total_seconds() * 1000)
+        asked, answers = list(entry_ids), []
+        # One after the other: a script for thousands would hold up everybody's tokens.
+        for first in range(0, len(asked), _AT_ONCE):
+            arguments: list[str | int] = [keys.GROUP, lease_ms, *asked[first : first + _AT_ONCE]]
+            answers += await self._scripts.run("queue/entry_states", [self.key], arguments)
+        found = (EntryState(where.decode(), name.decode() or None, silent_ms) for where, name, silent_ms in answers)
+        return dict(zip(asked, found, strict=True))
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
         """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""

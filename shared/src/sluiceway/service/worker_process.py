@@ -31,6 +31,7 @@ from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.service.presence import Presence
 from sluiceway.service.readiness import Readiness, schema_of
+from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
 
 S = TypeVar("S", bound=WorkerSettings)
@@ -72,6 +73,7 @@ class WorkerProcess(Generic[S]):
         self.registry: CollectorRegistry | None = None
         self.details: Callable[[], dict[str, object]] = dict
         self._stack = stack
+        self._surroundings = Surroundings(redis, store)
         self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings)
         self._workers: dict[str, Worker] = {}
         self._slots: dict[str, int] = {}
@@ -79,7 +81,9 @@ class WorkerProcess(Generic[S]):
         self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []
         self.readiness.look_at("postgres", schema_of(store))
         self.readiness.ask("queues", self._unread)
+        self.readiness.ask("surroundings", self._surroundings.problem)
         self.beside("readiness", self.readiness.run)
+        self.beside("surroundings", self._surroundings.run)
         self.beside("agreement", self._agreement.run)
 
     async def open(self, resource: AbstractAsyncContextManager[T]) -> T:
@@ -123,7 +127,8 @@ class WorkerProcess(Generic[S]):
         self.beside("presence", presence.run)
 
     async def run(self) -> None:
-        """Serve health probes, bring the schema up to date, and work until `stopping`."""
+        """Serve health probes, wait for surroundings that are fit, bring the schema up to date, and work until
+        `stopping`."""
         settings = self.settings
         health = HealthServer(
             settings.health_host,
@@ -134,6 +139,8 @@ class WorkerProcess(Generic[S]):
             registry=self.registry,
         )
         port = await self.open(health.serve())
+        if not await self.stopping.race(self._surroundings.suitable()):
+            return
         if settings.migrate_on_start and not await self.stopping.race(persistently(self.store.migrate)):
             return
         get_logger().info("started", worker=settings.worker_name, slots=self._slots, health_port=port)

@@ -21,6 +21,7 @@ from sluiceway.store.parked import ParkedStore
 from sluiceway.store.pool import TIMEOUT, Pool
 from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
+from sluiceway.store.suitability import unsuitable
 from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.understandings import UnderstandingStore
@@ -51,10 +52,22 @@ class Store:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, database_url: str, *, max_size: int, application_name: str, timeout: timedelta = TIMEOUT
+        cls,
+        database_url: str,
+        *,
+        max_size: int,
+        application_name: str,
+        timeout: timedelta = TIMEOUT,
+        direct_url: str | None = None,
     ) -> AsyncIterator["Store"]:
         """A store whose connections are made when they are needed: Postgres may come up later. See `Pool`."""
-        pool = Pool(database_url, max_size=max_size, application_name=application_name, timeout=timeout)
+        pool = Pool(
+            database_url,
+            max_size=max_size,
+            application_name=application_name,
+            timeout=timeout,
+            direct_url=direct_url,
+        )
         try:
             yield cls(pool)
         finally:
@@ -68,6 +81,7 @@ class Store:
             max_size=settings.database_pool_size,
             application_name=application_name,
             timeout=settings.database_timeout,
+            direct_url=settings.database_direct_url,
         )
 
     async def migrate(self) -> list[str]:
@@ -77,6 +91,10 @@ class Store:
     async def is_current(self) -> bool:
         """Whether Postgres answers and has the schema that this version needs."""
         return await is_current(self._pool)
+
+    async def unsuitable(self) -> str | None:
+        """What is wrong with this Postgres for us, in one sentence; None: nothing."""
+        return await unsuitable(self._pool)
 
     async def now(self) -> datetime:
         """Postgres's clock: what its rows say of times is compared with this, never with a machine's own clock."""

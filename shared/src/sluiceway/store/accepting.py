@@ -1,7 +1,7 @@
 """Accepting a turn inside a transaction: recognise a repeat, apply the policy, store the message and its task."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
@@ -24,6 +24,7 @@ class NewTurn:
     `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
     last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
     this text; what followed it is superseded. `max_live`, `max_sessions_per_hour`: of this user; 0: no limit.
+    `client_tools`: see `Task`.
     """
 
     session_id: str
@@ -41,6 +42,7 @@ class NewTurn:
     max_sessions_per_hour: int = 0
     budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
+    client_tools: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,9 @@ async def _insert_task(
         "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, true FROM place WHERE $8::jsonb IS NOT NULL),"
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
-        " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7 FROM place RETURNING {TASK_COLUMNS}",
+        " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
+        "   client_tools)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $9::jsonb FROM place RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
         new_task_id(),
@@ -238,6 +241,7 @@ async def _insert_task(
         turn.model,
         turn.traceparent,
         question,
+        turn.client_tools,
     )
     if row is None:
         raise SessionNotFound

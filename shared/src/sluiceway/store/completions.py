@@ -10,6 +10,7 @@ from typing import Literal
 from sluiceway.store.operation_end import EndOutcome, ReportedEnd, end_operation
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import (
+    ASKING,
     COMPLETABLE,
     LIVE,
     OPERATION_COLUMNS,
@@ -77,8 +78,8 @@ async def _complete(connection: Connection, completion: ReportedEnd, unsure: boo
             return EndOutcome("late", "the operation is another task's", found)
         if found.status in ("succeeded", "failed"):
             return await _repeat(connection, found, timedelta() if unsure else STRANDED_AFTER)
-        if found.status == "approval":
-            return EndOutcome("late", "nobody has approved the operation yet", found)
+        if found.status in ASKING:
+            return EndOutcome("late", "nobody was asked to work on the operation yet", found)
         if not found.open:
             return EndOutcome("late", f"the operation is {found.status}", found)
         applied = await end_operation(connection, found.id, found.task_id, completion.end, completion=completion)

@@ -10,11 +10,11 @@ from sluiceway.errors import NotStorable
 from sluiceway.store.approving import change_parts
 from sluiceway.store.operation_end import EndOutcome, OperationEnd, end_operation
 from sluiceway.store.pool import Connection, Pool
-from sluiceway.store.records import COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
+from sluiceway.store.records import ASKS, COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
 from sluiceway.wire.message import Part
 
 UNANSWERED = (
-    "o.status = 'approval' AND o.deadline_at < now()"
+    f"o.{ASKS} AND o.deadline_at < now()"
     # A call that was approved waits for the answers to its neighbours, and expires with them.
     " AND (o.approval IS NULL OR s.approval_task_id = o.task_id)"
 )
@@ -116,7 +116,7 @@ async def _expire_approvals(
         await change_parts(connection, session_id, message_id, calls, **fields)
     await connection.execute(
         "UPDATE sessions s SET approval_task_id = NULL WHERE id = $1 AND NOT EXISTS"
-        " (SELECT 1 FROM operations o WHERE o.task_id = s.approval_task_id AND o.status = 'approval')",
+        f" (SELECT 1 FROM operations o WHERE o.task_id = s.approval_task_id AND o.{ASKS})",
         session_id,
     )
     return [Expired(operation, {"toolCallId": operation.tool_call_id, **fields}) for operation in expired]

@@ -6,14 +6,14 @@ from typing import Any
 
 from sluiceway.store.approving import take_away
 from sluiceway.store.pool import Connection
-from sluiceway.store.records import LIVE, Task
+from sluiceway.store.records import ASKS, LIVE, Task
 from sluiceway.store.usage import ModelCall, charge
 from sluiceway.wire.message import Part, calls_in, is_answered
 from sluiceway.wire.task import EndStatus
 
-# Calls wait for a person, and none of them was answered yet.
+# Calls wait for a person or the client, and none has been approved yet.
 _ASKS = (
-    "EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND status = 'approval')"
+    f"EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND {ASKS})"
     " AND NOT EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND status = 'approval' AND approval IS NOT NULL)"
 )
 _NEXT = (
@@ -25,8 +25,8 @@ _NEXT = (
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person, whose
-    answer will go on with the message in a turn of its own. Parts or metadata that are None: the
+    """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person or for
+    the client, whose answer will go on with the message in a turn of its own. Parts or metadata that are None: the
     message keeps its own. `calls`: what the attempt asked of models and is not durable yet; `prompt`: with which
     system prompt."""
 
@@ -79,7 +79,7 @@ async def end_turn(
     if end.status != "completed":
         await connection.execute(
             "UPDATE operations SET status = 'cancelled', ended_at = now()"
-            " WHERE task_id = $1 AND status IN ('approval', 'pending', 'running', 'accepted')",
+            " WHERE task_id = $1 AND status IN ('approval', 'client', 'pending', 'running', 'accepted')",
             task.id,
         )
     await charge(connection, task, end.calls)

@@ -10,9 +10,11 @@ from sluiceway.wire.message import Part
 from sluiceway.wire.task import ENDED, Status, TaskFields
 
 OperationStatus = Literal[
-    "approval", "pending", "running", "accepted", "succeeded", "failed", "denied", "expired", "cancelled"
+    "approval", "client", "pending", "running", "accepted", "succeeded", "failed", "denied", "expired", "cancelled"
 ]
-OPEN = frozenset({"approval", "pending", "running", "accepted"})
+# Those that wait for somebody in front of the client: a person's approval, or the output of what runs there.
+ASKING = frozenset({"approval", "client"})
+OPEN = frozenset({*ASKING, "pending", "running", "accepted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Task:
     parts_before: int
     # With which system prompt: {"name", "version", "source"}.
     prompt: dict[str, Any] | None = None
+    # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.
+    client_tools: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -112,6 +116,8 @@ class Operation:
         return self.status in OPEN
 
 
+# As a condition on operations: somebody in front of the client is waited for.
+ASKS = "status IN ('approval', 'client')"
 # As a condition on operations: somebody works on it, or is about to.
 COMPLETABLE = "status IN ('pending', 'running', 'accepted')"
 # As a condition on tasks: those that have not ended.

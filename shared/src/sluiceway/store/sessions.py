@@ -3,6 +3,7 @@
 What has no owner (None) is the one person's of a gateway without users; where there are users it is nobody's.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -12,10 +13,12 @@ from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound, TooMa
 from sluiceway.store.allowance import check_sessions
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
+from sluiceway.wire.message import Part
 
 _COLUMNS = ", ".join(Session.__slots__)
 # Behind the last message of any session.
 _NO_END = 2**63 - 1
+_OUTPUT_FIELDS = frozenset({"output", "errorText", "preliminary"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,9 @@ class SessionStore:
         message that it goes on with is as it was when the turn began."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT m.*, t.parts_before FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
+                "SELECT m.*, t.parts_before,"
+                " ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS told_again"
+                " FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
                 f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
                 " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
                 " AND m.sequence < $2 ORDER BY m.sequence DESC LIMIT $3",
@@ -199,5 +204,22 @@ async def _check_new(connection: Connection, session_id: str, user_id: str | Non
 
 
 def _as_listed(row: asyncpg.Record) -> Message:
+    """A message that a live turn continues is as a client needs it to follow that turn, whose stream tells the outputs
+    of the answered calls again.
+
+    The AI SDK adds a stream to a message only if a call there has this state; else it begins an empty one, in which the
+    calls are unknown, and fails.
+    """
     message = message_of(row)
-    return message if row["done"] else replace(message, parts=message.parts[: row["parts_before"]])
+    if row["done"]:
+        return message
+    parts = message.parts[: row["parts_before"]]
+    return replace(message, parts=[_waiting_for_output(part, row["told_again"]) for part in parts])
+
+
+def _waiting_for_output(part: Part, told_again: Collection[str]) -> Part:
+    if part.get("toolCallId") not in told_again:
+        return part
+    kept = {name: value for name, value in part.items() if name not in _OUTPUT_FIELDS}
+    approval = part.get("approval") or {"id": part["toolCallId"], "approved": True}
+    return kept | {"state": "approval-responded", "approval": approval}

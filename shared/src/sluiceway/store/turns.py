@@ -4,14 +4,14 @@ Lock order: the session's row first, then its tasks. The end of a turn and the a
 row, so a turn that is queued behind another is always seen by the other's end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sluiceway.errors import TaskNotFound
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept
-from sluiceway.store.approving import Decision, DecisionsNoted, answer
+from sluiceway.store.approving import AnswersNoted, ClientOutput, Decision, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.pool import Connection, Pool
@@ -183,8 +183,10 @@ class TurnStore:
             )
             return LetGo("waiting" if approved else "running", [operation_of(row) for row in rows])
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> DecisionsNoted:
-        """Note what a person said to tool calls of a turn that asked for approval; see approving.py."""
+    async def answer(
+        self, task_id: str, user_id: str | None, answers: Mapping[str, Decision | ClientOutput]
+    ) -> AnswersNoted:
+        """Note what a person or the client said to tool calls of a turn that asked; see approving.py."""
         async with self._pool.transaction() as connection:
             return await answer(connection, task_id, user_id, answers)
 

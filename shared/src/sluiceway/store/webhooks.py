@@ -14,7 +14,7 @@ import asyncpg
 
 from sluiceway.errors import OperationEnded, OperationNotFound, OperationNotStarted, TooManyWebhooks
 from sluiceway.store.pool import Connection, Pool
-from sluiceway.store.records import OPEN
+from sluiceway.store.records import ASKING, OPEN
 from sluiceway.wire.jobs import CompletionJob, ProgressJob
 
 WebhookKind = Literal["complete", "progress"]
@@ -131,7 +131,7 @@ async def _receive(connection: Connection, new: NewWebhook) -> Webhook | None:
     known = await _known(connection, new)
     if known is not None:
         return known
-    if status == "approval":
+    if status in ASKING:
         raise OperationNotStarted
     ended = status not in OPEN
     if await _full(connection, new, ended):

@@ -37,6 +37,10 @@ class TaskReader:
         entries = await command(self._redis, "XREVRANGE", keys.task_events(task_id), "+", "-", "COUNT", 1)
         return parse_entry_id(entries[0][0].decode()) if entries else None
 
+    async def reached(self, task_id: str) -> str:
+        """How far the model's answer was shown, in the writer's own words; "" where nothing is known of that."""
+        return (await command(self._redis, "HGET", keys.task_meta(task_id), "reached") or b"").decode()
+
     async def replication_id(self) -> str:
         """The server's replication id. Another one than before means a failover or a restart, and that the last writes
         may be gone."""

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import command, commands, server_time_ms
+from sluiceway.redis_client import command, commands
 from sluiceway.scripts import Scripts
 from sluiceway.stream.ordered import keys_of
 from sluiceway.stream.task_meta import TaskMeta
@@ -44,10 +44,6 @@ class TaskRegistry:
         asked = ([("HGETALL", meta), ("PTTL", meta), ("PTTL", events)] for meta, events in map(keys_of, task_ids))
         answers = iter(await commands(self._redis, [one for three in asked for one in three]))
         return [TaskSnapshot(fields, *left_ms) for fields, *left_ms in zip(answers, answers, answers, strict=True)]
-
-    async def now_ms(self) -> int:
-        """Redis's clock, by which heartbeats are written."""
-        return await server_time_ms(self._redis)
 
     async def active(self, session_id: str) -> str | None:
         """The id of the session's running task, as far as Redis knows. One key, whatever the number of tasks."""

@@ -7,11 +7,16 @@ from sluiceway.stream.retracted import RetractedRange, parse_retracted
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 from sluiceway.wire.task import ENDED, Status, TaskFields
 
+# What the field `holder` says while a stream is rebuilt. Older versions had the names of processes there, too.
+REBUILDING = "restored"
+
 
 @dataclass(frozen=True, slots=True)
 class TaskMeta:
     """`retracted`: what retried steps abandoned, as ranges between the entries (kept, resumed).
-    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`."""
+    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`.
+    `queue_entry`: the entry that asks for the next step. `held_entry`: the one under whose lease the latest attempt
+    writes. `rebuilding`: the stream is being written again, and may lack what Postgres has."""
 
     task_id: str
     session_id: str
@@ -23,14 +28,19 @@ class TaskMeta:
     cancel: bool = False
     retracted: tuple[RetractedRange, ...] = ()
     terminal: EntryId | None = None
-    holder: str | None = None
-    heartbeat_ms: int | None = None
     queue_entry: str | None = None
+    held_entry: str | None = None
+    rebuilding: bool = False
     replication_id: str | None = None
 
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The queue entries of the task: where none of them is in the queue, nobody works on it, or will."""
+        return tuple({entry for entry in (self.held_entry, self.queue_entry) if entry is not None})
 
     @property
     def fields(self) -> TaskFields:
@@ -56,8 +66,8 @@ class TaskMeta:
             cancel="cancel" in text,
             retracted=parse_retracted(text.get("void", "")),
             terminal=parse_entry_id(text["terminal"]) if text.get("terminal") else None,
-            holder=text.get("holder"),
-            heartbeat_ms=int(text["beat"]) if "beat" in text else None,
             queue_entry=text.get("entry"),
+            held_entry=text.get("held"),
+            rebuilding=text.get("holder") == REBUILDING,
             replication_id=text.get("epoch"),
         )

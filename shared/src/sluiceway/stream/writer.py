@@ -43,10 +43,12 @@ class TaskWriter:
         self.live_ttl_ms = retention.live_ms
         self._retention_ms = retention.ended_ms
 
-    async def begin(self, task: TaskFields, attempt: int, holder: str, *, rebuild: bool = False) -> Begun:
-        """Become the writer; `rebuild`: of a stream that is emptied first. Raises Fenced when a later attempt is the
-        writer, or when the task has ended."""
-        arguments = [attempt, holder, self.live_ttl_ms, "1" if rebuild else "", *task.flat()]
+    async def begin(
+        self, task: TaskFields, attempt: int, *, entry_id: str | None = None, rebuild: bool = False
+    ) -> Begun:
+        """Become the writer; `rebuild`: of a stream that is emptied first. `entry_id`: the queue entry whose lease says
+        that the writer lives. Raises Fenced when a later attempt is the writer, or when the task has ended."""
+        arguments = [attempt, entry_id or "", self.live_ttl_ms, "1" if rebuild else "", *task.flat()]
         answer = await self._scripts.run("stream/begin", keys_of(task.task_id), arguments)
         if answer[0] != b"ok":
             raise Fenced(f"task {task.task_id}, attempt {attempt}: {answer[0].decode()}")
@@ -67,12 +69,12 @@ class TaskWriter:
         await self._scripts.run("stream/set_if_live", [keys.task_meta(task_id)], ["void", retracted])
 
     async def heartbeat(self, task_id: str, attempt: int) -> WriteResult:
-        """Say that the holder lives, and renew TTLs. The flusher does it for its writers."""
+        """Hear what became of the task, and renew TTLs. The flusher does it for its writers."""
         answer: bytes = await self._scripts.run("stream/heartbeat", keys_of(task_id), [attempt, self.live_ttl_ms, 0])
         return answer.decode()  # type: ignore[return-value]  # the script's four words
 
     async def release(self, task_id: str, attempt: int) -> None:
-        """Give the task up, so that the next attempt need not wait for the heartbeat to grow old."""
+        """Give the task up, so that nobody waits for the lease to run out."""
         await self._scripts.run("stream/release", [keys.task_meta(task_id)], [attempt])
 
     async def wait(

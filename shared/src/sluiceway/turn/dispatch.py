@@ -21,7 +21,7 @@ class TurnDispatch:
         """Queue a turn that may be queued already; a second entry is avoided where the first is found."""
         if not await self._registry.create(task.fields):
             meta = await self._registry.meta(task.id)
-            if meta is not None and meta.queue_entry and await self._queue.holds(meta.queue_entry):
+            if meta is not None and await self._queue.holds_any(meta.entries):
                 return
         await self._registry.set_queue_entry(task.id, await self._enqueue(task))
 

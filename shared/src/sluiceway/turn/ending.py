@@ -25,9 +25,6 @@ from sluiceway.turn.shown import Durable, TurnMessage, as_shown
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
 from sluiceway.wire.task import EndStatus, TaskFields
 
-# The holders of streams while they are closed: of a turn that was deleted, and of one that nobody continues.
-_DELETED = "deleted"
-_ENDED = "ended"
 _CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
 _FAILED = "CANCELLED: The turn failed before the tool had ended."
 
@@ -100,7 +97,7 @@ class TurnEnding:
             return False
         with contextlib.suppress(Fenced):  # it has ended there
             # Before the stream is read: what a holder that lives, or thaws, writes after that would not be kept.
-            await self._writer.begin(claimed.fields, claimed.attempt, _ENDED)
+            await self._writer.begin(claimed.fields, claimed.attempt)
         fold, lacking = await self._message.shown(claimed)
         closing = [*fold.abandoned_calls(_FAILED if error else _CANCELLED), *fold.closers()]
         if error is not None:
@@ -130,7 +127,7 @@ class TurnEnding:
     async def abort(self, task: TaskFields, attempt: int) -> None:
         """End a stream whose turn Postgres does not have any more, with what it has shown. Its holder is fenced."""
         with contextlib.suppress(Fenced):  # it has ended
-            await self._writer.begin(task, attempt + 1, _DELETED)
+            await self._writer.begin(task, attempt + 1)
             entries = await self._reader.read(task.task_id)
             fold, _ = as_shown(entries, Durable())
             last = [*fold.abandoned_calls(_CANCELLED), *fold.closers(), Abort(), Finish()]

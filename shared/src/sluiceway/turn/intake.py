@@ -3,6 +3,7 @@
 Guarantees: what was answered is durable in Postgres; Redis learns of it at once, or from the reconciler.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from secrets import token_hex
 
@@ -10,7 +11,7 @@ from sluiceway.errors import RedisUnavailable, SessionNotFound
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.approving import Decision
+from sluiceway.store.approving import ClientOutput, Decision
 from sluiceway.store.records import Session, Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.dispatch import TurnDispatch
@@ -26,8 +27,8 @@ class CancelResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ApprovalOutcome:
-    """What a person's answer to a tool call led to: the turn that continues with it; or None, while `remaining` other
+class AnswerOutcome:
+    """What an answer to a tool call led to: the turn that continues with it; or None, while `remaining` other
     calls of the same step wait for an answer."""
 
     task: Task | None
@@ -54,8 +55,11 @@ class TurnIntake:
             self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
         return replace(accepted, published=published)
 
-    async def answer(self, task_id: str, user_id: str | None, answers: dict[str, Decision]) -> ApprovalOutcome:
-        """Note a person's answers, by the ids of the tool calls, and continue when the last of the step is there.
+    async def answer(
+        self, task_id: str, user_id: str | None, answers: Mapping[str, Decision | ClientOutput]
+    ) -> AnswerOutcome:
+        """Note what a person or the client said, by the ids of the tool calls, and
+        continue when the last of the step is there.
 
         Raises ApprovalNotFound, ApprovalGone, ApprovalConflict, AccessDenied, StoreUnavailable; not RedisUnavailable.
         """
@@ -65,7 +69,7 @@ class TurnIntake:
                 await self._dispatch.publish_new(answered.task)
             except RedisUnavailable as error:
                 self._log.warning("turn_not_published_yet", task_id=answered.task.id, reason=str(error))
-        return ApprovalOutcome(answered.task, answered.remaining)
+        return AnswerOutcome(answered.task, answered.remaining)
 
     async def cancel(self, task_id: str, user_id: str | None) -> CancelResult:
         """Cancel a turn, wherever it is. A queued one ends here; the holder of a running one sees the flag.

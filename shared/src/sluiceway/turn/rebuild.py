@@ -15,9 +15,6 @@ from sluiceway.turn.shown import UNREADABLE, Durable, TurnMessage, told
 from sluiceway.wire.events import Event, Start
 from sluiceway.wire.message import replay_of
 
-# The holder of a waiting turn while its stream is rebuilt.
-REBUILDING = "restored"
-
 
 class TurnRebuild:
     def __init__(self, store: Store, registry: TaskRegistry, writer: TaskWriter, message: TurnMessage) -> None:
@@ -39,7 +36,7 @@ class TurnRebuild:
         operations = await self._store.operations.of_task(task.id)
         durable = await self._message.durable(raised)
         await self._registry.create(raised.fields)
-        await self._writer.begin(raised.fields, raised.attempt, REBUILDING, rebuild=True)
+        await self._writer.begin(raised.fields, raised.attempt, rebuild=True)
         events = [Start(message_id=task.message_id), *told(durable.told_metadata), *self._replay(raised, durable)]
         await self._writer.append(task.id, raised.attempt, 1, events)
         # A completion that is delivered again is not shown again.

@@ -10,7 +10,7 @@ from typing import Any
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.records import Task
+from sluiceway.store.records import ASKING, Task
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.wire.events import Event, MessageMetadata
@@ -24,7 +24,7 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError
 @dataclass(frozen=True, slots=True)
 class Durable:
     """What Postgres has of the turn's message: all parts, how many of them are older than this turn, the calls that
-    this turn has operations for, whether one of these is for a person to approve, and the message's metadata."""
+    this turn has operations for, whether one of these waits for a person or the client, and the message's metadata."""
 
     parts: Sequence[Part] = ()
     before: int = 0
@@ -109,6 +109,6 @@ class TurnMessage:
             self._store.turns.message(task), self._store.operations.of_task(task.id)
         )
         calls = frozenset(one.tool_call_id for one in operations)
-        asks = any(one.status == "approval" for one in operations)
+        asks = any(one.status in ASKING for one in operations)
         parts, metadata = (message.parts, message.metadata or {}) if message else ([], {})
         return Durable(parts, task.parts_before, calls, asks, metadata)

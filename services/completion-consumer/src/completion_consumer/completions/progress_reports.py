@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.records import Operation
+from sluiceway.store.records import ASKING, Operation
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.events import ToolOutputAvailable
 from sluiceway.wire.jobs import ProgressJob
@@ -31,7 +31,7 @@ class ProgressReports:
             await self._store.completions.note_progress(job.receipt, outcome)
 
     async def _show(self, operation: Operation, job: ProgressJob) -> Literal["applied", "late", "superseded"]:
-        if not operation.open or operation.status == "approval":
+        if not operation.open or operation.status in ASKING:
             return "late"
         event = ToolOutputAvailable(tool_call_id=operation.tool_call_id, output=self._output(job), preliminary=True)
         number = job.number or None  # 0: its sender counts nothing

@@ -1,4 +1,4 @@
-"""Whether what should be in a queue is in it, also where it was released.
+"""Whether what should be in a queue is in it, also where it was released, and whether somebody alive has it.
 
 A worker that releases an entry puts a new one into the queue, under another id than the one that was noted. An entry
 whose noted id is gone is therefore looked for among those behind it, by what it is for: a release is one script,
@@ -6,22 +6,27 @@ so an entry is always in one of the two places.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sluiceway.queue.work_queue import Producer
+from sluiceway.wire.entry_id import EntryId, format_entry_id, parse_entry_id
 
 _PAGE = 1000
 # Behind so many others an entry is not looked for: a second one is harmless, as workers drop it.
 _MOST_PAGES = 10
+_FIRST = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Ids of what has its entry: `noted`, as noted; `moved`, in another one. What is in neither has none."""
+    """Ids of what has its entry: `noted`, as noted; `moved`, in another one. What is in neither has none.
+    `held`: the noted entries that are in flight under a lease that has not run out."""
 
     noted: frozenset[str]
     moved: Mapping[str, str]
+    held: frozenset[str]
 
     def __contains__(self, key: str) -> bool:
         return key in self.noted or key in self.moved
@@ -30,21 +35,27 @@ class Found:
 class Entries:
     """Of one queue. `field`: which field of an entry's job says what it is for."""
 
-    def __init__(self, queue: Producer, field: str) -> None:
+    def __init__(self, queue: Producer, field: str, lease: timedelta) -> None:
         self._queue = queue
         self._field = field
+        self._lease = lease
 
-    async def find(self, noted: Mapping[str, str]) -> Found:
-        """`noted`: ids, and the entry that was noted for each. Raises RedisUnavailable."""
-        held = await self._queue.holds_which(list(noted.values()))
-        gone = {key: entry_id for key, entry_id in noted.items() if entry_id not in held}
-        return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone))
+    async def find(self, noted: Mapping[str, Sequence[str]]) -> Found:
+        """`noted`: ids, and the entries that were noted for each, at least one. Raises RedisUnavailable."""
+        states = await self._queue.states({one for entries in noted.values() for one in entries}, self._lease)
+        gone = {
+            key: min(map(_position, ids))
+            for key, ids in noted.items()
+            if all(states[one].where == "gone" for one in ids)
+        }
+        held = frozenset(entry_id for entry_id, state in states.items() if state.held)
+        return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone), held)
 
-    async def _moved(self, gone: Mapping[str, str]) -> dict[str, str]:
+    async def _moved(self, gone: Mapping[str, EntryId]) -> dict[str, str]:
         moved: dict[str, str] = {}
-        after = min(gone.values(), key=_order, default=None)
-        for _ in range(_MOST_PAGES if after is not None else 0):
-            page = await self._queue.after(str(after), _PAGE)
+        after = format_entry_id(min(gone.values(), default=_FIRST))
+        for _ in range(_MOST_PAGES if gone else 0):
+            page = await self._queue.after(after, _PAGE)
             for entry_id, body in page:
                 key = self._key_of(body)
                 if key in gone:
@@ -61,5 +72,9 @@ class Entries:
             return ""
 
 
-def _order(entry_id: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in entry_id.split("-"))
+def _position(entry_id: str) -> EntryId:
+    """What is no entry id, and that nobody of ours has noted, stands before all entries."""
+    try:
+        return parse_entry_id(entry_id)
+    except ValueError:
+        return _FIRST

@@ -46,7 +46,7 @@ _OVERDUE = OperationEnd(
 )
 _UNANSWERED = OperationEnd(
     "expired",
-    error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered the request for approval in time."},
+    error={"type": "DEADLINE_EXCEEDED", "message": "Nobody answered it in time."},
 )
 
 
@@ -62,6 +62,7 @@ class UnfinishedOperations:
         operations: Operations,
         applying: Applying,
         *,
+        lease: timedelta,
         park_for: timedelta,
     ) -> None:
         self._redis = redis
@@ -71,6 +72,7 @@ class UnfinishedOperations:
         self._operations = operations
         self._applying = applying
         self._completions = Completions(redis)
+        self._lease = lease
         self._park_for = park_for
         self._parked_after = 0
         self._log = get_logger()
@@ -135,15 +137,16 @@ class UnfinishedOperations:
         """Those without a queue entry; or with what Redis answered when it was asked."""
         asked = [(operation.task_id, operation.id) for operation in operations]
         entries = dict(zip(asked, await self._entries.find(asked), strict=True))
-        by_queue: dict[str, dict[str, str]] = defaultdict(dict)
+        by_queue: dict[str, dict[str, list[str]]] = defaultdict(dict)
         for operation in operations:
             entry_id = entries[operation.task_id, operation.id]
             if isinstance(entry_id, str):
-                by_queue[operation.queue][operation.id] = entry_id
+                by_queue[operation.queue][operation.id] = [entry_id]
         task_ids = {operation.id: operation.task_id for operation in operations}
         queued: set[str] = set()
         for queue, noted in by_queue.items():
-            found = await Entries(Producer(self._redis, keys.tool_queue(queue)), "operation_id").find(noted)
+            tools = Producer(self._redis, keys.tool_queue(queue))
+            found = await Entries(tools, "operation_id", self._lease).find(noted)
             for operation_id, entry_id in found.moved.items():
                 await self._entries.note([(task_ids[operation_id], operation_id, entry_id)])
             queued |= found.noted | found.moved.keys()

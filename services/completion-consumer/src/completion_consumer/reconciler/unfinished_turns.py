@@ -1,8 +1,8 @@
 """The reconciler's look at turns: what a crash, a flush or an outage left undone is done again, idempotently.
 
 - A turn that is its session's active one and is in no queue is queued (the row is the outbox of `accept`).
-- A turn whose holder is gone, and whose queue entry is gone too, is queued again; one that waits for operations is not,
-  and neither is one whose entry was released and waits under another id.
+- A turn whose queue entry is gone is queued again; one that waits for operations is not, and neither is one whose entry
+  was released and waits under another id.
 - A turn whose operations have all ended, and whose next step was not queued, is queued.
 - A turn that waits for operations, and that Redis has forgotten, gets its stream back.
 - A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
@@ -32,9 +32,9 @@ from sluiceway.stream.task_snapshot import TaskSnapshot
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
-from sluiceway.turn.rebuild import REBUILDING, TurnRebuild
+from sluiceway.turn.rebuild import TurnRebuild
 
-from completion_consumer.reconciler.entries import Entries, Found
+from completion_consumer.reconciler.entries import Entries
 from completion_consumer.reconciler.round import Round
 
 _PAGE = 500
@@ -51,13 +51,14 @@ Fault = Literal["expired", "cancelled", "forgotten", "not told to wait", "not to
 
 @dataclass(frozen=True, slots=True)
 class _Live:
-    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that. `held`: its holder gave a
-    heartbeat lately."""
+    """A live turn, and what Redis knows of it. `left_ms`: for how long Redis would keep that. `held`: a living worker
+    has begun it, and has its queue entry in flight. `queued`: it has an entry, in flight or not."""
 
     task: Task
     meta: TaskMeta | None
     left_ms: int
     held: bool
+    queued: bool
 
 
 class UnfinishedTurns:
@@ -85,8 +86,7 @@ class UnfinishedTurns:
         self._dispatch = dispatch
         self._ending = ending
         self._rebuild = rebuild
-        self._entries = Entries(queue, "task_id")
-        self._silent_ms = lease.total_seconds() * 2000
+        self._entries = Entries(queue, "task_id", lease)
         self._finalize_after = finalize_after
         self._deadline = deadline
         self._next_step_after = ""
@@ -129,10 +129,9 @@ class UnfinishedTurns:
     async def _look_at(self, current: Round, turns: Sequence[LiveTurn]) -> None:
         live, unreadable = await self._seen([turn.task for turn in turns])
         overdue = await self._overdue(turns)
-        queued = await self._find([one for one in live if not one.held])
         faults: dict[str, tuple[_Live, Fault]] = {}
         for one in live:
-            fault = "expired" if one.task.id in overdue else self._fault_of(one, queued)
+            fault = "expired" if one.task.id in overdue else self._fault_of(one)
             if fault is not None:
                 faults[one.task.id] = one, fault
         await self._keep([one for one in live if one.task.id not in faults])
@@ -141,23 +140,21 @@ class UnfinishedTurns:
 
     async def _seen(self, tasks: Sequence[Task]) -> tuple[list[_Live], Mapping[str, Exception]]:
         """The turns with what Redis knows of them; and those of which it has what no script of ours has written."""
-        # Redis's clock, as heartbeats are; asked first, so that a holder looks younger than it is rather than older.
-        alive_since_ms = await self._registry.now_ms() - self._silent_ms
-        return _read(tasks, await self._registry.snapshots([task.id for task in tasks]), alive_since_ms)
+        seen, unreadable = _read(tasks, await self._registry.snapshots([task.id for task in tasks]))
+        found = await self._entries.find({task.id: meta.entries for task, meta, _ in seen if meta and meta.entries})
+        for task_id, entry_id in found.moved.items():
+            await self._registry.set_queue_entry(task_id, entry_id)
+        live = [
+            _Live(task, meta, left_ms, held=meta is not None and meta.held_entry in found.held, queued=task.id in found)
+            for task, meta, left_ms in seen
+        ]
+        return live, unreadable
 
     async def _overdue(self, turns: Sequence[LiveTurn]) -> set[str]:
         old = [turn.task.id for turn in turns if turn.task.status != "waiting" and turn.age > self._deadline]
         return await self._store.turns.overdue(old, self._deadline) if old else set()
 
-    async def _find(self, unheld: Sequence[_Live]) -> Found:
-        """Which of these have a queue entry; that of one that was released is noted."""
-        noted = {one.task.id: one.meta.queue_entry for one in unheld if one.meta is not None}
-        found = await self._entries.find({key: entry_id for key, entry_id in noted.items() if entry_id is not None})
-        for task_id, entry_id in found.moved.items():
-            await self._registry.set_queue_entry(task_id, entry_id)
-        return found
-
-    def _fault_of(self, one: _Live, queued: Found) -> Fault | None:
+    def _fault_of(self, one: _Live) -> Fault | None:
         task, meta, held = one.task, one.meta, one.held
         if task.cancel_requested_at is not None and not held:
             return "cancelled"
@@ -169,7 +166,7 @@ class UnfinishedTurns:
                 return "forgotten"  # the last of it, perhaps
             # Its worker died after the step was durable, and before Redis had learned that the turn waits.
             return "not told to wait" if meta.status == "running" and not held else None
-        if meta is None or meta.ended or not (held or task.id in queued):
+        if meta is None or meta.ended or not one.queued:
             return "in no queue"
         return "not told to end" if task.cancel_requested_at is not None and not meta.cancel else None
 
@@ -227,9 +224,8 @@ class UnfinishedTurns:
         tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
         self._next_step_after = tasks[-1].id if len(tasks) == _PAGE else ""
         live, unreadable = await self._seen(tasks)
-        queued = await self._find(live)
         await current.each("next_steps", unreadable, _refuse)
-        lost = {one.task.id: one.task for one in live if one.task.id not in queued}
+        lost = {one.task.id: one.task for one in live if not one.queued}
         await current.each("next_steps", lost, self._next_step)
 
     async def _next_step(self, task: Task) -> str | None:
@@ -245,23 +241,21 @@ class UnfinishedTurns:
 
 
 def _read(
-    tasks: Sequence[Task], seen: Sequence[TaskSnapshot], alive_since_ms: float
-) -> tuple[list[_Live], Mapping[str, Exception]]:
-    live: list[_Live] = []
+    tasks: Sequence[Task], seen: Sequence[TaskSnapshot]
+) -> tuple[list[tuple[Task, TaskMeta | None, int]], Mapping[str, Exception]]:
+    readable: list[tuple[Task, TaskMeta | None, int]] = []
     unreadable: dict[str, Exception] = {}
     for task, one in zip(tasks, seen, strict=True):
         try:
-            meta = one.meta
-            held = meta is not None and meta.heartbeat_ms is not None and meta.heartbeat_ms > alive_since_ms
-            live.append(_Live(task, meta, one.left_ms, held))
+            readable.append((task, one.meta, one.left_ms))
         except (ResponseError, ValueError, KeyError) as error:
             unreadable[task.id] = error
-    return live, unreadable
+    return readable, unreadable
 
 
 def _is_incomplete(task: Task, meta: TaskMeta) -> bool:
     """Redis knows an older attempt only, after a failover; or its rebuilding broke off."""
-    return meta.attempt < task.attempt or (meta.status == "running" and meta.holder == REBUILDING)
+    return meta.attempt < task.attempt or (meta.status == "running" and meta.rebuilding)
 
 
 async def _refuse(error: Exception) -> None:

@@ -16,6 +16,7 @@ from sluiceway.store.records import Message, Operation, OperationStatus, Session
 from sluiceway.store.search import FoundMessage
 from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
+from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.entry_id import EntryId, format_entry_id
 from sluiceway.wire.task import Status
 from sluiceway.wire.tools import ToolSpec
@@ -105,6 +106,9 @@ class NewMessage(Wire):
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    tools: ClientTools = Field(
+        default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
+    )
 
 
 class AiSdkRequest(Wire):
@@ -118,6 +122,9 @@ class AiSdkRequest(Wire):
     policy: Policy = "enqueue"
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    tools: ClientTools = Field(
+        default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
+    )
 
 
 class SessionView(Wire):
@@ -312,7 +319,14 @@ class ApprovalAnswer(Wire):
     reason: ApprovalReason | None = None
 
 
-class ApprovalTaken(Wire):
+class ClientOutputGiven(Wire):
+    """What came of a call that the client ran: its output, or why it failed."""
+
+    output: Any = None
+    error: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+
+
+class AnswerTaken(Wire):
     """`recorded`: `remaining` other calls of the step wait for an answer, too. `accepted`: `task_id` goes on."""
 
     status: Literal["recorded", "accepted"]

@@ -204,6 +204,12 @@ class Overloaded(Unavailable):
     retry_after_seconds = 2
 
 
+class SurroundingsUnsuitable(Unavailable):
+    code = "SURROUNDINGS_UNSUITABLE"
+    detail = "What this service stands on is not fit for it; its operator is told what is wrong. Try again later."
+    retry_after_seconds = 5
+
+
 # Those that say when to try again.
 PASSING: tuple[ProblemType, ...] = (
     Unavailable,
@@ -299,7 +305,7 @@ def _fault_sentence(fault: Mapping[str, str]) -> str:
 def _note_undocumented(request: Request[Any], problem: ProblemType) -> None:
     """A problem that the OpenAPI document does not list for its route is a defect of ours: still told, and logged."""
     documented = request.scope.get("problems")
-    if documented is not None and problem not in documented:
+    if documented is not None and not any(issubclass(problem, one) for one in documented):
         get_logger().error("undocumented_problem", code=problem.code, path=request.scope.get("path"))
 
 

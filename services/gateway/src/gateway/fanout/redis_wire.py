@@ -11,12 +11,13 @@ Source: the RESP3 specification, and CLIENT TRACKING of Redis 6 and later.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
+from redis.asyncio.connection import SSLConnection, parse_url
 
 # A reply is what hiredis makes of it; an error is a value: hiredis.ReplyError, or WireLost.
 Reply = Any
@@ -38,7 +39,7 @@ class WireLost(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What a redis://, rediss:// or unix:// URL says."""
+    """What a redis://, rediss:// or unix:// URL says. `tls_options`: its `ssl_…`, as redis-py knows them."""
 
     host: str
     port: int
@@ -47,6 +48,7 @@ class Address:
     username: str
     password: str | None
     database: int
+    tls_options: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -67,7 +69,13 @@ class Address:
             username=unquote(parts.username or "") or "default",
             password=unquote(parts.password) if parts.password else None,
             database=int(database),
+            tls_options={name: value for name, value in parse_url(url).items() if name.startswith("ssl_")},
         )
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """The very one that redis-py makes of this URL, so that all connections of a process are made alike. Files are
+        read now: a certificate that was renewed counts from the next connection on. Raises OSError."""
+        return SSLConnection(**self.tls_options).ssl_context.get() if self.tls else None
 
 
 class RedisWire(asyncio.Protocol):
@@ -95,8 +103,7 @@ class RedisWire(asyncio.Protocol):
         if address.path is not None:
             await loop.create_unix_connection(lambda: wire, address.path)
         else:
-            tls = ssl.create_default_context() if address.tls else None
-            await loop.create_connection(lambda: wire, address.host, address.port, ssl=tls)
+            await loop.create_connection(lambda: wire, address.host, address.port, ssl=address.tls_context())
         try:
             login = () if address.password is None else ("AUTH", address.username, address.password)
             await wire.execute("HELLO", "3", *login, "SETNAME", name)

@@ -1,16 +1,18 @@
 """What the AI SDK's stock clients call, with no code of their own: `useChat` and WorkflowChatTransport.
 
 The client posts its whole history; the service's own is the truth, and only a new user message at the end is taken, or
-what a person has said to tool calls of the last answer.
+what a person has said to tool calls of the last answer, and the outputs of those that the client runs.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from sluiceway.errors import (
     AccessDenied,
+    ApprovalNotFound,
     MessageNotFound,
     RedisUnavailable,
     SessionNotFound,
@@ -22,13 +24,15 @@ from sluiceway.errors import (
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import Decision
+from sluiceway.store.approving import ClientOutput, Decision
 from sluiceway.turn.lookup import Followed
+from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import ClientId, In, Params, WholeNumber
-from gateway.api.models import AiSdkRequest, ApprovalReason, CancelledTurn, Idle
+from gateway.api.models import AiSdkRequest, CancelledTurn, Idle
+from gateway.api.posted_message import PostedMessage, answers_in
 from gateway.api.problems import (
     ApprovalsMissing,
     EmptyMessage,
@@ -40,7 +44,7 @@ from gateway.api.problems import (
     UnsupportedPart,
 )
 from gateway.api.whitespace import is_whitespace
-from gateway.routes import accepting, approvals, following
+from gateway.routes import accepting, answers, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
@@ -64,34 +68,8 @@ class StopParams(Params):
     id: Annotated[ClientId, In("path")]
 
 
-class UserMessage(BaseModel):
-    """The last of the messages that the client posts, as far as it is looked at."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str | None = None
-    role: str
-    parts: list[dict[str, Any]]
-
-
-class GivenApproval(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    approved: bool
-    reason: ApprovalReason | None = None
-
-
-class ApprovedPart(BaseModel):
-    """A tool part of the client's message, with what the person has said."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    call_id: ClientId = Field(alias="toolCallId")
-    approval: GivenApproval
-
-
 async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
-    answered = _approvals(call.body)
+    answered = answers_in(call.body.messages, call.gateway.settings.max_client_output_chars)
     if answered is not None:
         return await _resume(call, *answered)
     return await accept_and_follow(call, _turn(call), call.params)
@@ -163,33 +141,28 @@ async def _just_ended(gateway: Gateway, session_id: str, viewer: str | None) -> 
         return None
 
 
-async def _resume(call: Call[ChatParams, AiSdkRequest], message_id: str, answers: dict[str, Decision]) -> Response:
+async def _resume(
+    call: Call[ChatParams, AiSdkRequest], message_id: str, answers: Mapping[str, Decision | ClientOutput]
+) -> Response:
     """Stream what follows from the answers to tool calls of a message, from `start` with that message's id."""
     gateway, user_id = call.gateway, call.caller.user_id
     await command(gateway.redis, "PING")
     asking = await gateway.store.turns.asking(call.body.id or "", message_id)
     if asking is None:
         raise MessageNotFound
-    task = (await claiming(call, call.body.id, lambda: gateway.intake.answer(asking.id, user_id, answers))).task
+    try:
+        outcome = await claiming(call, call.body.id, lambda: gateway.intake.answer(asking.id, user_id, answers))
+    except ApprovalNotFound:
+        # An answer that was whole before, with outputs of our own tools.
+        if any(isinstance(one, Decision) for one in answers.values()):
+            raise
+        raise NothingToAnswer from None
+    task = outcome.task
     if task is None:
         raise ApprovalsMissing
     await gateway.lookup.find(task.id, user_id)
     headers = {accepting.RUN_ID_HEADER: task.id}
     return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
-
-
-def _approvals(body: AiSdkRequest) -> tuple[str, dict[str, Decision]] | None:
-    """The last message's id, and what was said to its tool calls; None where it is no such message."""
-    try:
-        message = UserMessage.model_validate(body.messages[-1]) if body.messages else None
-        if message is None or message.role != "assistant" or message.id is None or not is_client_id(message.id):
-            return None
-        responded = [part for part in message.parts if part.get("state") == "approval-responded"]
-        parts = [ApprovedPart.model_validate(part) for part in responded]
-    except ValidationError:
-        return None
-    answers = {part.call_id: Decision(part.approval.approved, part.approval.reason) for part in parts}
-    return (message.id, answers) if answers else None
 
 
 def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
@@ -208,6 +181,7 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         create_session=not regenerate,
         regenerate=regenerate,
         replaces=body.message_id if regenerate else None,
+        client_tools=stored(body.tools),
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
@@ -222,7 +196,7 @@ def _new_message(messages: list[Any]) -> tuple[str | None, str]:
     if not messages:
         raise NothingToAnswer("There are no messages.")
     try:
-        message = UserMessage.model_validate(messages[-1])
+        message = PostedMessage.model_validate(messages[-1])
     except ValidationError:
         raise _invalid("the last message must have a role and parts") from None
     if message.role != "user":
@@ -254,7 +228,7 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     NothingToAnswer,
     TooManySessions,
     UnsupportedPart,
-    *approvals.PROBLEMS,
+    *answers.PROBLEMS,
     *accepting.FOLLOWED_PROBLEMS,
     *accepting.REGENERATE_PROBLEMS,
     *following.PROBLEMS,
@@ -276,8 +250,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
             "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
-            "Where the last message is an answer with tool calls that a person has approved or denied, the turn goes "
-            "on with it: the stream begins with `start` of the same message id, and tells what is new."
+            "Where the last message is an answer with tool calls that a person has approved or denied, or with outputs "
+            "of tools that the client runs (`tools` of the request that asked, or of the settings), the turn continues "
+            "with it: the stream begins with `start` of the same message id, and tells what is new."
         ),
         scopes=("turns",),
     ),

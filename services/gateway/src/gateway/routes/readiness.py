@@ -56,13 +56,20 @@ def _not_draining(gateway: Gateway) -> Check:
 
 async def _redis(gateway: Gateway) -> Check:
     await command(gateway.redis, "PING")
-    return Check(ok=True, detail="answers")
+    return _unsuitable(gateway, "redis") or Check(ok=True, detail="answers")
 
 
 async def _postgres(gateway: Gateway) -> Check:
+    if unsuitable := _unsuitable(gateway, "postgres"):
+        return unsuitable
     if not await gateway.store.is_current():
         return Check(ok=False, detail="the schema is older than this version: migrations are missing")
     return Check(ok=True, detail="answers, and its schema is current")
+
+
+def _unsuitable(gateway: Gateway, part: str) -> Check | None:
+    reason = gateway.surroundings.problems.get(part)
+    return Check(ok=False, detail=reason) if reason else None
 
 
 async def _chat_workers(gateway: Gateway) -> Check:

@@ -15,7 +15,6 @@ from sluiceway.ids import new_session_id
 from sluiceway.store.sessions import SessionCursor
 from starlette.responses import Response
 
-from gateway.api.continued import as_followed
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
 from gateway.api.models import (
@@ -77,7 +76,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
     found = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit + 1)
     detail = SessionDetail(
         **dict(SessionView.of(session)),
-        messages=as_followed([MessageView.of(message) for message in found[-limit:]], active),
+        messages=[MessageView.of(message) for message in found[-limit:]],
         has_more=len(found) > limit,
         active_task=active,
     )

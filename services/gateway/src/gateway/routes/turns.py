@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
 from sluiceway.store.accepting import NewTurn
+from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -58,6 +59,7 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         user_id=call.caller.user_id,
         text=body.message,
         message_id=body.id,
+        client_tools=stored(body.tools),
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,

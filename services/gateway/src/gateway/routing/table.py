@@ -35,6 +35,7 @@ from gateway.api.problems import (
     Overloaded,
     ProblemType,
     ScopeMissing,
+    SurroundingsUnsuitable,
     TooManyRequests,
     TooManyValues,
     Unauthenticated,
@@ -138,7 +139,7 @@ class RouteSpec(Generic[P, B]):
             found.append(OriginRefused)
         if self.asks_who:
             # A key may have to be looked up.
-            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable]
+            found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable, SurroundingsUnsuitable]
         if self.people:
             found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
@@ -155,6 +156,8 @@ class RouteSpec(Generic[P, B]):
 
     async def handle(self, request: Request[State]) -> Response:
         gateway = request.state["gateway"]
+        if self.asks_who and gateway.surroundings.problems:
+            raise SurroundingsUnsuitable
         caller = NOBODY if self.any_host else await self._admit(gateway, request)
         params = read_params(self.params, request)
         with gateway.rooms.open() as room:

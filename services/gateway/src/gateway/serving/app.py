@@ -11,7 +11,7 @@ from gateway.api.problems import CODE_HEADER, HANDLERS
 from gateway.routes import (
     agents,
     aisdk,
-    approvals,
+    answers,
     finding,
     jobs,
     operations,
@@ -36,7 +36,7 @@ _ROUTES = (
     *sessions.ROUTES,
     *turns.ROUTES,
     *tasks.ROUTES,
-    *approvals.ROUTES,
+    *answers.ROUTES,
     *tools.ROUTES,
     *usage.ROUTES,
     *finding.ROUTES,

@@ -17,6 +17,7 @@ from sluiceway.errors import OperationNotFound, OperationNotStarted, RedisUnavai
 from sluiceway.operation.completions import Completions
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
+from sluiceway.store.records import ASKING
 from sluiceway.store.webhooks import NewWebhook, Sender, Webhook, WebhookKind
 
 from gateway.api.body import Body
@@ -67,7 +68,7 @@ class WebhookIntake:
         operation = await self._store.operations.get(head.operation_id)
         if operation is None:
             raise OperationNotFound
-        if operation.status == "approval":
+        if operation.status in ASKING:
             raise OperationNotStarted
         if reading.kind == "progress":
             await self._rate.check(head.operation_id)

@@ -1,5 +1,6 @@
 -- Make `attempt` the writer of the stream. From here on every earlier attempt is fenced.
--- KEYS: meta, events. ARGV: attempt, holder, ttl_ms, rebuild ('1': without what the stream has), field, value, ...
+-- KEYS: meta, events. ARGV: attempt, entry, ttl_ms, rebuild ('1': without what the stream has), field, value, ...
+-- The field `held` has the queue entry under whose lease the attempt writes; '' for one that has none.
 -- Answers {'ok', cancel or '', id of the last entry or '', retracted ranges or '', '1' when entries were dropped, how far
 -- the model's answer was shown or ''}, {'fenced'} or {'ended'}.
 -- The field `epoch` has the server's replication id, which is another one after a failover or a restart. Entries of
@@ -18,11 +19,16 @@ if (ARGV[4] == '1' or (known[5] and known[5] ~= epoch)) and redis.call('DEL', KE
     redis.call('HDEL', KEYS[1], 'void')
     void, dropped = '', '1'
 end
-local now = redis.call('TIME')
-local beat = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'holder', ARGV[2], 'status', 'running', 'beat', beat, 'epoch', epoch)
-redis.call('HDEL', KEYS[1], 'batch')
+redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'status', 'running', 'epoch', epoch)
+redis.call('HDEL', KEYS[1], 'held', 'holder', 'beat', 'batch')
+if ARGV[2] ~= '' then
+    redis.call('HSET', KEYS[1], 'held', ARGV[2])
+end
+if ARGV[4] == '1' then
+    -- Until it waits or ends again, the stream may lack what Postgres has.
+    redis.call('HSET', KEYS[1], 'holder', 'restored')
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 return {'ok', known[3] or '', last[1] and last[1][1] or '', void, dropped, known[6] or ''}

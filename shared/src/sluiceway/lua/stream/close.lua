@@ -37,7 +37,7 @@ for i = 6, #ARGV, 2 do
     last = redis.call('XADD', KEYS[2], id, 't', ARGV[i], 'd', ARGV[i + 1])
 end
 redis.call('HSET', KEYS[1], 'status', ARGV[2], 'attempt', attempt, 'terminal', last)
-redis.call('HDEL', KEYS[1], 'holder', 'beat', 'batch', 'cancel')
+redis.call('HDEL', KEYS[1], 'held', 'holder', 'batch', 'cancel')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {'ok', last}

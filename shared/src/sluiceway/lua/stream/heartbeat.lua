@@ -1,4 +1,5 @@
--- The holder's heartbeat. TTLs are renewed at half-time only: an EXPIRE is a change too, and wakes every reader.
+-- The holder's heartbeat: it hears what became of its task, and renews TTLs, at half-time only: an EXPIRE is a change, and
+-- wakes every reader. It is no sign of life: that is the lease of the holder's queue entry.
 -- KEYS: meta, events. ARGV: attempt, ttl_ms, the last batch that was answered (0: none, or not known).
 -- Answers 'ok', 'cancelled', 'fenced' or 'lost' (Redis forgot the task, this attempt, or a batch: see append.lua).
 local known = redis.call('HMGET', KEYS[1], 'attempt', 'status', 'cancel', 'batch')
@@ -11,8 +12,6 @@ end
 if tonumber(known[4] or 0) < tonumber(ARGV[3]) then
     return 'lost'
 end
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'beat', now[1] * 1000 + math.floor(now[2] / 1000))
 for _, key in ipairs(KEYS) do
     local left = redis.call('PTTL', key)
     if left ~= -2 and left < ARGV[2] / 2 then

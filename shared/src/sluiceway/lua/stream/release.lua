@@ -1,6 +1,6 @@
--- The holder gives the task up, so that its successor need not wait for a heartbeat to grow old.
+-- The holder gives the task up, so that nobody waits for its lease to run out.
 -- KEYS: meta. ARGV: attempt.
 if redis.call('HGET', KEYS[1], 'attempt') == ARGV[1] then
-    redis.call('HDEL', KEYS[1], 'holder', 'beat')
+    redis.call('HDEL', KEYS[1], 'held')
 end
 return 1

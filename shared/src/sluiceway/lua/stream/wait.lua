@@ -17,5 +17,5 @@ elseif tonumber(known[3] or 0) ~= tonumber(ARGV[2]) then
     return 'lost'
 end
 redis.call('HSET', KEYS[1], 'status', 'waiting', 'epoch', epoch, unpack(ARGV, 3))
-redis.call('HDEL', KEYS[1], 'holder', 'beat', 'batch')
+redis.call('HDEL', KEYS[1], 'held', 'holder', 'batch')
 return 'ok'

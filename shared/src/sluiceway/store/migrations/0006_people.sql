@@ -1,3 +1,5 @@
+-- What this takes locks for is done at once; what takes its time with large tables is in files of its own behind it.
+
 -- What model calls have used.
 
 -- One row for each call of a model, also where it failed or was stopped. It goes with its turn.
@@ -52,11 +54,6 @@ CREATE INDEX usage_days_by_day ON usage_days (day);
 ALTER TABLE sessions ADD COLUMN title_task_id text;
 ALTER TABLE sessions ADD COLUMN title_begun_at timestamptz;
 
--- Lists that are read a page at a time, without reading what is before it.
-
-CREATE INDEX webhook_journal_by_operation ON webhook_journal (operation_id, id);
-CREATE INDEX webhook_journal_by_outcome ON webhook_journal (outcome, id);
-
 -- Which prompt a turn was answered with: {"name", "version", "source"}.
 ALTER TABLE tasks ADD COLUMN prompt jsonb;
 
@@ -99,6 +96,3 @@ END
 $$;
 CREATE TRIGGER messages_words AFTER INSERT OR UPDATE OF parts, done ON messages
     FOR EACH ROW WHEN (NEW.done) EXECUTE FUNCTION keep_message_words();
-
-INSERT INTO message_words (session_id, message_id, words)
-    SELECT session_id, id, to_tsvector('simple', text_of_parts(parts)) FROM messages WHERE done;

@@ -1,0 +1,224 @@
+"""What the overlays and components make of the base: valid, of one version, closed, and scaled by what is counted."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.deploy import manifests
+from tests.deploy.extensions import EXTENSIONS, is_extension
+from tests.deploy.network import End, may_reach
+from tests.deploy.test_manifests import KUBERNETES_VERSIONS
+
+pytestmark = pytest.mark.requirement("OP-4")
+README = (manifests.K8S / "README.md").read_text()
+METRICS_PAGE = manifests.ROOT / "docs" / "metrics.md"
+_VERSION = "app.kubernetes.io/version"
+_COMPONENT = "app.kubernetes.io/component"
+_PART_OF = {"app.kubernetes.io/part-of": "sluiceway"}
+
+
+@cache
+def rendered(overlay: str) -> list[manifests.Document]:
+    return manifests.rendered(manifests.K8S / "overlays" / overlay)
+
+
+def of(overlay: str, *kinds: str) -> list[manifests.Document]:
+    return [document for document in rendered(overlay) if document["kind"] in kinds]
+
+
+def ours(overlay: str) -> list[manifests.Document]:
+    """Workloads of our images."""
+    return [one for one in of(overlay, "Deployment", "Job") if one["metadata"]["labels"].items() >= _PART_OF.items()]
+
+
+def image(workload: manifests.Document) -> str:
+    return str(manifests.container(workload["spec"]["template"]["spec"])["image"])
+
+
+def validate(document: manifests.Document, version: str) -> None:
+    if is_extension(document):
+        EXTENSIONS[document["kind"]].model_validate(document)
+    else:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_every_overlay_renders_to_valid_objects(overlay: str, version: str) -> None:
+    for document in rendered(overlay):
+        validate(document, version)
+
+
+@pytest.mark.parametrize("name", manifests.COMPONENTS)
+def test_every_component_renders_with_the_base_to_valid_objects(name: str, tmp_path: Path) -> None:
+    shutil.copytree(manifests.K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "one"
+    overlay.mkdir()
+    told = {"resources": ["../../base"], "components": [f"../../components/{name}"], "namespace": "elsewhere"}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(told))
+    documents = manifests.rendered(overlay)
+    for document in documents:
+        validate(document, KUBERNETES_VERSIONS[-1])
+    assert {document["metadata"]["namespace"] for document in documents} == {"elsewhere"}
+
+
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_an_overlay_is_of_one_version_and_its_migration_job_is_called_after_it(overlay: str) -> None:
+    workloads = ours(overlay)
+    images = {f"sluiceway-{service}" for service in manifests.SERVICES}
+    assert {image(one).rpartition(":")[0].rpartition("/")[2] for one in workloads} == images
+    (version,) = {one["metadata"]["labels"][_VERSION] for one in workloads}
+    assert {image(one).rpartition(":")[2] for one in workloads} == {version}
+    assert {one["spec"]["template"]["metadata"]["labels"][_VERSION] for one in workloads} == {version}
+    assert [one["metadata"]["name"] for one in of(overlay, "Job")] == [f"sluiceway-migrate-{version}"]
+
+
+def test_a_second_version_is_a_second_job_and_changes_nothing_that_cannot_be_changed(tmp_path: Path) -> None:
+    shutil.copytree(manifests.K8S, tmp_path / "k8s")
+    file = tmp_path / "k8s" / "overlays" / "prod" / "kustomization.yaml"
+    file.write_text(file.read_text().replace('"1.0.0"', '"1.1.0-rc.1"'))
+    after = {(one["kind"], one["metadata"]["name"]): one for one in manifests.rendered(file.parent)}
+    before = {(one["kind"], one["metadata"]["name"]): one for one in rendered("prod")}
+    assert ("Job", "sluiceway-migrate-1.1.0-rc.1") in after
+    assert ("Job", "sluiceway-migrate-1.0.0") not in after
+    for name in before.keys() & after.keys():
+        if name[0] == "Deployment":
+            assert before[name]["spec"]["selector"] == after[name]["spec"]["selector"]
+            assert _VERSION not in before[name]["spec"]["selector"]["matchLabels"]
+
+
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_nobody_comes_in_without_a_token_unless_that_is_said_loudly(overlay: str) -> None:
+    (settings,) = (one for one in of(overlay, "ConfigMap") if one["metadata"]["name"].startswith("sluiceway-gateway-"))
+    assert settings["data"]["AUTH_REQUIRED"] == "true"
+    loud = (manifests.K8S / "components" / "open-access" / "kustomization.yaml").read_text()
+    assert "ANYBODY" in loud
+    assert "AUTH_REQUIRED=false" in loud
+
+
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_replicas_belong_to_the_autoscaler_or_to_the_overlay_and_never_to_both(overlay: str) -> None:
+    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of(overlay, "HorizontalPodAutoscaler", "ScaledObject")}
+    for deployment in of(overlay, "Deployment"):
+        assert ("replicas" in deployment["spec"]) is (deployment["metadata"]["name"] not in scaled)
+
+
+def queries(overlay: str) -> Iterator[str]:
+    """What the autoscalers of an overlay ask for."""
+    for scaler in of(overlay, "HorizontalPodAutoscaler"):
+        for metric in scaler["spec"]["metrics"]:
+            kind = metric["type"].lower()
+            yield "cpu" if kind == "resource" else metric[kind]["metric"]["name"]
+    for scaler in of(overlay, "ScaledObject"):
+        for trigger in scaler["spec"]["triggers"]:
+            yield trigger["metadata"].get("query", "cpu")
+
+
+@pytest.mark.parametrize("overlay", ["prod", "keda"])
+def test_every_metric_that_something_is_scaled_by_is_one_that_the_services_tell(overlay: str) -> None:
+    """The page of metrics is held against the running services, both ways."""
+    asked = {name for query in queries(overlay) for name in re.findall(r"sluiceway_\w+", query)}
+    assert {"sluiceway_streams_open", "sluiceway_worker_in_flight", "sluiceway_queue_oldest_waiting_seconds"} <= asked
+    if not METRICS_PAGE.exists():
+        pytest.skip("NOTHING says yet that these metrics exist: docs/metrics.md is not there")
+    told = set(re.findall(r"`(sluiceway_\w+)", METRICS_PAGE.read_text()))
+    assert asked <= told
+
+
+def test_an_autoscaler_wants_more_before_all_slots_are_taken() -> None:
+    for scaler in of("prod", "HorizontalPodAutoscaler"):
+        service = scaler["metadata"]["name"].removeprefix("sluiceway-")
+        for metric in scaler["spec"]["metrics"]:
+            if metric["type"] == "Pods" and "in_flight" in metric["pods"]["metric"]["name"]:
+                slots = manifests.settings(service).model_fields["worker_slots"].get_default()
+                assert int(metric["pods"]["target"]["averageValue"]) < 0.8 * slots
+
+
+def test_keda_asks_for_the_namespace_that_the_overlay_is_in() -> None:
+    (namespace,) = {one["metadata"]["namespace"] for one in rendered("keda")}
+    asked = [query for query in queries("keda") if query != "cpu"]
+    assert asked
+    assert all(set(re.findall(r'namespace="(\w+)"', query)) == {namespace} for query in asked)
+
+
+def test_a_proxy_in_between_outlasts_the_silence_between_two_heartbeats() -> None:
+    (ingress,) = manifests.of_component("ingress")
+    notes = ingress["metadata"]["annotations"]
+    heartbeat = manifests.settings("gateway").model_fields["heartbeat_seconds"].get_default()
+    assert notes["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
+    assert int(notes["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > 3 * heartbeat
+
+
+def test_a_private_authority_is_in_every_pod_where_the_urls_look_for_it(tmp_path: Path) -> None:
+    shutil.copytree(manifests.K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "dev"
+    told = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+    told["components"].append("../../components/private-ca")
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(told))
+    workloads = [one for one in manifests.rendered(overlay) if one["kind"] in ("Deployment", "Job")]
+    assert len(workloads) == len(manifests.SERVICES) + 1
+    for workload in workloads:
+        pod = workload["spec"]["template"]["spec"]
+        assert {"name": "ca", "configMap": {"name": "sluiceway-ca"}} in pod["volumes"]
+        (mounted,) = (one for one in manifests.container(pod)["volumeMounts"] if one["name"] == "ca")
+        assert mounted["mountPath"] == "/run/ca"
+
+
+# The table of who may reach whom.
+
+_OUTSIDE = End(address="203.0.113.7")
+_METADATA = End(address="169.254.169.254")
+
+
+def pod(component: str) -> End:
+    return End(labels={_COMPONENT: component, **_PART_OF})
+
+
+SOURCES = {
+    "people, outside services": _OUTSIDE,
+    "Prometheus (namespace `monitoring`)": End(namespace="monitoring"),
+    "other pods": End(labels={"app": "another"}),
+    "gateway": pod("gateway"),
+    "chat worker": pod("chat-worker"),
+    "tool runner": pod("tool-runner"),
+    "completion consumer": pod("completion-consumer"),
+    "migration": pod("migrate"),
+}
+TARGETS = {
+    "gateway": (pod("gateway"), 8000),
+    "health of a worker": (pod("chat-worker"), 8080),
+    "Redis, Postgres": (End(address="10.1.2.3"), 6379),
+    "443 anywhere": (_OUTSIDE, 443),
+    "any port anywhere": (_OUTSIDE, 8080),
+    "node's metadata": (_METADATA, 80),
+}
+
+
+def test_the_table_of_who_may_reach_whom_is_what_the_policies_say() -> None:
+    policies = of("prod", "NetworkPolicy")
+    rows = [f"| from ↓ to → | {' | '.join(TARGETS)} |", f"|{'---|' * (len(TARGETS) + 1)}"]
+    for name, source in SOURCES.items():
+        cells = [_cell(policies, source, *target) for target in TARGETS.values()]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    assert "\n".join(rows) in README, "\n" + "\n".join(rows)
+
+
+def _cell(policies: list[manifests.Document], source: End, target: End, port: int) -> str:
+    """Of what neither end is ours nothing is said."""
+    if not {**source.labels, **target.labels}.items() >= _PART_OF.items():
+        return ""
+    return "yes" if may_reach(policies, source, target, port) else "no"
+
+
+def test_the_servers_for_trying_are_reached_by_our_pods_alone() -> None:
+    policies = [*of("prod", "NetworkPolicy"), *of("dev", "NetworkPolicy")]
+    for name, port in (("valkey", 6379), ("postgres", 5432)):
+        server = End(labels={"app.kubernetes.io/name": name, _COMPONENT: name})
+        assert may_reach(policies, pod("completion-consumer"), server, port)
+        assert not may_reach(policies, SOURCES["other pods"], server, port)

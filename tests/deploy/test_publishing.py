@@ -1,0 +1,73 @@
+"""`make images` builds every image the same way, with labels and parts; no page names one that nobody can get."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy import images
+from tests.deploy import manifests
+
+pytestmark = pytest.mark.requirement("OP-3", "OP-4")
+
+
+@pytest.mark.parametrize("engine", images.ENGINES)
+@pytest.mark.parametrize("service", manifests.SERVICES)
+def test_every_engine_builds_the_one_dockerfile_with_labels_of_the_commit(engine: str, service: str) -> None:
+    plan = images.Plan.of({"ENGINE": engine, "TAG": "1.2.0", "REGISTRY": "registry.example.com/"}, "abc")
+    command = plan.build(service)
+    assert command[:2] == [engine, "build"]
+    assert command[-1] == "."
+    assert f"SERVICE={service}" in command
+    assert command[command.index("--tag") + 1] == f"registry.example.com/sluiceway-{service}:1.2.0"
+    labels = [command[place + 1] for place, word in enumerate(command) if word == "--label"]
+    assert "org.opencontainers.image.version=1.2.0" in labels
+    assert "org.opencontainers.image.revision=abc" in labels
+    assert plan.pushing(service) == [engine, "push", f"registry.example.com/sluiceway-{service}:1.2.0"]
+
+
+def test_without_an_engine_it_is_said_what_is_needed() -> None:
+    ended = subprocess.run(
+        [sys.executable, images.__file__],
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "docker, podman, buildah" in ended.stderr
+
+
+@pytest.mark.parametrize("service", manifests.SERVICES)
+def test_the_list_of_parts_has_every_pin_with_its_version(service: str) -> None:
+    command = images.bill(service)
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    listed = json.loads(Path(command[-1]).read_text())
+    found = {(part["name"], part["version"]) for part in listed["components"]}
+    pins = (manifests.ROOT / "requirements" / f"{service}.txt").read_text()
+    assert found == set(re.findall(r"^([\w.-]+)==([^ ;]+)", pins, re.MULTILINE))
+    name = tomllib.loads((manifests.ROOT / "services" / service / "pyproject.toml").read_text())["project"]["name"]
+    assert listed["metadata"]["component"]["name"] == name
+
+
+def test_no_page_and_no_manifest_names_an_image_of_ours_in_a_registry_that_is_somebodys() -> None:
+    """None is published: whoever reads it could only build it."""
+    pages = [manifests.ROOT / "README.md", *manifests.ROOT.glob("docs/*.md"), *manifests.K8S.rglob("*.*ml")]
+    named = [
+        name
+        for page in pages
+        for name in re.findall(r"[\w.-]+\.[a-z]+(?:/[\w.-]+)*/sluiceway-[\w-]+", page.read_text())
+    ]
+    assert all(name.startswith("registry.example.com/") for name in named), named
+
+
+def test_an_example_of_a_pipeline_builds_and_pushes_what_make_does() -> None:
+    pipeline = yaml.safe_load((manifests.ROOT / "examples" / "publish-images.yml").read_text())
+    steps = [step for job in pipeline["jobs"].values() for step in job["steps"]]
+    assert any("make images" in step.get("run", "") and "PUSH=1" in step["run"] for step in steps)
