@@ -1,13 +1,16 @@
 """Search, on a real Postgres."""
 
 from collections.abc import AsyncIterator
+from hashlib import sha256
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.migrate import migrations
 
 from harness.database import Database
 
@@ -81,3 +84,25 @@ async def test_no_message_is_too_large_or_too_odd_to_be_kept(store: Store) -> No
 )
 async def test_no_query_is_an_error(store: Store, text: str) -> None:
     await store.search.find("ada", text, 10)
+
+
+@pytest.mark.requirement("CH-1", "OP-9")
+async def test_what_was_said_before_there_was_a_search_is_found(empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("CREATE TABLE schema_migrations (name text PRIMARY KEY, checksum text NOT NULL)")
+    for name, sql in migrations():
+        if name.startswith(("0001", "0002", "0003", "0004")):
+            await connection.execute(sql)
+            checksum = sha256(sql.encode()).hexdigest()
+            await connection.execute("INSERT INTO schema_migrations VALUES ($1, $2)", name, checksum)
+    await connection.execute(
+        "INSERT INTO sessions (id, user_id) VALUES ('s', 'ada');"
+        "INSERT INTO messages (session_id, id, sequence, role, parts, done) VALUES"
+        """ ('s', 'm', 1, 'user', '[{"type": "text", "text": "old rivers"}]', true),"""
+        """ ('s', 'n', 2, 'assistant', '[{"type": "text", "text": "half rivers"}]', false)"""
+    )
+    await connection.close()
+
+    async with Store.open(empty_database_url, max_size=2, application_name="test") as store:
+        await store.migrate()
+        assert await found(store, "ada", "rivers") == [("s", "user")]
