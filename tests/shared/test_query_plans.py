@@ -21,7 +21,7 @@ from sluiceway.errors import DomainError
 from sluiceway.ids import new_call_id, new_operation_id
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import Decision
+from sluiceway.store.approving import ClientOutput, Decision
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
@@ -30,6 +30,7 @@ from sluiceway.store.records import Task
 from sluiceway.store.sessions import SessionCursor
 from sluiceway.store.usage import Budget, ModelCall
 from sluiceway.store.webhooks import NewWebhook
+from sluiceway.wire.tools import CLIENT_QUEUE
 
 from harness.database import Database
 
@@ -331,6 +332,9 @@ class Walk:
         await self._database.execute("UPDATE operations SET deadline_at = now() WHERE task_id = $1", task.id)
         await self._store.deadlines.unanswered(10)
         await self._store.deadlines.expire_approvals(task.session_id, OperationEnd("expired", error=_ERROR))
+        task, (call_id,) = await self._paused("client")
+        await self._end(task, parts=None, awaits=True)
+        await turns.answer(task.id, "ada", {call_id: ClientOutput("well")})
         # Another turn waits already when the calls are to be asked for.
         task, _ = await self._paused("approval")
         await self._store.turns.accept(NewTurn(task.session_id, "ada", "behind"))
@@ -381,6 +385,7 @@ class Walk:
     async def _rest(self) -> None:
         store = self._store
         await store.now()
+        await store.unsuitable()
         await store.dead_letters.add(queue="q", entry_id="1-1", body=b"", reason="", deliveries=1, task_id=None)
         await store.dead_letters.newest(10)
         await store.parked.add("o", "t", {})
@@ -424,7 +429,7 @@ def _operation(status: str) -> NewOperation:
         tool_call_id=operation_id,
         tool_name="t",
         input={},
-        queue="default",
+        queue=CLIENT_QUEUE if status == "client" else "default",
         status=status,  # type: ignore[arg-type]
         deadline_seconds=60,
         **fields,
