@@ -38,3 +38,19 @@ async def test_a_title_comes_while_the_answer_is_written_and_messages_are_found(
     await known.get_by_role("button", name="Forget “name”").click()
     await expect(known.get_by_role("listitem")).to_have_count(1)
     await expect(known).to_contain_text("rivers")
+
+
+@pytest.mark.requirement("CH-20")
+async def test_a_person_is_asked_when_the_budget_of_the_day_is_used_up_and_may_go_on(
+    services: Services, chat: Chat
+) -> None:
+    system = await services.whole(DAILY_TOKENS_PER_USER="1", BUDGET_REACHED="ask")
+    await chat.open(system.url)
+    await chat.send("one [[tokens=2 rate=0]]")
+    await chat.sees_answers(answer_to("one [[tokens=2 rate=0]]", 2))
+
+    await chat.send("two [[tokens=2 rate=0]]")
+    await expect(chat.page.get_by_text("What you may use within a day is used up.")).to_be_visible()
+    await chat.page.get_by_role("button", name="Go on all the same").click()
+
+    await chat.sees_answers(*(answer_to(f"{word} [[tokens=2 rate=0]]", 2) for word in ("one", "two")))
