@@ -3,7 +3,8 @@
 It is the tests' model server; what it says follows from the question and from how much of the turn its request holds.
 A poisoned answer has characters that nobody can store, absurd thoughts and usage, or comes in torn pieces.
 It checks that history: a request that lacks a tool's result, or has it twice, is refused for good (400), so its turn
-fails. Where a tool that it means to call is not offered, as just after a flush, it says the rest of its answer without.
+fails. Where a tool that it means to call is not offered, as just after a flush, or where it is told to call none (a
+request whose history has calls names their tools all the same), it says the rest of its answer without.
 """
 
 import json
@@ -46,7 +47,8 @@ class Answers(Plans):
     def _steps(self, question: Question, step: int, since: Messages, body: Any) -> list[Step]:
         offered = {tool["function"]["name"] for tool in body.get("tools") or []}
         calls = question.rounds[step] if step < len(question.rounds) else ()
-        equipped = all(call.tool in offered for call in calls)
+        may_call = body.get("tool_choice") != "none"
+        equipped = may_call and all(call.tool in offered for call in calls)
         text = question.steps[step] if equipped else "".join(question.steps[step:])
         said = _prefix_of(since)
         if not text.startswith(said):

@@ -1,8 +1,7 @@
 """Builds the images of all services, with labels and a list of parts each: `make images`.
 
 Environment: ENGINE (docker, podman or buildah; by default the first that is there), TAG (dev), REGISTRY (a prefix of
-the names, such as registry.example.com/team), PUSH (any value: push what was built). Arguments: the services; all by
-default.
+the names, such as registry.example.com/team), PUSH (any value: push what was built). Arguments: services; none: all.
 
 Guarantees: every image is built by services/Dockerfile from what is checked out, and is labelled with the commit. Its
 parts are in dist/sbom/sluiceway-SERVICE.cdx.json (CycloneDX, of the pins with their hashes). The exit code is 0 when

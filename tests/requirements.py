@@ -415,7 +415,7 @@ OPEN = {
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-3": "Three of the four services have no metrics.",
-    "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
+    "OP-4": "What is scaled by (queue age, slots, streams) is not counted yet.",
     "OP-5": "The completion consumer alone has metrics; no traces, no dashboard.",
     "OP-6": "Not built.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
@@ -423,17 +423,9 @@ OPEN = {
         "A gateway says that it is ready while every stream is refused, and a model that is away takes workers out "
         "of service."
     ),
-    "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
-    "OP-12": (
-        "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "
-        "are met in silence: ready, and every turn hangs or answers 500."
-    ),
+    "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
     "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
-    "LC-1": "Streams, job events, dead letters and the journal keep the words of a deleted session.",
-    "LC-2": "Nothing is ever deleted from Postgres.",
-    "LC-3": "Not built.",
-    "LC-4": "Not built.",
 }

@@ -73,6 +73,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/jobs/{job_id}/history"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}/events"): Row("owned", _READ),
+    ("GET", "/api/chat/me/export"): Row("own", _TURNS),
+    ("GET", "/api/chat/people/export"): Row("keys", _READ),
+    ("DELETE", "/api/chat/people"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
     ("POST", "/api/auth/session"): Row("users"),
@@ -87,6 +90,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/"): Row("open"),
     # Last: it takes the rest along.
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
 _SCOPES = ("webhooks", "turns", "read", "ops:look", "ops:act")
 ALICE = bearer("alice")
@@ -104,7 +108,8 @@ class Alice:
         named |= {"job_id": self.operation_id, "task_id": self.task_id}
         if "webhooks" in route:
             named["id"] = "1"
-        return route.format(**named)
+        # Keys that may, do: what they erase is nobody's.
+        return route.format(**named) + ("?user_id=nobody" if "people" in route else "")
 
 
 async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> Alice:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from asyncpg.pool import PoolConnectionProxy
@@ -27,6 +27,7 @@ from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import Task
+from sluiceway.store.retention import RowKind, SessionKind
 from sluiceway.store.sessions import SessionCursor
 from sluiceway.store.usage import Budget, ModelCall
 from sluiceway.store.webhooks import NewWebhook
@@ -41,6 +42,8 @@ CALLS = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 # Tables that grow with use. API keys are made by hand, and parked completions go away by themselves.
 GROWING = {
     "dead_letters",
+    "erasure_receipts",
+    "erasures",
     "message_words",
     "messages",
     "model_calls",
@@ -75,6 +78,8 @@ INSERT INTO model_calls (id, task_id, session_id, attempt, step, purpose, model,
     FROM generate_series(1, 40000) n;
 INSERT INTO usage_days SELECT 'u' || n % 2000, current_date - n / 2000, 'm', 0, 1, 1, 1, 0, 0, 0, 0
     FROM generate_series(1, 60000) n;
+INSERT INTO erasures (id, task_id, session_id, due_at)
+    SELECT 'e' || n, 'e' || n, 's' || n, CASE WHEN n % 1000 = 0 THEN now() END FROM generate_series(1, 20000) n;
 INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
 INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)
     SELECT 'q', n::text, '', 'why', 1 FROM generate_series(1, 20000) n;
@@ -130,7 +135,7 @@ async def test_every_statement_of_the_store_finds_its_rows_by_an_index(
     plans = Pool(database_url, max_size=1, application_name="plans")
     async with plans.connection() as connection:
         for query, args in list(statements.sent.items()):
-            if not query.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+            if not query.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
                 continue
             for how, plan in [
                 ("with these values", await _plan(connection, query, args)),
@@ -216,6 +221,7 @@ class Walk:
         await self._completions()
         await self._webhooks()
         await self._rest()
+        await self._life_of_data()
 
     async def _turn(self, session_id: str | None = None, **more: Any) -> Task:
         """Claimed."""
@@ -381,6 +387,27 @@ class Walk:
         await self._database.execute("UPDATE operations SET status = 'succeeded' WHERE id = $1", operation_id)
         with suppress(DomainError):
             await webhooks.receive(NewWebhook(operation_id, "complete", "w2", "signature", {}))
+
+    async def _life_of_data(self) -> None:
+        store, day, (task, _) = self._store, timedelta(days=1), await self._paused("pending")
+        await store.rewinding.skip(await store.rewinding.mark())
+        await store.rewinding.unknown([task.id])
+        await store.rewinding.open_of([task.id])
+        await store.rewinding.overtake(task, 5)
+        await store.rewinding.adopt(task, 6)
+        await store.sessions.delete(task.session_id, "ada")
+        await store.erasures.due(10)
+        await store.erasures.of_session(task.session_id)
+        await store.erasures.erased([task.id])
+        for rows in get_args(RowKind):
+            await store.retention.purge(rows, day, 10)
+        for sessions in get_args(SessionKind):
+            await store.retention.purge_sessions(sessions, day, 10)
+        for user_id in ("ada", None):
+            assert [row async for row in store.people.export(user_id)]
+            while await store.people.erase_some(user_id) is not None:
+                pass
+        await store.people.receipt("ada", "self", {})
 
     async def _rest(self) -> None:
         store = self._store

@@ -8,6 +8,8 @@ from sluiceway.errors import UnderstandingTooLarge
 from sluiceway.store import Store
 from sluiceway.store.understandings import MAX_FACTS
 
+from harness.database import Database
+
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
@@ -58,3 +60,23 @@ async def test_a_person_is_new_in_the_first_conversation_alone(store: Store) -> 
     told = await store.understandings.acquaintance("grace", "s")
     assert (told.new, dict(told.facts)) == (False, {"name": "Grace"})
     assert not (await store.understandings.acquaintance(None, "s")).new
+
+
+@pytest.mark.requirement("LC-3", "CH-4", "CH-20")
+async def test_a_person_takes_along_what_is_known_and_used_and_has_it_erased_but_not_todays_budget(
+    store: Store, database: Database
+) -> None:
+    await store.understandings.put("ada", {"name": "Ada"})
+    await database.execute(
+        "INSERT INTO usage_days SELECT 'ada', (now() AT TIME ZONE 'UTC')::date - n, 'm', 0, 1, 2, 3, 0, 0, 0.5, 0"
+        " FROM generate_series(0, 1) n"
+    )
+
+    rows = [row async for row in store.people.export("ada")]
+    assert [row["kind"] for row in rows] == ["understanding", "usage", "usage"]
+    assert rows[0]["facts"] == {"name": "Ada"}
+    assert await store.people.erase_some("ada") is None
+
+    rows = [row async for row in store.people.export("ada")]
+    assert [row["kind"] for row in rows] == ["usage"]
+    assert (await store.usage.today("ada")).tokens == 5

@@ -19,6 +19,15 @@ def task_events(task_id: str) -> str:
     return f"sw:task:{{{task_id}}}:events"
 
 
+# The metadata of all tasks, as a pattern of SCAN.
+TASK_METAS = "sw:task:{*}:meta"
+
+
+def task_of_meta(key: str) -> str:
+    """Whose metadata it is."""
+    return key[key.index("{") + 1 : key.rindex("}")]
+
+
 def operation_holder(operation_id: str) -> str:
     """Which runner works on it: the value expires when the runner sends no more heartbeats."""
     return f"sw:op:{operation_id}:holder"
@@ -42,6 +51,10 @@ def rate(name: str, who: str) -> str:
 CATALOGUE = "sw:tools"
 # What each living process says of the settings that must be the same everywhere; expires with the last of them.
 SETTINGS = "sw:settings"
+
+
+# How far Postgres was: a lower number there means that it went back, as after a restore.
+STORE_MARK = "sw:store:mark"
 
 
 def session_active(session_id: str) -> str:

@@ -14,6 +14,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
@@ -51,7 +52,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
     rebuild = TurnRebuild(store, registry, writer, message)
     pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
     chat = Producer(redis, keys.CHAT)
-    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat))
+    erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat), erasing)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     catalogue = Catalogue(redis)

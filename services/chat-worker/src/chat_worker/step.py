@@ -75,6 +75,8 @@ from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
+# How often a model was asked, among the facts of a turn's attempt: what was asked may have to be paid.
+MODEL_CALLS = "model_calls"
 _CONTINUATION_ATTEMPTS = 4
 _COST_DIGITS = 9
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
@@ -109,7 +111,7 @@ class Step:
     """The state of one attempt at one step. `usage`: the tokens, and the cost, of the steps before. `account`: what the
     attempt asked of models and is not durable yet. `beside`: what others have to show in its stream.
 
-    `facts`: why the turn failed is noted there, for the log.
+    `facts`: why the turn failed, and how often a model was called, is noted there, for the log.
 
     Texts and reasoning that the open step of `fold` has already are its beginning: what is open goes on.
     """
@@ -159,6 +161,7 @@ class Step:
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
+        self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
         try:

@@ -1,7 +1,9 @@
 """Running a claimed turn, step by step, until it has ended or waits for its operations.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
-successor need not wait for its lease to run out.
+successor need not wait for its lease to run out. An error that nobody foresaw (neither of what we stand on, nor of the
+data, nor of a successor) is tried again once; a turn whose model was called again for it ends, with an error that its
+user sees.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.ending import TurnEnding
-from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
+from sluiceway.turn.not_storable import ERROR
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage, untold
 from sluiceway.wire.client_tools import specs_of, stored
@@ -36,13 +38,17 @@ from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step
 from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
 from chat_worker.titles import Titles
 
 _RELEASE_SECONDS = 1
 _CHARGE_SECONDS = 1
+BROKEN = {
+    "code": "TURN_BROKEN",
+    "message": "The answer broke off, as something in this service failed. Please try again.",
+}
 
 
 class TurnRunner:
@@ -76,8 +82,9 @@ class TurnRunner:
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
-    async def run(self, task: Task, entry_id: str) -> None:
-        """Run a turn that this worker has just claimed, under the lease of that queue entry."""
+    async def run(self, task: Task, entry_id: str, *, repeated: bool = False) -> None:
+        """Run a turn that this worker has just claimed, under the lease of that queue entry. `repeated`: the entry was
+        delivered before."""
         began = time.monotonic()
         self._log.info("turn_started", attempt=task.attempt)
         status = "released"
@@ -87,16 +94,33 @@ class TurnRunner:
             status = await self._step(task, entry_id, facts, account)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
-            facts["code"] = NOT_STORABLE
             # By its own retries: in the queue's, all that led here would be done, and paid, again.
-            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", ERROR))
-            status = "failed" if failed else "fenced"
+            status = await self._fail(task, facts, ERROR)
+        except (Unavailable, Fenced):
+            raise
+        except Exception:
+            if not repeated or MODEL_CALLS not in facts:
+                raise
+            self._log.exception("turn_broken", attempt=task.attempt, code=BROKEN["code"])
+            status = await self._fail(task, facts, BROKEN)
         finally:
             if status == "released":
                 await self._release(task)
             await self._charge(task, account)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
+
+    async def _fail(self, task: Task, facts: dict[str, str | int], error: dict[str, str]) -> str:
+        """End the turn with what it has shown. Raises NotStorable where that cannot be: its entry is a dead letter
+        then, and not run again."""
+        facts["code"] = error["code"]
+        try:
+            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", error))
+        except (Fenced, NotStorable):
+            raise
+        except Exception as broken:
+            raise NotStorable(f"{error['code']}: the turn could not be ended: {type(broken).__name__}") from broken
+        return "failed" if failed else "fenced"
 
     async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int], account: Account) -> str:
         # It is not begun after the release that follows a failure of the others.

@@ -7,6 +7,7 @@ from sluiceway.process.metrics import new_registry
 
 # What the reconciler looks at. As the label `kind` of what failed and of what is left.
 KINDS = (
+    "lost_turns",
     "ends",
     "live_turns",
     "next_steps",
@@ -16,6 +17,8 @@ KINDS = (
     "webhooks",
     "parked",
     "agent_streams",
+    "erasures",
+    "retention",
     "backlog",
 )
 # What it did.
@@ -35,6 +38,20 @@ REPAIRS = (
     "parked_applied",
     "parked_given_up",
     "agent_stream_closed",
+    "turn_erased",
+    "old_operations",
+    "old_journal",
+    "old_dead_letters",
+    "old_superseded",
+    "old_erasures",
+    "old_sessions",
+    "old_anonymous_sessions",
+    "store_went_back",
+    "turn_lost",
+    "turn_settled",
+    "turn_adopted",
+    "turn_begun_anew",
+    "operation_settled",
 )
 OUTCOMES = ("applied", "repeat", "late", "unknown", "progress")
 _ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)

@@ -23,6 +23,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
 
@@ -101,7 +102,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
-        ending = TurnEnding(store, registry, writer, reader, dispatch)
+        erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+        ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
@@ -116,7 +118,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             redis=redis,
             registry=registry,
             reader=reader,
-            intake=TurnIntake(store, registry, dispatch, ending),
+            intake=TurnIntake(store, registry, dispatch, ending, erasing),
             lookup=TurnLookup(store, registry),
             hub=hub,
             completions=completions,

@@ -6,6 +6,7 @@ Guarantees
   cannot be read (`Unreadable`), and what Postgres refuses (`NotStorable`), goes there at once.
 - What Redis forgot under a handler (`Forgotten`) is released at once: it has to begin again, anywhere.
 - A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
+- A worker that has just come takes what waits little by little, for seconds: others that come with it get their share.
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
 - SIGTERM: reading stops; handlers get `drain` time; what is not finished then is released, and is delivered to
   another worker at once.
@@ -14,6 +15,7 @@ Not guaranteed: that a handler runs once. Its effects must be idempotent or fenc
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +28,7 @@ from sluiceway.backoff import Backoff
 from sluiceway.errors import Fenced, Forgotten, NotStorable, SluicewayError, Unavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
+from sluiceway.queue.ramp import Ramp
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 
 T = TypeVar("T")
@@ -34,6 +37,7 @@ _BLOCK = timedelta(seconds=2)
 # What comes on top of the lease before a dead worker's entry is taken over.
 _SWEEP_SECONDS = 1.0
 _CLEANUP_SECONDS = 3
+_RAMP_STEP_SECONDS = 0.05
 
 
 class Unreadable(SluicewayError):
@@ -65,6 +69,7 @@ class Worker:
         self._stopping = stopping
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._freed = asyncio.Event()
+        self._ramp = Ramp(options.slots)
         self._log = get_logger()
         self.reading = False
 
@@ -95,6 +100,7 @@ class Worker:
 
     async def _read_loop(self) -> None:
         await self._recover()
+        self._ramp = Ramp(self._options.slots)
         while True:
             free = await self._free_slots()
             for delivery in await persistently(partial(self._queue.read, free, _BLOCK)):
@@ -122,10 +128,12 @@ class Worker:
                     self._start(delivery)
 
     async def _free_slots(self) -> int:
-        while self.busy >= self._options.slots:
+        while (free := self._ramp.limit() - self.busy) <= 0:
             self._freed.clear()
-            await self._freed.wait()
-        return self._options.slots - self.busy
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._ramp.over else _RAMP_STEP_SECONDS):
+                    await self._freed.wait()
+        return free
 
     async def _renew_loop(self) -> None:
         while True:

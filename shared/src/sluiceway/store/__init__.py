@@ -14,11 +14,15 @@ from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
+from sluiceway.store.erasing import ErasureStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
 from sluiceway.store.parked import ParkedStore
+from sluiceway.store.people import PeopleStore
 from sluiceway.store.pool import TIMEOUT, Pool
+from sluiceway.store.retention import RetentionStore
+from sluiceway.store.rewinding import RewindStore
 from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.suitability import unsuitable
@@ -48,6 +52,10 @@ class Store:
         self.titles = TitleStore(pool)
         self.search = SearchStore(pool)
         self.understandings = UnderstandingStore(pool)
+        self.rewinding = RewindStore(pool)
+        self.erasures = ErasureStore(pool)
+        self.retention = RetentionStore(pool)
+        self.people = PeopleStore(pool)
 
     @classmethod
     @asynccontextmanager

@@ -184,7 +184,8 @@ async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, lis
     parts: list[Part] = [{"type": "text", "text": turn.text}]
     if turn.edit and turn.message_id is not None:
         sequence = await connection.fetchval(
-            "UPDATE messages SET parts = $3, superseded = false WHERE session_id = $1 AND id = $2 AND role = 'user'"
+            "UPDATE messages SET parts = $3, superseded = false, superseded_at = NULL"
+            " WHERE session_id = $1 AND id = $2 AND role = 'user'"
             " RETURNING sequence",
             turn.session_id,
             turn.message_id,
@@ -212,7 +213,10 @@ async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
 
 async def _supersede_after(connection: Connection, session_id: str, sequence: int) -> None:
     await connection.execute(
-        "UPDATE messages SET superseded = true WHERE session_id = $1 AND sequence > $2", session_id, sequence
+        "UPDATE messages SET superseded = true, superseded_at = coalesce(superseded_at, now())"
+        " WHERE session_id = $1 AND sequence > $2",
+        session_id,
+        sequence,
     )
 
 

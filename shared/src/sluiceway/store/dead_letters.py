@@ -26,19 +26,30 @@ class DeadLetterStore:
         self._pool = pool
 
     async def add(
-        self, *, queue: str, entry_id: str, body: bytes, reason: str, deliveries: int, task_id: str | None
+        self,
+        *,
+        queue: str,
+        entry_id: str,
+        body: bytes,
+        reason: str,
+        deliveries: int,
+        task_id: str | None,
+        operation_id: str | None = None,
     ) -> None:
-        """Keep an entry, with its bytes as they are; the same entry again changes nothing."""
+        """Keep an entry, with its bytes as they are; the same entry again changes nothing. One about what was deleted
+        is not kept."""
         async with self._pool.connection() as connection:
             await connection.execute(
                 "INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries, task_id)"
-                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (queue, entry_id) DO NOTHING",
+                " SELECT $1, $2, $3, $4, $5, $6::text WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE id IN ($6, $7))"
+                " ON CONFLICT (queue, entry_id) DO NOTHING",
                 queue,
                 entry_id,
                 body,
                 clean_text(reason)[:MAX_REASON_CHARS],
                 deliveries,
                 clean_text(task_id) if task_id is not None else None,
+                clean_text(operation_id) if operation_id is not None else None,
             )
 
     async def newest(self, limit: int) -> list[DeadLetter]:

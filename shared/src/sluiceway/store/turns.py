@@ -13,6 +13,7 @@ from sluiceway.errors import TaskNotFound
 from sluiceway.store.accepting import AcceptedTurn, NewTurn, accept
 from sluiceway.store.approving import AnswersNoted, ClientOutput, Decision, answer
 from sluiceway.store.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
+from sluiceway.store.newest import CONTEXT_BYTES, newest_of
 from sluiceway.store.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.pool import Connection, Pool
 from sluiceway.store.records import (
@@ -32,6 +33,11 @@ from sluiceway.wire.message import Part
 
 # How a step with tool calls left its turn.
 Paused = Literal["waiting", "running", "cancelled", "fenced"]
+_HISTORY = newest_of(
+    "SELECT * FROM messages WHERE session_id = $1 AND sequence < $2 AND done AND NOT superseded",
+    limit="$3",
+    max_bytes="$4",
+)
 _APPROVED = "status = 'approval' AND (approval->>'approved')::boolean"
 # The turn waits for so many operations, if the attempt still holds it and nobody wants it to end.
 _WAITS = (
@@ -125,16 +131,10 @@ class TurnStore:
             )
         return [task_of(row) for row in rows]
 
-    async def history(self, task: Task, limit: int) -> list[Message]:
-        """What was said before this turn's answer, oldest first; at most `limit` messages, the newest kept."""
+    async def history(self, task: Task, limit: int, max_bytes: int = CONTEXT_BYTES) -> list[Message]:
+        """What was said before this turn's answer, oldest first; the newest messages, as many as have room."""
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT * FROM messages WHERE session_id = $1 AND sequence < $2 AND done AND NOT superseded"
-                " ORDER BY sequence DESC LIMIT $3",
-                task.session_id,
-                task.sequence,
-                limit,
-            )
+            rows = await connection.fetch(_HISTORY, task.session_id, task.sequence, limit, max_bytes)
         return [message_of(row) for row in reversed(rows)]
 
     async def message(self, task: Task) -> Message | None:

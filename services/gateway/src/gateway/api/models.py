@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, St
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
+from sluiceway.store.people import ErasureReceipt
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
 from sluiceway.store.search import FoundMessage
 from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
@@ -143,6 +144,20 @@ class SessionPage(Wire):
 
     sessions: list[SessionView]
     next_cursor: str | None
+
+
+class ErasureReceiptView(Wire):
+    """What was erased. `person`: the SHA-256 of his name. `erased_by`: `self`, or the name of an operator's key."""
+
+    id: str
+    person: str
+    erased_by: str
+    counts: dict[str, int]
+    erased_at: datetime
+
+    @classmethod
+    def of(cls, receipt: ErasureReceipt) -> "ErasureReceiptView":
+        return cls.model_validate(receipt, from_attributes=True)
 
 
 class MessageView(Wire):

@@ -24,14 +24,14 @@ import hiredis
 from sluiceway.errors import StreamTruncated
 from sluiceway.process.logs import get_logger
 
-from gateway.fanout.follow import FIRST_ENTRIES, Follow, next_count
+from gateway.fanout.follow import FIRST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
 from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
 from gateway.fanout.redis_wire import Reply, pack
 from gateway.fanout.subscriber import Backlog, StreamBroken, Subscription
 from gateway.fanout.uplink import Uplink
 
-__all__ = ["EntryId", "Follow", "Hub", "HubStats", "StreamBroken", "StreamEnded", "Subscription"]
+__all__ = ["EntryId", "Follow", "Hub", "HubStats", "Size", "StreamBroken", "StreamEnded", "Subscription"]
 
 # A comment without a blank line behind it: some clients take a block that has nothing but a comment for an event.
 _KEEP_ALIVE = b": keep-alive\n"
@@ -139,6 +139,10 @@ class Hub:
         except BeginningLost as lost:
             raise StreamTruncated(read_on_from=format_id(lost.read_on_from)) from None
         return Subscription(self, follow, page, skip)
+
+    def measure(self, events_key: str) -> Size:
+        """Begin to ask how large a stream is, for a `Follow` of it, in the same write as what else is asked now."""
+        return self._reader.measure(events_key.encode())
 
     async def read(self, subscription: Subscription, count: int) -> Page:
         """What comes next for one that catches up. Raises BeginningLost, RedisUnavailable."""
