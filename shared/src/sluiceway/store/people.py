@@ -42,8 +42,8 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
     "turn": (
         "tasks",
         (
-            "session_id, id, user_message_id, message_id, status, model, error, usage, prompt, client_tools, created_at,"
-            " ended_at"
+            "session_id, id, user_message_id, message_id, status, model, error, usage, prompt, client_tools,"
+            " created_at, ended_at"
         ),
         "id",
         _TURNS,
