@@ -399,13 +399,9 @@ PROMISES = {
 }
 
 OPEN = {
-    "TS-13": "A 503 does not say why in the log, and the gateway's lines carry no trace id.",
     "CH-5": "Session and trace ids are not passed along to the model server.",
-    "CH-6": "Not built: the newest messages are sent, by number.",
     "CH-7": "A turn that waits for its model holds a slot of its worker meanwhile.",
-    "CH-9": "There is no compaction that the answer could go on with.",
     "CH-12": "`steer` and `latest` are not built.",
-    "CH-14": "The number of context messages of a session is a setting of the worker alone, told by nobody.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
     "CH-21": "Not built.",
@@ -414,15 +410,8 @@ OPEN = {
     "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
-    "OP-3": "Three of the four services have no metrics.",
-    "OP-4": "What is scaled by (queue age, slots, streams) is not counted yet.",
-    "OP-5": "The completion consumer alone has metrics; no traces, no dashboard.",
-    "OP-6": "Not built.",
+    "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
-    "OP-10": (
-        "A gateway says that it is ready while every stream is refused, and a model that is away takes workers out "
-        "of service."
-    ),
     "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",

@@ -12,7 +12,7 @@ from sluiceway_llm.prices import Price, Prices
 from sluiceway_llm.retry import Patience
 
 from harness.model_server import ModelServer
-from tests.chat_worker.test_step import NO_TOOLS, TOOLS, Desk, desk
+from tests.chat_worker.test_step import METRICS, NO_TOOLS, TOOLS, Desk, desk
 
 __all__ = ["desk"]
 
@@ -20,7 +20,15 @@ PRICES = Prices("http://127.0.0.1:1/v1", {"m": Price(input=1, output=2)})
 
 
 async def ask(desk: Desk, text: str, account: Account, offer: Offer = NO_TOOLS, attempts: int = 1) -> str:
-    step = Step(desk.task, desk.turns.pause, desk.turns.ending, desk.writer, desk.fold, None, None, account)
+    step = Step(
+        desk.task,
+        desk.turns.pause,
+        desk.turns.ending,
+        desk.writer,
+        desk.fold,
+        METRICS.claimed(desk.task),
+        account=account,
+    )
     request = ModelRequest(model="m", messages=[{"role": "user", "content": text}])
     return await step.run(desk.model, request, attempts, offer, Patience())
 

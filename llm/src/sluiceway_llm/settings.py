@@ -36,7 +36,7 @@ class ModelSettings(BaseSettings):
     model_extra_body: dict[str, Any] = Field(default_factory=dict, description="fields of every request, as JSON")
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
     model_options: dict[str, ServerOptions] = Field(
-        default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers; as JSON"
+        default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers, window_tokens; as JSON"
     )
     model_prices: dict[str, Price] = Field(
         default_factory=dict, description="by model: USD for a million tokens, input, output, cached_input; as JSON"

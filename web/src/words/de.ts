@@ -68,7 +68,15 @@ export const de: Words = {
   sources: "Quellen",
   file: "Datei",
   image: "Bild",
-  compacted: "Frühere Nachrichten wurden zusammengefasst, um Platz zu schaffen.",
+  makingNotes: "Notizen zum bisherigen Gespräch werden gemacht…",
+  context: (state: string, percent: number) =>
+    `${
+      {
+        summarised: "Frühere Nachrichten wurden zusammengefasst, um Platz zu schaffen.",
+        truncated: "Frühere Nachrichten wurden weggelassen, um Platz zu schaffen.",
+        shortened: "Lange Ergebnisse wurden gekürzt, um Platz zu schaffen.",
+      }[state] ?? "Das Gespräch wird lang; frühere Nachrichten werden bald zusammengefasst."
+    } Das Fenster des Modells ist zu ${percent} % voll.`,
   stopped: "Angehalten.",
   failed: "Die Antwort ist vor ihrem Ende abgebrochen.",
   cutShort: "Die Antwort wurde gekürzt: Sie war so lang wie erlaubt.",

@@ -72,7 +72,15 @@ export const en = {
   sources: "Sources",
   file: "File",
   image: "Image",
-  compacted: "Earlier messages were summed up, to make room for new ones.",
+  makingNotes: "Making notes of the earlier conversation…",
+  context: (state: string, percent: number) =>
+    `${
+      {
+        summarised: "Earlier messages were summed up, to make room for new ones.",
+        truncated: "Earlier messages were left out, to make room for new ones.",
+        shortened: "Long results were shortened, to make room.",
+      }[state] ?? "The conversation grows long; earlier messages will be summed up soon."
+    } The model's window is ${percent} % full.`,
   stopped: "Stopped.",
   failed: "The answer failed before its end.",
   cutShort: "The answer was cut short: it had reached the greatest length.",

@@ -18,13 +18,18 @@ from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
+from sluiceway.turn.turn_metrics import TurnMetrics
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 from sluiceway_llm.prices import Prices
 
+from chat_worker.context.context import Context
+from chat_worker.context.summary import Summariser
+from chat_worker.context.windows import Windows
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
 from chat_worker.langfuse import LangfusePrompt, client_of
+from chat_worker.metrics import Metrics
 from chat_worker.model_readiness import answers
 from chat_worker.settings import Settings
 from chat_worker.system_prompt import FixedPrompt, PromptSource, from_file
@@ -54,15 +59,34 @@ async def build(process: WorkerProcess[Settings]) -> None:
     chat = Producer(redis, keys.CHAT)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat), erasing)
+    ending.tell(TurnMetrics(process.registry).ended)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
+    metrics = Metrics(process.registry)
+    metrics.watch(process.registry, flusher)
     catalogue = Catalogue(redis)
     prompts = await _prompts(process)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
     titles = await _titles(process, prices) if settings.titles else None
+    windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
+    context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
+    await context.warm_up()
     runner = TurnRunner(
-        settings, prompts, store, (writer, reader), message, pause, ending, flusher, model, catalogue, prices, titles
+        settings,
+        prompts,
+        store,
+        (writer, reader),
+        message,
+        pause,
+        ending,
+        flusher,
+        model,
+        catalogue,
+        context,
+        metrics,
+        prices,
+        titles,
     )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, chat, lease=process.lease)
@@ -70,7 +94,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)
     process.beside("catalogue", catalogue.run)
-    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS)
+    process.beside("windows", windows.run)
+    # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
+    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
     process.announce(keys.CHAT)
 
 

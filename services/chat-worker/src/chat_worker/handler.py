@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter
 from sluiceway.errors import Unavailable
-from sluiceway.process.logs import bound, get_logger
+from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.store import Store
@@ -51,7 +51,7 @@ class ChatHandler:
             await self._ending.forget(job.task_id)
             return
         trace_id = trace_id_of(task.traceparent)
-        with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=trace_id):
+        with bound(task_id=task.id, session_id=task.session_id, user=user_hash(task.user_id), trace_id=trace_id):
             if task.ended:
                 await self._ending.finalize(task)
             elif task.open_operations > 0:

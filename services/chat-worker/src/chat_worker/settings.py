@@ -7,7 +7,9 @@ from pydantic import Field, SecretStr, model_validator
 from sluiceway.process.settings import WorkerSettings
 from sluiceway.wire.client_tools import ClientTool, read_client_tools
 from sluiceway_llm.continuation import PrefixDialect
+from sluiceway_llm.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
+from sluiceway_llm.windows import LEAST
 
 
 class Settings(ModelSettings, WorkerSettings):
@@ -19,7 +21,18 @@ class Settings(ModelSettings, WorkerSettings):
     )
     titles: bool = Field(default=True, description="of new sessions, made by a model")
     title_model: str | None = Field(default=None, min_length=1, description="a small one; none: MODEL")
-    max_context_messages: int = Field(default=100, ge=1, le=1000)
+    model_window_tokens: int | None = Field(
+        default=None, ge=LEAST, description="prompt and answer together; none: as the server tells, or as is known"
+    )
+    max_context_messages: int = Field(default=1000, ge=1, le=10_000, description="of the conversation, at most")
+    max_context_tokens: int = Field(
+        default=128_000, ge=LEAST, description="of a request and its answer, at most, however large the model's window"
+    )
+    compaction: Literal["summary", "truncate"] = Field(
+        default="summary", description="what takes the place of messages that do not fit any more: notes, or nothing"
+    )
+    summary_model: str | None = Field(default=None, description="writes the notes; none: the turn's own model")
+    summary_seconds: float = Field(default=30, gt=0, description="for one summary; then the messages are left out")
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
     direct_tools: Literal["all", "signed-in", "off"] = Field(
         default="all", description="who may run a tool by /name; off: such a message is one like any other"
@@ -66,6 +79,10 @@ class Settings(ModelSettings, WorkerSettings):
             return read_client_tools(file.read_text("utf-8")) if file is not None else {}
         except (OSError, ValueError) as error:
             raise ValueError(f"CLIENT_TOOLS_FILE: {file} has no tools of clients: {error}") from error
+
+    @property
+    def server_options(self) -> ServerOptions:
+        return super().server_options.with_(ServerOptions(window_tokens=self.model_window_tokens))
 
     @property
     def prefix_dialect(self) -> PrefixDialect | None:

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sluiceway.errors import Fenced, Forgotten
 from sluiceway.process.logs import get_logger
@@ -58,6 +58,7 @@ from sluiceway_llm.model import RefusalDelta as ModelRefusal
 from sluiceway_llm.model import TextDelta as ModelText
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
+    ModelContextExceeded,
     ModelError,
     ModelLimitReached,
     ModelNotFound,
@@ -71,6 +72,7 @@ from chat_worker.answering import Note
 from chat_worker.beside import Beside
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
+from chat_worker.metrics import CallMeter, TurnMeter
 from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -90,6 +92,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 # How a step left its turn: ended, waiting for operations, or still to be gone on with by this worker.
 Outcome = EndStatus | Literal["waiting", "running"]
+Awaited = TypeVar("Awaited")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,14 @@ class Offer:
 
 class NotContinued(Exception):
     """The server did not go on with an answer that was begun. It says the error's code."""
+
+
+class TooLong(Exception):
+    """The server refused the request for its length, before it said anything. Nothing is changed."""
+
+    def __init__(self, error: ModelContextExceeded) -> None:
+        self.error = error
+        super().__init__(error.code)
 
 
 class Step:
@@ -123,6 +134,7 @@ class Step:
         ending: TurnEnding,
         writer: StreamWriter,
         fold: MessageFold,
+        meter: TurnMeter,
         usage: dict[str, Any] | None = None,
         facts: dict[str, str | int] | None = None,
         account: Account | None = None,
@@ -144,8 +156,14 @@ class Step:
         self._log = get_logger()
         self._said_more = False
         self._facts = facts if facts is not None else {}
+        self._meter = meter
+        self._call: CallMeter | None = None
         self._room = sys.maxsize
         self._full = False
+
+    @property
+    def task_attempt(self) -> int:
+        return self._task.attempt
 
     @property
     def reached(self) -> Reached | None:
@@ -155,7 +173,7 @@ class Step:
     async def run(
         self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
     ) -> Outcome:
-        """Call the model; end the turn, or wait for its tools. Raises Fenced when the task is another's now, and
+        """Call the model; end the turn, or wait for its tools. Raises TooLong; Fenced when the task is another's now;
         NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
         changed then."""
         self.begin()
@@ -164,8 +182,9 @@ class Step:
         self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
             attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
+        self._call = call = self._meter.calls(request.model)
         try:
-            finished = await self._called(model, request, attempts, patience)
+            finished = await self._called(model, request, attempts, patience, call)
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -173,7 +192,10 @@ class Step:
         except ModelError as error:
             if (request.prefix or request.reached) and not self._said_more and _may_be_a_refusal(error):
                 raise NotContinued(error.code) from error
-            self._log.warning("model_failed", model=request.model, **error.facts())
+            call.failed(error)
+            if isinstance(error, ModelContextExceeded) and not self._said_more and request.reached is None:
+                raise TooLong(error) from error
+            self._log.warning("model_failed", model=request.model, attempt=self._task.attempt, **error.facts())
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
             )
@@ -290,13 +312,15 @@ class Step:
         error = {"code": code, "message": message}
         return await self._end("failed", {"error": error}, None, error=error)
 
-    async def _called(self, model: Model, request: ModelRequest, attempts: int, patience: Patience) -> Finished | None:
-        """What the call answers, as `_unless_interrupted`; what it has used is noted, however it ends."""
+    async def _called(
+        self, model: Model, request: ModelRequest, attempts: int, patience: Patience, call: CallMeter
+    ) -> Finished | None:
+        """What the call answers, as `unless_interrupted`; what it has used is noted, however it ends."""
         outcome: CallOutcome = "stopped"
         usage: Usage | None = None
         self._said_before = self._fold.said_chars
         try:
-            finished = await self._unless_interrupted(self._follow(model, request, attempts, patience))
+            finished = await self.unless_interrupted(self._follow(model, request, attempts, patience, call))
         except ModelError as error:
             outcome, usage = "failed", error.usage
             raise
@@ -307,7 +331,7 @@ class Step:
         finally:
             self.count(request, outcome, usage)
 
-    async def _unless_interrupted(self, following: Coroutine[None, None, Finished]) -> Finished | None:
+    async def unless_interrupted(self, following: Coroutine[None, None, Awaited]) -> Awaited | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
 
         The call has ended, and its connection is closed, whichever way this returns.
@@ -328,22 +352,25 @@ class Step:
             raise self._writer.loss()
         return None
 
-    async def _follow(self, model: Model, request: ModelRequest, attempts: int, patience: Patience) -> Finished:
+    async def _follow(
+        self, model: Model, request: ModelRequest, attempts: int, patience: Patience, call: CallMeter
+    ) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
-        wait = _Wait(self, request)
+        wait = _Wait(self, request, call)
         stream = stream_with_retries(
             model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
         )
-        async with stream as batches:
-            async for batch in batches:
-                wait.ends()
-                for event in batch:
-                    if isinstance(event, Finished):
-                        finished = event
-                    else:
-                        self._write(self._within_room(event))
-                if self._full:
-                    return replace(finished, reason="length")
+        with call:
+            async with stream as batches:
+                async for batch in batches:
+                    wait.ends()
+                    for event in batch:
+                        if isinstance(event, Finished):
+                            finished = event
+                        else:
+                            self._write(self._within_room(event))
+                    if self._full:
+                        return replace(finished, reason="length")
         return finished
 
     def _within_room(self, event: ModelEvent) -> ModelEvent:
@@ -374,6 +401,8 @@ class Step:
             self._reached = event
             self._writer.note(Note(count_steps(self._fold.parts), event).format())
             return
+        if not self._said_more and self._call is not None:
+            self._call.first_token()
         self._said_more = True
         self._beside.heard.set()
         match event:
@@ -423,6 +452,10 @@ class Step:
         """Tell the browser how the turn stands; it is no part of the message."""
         self._emit(Data(type="data-status", data=status, transient=True))
 
+    def tell_context(self, data: dict[str, Any]) -> None:
+        """How the conversation was made to fit. It stays with the message: what was left out of it is a fact of it."""
+        self._emit(Data(type="data-context", id="context", data=data))
+
     def _was_cut_before(self) -> bool:
         """Whether the step before this one was cut off in its calls, too."""
         steps: list[list[Part]] = [[]]
@@ -437,6 +470,8 @@ class Step:
     def count(self, request: ModelRequest, outcome: CallOutcome, used: Usage | None) -> None:
         """Add what a call has used to what the calls before have."""
         said = self._fold.said_chars - self._said_before
+        if used is not None and self._call is not None:
+            self._call.used(used)
         told = self._account.charge(request, outcome, used, said, step=count_steps(self._fold.parts))
         self.usage = added(self.usage, told)
 
@@ -503,18 +538,19 @@ class Step:
 class _Wait:
     """A model that is away: since when, as the browser and the log are told."""
 
-    def __init__(self, step: Step, request: ModelRequest) -> None:
+    def __init__(self, step: Step, request: ModelRequest, call: CallMeter) -> None:
         self._step = step
         self._request = request
+        self._call = call
         self._since: datetime | None = None
         self._log = get_logger()
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
         if error.usage is not None:
             self._step.count(self._request, "failed", error.usage)
-        self._log.warning(
-            "model_retry", model=self._request.model, delay_seconds=round(delay_seconds, 2), **error.facts()
-        )
+        self._call.retries(error, delay_seconds)
+        facts = {"attempt": self._step.task_attempt, "delay_seconds": round(delay_seconds, 2), **error.facts()}
+        self._log.warning("model_retry", model=self._request.model, **facts)
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)

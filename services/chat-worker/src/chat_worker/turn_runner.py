@@ -8,7 +8,7 @@ user sees.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,11 +34,13 @@ from sluiceway_llm.retry import Patience
 
 from chat_worker.account import Account
 from chat_worker.answering import Answering, Note
+from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
+from chat_worker.metrics import Metrics, TurnMeter
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong
 from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
 from chat_worker.titles import Titles
@@ -49,6 +51,7 @@ BROKEN = {
     "code": "TURN_BROKEN",
     "message": "The answer broke off, as something in this service failed. Please try again.",
 }
+_COMPACTING = {"state": "waiting", "waitsFor": "summary", "message": "Making notes of the earlier conversation…"}
 
 
 class TurnRunner:
@@ -64,6 +67,8 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        context: Context,
+        metrics: Metrics,
         prices: Prices | None = None,
         titles: Titles | None = None,
     ) -> None:
@@ -79,6 +84,8 @@ class TurnRunner:
         self._catalogue = catalogue
         self._prices = prices
         self._titles = titles
+        self._context = context
+        self._metrics = metrics
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
@@ -86,12 +93,16 @@ class TurnRunner:
         """Run a turn that this worker has just claimed, under the lease of that queue entry. `repeated`: the entry was
         delivered before."""
         began = time.monotonic()
-        self._log.info("turn_started", attempt=task.attempt)
+        meter = self._metrics.claimed(task)
+        queued_ms = None if meter.queued_seconds is None else round(meter.queued_seconds * 1000)
+        self._log.info(
+            "turn_started", attempt=task.attempt, worker=self._settings.worker_name, **_told(queued_ms=queued_ms)
+        )
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
         account = Account(self._prices)
         try:
-            status = await self._step(task, entry_id, facts, account)
+            status = await self._step(task, entry_id, facts, meter, account)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
             # By its own retries: in the queue's, all that led here would be done, and paid, again.
@@ -122,14 +133,16 @@ class TurnRunner:
             raise NotStorable(f"{error['code']}: the turn could not be ended: {type(broken).__name__}") from broken
         return "failed" if failed else "fenced"
 
-    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int], account: Account) -> str:
+    async def _step(
+        self, task: Task, entry_id: str, facts: dict[str, str | int], meter: TurnMeter, account: Account
+    ) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            history, durable, person = await asyncio.gather(
-                self._store.turns.history(task, self._settings.max_context_messages),
+            conversation, durable, person = await asyncio.gather(
+                self._context.load(task),
                 self._durable(task),
                 self._store.understandings.acquaintance(task.user_id, task.session_id),
             )
@@ -143,16 +156,19 @@ class TurnRunner:
                 fold, lacking = await self._message.shown(task)
                 for event in lacking:
                     writer.write(event)
-                outcome = await Step(task, self._pause, self._ending, writer, fold).cancel()
+                outcome = await Step(task, self._pause, self._ending, writer, fold, meter).cancel()
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts, account=account)
+            turn = Answering(
+                task, Held(conversation), writer, begun, durable, patience, meter, facts=facts, account=account
+            )
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             self._prompt(turn, person)
             await self._open_stream(turn, entries, turn.able(self._model))
-            making = self._titles.begin(task, history, turn.beside) if self._titles is not None else None
+            said = conversation.messages
+            making = self._titles.begin(task, said, turn.beside) if self._titles is not None else None
             try:
                 left = await self._continue(turn)
             except BaseException:
@@ -229,8 +245,11 @@ class TurnRunner:
         offer = self._offer(turn)
         if offer.max_chars == 0:
             return await step.end_full(model)
+        sent = await self._prepare(turn, model, offer, step)
+        if sent is None:
+            return await step.cancel()
         try:
-            request = self._request(turn, model, offer)
+            request = self._request(turn, model, offer, sent)
             outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
@@ -240,6 +259,11 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except TooLong as refusal:
+            turn.usage = step.usage
+            if self._context.refused(turn.held, model, refusal.error, sent):
+                return await self._model_step(turn, model)
+            return await self._new_step(turn).fail(refusal.error.code, too_long(sent))
         except Forgotten:
             raise  # the step has ended its answer
         except (Fenced, asyncio.CancelledError):
@@ -288,6 +312,7 @@ class TurnRunner:
             self._ending,
             turn.writer,
             turn.fold,
+            turn.meter,
             turn.usage,
             turn.facts,
             turn.account,
@@ -306,13 +331,26 @@ class TurnRunner:
     def _tools(self, turn: Answering) -> Mapping[str, ToolSpec]:
         return {**self._catalogue.tools, **turn.client_tools} if turn.client_tools else self._catalogue.tools
 
-    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
-        settings = self._settings
-        messages = to_model_messages(turn.system_prompt, turn.history, turn.fold.finished_steps())
-        tools = offer.tools
-        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
-            # Servers refuse calls in a conversation without tools.
-            tools = self._tools(turn)
+    async def _prepare(self, turn: Answering, model: str, offer: Offer, step: Step) -> Prepared | None:
+        """What fits of the conversation. None: the turn was cancelled while notes were made of the rest."""
+
+        async def waiting(compacting: Coroutine[None, None, bool]) -> bool | None:
+            step.show(_COMPACTING)
+            done = await step.unless_interrupted(compacting)
+            step.show({"state": "running"})
+            return done
+
+        tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
+        system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
+        if sent is not None and sent.state and sent.state != turn.held.told:
+            turn.held.told = sent.state
+            step.tell_context(sent.data)
+        return sent
+
+    def _request(self, turn: Answering, model: str, offer: Offer, sent: Prepared) -> ModelRequest:
+        settings, messages = self._settings, sent.messages
+        tools = self._sent_tools(turn, offer) if any("tool_calls" in message for message in messages) else offer.tools
         return ModelRequest(
             model=model,
             messages=messages,
@@ -320,7 +358,7 @@ class TurnRunner:
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,
             user=turn.task.user_id,
-            max_tokens=settings.max_output_tokens,
+            max_tokens=sent.most_answer_tokens(settings.max_output_tokens),
             prefix=turn.prefix,
             reached=turn.reached,
         )
@@ -334,6 +372,10 @@ class TurnRunner:
                 await self._store.usage.charge(task, account.unwritten)
         except (Unavailable, NotStorable, TimeoutError) as error:
             self._log.warning("usage_lost", calls=len(account.unwritten), reason=str(error))
+
+    def _sent_tools(self, turn: Answering, offer: Offer) -> Mapping[str, ToolSpec]:
+        """In the last round too, where calls were made: servers refuse calls in a conversation without tools."""
+        return self._tools(turn) if offer.last and self._settings.offer_tools else offer.tools
 
     async def _abandon_if_unknown(self, task: Task, reached: Reached | None) -> None:
         """A successor continues the answer that the metadata name. Where Redis forgot them, and somebody had begun anew
@@ -354,6 +396,11 @@ class TurnRunner:
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
             self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
+
+
+def _told(**fields: int | None) -> dict[str, int]:
+    """Those that there are."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

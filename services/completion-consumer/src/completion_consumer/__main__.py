@@ -19,6 +19,7 @@ from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.resume import TurnResume
 from sluiceway.turn.shown import TurnMessage
+from sluiceway.turn.turn_metrics import TurnMetrics
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.completions.handler import CompletionHandler
@@ -39,7 +40,7 @@ from completion_consumer.settings import Settings
 async def build(process: WorkerProcess[Settings]) -> None:
     """The handler of completions, and the reconciler beside it, which repairs with the same parts."""
     settings, redis, store = process.settings, process.redis, process.store
-    metrics = Metrics()
+    metrics = Metrics(process.registry)
     registry, writer, reader = (
         TaskRegistry(redis, settings.retention),
         TaskWriter(redis, settings.retention),
@@ -51,12 +52,13 @@ async def build(process: WorkerProcess[Settings]) -> None:
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
     rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
+    ending.tell(TurnMetrics(process.registry).ended)
     applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
     reports = ProgressReports(store, output, settings.max_result_chars)
 
     queue = await process.open_queue(keys.COMPLETIONS)
     handler = CompletionHandler(store, applying, reports, queue.key, settings.max_completion_bytes, metrics)
-    worker = process.work_on(queue, handler.handle, handler.dead_letter)
+    process.work_on(queue, handler.handle, handler.dead_letter)
 
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
     unfinished = Unfinished(
@@ -98,8 +100,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside_until_it_ends("reconciler", reconciler.run)
     process.readiness.ask("reconciler", reconciler.problem)
 
-    metrics.watch(lambda: reconciler.leads, lambda: worker.busy, settings.worker_slots)
-    process.registry = metrics.registry
+    metrics.watch(lambda: reconciler.leads)
 
 
 def main() -> None:

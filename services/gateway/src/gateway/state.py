@@ -16,6 +16,7 @@ from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
+from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
@@ -26,6 +27,7 @@ from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
+from sluiceway.turn.turn_metrics import TurnMetrics
 
 from gateway.api.body import Rooms
 from gateway.api.models import Check
@@ -41,10 +43,13 @@ from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
+from gateway.metrics import Metrics
+from gateway.ops.queues import Queues
 from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
+from gateway.windows import ModelWindows
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -64,6 +69,7 @@ class Gateway:
     reader: TaskReader
     intake: TurnIntake
     lookup: TurnLookup
+    dispatch: TurnDispatch
     hub: Hub
     completions: Completions
     addresses: Addresses
@@ -74,6 +80,9 @@ class Gateway:
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
+    metrics: Metrics
+    queues: Queues
+    windows: ModelWindows
     surroundings: Surroundings
 
 
@@ -107,6 +116,10 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
+        metrics, queues = Metrics(), Queues(redis, store)
+        metrics.watch(hub.stats, lambda: hub.backlog.bytes, lambda: queues.seen)
+        ConnectionMetrics(metrics.registry, redis, store)
+        ending.tell(TurnMetrics(metrics.registry).ended)
         callers = await stack.enter_async_context(open_callers(settings, store.api_keys))
         yield Gateway(
             settings=settings,
@@ -120,6 +133,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             reader=reader,
             intake=TurnIntake(store, registry, dispatch, ending, erasing),
             lookup=TurnLookup(store, registry),
+            dispatch=dispatch,
             hub=hub,
             completions=completions,
             addresses=Addresses(settings.trusted_proxies),
@@ -130,5 +144,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
+            metrics=metrics,
+            queues=queues,
+            windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

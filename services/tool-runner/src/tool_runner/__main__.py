@@ -21,6 +21,7 @@ from sluiceway_llm.model import Model
 from sluiceway_llm.prices import Prices
 
 from tool_runner.mcp.servers import McpServers
+from tool_runner.metrics import Metrics
 from tool_runner.runner.captured_output import keep_the_log_whole, output_captured
 from tool_runner.runner.discovery import discover
 from tool_runner.runner.handler import ToolHandler
@@ -52,7 +53,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
     runs = Runs(settings, output, redis, model, http, job_events, agents, process.store, prices)
-    handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs)
+    handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs, Metrics(process.registry))
     offering = Offering(redis, settings.worker_name, registry, process.readiness, process.stopping)
 
     for kind, slots in queues.items():

@@ -7,6 +7,7 @@ from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, Sess
 from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.store.allowance import check_live, check_sessions
 from sluiceway.store.approving import take_away
+from sluiceway.store.conversations import forget_compactions
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
@@ -212,6 +213,7 @@ async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
 
 
 async def _supersede_after(connection: Connection, session_id: str, sequence: int) -> None:
+    await forget_compactions(connection, session_id, sequence)
     await connection.execute(
         "UPDATE messages SET superseded = true, superseded_at = coalesce(superseded_at, now())"
         " WHERE session_id = $1 AND sequence > $2",

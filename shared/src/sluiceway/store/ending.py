@@ -42,8 +42,10 @@ class TurnEnd:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An end that was written by this call. `following`: the turn that became the session's active one by it."""
+    """An end that was written by this call. `seconds`: since the turn was accepted. `following`: the turn that became
+    the session's active one by it."""
 
+    seconds: float
     following: str | None = None
 
 
@@ -57,7 +59,8 @@ async def end_turn(
     ended = await connection.fetchval(
         f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
         " ended_at = now(), open_operations = 0"
-        f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS}) RETURNING id",
+        f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS})"
+        " RETURNING extract(epoch FROM now() - created_at)::float",
         task.id,
         end.status,
         end.error,
@@ -87,11 +90,11 @@ async def end_turn(
         following = await connection.fetchval(_NEXT, task.session_id, task.id)
         if end.awaits:
             await _await_person(connection, task, following)
-        return Ended(following)
+        return Ended(ended, following)
     await connection.execute(
         "UPDATE sessions SET active_task_id = NULL WHERE id = $1 AND active_task_id = $2", task.session_id, task.id
     )
-    return Ended()
+    return Ended(ended)
 
 
 async def _with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:

@@ -6,7 +6,7 @@ does what is left of an end that broke off, and is idempotent. An end that Postg
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sluiceway.errors import Fenced, NotStorable, TaskNotFound
@@ -26,6 +26,8 @@ from sluiceway.turn.shown import TurnMessage
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
 from sluiceway.wire.task import EndStatus
 
+# Status, code ("" where it did not fail), and seconds since the turn was accepted.
+OnEnd = Callable[[EndStatus, str, float], None]
 _CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
 _FAILED = "CANCELLED: The turn failed before the tool had ended."
 
@@ -48,7 +50,17 @@ class TurnEnding:
         self._erasing = erasing
         self._message = TurnMessage(store, reader)
         self._rebuild = TurnRebuild(store, registry, writer, self._message)
+        self._told: OnEnd = _nobody_asks
         self._log = get_logger()
+
+    def tell(self, told: OnEnd) -> None:
+        """Call this for each turn that is ended here, once its end is durable: status, code, and its whole seconds."""
+        self._told = told
+
+    def ended_unseen(self, task: Task) -> None:
+        """A turn was ended by a statement of its caller's, before anybody had begun it."""
+        if task.ended_at is not None:
+            self._told(end_status(task), "", (task.ended_at - task.created_at).total_seconds())
 
     async def end(
         self, task: Task, end: TurnEnd, events: Sequence[Event], *, written: int | None = None
@@ -77,6 +89,8 @@ class TurnEnding:
                     return None
                 # By an earlier call of this, whose answer was lost.
                 end, events = replace(end, status="failed"), last_events(replace(end, status="failed"), end, events)
+        if ended is not None:
+            self._told(end.status, str((end.error or {}).get("code", "")), ended.seconds)
         await self._close(task, end.status, events, ended, written=written)
         return end.status
 
@@ -154,3 +168,7 @@ class TurnEnding:
         if found is None:
             raise TaskNotFound
         return found
+
+
+def _nobody_asks(status: EndStatus, code: str, seconds: float) -> None:
+    pass

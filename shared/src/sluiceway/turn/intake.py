@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 
 from sluiceway.errors import RedisUnavailable, SessionNotFound, Unavailable
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.approving import ClientOutput, Decision
@@ -57,7 +57,13 @@ class TurnIntake:
         task = accepted.task
         published = await self._tell_redis(accepted)
         if accepted.created:
-            self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
+            self._log.info(
+                "turn_accepted",
+                task_id=task.id,
+                session_id=task.session_id,
+                position=accepted.position,
+                **joined(task.traceparent, task.user_id),
+            )
         return replace(accepted, published=published)
 
     async def answer(
@@ -83,6 +89,7 @@ class TurnIntake:
         """
         task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
         if ended_here:
+            self._ending.ended_unseen(task)
             await self._ending.finalize(task)
         elif not task.ended:
             await self._stop(task)
@@ -131,6 +138,7 @@ class TurnIntake:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
                 if ended is not None:
+                    self._ending.ended_unseen(ended)
                     await self._ending.finalize(ended)
             if accepted.interrupted is not None:
                 await self._stop(accepted.interrupted)

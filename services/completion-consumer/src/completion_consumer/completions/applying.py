@@ -8,7 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from sluiceway.errors import NotStorable, StoreUnavailable
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import get_logger, joined
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
@@ -147,6 +147,7 @@ class Applying:
             operation_id=operation.id,
             tool_name=operation.tool_name,
             resumes=outcome.resumes,
+            **joined(operation.traceparent, outcome.task.user_id if outcome.task is not None else None),
             **fields,
         )
 

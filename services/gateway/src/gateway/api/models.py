@@ -522,7 +522,8 @@ class Check(Wire):
 
 
 class Readiness(Wire):
-    """Whether a message would be accepted and answered. The check `settings` is told, and does not count."""
+    """Whether a message would be accepted and answered. The checks `settings`, `completion_consumers`, `tool_runners`
+    and `model` are told, and do not count."""
 
     status: Literal["ready", "not_ready"]
     checks: dict[str, Check]
@@ -563,6 +564,12 @@ class PublicConfig(Wire):
     policies: list[Policy]
     protocols: list[int]
     limits: Limits
+    model_windows: dict[str, int] = Field(
+        description=(
+            "how many tokens a model takes, its answer included, as far as workers know; under the empty name that "
+            "of the default model"
+        )
+    )
     heartbeat_seconds: float
     replay_seconds: int = Field(description="how long an ended turn is what the stream of its chat shows")
     retention_seconds: int = Field(description="how long an ended turn's stream can still be replayed")

@@ -48,6 +48,10 @@ class HubStats:
     slow: int
     broken: int
     unknown_types: int
+    joined: int
+    replayed: int
+    truncated: int
+    bytes_sent: int
 
 
 class Stream:
@@ -87,7 +91,8 @@ class Hub:
     ) -> None:
         self.slow_seconds = slow_seconds
         self.backlog = Backlog(most_waiting_bytes)
-        self.events_sent = self.slow = self.broken = 0
+        self.events_sent = self.bytes_sent = self.slow = self.broken = 0
+        self._joined = self._replayed = self._truncated = 0
         self._url = redis_url
         self._name = name
         self._heartbeat_seconds = heartbeat_seconds
@@ -137,7 +142,10 @@ class Hub:
         try:
             page, skip = await self._reader.first(follow)
         except BeginningLost as lost:
+            self._truncated += 1
             raise StreamTruncated(read_on_from=format_id(lost.read_on_from)) from None
+        self._joined += 1
+        self._replayed += bool(page.entries)
         return Subscription(self, follow, page, skip)
 
     def measure(self, events_key: str) -> Size:
@@ -154,6 +162,11 @@ class Hub:
     async def ask(self, *command: str) -> Reply:
         """The reply to a command that only reads, on the connection that all share. Raises RedisUnavailable."""
         return await self._uplink.fetch(pack(*command), patience_seconds=self._join_seconds)
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands."""
+        return self._uplink.up
 
     def attach(self, subscription: Subscription) -> bool:
         """Take it into the live set. False when the set is already ahead: it has to read again."""
@@ -314,4 +327,8 @@ class Hub:
             slow=self.slow,
             broken=self.broken,
             unknown_types=self._reader.unknown_types,
+            joined=self._joined,
+            replayed=self._replayed,
+            truncated=self._truncated,
+            bytes_sent=self.bytes_sent,
         )

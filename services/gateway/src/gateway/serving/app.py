@@ -15,6 +15,7 @@ from gateway.routes import (
     finding,
     jobs,
     operations,
+    ops,
     people,
     sessions,
     signing_in,
@@ -48,6 +49,7 @@ _ROUTES = (
     *operations.ROUTES,
     *people.ROUTES,
     *webhooks.ROUTES,
+    *ops.ROUTES,
     *signing_in.ROUTES,
     *system.ROUTES,
 )
@@ -88,7 +90,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     # One URL for one thing: a path with a slash too many is not found, rather than redirected.
     starlette.router.redirect_slashes = False
     app = _with_cors(starlette, gateway.settings.cors_origins)
-    return Edge(app, gateway.settings.max_answers_bytes)
+    return Edge(app, gateway.metrics, gateway.settings.max_answers_bytes)
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
