@@ -22,6 +22,7 @@ from sluiceway.ids import new_call_id, new_operation_id
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.approving import ClientOutput, Decision
+from sluiceway.store.conversations import Compaction
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
@@ -36,11 +37,12 @@ from sluiceway.wire.tools import CLIENT_QUEUE
 from harness.database import Database
 
 STORE = Path(store_package.__file__).parent
-# Not of requests and turns: the schema, and the session of a leader.
-NOT_WALKED = {"migrate.py", "leadership.py", "pool.py"}
+# Not of requests and turns: the schema, the session of a leader, and what operators look at now and then.
+NOT_WALKED = {"migrate.py", "leadership.py", "ops.py", "pool.py", "probe.py"}
 CALLS = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 # Tables that grow with use. API keys are made by hand, and parked completions go away by themselves.
 GROWING = {
+    "compactions",
     "dead_letters",
     "erasure_receipts",
     "erasures",
@@ -78,6 +80,7 @@ INSERT INTO model_calls (id, task_id, session_id, attempt, step, purpose, model,
     FROM generate_series(1, 40000) n;
 INSERT INTO usage_days SELECT 'u' || n % 2000, current_date - n / 2000, 'm', 0, 1, 1, 1, 0, 0, 0, 0
     FROM generate_series(1, 60000) n;
+INSERT INTO compactions (session_id, through_sequence) SELECT 's' || n, 1 FROM generate_series(1, 20000) n;
 INSERT INTO erasures (id, task_id, session_id, due_at)
     SELECT 'e' || n, 'e' || n, 's' || n, CASE WHEN n % 1000 = 0 THEN now() END FROM generate_series(1, 20000) n;
 INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
@@ -288,6 +291,8 @@ class Walk:
         task = await self._turn()
         await turns.get(task.id)
         await turns.history(task, 10)
+        await self._store.conversations.before(task, max_messages=10, max_bytes=10)
+        await self._store.conversations.compact(task, Compaction(1, "what was said"))
         await turns.message(task)
         await turns.asking(task.session_id, task.message_id)
         await turns.raise_attempt(task)
