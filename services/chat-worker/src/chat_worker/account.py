@@ -43,6 +43,17 @@ class Account:
         self.unwritten.append(ModelCall(id=new_call_id(), **fields, **asdict(used)))  # type: ignore[arg-type]
         return {} if told is None else told.as_dict() | ({COST: used.cost} if used.cost is not None else {})
 
+    def charge_notes(self, model: str, told: dict[str, int]) -> None:
+        """Note what the notes of a conversation took, as a turn's usage has it: all of their calls as one."""
+        used = Usage(
+            input_tokens=told.get("inputTokens"),
+            output_tokens=told.get("outputTokens"),
+            total_tokens=told.get("totalTokens"),
+            reasoning_tokens=told.get("reasoningTokens"),
+            cached_input_tokens=told.get("cachedInputTokens"),
+        )
+        self.charge(ModelRequest(model=model, messages=[]), "answered", used, 0, purpose="notes")
+
     def written(self) -> None:
         """They are durable."""
         self.unwritten.clear()

@@ -342,7 +342,11 @@ class TurnRunner:
 
         tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
         system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        before = turn.held.conversation.compaction
         sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
+        notes = turn.held.conversation.compaction
+        if notes is not None and notes is not before and notes.usage:
+            turn.account.charge_notes(notes.model or model, notes.usage)
         if sent is not None and sent.state and sent.state != turn.held.told:
             turn.held.told = sent.state
             step.tell_context(sent.data)
