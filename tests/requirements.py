@@ -399,12 +399,9 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-3": "Not built: titles stay empty.",
-    "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
     "CH-12": "`steer` and `latest` are not built.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
-    "CH-20": "A message keeps its tokens, without those of failed attempts; no cost, no sums, no budgets.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",

@@ -86,6 +86,7 @@ async def test_a_turn_that_waits_for_its_model_fails_at_its_deadline_and_one_tha
 ) -> None:
     task, with_tool = await _waiting(scene), (await scene.waiting()).task
     await database.execute("UPDATE tasks SET created_at = created_at - interval '2 hours'")
+    await database.execute("UPDATE operations SET ended_at = ended_at - interval '2 hours'")
     await services.completion_consumer(**OFTEN)
     await wait_until(lambda: _has_ended(scene, task), what="the turn's stream ends")
     told = next(chunk for chunk in await _chunks(scene, task) if chunk["type"] == "data-error")

@@ -65,6 +65,8 @@ class Task:
     # chat worker's words. `status` in that is what followers are told.
     retry_at: datetime | None = None
     model_wait: dict[str, Any] | None = None
+    # With which system prompt: {"name", "version", "source"}.
+    prompt: dict[str, Any] | None = None
     # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.
     client_tools: dict[str, Any] | None = None
 
