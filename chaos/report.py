@@ -20,6 +20,9 @@ _HEAD = (
     "worst s",
     "median s",
     "wall s",
+    "gateway MB",
+    "runner MB",
+    "others ms",
 )
 _MOST_TURNS = 5
 _MOST_FINDINGS = 4
@@ -63,7 +66,15 @@ def write_json(path: Path, seed: int, outcomes: Sequence[Outcome]) -> None:
 def _row(outcome: Outcome) -> tuple[str, ...]:
     counts = [str(outcome.columns[column]) for column in COLUMNS]
     times = [_seconds(outcome.worst), _seconds(outcome.median), f"{outcome.wall_seconds:.0f}"]
-    return (outcome.name, str(outcome.accepted), str(outcome.answered), *counts, *times)
+    return (outcome.name, str(outcome.accepted), str(outcome.answered), *counts, *times, *_burden(outcome))
+
+
+def _burden(outcome: Outcome) -> tuple[str, str, str]:
+    burden = outcome.burden
+    if burden is None:
+        return ("-", "-", "-")
+    gateway, runner = (f"{burden.megabytes.get(kind, 0.0):+.0f}" for kind in ("gateway", "tool-runner"))
+    return gateway, runner, f"{burden.waiting_ms:.0f}"
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -77,6 +88,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "worst_recovery_seconds": outcome.worst,
         "median_recovery_seconds": outcome.median,
         "wall_seconds": outcome.wall_seconds,
+        "added_megabytes": dict(outcome.burden.megabytes) if outcome.burden else None,
+        "others_waited_ms": outcome.burden.waiting_ms if outcome.burden else None,
         "faults": dict(outcome.faults),
         "complaints": outcome.complaints,
         "failed_turns": [_of_turn(outcome.name, judgement) for judgement in outcome.failures],

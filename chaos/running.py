@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from chaos.burden import Burden
 from chaos.client import Client
 from chaos.faults import Faults, Pace
 from chaos.ledger import Ledger, Turn, View
@@ -38,7 +39,8 @@ class Form:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a scenario. `complaints`: what was wrong with processes, or with the run itself."""
+    """What came of a scenario. `complaints`: what was wrong with processes, or with the run itself. `burden`: where
+    there were strangers."""
 
     name: str
     accepted: int = 0
@@ -50,6 +52,7 @@ class Outcome:
     wall_seconds: float = 0.0
     failures: list[Judgement] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    burden: Burden | None = None
 
     @property
     def clean(self) -> bool:
@@ -75,6 +78,7 @@ async def run(stack: Stack, scenario: Scenario, seed: int, form: Form) -> Outcom
     waited = waits(ledger)
     outcome.recoveries = [wait.seconds for wait in waited]
     outcome.complaints += [str(wait) for wait in waited if wait.too_long]
+    outcome.burden = faults.burden
     outcome.faults = Counter(fault.what for fault in ledger.faults)
     outcome.complaints += [*faults.complaints, *stack.new_complaints()]
     outcome.wall_seconds = time.monotonic() - began
@@ -92,6 +96,7 @@ async def _under_load(stack: Stack, scenario: Scenario, seed: int, form: Form, f
         scenario.clients,
         form.at_once,
         form.limit_seconds,
+        stack.web_url,
     )
     loading = asyncio.create_task(load.run(form.turns, over), name="load")
     try:
@@ -104,12 +109,18 @@ async def _under_load(stack: Stack, scenario: Scenario, seed: int, form: Form, f
 
 
 async def _judge(stack: Stack, ledger: Ledger, outcome: Outcome) -> None:
-    sessions = {turn.session_id for turn in ledger.turns if turn.session_id}
+    turns = [turn for turn in ledger.turns if not ledger.forgot(turn)]
+    outcome.complaints += [
+        f"the client of a turn that Postgres lost, {turn.task_id}, waits for its end: {turn.problems}"
+        for turn in ledger.turns
+        if ledger.forgot(turn) and any(problem.startswith("no end") for problem in turn.problems)
+    ]
+    sessions = {turn.session_id for turn in turns if turn.session_id}
     stored = await read_stored(stack.database_url, sessions, stack.tally())
     places = asyncio.Semaphore(_REPLAYS_AT_ONCE)
     async with http_client() as http:
-        replays = await asyncio.gather(*(_replays(turn, stack, http, places) for turn in ledger.turns))
-    judge_all(outcome, ledger.turns, stored, replays)
+        replays = await asyncio.gather(*(_replays(turn, stack, http, places) for turn in turns))
+    judge_all(outcome, turns, stored, replays)
 
 
 def judge_all(outcome: Outcome, turns: Sequence[Turn], stored: Stored, replays: Sequence[Sequence[View]]) -> None:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from chaos.faults import Faults
 from chaos.questions import Kind
+from chaos.strangers import deaf_readers, held_back_bodies, hostile_tools
 
 Program = Callable[[Faults], Awaitable[None]]
 
@@ -17,6 +18,7 @@ _ALL: Mapping[Kind, int] = MappingProxyType({"plain": 4, "tools": 2, "long": 1, 
 _SLOW: Mapping[Kind, int] = MappingProxyType({"plain": 6, "tools": 2, "long": 1, "webhook": 2, "slow": 1})
 _LARGE: Mapping[Kind, int] = MappingProxyType({"plain": 2, "large": 1})
 _POISON: Mapping[Kind, int] = MappingProxyType({"poison": 8, "plain": 2, "tools": 1, "endless": 1})
+_HOSTILE: Mapping[Kind, int] = MappingProxyType({"hostile": 3, "plain": 2, "tools": 1})
 _PEOPLE: Mapping[str, int] = MappingProxyType({"event-source": 3, "ai-sdk": 3, "background": 3, "vanishing": 1})
 _RACERS: Mapping[str, int] = MappingProxyType({"racing": 1})
 _WANDERERS: Mapping[str, int] = MappingProxyType({"vanishing": 3, "slow": 2, "event-source": 1, "ai-sdk": 1})
@@ -115,10 +117,20 @@ _LIST = (
         _PEOPLE,
     ),
     Scenario("postgres-restart", "Postgres away for a while", _again(Faults.restart_postgres), _ALL, _PEOPLE),
+    Scenario(
+        "postgres-rewound",
+        "Postgres put back to a backup of a moment before, Redis not",
+        _again(Faults.rewind_postgres),
+        _TALK,
+        _PEOPLE,
+    ),
     Scenario("kill-everything", "all services and Redis killed at once", _again(Faults.kill_everything), _ALL, _PEOPLE),
     Scenario("deploy", "every process replaced, one after another", _deploy, _SLOW, _PEOPLE),
     Scenario("browsers", "slow and vanishing browsers", _none, _LARGE, _WANDERERS),
     Scenario("poison-data", "a model that says what nobody can store, or never stops", _none, _POISON, _PEOPLE),
+    Scenario("deaf-readers", "a crowd that follows long answers and reads nothing", deaf_readers, _ALL, _PEOPLE),
+    Scenario("held-back-bodies", "a crowd whose forged webhooks never end", held_back_bodies, _WEBHOOKS, _PEOPLE),
+    Scenario("hostile-tools", "results of 200 MB, and pages that want to kill", hostile_tools, _HOSTILE, _PEOPLE),
     Scenario("race", "every message posted to both gateways at once", _none, _TALK, _RACERS),
     Scenario("mixture", "anything, in any order", _anything, _ALL, _PEOPLE),
 )

@@ -4,6 +4,7 @@ The services have their default settings but for addresses and what `overrides` 
 """
 
 import asyncio
+import json
 import os
 import random
 import sys
@@ -34,6 +35,12 @@ _TOOLS = Path(__file__).with_name("chaos_tools")
 # One of the chat workers goes on with what a dead one had begun; the others begin the step again.
 _WORKERS: tuple[Mapping[str, str], ...] = ({}, {}, {"MODEL_CONTINUATION": "llama.cpp"})
 _COUNTS: Mapping[Kind, int] = {"gateway": 2, "chat-worker": len(_WORKERS), "tool-runner": 2, "completion-consumer": 2}
+# A server whose one tool answers with 200 MB.
+_HOSTILE = {
+    "command": [sys.executable, str(_ROOT / "tests" / "tool_runner" / "hostile_server.py")],
+    "protocol": "legacy",
+    "tools": ["huge"],
+}
 _READY_SECONDS = 120
 # A worker looks at the catalogue every second.
 _WORKERS_LOOK_SECONDS = 1.2
@@ -63,6 +70,8 @@ class Stack:
         self._model = ModelProcess(directory, "chaos.model")
         self._outside_port = free_port()
         self._outside = self._outside_child()
+        self._web_port = free_port()
+        self._web = self._child("hostile-web", "-m", "chaos.hostile_web", str(self._web_port))
         self._by_kind: dict[Kind, list[Service]] = {kind: [] for kind in KINDS}
         self._told: list[str] = []
         self.services = Services(directory, {})
@@ -71,7 +80,8 @@ class Stack:
         """All of it, as many processes at once as there are processors; ready when every service is."""
         await self.hands.do(self.redis_path.start)
         await self.hands.do(self._model.start)
-        self._outside.start({**clean_environment(), "PYTHONUNBUFFERED": "1"}, directory=_ROOT)
+        for child in (self._outside, self._web):
+            child.start({**clean_environment(), "PYTHONUNBUFFERED": "1"}, directory=_ROOT)
         self.services.environment = self._environment()
         ports = [free_port() for _ in range(_COUNTS["gateway"])]
         starting = [
@@ -124,14 +134,15 @@ class Stack:
 
     def _complaints(self) -> list[str]:
         found = self.services.complaints()
-        if not self._outside.alive:
-            found.append(f"the outside service ended with {self._outside.exit_code}")
+        for child in (self._outside, self._web):
+            if not child.alive:
+                found.append(f"{child.name} ended with {child.exit_code}")
         return found
 
     def stop(self) -> list[str]:
         """End everything but Postgres and the hands that may have started it; what was wrong with the services."""
         complaints = [complaint for complaint in self.services.stop() if complaint not in self._told]
-        for end in (self._outside.end, self._model.stop, self.redis_path.stop):
+        for end in (self._outside.end, self._web.end, self._model.stop, self.redis_path.stop):
             end()
         return complaints
 
@@ -152,13 +163,23 @@ class Stack:
             "TOOLS_DIR": str(_TOOLS),
             "TALLY_FILE": str(self._tally),
             "PUBLIC_URL": f"http://127.0.0.1:{gateway_port}",
+            "MCP_SERVERS": json.dumps({"h": _HOSTILE}),
+            "WEB_FETCH_ALLOW_PRIVATE": '["127.0.0.1/32"]',
+            "TOOLS_NEEDING_APPROVAL": "[]",
             "HTTP_OPERATIONS": f'{{"outside": "http://127.0.0.1:{self._outside_port}/operations"}}',
         }
 
+    @property
+    def web_url(self) -> str:
+        """Where hostile pages are."""
+        return f"http://127.0.0.1:{self._web_port}"
+
     def _outside_child(self) -> Child:
         program = _ROOT / "examples" / "outside_service.py"
-        command = [sys.executable, str(program), "--port", str(self._outside_port)]
-        return Child("outside-service", command, self.directory / "outside-service.log")
+        return self._child("outside-service", str(program), "--port", str(self._outside_port))
+
+    def _child(self, name: str, *command: str) -> Child:
+        return Child(name, [sys.executable, *command], self.directory / f"{name}.log")
 
     async def _outside_answers(self) -> bool:
         try:

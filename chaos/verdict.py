@@ -136,6 +136,9 @@ def _of_tools(shown: Shown, made: Sequence[Call]) -> Iterator[Finding]:
 
 
 def _ended_well(call: Call, state: str, output: Any, error: Any) -> bool:
+    if call.fails is not None:
+        ended = state in ("output-available", "output-error") if not call.fails else state == "output-error"
+        return ended and str(error or "").startswith(call.fails)
     if state == "output-available":
         return bool(output == call.output)
     return state == "output-error" and not call.repeatable and str(error).startswith("INTERRUPTED")

@@ -13,6 +13,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
 from sluiceway.turn.pause import TurnPause
@@ -39,8 +40,9 @@ class Turns:
         self.message = TurnMessage(store, reader)
         self.rebuild = TurnRebuild(store, registry, writer, self.message)
         self.dispatch = TurnDispatch(registry, queue)
+        self.erasing = TurnErasing(redis, store, registry, writer, reader, RETENTION)
         self.resume = TurnResume(registry, streams.output, queue)
         self.pause = TurnPause(store, writer, Operations(redis, streams.entries), self.rebuild)
-        self.ending = TurnEnding(store, registry, writer, reader, self.dispatch)
-        self.intake = TurnIntake(store, registry, self.dispatch, self.ending)
+        self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing)
+        self.intake = TurnIntake(store, registry, self.dispatch, self.ending, self.erasing)
         self.lookup = TurnLookup(store, registry)

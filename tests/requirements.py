@@ -399,44 +399,22 @@ PROMISES = {
 }
 
 OPEN = {
-    "TS-13": "A 503 does not say why in the log, and the gateway's lines carry no trace id.",
-    "CH-3": "Not built: titles stay empty.",
-    "CH-4": "Not built: the prompt is a setting, without Langfuse, versions, or what is known about the user.",
     "CH-5": "Session and trace ids are not passed along to the model server.",
-    "CH-6": "Not built: the newest messages are sent, by number.",
     "CH-7": "A turn that waits for its model holds a slot of its worker meanwhile.",
-    "CH-9": "There is no compaction that the answer could go on with.",
     "CH-12": "`steer` and `latest` are not built.",
-    "CH-14": "The number of context messages of a session is a setting of the worker alone, told by nobody.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
-    "CH-20": "A message keeps its tokens, without those of failed attempts; no cost, no sums, no budgets.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",
     "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
-    "OP-3": "Three of the four services have no metrics.",
-    "OP-4": "No overlays, autoscaling or network policies, and a second deploy meets a Job that cannot be changed.",
-    "OP-5": "The completion consumer alone has metrics; no traces, no dashboard.",
-    "OP-6": "Not built.",
+    "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
-    "OP-10": (
-        "A gateway says that it is ready while every stream is refused, and a model that is away takes workers out "
-        "of service."
-    ),
-    "OP-11": "A restored Postgres beside a Redis that was not is a livelock.",
-    "OP-12": (
-        "Settings that differ between services are told; some unsuitable servers (eviction, rights, cluster, pooler) "
-        "are met in silence: ready, and every turn hangs or answers 500."
-    ),
+    "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
     "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
-    "LC-1": "Streams, job events, dead letters and the journal keep the words of a deleted session.",
-    "LC-2": "Nothing is ever deleted from Postgres.",
-    "LC-3": "Not built.",
-    "LC-4": "Not built.",
 }

@@ -14,6 +14,7 @@ export default defineConfig({
     // Everything from this origin and nothing inline: so the gateway's content policy can say so.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rollupOptions: { input: ["index.html", "ops.html"] },
     chunkSizeWarningLimit: 700,
   },
   server: { proxy: { "/api": GATEWAY, "/config": GATEWAY } },

@@ -1,6 +1,6 @@
 """The worker's benchmarks, through the real services.
 
-    python -m bench.worker [--quick] [--disk] [first-token] [streams] [active-task] [decoding]
+    python -m bench.worker [--quick] [--disk] [first-token] [streams] [active-task] [history] [decoding]
 
 Medians of five (`--quick`: of one, and shorter), as a table. Nothing else should run on the machine meanwhile: model,
 Valkey, Postgres, gateway, worker and the clients share its cores. `--disk`: Postgres on the disk, not in memory.
@@ -9,7 +9,7 @@ Valkey, Postgres, gateway, worker and the clients share its cores. `--disk`: Pos
 from collections.abc import Mapping
 
 from bench.reporting import Report, main, row
-from bench.worker import active_task, decoding, first_token, streams
+from bench.worker import active_task, decoding, first_token, history, streams
 from bench.worker.stage import Stage
 
 
@@ -44,6 +44,16 @@ async def report_active_task(stage: Stage, runs: int, quick: bool) -> None:
         row(f"  GET stream of a session that has none (204), {what}, us", idle, "{:.0f}", "the same")
 
 
+async def report_history(stage: Stage, runs: int, quick: bool) -> None:
+    for messages in (history.FEW, history.MANY):
+        done = [await history.measure(stage, messages, "fake-model") for _ in range(runs)]
+        target = "<= 10" if messages == history.MANY else ""
+        what = f"preparing the history of a session of {messages:,} messages"
+        row(f"{what}, ms", (one.whole_ms for one in done), "{:.1f}", target)
+        row("  of that reading it from Postgres, ms", (one.load_ms for one in done), "{:.1f}")
+        row("  messages that are sent", (one.sent for one in done), "{:.0f}")
+
+
 async def report_decoding(stage: Stage, runs: int, quick: bool) -> None:
     for way in decoding.WAYS:
         costs = [await decoding.measure(stage, way, seconds=1.5 if quick else 3) for _ in range(runs)]
@@ -54,6 +64,7 @@ REPORTS: Mapping[str, Report] = {
     "first-token": report_first_token,
     "streams": report_streams,
     "active-task": report_active_task,
+    "history": report_history,
     "decoding": report_decoding,
 }
 

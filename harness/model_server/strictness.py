@@ -14,6 +14,8 @@ back:FIELD         an assistant's calls without the FIELD that was streamed with
 no_back:FIELD      a message that has the FIELD
 no_system          a system message
 filled             messages that say nothing and call nothing
+begins             a first message, behind the system's, that is not a user's
+window:TOKENS      more than so many tokens, of four characters each, and five for each message
 """
 
 import json
@@ -139,6 +141,28 @@ def _filled(body: Body, _: str) -> str | None:
     return "messages must have non-empty content" if empty else None
 
 
+def _begins(body: Body, _: str) -> str | None:
+    first = next((one["role"] for one in _messages(body) if one["role"] != "system"), "nobody")
+    return None if first == "user" else f"the first message must be a user's, not one of {first}"
+
+
+def tokens_of(body: Body) -> int:
+    """As this server counts them."""
+    said = [str(one.get("content") or "") for one in _messages(body)]
+    said += [call["function"]["name"] + call["function"]["arguments"] for call in _calls(body)]
+    return sum(map(len, said)) // 4 + 5 * len(_messages(body)) + len(json.dumps(body.get("tools") or [])) // 4
+
+
+def _window(body: Body, most: str) -> str | None:
+    tokens = tokens_of(body)
+    if tokens <= int(most):
+        return None
+    return (
+        f"This model's maximum context length is {most} tokens. However, your messages resulted in {tokens} tokens. "
+        "Please reduce the length of the messages."
+    )
+
+
 def _messages(body: Body) -> list[Body]:
     return list(body.get("messages") or ())
 
@@ -163,4 +187,6 @@ _RULES: dict[str, Callable[[Body, str], str | None]] = {
     "no_back": _no_back,
     "no_system": _no_system,
     "filled": _filled,
+    "begins": _begins,
+    "window": _window,
 }

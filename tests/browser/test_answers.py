@@ -315,3 +315,25 @@ async def test_usage_is_shown_on_demand(chat: Chat, scripted: ScriptedChat) -> N
     await chat.answers.last.get_by_role("button", name="Details").click()
     await expect(chat.answers.last).to_contain_text("small-one")
     await expect(chat.answers.last).to_contain_text("1,200")
+
+
+@pytest.mark.requirement("CH-6")
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("summarised", "Earlier messages were summed up, to make room for new ones. The model's window is 45 % full."),
+        ("truncated", "Earlier messages were left out, to make room for new ones. The model's window is 45 % full."),
+        ("filling", "The conversation grows long; earlier messages will be summed up soon. The model's window is 45 %"),
+    ],
+)
+async def test_how_a_long_conversation_was_made_to_fit_is_one_line_and_stays(
+    chat: Chat, scripted: ScriptedChat, state: str, said: str
+) -> None:
+    turn = await begin(chat, scripted)
+    context = {"state": state, "usedTokens": 921, "windowTokens": 2048}
+    await turn.say({"type": "data-context", "id": "context", "data": context}, BEGIN, *text("Well."), END)
+    await scripted.finish()
+
+    await expect(chat.answers.last.locator(".notice.context")).to_contain_text(said)
+    await chat.page.reload()
+    await expect(chat.answers.last.locator(".notice.context")).to_contain_text(said)

@@ -58,10 +58,14 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.param("redis-failover", marks=pytest.mark.requirement("CC-8")),
         pytest.param("connection-reset", marks=pytest.mark.requirement("CC-8")),
         pytest.param("postgres-restart", marks=pytest.mark.requirement("CC-8")),
+        pytest.param("postgres-rewound", marks=pytest.mark.requirement("OP-11")),
         "kill-everything",
         pytest.param("deploy", marks=pytest.mark.requirement("GW-4", "CC-10")),
         pytest.param("browsers", marks=pytest.mark.requirement("TS-10")),
         pytest.param("poison-data", marks=pytest.mark.requirement("CH-24")),
+        pytest.param("deaf-readers", marks=pytest.mark.requirement("TS-10", "SE-3")),
+        pytest.param("held-back-bodies", marks=pytest.mark.requirement("SE-3")),
+        pytest.param("hostile-tools", marks=pytest.mark.requirement("SE-4")),
         pytest.param("race", marks=pytest.mark.requirement("CH-2")),
         "mixture",
     ],
@@ -72,4 +76,6 @@ async def test_nothing_is_lost_doubled_left_out_repeated_or_ended_too_early(
     attach_logs(request.node, stack.services)
     outcome = await run(stack, SCENARIOS[name], SEED, SHORT)
     assert outcome.clean, account(outcome)
-    assert outcome.answered == outcome.accepted >= SHORT.turns
+    # What was accepted in the time that Postgres lost is nobody's promise.
+    asked = SHORT.turns if name != "postgres-rewound" else 1
+    assert outcome.answered == outcome.accepted >= asked

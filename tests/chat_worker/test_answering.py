@@ -4,10 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 from chat_worker.answering import Answering, Note
+from chat_worker.context.context import Held
 from chat_worker.flusher import Flusher
+from chat_worker.metrics import Metrics
 from chat_worker.takeover import Takeover
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sluiceway.scripts import Scripts
+from sluiceway.store.conversations import Conversation
 from sluiceway.store.records import Message, Task
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
@@ -55,7 +59,9 @@ class Desk:
         question = Message("u", "user", [{"type": "text", "text": text}], 1, None, NOW)
         begun = Begun(cancelled=False, last_id=None, retracted="", reached=reached)
         writer = self._flusher.open("task_1", 2)
-        return Answering(task({"n": 1}), [question], writer, begun, durable or Durable(), Patience())
+        turn = task({"n": 1})
+        meter = Metrics(CollectorRegistry()).claimed(turn)
+        return Answering(turn, Held(Conversation([question])), writer, begun, durable or Durable(), Patience(), meter)
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ import pytest
 from chat_worker.answering import Note
 from chat_worker.calls import AskedCall
 from chat_worker.flusher import Flusher, StreamWriter
+from chat_worker.metrics import Metrics
 from chat_worker.step import TOOL_LIMIT, NotContinued, Offer, Step
+from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced, Forgotten
@@ -35,6 +37,7 @@ TOOLS = {
     for name in ("weather", "time")
 }
 NO_TOOLS = Offer({}, max_calls=0)
+METRICS = Metrics(CollectorRegistry())
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Desk:
     model: Model
 
     def step(self, usage: dict[str, int] | None = None) -> Step:
-        return Step(self.task, self.turns.pause, self.turns.ending, self.writer, self.fold, usage)
+        return Step(
+            self.task, self.turns.pause, self.turns.ending, self.writer, self.fold, METRICS.claimed(self.task), usage
+        )
 
     async def ask(self, text: str, offer: Offer = NO_TOOLS, attempts: int = 1, **fields: Any) -> str:
         request = ModelRequest(model="m", messages=[{"role": "user", "content": text}], **fields)

@@ -102,8 +102,8 @@ def test_it_starts_the_console_script_without_a_shell_between(service: str) -> N
     assert script in manifests.project(manifests.ROOT / "services" / service)["scripts"]
 
 
-@pytest.mark.parametrize("heading", ["Reads", "Writes", "Promises", "Settings", "Health"])
-def test_its_page_says_what_it_reads_writes_and_promises(service: str, heading: str) -> None:
+@pytest.mark.parametrize("heading", ["Reads", "Writes", "Promises", "Needs", "Settings", "Health"])
+def test_its_page_says_what_it_reads_writes_promises_and_needs(service: str, heading: str) -> None:
     page = (manifests.ROOT / "services" / service / "README.md").read_text()
     assert re.search(rf"^## {heading}$", page, re.MULTILINE)
 

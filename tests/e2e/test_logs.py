@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from sluiceway import keys
+from sluiceway.process.logs import user_hash
 from sluiceway.wire.jobs import CompletionJob
 
 from harness.asking import questions
@@ -13,8 +14,10 @@ from harness.calling import TOOLS_DIR, call, calls_tools, offered
 from harness.chat import Chat
 from harness.database import Database
 from harness.model_server import ModelServer
+from harness.postgres import Postgres
 from harness.services import Service, Services
 from harness.waiting import wait_until
+from tests.gateway.callers import bearer
 
 SECRET_WORDS = "xylophone-heptagon"
 
@@ -139,6 +142,83 @@ async def test_a_failed_turn_says_why_with_code_status_model_and_attempt(service
     assert (ended["status"], ended["model_status"], ended["attempt"]) == ("failed", 401, 1)
     assert ended["code"].startswith("MODEL_")
     assert ended["model"]
+
+
+@pytest.mark.requirement("TS-13")
+async def test_every_line_of_a_turn_joins_the_request_the_worker_the_tool_and_the_user(
+    services: Services, model: ModelServer, database: Database
+) -> None:
+    system = await services.whole(tool_runners=1)
+    guarded = await services.gateway(JWT_SECRET=JWT_SECRET)
+    alice = bearer("alice", JWT_SECRET)
+    await offered(system.url, "current_time")
+    await calls_tools(model, "the time", call("current_time", "call_1"))
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {**alice, "x-request-id": "req-of-the-test", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    async with Chat(guarded.url, headers) as chat:
+        turn = await chat.ask("Tell me the time")
+    await wait_until(lambda: _has_ended(database, turn.task_id), what="the turn has ended")
+    expected = {
+        guarded: {"turn_accepted", "http_request"},
+        system.worker: {"turn_started", "turn_ended"},
+        system.tool_runners[0]: {"operation_started", "operation_ended"},
+        system.consumer: {"operation_completed"},
+    }
+    for service, events in expected.items():
+        lines = await wait_until(lambda: _all_of(service, turn.task_id, events), what=f"{service.name}: {events}")  # noqa: B023
+        for line in lines:
+            assert (line["session_id"], line["trace_id"]) == (turn.session_id, trace), line
+            assert line["user"] == user_hash("alice")
+            assert "alice" not in str(line)
+            if service is guarded:
+                assert line["request_id"] == "req-of-the-test"
+    (started, *_) = [line for line in system.worker.log_lines if line["event"] == "turn_started"]
+    assert started["worker"] == system.worker.name
+    assert started["queued_ms"] >= 0
+
+
+@pytest.mark.requirement("TS-13")
+async def test_a_503_says_in_the_log_why(services: Services, postgres: Postgres) -> None:
+    gateway = await services.gateway()
+    async with Chat(gateway.url) as chat:
+        postgres.stop()
+        response = await chat.post("/api/chat/sessions", {})
+        postgres.start()
+    assert response.status_code == 503
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for line in gateway.log_lines if line["event"] == "http_request" and line["status"] == 503]
+
+    (line,) = await wait_until(lines, what="the request is logged")
+    assert (line["code"], line["route"]) == ("STORE_UNAVAILABLE", "/api/chat/sessions")
+    assert line["reason"]
+    assert line["request_id"] == response.json()["request_id"]
+
+
+@pytest.mark.requirement("TS-13")
+async def test_a_takeover_names_its_task(services: Services) -> None:
+    system = await services.whole()
+    async with Chat(system.url) as chat:
+        turn = await chat.ask("slowly [[tokens=1000 rate=20]]")
+        await wait_until(lambda: _all_of(system.worker, turn.task_id, {"turn_started"}), what="the worker has begun")
+        second = await services.chat_worker()
+        system.worker.kill9()
+        (line,) = await wait_until(
+            lambda: _all_of(second, turn.task_id, {"entry_taken_over"}), what="another has taken it over"
+        )
+        assert (line["worker"], line["deliveries"]) == (second.name, 2)
+        await chat.cancel(turn.task_id)
+        await chat.answer(turn)
+
+
+def _all_of(service: Service, task_id: str, events: set[str]) -> list[dict[str, Any]]:
+    """The lines of a task with these events, when there is one of each."""
+    lines = [line for line in _lines_of(service, task_id) if line["event"] in events]
+    return lines if {line["event"] for line in lines} == events else []
+
+
+async def _has_ended(database: Database, task_id: str) -> bool:
+    return bool(await database.fetchval("SELECT status = 'completed' FROM tasks WHERE id = $1", task_id))
 
 
 async def _kept(database: Database) -> bool:

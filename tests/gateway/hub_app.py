@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from gateway.fanout.frames import EntryId, format_id, parse_id
 from gateway.fanout.hub import Follow, Hub, HubStats, StreamBroken, StreamEnded
+from gateway.metrics import Metrics
 from gateway.serving.middleware import Edge
 from gateway.serving.protocol import BoundedProtocol
 from gateway.wire.sse import EventStream
@@ -57,7 +58,7 @@ def application(hub: Hub) -> Edge:
         except Unavailable as error:
             return JSONResponse({"code": error.code}, status_code=error.status)
 
-    return Edge(Starlette(routes=[Route("/{key}", stream)]))
+    return Edge(Starlette(routes=[Route("/{key}", stream)]), Metrics())
 
 
 class HubServer:

@@ -54,6 +54,15 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/chat/tasks/{task_id}/approvals/{tool_call_id}"): Row("owned", _TURNS, {"approved": True}),
     ("POST", "/api/chat/tasks/{task_id}/outputs/{tool_call_id}"): Row("owned", _TURNS, {"output": 1}),
     ("GET", "/api/chat/tools"): Row("own", _BOTH),
+    ("GET", "/api/chat/me/understanding"): Row("own", _TURNS),
+    ("PUT", "/api/chat/me/understanding"): Row("own", _TURNS, {"name": "Ada"}),
+    ("DELETE", "/api/chat/me/understanding"): Row("own", _TURNS),
+    ("GET", "/api/chat/search"): Row("own", _TURNS),
+    ("GET", "/api/chat/sessions/{session_id}/export"): Row("owned", _BOTH),
+    ("GET", "/api/chat/usage"): Row("own", _TURNS),
+    ("GET", "/api/chat/usage/users"): Row("keys", ("ops:look",)),
+    ("GET", "/api/chat/sessions/{session_id}/usage"): Row("owned", _BOTH),
+    ("GET", "/api/chat/tasks/{task_id}/usage"): Row("owned", _BOTH),
     ("POST", "/api/chat"): Row("owned", _TURNS, {"id": "s", "messages": [_MESSAGE]}),
     ("GET", "/api/chat/{id}/stream"): Row("owned", _BOTH),
     ("POST", "/api/chat/{id}/stop"): Row("owned", _TURNS),
@@ -64,20 +73,41 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/jobs/{job_id}/history"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}"): Row("owned", _READ),
     ("GET", "/api/chat/agents/{task_id}/events"): Row("owned", _READ),
+    ("GET", "/api/chat/me/export"): Row("own", _TURNS),
+    ("GET", "/api/chat/people/export"): Row("keys", _READ),
+    ("DELETE", "/api/chat/people"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
+    ("GET", "/api/ops/queues"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/processes"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/turns"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/turns/{task_id}/explanation"): Row("keys", ("ops:look",)),
+    ("POST", "/api/ops/turns/{task_id}/requeue"): Row("keys", ("ops:act",)),
+    ("GET", "/api/ops/operations"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/dead-letters"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/dead-letters/{id}"): Row("keys", ("ops:look",)),
+    ("POST", "/api/ops/dead-letters/{id}/replay"): Row("keys", ("ops:act",)),
+    ("DELETE", "/api/ops/dead-letters/{id}"): Row("keys", ("ops:act",)),
+    ("DELETE", "/api/ops/dead-letters"): Row("keys", ("ops:act",)),
+    ("GET", "/api/ops/top"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/load"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/doctor"): Row("keys", ("ops:look",)),
     ("POST", "/api/auth/session"): Row("users"),
     ("DELETE", "/api/auth/session"): Row("open"),
     ("GET", "/auth/login"): Row("open"),
     ("GET", "/auth/callback"): Row("open"),
     ("GET", "/healthz"): Row("open"),
     ("GET", "/readyz"): Row("open"),
+    ("GET", "/metrics"): Row("open"),
     ("GET", "/config"): Row("open"),
     ("GET", "/openapi.json"): Row("open"),
     ("GET", "/docs"): Row("open"),
     ("GET", "/"): Row("open"),
+    ("GET", "/ops"): Row("open"),
+    ("POST", "/api/ops/turns/{task_id}/cancel"): Row("keys", ("ops:act",)),
     # Last: it takes the rest along.
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
 _SCOPES = ("webhooks", "turns", "read", "ops:look", "ops:act")
 ALICE = bearer("alice")
@@ -93,9 +123,12 @@ class Alice:
     def path(self, route: str) -> str:
         named = {"session_id": "s", "id": "s", "tool_call_id": "call-1", "operation_id": self.operation_id}
         named |= {"job_id": self.operation_id, "task_id": self.task_id}
-        if "webhooks" in route:
+        if route.startswith("/api/ops"):
+            named["task_id"] = "nobody-s"  # who may act would change what is hers
+        if "webhooks" in route or "dead-letters" in route:
             named["id"] = "1"
-        return route.format(**named)
+        # Keys that may, do: what they erase is nobody's.
+        return route.format(**named) + ("?user_id=nobody" if "people" in route else "")
 
 
 async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> Alice:

@@ -5,17 +5,21 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
+from harness.database import Database
+from harness.ports import free_port
 from harness.postgres import Postgres
 from harness.services import Services
 from harness.valkey import Valkey
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 
+TOLD_ONLY = {"settings", "completion_consumers", "tool_runners", "model"}
+
 
 async def _failing(http: httpx.AsyncClient) -> set[str]:
     response = await http.get("/readyz")
     checks = response.json()["checks"]
-    failing = {name for name, check in checks.items() if not check["ok"]}
+    failing = {name for name, check in checks.items() if not check["ok"]} - TOLD_ONLY
     assert (response.status_code, response.json()["status"]) == ((503, "not_ready") if failing else (200, "ready"))
     assert all(check["detail"] for check in checks.values())
     return failing
@@ -45,9 +49,9 @@ async def test_readiness_names_what_is_away_and_recovers_and_liveness_is_not_tou
     await _announce_a_worker(valkey)
     await wait_until(lambda: _is(http, set()), what="the gateway is ready")
     valkey.stop()
-    assert await _failing(http) == {"redis", "chat_workers"}
+    assert await _failing(http) == {"redis", "streams", "chat_workers"}
     postgres.stop()
-    assert await _failing(http) == {"redis", "chat_workers", "postgres"}
+    assert await _failing(http) == {"redis", "streams", "chat_workers", "postgres"}
     assert (await http.get("/healthz")).status_code == 200
     assert (await http.get("/readyz?scope=gateway")).status_code == 200
     valkey.start()
@@ -77,7 +81,7 @@ async def test_a_gateway_starts_while_postgres_and_redis_are_away_and_is_ready_w
     postgres.stop()
     gateway = await services.gateway()
     async with client_of(gateway) as http:
-        assert await _failing(http) == {"redis", "chat_workers", "postgres"}
+        assert await _failing(http) == {"redis", "streams", "chat_workers", "postgres"}
         valkey.start()
         postgres.start()
         await _announce_a_worker(valkey)
@@ -102,6 +106,84 @@ async def test_a_gateway_is_not_ready_on_a_schema_that_is_older_than_itself(
         assert await _failing(http) == {"chat_workers"}
 
 
+@pytest.mark.requirement("OP-10", "OP-12")
+async def test_a_gateway_that_cannot_stream_is_not_ready_though_redis_answers(
+    services: Services, valkey: Valkey
+) -> None:
+    await _announce_a_worker(valkey)
+    valkey.ask("ACL", "SETUSER", "narrow", "on", ">narrow", "~*", "+@all", "-client|tracking")
+    url = valkey.url.replace("redis://", "redis://narrow:narrow@")
+    gateway = await services.gateway(REDIS_URL=url)
+    async with client_of(gateway) as http:
+        await wait_until(lambda: _is(http, {"redis", "streams"}), what="the right that streams need is missing")
+        for scope in ("system", "gateway"):
+            response = await http.get(f"/readyz?scope={scope}")
+            assert response.status_code == 503
+            assert "every stream would be refused" in response.json()["checks"]["streams"]["detail"]
+    valkey.ask("ACL", "DELUSER", "narrow")
+
+
+@pytest.mark.requirement("OP-10")
+async def test_a_redis_that_takes_no_writes_is_told_in_words(
+    http: httpx.AsyncClient, valkey: Valkey, redis: Redis
+) -> None:
+    await _announce_a_worker(valkey)
+    await wait_until(lambda: _is(http, set()), what="the gateway is ready")
+    await redis.config_set("maxmemory", "1")
+    try:
+        assert await _failing(http) == {"redis"}
+        check = (await http.get("/readyz")).json()["checks"]["redis"]
+    finally:
+        await redis.config_set("maxmemory", "0")
+    assert check["detail"] == "takes no writes: it is full (maxmemory)"
+    await wait_until(lambda: _is(http, set()), what="the gateway is ready again")
+
+
+@pytest.mark.requirement("OP-10")
+async def test_a_lock_that_a_message_would_wait_for_is_told_with_who_holds_it(
+    http: httpx.AsyncClient, valkey: Valkey, database: Database
+) -> None:
+    await _announce_a_worker(valkey)
+    await wait_until(lambda: _is(http, set()), what="the gateway is ready")
+    async with database.transaction():
+        # Readers do not wait for it: a SELECT would say that all is well.
+        await database.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
+        assert await _failing(http) == {"postgres"}
+        check = (await http.get("/readyz")).json()["checks"]["postgres"]
+        own = await database.fetchval("SELECT pg_backend_pid()")
+    assert f"writes wait for a lock: on tasks, held by process {own}" in check["detail"]
+    assert await _failing(http) == set()
+
+
+@pytest.mark.requirement("OP-10")
+async def test_consumers_and_runners_are_told_with_what_they_lack_and_do_not_count(
+    services: Services, valkey: Valkey, empty_database_url: str
+) -> None:
+    gateway = await services.gateway()
+    await _announce_a_worker(valkey)
+    async with client_of(gateway) as http:
+        await wait_until(lambda: _is(http, set()), what="the gateway is ready")
+        assert "none is running: results of tools wait" in await _told(http, "completion_consumers")
+        assert "none is running" in await _told(http, "tool_runners")
+        behind = {"DATABASE_URL": empty_database_url, "MIGRATE_ON_START": "false", "ready_path": "/healthz"}
+        await services.completion_consumer(**behind)
+        lacks = "postgres: the schema is older"
+        await wait_until(lambda: _tells(http, "completion_consumers", lacks), what="it is told what it lacks")
+        assert (await _told(http, "completion_consumers")).startswith("0 of 1 ready: ")
+        await services.completion_consumer()
+        await wait_until(lambda: _tells(http, "completion_consumers", "1 of 2 ready"), what="the other one is heard of")
+
+
+@pytest.mark.requirement("OP-10")
+async def test_a_model_that_is_away_is_told_and_takes_no_worker_out_of_service(services: Services) -> None:
+    system = await services.whole(OPENAI_BASE_URL=f"http://127.0.0.1:{free_port()}/v1")
+    async with client_of(system.worker) as worker, client_of(system.gateway) as http:
+        await wait_until(lambda: _warns(worker, "model"), what="the worker tells of the model")
+        assert (await worker.get("/readyz")).status_code == 200
+        await wait_until(lambda: _tells(http, "model", "1 of 1 chat workers: model: "), what="the gateway tells")
+        assert (await http.get("/readyz")).status_code == 200
+
+
 @pytest.mark.requirement("GW-7")
 async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services: Services) -> None:
     gateway = await services.gateway(MAX_MESSAGE_CHARS="99", MODEL="small", MODELS='["large"]', HEARTBEAT_SECONDS="3")
@@ -115,3 +197,15 @@ async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services
 
 async def _is(http: httpx.AsyncClient, failing: set[str]) -> bool:
     return await _failing(http) == failing
+
+
+async def _told(http: httpx.AsyncClient, check: str) -> str:
+    return str((await http.get("/readyz")).json()["checks"][check]["detail"])
+
+
+async def _tells(http: httpx.AsyncClient, check: str, words: str) -> bool:
+    return words in await _told(http, check)
+
+
+async def _warns(worker: httpx.AsyncClient, part: str) -> bool:
+    return part in (await worker.get("/readyz")).json().get("warnings", {})

@@ -10,7 +10,9 @@ import httpx
 import pytest
 from gateway.api.whitespace import TEXT_PATTERN, is_whitespace
 from redis.asyncio import Redis
+from sluiceway.operation.model_windows import publish_windows
 
+from harness.database import Database
 from harness.postgres import Postgres
 from harness.services import Service, Services
 from harness.sse import follow
@@ -275,3 +277,41 @@ def test_the_document_and_the_gateway_agree_on_what_is_no_text(whitespace: str) 
     assert not re.search(TEXT_PATTERN, whitespace)
     assert not is_whitespace(f"{whitespace}x")
     assert re.search(TEXT_PATTERN, f"{whitespace}x{whitespace}")
+
+
+@pytest.mark.requirement("CH-6")
+async def test_a_message_larger_than_its_models_window_is_refused_before_it_is_stored(
+    services: Services, redis: Redis, database: Database
+) -> None:
+    """As far as workers have told; a message that surely fits passes, and so does any to a model of unknown window."""
+    await publish_windows(redis, {"": 1000, "fake": 1000, "large": 100_000})
+    gateway = await services.gateway()
+    words = "the river had risen in the night and by morning the meadow was a lake "
+    async with client_of(gateway) as http:
+        path = await _session(http)
+        for route in (path, path.replace("/messages", "/stream")):
+            refused = await http.post(route, json={"message": words * 200})
+            assert (refused.status_code, refused.json()["code"]) == (422, "MESSAGE_EXCEEDS_WINDOW")
+            assert refused.json()["window_tokens"] == 1000
+            assert refused.json()["message_tokens"] > 1000
+        chat = {"id": "ses-1", "trigger": "submit-message"}
+        message = {"id": "m-1", "role": "user", "parts": [{"type": "text", "text": words * 200}]}
+        assert (await http.post("/api/chat", json={**chat, "messages": [message]})).status_code == 422
+        assert await database.fetchval("SELECT count(*) FROM messages") == 0
+        assert (await http.get("/config")).json()["model_windows"] == {"": 1000, "fake": 1000, "large": 100_000}
+        await _send(http, path, words * 20)
+        await _send(http, path, words * 200, model="large")
+        await _send(http, path, words * 200, model="unknown")
+
+
+@pytest.mark.requirement("CH-6")
+async def test_without_redis_no_message_is_refused_for_its_length_in_tokens(
+    services: Services, redis: Redis, valkey: Valkey
+) -> None:
+    await publish_windows(redis, {"": 1000})
+    gateway = await services.gateway()
+    async with client_of(gateway) as http:
+        path = await _session(http)
+        valkey.stop()
+        sent = await http.post(path, json={"message": "the river had risen " * 1000})
+        assert sent.status_code == 202

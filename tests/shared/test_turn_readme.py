@@ -141,7 +141,7 @@ def test_every_statement_that_writes_tasks_or_operations_is_in_its_table() -> No
 def test_the_statements_are_found() -> None:
     """The look is no use when it finds nothing."""
     found = {name for name, _ in _statements("tasks")}
-    assert {"accepting._insert_task", "TurnStore.claim", "turns._PAUSE", "SessionStore.delete"} <= found
+    assert {"accepting._insert_task", "TurnStore.claim", "turns._PAUSE", "erasing.delete_session"} <= found
     assert "OperationStore.start" in {name for name, _ in _statements("operations")}
 
 

@@ -135,7 +135,7 @@ async def test_a_turn_is_ended_once_and_only_by_the_attempt_that_holds_it(store:
     ends = await asyncio.gather(*(store.turns.end(second, answer("right"), attempt=2) for _ in range(5)))
 
     assert sum(end is not None for end in ends) == 1
-    messages = await store.sessions.messages("s", None, 10)
+    messages = (await store.sessions.messages("s", None, 10)).messages
     assert [message.parts for message in messages] == [
         [{"type": "text", "text": "hello"}],
         [{"type": "text", "text": "right"}],
@@ -186,7 +186,7 @@ async def test_pages_of_messages_are_in_order_without_gap_or_repeat(store: Store
 
     pages: list[str] = []
     before: int | None = None
-    while page := await store.sessions.messages("s", before, 4):
+    while page := (await store.sessions.messages("s", before, 4)).messages:
         pages = [message.parts[0]["text"] for message in page] + pages
         before = page[0].sequence
 
@@ -209,7 +209,7 @@ async def test_regenerating_supersedes_the_answer_and_a_repeat_of_the_request_an
     assert again.task.id == repeated.task.id != first.task.id
     assert again.task.user_message_id == "m1"
     await run_to_end(store, again, "better answer")
-    texts = [message.parts[0]["text"] for message in await store.sessions.messages("s", None, 10)]
+    texts = [message.parts[0]["text"] for message in (await store.sessions.messages("s", None, 10)).messages]
     assert texts == ["q", "better answer"]
 
 

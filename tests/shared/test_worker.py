@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.lifecycle import Stopping
+from sluiceway.queue.ramp import RAMP_SECONDS, Ramp
 from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
 from sluiceway.redis_client import open_redis
@@ -327,3 +328,34 @@ async def test_the_lag_of_the_group_stays_known_whatever_is_acknowledged_or_hand
 
     [group] = await redis.xinfo_groups(keys.work_queue("test"))
     assert group["lag"] == 3
+
+
+async def test_a_burst_is_shared_by_workers_that_come_up_one_after_the_other(bench: Bench, producer: Producer) -> None:
+    held: dict[str, int] = {"first": 0, "second": 0}
+    ended = asyncio.Event()
+
+    def holding(name: str) -> Handle:
+        async def handle(_: Delivery) -> None:
+            held[name] += 1
+            await ended.wait()
+
+        return handle
+
+    for number in range(100):
+        await producer.add(str(number).encode())
+    async with bench.worker("first", holding("first"), slots=100, drain=5):
+        await wait_until(lambda: held["first"] >= 8, what="the first one works")
+        async with bench.worker("second", holding("second"), slots=100, drain=5):
+            await wait_until(lambda: sum(held.values()) == 100, what="all are held")
+            ended.set()
+    assert min(held.values()) >= 25
+
+
+def test_a_ramp_ends_with_all_slots_and_holds_no_small_worker_back() -> None:
+    now = [100.0]
+    large, small = Ramp(100, lambda: now[0]), Ramp(4, lambda: now[0])
+    assert (large.limit(), small.limit(), small.over) == (8, 4, True)
+    now[0] += RAMP_SECONDS / 2
+    assert (large.limit(), large.over) == (50, False)
+    now[0] += RAMP_SECONDS / 2
+    assert (large.limit(), large.over) == (100, True)

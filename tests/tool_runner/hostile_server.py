@@ -32,6 +32,17 @@ TOOLS: dict[str, dict[str, Any]] = {
     "environment": OBJECT,
     "hello": OBJECT,
 }
+# What is no tool by the protocol: the library refuses a whole listing that has one of them.
+NO_TOOLS: list[Any] = [
+    {"name": "no_type", "inputSchema": {}},
+    {"name": "of_an_array", "inputSchema": {"type": "array"}},
+    {"name": "no_object", "inputSchema": True},
+    {"name": "odd_required", "inputSchema": {"type": "object", "required": "text"}},
+    {"name": "odd_output", "inputSchema": OBJECT, "outputSchema": {"type": "array"}},
+    {"name": "odd_hints", "inputSchema": OBJECT, "annotations": {"readOnlyHint": "maybe"}},
+    {"name": 5, "inputSchema": OBJECT},
+    "text",
+]
 
 
 def listed() -> list[dict[str, Any]]:
@@ -39,6 +50,8 @@ def listed() -> list[dict[str, Any]]:
         {"name": name, "inputSchema": schema, "annotations": {"readOnlyHint": True}} for name, schema in TOOLS.items()
     ]
     tools[-1]["title"] = "Web page\u202e"
+    if os.environ.get("NO_TOOLS"):
+        tools = [*NO_TOOLS[:4], *tools, *NO_TOOLS[4:]]
     many = int(os.environ.get("MANY", "0"))
     return tools + [{"name": f"many_{n:03}", "description": "y" * 3000, "inputSchema": OBJECT} for n in range(many)]
 

@@ -1,7 +1,9 @@
 """MCP servers that want harm, and a real runner between them and everybody else."""
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -41,10 +43,10 @@ async def is_offered(caller: Caller, tool: str) -> bool:
 
 
 @asynccontextmanager
-async def over_http(directory: Path) -> AsyncIterator[dict[str, Any]]:
+async def over_http(directory: Path, **environment: str) -> AsyncIterator[dict[str, Any]]:
     port = free_port()
     child = Child("hostile", [sys.executable, SCRIPT, "--http", str(port)], directory / "hostile.log")
-    child.start()
+    child.start({**os.environ, **environment})
     try:
         yield {"url": f"http://127.0.0.1:{port}/mcp", "protocol": "legacy"}
     finally:
@@ -117,6 +119,28 @@ async def test_a_schema_that_wants_harm_is_left_out_and_said_and_nothing_is_fetc
     assert "another document" in left_out["h__fetches"]
     logged = {line["tool"] for line in runner.log_lines if line["event"] == "mcp_tool_left_out"}
     assert logged == left_out.keys()
+
+
+@pytest.mark.requirement("SE-4")
+@pytest.mark.parametrize("way", ["pipes", "http"])
+async def test_what_is_no_tool_by_the_protocol_is_left_out_and_said_and_the_others_work(
+    services: Services, caller: Caller, tmp_path: Path, way: str
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if way == "pipes":
+            server = over_pipes(env={"NO_TOOLS": "1"})
+        else:
+            server = await stack.enter_async_context(over_http(tmp_path, NO_TOOLS="1"))
+        runner = await runner_with(services, caller, server)
+        assert await caller.ask("h__hello") == "hello"
+        offered, left_out = await caller.offered(), await details(runner)
+    names = {"no_type", "of_an_array", "no_object", "odd_required", "odd_output", "odd_hints", "(without a name)"}
+    assert {name.removeprefix("h__") for name in left_out} >= names
+    assert "inputSchema.type" in left_out["h__no_type"]
+    assert not {f"h__{name}" for name in names} & offered.keys()
+    logged = [line["tool"] for line in runner.log_lines if line["event"] == "mcp_tool_left_out"]
+    assert {f"h__{name}" for name in names} <= set(logged)
+    assert len(logged) == len(set(logged)), "once each"
 
 
 async def details(runner: Service) -> dict[str, str]:

@@ -31,6 +31,7 @@ _LABELS = (
 _MESSAGES = ("message", "msg", "detail", "error_description", "error_message", "errorMessage", "description", "title")
 _MESSAGES_TOO = ("status_msg", "error", "text")
 _WITHIN = ("error", "errors", "detail", "details", "message", "innererror", "metadata", "raw", "base_resp", "response")
+_WINDOWS = ("n_ctx", "max_model_len", "context_length")
 _RETRY_DELAY = re.compile(r"^(\d+(?:\.\d+)?)s$")
 _AGAIN_IN = re.compile(r"(?:try|retry) again in (?:(\d+)m(?!s))?\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|minutes?)\b", re.I)
 _NOTHING = frozenset({"", "null", "none", "ok", "success", "false"})
@@ -38,12 +39,14 @@ _NOTHING = frozenset({"", "null", "none", "ok", "success", "false"})
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """`labels`: codes and types; `message`: the sentence meant for people; `words`: all that was said."""
+    """`labels`: codes and types; `message`: the sentence meant for people; `words`: all that was said;
+    `window_tokens`: a field that says how much the model takes."""
 
     labels: tuple[str, ...] = ()
     message: str = ""
     parameter: str = ""
     retry_after_seconds: float | None = None
+    window_tokens: int | None = None
 
     @property
     def words(self) -> str:
@@ -83,6 +86,7 @@ def told_of(body: object) -> Told:
     messages: list[str] = []
     parameters: list[str] = []
     delays: list[float] = []
+    windows: list[int] = []
     for value in _objects(body, 0):
         if isinstance(value, str):
             messages.append(value)
@@ -91,6 +95,7 @@ def told_of(body: object) -> Told:
         texts = [value[name] for name in (*_MESSAGES, *_MESSAGES_TOO) if isinstance(value.get(name), str)]
         messages += texts
         parameters += [str(value[name]) for name in ("param", "field") if isinstance(value.get(name), str)]
+        windows += [value[name] for name in _WINDOWS if isinstance(value.get(name), int)]
         where = value.get("loc")
         if isinstance(where, list) and where:
             parameters.append(str(where[-1] if where[0] != "body" or len(where) < 2 else where[1]))
@@ -102,6 +107,7 @@ def told_of(body: object) -> Told:
         message,
         cleaned(parameters[0][:100]) if parameters else "",
         delays[0] if delays else _again_in(message),
+        windows[0] if windows else None,
     )
 
 

@@ -27,6 +27,7 @@ import openai
 from sluiceway_llm.chunks import ChunkReader
 from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.continuation import PrefixDialect, Seam, continuing
+from sluiceway_llm.dialects import DIALECTS, dialect_of_answer
 from sluiceway_llm.error_words import told_of
 from sluiceway_llm.loose_json import NotJson, loose_values
 from sluiceway_llm.manners import Body, Manners
@@ -59,6 +60,7 @@ from sluiceway_llm.retry_after import retry_after_seconds
 from sluiceway_llm.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
+from sluiceway_llm.windows import window_told, windows_told
 
 __all__ = [
     "Finished",
@@ -181,6 +183,24 @@ class Model:
                     return
         if response.headers.get("content-type", "").startswith("text/html"):
             raise ModelWrongAddress
+
+    async def windows(self) -> dict[str, int]:
+        """The windows that the server tells, by model, in tokens; most tell none. Raises ModelError."""
+        with self._errors():
+            async with asyncio.timeout(_PROBE_SECONDS):
+                response = await self._client.get("/models", options=self._options({}), cast_to=httpx2.Response)
+                told = windows_told(_content_of(response))
+                if told or dialect_of_answer(response.headers) is not DIALECTS["llama.cpp"]:
+                    return told
+                # Older ones say it only there, which is beside /v1.
+                props = await self._client.get(
+                    f"{self._base_url.rstrip('/').removesuffix('/v1')}/props",
+                    options=self._options({}),
+                    cast_to=httpx2.Response,
+                )
+        content = _content_of(props)
+        tokens = window_told(content) if isinstance(content, dict) else None
+        return {} if tokens is None else dict.fromkeys(_models_of(_content_of(response)), tokens)
 
     def _judge_probe(self, error: openai.APIStatusError) -> None:
         """Not every server lists its models, and one that counts requests is there."""
@@ -409,6 +429,12 @@ def _content_of(response: httpx2.Response) -> object:
     except NotJson:
         return response.text
     return values[0] if len(values) == 1 else values
+
+
+def _models_of(body: object) -> list[str]:
+    listed = body.get("data") if isinstance(body, dict) else None
+    ids = [entry.get("id") for entry in listed or () if isinstance(entry, dict)]
+    return [name for name in ids if isinstance(name, str)]
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

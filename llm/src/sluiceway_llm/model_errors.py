@@ -21,13 +21,23 @@ from typing import ClassVar
 
 from sluiceway_llm.error_words import Told, told_of
 from sluiceway_llm.model_events import Usage
+from sluiceway_llm.windows import window_in_refusal
 
 _QUOTED_CHARACTERS = 300
 _CONTEXT = re.compile(
-    r"context.{0,3}(length|size|window)|maximum context|too many tokens|(prompt|input) is too long"
-    r"|exceeds? the (maximum|limit|available).{0,30}(token|context)|reduce the length of the messages",
-    re.I,
+    r"context.{0,3}(length|size|window|limit)|maximum (context|prompt|model|input) length|too many (input )?tokens"
+    r"|(prompt|input|conversation|message)s? (is|are) too (long|large)"
+    r"|exceed\w* the (maximum|limit|available|total).{0,40}(token|context)"
+    r"|(prompt|input|request|messages?)\b.{0,40}exceed\w* (the |this )?(model'?s? )?(max\w*|token|allowed).{0,12}"
+    r"(length|limit|tokens)"
+    r"|exceed\w* (the )?model('s)? token limit|input tokens.{0,40}(cannot|must not|can't) exceed"
+    r"|longer than the (maximum|model)|reduce (the|your) (length|size) of the (messages|prompt|input)"
+    r"|inputs\W{0,3} (tokens|must have less than).{0,60}(<=|tokens)|range of input length"
+    r"|string_above_max_length|messages.{0,10}: (array|string) too long|shorter or fewer inputs"
+    r"|(request|body) too large",
+    re.I | re.S,
 )
+_TOO_LARGE = re.compile(r"(request|body|prompt|message) (is )?too large|tokens must be reduced", re.I)
 _FILTER = re.compile(r"content.?(filter|policy|management)|responsible_?ai|moderation|flagged|data_inspection", re.I)
 _QUOTA = re.compile(r"insufficient.?quota|billing|credit|balance|payment|arrear", re.I)
 _SURELY_QUOTA = re.compile(
@@ -147,6 +157,11 @@ class ModelContextExceeded(ModelRejected):
     code = "MODEL_CONTEXT_LENGTH_EXCEEDED"
     advice = "The conversation is too long for this model. Shorten the message or begin a new conversation."
 
+    @property
+    def window_tokens(self) -> int | None:
+        """How much the model takes, where the server said so."""
+        return window_in_refusal(self.told.words, self.told.window_tokens)
+
 
 class ModelContentFiltered(ModelRejected):
     code = "MODEL_CONTENT_FILTERED"
@@ -195,6 +210,8 @@ def _by_status(status: int, told: Told, secret: str) -> ModelError:
     words = told.words
     if status == 402 or (status < 500 and _SURELY_QUOTA.search(words) and told.retry_after_seconds is None):
         return ModelQuotaExhausted()
+    if status == 429 and _TOO_LARGE.search(words):
+        return ModelContextExceeded()  # more than a minute's tokens at once: it never does better
     if status == 429:
         in_vain = _QUOTA.search(words) and told.retry_after_seconds is None
         return ModelQuotaExhausted() if in_vain else ModelRateLimited()

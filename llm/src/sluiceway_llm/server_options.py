@@ -6,11 +6,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sluiceway_llm.dialects import Name
+from sluiceway_llm.windows import LEAST
 
 
 class ServerOptions(BaseModel):
     """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
-    win; `headers`: sent along."""
+    win; `headers`: sent along; `window_tokens`: how many tokens the model takes, prompt and answer together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,6 +20,7 @@ class ServerOptions(BaseModel):
     rename: Mapping[str, str] = Field(default_factory=dict)
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
+    window_tokens: int | None = Field(default=None, ge=LEAST)
 
     def with_(self, other: "ServerOptions") -> "ServerOptions":
         """These, and the other's, which win."""
@@ -28,4 +30,5 @@ class ServerOptions(BaseModel):
             rename={**self.rename, **other.rename},
             extra_body={**self.extra_body, **other.extra_body},
             headers={**self.headers, **other.headers},
+            window_tokens=other.window_tokens or self.window_tokens,
         )

@@ -19,6 +19,15 @@ def task_events(task_id: str) -> str:
     return f"sw:task:{{{task_id}}}:events"
 
 
+# The metadata of all tasks, as a pattern of SCAN.
+TASK_METAS = "sw:task:{*}:meta"
+
+
+def task_of_meta(key: str) -> str:
+    """Whose metadata it is."""
+    return key[key.index("{") + 1 : key.rindex("}")]
+
+
 def operation_holder(operation_id: str) -> str:
     """Which runner works on it: the value expires when the runner sends no more heartbeats."""
     return f"sw:op:{operation_id}:holder"
@@ -40,8 +49,19 @@ def rate(name: str, who: str) -> str:
 
 
 CATALOGUE = "sw:tools"
+# How many tokens each model takes, as chat workers tell it; it expires a minute after the last of them.
+WINDOWS = "sw:windows"
 # What each living process says of the settings that must be the same everywhere; expires with the last of them.
 SETTINGS = "sw:settings"
+
+
+# How far Postgres was: a lower number there means that it went back, as after a restore.
+STORE_MARK = "sw:store:mark"
+
+
+def write_probe(process: str) -> str:
+    """Whether Redis takes writes: a process's own, for a moment."""
+    return f"sw:probe:{process}"
 
 
 def session_active(session_id: str) -> str:
@@ -73,6 +93,12 @@ AGENT_STREAMS = "sw:agents"
 
 def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
+
+
+def kind_of(queue: str) -> str:
+    """The kind of a work queue, from its key; what is no such key as it is."""
+    parts = queue.split(":")
+    return parts[2] if queue.startswith("sw:q:") and len(parts) == 4 else queue
 
 
 def live_workers(kind: str) -> str:

@@ -5,6 +5,7 @@ socket), and its default socket timeout breaks blocking reads. Hence: no automat
 above, where it is idempotent; and blocking reads have a client of their own, with a longer socket timeout.
 """
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -65,10 +66,31 @@ _READS = frozenset({"EXISTS", "GET", "HGET", "HGETALL", "PING", "PTTL", "TIME", 
 
 class Pool(BlockingConnectionPool):
     """redis-py's, but it hands out no connection that has died while it was idle: a write on one fails for nothing.
+    `waits`, `wait_seconds`: how often a connection was asked for, and how long that took in all.
 
     (redis-py does not look where it listens for the maintenance notes of a server, as it does by default; its
     `disconnect` closes idle connections also while somebody is taking them.)
     """
+
+    waits = 0
+    wait_seconds = 0.0
+
+    @property
+    def in_use(self) -> int:
+        return len(self._in_use_connections)
+
+    @property
+    def idle(self) -> int:
+        return len(self._available_connections)
+
+    async def get_connection(self, command_name: str | None = None, *keys: Any, **options: Any) -> AbstractConnection:
+        began = time.perf_counter()
+        try:
+            connection: AbstractConnection = await super().get_connection()  # type: ignore[no-untyped-call]
+        finally:
+            self.waits += 1
+            self.wait_seconds += time.perf_counter() - began
+        return connection
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         reader, writer = connection._reader, connection._writer

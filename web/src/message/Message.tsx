@@ -13,7 +13,7 @@ import { Agents } from "./Agents.tsx";
 import { File, Sources } from "./Attached.tsx";
 import { EditBox } from "./EditBox.tsx";
 import { withoutCode } from "./names.ts";
-import { shownParts, toolNameOf, type Shown } from "./parts.ts";
+import { shownParts, toolNameOf, type ContextState, type Shown } from "./parts.ts";
 import { Reasoning } from "./Reasoning.tsx";
 import { Tool } from "./Tool.tsx";
 
@@ -84,10 +84,12 @@ function Part({ part, messageId, over, called, growing }: PartProps) {
       return <File url={part.url} mediaType={part.mediaType} name={part.name} />;
     case "sources":
       return <Sources sources={part.sources} />;
-    case "compacted":
-      return <p className="notice">{words.compacted}</p>;
+    case "context":
+      return <p className="notice context">{words.context(part.context.state ?? "", percentOf(part.context))}</p>;
   }
 }
+
+const percentOf = ({ usedTokens = 0, windowTokens = 0 }: ContextState) => (windowTokens > 0 ? Math.min(100, Math.round((100 * usedTokens) / windowTokens)) : 0);
 
 interface QuestionProps {
   id: string;
@@ -139,7 +141,7 @@ function Undelivered({ pending }: { pending: Pending }) {
       {refused && (
         <>
           <button type="button" className="quiet" onClick={() => conversation.sendAgain(pending.id)}>
-            {words.retry}
+            {pending.overBudget ? words.goOn : words.retry}
           </button>
           <button type="button" className="quiet" onClick={() => conversation.takeBack(pending.id)}>
             {words.change}

@@ -25,6 +25,13 @@ export interface ToolCall {
   approval?: { id: string; approved?: boolean; reason?: string };
 }
 
+/** How the conversation was made to fit the model's window. */
+export interface ContextState {
+  state?: string;
+  usedTokens?: number;
+  windowTokens?: number;
+}
+
 export interface Source {
   sourceId: string;
   title?: string;
@@ -37,7 +44,7 @@ export type Shown =
   | { kind: "agents"; key: string; events: AgentEvent[] }
   | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
   | { kind: "sources"; key: string; sources: Source[] }
-  | { kind: "compacted"; key: string };
+  | { kind: "context"; key: string; context: ContextState };
 
 export function shownParts(parts: Part[]): Shown[] {
   const shown: Shown[] = [];
@@ -46,7 +53,7 @@ export function shownParts(parts: Part[]): Shown[] {
   parts.forEach((part, n) => {
     if (part.type === "data-agent") addEvent(teams, shown, part.data as AgentEvent | null);
     else if (part.type === "source-url" || part.type === "source-document") sources.push(part);
-    else if (part.type === "data-compaction") shown.push({ kind: "compacted", key: `compacted-${n}` });
+    else if (part.type === "data-context") shown.push({ kind: "context", key: `context-${n}`, context: (part.data ?? {}) as ContextState });
     else if (part.type === "file") shown.push({ kind: "file", key: `file-${n}`, url: part.url, mediaType: part.mediaType, name: part.filename });
     else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall });
     else if ((part.type === "text" || part.type === "reasoning") && part.text)

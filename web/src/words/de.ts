@@ -68,7 +68,15 @@ export const de: Words = {
   sources: "Quellen",
   file: "Datei",
   image: "Bild",
-  compacted: "Frühere Nachrichten wurden zusammengefasst, um Platz zu schaffen.",
+  makingNotes: "Notizen zum bisherigen Gespräch werden gemacht…",
+  context: (state: string, percent: number) =>
+    `${
+      {
+        summarised: "Frühere Nachrichten wurden zusammengefasst, um Platz zu schaffen.",
+        truncated: "Frühere Nachrichten wurden weggelassen, um Platz zu schaffen.",
+        shortened: "Lange Ergebnisse wurden gekürzt, um Platz zu schaffen.",
+      }[state] ?? "Das Gespräch wird lang; frühere Nachrichten werden bald zusammengefasst."
+    } Das Fenster des Modells ist zu ${percent} % voll.`,
   stopped: "Angehalten.",
   failed: "Die Antwort ist vor ihrem Ende abgebrochen.",
   cutShort: "Die Antwort wurde gekürzt: Sie war so lang wie erlaubt.",
@@ -134,6 +142,15 @@ export const de: Words = {
   unreachable: "Der Server ist nicht erreichbar.",
   tooLong: (most) => `Die Nachricht ist länger als die erlaubten ${most} Zeichen.`,
   tooMany: (most) => `Höchstens ${most} Nachrichten können gleichzeitig auf eine Antwort warten. Warte, bis eine beantwortet ist.`,
+  inMessages: "In Nachrichten",
+  knownAboutYou: "Was über dich bekannt ist",
+  nothingKnown: "Noch nichts. Sag in einem Gespräch „merke dir, dass …“.",
+  forget: "Vergessen",
+  forgetFact: (name) => `„${name}“ vergessen`,
+  forgetAll: "Alles vergessen",
+  budgetReached: (hours) => `Was du an einem Tag verbrauchen darfst, ist verbraucht. In ${hours} h geht es weiter.`,
+  budgetAsks: "Was du an einem Tag verbrauchen darfst, ist verbraucht.",
+  goOn: "Trotzdem weiter",
   unavailable: "Der Dienst kann gerade nichts annehmen.",
   notYours: "Diese Unterhaltung gehört jemand anderem.",
   noSuchConversation: "Diese Unterhaltung gibt es nicht mehr.",

@@ -72,7 +72,15 @@ export const en = {
   sources: "Sources",
   file: "File",
   image: "Image",
-  compacted: "Earlier messages were summed up, to make room for new ones.",
+  makingNotes: "Making notes of the earlier conversation…",
+  context: (state: string, percent: number) =>
+    `${
+      {
+        summarised: "Earlier messages were summed up, to make room for new ones.",
+        truncated: "Earlier messages were left out, to make room for new ones.",
+        shortened: "Long results were shortened, to make room.",
+      }[state] ?? "The conversation grows long; earlier messages will be summed up soon."
+    } The model's window is ${percent} % full.`,
   stopped: "Stopped.",
   failed: "The answer failed before its end.",
   cutShort: "The answer was cut short: it had reached the greatest length.",
@@ -141,6 +149,15 @@ export const en = {
   unreachable: "The server cannot be reached.",
   tooLong: (most: string) => `The message is longer than the ${most} characters that are allowed.`,
   tooMany: (most: string) => `At most ${most} messages can wait for an answer at a time. Wait until one is answered.`,
+  inMessages: "In messages",
+  knownAboutYou: "What is known about you",
+  nothingKnown: "Nothing is known yet. Say “remember that …” in a conversation.",
+  forget: "Forget",
+  forgetFact: (name: string) => `Forget “${name}”`,
+  forgetAll: "Forget all of it",
+  budgetReached: (hours: number) => `What you may use within a day is used up. Come back in ${hours} h.`,
+  budgetAsks: "What you may use within a day is used up.",
+  goOn: "Go on all the same",
   unavailable: "The service cannot take anything in right now.",
   notYours: "This conversation belongs to somebody else.",
   noSuchConversation: "This conversation does not exist any more.",

@@ -21,11 +21,11 @@ CONTEXT_TOKENS = 16_384  # shared by the slots; the model itself goes to 8,192 a
 LONGEST_ANSWER_TOKENS = 1_024  # so small a model may not find its end
 PROMPT_CACHE_MB = 256
 
-# What the services are told to keep to, so that a conversation fits into the 8,192. Five messages hold at most two
-# earlier answers, each with a tool's result; then come the present result and the answer to it. So many characters are
-# 800 tokens of prose, 1,600 of usual JSON. Of nothing but numbers they are 4,000, which does not fit twice.
+# What the services are told to keep to. A small window keeps so small a model quick, and shows how a long conversation
+# is kept inside of one. So many characters of a result are cut in the middle there.
 LIMITS = {
-    "MAX_CONTEXT_MESSAGES": "5",
+    "MAX_CONTEXT_TOKENS": "2048",
+    "SUMMARY_SECONDS": "15",
     "MAX_RESULT_CHARS": "4000",
     "OFFER_TOOLS": "false",  # it cannot choose any; people can: /tool_name …
 }

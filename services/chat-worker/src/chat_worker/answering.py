@@ -1,10 +1,11 @@
 """A turn that is being answered: its history, its answer so far, and what a predecessor had of the next step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, unquote
 
-from sluiceway.store.records import Message, Task
+from sluiceway.store.records import Task
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
@@ -12,8 +13,12 @@ from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
+from chat_worker.account import Account
+from chat_worker.beside import Beside
+from chat_worker.context.context import Held
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
+from chat_worker.metrics import TurnMeter
 from chat_worker.takeover import Continuable, Takeover
 
 
@@ -41,8 +46,11 @@ class Note:
 
 @dataclass(slots=True)
 class Answering:
-    """`history`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
+    """`held`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
     model that is away.
+
+    `beside`: what is done meanwhile, and has to show something. `account`: what this attempt asked of models and is not
+    durable yet.
 
     `client_tools`: what the model may call that the client runs. `facts`: what the log is to say of the turn's end.
 
@@ -50,17 +58,21 @@ class Answering:
     """
 
     task: Task
-    history: Sequence[Message]
+    held: Held
     writer: StreamWriter
     begun: Begun
     durable: Durable
     patience: Patience
+    meter: TurnMeter
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, Any] | None = None
     client_tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     facts: dict[str, str | int] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
+    beside: Beside = field(default_factory=Beside)
+    system_prompt: str = ""
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage
@@ -68,7 +80,8 @@ class Answering:
     @property
     def command(self) -> tuple[str, str] | None:
         """The tool that the user's message calls by its name, and what it says behind that."""
-        return read_command(text_of(self.history[-1].parts)) if self.history else None
+        said = self.held.conversation.messages
+        return read_command(text_of(said[-1].parts)) if said else None
 
     @property
     def steps(self) -> int:

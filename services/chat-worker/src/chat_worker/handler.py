@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from pydantic import TypeAdapter
-from sluiceway.errors import NotStorable
-from sluiceway.process.logs import bound, get_logger
+from sluiceway.errors import Unavailable
+from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
 from sluiceway.store import Store
@@ -51,13 +51,13 @@ class ChatHandler:
             await self._ending.forget(job.task_id)
             return
         trace_id = trace_id_of(task.traceparent)
-        with bound(task_id=task.id, session_id=task.session_id, user_id=task.user_id, trace_id=trace_id):
+        with bound(task_id=task.id, session_id=task.session_id, user=user_hash(task.user_id), trace_id=trace_id):
             if task.ended:
                 await self._ending.finalize(task)
             elif task.open_operations > 0:
                 self._log.info("turn_waits", open_operations=task.open_operations)
             else:
-                await self._runner.run(task, delivery.entry_id)
+                await self._runner.run(task, delivery.entry_id, repeated=delivery.deliveries > 1)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and end its turn with an error that the user sees."""
@@ -68,9 +68,11 @@ class ChatHandler:
             return
         try:
             await self._ending.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
-        except NotStorable as error:
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - an entry that is not done now is run, and its model paid, again
             # The letter is kept, and its entry done; the reconciler tries again, with the turn's deadline.
-            self._log.error("turn_not_ended", task_id=task.id, session_id=task.session_id, reason=str(error))
+            self._log.exception("turn_not_ended", task_id=task.id, session_id=task.session_id, code=GAVE_UP)
 
     async def _holder(self, task_id: str, entry_id: str) -> str | None:
         """The living worker, maybe this one, that has the task under another entry. Then this is a second one for it,

@@ -1,4 +1,4 @@
-"""Whether the model server takes requests: a worker that could not answer a message is not ready."""
+"""Whether the model server takes requests: told only, as turns wait for it, and all workers have the same."""
 
 from sluiceway.service.readiness import Look
 from sluiceway_llm.model import Model

@@ -1,12 +1,14 @@
 """Running a claimed turn, step by step, until it has ended or waits for its operations.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
-successor need not wait for its lease to run out.
+successor need not wait for its lease to run out. An error that nobody foresaw (neither of what we stand on, nor of the
+data, nor of a successor) is tried again once; a turn whose model was called again for it ends, with an error that its
+user sees.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,34 +18,47 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.records import ASKING, Task
+from sluiceway.store.understandings import Acquaintance
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.ending import TurnEnding
-from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
+from sluiceway.turn.not_storable import ERROR
 from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.shown import Durable, TurnMessage, untold
 from sluiceway.wire.client_tools import specs_of, stored
 from sluiceway.wire.tools import CLIENT_QUEUE, ToolSpec
 from sluiceway_llm.model import Model, ModelRequest, Reached
+from sluiceway_llm.prices import Prices
 from sluiceway_llm.retry import Patience
 
+from chat_worker.account import Account
 from chat_worker.answering import Answering, Note
+from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
+from chat_worker.metrics import Metrics, TurnMeter
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import NotContinued, Offer, Outcome, Step
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong
+from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
+from chat_worker.titles import Titles
 
 _RELEASE_SECONDS = 1
+_CHARGE_SECONDS = 1
+BROKEN = {
+    "code": "TURN_BROKEN",
+    "message": "The answer broke off, as something in this service failed. Please try again.",
+}
+_COMPACTING = {"state": "waiting", "waitsFor": "summary", "message": "Making notes of the earlier conversation…"}
 
 
 class TurnRunner:
     def __init__(
         self,
         settings: Settings,
-        system_prompt: str,
+        prompts: PromptSource,
         store: Store,
         streams: tuple[TaskWriter, TaskReader],
         message: TurnMessage,
@@ -52,9 +67,13 @@ class TurnRunner:
         flusher: Flusher,
         model: Model,
         catalogue: Catalogue,
+        context: Context,
+        metrics: Metrics,
+        prices: Prices | None = None,
+        titles: Titles | None = None,
     ) -> None:
         self._settings = settings
-        self._system_prompt = system_prompt
+        self._prompts = prompts
         self._store = store
         self._writer, self._reader = streams
         self._message = message
@@ -63,37 +82,69 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._prices = prices
+        self._titles = titles
+        self._context = context
+        self._metrics = metrics
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
         self._log = get_logger()
 
-    async def run(self, task: Task, entry_id: str) -> None:
-        """Run a turn that this worker has just claimed, under the lease of that queue entry."""
+    async def run(self, task: Task, entry_id: str, *, repeated: bool = False) -> None:
+        """Run a turn that this worker has just claimed, under the lease of that queue entry. `repeated`: the entry was
+        delivered before."""
         began = time.monotonic()
-        self._log.info("turn_started", attempt=task.attempt)
+        meter = self._metrics.claimed(task)
+        queued_ms = None if meter.queued_seconds is None else round(meter.queued_seconds * 1000)
+        self._log.info(
+            "turn_started", attempt=task.attempt, worker=self._settings.worker_name, **_told(queued_ms=queued_ms)
+        )
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
+        account = Account(self._prices)
         try:
-            status = await self._step(task, entry_id, facts)
+            status = await self._step(task, entry_id, facts, meter, account)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
-            facts["code"] = NOT_STORABLE
             # By its own retries: in the queue's, all that led here would be done, and paid, again.
-            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", ERROR))
-            status = "failed" if failed else "fenced"
+            status = await self._fail(task, facts, ERROR)
+        except (Unavailable, Fenced):
+            raise
+        except Exception:
+            if not repeated or MODEL_CALLS not in facts:
+                raise
+            self._log.exception("turn_broken", attempt=task.attempt, code=BROKEN["code"])
+            status = await self._fail(task, facts, BROKEN)
         finally:
             if status == "released":
                 await self._release(task)
+            await self._charge(task, account)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
-    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int]) -> str:
+    async def _fail(self, task: Task, facts: dict[str, str | int], error: dict[str, str]) -> str:
+        """End the turn with what it has shown. Raises NotStorable where that cannot be: its entry is a dead letter
+        then, and not run again."""
+        facts["code"] = error["code"]
+        try:
+            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", error))
+        except (Fenced, NotStorable):
+            raise
+        except Exception as broken:
+            raise NotStorable(f"{error['code']}: the turn could not be ended: {type(broken).__name__}") from broken
+        return "failed" if failed else "fenced"
+
+    async def _step(
+        self, task: Task, entry_id: str, facts: dict[str, str | int], meter: TurnMeter, account: Account
+    ) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            history, durable = await asyncio.gather(
-                self._store.turns.history(task, self._settings.max_context_messages), self._durable(task)
+            conversation, durable, person = await asyncio.gather(
+                self._context.load(task),
+                self._durable(task),
+                self._store.understandings.acquaintance(task.user_id, task.session_id),
             )
         finally:
             await asyncio.wait((beginning,))
@@ -105,17 +156,36 @@ class TurnRunner:
                 fold, lacking = await self._message.shown(task)
                 for event in lacking:
                     writer.write(event)
-                outcome = await Step(task, self._pause, self._ending, writer, fold).cancel()
+                outcome = await Step(task, self._pause, self._ending, writer, fold, meter).cancel()
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
             patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, history, writer, begun, durable, patience, facts=facts)
+            turn = Answering(
+                task, Held(conversation), writer, begun, durable, patience, meter, facts=facts, account=account
+            )
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
+            self._prompt(turn, person)
             await self._open_stream(turn, entries, turn.able(self._model))
-            return await self._continue(turn)
+            said = conversation.messages
+            making = self._titles.begin(task, said, turn.beside) if self._titles is not None else None
+            try:
+                left = await self._continue(turn)
+            except BaseException:
+                if making is not None and not turn.beside.heard.is_set():
+                    making.cancel()  # the next attempt's
+                raise
+            turn.beside.heard.set()
+            return left
         finally:
             self._flusher.close(writer)
+
+    def _prompt(self, turn: Answering, person: Acquaintance) -> None:
+        """The same for all of its steps that this attempt makes; written with them."""
+        settings, template = self._settings, self._prompts.template()
+        model = turn.task.model or settings.model
+        turn.system_prompt = filled(template, turn.task, model, person, greet=settings.greet_newcomers)
+        turn.account.prompt = template.record
 
     async def _begin(self, task: Task, entry_id: str) -> tuple[Begun, list[Entry]]:
         """Become the stream's writer; what it has."""
@@ -175,8 +245,11 @@ class TurnRunner:
         offer = self._offer(turn)
         if offer.max_chars == 0:
             return await step.end_full(model)
+        sent = await self._prepare(turn, model, offer, step)
+        if sent is None:
+            return await step.cancel()
         try:
-            request = self._request(turn, model, offer)
+            request = self._request(turn, model, offer, sent)
             outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
@@ -186,6 +259,11 @@ class TurnRunner:
             await turn.writer.drained()
             await self._open_stream(turn, await self._reader.read(turn.task.id), "nothing")
             return await self._model_step(turn, model)
+        except TooLong as refusal:
+            turn.usage = step.usage
+            if self._context.refused(turn.held, model, refusal.error, sent):
+                return await self._model_step(turn, model)
+            return await self._new_step(turn).fail(refusal.error.code, too_long(sent))
         except Forgotten:
             raise  # the step has ended its answer
         except (Fenced, asyncio.CancelledError):
@@ -228,7 +306,18 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.usage, turn.facts)
+        return Step(
+            turn.task,
+            self._pause,
+            self._ending,
+            turn.writer,
+            turn.fold,
+            turn.meter,
+            turn.usage,
+            turn.facts,
+            turn.account,
+            turn.beside,
+        )
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
@@ -242,13 +331,30 @@ class TurnRunner:
     def _tools(self, turn: Answering) -> Mapping[str, ToolSpec]:
         return {**self._catalogue.tools, **turn.client_tools} if turn.client_tools else self._catalogue.tools
 
-    def _request(self, turn: Answering, model: str, offer: Offer) -> ModelRequest:
-        settings = self._settings
-        messages = to_model_messages(self._system_prompt, turn.history, turn.fold.finished_steps())
-        tools = offer.tools
-        if offer.last and settings.offer_tools and any("tool_calls" in message for message in messages):
-            # Servers refuse calls in a conversation without tools.
-            tools = self._tools(turn)
+    async def _prepare(self, turn: Answering, model: str, offer: Offer, step: Step) -> Prepared | None:
+        """What fits of the conversation. None: the turn was cancelled while notes were made of the rest."""
+
+        async def waiting(compacting: Coroutine[None, None, bool]) -> bool | None:
+            step.show(_COMPACTING)
+            done = await step.unless_interrupted(compacting)
+            step.show({"state": "running"})
+            return done
+
+        tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
+        system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        before = turn.held.conversation.compaction
+        sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
+        notes = turn.held.conversation.compaction
+        if notes is not None and notes is not before and notes.usage:
+            turn.account.charge_notes(notes.model or model, notes.usage)
+        if sent is not None and sent.state and sent.state != turn.held.told:
+            turn.held.told = sent.state
+            step.tell_context(sent.data)
+        return sent
+
+    def _request(self, turn: Answering, model: str, offer: Offer, sent: Prepared) -> ModelRequest:
+        settings, messages = self._settings, sent.messages
+        tools = self._sent_tools(turn, offer) if any("tool_calls" in message for message in messages) else offer.tools
         return ModelRequest(
             model=model,
             messages=messages,
@@ -256,10 +362,24 @@ class TurnRunner:
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,
             user=turn.task.user_id,
-            max_tokens=settings.max_output_tokens,
+            max_tokens=sent.most_answer_tokens(settings.max_output_tokens),
             prefix=turn.prefix,
             reached=turn.reached,
         )
+
+    async def _charge(self, task: Task, account: Account) -> None:
+        """Write what was used by calls that became nothing: the attempt was fenced, or the process is about to end."""
+        if not account.unwritten:
+            return
+        try:
+            async with asyncio.timeout(_CHARGE_SECONDS):
+                await self._store.usage.charge(task, account.unwritten)
+        except (Unavailable, NotStorable, TimeoutError) as error:
+            self._log.warning("usage_lost", calls=len(account.unwritten), reason=str(error))
+
+    def _sent_tools(self, turn: Answering, offer: Offer) -> Mapping[str, ToolSpec]:
+        """In the last round too, where calls were made: servers refuse calls in a conversation without tools."""
+        return self._tools(turn) if offer.last and self._settings.offer_tools else offer.tools
 
     async def _abandon_if_unknown(self, task: Task, reached: Reached | None) -> None:
         """A successor continues the answer that the metadata name. Where Redis forgot them, and somebody had begun anew
@@ -280,6 +400,11 @@ class TurnRunner:
                 await self._writer.release(task.id, task.attempt)
         except (Unavailable, TimeoutError) as error:
             self._log.warning("release_failed", reason=str(error))  # its lease runs out instead
+
+
+def _told(**fields: int | None) -> dict[str, int]:
+    """Those that there are."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _function(spec: ToolSpec) -> dict[str, Any]:

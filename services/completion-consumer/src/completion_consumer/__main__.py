@@ -12,18 +12,24 @@ from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.catch_up import TurnCatchUp
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.resume import TurnResume
 from sluiceway.turn.shown import TurnMessage
+from sluiceway.turn.turn_metrics import TurnMetrics
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.completions.handler import CompletionHandler
 from completion_consumer.completions.progress_reports import ProgressReports
 from completion_consumer.metrics import Metrics
+from completion_consumer.reconciler.due_erasures import DueErasures
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
+from completion_consumer.reconciler.lost_turns import LostTurns
 from completion_consumer.reconciler.reconciler import Reconciler
+from completion_consumer.reconciler.retention import Retention
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished import Unfinished
 from completion_consumer.reconciler.unfinished_operations import UnfinishedOperations
@@ -34,7 +40,7 @@ from completion_consumer.settings import Settings
 async def build(process: WorkerProcess[Settings]) -> None:
     """The handler of completions, and the reconciler beside it, which repairs with the same parts."""
     settings, redis, store = process.settings, process.redis, process.store
-    metrics = Metrics()
+    metrics = Metrics(process.registry)
     registry, writer, reader = (
         TaskRegistry(redis, settings.retention),
         TaskWriter(redis, settings.retention),
@@ -43,17 +49,21 @@ async def build(process: WorkerProcess[Settings]) -> None:
     output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
     chat = Producer(redis, keys.CHAT)
     dispatch = TurnDispatch(registry, chat)
-    ending = TurnEnding(store, registry, writer, reader, dispatch)
+    erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+    ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
+    rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
+    ending.tell(TurnMetrics(process.registry).ended)
     applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
     reports = ProgressReports(store, output, settings.max_result_chars)
 
     queue = await process.open_queue(keys.COMPLETIONS)
     handler = CompletionHandler(store, applying, reports, queue.key, settings.max_completion_bytes, metrics)
-    worker = process.work_on(queue, handler.handle, handler.dead_letter)
+    process.work_on(queue, handler.handle, handler.dead_letter)
 
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
     unfinished = Unfinished(
         store,
+        LostTurns(redis, store, registry, ending, live_ttl_ms=settings.retention.live_ms),
         ForgottenEnds(store, registry, reader, ending, retention=settings.retention.ended),
         UnfinishedTurns(
             store,
@@ -62,7 +72,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
             writer,
             dispatch,
             ending,
-            TurnRebuild(store, registry, writer, TurnMessage(store, reader)),
+            rebuild,
+            TurnCatchUp(store, registry, reader, dispatch, ending, rebuild),
             chat,
             lease=process.lease,
             finalize_after=finalize_after,
@@ -81,14 +92,15 @@ async def build(process: WorkerProcess[Settings]) -> None:
         SilentAgentStreams(
             AgentStreams(redis, settings.retention), silence=timedelta(seconds=settings.agent_silence_seconds)
         ),
+        DueErasures(store, erasing),
+        Retention(store, erasing, settings.kept_for),
         finalize_after=finalize_after,
     )
     reconciler = Reconciler(store, unfinished, settings.reconcile_seconds, metrics, process.stopping)
     process.beside_until_it_ends("reconciler", reconciler.run)
     process.readiness.ask("reconciler", reconciler.problem)
 
-    metrics.watch(lambda: reconciler.leads, lambda: worker.busy, settings.worker_slots)
-    process.registry = metrics.registry
+    metrics.watch(lambda: reconciler.leads)
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""What the completion consumer counts: its README tells the names."""
+"""What the completion consumer counts; docs/metrics.md has the names."""
 
 from collections.abc import Callable
 
-from prometheus_client import Counter, Gauge, Histogram
-from sluiceway.process.metrics import new_registry
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 # What the reconciler looks at. As the label `kind` of what failed and of what is left.
 KINDS = (
+    "lost_turns",
     "ends",
     "live_turns",
     "next_steps",
@@ -16,6 +16,8 @@ KINDS = (
     "webhooks",
     "parked",
     "agent_streams",
+    "erasures",
+    "retention",
     "backlog",
 )
 # What it did.
@@ -35,14 +37,27 @@ REPAIRS = (
     "parked_applied",
     "parked_given_up",
     "agent_stream_closed",
+    "turn_erased",
+    "old_operations",
+    "old_journal",
+    "old_dead_letters",
+    "old_superseded",
+    "old_erasures",
+    "old_sessions",
+    "old_anonymous_sessions",
+    "store_went_back",
+    "turn_lost",
+    "turn_settled",
+    "turn_adopted",
+    "turn_begun_anew",
+    "operation_settled",
 )
 OUTCOMES = ("applied", "repeat", "late", "unknown", "progress")
 _ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 
 
 class Metrics:
-    def __init__(self) -> None:
-        self.registry = registry = new_registry()
+    def __init__(self, registry: CollectorRegistry) -> None:
         self._leader = Gauge("sluiceway_reconciler_leader", "1 while this process leads, else 0", registry=registry)
         self.rounds = Counter(
             "sluiceway_reconciler_rounds",
@@ -71,15 +86,11 @@ class Metrics:
         self.dead_letters = Counter(
             "sluiceway_dead_letters", "Queue entries that were given up and kept", registry=registry
         )
-        self._in_flight = Gauge("sluiceway_worker_in_flight", "Queue entries in flight now", registry=registry)
-        self._slots = Gauge("sluiceway_worker_slots", "Queue entries that may be in flight at once", registry=registry)
         self._begin_at_zero()
 
-    def watch(self, leads: Callable[[], bool], in_flight: Callable[[], int], slots: int) -> None:
-        """Ask these when the metrics are read."""
+    def watch(self, leads: Callable[[], bool]) -> None:
+        """Ask this when the metrics are read."""
         self._leader.set_function(lambda: float(leads()))
-        self._in_flight.set_function(in_flight)
-        self._slots.set(slots)
 
     def _begin_at_zero(self) -> None:
         """A series that appears with its first event hides that event from `rate` and `increase`."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+from sluiceway.process.metrics import LoopLag
 from sluiceway.process.starting import run_service
 from sluiceway.queue.worker import cancelled, persistently
 
@@ -23,6 +24,7 @@ async def serve(settings: Settings) -> None:
     async with open_gateway(settings, drain) as gateway, asyncio.TaskGroup() as group:
         await _look_around(gateway)
         beside: list[asyncio.Task[Any]] = [group.create_task(gateway.agreement.run(), name="agreement")]
+        beside.append(group.create_task(LoopLag(gateway.metrics.registry).run(), name="loop-lag"))
         beside.append(group.create_task(gateway.surroundings.run(), name="surroundings"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))

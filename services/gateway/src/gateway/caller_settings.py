@@ -40,6 +40,8 @@ class CallerSettings(CommonSettings):
     jwt_user_claim: str = Field(default="sub", min_length=1)
     jwt_org_claim: str | None = None
     jwt_roles_claim: str | None = None
+    ops_look_roles: tuple[str, ...] = Field(default=(), description="roles that may look at the system, as JSON")
+    ops_act_roles: tuple[str, ...] = Field(default=(), description="roles that may act on it, as JSON")
     jwks_max_age_seconds: float = Field(default=600, ge=1)
     jwks_pause_seconds: float = Field(default=30, ge=0.1, description="between two fetches of keys")
     session_secrets: tuple[SecretStr, ...] = Field(default=(), description="sign cookies and stream tokens, as JSON")
@@ -67,6 +69,10 @@ class CallerSettings(CommonSettings):
     @property
     def sign_in_required(self) -> bool:
         return self.auth_mode == "jwt" if self.auth_required is None else self.auth_required
+
+    def operator_roles(self, scope: str) -> frozenset[str]:
+        """The roles of a token that stand for a key with this scope."""
+        return frozenset({"ops:look": self.ops_look_roles, "ops:act": self.ops_act_roles}.get(scope, ()))
 
     @property
     def issuer(self) -> str | None:

@@ -16,6 +16,7 @@ from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
+from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
 from sluiceway.stream.reader import TaskReader
@@ -23,8 +24,10 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.turn.lookup import TurnLookup
+from sluiceway.turn.turn_metrics import TurnMetrics
 
 from gateway.api.body import Rooms
 from gateway.api.models import Check
@@ -40,10 +43,13 @@ from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
+from gateway.metrics import Metrics
+from gateway.ops.queues import Queues
 from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
+from gateway.windows import ModelWindows
 
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
@@ -63,6 +69,7 @@ class Gateway:
     reader: TaskReader
     intake: TurnIntake
     lookup: TurnLookup
+    dispatch: TurnDispatch
     hub: Hub
     completions: Completions
     addresses: Addresses
@@ -73,6 +80,9 @@ class Gateway:
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
+    metrics: Metrics
+    queues: Queues
+    windows: ModelWindows
     surroundings: Surroundings
 
 
@@ -101,10 +111,15 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
-        ending = TurnEnding(store, registry, writer, reader, dispatch)
+        erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+        ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
         completions = Completions(redis)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
+        metrics, queues = Metrics(), Queues(redis, store)
+        metrics.watch(hub.stats, lambda: hub.backlog.bytes, lambda: queues.seen)
+        ConnectionMetrics(metrics.registry, redis, store)
+        ending.tell(TurnMetrics(metrics.registry).ended)
         callers = await stack.enter_async_context(open_callers(settings, store.api_keys))
         yield Gateway(
             settings=settings,
@@ -116,8 +131,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             redis=redis,
             registry=registry,
             reader=reader,
-            intake=TurnIntake(store, registry, dispatch, ending),
+            intake=TurnIntake(store, registry, dispatch, ending, erasing),
             lookup=TurnLookup(store, registry),
+            dispatch=dispatch,
             hub=hub,
             completions=completions,
             addresses=Addresses(settings.trusted_proxies),
@@ -128,5 +144,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
+            metrics=metrics,
+            queues=queues,
+            windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

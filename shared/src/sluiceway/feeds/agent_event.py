@@ -15,6 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sluiceway.errors import AgentEventError, AgentEventRejected
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
+from sluiceway.wire.json_values import one_line
 
 PublishedType = Literal["start", "thought", "action", "output", "end", "error", "complete"]
 AgentEventType = Literal[PublishedType, "connection_end"]
@@ -46,8 +47,8 @@ class AgentEvent(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """As JSON, as it is stored: on one line, letters of any script as they are."""
-        return json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False).encode()
+        """As JSON, as it is stored: on one line for every reader, letters of any script as they are."""
+        return one_line(json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False).encode())
 
     def sse(self, entry_id: str | None = None) -> bytes:
         """As a frame of an event stream. With an id, a browser can go on after it."""
@@ -104,7 +105,7 @@ class Draft:
         head = f'{{"task_id": "{checked_task_id(task_id)}", "sequence": '.encode()
         try:
             # NaN and halves of surrogate pairs are no JSON: no browser could read the event.
-            tail = b", " + json.dumps(rest, ensure_ascii=False, allow_nan=False).encode()[1:]
+            tail = b", " + one_line(json.dumps(rest, ensure_ascii=False, allow_nan=False).encode())[1:]
         except (TypeError, ValueError, RecursionError) as error:
             raise AgentEventRejected(f"not JSON: {type(error).__name__}: {error}") from error
         if len(tail) > MAX_EVENT_BYTES:

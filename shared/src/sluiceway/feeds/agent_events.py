@@ -21,7 +21,7 @@ A client of redis-py belongs to its event loop. Synchronous code publishes throu
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -242,6 +242,14 @@ class AgentStreams:
                 break
             after = "(" + _text(entries[-1][0])
         return found
+
+    async def erase(self, task_ids: Sequence[str]) -> None:
+        """Forget the streams of tasks, without a word to their followers. What is published afterwards is refused."""
+        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipe:
+            for task_id in task_ids:
+                pipe.delete(*_keys(task_id))
+                pipe.zrem(keys.AGENT_STREAMS, task_id)
+            await pipe.execute()
 
     async def _until_answered(self, draft: Draft, generation: int | None, publish_id: str) -> list[Any]:
         backoff = Backoff(first_seconds=0.05, cap_seconds=1.0)

@@ -1,7 +1,8 @@
 """What services that speak no HTTP otherwise tell of themselves: GET /healthz, /readyz and /metrics.
 
-`/healthz` answers for this process alone (its event loop turns), and never asks Redis or Postgres: a liveness probe
-that did would restart healthy pods. `/readyz` says whether the process does its work. `/metrics` is what it counts, in
+`/healthz` answers for this process alone (its event loop turns, and what must go on beside the work goes on), and never
+asks Redis or Postgres: a liveness probe that did would restart healthy pods. A loop that stands still answers nothing,
+which is a failure too. `/readyz` says whether the process does its work. `/metrics` is what it counts, in
 the text format of Prometheus, and asks nobody either.
 """
 
@@ -33,16 +34,18 @@ class HealthServer:
         warnings: Check = dict,
         details: Callable[[], dict[str, object]] = dict,
         registry: CollectorRegistry | None = None,
+        stuck: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`problems` answers what keeps the process from its work; nothing: ready. `warnings`: what a person should
         look at, and what does not keep it; `details`: what else `/readyz` tells. `registry`: see metrics.py; without
-        one there is no `/metrics`."""
+        one there is no `/metrics`. `stuck`: what no waiting mends, so that the process has to be started again."""
         self._host = host
         self._port = port
         self._problems = problems
         self._warnings = warnings
         self._registry = registry
         self._details = details
+        self._stuck = stuck
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[int]:
@@ -76,7 +79,8 @@ class HealthServer:
             return _json(400, {"status": "GET only"})
         match words[1].partition(b"?")[0]:
             case b"/healthz":
-                return _json(200, {"status": "ok"})
+                stuck = self._stuck()
+                return _json(200, {"status": "ok"}) if stuck is None else _json(503, {"status": stuck})
             case b"/readyz":
                 return self._readiness()
             case b"/metrics" if self._registry is not None:

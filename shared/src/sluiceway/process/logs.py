@@ -4,6 +4,7 @@ Fields are bound where a message or request enters (`bound`), and every line bel
 secrets are never logged, in neither format: see tracebacks.py for what is told of an exception.
 """
 
+import hashlib
 import logging
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,24 @@ def bound(**fields: Any) -> Iterator[None]:
     """Every line inside carries these fields; those that are None are left out."""
     with structlog.contextvars.bound_contextvars(**{k: v for k, v in fields.items() if v is not None}):
         yield
+
+
+def note(**fields: Any) -> None:
+    """What was learnt of the request or message at hand: it is on all lines that follow. Those that are None are left
+    out."""
+    structlog.contextvars.bind_contextvars(**{k: v for k, v in fields.items() if v is not None})
+
+
+def user_hash(user_id: str | None) -> str | None:
+    """What stands in a log for a user: the same for all lines of one, and no name or address of a person."""
+    return hashlib.sha256(user_id.encode()).hexdigest()[:12] if user_id is not None else None
+
+
+def joined(traceparent: str | None, user_id: str | None) -> dict[str, str]:
+    """What joins a line to the others of its trace and user, where that is not bound."""
+    trace = (traceparent or "").split("-")
+    fields = {"trace_id": trace[1] if len(trace) > 1 else None, "user": user_hash(user_id)}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _traceback(exc_info: ExcInfo) -> str:

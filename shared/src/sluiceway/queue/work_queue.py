@@ -9,6 +9,7 @@ Not guaranteed: order between workers; that an entry is delivered once.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,6 +25,9 @@ from sluiceway.scripts import Scripts
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
 _MANY = 10_000
+# A larger body is not read for what it is for.
+_READ_BYTES = 64 * 1024
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _AT_ONCE = 200
 
 
@@ -48,6 +52,19 @@ class Delivery:
     entry_id: str
     body: bytes
     deliveries: int
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What its job is for, for a log line: `task_id`, `operation_id`, `trace_id`; those that are ids."""
+        try:
+            job = json.loads(self.body) if len(self.body) <= _READ_BYTES else None
+        except ValueError:
+            job = None
+        if not isinstance(job, dict):
+            return {}
+        trace = str(job.get("traceparent", "")).split("-")
+        named = {"task_id": job.get("task_id"), "operation_id": job.get("operation_id"), "trace_id": (*trace, "")[1]}
+        return {name: value for name, value in named.items() if isinstance(value, str) and _ID.fullmatch(value)}
 
 
 class Producer:

@@ -6,6 +6,7 @@ Guarantees
   cannot be read (`Unreadable`), and what Postgres refuses (`NotStorable`), goes there at once.
 - What Redis forgot under a handler (`Forgotten`) is released at once: it has to begin again, anywhere.
 - A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
+- A worker that has just come takes what waits little by little, for seconds: others that come with it get their share.
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
 - SIGTERM: reading stops; handlers get `drain` time; what is not finished then is released, and is delivered to
   another worker at once.
@@ -14,26 +15,37 @@ Not guaranteed: that a handler runs once. Its effects must be idempotent or fenc
 """
 
 import asyncio
+import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from sluiceway.backoff import Backoff
 from sluiceway.errors import Fenced, Forgotten, NotStorable, SluicewayError, Unavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
+from sluiceway.queue.ramp import Ramp
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 
 T = TypeVar("T")
 
+# How an entry left its handler, and by which way it came that is not the usual one.
+Counted = Literal[
+    "handled", "dead_letter", "failed", "fenced", "released", "cancelled", "recovered", "taken_over", "lease_lost"
+]
+COUNTED: tuple[Counted, ...] = get_args(Counted)
 _BLOCK = timedelta(seconds=2)
 # What comes on top of the lease before a dead worker's entry is taken over.
 _SWEEP_SECONDS = 1.0
 _CLEANUP_SECONDS = 3
+_RAMP_STEP_SECONDS = 0.05
+# On top of the lease: one try to renew takes at most as long as a socket's timeout, and the backoff behind it.
+_STUCK_SECONDS = 30
 
 
 class Unreadable(SluicewayError):
@@ -64,13 +76,32 @@ class Worker:
         self._options = options
         self._stopping = stopping
         self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._ids: dict[str, dict[str, str]] = {}
         self._freed = asyncio.Event()
+        self._ramp = Ramp(options.slots)
         self._log = get_logger()
+        self._ticked_at = time.monotonic()
         self.reading = False
+        self.counts: Counter[Counted] = Counter(dict.fromkeys(COUNTED, 0))
 
     @property
     def busy(self) -> int:
         return len(self._in_flight)
+
+    @property
+    def slots(self) -> int:
+        return self._options.slots
+
+    @property
+    def tick_age_seconds(self) -> float:
+        """Since leases were last renewed, or tried to be: also while Redis is away this stays small."""
+        return time.monotonic() - self._ticked_at
+
+    def stuck(self) -> str | None:
+        """What keeps the leases of its entries from being renewed, however well Redis does; None: nothing."""
+        if self.tick_age_seconds <= self._queue.lease.total_seconds() + _STUCK_SECONDS:
+            return None
+        return f"leases were last renewed {self.tick_age_seconds:.0f} s ago"
 
     async def run(self) -> None:
         """Work until `stopping`, then drain."""
@@ -95,6 +126,7 @@ class Worker:
 
     async def _read_loop(self) -> None:
         await self._recover()
+        self._ramp = Ramp(self._options.slots)
         while True:
             free = await self._free_slots()
             for delivery in await persistently(partial(self._queue.read, free, _BLOCK)):
@@ -105,7 +137,8 @@ class Worker:
         await persistently(self._queue.ensure_group)
         own = await persistently(lambda: self._queue.own_pending(self._options.slots))
         for delivery in own:
-            self._log.info("entry_recovered", entry_id=delivery.entry_id)
+            self._count("recovered")
+            self._log.info("entry_recovered", queue=self._queue.kind, entry_id=delivery.entry_id, **delivery.ids)
             self._start(delivery)
         self.reading = True
 
@@ -118,47 +151,73 @@ class Worker:
                 continue
             for delivery in await persistently(partial(self._queue.sweep, free)):
                 if delivery.entry_id not in self._in_flight:
-                    self._log.info("entry_taken_over", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
-                    self._start(delivery)
+                    self._take_over(delivery)
+
+    def _take_over(self, delivery: Delivery) -> None:
+        self._count("taken_over")
+        self._log.info(
+            "entry_taken_over",
+            queue=self._queue.kind,
+            entry_id=delivery.entry_id,
+            deliveries=delivery.deliveries,
+            worker=self._queue.consumer,
+            **delivery.ids,
+        )
+        self._start(delivery)
 
     async def _free_slots(self) -> int:
-        while self.busy >= self._options.slots:
+        while (free := self._ramp.limit() - self.busy) <= 0:
             self._freed.clear()
-            await self._freed.wait()
-        return self._options.slots - self.busy
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._ramp.over else _RAMP_STEP_SECONDS):
+                    await self._freed.wait()
+        return free
 
     async def _renew_loop(self) -> None:
         while True:
             await asyncio.sleep(self._queue.lease.total_seconds() / 3)
-            for entry_id in await persistently(lambda: self._queue.renew(list(self._in_flight))):
+            for entry_id in await persistently(self._renew):
                 handler = self._in_flight.get(entry_id)
                 if handler is not None:
-                    self._log.warning("lease_lost", entry_id=entry_id)
+                    self._count("lease_lost")
+                    self._log.warning("lease_lost", queue=self._queue.kind, entry_id=entry_id, **self._ids[entry_id])
                     handler.cancel()
+
+    async def _renew(self) -> set[str]:
+        self._ticked_at = time.monotonic()
+        return await self._queue.renew(list(self._in_flight))
 
     # Handling one entry
 
     def _start(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._process(delivery), name=f"entry-{delivery.entry_id}")
         self._in_flight[delivery.entry_id] = task
+        self._ids[delivery.entry_id] = delivery.ids
         task.add_done_callback(lambda _: self._release(delivery.entry_id))
 
     def _release(self, entry_id: str) -> None:
-        del self._in_flight[entry_id]
+        del self._in_flight[entry_id], self._ids[entry_id]
         self._freed.set()
 
     async def _process(self, delivery: Delivery) -> None:
         """Handle, then acknowledge. Cancelled (lease lost, drain) or failed: the entry stays pending."""
+        entry_id, ids = delivery.entry_id, self._ids[delivery.entry_id]
         try:
             await self._attempt(delivery)
+        except asyncio.CancelledError:
+            self._count("cancelled")
+            raise
         except Forgotten as error:
-            self._log.warning("entry_released", entry_id=delivery.entry_id, reason=str(error))
-            await persistently(lambda: self._queue.requeue([delivery.entry_id]))
+            self._count("released")
+            self._log.warning("entry_released", entry_id=entry_id, reason=str(error), **ids)
+            await persistently(lambda: self._queue.requeue([entry_id]))
             return
         except Fenced as error:
-            self._log.warning("entry_fenced", entry_id=delivery.entry_id, reason=str(error))
+            self._count("fenced")
+            self._log.warning("entry_fenced", entry_id=entry_id, reason=str(error), **ids)
         except Exception:  # noqa: BLE001 - the message boundary: whatever it was, the entry is delivered again
-            self._log.exception("entry_failed", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
+            self._count("failed")
+            self._log.exception("entry_failed", entry_id=entry_id, deliveries=delivery.deliveries, **ids)
             return
         await persistently(lambda: self._queue.ack(delivery.entry_id))
 
@@ -171,8 +230,13 @@ class Worker:
             except (Unreadable, NotStorable) as error:
                 reason = str(error)
             else:
+                self._count("handled")
                 return
         await persistently(lambda: self._dead_letter(delivery, reason))
+        self._count("dead_letter")
+
+    def _count(self, what: Counted) -> None:
+        self.counts[what] += 1
 
     # Ending
 

@@ -2,7 +2,8 @@
 
 Guarantees: a difference is logged as an error, once, and is in the readiness detail for as long as it lasts, by the
 name of the setting, with both values and the process that has the other one. Of secrets only a keyed hash leaves the
-process, and no value is told. A process that ended is not compared with for longer than a few seconds.
+process, and no value is told. A process that ended is not compared with for longer than a few seconds. Along with its
+settings each process says its version and what it lacks, so whoever takes part knows of all others (`others`).
 Not guaranteed: that anything stops. A new version that changes such a setting is deployed pod by pod, and is ready
 while the pods of the old one go.
 """
@@ -12,7 +13,8 @@ import contextlib
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -21,12 +23,15 @@ from redis.exceptions import ResponseError
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
+from sluiceway.process.metrics import version_of
 from sluiceway.process.settings import CommonSettings
 from sluiceway.redis_client import command
 from sluiceway.scripts import Argument, Scripts
 
 _AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds")
 _AGREED_SECRETS = ("webhook_secrets",)
+# What a process says beside its settings.
+_VERSION, _LACKS = "(version)", "(lacks)"
 _PERIOD_SECONDS = 2.0
 _VALID_MS = 7000
 _LEAVE_SECONDS = 1
@@ -34,17 +39,38 @@ _LEAVE_SECONDS = 1
 _PURPOSE = b"sluiceway settings agreement v1"
 
 
+@dataclass(frozen=True, slots=True)
+class OtherProcess:
+    """One that takes part. `lacks`: what it is not ready for, in words; empty: it is, or is of a version that does not
+    say."""
+
+    component: str
+    name: str
+    version: str
+    lacks: str
+    lease_seconds: float | None
+
+
 class Agreement:
     """One process's part. `run` is its one task."""
 
-    def __init__(self, redis: Redis, process: str, settings: CommonSettings) -> None:
-        """`process`: what a person finds it by, unique among living processes."""
+    def __init__(
+        self,
+        redis: Redis,
+        process: str,
+        settings: CommonSettings,
+        lacks: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`process`: its component, a space, and what a person finds it by, unique among living processes. `lacks`:
+        what it is not ready for, by part."""
         self._redis = redis
         self._scripts = Scripts(redis)
         self._process = process
         self._values = {**_values(settings), **_fingerprints(settings)}
         self._log = get_logger()
+        self._lacks = lacks
         self.differences: Mapping[str, str] = {}
+        self.others: Sequence[OtherProcess] | None = None
 
     @property
     def warnings(self) -> dict[str, str]:
@@ -58,7 +84,7 @@ class Agreement:
                 try:
                     await self.compare()
                 except RedisUnavailable:
-                    pass  # what stands on Redis says so
+                    self.others = None  # what stands on Redis says so
                 except ResponseError as error:  # no rights to the key, for one: the process works all the same
                     self._log.warning("settings_not_compared", reason=str(error))
                 await asyncio.sleep(_PERIOD_SECONDS)
@@ -67,9 +93,12 @@ class Agreement:
 
     async def compare(self) -> None:
         """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""
-        arguments: list[Argument] = [self._process, json.dumps(self._values), _VALID_MS]
+        lacks = {_LACKS: "; ".join(f"{part}: {told}" for part, told in self._lacks().items())}
+        said = self._values | {_VERSION: version_of(self._process.partition(" ")[0])} | lacks
+        arguments: list[Argument] = [self._process, json.dumps(said), _VALID_MS]
         flat = await self._scripts.run("service/compare_settings", [keys.SETTINGS], arguments)
         others = {_text(name): _read(values) for name, values in zip(flat[::2], flat[1::2], strict=True)}
+        self.others = [_other(name, values) for name, values in sorted(others.items())]
         found = dict(self._compared(others))
         for setting, difference in found.items():
             if difference != self.differences.get(setting):
@@ -112,6 +141,14 @@ def _fingerprints(settings: CommonSettings) -> dict[str, str]:
 
 def _fingerprint(secret: SecretStr) -> str:
     return hmac.digest(secret.get_secret_value().encode(), _PURPOSE, hashlib.sha256).hex()[:16]
+
+
+def _other(process: str, values: Mapping[str, str]) -> OtherProcess:
+    component, _, name = process.partition(" ")
+    lease = values.get("lease_seconds")
+    return OtherProcess(
+        component, name, values.get(_VERSION, ""), values.get(_LACKS, ""), float(lease) if lease is not None else None
+    )
 
 
 def _read(values: bytes) -> Mapping[str, str]:

@@ -43,6 +43,7 @@ async def keep_dead_letter(
         reason=reason,
         deliveries=delivery.deliveries,
         task_id=task_id,
+        operation_id=ids.get("operation_id"),
     )
     get_logger().error("dead_letter", task_id=task_id, **ids, entry_id=delivery.entry_id, reason=reason)
 

@@ -28,12 +28,16 @@ class Readiness:
         self._looks: dict[str, tuple[Look, float]] = {}
         self._states: dict[str, State] = {}
         self._seen: dict[str, str] = {}
+        self._told_only: set[str] = set()
         self._log = get_logger()
 
-    def look_at(self, part: str, look: Look, every_seconds: float = _PERIOD_SECONDS) -> None:
-        """A part that has to be asked, now and then."""
+    def look_at(self, part: str, look: Look, every_seconds: float = _PERIOD_SECONDS, *, needed: bool = True) -> None:
+        """A part that has to be asked, now and then. One that is not `needed` is told, and makes nothing unready."""
         self._looks[part] = look, every_seconds
-        self._seen[part] = "not asked yet"
+        if needed:
+            self._seen[part] = "not asked yet"
+        else:
+            self._told_only.add(part)
 
     def ask(self, part: str, state: State) -> None:
         """A part that the process knows the state of."""
@@ -49,8 +53,17 @@ class Readiness:
         """What keeps the process from its work; nothing: ready. `without`: a part that follows from the others."""
         if self._stopping:
             return {"process": "draining"}
+        seen = {part: problem for part, problem in self._seen.items() if part not in self._told_only}
         told = {part: state() for part, state in self._states.items() if part != without}
-        return self._seen | {part: problem for part, problem in told.items() if problem is not None}
+        return seen | {part: problem for part, problem in told.items() if problem is not None}
+
+    def warnings(self) -> dict[str, str]:
+        """What is wrong with parts that are not needed."""
+        return {part: problem for part, problem in self._seen.items() if part in self._told_only}
+
+    def lacks(self) -> dict[str, str]:
+        """Both, for others to hear."""
+        return self.problems() | self.warnings()
 
     def ready(self) -> bool:
         return not self.problems()

@@ -17,21 +17,23 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from sluiceway.process.health import HealthServer
 from sluiceway.process.lifecycle import Stopping, stop_on_signals
 from sluiceway.process.logs import get_logger
+from sluiceway.process.metrics import LoopLag, new_registry
 from sluiceway.process.settings import WorkerSettings
 from sluiceway.process.starting import run_service
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
+from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.presence import Presence
 from sluiceway.service.readiness import Readiness, schema_of
 from sluiceway.service.surroundings import Surroundings
+from sluiceway.service.worker_metrics import WorkerMetrics
 from sluiceway.store import Store
 
 S = TypeVar("S", bound=WorkerSettings)
@@ -58,7 +60,7 @@ async def serve_worker(component: str, settings: S, build: "Callable[[WorkerProc
 
 
 class WorkerProcess(Generic[S]):
-    """What every worker process has, and what `build` adds to it. `registry`: of its metrics, where it has any.
+    """What every worker process has, and what `build` adds to it. `registry`: of its metrics.
     `details`: what else it tells in `/readyz`."""
 
     def __init__(
@@ -70,13 +72,12 @@ class WorkerProcess(Generic[S]):
         self.store = store
         self.lease = timedelta(seconds=settings.lease_seconds)
         self.readiness = Readiness(stopping)
-        self.registry: CollectorRegistry | None = None
+        self.registry = new_registry(component)
         self.details: Callable[[], dict[str, object]] = dict
         self._stack = stack
         self._surroundings = Surroundings(redis, store)
-        self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings)
+        self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings, self.readiness.lacks)
         self._workers: dict[str, Worker] = {}
-        self._slots: dict[str, int] = {}
         self._beside: list[tuple[str, Run]] = []
         self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []
         self.readiness.look_at("postgres", schema_of(store))
@@ -85,6 +86,9 @@ class WorkerProcess(Generic[S]):
         self.beside("readiness", self.readiness.run)
         self.beside("surroundings", self._surroundings.run)
         self.beside("agreement", self._agreement.run)
+        self.beside("loop-lag", LoopLag(self.registry).run)
+        ConnectionMetrics(self.registry, redis, store)
+        WorkerMetrics(self.registry, self._workers)
 
     async def open(self, resource: AbstractAsyncContextManager[T]) -> T:
         """A client that is closed when everything has ended."""
@@ -109,7 +113,7 @@ class WorkerProcess(Generic[S]):
         drain = timedelta(seconds=self.settings.drain_seconds)
         options = WorkerOptions(slots=slots, drain=drain, max_deliveries=self.settings.max_deliveries)
         worker = Worker(queue, handle, dead_letter, options, self.stopping)
-        self._workers[queue.kind], self._slots[queue.kind] = worker, slots
+        self._workers[queue.kind] = worker
         return worker
 
     def beside(self, name: str, run: Run) -> None:
@@ -134,16 +138,18 @@ class WorkerProcess(Generic[S]):
             settings.health_host,
             settings.health_port,
             self.readiness.problems,
-            warnings=lambda: self._agreement.warnings,
+            warnings=lambda: self._agreement.warnings | self.readiness.warnings(),
             details=self.details,
             registry=self.registry,
+            stuck=self._stuck,
         )
         port = await self.open(health.serve())
         if not await self.stopping.race(self._surroundings.suitable()):
             return
         if settings.migrate_on_start and not await self.stopping.race(persistently(self.store.migrate)):
             return
-        get_logger().info("started", worker=settings.worker_name, slots=self._slots, health_port=port)
+        slots = {kind: worker.slots for kind, worker in self._workers.items()}
+        get_logger().info("started", worker=settings.worker_name, slots=slots, health_port=port)
         # All that stays is made. A full collection over it would stop every stream for 60 ms.
         gc.collect()
         gc.freeze()
@@ -159,6 +165,9 @@ class WorkerProcess(Generic[S]):
                 if close is not None:
                     close()
             await cancelled(beside)
+
+    def _stuck(self) -> str | None:
+        return next((told for worker in self._workers.values() if (told := worker.stuck()) is not None), None)
 
     def _unread(self) -> str | None:
         unread = sorted(kind for kind, worker in self._workers.items() if not worker.reading)

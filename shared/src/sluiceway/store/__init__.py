@@ -12,16 +12,27 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.completions import CompletionStore
+from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
+from sluiceway.store.erasing import ErasureStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
+from sluiceway.store.ops import OpsStore
 from sluiceway.store.parked import ParkedStore
-from sluiceway.store.pool import TIMEOUT, Pool
+from sluiceway.store.people import PeopleStore
+from sluiceway.store.pool import TIMEOUT, Pool, PoolState
+from sluiceway.store.probe import check_writable
+from sluiceway.store.retention import RetentionStore
+from sluiceway.store.rewinding import RewindStore
+from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.suitability import unsuitable
+from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
+from sluiceway.store.understandings import UnderstandingStore
+from sluiceway.store.usage import UsageStore
 from sluiceway.store.webhooks import WebhookStore
 
 
@@ -32,6 +43,7 @@ class Store:
         self._pool = pool
         self.sessions = SessionStore(pool)
         self.turns = TurnStore(pool)
+        self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.completions = CompletionStore(pool)
         self.parked = ParkedStore(pool)
@@ -40,6 +52,15 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.usage = UsageStore(pool)
+        self.titles = TitleStore(pool)
+        self.search = SearchStore(pool)
+        self.understandings = UnderstandingStore(pool)
+        self.rewinding = RewindStore(pool)
+        self.erasures = ErasureStore(pool)
+        self.retention = RetentionStore(pool)
+        self.people = PeopleStore(pool)
+        self.ops = OpsStore(pool)
 
     @classmethod
     @asynccontextmanager
@@ -76,6 +97,11 @@ class Store:
             direct_url=settings.database_direct_url,
         )
 
+    @property
+    def pool_state(self) -> PoolState:
+        """Of its connections."""
+        return self._pool.state
+
     async def migrate(self) -> list[str]:
         """Apply the migrations that are missing; answer their names."""
         return await migrate(self._pool)
@@ -83,6 +109,11 @@ class Store:
     async def is_current(self) -> bool:
         """Whether Postgres answers and has the schema that this version needs."""
         return await is_current(self._pool)
+
+    async def check_writable(self, seconds: float) -> None:
+        """Whether a turn could be written now. Raises StoreUnavailable, in words: also where somebody holds a lock that
+        a message would wait for, or where Postgres takes no writes."""
+        await check_writable(self._pool, seconds)
 
     async def unsuitable(self) -> str | None:
         """What is wrong with this Postgres for us, in one sentence; None: nothing."""

@@ -7,10 +7,12 @@ from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, Sess
 from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.store.allowance import check_live, check_sessions
 from sluiceway.store.approving import take_away
+from sluiceway.store.conversations import forget_compactions
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
+from sluiceway.store.usage import Budget, check_budget
 from sluiceway.wire.message import Part, text_of
 
 Policy = Literal["enqueue", "interrupt", "reject"]
@@ -39,6 +41,7 @@ class NewTurn:
     max_queued: int = 20
     max_live: int = 0
     max_sessions_per_hour: int = 0
+    budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
     client_tools: dict[str, Any] | None = None
 
@@ -70,6 +73,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     # No active turn, no live one: what most messages find is told without a look at the tasks.
     cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
     await check_live(connection, turn.user_id, turn.max_live)
+    await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn)
     task = await _insert_task(connection, turn, message_id, parts)
     if active is None:
@@ -181,7 +185,8 @@ async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, lis
     parts: list[Part] = [{"type": "text", "text": turn.text}]
     if turn.edit and turn.message_id is not None:
         sequence = await connection.fetchval(
-            "UPDATE messages SET parts = $3, superseded = false WHERE session_id = $1 AND id = $2 AND role = 'user'"
+            "UPDATE messages SET parts = $3, superseded = false, superseded_at = NULL"
+            " WHERE session_id = $1 AND id = $2 AND role = 'user'"
             " RETURNING sequence",
             turn.session_id,
             turn.message_id,
@@ -208,8 +213,12 @@ async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
 
 
 async def _supersede_after(connection: Connection, session_id: str, sequence: int) -> None:
+    await forget_compactions(connection, session_id, sequence)
     await connection.execute(
-        "UPDATE messages SET superseded = true WHERE session_id = $1 AND sequence > $2", session_id, sequence
+        "UPDATE messages SET superseded = true, superseded_at = coalesce(superseded_at, now())"
+        " WHERE session_id = $1 AND sequence > $2",
+        session_id,
+        sequence,
     )
 
 

@@ -44,8 +44,9 @@ class CompletionStore:
             if outcome.kind in ("repeat", "late") and completion.receipt is not None:
                 await connection.execute(
                     "UPDATE webhook_journal SET outcome = 'late', applied_at = now()"
-                    " WHERE id = $1 AND outcome = 'received'",
+                    " WHERE id = $1 AND operation_id = $2 AND outcome = 'received'",
                     completion.receipt,
+                    completion.operation_id,
                 )
         return outcome
 

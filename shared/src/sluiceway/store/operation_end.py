@@ -27,7 +27,9 @@ _END = (
     f"   RETURNING {', '.join(f'o.{name}' for name in Operation.__slots__)}),"
     f" answered AS (UPDATE messages m SET parts = {_ANSWERED_PARTS}"
     "   FROM ended e WHERE m.session_id = e.session_id AND m.id = e.message_id AND $10),"
-    " noted AS (UPDATE webhook_journal w SET outcome = 'applied', applied_at = now() FROM ended WHERE w.id = $9)"
+    " noted AS (UPDATE webhook_journal w SET outcome = 'applied', applied_at = now() FROM ended"
+    # After a restore another operation's webhook may have that id.
+    "   WHERE w.id = $9 AND w.operation_id = ended.id)"
     " UPDATE tasks t SET open_operations = t.open_operations - 1 FROM ended e WHERE t.id = e.task_id"
     f" RETURNING {', '.join(f't.{name}' for name in Task.__slots__)},"
     f" {', '.join(f'e.{name} AS operation_{name}' for name in Operation.__slots__)}"

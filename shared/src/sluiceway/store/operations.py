@@ -59,6 +59,14 @@ class OperationStore:
         async with self._pool.connection() as connection:
             return await operations_of(connection, task_id)
 
+    async def queues_in_use(self) -> list[str]:
+        """The queues of operations that wait for a runner, or are with one."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT queue FROM operations WHERE status IN ('pending', 'running')"
+            )
+        return [row["queue"] for row in rows]
+
     async def start(self, operation_id: str, runner: str) -> Started | None:
         """Begin, or begin again, an operation that is queued. None: unknown, ended, or an outside service has it.
 

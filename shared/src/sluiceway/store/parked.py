@@ -24,9 +24,14 @@ class ParkedStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def add(self, operation_id: str | None, task_id: str | None, body: dict[str, Any]) -> None:
-        """Keep a completion until its operation is known. `body` is clean JSON; the same one again changes nothing."""
+    async def add(self, operation_id: str | None, task_id: str | None, body: dict[str, Any]) -> bool:
+        """Keep a completion until its operation is known. `body` is clean JSON; the same one again changes nothing.
+        False: what it is about was deleted, and it is not kept."""
         async with self._pool.connection() as connection:
+            if await connection.fetchval(
+                "SELECT EXISTS (SELECT 1 FROM erasures WHERE id IN ($1, $2))", operation_id, task_id
+            ):
+                return False
             await connection.execute(
                 "INSERT INTO parked_completions (operation_id, task_id, body) SELECT $1::text, $2::text, $3::jsonb"
                 " WHERE NOT EXISTS (SELECT 1 FROM parked_completions WHERE operation_id IS NOT DISTINCT FROM $1::text"
@@ -35,6 +40,7 @@ class ParkedStore:
                 task_id,
                 body,
             )
+        return True
 
     async def page(self, after_id: int, older_than: timedelta, limit: int) -> list[Parked]:
         """A page, in order of id; `outdated` are those that wait for longer than `older_than`. Each with whether its

@@ -21,8 +21,10 @@ Not guaranteed: that a process which was frozen for longer than that in the midd
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +85,17 @@ MAX_JSON_BYTES = 0x0FFFFFFF
 _MARGIN_SECONDS = 1
 
 
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """`waits`: how often a connection was taken; `wait_seconds`: how long that took in all, making them included."""
+
+    in_use: int
+    idle: int
+    most: int
+    waits: int
+    wait_seconds: float
+
+
 @asynccontextmanager
 async def store_errors() -> AsyncIterator[None]:
     """Raise StoreUnavailable where Postgres is away, StoreRefuses where it refuses us, NotStorable where it refuses
@@ -130,9 +143,16 @@ class Pool:
         self._seconds = timeout.total_seconds()
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()
+        self._waits = 0
+        self._wait_seconds = 0.0
         self._shares: bool | None = None
         self._refused: set[str] = set()
         self._refused_login = False
+
+    @property
+    def state(self) -> PoolState:
+        size, idle = (self._pool.get_size(), self._pool.get_idle_size()) if self._pool is not None else (0, 0)
+        return PoolState(size - idle, idle, self._max_size, self._waits, self._wait_seconds)
 
     @property
     def keeps_sessions(self) -> bool:
@@ -142,8 +162,10 @@ class Pool:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         async with store_errors(), self._refusals():
-            pool = self._pool or await self._open()
+            pool, began = self._pool or await self._open(), time.perf_counter()
             async with pool.acquire(timeout=self._seconds) as connection:
+                self._waits += 1
+                self._wait_seconds += time.perf_counter() - began
                 self._accepted()
                 try:
                     yield connection

@@ -67,6 +67,19 @@ class TaskRegistry:
         names = (name for task_id in task_ids for name in keys_of(task_id))
         await commands(self._redis, [("PEXPIRE", name, self.live_ttl_ms) for name in names])
 
+    async def drop(self, task_id: str) -> None:
+        """Forget a task and its stream, so that it may be registered again, under an attempt that nobody has seen."""
+        await commands(self._redis, [("DEL", name) for name in keys_of(task_id)])
+
+    async def inactive(self, session_id: str, task_id: str) -> None:
+        """The session's running task is not that one any more."""
+        await self._scripts.run("stream/delete_if_equal", [keys.session_active(session_id)], [task_id])
+
+    async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        """Some of the tasks that Redis knows, about that many keys further; and where to go on, 0 at the end."""
+        after, found = await command(self._redis, "SCAN", cursor, "MATCH", keys.TASK_METAS, "COUNT", count)
+        return int(after), [keys.task_of_meta(key.decode()) for key in found]
+
     async def _ask(self, *arguments: str) -> Any:
         """How the reads that every follower begins with are sent."""
         return await command(self._redis, *arguments)

@@ -16,7 +16,8 @@ class TaskMeta:
     """`retracted`: what retried steps abandoned, as ranges between the entries (kept, resumed).
     `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`.
     `queue_entry`: the entry that asks for the next step. `held_entry`: the one under whose lease the latest attempt
-    writes. `rebuilding`: the stream is being written again, and may lack what Postgres has."""
+    writes. `rebuilding`: the stream is being written again, and may lack what Postgres has.
+    `ended_operations`: whose end was shown."""
 
     task_id: str
     session_id: str
@@ -32,6 +33,7 @@ class TaskMeta:
     held_entry: str | None = None
     rebuilding: bool = False
     replication_id: str | None = None
+    ended_operations: frozenset[str] = frozenset()
 
     @property
     def ended(self) -> bool:
@@ -70,4 +72,7 @@ class TaskMeta:
             held_entry=text.get("held"),
             rebuilding=text.get("holder") == REBUILDING,
             replication_id=text.get("epoch"),
+            ended_operations=frozenset(
+                name.removeprefix("op:") for name, value in text.items() if name.startswith("op:") and value == "end"
+            ),
         )

@@ -19,6 +19,8 @@ from sluiceway.wire.entry_id import EntryId, parse_entry_id
 from sluiceway.wire.events import TERMINAL_TYPES, Event, Start
 from sluiceway.wire.task import EndStatus, Status, TaskFields
 
+# How long the end of an erased stream is there for those who follow it.
+_SHOWN_MS = 60_000
 # "cancelled": it was written all the same. "fenced": a later attempt writes, or the task has ended. "lost": Redis
 # forgot the task, the attempt, or a write of it.
 WriteResult = Literal["ok", "cancelled", "fenced", "lost"]
@@ -100,6 +102,12 @@ class TaskWriter:
         arguments: list[Argument] = [attempt, "" if written is None else written, *fields]
         result, answers = await script_then(self._redis, "stream/wait", [keys.task_meta(task_id)], arguments, then)
         return result, answers  # type: ignore[return-value]  # three of the four words
+
+    async def erase(self, task_id: str, events: Sequence[Event]) -> None:
+        """Take out all that the stream says. `events`: what ends it for those who follow it, where it was live. Every
+        attempt is fenced from here on."""
+        arguments: list[Argument] = [self.live_ttl_ms, _SHOWN_MS, *flat(events)]
+        await self._scripts.run("stream/erase", keys_of(task_id), arguments)
 
     async def close(
         self,

@@ -6,6 +6,8 @@
     resume.py     completion consumer: queue the next step of a turn whose operations have ended
     pause.py      chat worker: let a turn wait for its operations
     ending.py     all: end a turn, and finalize one that has ended
+    catch_up.py   reconciler: what Redis knows of a turn, and Postgres forgot
+    erasing.py    gateway, reconciler: erase from Redis what was deleted
     rebuild.py    write the whole stream of a turn again, from what Postgres has
     shown.py      what a stream and Postgres together show of a turn's message
 

@@ -6,7 +6,7 @@ does what is left of an end that broke off, and is idempotent. An end that Postg
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sluiceway.errors import Fenced, NotStorable, TaskNotFound
@@ -19,12 +19,15 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ended import end_status, ending_of
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.turn.not_storable import NOT_STORABLE, last_events, reductions
 from sluiceway.turn.rebuild import TurnRebuild
-from sluiceway.turn.shown import Durable, TurnMessage, as_shown
+from sluiceway.turn.shown import TurnMessage
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
-from sluiceway.wire.task import EndStatus, TaskFields
+from sluiceway.wire.task import EndStatus
 
+# Status, code ("" where it did not fail), and seconds since the turn was accepted.
+OnEnd = Callable[[EndStatus, str, float], None]
 _CANCELLED = "CANCELLED: The turn was stopped before the tool had ended."
 _FAILED = "CANCELLED: The turn failed before the tool had ended."
 
@@ -37,15 +40,27 @@ class TurnEnding:
         writer: TaskWriter,
         reader: TaskReader,
         dispatch: TurnDispatch,
+        erasing: TurnErasing,
     ) -> None:
         self._store = store
         self._registry = registry
         self._writer = writer
         self._reader = reader
         self._dispatch = dispatch
+        self._erasing = erasing
         self._message = TurnMessage(store, reader)
         self._rebuild = TurnRebuild(store, registry, writer, self._message)
+        self._told: OnEnd = _nobody_asks
         self._log = get_logger()
+
+    def tell(self, told: OnEnd) -> None:
+        """Call this for each turn that is ended here, once its end is durable: status, code, and its whole seconds."""
+        self._told = told
+
+    def ended_unseen(self, task: Task) -> None:
+        """A turn was ended by a statement of its caller's, before anybody had begun it."""
+        if task.ended_at is not None:
+            self._told(end_status(task), "", (task.ended_at - task.created_at).total_seconds())
 
     async def end(
         self, task: Task, end: TurnEnd, events: Sequence[Event], *, written: int | None = None
@@ -74,6 +89,8 @@ class TurnEnding:
                     return None
                 # By an earlier call of this, whose answer was lost.
                 end, events = replace(end, status="failed"), last_events(replace(end, status="failed"), end, events)
+        if ended is not None:
+            self._told(end.status, str((end.error or {}).get("code", "")), ended.seconds)
         await self._close(task, end.status, events, ended, written=written)
         return end.status
 
@@ -119,19 +136,11 @@ class TurnEnding:
         await self._close(task, end_status(task), events)
 
     async def forget(self, task_id: str) -> None:
-        """Abort the stream of a turn that was deleted with its session. Raises StoreUnavailable, RedisUnavailable."""
+        """Erase the stream of a turn that Postgres does not have any more; its followers see it aborted. Nothing where
+        Postgres has it, or Redis does not. Raises StoreUnavailable, RedisUnavailable."""
         meta = await self._registry.meta(task_id)
-        if meta is not None and not meta.ended and await self._store.turns.get(task_id) is None:
-            await self.abort(meta.fields, meta.attempt)
-
-    async def abort(self, task: TaskFields, attempt: int) -> None:
-        """End a stream whose turn Postgres does not have any more, with what it has shown. Its holder is fenced."""
-        with contextlib.suppress(Fenced):  # it has ended
-            await self._writer.begin(task, attempt + 1)
-            entries = await self._reader.read(task.task_id)
-            fold, _ = as_shown(entries, Durable())
-            last = [*fold.abandoned_calls(_CANCELLED), *fold.closers(), Abort(), Finish()]
-            await self._writer.close(task, attempt + 1, "cancelled", last, proof=None if entries else "rebuild")
+        if meta is not None and await self._store.turns.get(task_id) is None:
+            await self._erasing.erase_stream(task_id)
 
     async def _close(
         self,
@@ -159,3 +168,7 @@ class TurnEnding:
         if found is None:
             raise TaskNotFound
         return found
+
+
+def _nobody_asks(status: EndStatus, code: str, seconds: float) -> None:
+    pass

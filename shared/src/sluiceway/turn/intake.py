@@ -3,19 +3,21 @@
 Guarantees: what was answered is durable in Postgres; Redis learns of it at once, or from the reconciler.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
 
-from sluiceway.errors import RedisUnavailable, SessionNotFound
-from sluiceway.process.logs import get_logger
+from sluiceway.errors import RedisUnavailable, SessionNotFound, Unavailable
+from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.approving import ClientOutput, Decision
+from sluiceway.store.erasing import Erasure
 from sluiceway.store.records import Session, Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
+from sluiceway.turn.erasing import TurnErasing
 from sluiceway.wire.task import Status
 
 
@@ -36,11 +38,14 @@ class AnswerOutcome:
 
 
 class TurnIntake:
-    def __init__(self, store: Store, registry: TaskRegistry, dispatch: TurnDispatch, ending: TurnEnding) -> None:
+    def __init__(
+        self, store: Store, registry: TaskRegistry, dispatch: TurnDispatch, ending: TurnEnding, erasing: TurnErasing
+    ) -> None:
         self._store = store
         self._registry = registry
         self._dispatch = dispatch
         self._ending = ending
+        self._erasing = erasing
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> AcceptedTurn:
@@ -52,7 +57,13 @@ class TurnIntake:
         task = accepted.task
         published = await self._tell_redis(accepted)
         if accepted.created:
-            self._log.info("turn_accepted", task_id=task.id, session_id=task.session_id, position=accepted.position)
+            self._log.info(
+                "turn_accepted",
+                task_id=task.id,
+                session_id=task.session_id,
+                position=accepted.position,
+                **joined(task.traceparent, task.user_id),
+            )
         return replace(accepted, published=published)
 
     async def answer(
@@ -78,6 +89,7 @@ class TurnIntake:
         """
         task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
         if ended_here:
+            self._ending.ended_unseen(task)
             await self._ending.finalize(task)
         elif not task.ended:
             await self._stop(task)
@@ -91,20 +103,24 @@ class TurnIntake:
         return None if task is None or task.ended else await self.cancel(task.id, user_id)
 
     async def delete_session(self, session_id: str, user_id: str | None) -> None:
-        """Delete a session; followers of its live turns see them aborted.
+        """Delete a session, here and in Redis; followers of its live turns see them aborted.
 
-        Raises SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (sent again, it does the rest).
+        Raises SessionNotFound, AccessDenied, StoreUnavailable; never RedisUnavailable: the reconciler erases then.
         """
         try:
-            live = await self._store.sessions.delete(session_id, user_id)
+            erasures = await self._store.sessions.delete(session_id, user_id)
         except SessionNotFound:
             # Perhaps it is this very request that deleted it, and the answer was lost.
-            active = await self._registry.active(session_id)
-            if active is not None:
-                await self._ending.forget(active)
+            await self.erase(await self._store.erasures.of_session(session_id))
             raise
-        for task in live:
-            await self._ending.abort(task.fields, task.attempt)
+        await self.erase(erasures)
+
+    async def erase(self, erasures: Sequence[Erasure]) -> None:
+        """Erase from Redis what was deleted. What cannot be done now is the reconciler's."""
+        try:
+            await self._erasing.erase(erasures)
+        except Unavailable as error:
+            self._log.warning("not_erased_yet", turns=len(erasures), reason=str(error))
 
     async def claim_session(self, session_id: str, user_id: str, before: str | None) -> Session:
         """Make a session of `before` (who the user was when anonymous) his own, and its turns with it. Idempotent.
@@ -122,6 +138,7 @@ class TurnIntake:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
                 if ended is not None:
+                    self._ending.ended_unseen(ended)
                     await self._ending.finalize(ended)
             if accepted.interrupted is not None:
                 await self._stop(accepted.interrupted)

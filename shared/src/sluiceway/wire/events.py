@@ -10,7 +10,7 @@ Source: the chunk schema of the npm package `ai`, 7.0.173 and 6.0.326.
 """
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
@@ -46,9 +46,11 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     type: str
+    # The field whose value is somebody else's JSON, where null is a value as any other.
+    carries: ClassVar[str | None] = None
 
     def encode(self) -> bytes:
-        """The JSON that is stored and sent: UTF-8, no None, fields in the order of the model."""
+        """The JSON that is stored and sent: UTF-8, no None but what it carries, fields in the order of the model."""
         try:
             raw = self._dumped()
         except UNWRITABLE:
@@ -56,7 +58,10 @@ class Event(BaseModel):
         return one_line(self._cleaned()._dumped() if may_have_nul(raw) else raw)
 
     def _dumped(self) -> bytes:
-        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+        raw = self.model_dump_json(by_alias=True, exclude_none=True).encode()
+        if self.carries is not None and getattr(self, self.carries) is None:
+            return b'%b,"%b":null}' % (raw[:-1], self.carries.encode())
+        return raw
 
     def _cleaned(self) -> Self:
         return self.model_copy(update={name: clean_json(value) for name, value in self})
@@ -134,6 +139,7 @@ class ToolInputAvailable(Event):
     tool_call_id: str
     tool_name: str
     input: Json
+    carries: ClassVar[str | None] = "input"
     dynamic: bool | None = None
     title: str | None = None
 
@@ -143,6 +149,7 @@ class ToolInputError(Event):
     tool_call_id: str
     tool_name: str
     input: Json
+    carries: ClassVar[str | None] = "input"
     error_text: str
     dynamic: bool | None = None
     title: str | None = None
@@ -158,6 +165,7 @@ class ToolOutputAvailable(Event):
     type: Literal["tool-output-available"] = "tool-output-available"
     tool_call_id: str
     output: Json
+    carries: ClassVar[str | None] = "output"
     preliminary: bool | None = None
     dynamic: bool | None = None
 
@@ -198,6 +206,7 @@ class Data(Event):
 
     type: str = Field(pattern=r"^data-[a-z0-9-]+$")
     data: Json
+    carries: ClassVar[str | None] = "data"
     id: str | None = None
     transient: bool | None = None
 

@@ -21,7 +21,9 @@ MAX_DEPTH = 100
 TOO_DEEP = "[left out: nested too deep]"
 # What serializers raise for a lone surrogate, for too many levels, for a number of too many digits, and for no JSON.
 UNWRITABLE = (PydanticSerializationError, ValueError, TypeError, RecursionError)
-# Line ends for Python's `splitlines` and the readers of streams that are built on it, but none for JSON.
+# Line ends for Python's `splitlines` and the readers of streams that are built on it (httpx's and requests' lines), but
+# none for JSON, and none for an event stream: there a line ends at CR, LF or both (WHATWG HTML, 9.2.6), as EventSource
+# and httpx-sse have it.
 _LINE_ENDS = tuple((end.encode(), f"\\u{ord(end):04x}".encode()) for end in "\x85\u2028\u2029")
 _NUL = b"\\u0000"
 _REFUSED_BY_POSTGRES = re.compile("[\x00\ud800-\udfff]")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from sluiceway.errors import NotStorable, StoreUnavailable
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import get_logger, joined
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
@@ -72,8 +72,10 @@ class Applying:
 
     async def _park(self, job: CompletionJob) -> None:
         body = clean_json(job.model_dump(mode="json", exclude_none=True))
-        await self._store.parked.add(body.get("operation_id"), body.get("task_id"), body)
-        self._log.warning("completion_parked", task_id=job.task_id)
+        if await self._store.parked.add(body.get("operation_id"), body.get("task_id"), body):
+            self._log.warning("completion_parked", task_id=job.task_id)
+        else:
+            self._log.info("completion_of_deleted", task_id=job.task_id)
 
     async def apply(self, job: CompletionJob, *, unsure: bool = False) -> EndOutcome:
         """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat. `unsure`:
@@ -145,6 +147,7 @@ class Applying:
             operation_id=operation.id,
             tool_name=operation.tool_name,
             resumes=outcome.resumes,
+            **joined(operation.traceparent, outcome.task.user_id if outcome.task is not None else None),
             **fields,
         )
 

@@ -53,12 +53,15 @@ class CompletionHandler:
         """Keep an entry that no attempt could handle. The operation that it ends, where one is named, has failed."""
         operation_id, error = self._what_it_ends(delivery)
         operation = await self._store.operations.get(operation_id) if operation_id is not None else None
-        await self._keep(delivery, reason, operation.task_id if operation is not None else None)
+        await self._keep(delivery, reason, operation.task_id if operation is not None else None, operation_id)
         if operation is not None:
             await self._applying.carry_out(CompletionJob(operation_id=operation.id, success=False, error=error))
 
-    async def _keep(self, delivery: Delivery, reason: str, task_id: str | None) -> None:
-        await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=clean_json(task_id))
+    async def _keep(
+        self, delivery: Delivery, reason: str, task_id: str | None, operation_id: str | None = None
+    ) -> None:
+        ids = {"operation_id": clean_json(operation_id)} if operation_id is not None else {}
+        await keep_dead_letter(self._store, self._queue_key, delivery, reason, task_id=clean_json(task_id), **ids)
         self._metrics.dead_letters.inc()
 
     def _what_it_ends(self, delivery: Delivery) -> tuple[str | None, OperationError]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from sluiceway.errors import SluicewayError, Unavailable
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import bound, get_logger, joined
 
 from completion_consumer.metrics import Metrics
 from completion_consumer.reconciler.quarantine import Quarantine
@@ -68,7 +68,8 @@ class Round:
             if time.monotonic() > ends:
                 return
             self._check()
-            await self._one(kind, key, do(thing))
+            with bound(**_joined(thing)):
+                await self._one(kind, key, do(thing))
 
     def quarantined_ids(self, kind: str) -> list[str]:
         """What is left out now."""
@@ -107,3 +108,10 @@ class Round:
     def _check(self) -> None:
         if not self._leads():
             raise LeadershipLost
+
+
+def _joined(thing: object) -> dict[str, str]:
+    """Of a turn or operation, or of what is known of one."""
+    found = thing[0] if isinstance(thing, tuple) and thing else thing
+    found = getattr(found, "task", found)
+    return joined(getattr(found, "traceparent", None), getattr(found, "user_id", None))

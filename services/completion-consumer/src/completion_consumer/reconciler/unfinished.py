@@ -4,7 +4,10 @@ from datetime import timedelta
 
 from sluiceway.store import Store
 
+from completion_consumer.reconciler.due_erasures import DueErasures
 from completion_consumer.reconciler.forgotten_ends import ForgottenEnds
+from completion_consumer.reconciler.lost_turns import LostTurns
+from completion_consumer.reconciler.retention import Retention
 from completion_consumer.reconciler.round import Round
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
 from completion_consumer.reconciler.unfinished_operations import PUBLISHING, UnfinishedOperations
@@ -15,26 +18,35 @@ class Unfinished:
     def __init__(
         self,
         store: Store,
+        lost: LostTurns,
         forgotten: ForgottenEnds,
         turns: UnfinishedTurns,
         operations: UnfinishedOperations,
         agent_streams: SilentAgentStreams,
+        erasures: DueErasures,
+        retention: Retention,
         *,
         finalize_after: timedelta,
     ) -> None:
         self._store = store
+        self._lost = lost
         self._forgotten = forgotten
         self._turns = turns
         self._operations = operations
         self._agent_streams = agent_streams
+        self._erasures = erasures
+        self._retention = retention
         self._finalize_after = finalize_after
 
     async def look(self, current: Round) -> dict[str, int]:
         """By kind, how much is left to the next round. Raises LeadershipLost."""
         await self._turns.look(current)
         await self._operations.look(current)
+        await self._lost.look(current)
         await self._forgotten.look(current)
         await self._agent_streams.look(current)
+        await self._erasures.look(current)
+        await self._retention.look(current)
         backlog: dict[str, int] = {}
 
         async def count(_: Round) -> None:

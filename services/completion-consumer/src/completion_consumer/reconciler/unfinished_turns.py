@@ -9,6 +9,7 @@
 - A turn that was to run, or did, for longer than its deadline fails, also while a worker holds it.
 - What a live turn has in Redis is kept from expiring while nobody holds it.
 - A session whose active turn was lost gets its next one.
+- A turn of which Redis knows more than Postgres (a restored backup) catches up: see `turn/catch_up.py`.
 - An ended turn whose stream was not closed, or whose successor was not released, is finalized.
 Live turns are looked at page by page, some pages a round, in turn; a page is a few round trips, however long it is.
 """
@@ -30,6 +31,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.stream.task_snapshot import TaskSnapshot
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.catch_up import TurnCatchUp
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.rebuild import TurnRebuild
@@ -46,7 +48,7 @@ _EXPIRED = {
     "message": "The answer was not finished in time, and nothing works on it any more. Please try again.",
 }
 
-Fault = Literal["expired", "cancelled", "forgotten", "not told to wait", "not told to end", "in no queue"]
+Fault = Literal["ahead", "expired", "cancelled", "forgotten", "not told to wait", "not told to end", "in no queue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class UnfinishedTurns:
         dispatch: TurnDispatch,
         ending: TurnEnding,
         rebuild: TurnRebuild,
+        catch_up: TurnCatchUp,
         queue: Producer,
         *,
         lease: timedelta,
@@ -86,6 +89,7 @@ class UnfinishedTurns:
         self._dispatch = dispatch
         self._ending = ending
         self._rebuild = rebuild
+        self._catch_up = catch_up
         self._entries = Entries(queue, "task_id", lease)
         self._finalize_after = finalize_after
         self._deadline = deadline
@@ -128,10 +132,11 @@ class UnfinishedTurns:
 
     async def _look_at(self, current: Round, turns: Sequence[LiveTurn]) -> None:
         live, unreadable = await self._seen([turn.task for turn in turns])
+        ahead = await self._catch_up.ahead([(one.task, one.meta) for one in live if one.meta is not None])
         overdue = await self._overdue(turns)
         faults: dict[str, tuple[_Live, Fault]] = {}
         for one in live:
-            fault = "expired" if one.task.id in overdue else self._fault_of(one)
+            fault = self._fault_of(one, ahead, overdue)
             if fault is not None:
                 faults[one.task.id] = one, fault
         await self._keep([one for one in live if one.task.id not in faults])
@@ -154,8 +159,12 @@ class UnfinishedTurns:
         old = [turn.task.id for turn in turns if turn.task.status != "waiting" and turn.age > self._deadline]
         return await self._store.turns.overdue(old, self._deadline) if old else set()
 
-    def _fault_of(self, one: _Live) -> Fault | None:
+    def _fault_of(self, one: _Live, ahead: set[str], overdue: set[str]) -> Fault | None:
         task, meta, held = one.task, one.meta, one.held
+        if task.id in ahead:
+            return "ahead"
+        if task.id in overdue:
+            return "expired"
         if task.cancel_requested_at is not None and not held:
             return "cancelled"
         if task.status == "waiting":
@@ -179,6 +188,8 @@ class UnfinishedTurns:
         one, fault = faulty
         task = one.task
         match fault:
+            case "ahead":
+                return None if one.meta is None else await self._catch_up.catch_up(task.id, one.meta, held=one.held)
             case "expired":
                 return await self._end(task, "failed", _EXPIRED)
             case "cancelled":

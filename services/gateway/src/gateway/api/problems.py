@@ -10,7 +10,7 @@ name gets that.
 
 import http
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from sluiceway.errors import DomainError, TooManySessions, TooManyTasks, TooManyWebhooks, Unavailable
@@ -91,6 +91,21 @@ class ScopeMissing(DomainError):
     default_detail = "This API key does not have the scope that this needs."
 
 
+class DeadLetterNotFound(DomainError):
+    code, status = "DEAD_LETTER_NOT_FOUND", 404
+    default_detail = "There is no dead letter with this number."
+
+
+class NotReplayable(DomainError):
+    code, status = "NOT_REPLAYABLE", 409
+    default_detail = "Nothing would come of replaying this dead letter."
+
+
+class NotRequeueable(DomainError):
+    code, status = "NOT_REQUEUEABLE", 409
+    default_detail = "This turn needs no other queue entry."
+
+
 class OriginRefused(DomainError):
     code, status = "ORIGIN_REFUSED", 403
     default_detail = "Pages of another site may not do this here. CORS_ORIGINS names those that may."
@@ -156,6 +171,11 @@ class InvalidBody(DomainError):
 class MessageTooLong(DomainError):
     code, status = "MESSAGE_TOO_LONG", 422
     default_detail = "The message is longer than this service takes."
+
+
+class MessageExceedsWindow(DomainError):
+    code, status = "MESSAGE_EXCEEDS_WINDOW", 422
+    default_detail = "The message is longer than the model takes. Send it in parts, or choose another model."
 
 
 class EmptyMessage(DomainError):
@@ -290,12 +310,19 @@ async def on_disconnect(request: Request[Any], error: Exception) -> Response:
 
 
 def _answer(request: Request[Any], problem: Problem, errors: Sequence[Mapping[str, str]] = ()) -> Response:
+    note_cause(request.scope, problem)
     response = problem_response(problem, request_id_of(request), errors=errors)
     if not request.scope.get("plain_problems") or "json" in request.headers.get("accept", ""):
         return response
     sentence = " ".join([problem.detail, *(_fault_sentence(fault) for fault in errors[:1])])
     headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
     return Response(sentence, problem.status, {**headers, CODE_HEADER: problem.code}, SENTENCE_TYPE)
+
+
+def note_cause(scope: MutableMapping[str, Any], problem: Problem) -> None:
+    """For the request's log line, and the count: the code, and of a part that is away what it said."""
+    reason = {"reason": str(problem)} if isinstance(problem, Unavailable) else {}
+    scope["cause"] = {"code": problem.code, **reason}
 
 
 def _fault_sentence(fault: Mapping[str, str]) -> str:

@@ -1,4 +1,5 @@
-"""The command line: `sluicewayctl keys create|list|revoke`. It needs DATABASE_URL, and a schema that is current."""
+"""The command line. `sluicewayctl keys …` needs DATABASE_URL, and a schema that is current; everything else asks a
+gateway: SLUICEWAY_URL and SLUICEWAY_KEY, see client.py. `doctor` ends with 1 where something is not fit."""
 
 import argparse
 import asyncio
@@ -9,7 +10,7 @@ from sluiceway.errors import SluicewayError
 from sluiceway.process.settings import CommonSettings
 from sluiceway.store import Store
 
-from gateway.ctl import keys
+from gateway.ctl import keys, ops
 
 Action = Callable[[Store, argparse.Namespace], Awaitable[int]]
 
@@ -17,7 +18,7 @@ Action = Callable[[Store, argparse.Namespace], Awaitable[int]]
 def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     try:
-        sys.exit(asyncio.run(_run(asked.action, asked)))
+        sys.exit(asked.ask(asked) if "ask" in asked else asyncio.run(_run(asked.action, asked)))
     except SluicewayError as error:
         sys.exit(f"sluicewayctl: {error}")
 
@@ -28,9 +29,10 @@ async def _run(action: Action, asked: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sluicewayctl", description="What an operator does by hand.")
-    nouns = parser.add_subparsers(required=True, metavar="NOUN")
+    parser = argparse.ArgumentParser(prog="sluicewayctl", description="What an operator asks and does by hand.")
+    nouns = parser.add_subparsers(required=True, metavar="COMMAND")
     keys.add_to(nouns.add_parser("keys", help="API keys of programs"))
+    ops.add_to(nouns)
     return parser
 
 

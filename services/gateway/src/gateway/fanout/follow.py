@@ -1,6 +1,7 @@
 """What a subscriber asks of the hub."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gateway.fanout.frames import BEGINNING, PAGE_BYTES, EntryId, Page, View
@@ -10,6 +11,8 @@ from gateway.fanout.frames import BEGINNING, PAGE_BYTES, EntryId, Page, View
 FIRST_ENTRIES = 64
 MOST_ENTRIES = 512
 _GROWTH = 4
+# The bytes that Redis has of a stream, as soon as it answers; None when it does not tell.
+Size = asyncio.Future[int | None]
 
 
 def next_count(page: Page, asked: int) -> int:
@@ -28,6 +31,7 @@ class Follow:
     are left out. `start_index`: leave out so many visible entries from the beginning of the stream, whatever is
     retracted.
     `merge`: join adjacent deltas of what is replayed. `wait_for_start`: an empty stream is one that has yet to begin.
+    `size`: from `Hub.measure`, where there was something to ask before; else it is asked for, one round trip later.
     A kind of stream with other rules than a task's has a subclass, which says them by `page_type` and `view`.
     """
 
@@ -38,6 +42,7 @@ class Follow:
     start_index: int | None = None
     merge: bool = False
     wait_for_start: bool = True
+    size: Size | None = field(default=None, compare=False, repr=False)
     page_type: ClassVar[type[Page]] = Page
 
     @property

@@ -53,7 +53,8 @@ def format_id(entry_id: EntryId) -> str:
 class Page:
     """Entries of a task's stream that follow one another, all after `after`, the newest being `last`.
 
-    `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames.
+    `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames,
+    which who cut the page has counted.
     Streams of another kind have a page of their own, with other rules; `restarts`: one that is gone begins again, and
     who comes back to it waits for that.
     """
@@ -61,13 +62,13 @@ class Page:
     __slots__ = ("_bodies", "after", "ended", "entries", "full", "last", "size", "unknown")
     restarts: ClassVar[bool] = False
 
-    def __init__(self, after: EntryId, entries: list[RawEntry], *, full: bool = False) -> None:
+    def __init__(self, after: EntryId, entries: list[RawEntry], size: int, *, full: bool = False) -> None:
         self.after = self.last = after
         self.entries = entries
         self.full = full
         self.ended = False
         self.unknown = 0
-        self.size = size_of(entries)
+        self.size = size
         self._bodies: tuple[bytes, bytes] | None = None
         if entries:
             self._check()
@@ -132,32 +133,28 @@ class Page:
             return
         after, begin, size = self.after, 0, 0
         for end, entry in enumerate(self.entries):
-            size += _size(entry)
-            if size > PIECE_BYTES and end > begin:
-                piece = self._part(after, begin, end, full=True)
+            more = _size(entry)
+            if size + more > PIECE_BYTES and end > begin:
+                piece = type(self)(after, self.entries[begin:end], size, full=True)
                 yield piece
-                after, begin, size = piece.last, end, _size(entry)
-        yield self._part(after, begin, len(self.entries), full=self.full)
-
-    def _part(self, after: EntryId, begin: int, end: int, *, full: bool) -> "Page":
-        return type(self)(after, self.entries[begin:end], full=full)
+                after, begin, size = piece.last, end, 0
+            size += more
+        yield type(self)(after, self.entries[begin:], size, full=self.full)
 
 
-def size_of(entries: list[RawEntry]) -> int:
-    """About as many bytes as the entries have on the wire."""
-    return sum([len(fields[3]) for _, fields in entries]) + _FRAME_BYTES * len(entries)
-
-
-def shortened(entries: list[RawEntry]) -> list[RawEntry]:
-    """As many of the entries as PAGE_BYTES have room for, and one in any case."""
-    if size_of(entries) <= PAGE_BYTES:
-        return entries
+def shortened(entries: list[RawEntry]) -> tuple[list[RawEntry], int]:
+    """As many of the entries as PAGE_BYTES have room for, and one in any case; and about as many bytes as they have on
+    the wire."""
+    size = sum([len(fields[3]) for _, fields in entries]) + _FRAME_BYTES * len(entries)
+    if size <= PAGE_BYTES:
+        return entries, size
     size = 0
     for place, entry in enumerate(entries):
-        size += _size(entry)
-        if size > PAGE_BYTES:
-            return entries[: max(place, 1)]
-    return entries
+        more = _size(entry)
+        if size + more > PAGE_BYTES and place:
+            return entries[:place], size
+        size += more
+    return entries, size
 
 
 def _size(entry: RawEntry) -> int:

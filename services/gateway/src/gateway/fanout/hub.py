@@ -24,14 +24,14 @@ import hiredis
 from sluiceway.errors import StreamTruncated
 from sluiceway.process.logs import get_logger
 
-from gateway.fanout.follow import FIRST_ENTRIES, Follow, next_count
+from gateway.fanout.follow import FIRST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
 from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
 from gateway.fanout.redis_wire import Reply, pack
 from gateway.fanout.subscriber import Backlog, StreamBroken, Subscription
 from gateway.fanout.uplink import Uplink
 
-__all__ = ["EntryId", "Follow", "Hub", "HubStats", "StreamBroken", "StreamEnded", "Subscription"]
+__all__ = ["EntryId", "Follow", "Hub", "HubStats", "Size", "StreamBroken", "StreamEnded", "Subscription"]
 
 # A comment without a blank line behind it: some clients take a block that has nothing but a comment for an event.
 _KEEP_ALIVE = b": keep-alive\n"
@@ -48,6 +48,10 @@ class HubStats:
     slow: int
     broken: int
     unknown_types: int
+    joined: int
+    replayed: int
+    truncated: int
+    bytes_sent: int
 
 
 class Stream:
@@ -87,7 +91,8 @@ class Hub:
     ) -> None:
         self.slow_seconds = slow_seconds
         self.backlog = Backlog(most_waiting_bytes)
-        self.events_sent = self.slow = self.broken = 0
+        self.events_sent = self.bytes_sent = self.slow = self.broken = 0
+        self._joined = self._replayed = self._truncated = 0
         self._url = redis_url
         self._name = name
         self._heartbeat_seconds = heartbeat_seconds
@@ -137,8 +142,15 @@ class Hub:
         try:
             page, skip = await self._reader.first(follow)
         except BeginningLost as lost:
+            self._truncated += 1
             raise StreamTruncated(read_on_from=format_id(lost.read_on_from)) from None
+        self._joined += 1
+        self._replayed += bool(page.entries)
         return Subscription(self, follow, page, skip)
+
+    def measure(self, events_key: str) -> Size:
+        """Begin to ask how large a stream is, for a `Follow` of it, in the same write as what else is asked now."""
+        return self._reader.measure(events_key.encode())
 
     async def read(self, subscription: Subscription, count: int) -> Page:
         """What comes next for one that catches up. Raises BeginningLost, RedisUnavailable."""
@@ -150,6 +162,11 @@ class Hub:
     async def ask(self, *command: str) -> Reply:
         """The reply to a command that only reads, on the connection that all share. Raises RedisUnavailable."""
         return await self._uplink.fetch(pack(*command), patience_seconds=self._join_seconds)
+
+    @property
+    def up(self) -> bool:
+        """Whether the connection stands."""
+        return self._uplink.up
 
     def attach(self, subscription: Subscription) -> bool:
         """Take it into the live set. False when the set is already ahead: it has to read again."""
@@ -310,4 +327,8 @@ class Hub:
             slow=self.slow,
             broken=self.broken,
             unknown_types=self._reader.unknown_types,
+            joined=self._joined,
+            replayed=self._replayed,
+            truncated=self._truncated,
+            bytes_sent=self.bytes_sent,
         )

@@ -8,18 +8,16 @@ only some of them read at a time.
 import asyncio
 from functools import partial
 
-import hiredis
-from sluiceway.errors import RedisUnavailable
-
-from gateway.fanout.follow import FIRST_ENTRIES, MOST_ENTRIES, Follow, next_count
+from gateway.fanout.follow import FIRST_ENTRIES, MOST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, PAGE_BYTES, BeginningLost, EntryId, Page, RawEntry, parse_id, shortened
 from gateway.fanout.redis_wire import Reply, pack
 from gateway.fanout.uplink import Uplink
 
 _XREAD = b"*6\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+_MEMORY = b"*5\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n$7\r\nSAMPLES\r\n$1\r\n0\r\n"
 _SMALL_BYTES = 4 * PAGE_BYTES
-# The entries that are kept of a reading, and how many it had.
-Stored = tuple[list[RawEntry], int]
+# The entries that are kept of a reading, their size, and how many it had.
+Stored = tuple[list[RawEntry], int, int]
 # More of them only push one another out of the processor's caches: 32 cost a storm a quarter more than 8.
 _REPLAYS_AT_ONCE = 8
 
@@ -42,7 +40,7 @@ class Reader:
 
         Raises BeginningLost, StreamEnded.
         """
-        skip, count = follow.start_index or 0, await self._first_count(follow.events_key.encode())
+        skip, count = follow.start_index or 0, await self._first_count(follow)
         page = await self._at_cursor(follow, count)
         if skip and page.entries and parse_id(page.entries[0][0])[0] > 1:
             # Perhaps it was rebuilt, in other chunks than those that were counted.
@@ -58,17 +56,23 @@ class Reader:
             page = await self._read(follow, page.last, count)
         return page, skip
 
-    async def _first_count(self, key: bytes) -> int:
+    def measure(self, key: bytes) -> Size:
+        """Ask how large a stream is, in the same write as what else is asked now. Whoever never looks owes nothing."""
+        size: Size = asyncio.get_running_loop().create_future()
+
+        def on_reply(reply: Reply) -> None:
+            if not size.done():
+                # An error: Redis is away, and reading will tell; or a server, or a proxy, does not say such things.
+                size.set_result(None if isinstance(reply, Exception) else reply or 0)
+
+        self._uplink.ask(_MEMORY % (len(key), key), on_reply)
+        return size
+
+    async def _first_count(self, follow: Follow) -> int:
         """A stream that is small as a whole can be read in few readings; of others nobody knows how large the entries
         are, and the first reading is a short one."""
-        command = pack(b"MEMORY", b"USAGE", key, b"SAMPLES", b"0")
-        try:
-            size = await self._uplink.fetch(command, patience_seconds=self._join_seconds)
-        except RedisUnavailable as error:
-            if isinstance(error.__cause__, hiredis.ReplyError):
-                return FIRST_ENTRIES  # a server, or a proxy, that does not tell
-            raise
-        return MOST_ENTRIES if (size or 0) <= _SMALL_BYTES else FIRST_ENTRIES
+        size = await (follow.size or self.measure(follow.events_key.encode()))
+        return MOST_ENTRIES if size is not None and size <= _SMALL_BYTES else FIRST_ENTRIES
 
     async def _at_cursor(self, follow: Follow, count: int) -> Page:
         cursor = BEGINNING if follow.start_index is not None else follow.cursor
@@ -81,7 +85,7 @@ class Reader:
             command = read_newest(follow.events_key.encode())
             newest = await self._uplink.fetch(command, patience_seconds=self._join_seconds)
             if not newest and follow.page_type.restarts:
-                return follow.page_type(BEGINNING, [])
+                return follow.page_type(BEGINNING, [], 0)
             if is_standing(follow.page_type, newest, cursor):
                 if follow.page_type.is_terminal(follow.page_type.entries_of(newest)[0]):
                     raise StreamEnded
@@ -106,8 +110,8 @@ class Reader:
         return self._page(page_type, cursor, _stored(page_type, reply), count)
 
     def _page(self, page_type: type[Page], cursor: EntryId, stored: Stored, count: int) -> Page:
-        entries, answered = stored
-        page = page_type(cursor, entries, full=answered == count or len(entries) < answered)
+        entries, size, answered = stored
+        page = page_type(cursor, entries, size, full=answered == count or len(entries) < answered)
         self.entries_read += len(entries)
         self.unknown_types += page.unknown
         return page
@@ -116,7 +120,7 @@ class Reader:
 def _stored(page_type: type[Page], reply: Reply) -> Stored:
     """What is kept of an XREAD's reply. It is called before the next reply is read, so that one at a time is whole."""
     entries: list[RawEntry] = next(iter(reply.values())) if reply else []
-    return shortened(page_type.entries_of(entries)), len(entries)
+    return *shortened(page_type.entries_of(entries)), len(entries)
 
 
 def read_after(key: bytes, after: EntryId, count: int) -> bytes:

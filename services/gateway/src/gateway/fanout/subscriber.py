@@ -49,6 +49,7 @@ class Feed(Protocol):
     slow_seconds: float
     backlog: Backlog
     events_sent: int
+    bytes_sent: int
     slow: int
     broken: int
 
@@ -254,6 +255,7 @@ class Subscription:
         self.cursor = page.last
         if frames:
             self._hub.events_sent += len(page.entries)
+            self._hub.bytes_sent += len(frames)
             self._offer({"type": "http.response.body", "body": frames, "more_body": True})
 
     def _offer(self, message: Message) -> None:

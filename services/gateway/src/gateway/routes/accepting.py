@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
     MessageNotFound,
     RedisUnavailable,
@@ -18,14 +19,18 @@ from sluiceway.errors import (
     TaskExpired,
     TooManyTasks,
 )
+from sluiceway.process.logs import note
 from sluiceway.redis_client import command
+from sluiceway.service.deliveries import trace_id_of
+from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
+from sluiceway.store.usage import Budget
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
-from gateway.api.problems import MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -33,7 +38,9 @@ from gateway.settings import Settings
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
+    MessageExceedsWindow,
     MessageTooLong,
     ModelNotAllowed,
     SessionBusy,
@@ -66,9 +73,16 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
         raise ModelNotAllowed
 
 
+def budget_of(settings: Settings, over_budget: bool) -> Budget:
+    """What is left to check: nothing, where a person may say that he wants to go on, and does."""
+    return Budget() if over_budget and settings.budget.asks else settings.budget
+
+
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
+    await call.gateway.windows.check(turn.text, turn.model)
     accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
     task = accepted.task
+    _tell(call, accepted)
     url = stream_url(task.id)
     answer = AcceptedTurn(
         task_id=task.id,
@@ -85,9 +99,11 @@ async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
 async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamParams) -> Response:
     """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
     gateway = call.gateway
+    await gateway.windows.check(turn.text, turn.model)
     await command(gateway.redis, "PING")
     accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
     task_id = accepted.task.id
+    _tell(call, accepted)
     if not accepted.published:
         raise RedisUnavailable
     if not accepted.created:
@@ -95,3 +111,11 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
         await gateway.lookup.find(task_id, turn.user_id)
     headers = {RUN_ID_HEADER: task_id}
     return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers)
+
+
+def _tell(call: Call[Any, Any], accepted: Accepted) -> None:
+    """In the request's log line, and in the count."""
+    task = accepted.task
+    note(task_id=task.id, session_id=task.session_id, trace_id=trace_id_of(task.traceparent))
+    if accepted.created:
+        call.gateway.metrics.accepted.inc()

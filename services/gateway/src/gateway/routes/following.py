@@ -18,7 +18,7 @@ from gateway.api.cursors import BEGINNING
 from gateway.api.problems import Draining, ProblemType, TooManyStreams
 from gateway.callers.caller import Caller
 from gateway.callers.limits import Limits
-from gateway.fanout.hub import Follow, StreamEnded, Subscription
+from gateway.fanout.hub import Follow, Size, StreamEnded, Subscription
 from gateway.routing.table import Success
 from gateway.state import Gateway
 from gateway.wire.sse import UI_MESSAGES, EventStream
@@ -42,12 +42,14 @@ async def open_stream(
     headers: Mapping[str, str] | None = None,
     head_only: bool = False,
     known: TaskMeta | None = None,
+    size: Size | None = None,
 ) -> Response:
     """Follow a task that the caller may follow. 204 when the cursor is at the end already.
 
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
-    `known`: the task's metadata, where the caller has just read it.
+    `known`: the task's metadata, where the caller has just read it. `size`: `measure_stream` of it, begun before that.
     """
+    size = size or measure_stream(gateway, task_id)
     meta = known or await gateway.registry.meta(task_id)
     follow = Follow(
         keys.task_events(task_id),
@@ -56,8 +58,13 @@ async def open_stream(
         protocol=version,
         start_index=skip,
         merge=merge,
+        size=size,
     )
     return await open_follow(gateway, caller, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
+
+
+def measure_stream(gateway: Gateway, task_id: str) -> Size:
+    return gateway.hub.measure(keys.task_events(task_id))
 
 
 async def open_follow(

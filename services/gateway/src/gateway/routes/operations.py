@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 from sluiceway.errors import (
     AccessDenied,
+    DomainError,
     OperationEnded,
     OperationNotFound,
     OperationNotStarted,
     StoreUnavailable,
     TaskNotFound,
     TooManyWebhooks,
+    Unavailable,
 )
 from sluiceway.store.sessions import check_owner
 from starlette.responses import Response
@@ -74,7 +76,15 @@ async def report_progress(call: Call[WebhookParams, Body]) -> Response:
 
 async def _take(call: Call[WebhookParams, Body], reading: Reading) -> Response:
     asked = call.params
-    await call.gateway.webhooks.take(reading, Head(asked.operation_id, asked.seal, call.caller.trusted), call.body)
+    answer = "failed"
+    try:
+        await call.gateway.webhooks.take(reading, Head(asked.operation_id, asked.seal, call.caller.trusted), call.body)
+        answer = "accepted"
+    except (DomainError, Unavailable) as problem:
+        answer = problem.code
+        raise
+    finally:
+        call.gateway.metrics.webhook(reading.kind, answer)
     return json_response(AcceptedWebhook(operation_id=asked.operation_id), 202)
 
 

@@ -31,7 +31,16 @@ _MEDIA_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+
 
 
 def chat_page() -> Response:
-    page = _DIRECTORY / "index.html"
+    return _page("index.html")
+
+
+def operations_page() -> Response:
+    """It has nothing of its own: what it shows it asks for, as who may see it."""
+    return _page("ops.html")
+
+
+def _page(name: str) -> Response:
+    page = _DIRECTORY / name
     if not page.is_file():
         return PlainTextResponse(_NOT_BUILT, 503, {"Cache-Control": "no-store"})
     return _file(page, Headers(), _ASK_AGAIN)

@@ -1,25 +1,46 @@
 """Whether a message would be accepted and answered, and if not, what is missing.
 
+Guarantees: what a turn needs is asked as a turn would ask it: the hub's own connection, which streams come on; a write
+to Redis; a lock that a write to Postgres takes. Consumers, runners and the model are told in words and do not count:
+without them messages are accepted and answered, or wait.
 Liveness is another matter: `/healthz` asks nobody, or every gateway would be restarted when Redis is.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
+from redis.exceptions import ResponseError
 from sluiceway import keys
-from sluiceway.errors import Unavailable
+from sluiceway.errors import RedisUnavailable, Unavailable
+from sluiceway.process.settings import process_name
 from sluiceway.redis_client import command
+from sluiceway.service.agreement import OtherProcess
 from sluiceway.service.presence import count_live
 
 from gateway.api.models import Check, Readiness
 from gateway.state import Gateway
 
 _Probe = Callable[[Gateway], Awaitable[Check]]
+_PROBE_MS = 10_000
+_PROCESS = process_name()
+# What Redis answers to a write that it does not take, in words.
+_REFUSALS = {
+    "OOM": "takes no writes: it is full (maxmemory)",
+    "READONLY": "takes no writes: it is a read-only replica",
+    "MISCONF": "takes no writes: it cannot save to its disk",
+    "NOREPLICAS": "takes no writes: it has too few replicas",
+    "NOPERM": "takes no writes: this user lacks the right (ACL)",
+}
 
 
 async def of_process(gateway: Gateway) -> Readiness:
-    """What a load balancer wants to know: parts that all gateways share are not held against this one."""
-    return _verdict({"gateway": _not_draining(gateway)})
+    """What a load balancer wants to know: parts that all gateways share are not held against this one. Its own
+    connection for streams is: others may have theirs."""
+    streams = Check(ok=True, detail="connected")
+    if not gateway.hub.up:
+        redis = await _within_time(gateway, _redis_answers)
+        streams = Check(ok=not redis.ok, detail=_NO_STREAMS if redis.ok else "Redis is away, for all gateways")
+    return _verdict({"gateway": _not_draining(gateway), "streams": streams})
 
 
 async def of_system(gateway: Gateway) -> Readiness:
@@ -27,11 +48,16 @@ async def of_system(gateway: Gateway) -> Readiness:
     one: many of them alone would turn it red."""
     found = await gateway.readiness.ask(lambda: _ask_all(gateway))
     verdict = _verdict({"gateway": _not_draining(gateway), **found})
-    return verdict.model_copy(update={"checks": {**verdict.checks, "settings": _settings(gateway)}})
+    return verdict.model_copy(update={"checks": verdict.checks | _told(gateway)})
 
 
 async def _ask_all(gateway: Gateway) -> dict[str, Check]:
-    probes: dict[str, _Probe] = {"redis": _redis, "postgres": _postgres, "chat_workers": _chat_workers}
+    probes: dict[str, _Probe] = {
+        "redis": _redis,
+        "streams": _streams,
+        "postgres": _postgres,
+        "chat_workers": _chat_workers,
+    }
     answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
     return dict(zip(probes, answers, strict=True))
 
@@ -41,22 +67,35 @@ def _verdict(checks: dict[str, Check]) -> Readiness:
     return Readiness(status="ready" if ready else "not_ready", checks=checks)
 
 
-def _settings(gateway: Gateway) -> Check:
-    """Told, and not held against the system: while a new version is rolled out its settings may differ by right."""
-    differences = gateway.agreement.differences
-    detail = "; ".join(differences.values()) or "agree with those of the other processes"
-    return Check(ok=not differences, detail=detail)
-
-
 def _not_draining(gateway: Gateway) -> Check:
     if gateway.drain.begun:
         return Check(ok=False, detail="shutting down")
     return Check(ok=True, detail="serving")
 
 
-async def _redis(gateway: Gateway) -> Check:
+# What a turn needs.
+
+_NO_STREAMS = "no connection for streams, though Redis answers: every stream would be refused"
+
+
+async def _redis_answers(gateway: Gateway) -> Check:
     await command(gateway.redis, "PING")
-    return _unsuitable(gateway, "redis") or Check(ok=True, detail="answers")
+    return Check(ok=True, detail="answers")
+
+
+async def _redis(gateway: Gateway) -> Check:
+    if unsuitable := _unsuitable(gateway, "redis"):
+        return unsuitable
+    await command(gateway.redis, "SET", keys.write_probe(_PROCESS), "1", "PX", _PROBE_MS)
+    return Check(ok=True, detail="answers, and takes writes")
+
+
+async def _streams(gateway: Gateway) -> Check:
+    """On the connection that all streams of this process come on."""
+    if not gateway.hub.up:
+        raise RedisUnavailable("not connected: every stream would be refused")
+    await gateway.hub.ask("PING")
+    return Check(ok=True, detail="connected")
 
 
 async def _postgres(gateway: Gateway) -> Check:
@@ -64,7 +103,8 @@ async def _postgres(gateway: Gateway) -> Check:
         return unsuitable
     if not await gateway.store.is_current():
         return Check(ok=False, detail="the schema is older than this version: migrations are missing")
-    return Check(ok=True, detail="answers, and its schema is current")
+    await gateway.store.check_writable(gateway.settings.check_timeout_seconds / 2)
+    return Check(ok=True, detail="answers, takes writes, and its schema is current")
 
 
 def _unsuitable(gateway: Gateway, part: str) -> Check | None:
@@ -74,7 +114,10 @@ def _unsuitable(gateway: Gateway, part: str) -> Check | None:
 
 async def _chat_workers(gateway: Gateway) -> Check:
     live = await count_live(gateway.redis, keys.CHAT)
-    return Check(ok=live > 0, detail=f"{live} ready")
+    if live > 0:
+        return Check(ok=True, detail=f"{live} ready")
+    lacking = _lacking(gateway, "chat-worker")
+    return Check(ok=False, detail=f"none is ready: {lacking}" if lacking else "none is running: no message is answered")
 
 
 async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
@@ -84,5 +127,66 @@ async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
             return await probe(gateway)
     except TimeoutError:
         return Check(ok=False, detail=f"no answer within {seconds:g} s")
-    except Unavailable as error:
-        return Check(ok=False, detail=error.detail)
+    except (Unavailable, ResponseError) as error:
+        return Check(ok=False, detail=_in_words(error))
+
+
+def _in_words(error: Unavailable | ResponseError) -> str:
+    """What Redis refused, where it did; else what a part that is away said."""
+    cause = error if isinstance(error, ResponseError) else error.__cause__
+    told = f"{type(cause).__name__} {cause} {error}".upper().replace("OUTOFMEMORYERROR", "OOM")
+    told = told.replace("NOPERMISSIONERROR", "NOPERM")
+    return (
+        next((words for code, words in _REFUSALS.items() if code in told), None) or str(error) or type(error).__name__
+    )
+
+
+# What is told, and does not count.
+
+
+def _told(gateway: Gateway) -> dict[str, Check]:
+    checks = {"settings": _settings(gateway)}
+    for name, component, without in (
+        ("completion_consumers", "completion-consumer", "results of tools wait, and nothing is repaired"),
+        ("tool_runners", "tool-runner", "the model is offered no tools, and operations wait"),
+    ):
+        checks[name] = _processes(gateway, component, without)
+    checks["model"] = _model(gateway)
+    return checks
+
+
+def _settings(gateway: Gateway) -> Check:
+    """While a new version is rolled out its settings may differ by right."""
+    differences = gateway.agreement.differences
+    detail = "; ".join(differences.values()) or "agree with those of the other processes"
+    return Check(ok=not differences, detail=detail)
+
+
+def _processes(gateway: Gateway, component: str, without: str) -> Check:
+    there = _there(gateway, component)
+    if there is None:
+        return Check(ok=False, detail="not known while Redis is away")
+    ready = sum(not one.lacks for one in there)
+    if not there:
+        return Check(ok=False, detail=f"none is running: {without}")
+    lacking = _lacking(gateway, component)
+    return Check(ok=ready > 0, detail=f"{ready} of {len(there)} ready{f': {lacking}' if lacking else ''}")
+
+
+def _model(gateway: Gateway) -> Check:
+    """As chat workers see it."""
+    there = _there(gateway, "chat-worker") or ()
+    away = [one for one in there if "model: " in one.lacks]
+    if not away:
+        return Check(ok=True, detail="no chat worker misses it")
+    return Check(ok=False, detail=f"{len(away)} of {len(there)} chat workers: {away[0].lacks}")
+
+
+def _lacking(gateway: Gateway, component: str) -> str:
+    return "; ".join(f"{one.name} lacks {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
+
+
+def _there(gateway: Gateway, component: str) -> list[OtherProcess] | None:
+    """None: it is not known who is."""
+    others: Iterable[OtherProcess] | None = gateway.agreement.others
+    return None if others is None else [one for one in others if one.component == component]

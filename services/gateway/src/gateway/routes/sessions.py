@@ -73,11 +73,11 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
     session = await gateway.store.sessions.get(session_id, await viewer_of_session(call, session_id))
     # The turn before the messages: one that ends in between is in both, which does no harm, and never in neither.
     active = await _active_task(gateway, session_id)
-    found = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit + 1)
+    page = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit)
     detail = SessionDetail(
         **dict(SessionView.of(session)),
-        messages=[MessageView.of(message) for message in found[-limit:]],
-        has_more=len(found) > limit,
+        messages=[MessageView.of(message) for message in page.messages],
+        has_more=page.has_more,
         active_task=active,
     )
     return json_response(detail)
@@ -143,6 +143,10 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {200: Success("The session.", SessionDetail)},
         DetailParams,
         problems=_PROBLEMS,
+        description=(
+            "A page ends at `limit` messages or at 4 MiB, whichever comes first, and has one message in any case. "
+            "`has_more` says that there are older ones: ask for those before the first `sequence` of this page."
+        ),
         scopes=("turns", "read"),
     ),
     RouteSpec(

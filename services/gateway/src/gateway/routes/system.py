@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, get_args
 
+from sluiceway.process.metrics import CONTENT_TYPE, exposition
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
@@ -28,6 +29,11 @@ async def readyz(call: Call[ReadyParams, None]) -> Response:
     return json_response(found, 200 if found.status == "ready" else 503)
 
 
+async def metrics(call: Call[NoParams, None]) -> Response:
+    await call.gateway.queues.refresh()
+    return Response(exposition(call.gateway.metrics.registry), headers={"content-type": CONTENT_TYPE})
+
+
 async def config(call: Call[NoParams, None]) -> Response:
     settings, authenticator = call.gateway.settings, call.gateway.authenticator
     return json_response(
@@ -40,6 +46,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             policies=list(get_args(Policy)),
             protocols=[6, 7],
             limits=Limits.model_validate(settings, from_attributes=True),
+            model_windows=dict(await call.gateway.windows.known()),
             heartbeat_seconds=settings.heartbeat_seconds,
             replay_seconds=settings.replay_seconds,
             retention_seconds=settings.retention_seconds,
@@ -49,6 +56,10 @@ async def config(call: Call[NoParams, None]) -> Response:
 
 async def chat_page(call: Call[NoParams, None]) -> Response:
     return pages.chat_page()
+
+
+async def operations_page(call: Call[NoParams, None]) -> Response:
+    return pages.operations_page()
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
@@ -80,6 +91,18 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     ),
     RouteSpec(
         "GET",
+        "/metrics",
+        metrics,
+        "What this process counts",
+        "System",
+        {200: Success("The text format of Prometheus.", media_type="text/plain")},
+        NoParams,
+        people=False,
+        any_host=True,
+        description="For Prometheus, inside the cluster: do not route it from outside. It names no id and no user.",
+    ),
+    RouteSpec(
+        "GET",
         "/config",
         config,
         "What a client may want to know before it asks",
@@ -98,5 +121,16 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NoParams,
         people=False,
         greets=True,
+    ),
+    RouteSpec(
+        "GET",
+        "/ops",
+        operations_page,
+        "The page for operators",
+        "System",
+        {200: Success("A page.", media_type="text/html")},
+        NoParams,
+        people=False,
+        description="What it shows it asks `/api/ops` for, with a key or as a user who is an operator.",
     ),
 )

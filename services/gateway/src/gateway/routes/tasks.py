@@ -15,7 +15,7 @@ from gateway.api.models import CancelledTurn, StreamTokenView, TaskView, stream_
 from gateway.api.problems import InvalidCursor, ProblemType
 from gateway.callers.stream_tokens import LONGEST_CHARS
 from gateway.routes import following
-from gateway.routes.following import open_stream
+from gateway.routes.following import measure_stream, open_stream
 from gateway.routes.viewing import viewer_of_task
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 
@@ -43,6 +43,8 @@ async def get_task(call: Call[TaskParams, None]) -> Response:
 
 async def follow_task(call: Call[FollowParams, None]) -> Response:
     task_id = call.params.task_id
+    # Asked with the metadata: a storm of reconnects pays for every round trip.
+    size = measure_stream(call.gateway, task_id)
     task = await call.gateway.lookup.find(task_id, await viewer_of_task(call, task_id))
     return await open_stream(
         call.gateway,
@@ -53,6 +55,7 @@ async def follow_task(call: Call[FollowParams, None]) -> Response:
         skip=call.params.skip,
         head_only=call.method == "HEAD",
         known=task.meta,
+        size=size,
     )
 
 

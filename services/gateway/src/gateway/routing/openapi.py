@@ -121,6 +121,8 @@ def _security(operation: RouteSpec[Any, Any]) -> list[Json]:
     unsigned: list[Json] = [{}] if operation.unsigned else []
     token: list[Json] = [{"stream_token": []}] if operation.stream_token else []
     keys: list[Json] = [{"api_key": []}] if operation.scopes else []
+    if operation.is_for_operators:
+        keys.append({"bearer": []})
     return [*people, *unsigned, *token, *keys]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 from sluiceway.errors import StoreUnavailable
+from sluiceway.process.logs import note, user_hash
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,6 +46,8 @@ from gateway.callers.caller import NOBODY, Caller, KeyScope
 from gateway.settings import Settings
 from gateway.state import Gateway, State
 
+# Ids in the path that a request's log line carries.
+_NOTED = ("task_id", "session_id", "operation_id")
 _NOT_KEPT = {"Cache-Control": "private, no-store"}
 
 P = TypeVar("P", bound=Params)
@@ -140,7 +143,7 @@ class RouteSpec(Generic[P, B]):
         if self.asks_who:
             # A key may have to be looked up.
             found += [Unauthenticated, InvalidApiKey, ScopeMissing, StoreUnavailable, SurroundingsUnsuitable]
-        if self.people:
+        if self.people or self.is_for_operators:
             found.append(IdentityProviderUnavailable)
         if self.params.model_fields:
             found.append(InvalidParameter)
@@ -151,6 +154,10 @@ class RouteSpec(Generic[P, B]):
         return tuple(dict.fromkeys(found))
 
     @property
+    def is_for_operators(self) -> bool:
+        return any(scope.startswith("ops:") for scope in self.scopes)
+
+    @property
     def asks_who(self) -> bool:
         return self.people or bool(self.scopes)
 
@@ -159,7 +166,9 @@ class RouteSpec(Generic[P, B]):
         if self.asks_who and gateway.surroundings.problems:
             raise SurroundingsUnsuitable
         caller = NOBODY if self.any_host else await self._admit(gateway, request)
+        note(user=user_hash(caller.user_id))
         params = read_params(self.params, request)
+        note(**{name: getattr(params, name, None) for name in _NOTED})
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
@@ -195,11 +204,22 @@ class RouteSpec(Generic[P, B]):
         if not self.people:
             if self.unsigned:
                 return NOBODY
+            if roles := frozenset().union(*map(gateway.settings.operator_roles, self.scopes)):
+                return await self._operator(gateway, request, roles)
             raise Unauthenticated("This needs an x-api-key.")
         token = request.query_params.get("token") if self.stream_token else None
         if token is not None:
             return gateway.stream_tokens.check(token, request.path_params["task_id"])
         return await gateway.authenticator.identify(request.headers)
+
+    async def _operator(self, gateway: Gateway, request: Request[State], roles: frozenset[str]) -> Caller:
+        """A user whose token has one of these roles."""
+        caller = await gateway.authenticator.identify(request.headers)
+        if caller.kind != "user":
+            raise Unauthenticated("This needs an x-api-key, or a user who is an operator.")
+        if not caller.roles & roles:
+            raise ScopeMissing("This needs a role that only operators have.")
+        return caller
 
     async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:
         if self.raw_body is not None:

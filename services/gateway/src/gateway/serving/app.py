@@ -12,14 +12,19 @@ from gateway.routes import (
     agents,
     aisdk,
     answers,
+    finding,
     jobs,
     operations,
+    ops,
+    people,
     sessions,
     signing_in,
     system,
     tasks,
     tools,
     turns,
+    understanding,
+    usage,
     webhooks,
 )
 from gateway.routes.accepting import RUN_ID_HEADER
@@ -35,11 +40,16 @@ _ROUTES = (
     *tasks.ROUTES,
     *answers.ROUTES,
     *tools.ROUTES,
+    *usage.ROUTES,
+    *finding.ROUTES,
+    *understanding.ROUTES,
     *aisdk.ROUTES,
     *jobs.ROUTES,
     *agents.ROUTES,
     *operations.ROUTES,
+    *people.ROUTES,
     *webhooks.ROUTES,
+    *ops.ROUTES,
     *signing_in.ROUTES,
     *system.ROUTES,
 )
@@ -80,7 +90,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     # One URL for one thing: a path with a slash too many is not found, rather than redirected.
     starlette.router.redirect_slashes = False
     app = _with_cors(starlette, gateway.settings.cors_origins)
-    return Edge(app, gateway.settings.max_answers_bytes)
+    return Edge(app, gateway.metrics, gateway.settings.max_answers_bytes)
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
@@ -90,7 +100,7 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     return Cors(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=_SENT_FROM_ELSEWHERE,
         expose_headers=_READABLE_ELSEWHERE,
     )

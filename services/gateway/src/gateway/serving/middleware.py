@@ -9,9 +9,10 @@ the server itself needs.
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import bound, get_logger
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -19,11 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.problems import CorsRefused, problem_response
 from gateway.fanout.subscriber import StreamBroken
+from gateway.metrics import Metrics
 from gateway.serving.outbox import Outbox
 from gateway.wire.unwound import Stream
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -47,8 +50,9 @@ class Cors(CORSMiddleware):
 class Edge:
     """The outermost application. It knows nothing of routes."""
 
-    def __init__(self, app: ASGIApp, most_answer_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, most_answer_bytes: int = 64 * 1024 * 1024) -> None:
         self._app = app
+        self._metrics = metrics
         self._outbox = Outbox(most_answer_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,13 +76,24 @@ class Edge:
                 message["headers"] = [*decorated, *scope.get("more_headers", ())]
             await send(message)
 
-        with self._outbox.sending(send_decorated, scope) as sending:
+        with (
+            self._outbox.sending(send_decorated, scope) as sending,
+            bound(request_id=request_id, trace_id=_trace_id(scope)),
+        ):
             try:
                 await self._app(scope, receive, sending)
             finally:
-                _log(scope, sending.status, time.perf_counter() - started)
+                self._tell(scope, sending.status, time.perf_counter() - started)
         stream: Stream | None = scope.pop("unwound", None)
         return stream
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        """Of what probes ask for nothing is told."""
+        if scope["path"] in _QUIET_PATHS:
+            return
+        route, cause = scope.get("route_path", "unknown"), scope.get("cause", {})
+        self._metrics.request(scope["method"], route, status, seconds, cause.get("code"))
+        _log(scope, route, status, seconds, cause)
 
 
 async def _run(stream: Stream, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,6 +114,14 @@ def _request_id(scope: Scope) -> str:
             if _REQUEST_ID.fullmatch(text):
                 return text
     return f"req_{secrets.token_hex(8)}"
+
+
+def _trace_id(scope: Scope) -> str | None:
+    """That of the caller's trace, which the turn continues."""
+    for name, value in scope["headers"]:
+        if name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value.decode("latin-1"))):
+            return found[1]
+    return None
 
 
 def _decorated(headers: list[tuple[bytes, bytes]], request_id: str, scope: Scope) -> list[tuple[bytes, bytes]]:
@@ -124,17 +147,16 @@ def _forget(scope: Scope) -> None:
     scope.update(kept)
 
 
-def _log(scope: Scope, status: int, seconds: float) -> None:
-    if scope["path"] in _QUIET_PATHS:
-        return
+def _log(scope: Scope, route: str, status: int, seconds: float, cause: Mapping[str, str]) -> None:
+    """`cause`: the code of a problem, and why a part is away. The request's id, its trace and who asks are bound."""
     log = get_logger()
     write = log.debug if scope["method"] in ("GET", "HEAD", "OPTIONS") and status < 500 else log.info
     write(
         "http_request",
         method=scope["method"],
-        route=scope.get("route_path", "unknown"),
+        route=route,
         status=status,
         duration_ms=round(seconds * 1000, 1),
-        request_id=scope["request_id"],
+        **cause,
         opened_stream="unwound" in scope,
     )

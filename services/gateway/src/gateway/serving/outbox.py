@@ -10,7 +10,7 @@ import asyncio
 from sluiceway.errors import Unavailable
 from starlette.types import Message, Scope, Send
 
-from gateway.api.problems import Overloaded, problem_response
+from gateway.api.problems import Overloaded, note_cause, problem_response
 
 _PIECE_BYTES = 32 * 1024
 _SLOWEST_BYTES_PER_SECOND = 16 * 1024
@@ -92,6 +92,7 @@ class Sending:
 
     async def _refuse(self, problem: Unavailable) -> None:
         self._refused = True
+        note_cause(self._scope, problem)
         response = problem_response(problem, self._scope["request_id"])
         self.status = response.status_code
         headers = response.raw_headers

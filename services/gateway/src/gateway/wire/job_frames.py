@@ -1,7 +1,8 @@
 """A job's events for the hub: the same fan-out as for a task's stream, by the rules of another kind of stream.
 
-Guarantees: every event after the cursor, in order, and the JSON is sent as it was stored; what others than our
-publisher have written is shown, too (`sluiceway.feeds.job_events.JobEvent`).
+Guarantees: every event after the cursor, in order, and the JSON is sent as it was stored, but for U+0085, U+2028 and
+U+2029, which are escaped; what others than our publisher have written is shown, too
+(`sluiceway.feeds.job_events.JobEvent`).
 A stream that is followed ends with the job: at `task_completed`, `task_failed` or `task_stopped`, where that is the
 newest event; a job that is run again after it goes on.
 Not guaranteed: that a gap is noticed. Ids are Redis's own times, so nobody can tell from them what is missing between
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sluiceway.feeds.job_events import JobEvent
+from sluiceway.wire.json_values import one_line
 
 from gateway.fanout.follow import Follow
 from gateway.fanout.frames import EntryId, Page, RawEntry, View, frame_entries, parse_id
@@ -66,5 +68,5 @@ class FollowJob(Follow):
 def _entry(raw_id: bytes, fields: list[bytes]) -> RawEntry:
     event = JobEvent.read(raw_id, dict(zip(fields[::2], fields[1::2], strict=True)))
     # A frame ends at an empty line; JSON that somebody has printed over several lines is one event all the same.
-    data = b"\ndata: ".join(event.data.splitlines())
+    data = b"\ndata: ".join(one_line(event.data).splitlines())
     return [raw_id, [b"t", event.event_type.encode(), b"d", data]]

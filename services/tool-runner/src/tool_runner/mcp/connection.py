@@ -22,11 +22,13 @@ from mcp.shared.dispatcher import ProgressFnT
 from sluiceway.backoff import Backoff
 from sluiceway.process.logs import get_logger
 
+from tool_runner.mcp.listing import ListedTools
 from tool_runner.mcp.transports import transport_to
 from tool_runner.mcp_settings import McpServerSettings
 
 _CONNECT_SECONDS = 30.0
 _LIST_SECONDS = 30.0
+_OLDEST = "2024-11-05"
 _MAX_PAGES = 50
 _MAX_LISTED = 1000
 _MAX_LISTED_BYTES = 8 * 1024 * 1024
@@ -52,11 +54,13 @@ class ListTooLong(Exception):
 
 
 class McpConnection:
-    """One server. `listed`: its tools as it last listed them, also while it is away. `here`: they can be called."""
+    """One server. `listed`: its tools as it last listed them, also while it is away; `refused`: what it listed beside
+    them that is no tool, with why. `here`: they can be called."""
 
     def __init__(self, name: str, server: McpServerSettings) -> None:
         self.name = name
         self.listed: list[types.Tool] = []
+        self.refused: dict[str, str] = {}
         self.here = False
         self._server = server
         self._client: Client | None = None
@@ -64,6 +68,7 @@ class McpConnection:
         self._stale = asyncio.Event()
         self._ended = asyncio.Event()
         self._status: int | None = None
+        self._listing = ListedTools(_OLDEST)
         self._scope = anyio.CancelScope()
         self._log = get_logger().bind(mcp_server=name)
 
@@ -133,11 +138,12 @@ class McpConnection:
         """Why it is over."""
         self._ended.clear()
         self._status = None
-        transport = transport_to(self._server, self._ended.set, self._note_status)
+        transport = transport_to(self._server, self._ended.set, self._note_status, self._listing.look)
         client = Client(transport, mode=self._server.protocol, cache=None, message_handler=self._on_message)
         try:
             with anyio.fail_after(_CONNECT_SECONDS) as connecting:
                 async with client:
+                    self._listing.version = client.protocol_version
                     await self._list(client)
                     connecting.deadline = math.inf
                     await self._stay(client)
@@ -172,6 +178,7 @@ class McpConnection:
     async def _list(self, client: Client) -> None:
         """Raises what the library raises when the server does not answer as it must."""
         self._stale.clear()
+        self._listing.begin()
         listed: list[types.Tool] = []
         size = 0
         with anyio.fail_after(_LIST_SECONDS):
@@ -184,6 +191,10 @@ class McpConnection:
                 if page.next_cursor is None:
                     break
                 page = await client.list_tools(cursor=page.next_cursor)
+        refused, before = self._listing.refused, self.refused
+        self.refused = refused
+        for name in refused.keys() - before.keys():
+            self._log.warning("mcp_tool_left_out", tool=f"{self.name}__{name}", reason=refused[name])
         if listed != self.listed:
             self._log.info("mcp_tools_changed", tools=len(listed))
             self.listed = listed

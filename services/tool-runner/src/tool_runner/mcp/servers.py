@@ -28,7 +28,7 @@ class McpServers:
 
     def left_out(self) -> dict[str, str]:
         """The tools that are not offered although their servers list them, with why."""
-        return {name: reason for server in self._servers for name, reason in server.left_out.items()}
+        return {name: reason for server in self._servers for name, reason in server.all_left_out().items()}
 
     def tools(self) -> list[McpTool]:
         """What can be called now. A tool stays the same object until its server lists others."""
@@ -67,6 +67,12 @@ class _Server:
         self._made_of: list[types.Tool] = []
         self._tools: dict[str, McpTool] = {}
         self.left_out: dict[str, str] = {}
+
+    def all_left_out(self) -> dict[str, str]:
+        """Also what the library takes for no tool, under the name that it would have here."""
+        connection = self.connection
+        refused = {f"{connection.name}__{name}": reason for name, reason in connection.refused.items()}
+        return refused | self.left_out
 
     def tools(self) -> dict[str, McpTool]:
         listed = self.connection.listed

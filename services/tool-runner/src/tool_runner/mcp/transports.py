@@ -26,18 +26,26 @@ from tool_runner.tool.cookies import no_cookies
 _CONNECT_SECONDS = 10.0
 
 
-def transport_to(server: McpServerSettings, on_end: Callable[[], None], on_status: Callable[[int], None]) -> Transport:
+Look = Callable[[object], None]
+
+
+def transport_to(
+    server: McpServerSettings, on_end: Callable[[], None], on_status: Callable[[int], None], look: Look
+) -> Transport:
     """Yields the (read, write) streams that `mcp.Client` takes.
 
-    `on_end` is called when a child process closed its output. `on_status` gets the status of every HTTP answer.
+    `on_end` is called when a child process closed its output. `on_status` gets the status of every HTTP answer. `look`
+    gets every message before the library does, and may change it.
     """
     if server.url is not None:
-        return _over_http(server.url, server.headers, on_status)
-    return _over_pipes(server, on_end)
+        return _over_http(server.url, server.headers, on_status, look)
+    return _over_pipes(server, on_end, look)
 
 
 @asynccontextmanager
-async def _over_http(url: str, headers: dict[str, SecretStr], on_status: Callable[[int], None]) -> AsyncIterator[Any]:
+async def _over_http(
+    url: str, headers: dict[str, SecretStr], on_status: Callable[[int], None], look: Look
+) -> AsyncIterator[Any]:
     async def note_status(response: httpx2.Response) -> None:
         on_status(response.status_code)
 
@@ -52,39 +60,43 @@ async def _over_http(url: str, headers: dict[str, SecretStr], on_status: Callabl
             timeout=timeout,
             event_hooks=hooks,
         ) as http,
-        streamable_http_client(url, http_client=http, max_sse_event_size=MAX_MESSAGE_BYTES) as streams,
+        streamable_http_client(url, http_client=http, max_sse_event_size=MAX_MESSAGE_BYTES) as (read, write),
     ):
-        yield streams
+        yield _LookedAt(read, look), write
 
 
 @asynccontextmanager
-async def _over_pipes(server: McpServerSettings, on_end: Callable[[], None]) -> AsyncIterator[Any]:
+async def _over_pipes(server: McpServerSettings, on_end: Callable[[], None], look: Look) -> AsyncIterator[Any]:
     program, *arguments = server.command
     parameters = StdioServerParameters(command=program, args=arguments, env=_revealed(server.env), cwd=server.cwd)
     # A start that is broken off in the middle leaves its pipes open, and the child to nobody.
     with anyio.CancelScope(shield=True) as starting:
         async with over_pipes(parameters, errlog=sys.stderr) as (read, write):
             starting.shield = False
-            yield _EndingStream(read, on_end), write
+            yield _LookedAt(read, look, on_end), write
 
 
 def _revealed(secrets: dict[str, SecretStr]) -> dict[str, str]:
     return {name: secret.get_secret_value() for name, secret in secrets.items()}
 
 
-class _EndingStream:
-    """A read stream that says when it has ended: the library says so only to those who wait for an answer."""
+class _LookedAt:
+    """A read stream whose messages are looked at, and that says when it has ended: the library says so only to those
+    who wait for an answer."""
 
-    def __init__(self, stream: Any, on_end: Callable[[], None]) -> None:
+    def __init__(self, stream: Any, look: Look, on_end: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
+        self._look = look
         self._on_end = on_end
 
     async def receive(self) -> Any:
         try:
-            return await self._stream.receive()
+            message = await self._stream.receive()
         except (anyio.EndOfStream, anyio.ClosedResourceError):
             self._on_end()
             raise
+        self._look(message)
+        return message
 
     def __aiter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from sluiceway.errors import Fenced
 from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.operation.completions import Completions
-from sluiceway.process.logs import bound, get_logger
+from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import persistently
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
@@ -27,6 +27,7 @@ from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.wire.jobs import ToolJob
 
+from tool_runner.metrics import Metrics
 from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
 from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
@@ -49,7 +50,14 @@ class ToolHandler:
     """For all queues of the process."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, store: Store, registry: Registry, hands: HeldOperations, runs: Runs
+        self,
+        settings: Settings,
+        redis: Redis,
+        store: Store,
+        registry: Registry,
+        hands: HeldOperations,
+        runs: Runs,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._redis = redis
@@ -57,6 +65,7 @@ class ToolHandler:
         self._registry = registry
         self._held_operations = hands
         self._runs = runs
+        self._metrics = metrics
         self._completions = Completions(redis)
         self._missed: dict[str, float] = {}
         self._log = get_logger()
@@ -113,7 +122,8 @@ class ToolHandler:
                 await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
                 held.done = True
             else:
-                await self._see_through(job, held, tool, started)
+                with bound(session_id=started.operation.session_id, user=user_hash(started.user_id)):
+                    await self._see_through(job, held, tool, started)
         finally:
             await self._held_operations.release(held)
 
@@ -127,21 +137,36 @@ class ToolHandler:
 
     async def _see_through(self, job: ToolJob, held: Held, tool: AnyTool, started: Started) -> None:
         operation, began = started.operation, time.monotonic()
-        self._log.info("operation_started", attempt=operation.attempt, session_id=operation.session_id)
-        status = "handed_back"
+        self._log.info(
+            "operation_started",
+            attempt=operation.attempt,
+            runner=self._settings.worker_name,
+        )
+        self._metrics.began(operation)
+        status, facts = "released", dict[str, str]()
         try:
             if started.before and not tool.repeatable:
                 outcome: Outcome = failed("INTERRUPTED", _INTERRUPTED)
             else:
                 outcome = await self._runs.run(tool, started, held, min(tool.seconds, started.seconds_left))
-            status = type(outcome).__name__.lower()
+            status = _status(outcome)
+            if isinstance(outcome, Failed):
+                facts["code"] = outcome.error.type
             if held.lost:
                 raise Fenced(f"operation {operation.id}, attempt {operation.attempt}: another runner has it")
             await self._tell(job, held, operation, outcome)
             await self._runs.tell_job_events(tool, operation, outcome)
         finally:
-            duration_ms = round((time.monotonic() - began) * 1000)
-            self._log.info("operation_ended", attempt=operation.attempt, status=status, duration_ms=duration_ms)
+            seconds = time.monotonic() - began
+            self._metrics.ended(tool.name, status, seconds)
+            duration_ms = round(seconds * 1000)
+            self._log.info(
+                "operation_ended",
+                **facts,
+                attempt=operation.attempt,
+                status=status,
+                duration_ms=duration_ms,
+            )
 
     async def _tell(self, job: ToolJob, held: Held, operation: Operation, outcome: Outcome) -> None:
         """The one thing that cancellation waits for: a result that is there is not lost to a drain."""
@@ -170,3 +195,15 @@ class ToolHandler:
         await persistently(
             lambda: self._completions.publish_operation_complete(job.operation_id, job.task_id, success, result, error)
         )
+
+
+def _status(outcome: Outcome) -> str:
+    match outcome:
+        case Succeeded():
+            return "succeeded"
+        case Failed():
+            return "failed"
+        case HandedOver():
+            return "handed_over"
+        case Unwanted():
+            return "unwanted"

@@ -1,0 +1,1 @@
+"""What a model is sent of a conversation, so that it fits the model's window: counted, summarised, shortened."""

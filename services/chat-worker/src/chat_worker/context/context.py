@@ -1,0 +1,279 @@
+"""What the model is sent of a conversation: as much as fits, and a summary of the rest.
+
+Guarantees
+- The system prompt and the newest message of the user are always sent. A call and its result are sent together, or
+  neither is. What is cut off is oldest first, and whole exchanges.
+- The cut-off moves in steps: it leaves half of the room free, so that for many turns the prompt only grows, and the
+  server's prompt cache holds. It is stored, and so is the summary, which is made and paid once.
+- A turn whose conversation fits waits for nothing: neither a summary nor, most often, an exact count.
+- A refusal for length makes the room smaller, in the same step, until nothing more can be left out.
+- Without a summary (a setting, or the model failed) the conversation is cut off all the same.
+"""
+
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sluiceway.process.logs import get_logger
+from sluiceway.queue.worker import persistently
+from sluiceway.store import Store
+from sluiceway.store.conversations import Compaction, Conversation
+from sluiceway.store.records import Task
+from sluiceway.wire.token_estimate import estimated_tokens
+from sluiceway_llm.model_errors import ModelContextExceeded
+
+from chat_worker.context.exchanges import LEAST_CHARS, Exchange, exchanges_of, shortened, steps_of
+from chat_worker.context.summary import Summariser, summary_tokens
+from chat_worker.context.tokens import TokenCounter
+from chat_worker.context.windows import Window, Windows
+from chat_worker.prompt import ModelMessages
+
+_LEFT_OUT = "[The earlier part of this conversation is left out: it is too long.]"
+_SUMMARY = "[The earlier part of this conversation is left out. Notes that were made of it:]\n\n"
+_NOTED = "I will keep that in mind."
+# Of the room: what is left after a cut; from where on the person is told that it fills.
+_KEPT, _FILLING = 0.5, 0.75
+# As much may be full where the exchange before the question is kept.
+_LATEST = 0.8
+_TIGHTER = 0.75
+_MOST_REFUSALS = 10
+_MOST_ANSWER_TOKENS = 4_096
+_RESULT_SHARE = 8  # of the window, for one result
+_CHARS_OF_A_TOKEN = 3
+# Parts have more in them than what is sent, such as reasoning.
+_BYTES_OF_A_TOKEN = 12
+_LEAST_BYTES, _MOST_BYTES = 256 * 1024, 8 * 1024 * 1024
+
+
+class ContextSettings(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def models(self) -> list[str]: ...
+    @property
+    def max_context_messages(self) -> int: ...
+    @property
+    def max_output_tokens(self) -> int | None: ...
+    @property
+    def compaction(self) -> str: ...
+    @property
+    def summary_model(self) -> str | None: ...
+
+
+@dataclass(slots=True)
+class Held:
+    """What a turn knows of its conversation. `refusals`: for length, in this turn; `tighter`: those that no number
+    explained.
+    `told`: the state that the person was told."""
+
+    conversation: Conversation
+    refusals: int = 0
+    tighter: int = 0
+    told: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`state`: what was done to make it fit, or that it fills; empty: nothing to tell. `bare`: nothing more can be left
+    out."""
+
+    messages: ModelMessages
+    tokens: int
+    window: Window
+    answer_tokens: int
+    state: str = ""
+    bare: bool = False
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """For the part `data-context`."""
+        if not self.state:
+            return {}
+        return {"state": self.state, "usedTokens": self.tokens, "windowTokens": self.window.tokens}
+
+    def most_answer_tokens(self, setting: int | None) -> int | None:
+        """The limit of the answer, where a setting has one: no more than the window has left."""
+        return setting and min(setting, max(self.answer_tokens, self.window.tokens - self.tokens))
+
+
+def too_long(sent: Prepared) -> str:
+    """What a person is told where nothing more could be left out."""
+    return (
+        f"The message is too long for this model: it has about {sent.tokens:,} tokens with its instructions, and the "
+        f"model takes {sent.window.tokens:,}, its answer included. Send it in parts, or choose another model."
+    )
+
+
+# Runs what may take long, and can be interrupted: None: it was.
+Waiting = Callable[[Coroutine[None, None, bool]], Coroutine[None, None, bool | None]]
+
+
+class Context:
+    def __init__(self, settings: ContextSettings, store: Store, windows: Windows, summariser: Summariser) -> None:
+        self._settings = settings
+        self._store = store
+        self._windows = windows
+        self._summariser = summariser
+        self._counters: dict[str, TokenCounter] = {}
+        self._log = get_logger()
+
+    async def load(self, task: Task) -> Conversation:
+        """As much of the conversation before this turn's answer as its model may be sent."""
+        limit = self._windows.limit(task.model or self._settings.model).tokens
+        max_bytes = min(_MOST_BYTES, max(_LEAST_BYTES, limit * _BYTES_OF_A_TOKEN))
+        return await self._store.conversations.before(
+            task, max_messages=self._settings.max_context_messages, max_bytes=max_bytes
+        )
+
+    async def warm_up(self) -> None:
+        """Read the encodings of the models that turns may ask for."""
+        for name in (self._settings.model, *self._settings.models):
+            await self._counter(name).load()
+
+    async def prepare(
+        self,
+        task: Task,
+        held: Held,
+        name: str,
+        system: ModelMessages,
+        tools: Sequence[Mapping[str, Any]],
+        own: ModelMessages,
+        waiting: Waiting,
+    ) -> Prepared | None:
+        """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted."""
+        fitting = _Fitting(self._windows.limit(name), self._settings, self._counter(name), held.tighter)
+        fixed = await fitting.count(system) + (estimated_tokens(json.dumps(tools)) if tools else 0)
+        state, whole = "", own
+        while True:
+            exchanges = fitting.exchanges(held.conversation)
+            notes = _notes(held.conversation.compaction)
+            counts = await fitting.counts([notes, own, *(one.messages for one in exchanges)], fixed)
+            total = fixed + sum(counts)
+            if total > fitting.room and (shorter := shortened(whole, fitting.chars)) != own:
+                # Before anything of the conversation is left out for good.
+                own, state = shorter, state or "shortened"
+                continue
+            cut = fitting.cut(held.conversation, exchanges, counts, fixed)
+            if cut is None:
+                break
+            if not await waiting(self._compact(task, held, name, exchanges, cut)):
+                return None
+            compaction = held.conversation.compaction
+            state = "summarised" if compaction is not None and compaction.summary else "truncated"
+        said = [message for one in exchanges for message in one.messages]
+        if total > fitting.room:
+            shorter, total = await fitting.shorten(whole, total - counts[1])
+            state = state or ("shortened" if shorter != own else "")
+            own = shorter
+        if not state and total >= _FILLING * fitting.window.tokens:
+            state = "filling"
+        bare = len(exchanges) <= 1 and len(steps_of(own)) <= 1 and total > fitting.room
+        return Prepared([*system, *notes, *said, *own], total, fitting.window, fitting.answer_tokens, state, bare=bare)
+
+    def refused(self, held: Held, name: str, error: ModelContextExceeded, sent: Prepared) -> bool:
+        """The server says that this was too long. False: nothing more can be left out."""
+        held.refusals += 1
+        self._log.info("window_refused", model=name, tokens=sent.tokens, window=sent.window.tokens)
+        if held.refusals > _MOST_REFUSALS or sent.bare:
+            return False
+        if error.window_tokens is not None and self._windows.learn(name, error.window_tokens):
+            return True  # our counts may be right: it was the window that was not
+        held.tighter += 1
+        if self._windows.of(name).source == "assumed":
+            self._windows.learn(name, max(1, int(sent.tokens * 0.9)))
+        return True
+
+    async def _compact(self, task: Task, held: Held, name: str, exchanges: Sequence[Exchange], cut: int) -> bool:
+        """Move the cut-off behind so many exchanges."""
+        conversation = held.conversation
+        through = exchanges[cut - 1].through if cut else conversation.messages[0].sequence - 1
+        before = conversation.compaction
+        compaction = Compaction(through, before.summary if before is not None else None)
+        writer = self._settings.summary_model or name
+        if self._settings.compaction == "summary" and cut:
+            notes = compaction.summary
+            window = self._windows.limit(writer).tokens
+            summary = await self._summariser.summarise(writer, window, notes, exchanges[:cut], task.user_id)
+            if summary is not None:
+                compaction = Compaction(through, summary.text, writer, summary.usage or None)
+        stored = await persistently(lambda: self._store.conversations.compact(task, compaction))
+        left = [message for message in conversation.messages if message.sequence > through]
+        held.conversation = Conversation(left, compaction)
+        how = "summarised" if compaction.model is not None else "truncated"
+        self._log.info("conversation_compacted", model=name, how=how, exchanges=cut, stored=stored)
+        return True
+
+    def _counter(self, name: str) -> TokenCounter:
+        if name not in self._counters:
+            self._counters[name] = TokenCounter(name)
+        return self._counters[name]
+
+
+class _Fitting:
+    """The room of one request, and what goes into it."""
+
+    def __init__(self, window: Window, settings: ContextSettings, counter: TokenCounter, tighter: int) -> None:
+        self.window = window
+        self.answer_tokens = min(settings.max_output_tokens or _MOST_ANSWER_TOKENS, window.tokens // 4)
+        self.room = int((window.tokens - self.answer_tokens) * _TIGHTER**tighter)
+        self._most_messages = settings.max_context_messages
+        self._counter = counter
+        self.chars = max(LEAST_CHARS, window.tokens // _RESULT_SHARE * _CHARS_OF_A_TOKEN)
+
+    async def count(self, messages: ModelMessages) -> int:
+        return sum(await self._counter.count([messages], self.room))
+
+    async def counts(self, groups: Sequence[ModelMessages], fixed: int) -> list[int]:
+        """Exactly, from where on it matters."""
+        return await self._counter.count(groups, int(_FILLING * self.room) - fixed)
+
+    def exchanges(self, conversation: Conversation) -> list[Exchange]:
+        return [
+            Exchange(one.through, shortened(one.messages, self.chars)) for one in exchanges_of(conversation.messages)
+        ]
+
+    def cut(
+        self, conversation: Conversation, exchanges: Sequence[Exchange], counts: Sequence[int], fixed: int
+    ) -> int | None:
+        """Behind how many exchanges the conversation is to be cut; None: nowhere."""
+        notes, own, *said = counts
+        if conversation.whole and fixed + sum(counts) <= self.room:
+            return None
+        room = int(self.room * _KEPT) - fixed - own - max(notes, summary_tokens(self.window.tokens))
+        cut, messages = len(said), 0
+        while cut > 0:
+            messages += len(exchanges[cut - 1].messages)
+            room -= said[cut - 1]
+            if cut < len(said) and (room < 0 or messages > self._most_messages // 2):
+                break
+            cut -= 1
+        beside = fixed + own + max(notes, summary_tokens(self.window.tokens))
+        if cut == len(said) - 1 > 0 and beside + sum(said[-2:]) <= _LATEST * self.room:
+            cut -= 1  # what the person most likely speaks of now
+        if conversation.whole:
+            return cut if cut > 0 else None
+        # What was read is large, if not what is sent of it: without this the cut-off would move a little in each turn.
+        return max(cut, len(exchanges) // 2) if exchanges else None
+
+    async def shorten(self, own: ModelMessages, beside: int) -> tuple[ModelMessages, int]:
+        """The steps of this answer, made to fit beside the rest: results cut ever harder, then the oldest left out."""
+        chars = self.chars
+        short = shortened(own, chars)
+        total = beside + await self.count(short)
+        while total > self.room and chars > LEAST_CHARS:
+            chars = max(LEAST_CHARS, chars // 2)
+            short = shortened(own, chars)
+            total = beside + await self.count(short)
+        steps = steps_of(short)
+        while total > self.room and len(steps) > 1:
+            total -= await self.count(steps.pop(0))
+        return [message for step in steps for message in step], total
+
+
+def _notes(compaction: Compaction | None) -> ModelMessages:
+    """As a person's word that was answered: a summary has what people and tools said, so it is no system prompt."""
+    if compaction is None:
+        return []
+    told = _SUMMARY + compaction.summary if compaction.summary else _LEFT_OUT
+    return [{"role": "user", "content": told}, {"role": "assistant", "content": _NOTED}]

@@ -1,0 +1,77 @@
+"""A conversation as exchanges: a user's message and what was said to it. What is cut off is whole exchanges, so that
+what is left begins with a user's message, and no result is without its call.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sluiceway.store.records import Message
+
+from chat_worker.prompt import ModelMessages, to_model_messages
+
+LEAST_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """`through`: the sequence of its last message."""
+
+    through: int
+    messages: ModelMessages
+
+
+def exchanges_of(history: Sequence[Message]) -> list[Exchange]:
+    """Oldest first; an answer whose question is not there is one by itself."""
+    exchanges: list[Exchange] = []
+    for message in history:
+        sent = to_model_messages("", [message])
+        if message.role == "user" or not exchanges:
+            exchanges.append(Exchange(message.sequence, sent))
+        else:
+            exchanges[-1] = Exchange(message.sequence, exchanges[-1].messages + sent)
+    return exchanges
+
+
+def steps_of(messages: ModelMessages) -> list[ModelMessages]:
+    """Each with its results."""
+    steps: list[ModelMessages] = []
+    for message in messages:
+        if message["role"] == "tool" and steps:
+            steps[-1].append(message)
+        else:
+            steps.append([message])
+    return steps
+
+
+def shortened(messages: ModelMessages, chars: int) -> ModelMessages:
+    """Results and arguments that are longer than that, cut in the middle. Arguments stay JSON: servers read them."""
+    return [_shortened(message, chars) for message in messages]
+
+
+def cut_middle(text: str, chars: int) -> str:
+    """The beginning and the end of a text, and how much was left out between them."""
+    if len(text) <= chars:
+        return text
+    note = f"\n[… {len(text) - chars:,} characters left out …]\n"
+    head = max(0, chars * 2 // 3)
+    return text[:head] + note + text[len(text) - (chars - head) :]
+
+
+def _shortened(message: dict[str, Any], chars: int) -> dict[str, Any]:
+    content = message.get("content")
+    if message["role"] == "tool" and isinstance(content, str) and len(content) > chars:
+        return {**message, "content": cut_middle(content, chars)}
+    calls = message.get("tool_calls")
+    if calls and any(len(call["function"]["arguments"]) > chars for call in calls):
+        return {**message, "tool_calls": [_short_call(call, chars) for call in calls]}
+    return message
+
+
+def _short_call(call: dict[str, Any], chars: int) -> dict[str, Any]:
+    arguments = call["function"]["arguments"]
+    if len(arguments) <= chars:
+        return call
+    short = json.dumps({"shortened": cut_middle(arguments, chars)}, ensure_ascii=False)
+    return {**call, "function": {**call["function"], "arguments": short}}

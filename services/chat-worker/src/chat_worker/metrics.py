@@ -1,0 +1,140 @@
+"""What the chat worker counts: how long turns wait for a worker, and how the model server does. docs/metrics.md has the
+names.
+
+Of a token costs nothing: a model call is looked at when it begins, at its first token, and when it ends.
+"""
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from sluiceway.process.metrics import Gathered, counter
+from sluiceway.store.records import Task
+from sluiceway_llm.model import Usage
+from sluiceway_llm.model_errors import ModelError
+
+from chat_worker.flusher import Flusher
+
+_WAIT_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300)
+_KINDS = {
+    "inputTokens": "input",
+    "outputTokens": "output",
+    "reasoningTokens": "reasoning",
+    "cachedInputTokens": "cached_input",
+}
+
+
+class Metrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.queued_seconds = Histogram(
+            "sluiceway_turn_queued_seconds",
+            "From the acceptance of a turn to its first worker",
+            buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self.first_token_seconds = Histogram(
+            "sluiceway_turn_first_token_seconds",
+            "From the acceptance of a turn to the first piece of its answer",
+            buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self.model_first_token_seconds = Histogram(
+            "sluiceway_model_first_token_seconds",
+            "From the request that was answered to the first piece of the answer",
+            ["model"],
+            buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self.model_seconds = Histogram(
+            "sluiceway_model_call_seconds",
+            "A model call from its first request to its end, with all retries",
+            ["model"],
+            buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "sluiceway_model_tokens", "Tokens, as the model server counts them", ["model", "kind"], registry=registry
+        )
+        self.errors = Counter(
+            "sluiceway_model_errors", "Model calls that failed for good", ["model", "code"], registry=registry
+        )
+        self.retries = Counter(
+            "sluiceway_model_retries", "Requests that failed and were sent again", ["model", "code"], registry=registry
+        )
+        self.wait_seconds = Counter(
+            "sluiceway_model_wait_seconds", "Seconds waited for a model that is away", ["model"], registry=registry
+        )
+        self.calls = Gauge("sluiceway_model_calls", "Model calls that are open now", registry=registry)
+
+    def watch(self, registry: CollectorRegistry, flusher: Flusher) -> None:
+        """Ask these when the metrics are read."""
+        Gathered(
+            registry,
+            lambda: [counter("sluiceway_stream_flushes", "Round trips that carried tokens to Redis", flusher.flushes)],
+        )
+
+    def claimed(self, task: Task) -> "TurnMeter":
+        """A worker has just claimed a turn."""
+        meter = TurnMeter(self, task)
+        if meter.queued_seconds is not None:
+            self.queued_seconds.observe(meter.queued_seconds)
+        return meter
+
+
+class TurnMeter:
+    """One run of a turn. `queued_seconds`: how long it had waited for its first worker; None: this is a later one."""
+
+    def __init__(self, metrics: Metrics, task: Task) -> None:
+        self.queued_seconds: float | None = None
+        # By Postgres's clock, both.
+        if task.attempt == 1 and task.started_at is not None:
+            self.queued_seconds = max(0.0, (task.started_at - task.created_at).total_seconds())
+        self._metrics = metrics
+        self._claimed = time.monotonic()
+        self._says_nothing = True
+
+    def calls(self, model: str) -> "CallMeter":
+        """A model is about to be asked."""
+        return CallMeter(self._metrics, self, model)
+
+    def first_token(self) -> None:
+        """Of a call. What follows a takeover is not the first of its turn."""
+        if self._says_nothing and self.queued_seconds is not None:
+            seconds = self.queued_seconds + time.monotonic() - self._claimed
+            self._metrics.first_token_seconds.observe(seconds)
+        self._says_nothing = False
+
+
+class CallMeter:
+    """One model call with its retries. Used as `with turn.calls(model) as call`."""
+
+    def __init__(self, metrics: Metrics, turn: TurnMeter, model: str) -> None:
+        self._metrics = metrics
+        self._turn = turn
+        self._model = model
+
+    def __enter__(self) -> "CallMeter":
+        self._began = self._asked = time.monotonic()
+        self._metrics.calls.inc()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.calls.dec()
+        self._metrics.model_seconds.labels(self._model).observe(time.monotonic() - self._began)
+
+    def first_token(self) -> None:
+        self._metrics.model_first_token_seconds.labels(self._model).observe(time.monotonic() - self._asked)
+        self._turn.first_token()
+
+    def retries(self, error: ModelError, delay_seconds: float) -> None:
+        """It will be asked again after that time."""
+        self._metrics.retries.labels(self._model, error.code).inc()
+        self._metrics.wait_seconds.labels(self._model).inc(max(0.0, delay_seconds))
+        self._asked = time.monotonic() + delay_seconds
+
+    def failed(self, error: ModelError) -> None:
+        self._metrics.errors.labels(self._model, error.code).inc()
+
+    def used(self, usage: Usage | None) -> None:
+        for name, count in usage.as_dict().items() if usage is not None else ():
+            if name in _KINDS:
+                self._metrics.tokens.labels(self._model, _KINDS[name]).inc(max(0, count))

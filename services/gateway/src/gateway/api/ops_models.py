@@ -1,0 +1,182 @@
+"""What the routes for operators answer."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+from sluiceway.store.records import OperationStatus
+from sluiceway.wire.task import Status
+
+from gateway.api.models import Wire
+
+
+class ConsumerView(Wire):
+    """`idle_seconds`: since it last asked for, or renewed, an entry."""
+
+    name: str
+    in_flight: int
+    idle_seconds: float
+
+
+class QueueView(Wire):
+    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_flight`: entries that one has."""
+
+    kind: str
+    waiting: int
+    waiting_seconds: float | None
+    in_flight: int
+    in_flight_seconds: float | None
+    dead_letters: int
+    consumers: list[ConsumerView]
+
+
+class QueueList(Wire):
+    queues: list[QueueView]
+    chat_workers_ready: int
+
+
+class LiveTurnView(Wire):
+    """`holder`: the worker that has it in flight, `holder_idle_seconds` ago heard of. `shown`: events of its stream."""
+
+    task_id: str
+    session_id: str
+    user_id: str | None
+    status: Status
+    phase: str
+    attempt: int
+    age_seconds: float
+    holder: str | None
+    holder_idle_seconds: float | None
+    shown: int
+    model: str | None
+    cancel_requested: bool
+
+
+class LiveTurnList(Wire):
+    """The oldest first."""
+
+    turns: list[LiveTurnView]
+
+
+class OpenOperationView(Wire):
+    operation_id: str
+    task_id: str
+    user_id: str | None
+    tool_name: str
+    queue: str
+    status: OperationStatus
+    waits_for: Literal["a person", "a tool runner", "its tool", "an outside service"]
+    runner: str | None
+    attempt: int
+    age_seconds: float
+    deadline_seconds: float = Field(description="until it fails; below 0: it should have")
+
+
+class OpenOperationList(Wire):
+    """The oldest first."""
+
+    operations: list[OpenOperationView]
+
+
+class ProcessView(Wire):
+    """`lacks`: what it is not ready for; empty: it is."""
+
+    component: str
+    name: str
+    version: str
+    lacks: str
+
+
+class ProcessList(Wire):
+    """All but the gateway that answers."""
+
+    processes: list[ProcessView]
+
+
+class DeadLetterView(Wire):
+    id: str
+    queue: str
+    task_id: str | None
+    reason: str
+    deliveries: int
+    created_at: datetime
+
+
+class DeadLetterPage(Wire):
+    """Newest first. `next_cursor` is null on the last page."""
+
+    dead_letters: list[DeadLetterView]
+    next_cursor: str | None
+
+
+class DeadLetterDetail(DeadLetterView):
+    """`body`: what the entry said, as text. It may have words of a user."""
+
+    entry_id: str
+    body: str
+
+
+class ReplayedLetter(Wire):
+    """`task_id`: the turn that goes on, or the new one."""
+
+    task_id: str | None
+    detail: str
+
+
+class PurgedLetters(Wire):
+    removed: int
+
+
+class Explanation(Wire):
+    """Why a turn has not ended, or how it has; and what that stands on."""
+
+    task_id: str
+    sentence: str
+    evidence: list[str]
+
+
+class RequeuedTurn(Wire):
+    task_id: str
+    detail: str
+
+
+class UseView(Wire):
+    """`name`: null for those that have no owner. `tokens`: of turns that have ended."""
+
+    name: str | None
+    turns: int
+    live: int
+    tokens: int
+
+
+class Top(Wire):
+    """Who began most turns within the last `minutes`."""
+
+    minutes: int
+    users: list[UseView]
+    sessions: list[UseView]
+
+
+class Load(Wire):
+    """Turns that were accepted within the last `minutes`. Seconds are (median, 95th percentile): from the acceptance to
+    a worker, and to the end. `sentence`: what is short."""
+
+    minutes: int
+    sentence: str
+    accepted: int
+    ended: dict[str, int]
+    errors: dict[str, int]
+    tokens: int
+    queued_seconds: tuple[float, float] | None
+    turn_seconds: tuple[float, float] | None
+
+
+class FindingView(Wire):
+    name: str
+    ok: bool
+    detail: str
+
+
+class Examination(Wire):
+    ok: bool
+    findings: list[FindingView]

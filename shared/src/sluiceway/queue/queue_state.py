@@ -1,0 +1,131 @@
+"""How far behind a work queue is, and who works on it: asked of Redis, and of nobody else.
+
+Times are Redis's own: an entry's id says when it was queued. Not guaranteed: one moment for all numbers of a queue.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from sluiceway import keys
+from sluiceway.redis_client import commands
+
+_NOTHING_DELIVERED = b"0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerState:
+    """A worker, by its name at the queue. `idle_seconds`: since it last asked for, or renewed, an entry."""
+
+    name: str
+    in_flight: int
+    idle_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`. `in_flight`: entries that a worker has;
+    the oldest was queued `in_flight_seconds` ago. None: there is none."""
+
+    kind: str
+    waiting: int
+    in_flight: int
+    waiting_seconds: float | None
+    in_flight_seconds: float | None
+    consumers: tuple[ConsumerState, ...]
+
+
+async def queue_states(redis: Redis, kinds: Sequence[str]) -> list[QueueState]:
+    """In their order, in two round trips. Raises RedisUnavailable."""
+    names = [keys.work_queue(kind) for kind in kinds]
+    asked = [
+        ask
+        for name in names
+        for ask in (("XLEN", name), ("XINFO", "GROUPS", name), ("XINFO", "CONSUMERS", name, keys.GROUP))
+    ]
+    answers = iter(await commands(redis, asked))
+    seen = [
+        (length, _group(groups), consumers) for length, groups, consumers in zip(answers, answers, answers, strict=True)
+    ]
+    ends: list[tuple[str | bytes | int, ...]] = [("TIME",)]
+    for name, (_, group, _) in zip(names, seen, strict=True):
+        behind = b"(" + group.get(b"last-delivered-id", _NOTHING_DELIVERED)
+        ends += [("XRANGE", name, "-", "+", "COUNT", 1), ("XRANGE", name, behind, "+", "COUNT", 1)]
+    (seconds, micros), *firsts = await commands(redis, ends)
+    now_ms = int(seconds) * 1000 + int(micros) // 1000
+    return [
+        _state(kind, *told, first, unread, now_ms)
+        for kind, told, first, unread in zip(kinds, seen, firsts[::2], firsts[1::2], strict=True)
+    ]
+
+
+def _state(
+    kind: str, length: Any, group: dict[bytes, Any], consumers: Any, first: Any, unread: Any, now_ms: int
+) -> QueueState:
+    in_flight = int(group.get(b"pending", 0))
+    waiting = max(0, _number(length) - in_flight)
+    return QueueState(
+        kind=kind,
+        waiting=waiting,
+        in_flight=in_flight,
+        waiting_seconds=_age(unread, now_ms) if waiting else None,
+        in_flight_seconds=_age(first, now_ms) if in_flight else None,
+        consumers=tuple(_consumer(_pairs(one)) for one in consumers) if isinstance(consumers, list) else (),
+    )
+
+
+def _group(answer: Any) -> dict[bytes, Any]:
+    """A queue that nothing was put into, or that nobody has read, has none."""
+    groups = [_pairs(one) for one in answer] if isinstance(answer, list) else []
+    return next((one for one in groups if one.get(b"name") == keys.GROUP.encode()), {})
+
+
+def _consumer(told: dict[bytes, Any]) -> ConsumerState:
+    return ConsumerState(told[b"name"].decode(errors="replace"), int(told[b"pending"]), int(told[b"idle"]) / 1000)
+
+
+def _pairs(flat: Any) -> dict[bytes, Any]:
+    """As RESP2 and redis-py's own parsers tell of it."""
+    if isinstance(flat, dict):
+        return {name if isinstance(name, bytes) else str(name).encode(): value for name, value in flat.items()}
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _number(answer: Any) -> int:
+    return answer if isinstance(answer, int) else 0
+
+
+def _age(entries: Any, now_ms: int) -> float | None:
+    if not isinstance(entries, list) or not entries:
+        return None
+    return max(0, now_ms - int(entries[0][0].split(b"-")[0])) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHolder:
+    """Who has an entry in flight, dead or alive: `idle_seconds` ago it last renewed its lease."""
+
+    consumer: str
+    idle_seconds: float
+    deliveries: int
+
+
+async def entry_holders(redis: Redis, entries: Sequence[tuple[str, str]]) -> list[EntryHolder | None]:
+    """Of entries, each (kind of queue, entry id), in one round trip; None: nobody has it. Raises RedisUnavailable."""
+    asked = [("XPENDING", keys.work_queue(kind), keys.GROUP, entry, entry, 1) for kind, entry in entries]
+    return [_holder(answer) for answer in await commands(redis, asked)]
+
+
+async def entries_there(redis: Redis, entries: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether entries are still queued or in flight, as above."""
+    asked = [("XRANGE", keys.work_queue(kind), entry, entry, "COUNT", 1) for kind, entry in entries]
+    return [bool(answer) and not isinstance(answer, Exception) for answer in await commands(redis, asked)]
+
+
+def _holder(answer: Any) -> EntryHolder | None:
+    if not isinstance(answer, list) or not answer:
+        return None
+    _, consumer, idle_ms, deliveries = answer[0]
+    return EntryHolder(consumer.decode(errors="replace"), idle_ms / 1000, deliveries)

@@ -1,0 +1,65 @@
+"""The page for operators: from a key to the explanation of a turn in two clicks, and what can be done about it."""
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from harness.chat import Chat
+from harness.database import Database
+from harness.services import Services
+from tests.gateway.callers import add_key
+
+
+@pytest.mark.requirement("OP-6")
+async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
+    services: Services, database: Database, context: BrowserContext
+) -> None:
+    gateway = await services.gateway()
+    headers = await add_key(database, "night-shift", ["ops:look", "ops:act"])
+    page = await context.new_page()
+    await page.goto(f"{gateway.url}/ops")
+    await page.get_by_label("API key").fill("swk_wrong")
+    await page.get_by_role("button", name="Look").click()
+    await expect(page.get_by_text("The x-api-key is not good")).to_be_visible()
+    await page.get_by_label("API key").fill(headers["x-api-key"])
+    await page.get_by_role("button", name="Look").click()
+    await expect(page.get_by_text("No chat worker is ready: turns wait for the first one.")).to_be_visible()
+
+    async with Chat(gateway.url) as chat:
+        first, second = [await chat.ask(text) for text in ("one", "two")]
+        # It comes by itself: the page is live.
+        turns = page.get_by_role("table").first
+        await expect(turns.get_by_role("button", name=first.task_id)).to_be_visible()
+        age = turns.get_by_role("columnheader", name="Age")
+        await age.get_by_role("button").click()
+        await expect(age).to_have_attribute("aria-sort", "ascending")
+        await expect(turns.get_by_role("row").nth(1)).to_contain_text(second.task_id)
+        await age.get_by_role("button").click()
+        await expect(turns.get_by_role("row").nth(1)).to_contain_text(first.task_id)
+
+        await turns.get_by_role("button", name=first.task_id).click()
+        why = page.get_by_role("region", name=f"Turn {first.task_id}")
+        await expect(why).to_contain_text("for a chat worker, and none is ready.")
+        await expect(why).to_contain_text("Postgres: queued, attempt 0")
+        await why.get_by_role("button", name="Cancel the turn").click()
+        await expect(why).to_contain_text("It was cancelled")
+        await expect(turns.get_by_role("button", name=first.task_id)).to_have_count(0)
+        assert await chat.status(first.task_id) == "cancelled"
+        assert await chat.status(second.task_id) == "queued"
+
+
+@pytest.mark.requirement("OP-6", "SE-1")
+async def test_who_may_look_and_not_act_is_told_so(
+    services: Services, database: Database, context: BrowserContext
+) -> None:
+    gateway = await services.gateway()
+    headers = await add_key(database, "looks", ["ops:look"])
+    page = await context.new_page()
+    await page.goto(f"{gateway.url}/ops")
+    await page.get_by_label("API key").fill(headers["x-api-key"])
+    await page.get_by_role("button", name="Look").click()
+    async with Chat(gateway.url) as chat:
+        turn = await chat.ask("one")
+        await page.get_by_role("button", name=turn.task_id).click()
+        await page.get_by_role("button", name="Cancel the turn").click()
+        await expect(page.get_by_role("alert").first).to_contain_text("ops:act")
+        assert await chat.status(turn.task_id) == "queued"
