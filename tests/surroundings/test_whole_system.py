@@ -52,8 +52,8 @@ async def a_turn_ends_well(services: Services, gateway: Service, worker: Service
         assert "finish" in [event.type for event in await chat.replay(turn)]
 
 
-def _text(word: str | bytes) -> str:
-    return word.decode() if isinstance(word, bytes) else word
+def _text(word: object) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
 
 
 def test_the_page_grants_what_is_asked_for_and_no_more() -> None:
