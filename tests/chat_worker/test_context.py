@@ -265,6 +265,18 @@ async def test_the_steps_of_the_answer_itself_are_made_to_fit(talk: Talk, model:
     assert "result 29" in texts(prepared)
 
 
+async def test_the_exchange_before_the_question_stays_where_it_fits(talk: Talk) -> None:
+    """Answers that are long for a small window: half of the room would leave the question alone."""
+    context = with_window(talk, talk.context(), 2000)
+    for n in range(4):
+        await talk.exchange(f"question {n}", said(f"answer {n} {WORDS * 25}"))
+
+    prepared = await talk.prepare(context, await talk.ask("what did you say?"))
+
+    assert "answer 3" in texts(prepared)
+    assert "answer 1" not in texts(prepared)
+
+
 async def test_a_huge_result_of_the_answer_is_cut_before_the_conversation_is(talk: Talk, database: Database) -> None:
     context = with_window(talk, talk.context(), 4000)
     for n in range(10):

@@ -34,6 +34,7 @@ SECRET = {
     "OIDC_CLIENT_SECRET": {"sluiceway-gateway"},
     "HTTP_OPERATIONS": {"sluiceway-tool-runner"},
     "MCP_SERVERS": {"sluiceway-tool-runner"},
+    "LANGFUSE_SECRET_KEY": {"sluiceway-chat-worker"},
 }
 OPTIONAL = {
     "DATABASE_DIRECT_URL",
@@ -43,6 +44,7 @@ OPTIONAL = {
     "OIDC_CLIENT_SECRET",
     "HTTP_OPERATIONS",
     "MCP_SERVERS",
+    "LANGFUSE_SECRET_KEY",
 }
 
 

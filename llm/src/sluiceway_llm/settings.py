@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluiceway_llm.dialects import Name
+from sluiceway_llm.prices import Price
 from sluiceway_llm.server_options import ServerOptions
 
 
@@ -36,6 +37,12 @@ class ModelSettings(BaseSettings):
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
     model_options: dict[str, ServerOptions] = Field(
         default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers, window_tokens; as JSON"
+    )
+    model_prices: dict[str, Price] = Field(
+        default_factory=dict, description="by model: USD for a million tokens, input, output, cached_input; as JSON"
+    )
+    model_price_provider: str | None = Field(
+        default=None, description="whose prices genai-prices is asked for; None: the one at OPENAI_BASE_URL"
     )
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, unquote
 
 from sluiceway.store.records import Task
@@ -12,6 +13,8 @@ from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
 
+from chat_worker.account import Account
+from chat_worker.beside import Beside
 from chat_worker.context.context import Held
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
@@ -46,6 +49,9 @@ class Answering:
     """`held`: what was said before. `usage`: of the steps before the next one. `patience`: what is left of it, for a
     model that is away.
 
+    `beside`: what is done meanwhile, and has to show something. `account`: what this attempt asked of models and is not
+    durable yet.
+
     `client_tools`: what the model may call that the client runs. `facts`: what the log is to say of the turn's end.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
@@ -61,9 +67,12 @@ class Answering:
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None
-    usage: dict[str, int] | None = None
+    usage: dict[str, Any] | None = None
     client_tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     facts: dict[str, str | int] = field(default_factory=dict)
+    account: Account = field(default_factory=Account)
+    beside: Beside = field(default_factory=Beside)
+    system_prompt: str = ""
 
     def __post_init__(self) -> None:
         self.usage = self.task.usage

@@ -7,7 +7,6 @@ them, for the model's client to send it back to that server. The client makes th
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sluiceway.store.records import Message
@@ -22,11 +21,6 @@ _METADATA = "callProviderMetadata"
 _OURS = "sluiceway"
 
 ModelMessages = list[dict[str, Any]]
-
-
-def load_system_prompt(file: Path | None) -> str:
-    """The file's text, or the default. Raises OSError, UnicodeDecodeError: better at the start than in a turn."""
-    return DEFAULT_SYSTEM_PROMPT if file is None else file.read_text("utf-8").strip()
 
 
 def to_model_messages(system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = ()) -> ModelMessages:

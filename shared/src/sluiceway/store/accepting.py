@@ -12,6 +12,7 @@ from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
+from sluiceway.store.usage import Budget, check_budget
 from sluiceway.wire.message import Part, text_of
 
 Policy = Literal["enqueue", "interrupt", "reject"]
@@ -40,6 +41,7 @@ class NewTurn:
     max_queued: int = 20
     max_live: int = 0
     max_sessions_per_hour: int = 0
+    budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
     client_tools: dict[str, Any] | None = None
 
@@ -71,6 +73,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     # No active turn, no live one: what most messages find is told without a look at the tasks.
     cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
     await check_live(connection, turn.user_id, turn.max_live)
+    await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn)
     task = await _insert_task(connection, turn, message_id, parts)
     if active is None:

@@ -61,6 +61,8 @@ class Task:
     # How many operations have to end before the next step; how many parts the message had before this turn.
     open_operations: int
     parts_before: int
+    # With which system prompt: {"name", "version", "source"}.
+    prompt: dict[str, Any] | None = None
     # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.
     client_tools: dict[str, Any] | None = None
 

@@ -28,6 +28,7 @@ from sluiceway.store.records import (
     task_of,
 )
 from sluiceway.store.sessions import check_owner
+from sluiceway.store.usage import ModelCall, insert_calls, rows_of
 from sluiceway.wire.message import Part
 
 # How a step with tool calls left its turn.
@@ -45,11 +46,13 @@ _WAITS = (
 )
 # One statement: each of its own would be a round trip between a model's call and its tool.
 _PAUSE = (
-    f"WITH let_go AS (UPDATE tasks SET usage = $4, {_WAITS} RETURNING id, session_id, message_id, traceparent),"
+    f"WITH let_go AS (UPDATE tasks SET usage = $4, prompt = coalesce($9, prompt), {_WAITS}"
+    "   RETURNING id, session_id, user_id, message_id, traceparent),"
     " written AS (UPDATE messages m SET parts = $5,"
     "   metadata = nullif(coalesce(m.metadata, '{}') || $7::jsonb, '{}') FROM let_go t"
     "   WHERE m.session_id = t.session_id AND m.id = t.message_id),"
-    f" stored AS ({insert_operations('let_go', '$6')} RETURNING place, {OPERATION_COLUMNS})"
+    f" stored AS ({insert_operations('let_go', '$6')} RETURNING place, {OPERATION_COLUMNS}),"
+    f" {insert_calls('let_go', '$1', '$2', '$8')}"
     " SELECT stored.* FROM let_go LEFT JOIN stored ON true ORDER BY place"
 )
 
@@ -147,15 +150,18 @@ class TurnStore:
         task: Task,
         parts: list[Part],
         operations: Sequence[NewOperation],
-        usage: dict[str, int] | None,
+        usage: dict[str, Any] | None,
         metadata: dict[str, Any] | None = None,
+        calls: Sequence[ModelCall] = (),
+        prompt: dict[str, Any] | None = None,
     ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
-        pending. None pending: it goes on running. `metadata`: what was said of the message so far."""
+        pending. None pending: it goes on running. `metadata`: what was said of the message so far. `calls`: of
+        models, by this attempt, that are not durable yet."""
         pending = sum(one.status == "pending" for one in operations)
         async with self._pool.connection() as connection:
-            calls = calls_of(operations)
-            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, usage, parts, calls, metadata or {})
+            written = (usage, parts, calls_of(operations), metadata or {}, rows_of(calls), prompt)
+            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, *written)
             if not rows:
                 return await _standing(connection, task)
         stored = [operation_of(row) for row in rows if row["id"] is not None]

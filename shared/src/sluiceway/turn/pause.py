@@ -13,6 +13,7 @@ from sluiceway.store import Store
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import LetGo, Paused
+from sluiceway.store.usage import ModelCall
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.wire.message import Part
@@ -30,14 +31,16 @@ class TurnPause:
         task: Task,
         parts: list[Part],
         operations: Sequence[NewOperation],
-        usage: dict[str, int] | None,
+        usage: dict[str, Any] | None,
         *,
         metadata: dict[str, Any] | None = None,
+        calls: Sequence[ModelCall] = (),
+        prompt: dict[str, Any] | None = None,
         written: int | None = None,
     ) -> Paused:
         """End a step with tool calls; see `TurnStore.pause`. `written`: the last batch of the writer, by which Redis
         tells whether it has all that was written."""
-        paused = await self._store.turns.pause(task, parts, operations, usage, metadata)
+        paused = await self._store.turns.pause(task, parts, operations, usage, metadata, calls, prompt)
         return await self._let_run(task, paused, written)
 
     async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:

@@ -34,6 +34,8 @@ _SUMMARY = "[The earlier part of this conversation is left out. Notes that were 
 _NOTED = "I will keep that in mind."
 # Of the room: what is left after a cut; from where on the person is told that it fills.
 _KEPT, _FILLING = 0.5, 0.75
+# As much may be full where the exchange before the question is kept.
+_LATEST = 0.8
 _TIGHTER = 0.75
 _MOST_REFUSALS = 10
 _MOST_ANSWER_TOKENS = 4_096
@@ -246,6 +248,9 @@ class _Fitting:
             if cut < len(said) and (room < 0 or messages > self._most_messages // 2):
                 break
             cut -= 1
+        beside = fixed + own + max(notes, summary_tokens(self.window.tokens))
+        if cut == len(said) - 1 > 0 and beside + sum(said[-2:]) <= _LATEST * self.room:
+            cut -= 1  # what the person most likely speaks of now
         if conversation.whole:
             return cut if cut > 0 else None
         # What was read is large, if not what is sent of it: without this the cut-off would move a little in each turn.

@@ -14,6 +14,8 @@ from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.people import ErasureReceipt
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
+from sluiceway.store.search import FoundMessage
+from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.entry_id import EntryId, format_entry_id
@@ -27,6 +29,10 @@ from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_whitespace
 Policy = Literal["enqueue", "interrupt", "reject"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
 RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
+
+_OVER_BUDGET = (
+    "a person knows that the day's budget is used up, and wants it all the same; where BUDGET_REACHED is `ask`"
+)
 
 
 def stream_url(task_id: str) -> str:
@@ -100,6 +106,7 @@ class NewMessage(Wire):
     message: MessageText
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
+    over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
@@ -115,6 +122,7 @@ class AiSdkRequest(Wire):
     message_id: ClientId | None = Field(default=None, alias="messageId")
     policy: Policy = "enqueue"
     model: ModelName | None = None
+    over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
@@ -195,6 +203,38 @@ class SessionDetail(SessionView):
     active_task: ActiveTask | None
 
 
+class FoundMessageView(Wire):
+    """`snippet`: the words around what was found, as plain text."""
+
+    session_id: str
+    session_title: str | None
+    message_id: str
+    role: Literal["user", "assistant"]
+    sequence: int
+    created_at: datetime
+    snippet: str
+
+    @classmethod
+    def of(cls, found: FoundMessage) -> "FoundMessageView":
+        return cls.model_validate(found, from_attributes=True)
+
+
+class SearchResult(Wire):
+    """Sessions by their titles, and messages."""
+
+    sessions: list[SessionView]
+    messages: list[FoundMessageView]
+
+
+class SessionExport(Wire):
+    """A whole session."""
+
+    id: str
+    title: str | None
+    created_at: datetime
+    messages: list[MessageView]
+
+
 class AcceptedTurn(Wire):
     """It is durable now and will be answered. `position` 0 runs or is next; n waits for n others."""
 
@@ -254,6 +294,7 @@ class TaskView(Wire):
     model: str | None
     error: dict[str, Any] | None
     usage: dict[str, Any] | None
+    prompt: dict[str, Any] | None = Field(description="with which system prompt: `name`, `version` and `source`")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -272,6 +313,7 @@ class TaskView(Wire):
             model=task.model,
             error=task.error,
             usage=task.usage,
+            prompt=task.prompt,
             created_at=task.created_at,
             started_at=task.started_at,
             ended_at=task.ended_at,
@@ -409,6 +451,24 @@ class AgentStreamView(Wire):
         )
 
 
+class NewUnderstanding(RootModel[Annotated[dict[str, Any], Field(max_length=MAX_FACTS)]]):
+    """What is known about the caller: facts by their names."""
+
+
+class UnderstandingView(Wire):
+    """`facts` by their names; those of the tool `remember` are texts. `updated_at` is null where there never was one.
+    There is room for `max_facts`, and for `max_bytes` of JSON."""
+
+    facts: dict[str, Any]
+    updated_at: datetime | None
+    max_facts: int = MAX_FACTS
+    max_bytes: int = MAX_BYTES
+
+    @classmethod
+    def of(cls, understanding: Understanding) -> "UnderstandingView":
+        return cls(facts=dict(understanding.facts), updated_at=understanding.updated_at)
+
+
 class SignedIn(Wire):
     """`expires_at`: until then the cookie is good."""
 
@@ -474,7 +534,7 @@ class Health(Wire):
 
 
 class Limits(Wire):
-    """0: no limit. Those of callers and addresses do not count where `auth` is `none`."""
+    """0: no limit. Those of callers and addresses do not count where `auth` is `none`; what one may use a day does."""
 
     max_body_bytes: int
     max_message_chars: int
@@ -487,6 +547,8 @@ class Limits(Wire):
     max_newcomers_per_hour: int
     max_streams_per_user: int
     max_streams_per_address: int
+    daily_tokens_per_user: int
+    daily_cost_per_user: float
     default_page_size: int
     max_page_size: int
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
     MessageNotFound,
     RedisUnavailable,
@@ -23,6 +24,7 @@ from sluiceway.redis_client import command
 from sluiceway.service.deliveries import trace_id_of
 from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
+from sluiceway.store.usage import Budget
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
@@ -36,6 +38,7 @@ from gateway.settings import Settings
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
     MessageExceedsWindow,
     MessageTooLong,
@@ -68,6 +71,11 @@ def check_limits(settings: Settings, text: str, model: str | None) -> None:
         raise MessageTooLong(max_message_chars=settings.max_message_chars)
     if model is not None and settings.known_models and model not in settings.known_models:
         raise ModelNotAllowed
+
+
+def budget_of(settings: Settings, over_budget: bool) -> Budget:
+    """What is left to check: nothing, where a person may say that he wants to go on, and does."""
+    return Budget() if over_budget and settings.budget.asks else settings.budget
 
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:

@@ -45,7 +45,7 @@ from gateway.api.problems import (
 )
 from gateway.api.whitespace import is_whitespace
 from gateway.routes import accepting, answers, following
-from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
@@ -185,6 +185,7 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
+        budget=budget_of(settings, body.over_budget),
         max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,
     )

@@ -12,7 +12,7 @@ from gateway.api.inputs import ClientId, In
 from gateway.api.models import AcceptedTurn, NewMessage
 from gateway.api.problems import EmptyMessage
 from gateway.routes import accepting, following
-from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, check_limits
+from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success
@@ -64,6 +64,7 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         model=body.model,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
+        budget=budget_of(settings, body.over_budget),
         traceparent=call.params.trace,
     )
 

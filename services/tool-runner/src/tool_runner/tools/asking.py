@@ -10,13 +10,14 @@ Guarantees
 - Nothing that looks whole was cut off: `shortened` says that the limit was reached.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sluiceway.process.logs import get_logger
-from sluiceway_llm.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta
+from sluiceway_llm.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from sluiceway_llm.model_errors import ModelContentFiltered, ModelError
 from sluiceway_llm.model_events import ModelEvent
 from sluiceway_llm.retry import stream_with_retries
@@ -113,24 +114,39 @@ class _Answer:
         self._context = context
         self._request = request
         self._on_said = on_said
+        self._used: Usage | None = None
         self._most_chars = (request.max_tokens or 0) * _CHARS_PER_TOKEN
 
     async def heard(self) -> Said:
         """Listen to the end. Raises ModelError, and ToolFailed where the model refuses."""
+        outcome: Literal["answered", "failed", "stopped"] = "stopped"
+        try:
+            await self._listen()
+            outcome = "answered"
+        except ModelError as error:
+            outcome, self._used = "failed", error.usage
+            raise
+        finally:
+            said_chars = len(self.said.text) + len(self.said.reasoning) + len(self.said.refusal)
+            # Also where the tool was cancelled: what it has asked for was paid.
+            await asyncio.shield(self._context.charge(self._request, outcome, self._used, said_chars))
+        if self.said.refusal and not self.said.text:
+            raise ToolFailed(f"The model refused: {self.said.refusal[:_QUOTED_CHARS]}", REFUSED)
+        return self.said.spoken
+
+    async def _listen(self) -> None:
         attempts = self._context.settings.model_attempts
         model = self._context.model
         async with stream_with_retries(model, self._request, attempts=attempts, on_retry=_log_retry) as batches:
             async for batch in batches:
                 for event in batch:
+                    self._used = event.usage if isinstance(event, Finished) else self._used
                     self.said = self.said.and_(event)
                 if self._on_said is not None and self.said.anything:
                     await self._on_said(self.said.spoken)
                 if self._too_long:
                     self.said = replace(self.said, shortened=True)
                     break
-        if self.said.refusal and not self.said.text:
-            raise ToolFailed(f"The model refused: {self.said.refusal[:_QUOTED_CHARS]}", REFUSED)
-        return self.said.spoken
 
     @property
     def _too_long(self) -> bool:
