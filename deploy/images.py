@@ -9,12 +9,19 @@ all were built; the first that fails ends it, and its engine has said why.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = tuple(sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml")))
@@ -60,14 +67,31 @@ class Plan:
         return [self.engine, "push", self.image(service)]
 
 
-def bill(service: str) -> list[str]:
-    """The command that writes the list of a service's parts."""
-    out = ROOT / "dist" / "sbom"
-    out.mkdir(parents=True, exist_ok=True)
-    program = Path(sys.executable).with_name("cyclonedx-py")
-    pins = str(ROOT / "requirements" / f"{service}.txt")
-    form = ["--output-reproducible", "--of", "JSON", "--pyproject", str(ROOT / "services" / service / "pyproject.toml")]
-    return [str(program), "requirements", pins, *form, "-o", str(out / f"sluiceway-{service}.cdx.json")]
+def write_bill(service: str) -> Path:
+    """Write the list of a service's parts; where it is."""
+    root = Component(name=f"sluiceway-{service}", type=ComponentType.APPLICATION)
+    bom = Bom(components=_parts((ROOT / "requirements" / f"{service}.txt").read_text()))
+    bom.metadata.component = root
+    bom.register_dependency(root, bom.components)
+    out = ROOT / "dist" / "sbom" / f"sluiceway-{service}.cdx.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(JsonV1Dot6(bom).output_as_string(indent=2) + "\n")
+    return out
+
+
+def _parts(pins: str) -> Iterator[Component]:
+    """Of a file of pins: a line for each part, and lines with its hashes below."""
+    for block in re.split(r"^(?=[\w.-]+==)", pins, flags=re.MULTILINE):
+        if pin := re.match(r"([\w.-]+)==([^ ;\\]+)", block):
+            name, version = pin.groups()
+            hashes = [HashType(alg=HashAlgorithm.SHA_256, content=one) for one in re.findall(r"sha256:(\w+)", block)]
+            # Each is of one file: of a platform, or the source.
+            files = [
+                ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(f"pypi:{name}"), hashes=[one])
+                for one in hashes
+            ]
+            purl = PackageURL("pypi", None, name, version)
+            yield Component(name=name, version=version, purl=purl, bom_ref=str(purl), external_references=files)
 
 
 def main(services: Sequence[str]) -> int:
@@ -81,7 +105,8 @@ def main(services: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     for service in services or SERVICES:
-        for command in (bill(service), plan.build(service), *([plan.pushing(service)] if plan.push else [])):
+        write_bill(service)
+        for command in (plan.build(service), *([plan.pushing(service)] if plan.push else [])):
             if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:  # noqa: S603 - ours
                 print(f"{plan.image(service)}: failed, see above", file=sys.stderr)
                 return 1

@@ -277,7 +277,8 @@ def clean_environment(**settings: str) -> dict[str, str]:
     measured = os.environ.get("COVERAGE_CORE") == "sysmon"
     kept = {name: os.environ[name] for name in (*_KEPT, *(_MEASURING if measured else ())) if name in os.environ}
     loud = {"PYTHONWARNINGS": "always::ResourceWarning", "PYTHONFAULTHANDLER": "1"}
-    return {**kept, **loud, "LOG_FORMAT": "json", **settings}
+    # A title is a question to the model that no test of something else expects.
+    return {**kept, **loud, "LOG_FORMAT": "json", "TITLES": "false", **settings}
 
 
 def _as_json(line: str) -> dict[str, Any] | None:

@@ -1,11 +1,10 @@
 """What the model is sent of a stored conversation."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT, load_system_prompt, to_model_messages
+from chat_worker.prompt import to_model_messages
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part
 
@@ -86,14 +85,3 @@ def test_each_step_is_a_message_of_its_own_with_the_results_of_its_calls_behind_
     assert messages[0]["content"] == "Let me look."
     assert [message.get("tool_call_id") for message in messages[1:3]] == ["a", "b"]
     assert messages[3] == {"role": "assistant", "content": "Done."}
-
-
-def test_the_system_prompt_is_the_files_text_or_the_default(tmp_path: Path) -> None:
-    file = tmp_path / "prompt.txt"
-    file.write_text("\n  Sprich höflich.\n", "utf-8")
-
-    assert load_system_prompt(file) == "Sprich höflich."
-    assert load_system_prompt(None) == DEFAULT_SYSTEM_PROMPT
-    file.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(UnicodeDecodeError):
-        load_system_prompt(file)

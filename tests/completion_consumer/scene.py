@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from sluiceway import keys
 from sluiceway.ids import new_approval_id, new_operation_id, new_tool_call_id
 from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
-from sluiceway.queue.work_queue import Producer
+from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.queue.worker import persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
@@ -61,36 +62,56 @@ class Scene:
             yield Scene(redis, await stack.enter_async_context(opened))
 
     async def waiting(
-        self, *statuses: OperationStatus, deadline_seconds: float = 3600, session_id: str | None = None
+        self,
+        *statuses: OperationStatus,
+        deadline_seconds: float = 3600,
+        session_id: str | None = None,
+        entry_id: str | None = None,
     ) -> Waiting:
-        """A turn that waits, with a call for each status; by default one that is pending."""
+        """A turn that waits, with a call for each status; by default one that is pending. `entry_id`: as of `step`."""
         session_id = session_id or f"s-{uuid4().hex}"
         new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
         await self.turns.dispatch.publish(accepted.task)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
-        waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds)
+        waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds, entry_id=entry_id)
         meta = await self.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
         await self.redis.xdel(keys.work_queue("chat"), meta.queue_entry)
         return waiting
 
-    async def step(self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600) -> Waiting:
-        """A step, of a claimed turn, that ends with calls."""
+    async def step(
+        self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600, entry_id: str | None = None
+    ) -> Waiting:
+        """A step, of a claimed turn, that ends with calls. `entry_id`: the entry under whose lease it is made, where
+        the turn is held for longer."""
         calls = [self._call(status, deadline_seconds) for status in statuses or ("pending",)]
-        await self.streams.writer.begin(task.fields, task.attempt)
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
-        await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
-        message = await self.store.turns.message(task)
-        parts = [*(message.parts if message else []), {"type": "step-start"}, *map(_part, calls)]
-        paused = await self.turns.pause.pause(task, parts, calls, None)
+        async with AsyncExitStack() as stack:
+            entry_id = entry_id or await stack.enter_async_context(self._entry_in_flight())
+            await self.streams.writer.begin(task.fields, task.attempt, entry_id=entry_id)
+            await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
+            message = await self.store.turns.message(task)
+            parts = [*(message.parts if message else []), {"type": "step-start"}, *map(_part, calls)]
+            paused = await self.turns.pause.pause(task, parts, calls, None)
         assert paused == ("waiting" if any(call.status == "pending" for call in calls) else "running")
         operations = await self.store.operations.of_task(task.id)
         ids = {call.id for call in calls}
         return Waiting(task, [operation for operation in operations if operation.id in ids])
+
+    @asynccontextmanager
+    async def _entry_in_flight(self) -> AsyncIterator[str]:
+        """Under its lease a step is made: a reconciler that looks meanwhile finds that somebody holds the turn."""
+        key = keys.work_queue(keys.CHAT)
+        await WorkQueue(self.redis, self.redis, keys.CHAT, "scene", lease=timedelta(minutes=1)).ensure_group()
+        entry_id = await Producer(self.redis, keys.CHAT).add(b"{}")
+        await self.redis.xclaim(key, keys.GROUP, "scene", 0, [entry_id], force=True, justid=True)
+        yield entry_id
+        await self.redis.xack(key, keys.GROUP, entry_id)
+        await self.redis.xdel(key, entry_id)
 
     async def left_behind(self) -> Waiting:
         """A turn whose consumer died after the result was durable: only the reconciler queues its next step."""
@@ -102,11 +123,12 @@ class Scene:
 
     async def asking(self, deadline_seconds: float = 3600) -> Waiting:
         """A turn that has ended, and whose call waits for a person."""
-        waiting = await self.waiting("approval", deadline_seconds=deadline_seconds)
-        message = await self.store.turns.message(waiting.task)
-        assert message is not None
-        end = TurnEnd(status="completed", parts=message.parts, metadata={}, awaits=True)
-        assert await self.store.turns.end(waiting.task, end, attempt=waiting.task.attempt)
+        async with self._entry_in_flight() as entry_id:
+            waiting = await self.waiting("approval", deadline_seconds=deadline_seconds, entry_id=entry_id)
+            message = await self.store.turns.message(waiting.task)
+            assert message is not None
+            end = TurnEnd(status="completed", parts=message.parts, metadata={}, awaits=True)
+            assert await self.store.turns.end(waiting.task, end, attempt=waiting.task.attempt)
         return waiting
 
     async def next_step(self, task: Task) -> Task:

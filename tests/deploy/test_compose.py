@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from compose_spec import PyCompose
 
 from tests.deploy import manifests
@@ -39,7 +40,7 @@ def test_the_file_follows_the_compose_specification() -> None:
         if "extra_hosts" in service:
             service["extra_hosts"] = ["host.docker.internal:127.0.0.1"]
     parsed = PyCompose.from_json(json.dumps(document))
-    others = {"valkey", "postgres", "proxy", "model", "told", "migrate"}
+    others = {"valkey", "postgres", "proxy", "model", "prometheus", "grafana", "told", "migrate"}
     assert set(parsed.service_names()) == {*others, *manifests.SERVICES}
 
 
@@ -114,6 +115,14 @@ OPTIONAL = {
     "OFFER_TOOLS": ("chat-worker",),
     "DIRECT_TOOLS": ("chat-worker",),
     "MODEL_CONTINUATION": ("chat-worker",),
+    "TITLES": ("chat-worker",),
+    "TITLE_MODEL": ("chat-worker",),
+    "GREET_NEWCOMERS": ("chat-worker",),
+    "LANGFUSE_PROMPT": ("chat-worker",),
+    "LANGFUSE_LABEL": ("chat-worker",),
+    "LANGFUSE_BASE_URL": ("chat-worker",),
+    "LANGFUSE_PUBLIC_KEY": ("chat-worker",),
+    "LANGFUSE_SECRET_KEY": ("chat-worker",),
     "MODEL_WINDOW_TOKENS": ("chat-worker",),
     "MAX_CONTEXT_TOKENS": ("chat-worker",),
     "COMPACTION": ("chat-worker",),
@@ -122,6 +131,13 @@ OPTIONAL = {
     "MODEL_DIALECT": ("chat-worker", "tool-runner"),
     "MODEL_OPTIONS": ("chat-worker", "tool-runner"),
     "MODEL_PATIENCE_SECONDS": ("chat-worker", "tool-runner"),
+    "MODEL_FALLBACK": ("chat-worker", "tool-runner"),
+    "MODEL_USER": ("chat-worker", "tool-runner"),
+    "MODEL_PRICES": ("chat-worker", "tool-runner"),
+    "MODEL_PRICE_PROVIDER": ("chat-worker", "tool-runner"),
+    "DAILY_TOKENS_PER_USER": ("gateway",),
+    "DAILY_COST_PER_USER": ("gateway",),
+    "BUDGET_REACHED": ("gateway",),
     "TURN_DEADLINE_SECONDS": ("completion-consumer",),
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
@@ -178,7 +194,10 @@ def test_every_service_can_be_scaled(service: str) -> None:
 
 def test_only_the_proxy_has_a_port_on_the_host_and_only_for_this_machine() -> None:
     ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    assert ports == {"proxy": ["127.0.0.1:8000:8000"]}
+    assert ports.pop("proxy") == ["127.0.0.1:8000:8000"]
+    for name, asked in ports.items():
+        assert services()[name]["profiles"] == ["observability"]
+        assert all(port.startswith("127.0.0.1:") for port in asked)
 
 
 def test_the_proxy_finds_all_gateways_and_lets_an_answer_stream() -> None:
@@ -200,6 +219,21 @@ def test_the_proxys_configuration_is_one_that_nginx_takes(tmp_path: Path) -> Non
     whole.write_text(f"{paths} http {{ access_log off; include {proxy}; }}")
     tried = [str(shutil.which("nginx", path=_SBIN)), "-t", "-c", str(whole)]
     assert subprocess.run(tried, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def test_prometheus_finds_every_service_by_the_name_that_it_has_here() -> None:
+    prometheus = services()["prometheus"]
+    folder, inside, _ = prometheus["volumes"][0].split(":")
+    (file,) = (word.partition("=")[2] for word in prometheus["command"] if word.startswith("--config.file="))
+    told = yaml.safe_load((manifests.ROOT / folder / Path(file).relative_to(inside)).read_text())
+    asked = {
+        (name, where["port"])
+        for job in told["scrape_configs"]
+        for where in job["dns_sd_configs"]
+        for name in where["names"]
+    }
+    environments = {name: services()[name]["environment"] for name in SETTINGS}
+    assert asked == {(name, int(one.get("PORT") or one["HEALTH_PORT"])) for name, one in environments.items()}
 
 
 def test_a_model_of_this_machine_is_there_for_who_asks_for_it_alone() -> None:

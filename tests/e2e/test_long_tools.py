@@ -76,7 +76,7 @@ async def test_a_document_is_seen_growing_also_after_a_reload_and_told_in_job_ev
     assert [event["word_count"] for event in history if "word_count" in event] == [0, 4, 4, 8]
 
 
-@pytest.mark.requirement("JE-4")
+@pytest.mark.requirement("JE-4", "CH-20")
 async def test_an_outline_ends_with_its_event(chat: Chat, model: ModelServer, shared_database: Database) -> None:
     await model.script({"text": "1. Sources: Where they begin.\n2. Floods"}, match="rivers\n\nMake a list")
     turn = await chat.ask("/generate_outline rivers")
@@ -87,6 +87,8 @@ async def test_an_outline_ends_with_its_event(chat: Chat, model: ModelServer, sh
     *_, outlined, last = await job_history(chat, shared_database, turn)
     assert (outlined["event_type"], outlined["outline"]) == ("outline_generated", output)
     assert (last["event_type"], last["result"]) == ("task_completed", output)
+    usage = (await chat.get(f"/api/chat/tasks/{turn.task_id}/usage")).json()["calls"]
+    assert [(one["purpose"], one["step"]) for one in usage if one["purpose"] != "answer"] == [("generate_outline", 1)]
 
 
 @pytest.mark.requirement("CC-7")

@@ -13,7 +13,7 @@ from sluiceway.store.records import Operation, Task
 
 NOW = datetime.now(UTC)
 AROUND = Surroundings(lease_seconds=10, chat_workers=2, waiting=7, consumers=1)
-ALIVE, SILENT = EntryHolder("w-1", 0.3, 1), EntryHolder("w-1", 41, 1)
+ALIVE, SILENT = EntryHolder("w-1", 0.3), EntryHolder("w-1", 41)
 MODEL_AWAY = {"state": "waiting", "since": "12:00", "code": "MODEL_TIMEOUT", "attempt": 2, "nextTryAt": "12:01"}
 
 

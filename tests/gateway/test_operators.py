@@ -8,7 +8,12 @@ from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, add_key, anonymous, bearer
 from tests.gateway.conftest import client_of
 
-ROLES = {"JWT_ROLES_CLAIM": "roles", "OPS_LOOK_ROLES": '["on-call", "admin"]', "OPS_ACT_ROLES": '["admin"]'}
+ROLES = {
+    "AUTH_REQUIRED": "false",
+    "JWT_ROLES_CLAIM": "roles",
+    "OPS_LOOK_ROLES": '["on-call", "admin"]',
+    "OPS_ACT_ROLES": '["admin"]',
+}
 
 
 @pytest.mark.requirement("OP-6")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.queue.queue_state import queue_states
+from sluiceway.queue.queue_state import entry_places, queue_states
 from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.redis_client import open_redis
 
@@ -33,7 +33,7 @@ async def test_who_holds_entries_is_told_by_name_and_what_waits_behind_them_is_c
     redis: Redis, valkey_url: str
 ) -> None:
     producer = Producer(redis, keys.CHAT)
-    first, _ = [await producer.add(body) for body in (b"1", b"2")]
+    first, second = [await producer.add(body) for body in (b"1", b"2")]
     async with open_redis(valkey_url, name="reader", blocking=True) as blocking:
         queue = WorkQueue(redis, blocking, keys.CHAT, "worker-1", lease=timedelta(seconds=5))
         await queue.ensure_group()
@@ -42,6 +42,9 @@ async def test_who_holds_entries_is_told_by_name_and_what_waits_behind_them_is_c
         (state,) = await queue_states(redis, [keys.CHAT])
         assert (state.waiting, state.in_flight) == (1, 1)
         assert [(one.name, one.in_flight) for one in state.consumers] == [("worker-1", 1)]
+        places = await entry_places(redis, [(keys.CHAT, first), (keys.CHAT, second), (keys.CHAT, "1-1")])
+        assert [one.queued for one in places.values()] == [True, True, False]
+        assert [one.holder and one.holder.consumer for one in places.values()] == ["worker-1", None, None]
         assert state.in_flight_seconds is not None
         assert state.waiting_seconds is not None
         # By the ids: the one that waits was queued after the one that is held.

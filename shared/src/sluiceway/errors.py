@@ -20,9 +20,11 @@ SluicewayError
 │   ├── ApprovalConflict      409
 │   ├── StreamTruncated       409
 │   ├── OperationNotStarted   409
+│   ├── UnderstandingTooLarge 413
 │   ├── NotStorable           422, Postgres is there and refuses the data
 │   ├── TooManyTasks          429
 │   ├── TooManySessions       429
+│   ├── BudgetReached         429
 │   └── TooManyWebhooks       429
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
@@ -177,6 +179,13 @@ class NotStorable(DomainError):
         return f"{self.detail} {self.reason}".strip()
 
 
+class UnderstandingTooLarge(DomainError):
+    """`max_bytes` and `max_facts` are among its further members."""
+
+    code, status = "UNDERSTANDING_TOO_LARGE", 413
+    default_detail = "That is more than is kept of what is known about a person. Nothing was changed."
+
+
 class TooManyTasks(DomainError):
     code, status = "TOO_MANY_TASKS", 429
     default_detail = "Too many turns are waiting in this session. Wait until some have ended."
@@ -187,6 +196,14 @@ class TooManySessions(DomainError):
 
     code, status = "TOO_MANY_SESSIONS", 429
     default_detail = "You have begun too many sessions within an hour."
+
+
+class BudgetReached(DomainError):
+    """`retry_after_seconds`, until the next day begins, is among its further members; and `may_go_on`: the same request
+    is taken if it says `over_budget`."""
+
+    code, status = "BUDGET_REACHED", 429
+    default_detail = "You have used up what you may use of the models within a day."
 
 
 class TooManyWebhooks(DomainError):

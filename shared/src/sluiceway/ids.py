@@ -43,3 +43,8 @@ def new_receipt_id() -> str:
 
 def new_approval_id() -> str:
     return f"apr_{secrets.token_hex(16)}"
+
+
+def new_call_id() -> str:
+    """Of a call of a model, as it is charged."""
+    return f"use_{secrets.token_hex(16)}"

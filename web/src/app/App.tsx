@@ -40,10 +40,11 @@ export function App() {
           void list.refresh();
         },
         onSession: (session, firstText) => list.keepWords(session.id, firstText),
+        onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text) => page.current?.putBack(text),
         onEnd: () => {
           tabs.postMessage({ sessionId: conversation.sessionId });
-          void list.refresh();
+          void list.refreshUntilTitled(conversation.sessionId);
           onDone.current();
         },
       });

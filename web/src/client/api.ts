@@ -91,14 +91,28 @@ export const getTask = (taskId: string, signal: AbortSignal) => request<Task>("G
 export const cancelTask = (taskId: string) => request<unknown>("POST", `/tasks/${id(taskId)}/cancel`);
 export const listTools = () => request<{ tools: Tool[] }>("GET", "/tools");
 
+export interface FoundMessage {
+  session_id: string;
+  session_title: string | null;
+  message_id: string;
+  snippet: string;
+}
+
+export const searchMessages = (text: string, signal: AbortSignal) =>
+  request<{ messages: FoundMessage[] }>("GET", `/search?limit=20&q=${id(text.slice(0, 200))}`, { signal });
+export const readUnderstanding = () => request<{ facts: Record<string, unknown> }>("GET", "/me/understanding");
+/** Without a name: all that is known. */
+export const forgetFact = (name?: string) =>
+  request<void>("DELETE", `/me/understanding${name === undefined ? "" : `?fact=${id(name)}`}`);
+
 export function getSession(sessionId: string, { before, signal }: { before?: number; signal: AbortSignal }) {
   const query = before === undefined ? "" : `?before_sequence=${before}`;
   return request<SessionDetail>("GET", `/sessions/${id(sessionId)}${query}`, { signal });
 }
 
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt") =>
-  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy } });
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true } = {}) =>
+  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
 
 /** 404: never asked for; 409: answered already; 410: no longer wanted. */
 export const answerApproval = (taskId: string, toolCallId: string, approved: boolean, reason: string) =>

@@ -9,10 +9,12 @@ export class Problem extends Error {
   readonly retryAfterMs: number;
   /** The limit that was passed, where the server names one. */
   readonly limit: number | null;
+  /** The day's budget is used up, and a person may say to go on all the same. */
+  readonly mayGoOn: boolean;
 
   constructor(
     message: string,
-    { status = 0, code = "", retryAfterMs = 0, limit = null }: Partial<Pick<Problem, "status" | "code" | "retryAfterMs" | "limit">> = {},
+    { status = 0, code = "", retryAfterMs = 0, limit = null, mayGoOn = false }: Partial<Pick<Problem, "status" | "code" | "retryAfterMs" | "limit" | "mayGoOn">> = {},
   ) {
     super(message);
     this.name = "Problem";
@@ -20,10 +22,12 @@ export class Problem extends Error {
     this.code = code;
     this.retryAfterMs = retryAfterMs;
     this.limit = limit;
+    this.mayGoOn = mayGoOn;
   }
 
-  /** Whether the same request may succeed later. */
+  /** Whether the same request may succeed later, in a time that one waits for: a day's budget is none. */
   get passing(): boolean {
+    if (this.code === "BUDGET_REACHED") return false;
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
@@ -39,6 +43,7 @@ export async function problemOf(response: Response): Promise<Problem> {
     code: typeof body?.code === "string" ? body.code : "",
     retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : 0,
     limit: (limits[0]?.[1] as number | undefined) ?? null,
+    mayGoOn: body?.may_go_on === true,
   });
 }
 

@@ -17,7 +17,8 @@ export interface Listener {
   before(): UIMessage | undefined;
 }
 
-const VERSION = { "x-ui-message-stream-version": "7" };
+// Who names JSON is told of a refusal with its code, and not by a sentence alone.
+const VERSION = { "x-ui-message-stream-version": "7", accept: "text/event-stream, application/json" };
 
 export class PageTransport extends HttpChatTransport<UIMessage> {
   /** Set before a turn is resumed. */

@@ -25,6 +25,8 @@ export interface Pending extends Outgoing {
   notice: Said | null;
   /** Whether sending it again can help. */
   passing: boolean;
+  /** It was refused for the day's budget; sending it again says to go on all the same. */
+  overBudget?: boolean;
 }
 
 export interface Snapshot {
@@ -46,6 +48,8 @@ export interface Host {
   onChange(): void;
   onSession(session: api.SessionDetail, firstText: string): void;
   onReturn(text: string): void;
+  /** The conversation has got its title while its answer is written. */
+  onTitle(title: string): void;
   onEnd(): void;
 }
 
@@ -81,6 +85,8 @@ export class Conversation {
   private teller = new Teller();
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
+  /** Messages that a person sends although the day's budget is used up. */
+  private readonly overBudget = new Set<string>();
 
   /** `isNew`: the server does not know it yet. */
   constructor(sessionId: string, isNew: boolean, host: Host) {
@@ -306,6 +312,11 @@ export class Conversation {
       this.live.answerId = chunk.messageId;
       this.set({ answerId: chunk.messageId });
     }
+    const title = chunk.type === "data-title" ? (chunk.data as { title?: unknown } | null)?.title : undefined;
+    if (typeof title === "string") {
+      this.set({ title });
+      this.host.onTitle(title);
+    }
     const said = this.teller.said(chunk);
     if (said && !this.live?.stopping) this.say(said);
   }
@@ -332,6 +343,7 @@ export class Conversation {
   }
 
   sendAgain(id: string): void {
+    if (this.pendingOf(id)?.overBudget) this.overBudget.add(id);
     this.mark(id, { state: "sending", notice: null });
     this.enqueue(id);
   }
@@ -370,7 +382,7 @@ export class Conversation {
       this.sendingId = id;
       const turn = async () => {
         this.begin({ taskId: null, answerId: null, stopping: false });
-        await this.chat.sendMessage({ id, role: "user", parts: [{ type: "text", text }] });
+        await this.chat.sendMessage({ id, role: "user", parts: [{ type: "text", text }] }, { body: this.bodyOf(id) });
         await this.settle(id, text);
       };
       void this.loop(turn).finally(resolve);
@@ -396,7 +408,7 @@ export class Conversation {
   private async post({ id, text }: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
     const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
     try {
-      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy), { onWait, tries: SEND_TRIES });
+      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, this.bodyOf(id)), { onWait, tries: SEND_TRIES });
       this.mark(id, { state: "queued", notice: position > 0 ? (words) => words.queued : null });
       this.host.onChange();
       void this.refresh();
@@ -406,15 +418,19 @@ export class Conversation {
     }
   }
 
+  private bodyOf(id: string): { over_budget?: true } {
+    return this.overBudget.has(id) ? { over_budget: true } : {};
+  }
+
   private async refused(id: string, text: string, refusal: Problem): Promise<void> {
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
     if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), { id, text }] });
     const notice: Said = (words) => words.notSent(why(words));
-    const change = { state: "refused" as const, notice, passing: problem.passing };
+    const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
     if (this.pendingOf(id)) this.mark(id, change);
     else this.set({ pending: [...this.state.pending, { id, text, ...change }] });
-    if (!problem.passing) {
+    if (!problem.passing && !problem.mayGoOn) {
       this.takeBack(id);
       this.set({ problem: notice });
     }

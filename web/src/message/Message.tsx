@@ -141,7 +141,7 @@ function Undelivered({ pending }: { pending: Pending }) {
       {refused && (
         <>
           <button type="button" className="quiet" onClick={() => conversation.sendAgain(pending.id)}>
-            {words.retry}
+            {pending.overBudget ? words.goOn : words.retry}
           </button>
           <button type="button" className="quiet" onClick={() => conversation.takeBack(pending.id)}>
             {words.change}

@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { Dialog } from "../ui/Dialog.tsx";
 import { CATALOGUES, useWords } from "../words/words.ts";
+import { Understanding } from "./Understanding.tsx";
 import type { Preferences, Theme } from "./preferences.ts";
 
 interface Props {
@@ -46,6 +47,7 @@ export function Settings({ preferences, onChange, onExport, onClose }: Props) {
         {words.notify}
       </label>
       {blocked && <p className="notice failure">{words.notifyBlocked}</p>}
+      <Understanding />
       {onExport && (
         <button type="button" className="button" onClick={onExport}>
           {words.exportChat}

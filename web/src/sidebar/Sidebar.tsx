@@ -2,6 +2,7 @@ import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { Session } from "../client/api.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
+import { Matches } from "./Matches.tsx";
 import { byDay, type SessionList } from "./sessions.ts";
 import { SessionItem } from "./SessionItem.tsx";
 
@@ -52,6 +53,7 @@ export function Sidebar({ list, current, open, onPicked, onRename, onDelete, onS
             </ul>
           </section>
         ))}
+        <Matches wanted={wanted} onPicked={onPicked} />
         {wanted && shown.length === 0 && <p className="soft">{words.nothingFound}</p>}
         {hasMore && <More list={list} />}
       </div>

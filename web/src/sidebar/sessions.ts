@@ -2,12 +2,14 @@
 
 import { listSessions, type Session } from "../client/api.ts";
 import { isAbort, Problem } from "../client/problem.ts";
+import { sleep } from "../client/waiting.ts";
 import { firstWords } from "../message/names.ts";
 import { recall, remember } from "../storage.ts";
 import type { Words } from "../words/words.ts";
 
 const STORED = "sluiceway.first-words";
 const MOST_STORED = 300;
+const TITLE_LOOKS = [1, 3, 9];
 
 export const addressOf = (sessionId: string): string => `#/c/${encodeURIComponent(sessionId)}`;
 
@@ -58,6 +60,17 @@ export class SessionList {
       // What passes by itself is told where the conversation waits for it.
       if (!(error instanceof Problem) && !isAbort(error)) throw error;
       this.set({ loaded: true });
+    }
+  }
+
+  /** A title may be ready some moments after the first answer: look again, a few times. */
+  async refreshUntilTitled(sessionId: string): Promise<void> {
+    await this.refresh();
+    for (const seconds of TITLE_LOOKS) {
+      const session = this.state.sessions.find((one) => one.id === sessionId);
+      if (!session || session.title !== null) return;
+      await sleep(seconds * 1000);
+      await this.refresh();
     }
   }
 

@@ -22,10 +22,12 @@ export const useWords = (): Words => useContext(WordsContext);
 /** A refusal as a sentence for a person: ours where there is one, else the server's. */
 export function sentenceOf(problem: Problem): Said {
   const most = problem.limit?.toLocaleString() ?? "";
-  const { code, status, message } = problem;
+  const { code, status, message, mayGoOn } = problem;
+  const hours = Math.max(1, Math.ceil(problem.retryAfterMs / 3_600_000));
   return (words) => {
     if (code === "UNREACHABLE") return words.unreachable;
     if (code === "MESSAGE_TOO_LONG" && most) return words.tooLong(most);
+    if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(hours);
     if (status === 429 && most) return words.tooMany(most);
     if (status === 503) return words.unavailable;
     if (status === 401) return words.signIn;

@@ -1,5 +1,7 @@
 """The chat worker's process: a worker process (see there) that calls the model and writes the streams of its turns."""
 
+import asyncio
+
 from sluiceway import keys
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
@@ -19,16 +21,19 @@ from sluiceway.turn.shown import TurnMessage
 from sluiceway.turn.turn_metrics import TurnMetrics
 from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
+from sluiceway_llm.prices import Prices
 
 from chat_worker.context.context import Context
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
 from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
+from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.metrics import Metrics
-from chat_worker.model_readiness import answers
-from chat_worker.prompt import load_system_prompt
+from chat_worker.model_readiness import about_model, answers
 from chat_worker.settings import Settings
+from chat_worker.system_prompt import FixedPrompt, PromptSource, from_file
+from chat_worker.titles import Titles
 from chat_worker.turn_runner import TurnRunner
 
 _MODEL_PERIOD_SECONDS = 15
@@ -60,12 +65,28 @@ async def build(process: WorkerProcess[Settings]) -> None:
     metrics = Metrics(process.registry)
     metrics.watch(process.registry, flusher)
     catalogue = Catalogue(redis)
-    prompt = load_system_prompt(settings.system_prompt_file)
+    prompts = await _prompts(process)
+    prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
+    await asyncio.to_thread(prices.load)
+    titles = await _titles(process, prices) if settings.titles else None
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
     await context.warm_up()
     runner = TurnRunner(
-        settings, prompt, store, (writer, reader), message, pause, ending, flusher, model, catalogue, context, metrics
+        settings,
+        prompts,
+        store,
+        (writer, reader),
+        message,
+        pause,
+        ending,
+        flusher,
+        model,
+        catalogue,
+        context,
+        metrics,
+        prices,
+        titles,
     )
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, chat, lease=process.lease)
@@ -76,7 +97,29 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("windows", windows.run)
     # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
+    process.details = lambda: about_model(model)
     process.announce(keys.CHAT)
+
+
+async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
+    """From Langfuse where it is set up, with the file, or the default, to fall back on."""
+    settings = process.settings
+    fallback = from_file(settings.system_prompt_file)
+    if settings.langfuse_prompt is None:
+        return FixedPrompt(fallback)
+    prompts = LangfusePrompt(settings, await process.open(client_of(settings)), fallback)
+    await prompts.first()
+    process.beside("prompt", prompts.run)
+    return prompts
+
+
+async def _titles(process: WorkerProcess[Settings], prices: Prices) -> Titles:
+    """With a client of their own: no title takes an answer's connection."""
+    settings = process.settings
+    client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots))
+    titles = Titles(process.store, client, settings.title_model or settings.model, prices)
+    process.beside("titles", titles.run)
+    return titles
 
 
 def main() -> None:

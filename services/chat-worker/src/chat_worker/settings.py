@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from sluiceway.process.settings import WorkerSettings
 from sluiceway.wire.client_tools import ClientTool, read_client_tools
 from sluiceway_llm.continuation import PrefixDialect
@@ -19,6 +19,11 @@ class Settings(ModelSettings, WorkerSettings):
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
         default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
     )
+    model_hold_seconds: float = Field(
+        default=2, ge=0, description="a longer wait for a model that is away is spent without a worker"
+    )
+    titles: bool = Field(default=True, description="of new sessions, made by a model")
+    title_model: str | None = Field(default=None, min_length=1, description="a small one; none: MODEL")
     model_window_tokens: int | None = Field(
         default=None, ge=LEAST, description="prompt and answer together; none: as the server tells, or as is known"
     )
@@ -44,6 +49,14 @@ class Settings(ModelSettings, WorkerSettings):
         description="of one turn: text, reasoning and arguments; then it ends with the finish reason `length`",
     )
     system_prompt_file: Path | None = None
+    greet_newcomers: bool = Field(default=True, description="a person's first conversation begins with a greeting")
+    langfuse_prompt: str | None = Field(default=None, min_length=1, description="a prompt's name; none: no Langfuse")
+    langfuse_label: str = Field(default="production", min_length=1, description="which version, by environment")
+    langfuse_base_url: str | None = Field(default=None, pattern=r"^https?://")
+    langfuse_public_key: str | None = None
+    langfuse_secret_key: SecretStr = SecretStr("")
+    langfuse_refresh_seconds: float = Field(default=60, ge=1)
+    langfuse_timeout_seconds: float = Field(default=10, gt=0)
     client_tools_file: Path | None = Field(
         default=None, description="tools that every client runs itself: JSON, {name: {description, parameters}}"
     )
@@ -53,6 +66,8 @@ class Settings(ModelSettings, WorkerSettings):
     def _prompt_is_there(self) -> Self:
         if self.system_prompt_file is not None and not self.system_prompt_file.is_file():
             raise ValueError(f"SYSTEM_PROMPT_FILE: there is no file {self.system_prompt_file}")
+        if self.langfuse_prompt is not None and not (self.langfuse_base_url and self.langfuse_public_key):
+            raise ValueError("LANGFUSE_PROMPT needs LANGFUSE_BASE_URL, LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
         return self
 
     @model_validator(mode="after")

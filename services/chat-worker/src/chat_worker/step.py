@@ -7,10 +7,12 @@ Guarantees
 - Cancelled or failed: what was shown is kept, and the stream ends with `abort` and `finish`, or with `error`.
 - An answer that says nothing and calls nothing is told as an error. No call of an answer that was cut off is run; the
   model is told once, and the user when it happens again.
-- While a model is away, the browser is told (`data-status`) and the turn may be stopped.
+- While a model is away, the browser is told (`data-status`) and the turn may be stopped. A longer wait is spent without
+  a worker, as long as nothing of the step was shown.
 - An answer that never stops ends where the offer's room does, as one that reached the server's own limit.
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - An attempt that was fenced writes nothing more, neither here nor there.
+- What a call has used is durable with its step; of a call that became nothing it is left in the `account`.
 """
 
 import asyncio
@@ -27,6 +29,7 @@ from sluiceway.store.ending import TurnEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import Paused
+from sluiceway.store.usage import CallOutcome
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
@@ -63,12 +66,15 @@ from sluiceway_llm.model_errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from sluiceway_llm.retry import Patience, stream_with_retries
+from sluiceway_llm.retry import Patience, PutOff, stream_with_retries
 
+from chat_worker.account import COST, Account, added
 from chat_worker.answering import Note
+from chat_worker.beside import Beside
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
 from chat_worker.metrics import CallMeter, TurnMeter
+from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -76,6 +82,7 @@ _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have.
 # How often a model was asked, among the facts of a turn's attempt: what was asked may have to be paid.
 MODEL_CALLS = "model_calls"
 _CONTINUATION_ATTEMPTS = 4
+_COST_DIGITS = 9
 _UNFINISHED = "CANCELLED: The turn ended before the tool had."
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -85,7 +92,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-# How a step left its turn: ended, waiting for operations, or still to be gone on with by this worker.
+# How a step left its turn: ended; waiting, for operations or for its model; or still to be continued by this worker.
 Outcome = EndStatus | Literal["waiting", "running"]
 Awaited = TypeVar("Awaited")
 
@@ -101,6 +108,17 @@ class Offer:
     max_chars: int = sys.maxsize
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How a model that is away is tried again: so often, with the patience of the turn. A wait of more than
+    `hold_seconds` is spent without a worker; None: with one. `waited`: what the step has gone through before."""
+
+    attempts: int
+    patience: Patience
+    hold_seconds: float | None = None
+    waited: ModelWait | None = None
+
+
 class NotContinued(Exception):
     """The server did not go on with an answer that was begun. It says the error's code."""
 
@@ -114,7 +132,8 @@ class TooLong(Exception):
 
 
 class Step:
-    """The state of one attempt at one step. `usage`: the tokens of the steps before.
+    """The state of one attempt at one step. `usage`: the tokens, and the cost, of the steps before. `account`: what the
+    attempt asked of models and is not durable yet. `beside`: what others have to show in its stream.
 
     `facts`: why the turn failed, and how often a model was called, is noted there, for the log.
 
@@ -129,8 +148,10 @@ class Step:
         writer: StreamWriter,
         fold: MessageFold,
         meter: TurnMeter,
-        usage: dict[str, int] | None = None,
+        usage: dict[str, Any] | None = None,
         facts: dict[str, str | int] | None = None,
+        account: Account | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self._task = task
         self._pause = pause
@@ -138,6 +159,9 @@ class Step:
         self._writer = writer
         self._fold = fold
         self.usage = usage
+        self._account = account or Account()
+        self._beside = beside or Beside()
+        self._said_before = 0
         self._calls = CallReader(fold.calls().keys())
         self._parts_begun = len(fold.kinds_in_step)
         self._open = fold.open_part
@@ -159,21 +183,23 @@ class Step:
         """The answer that is being made at the server, where that keeps it."""
         return self._reached
 
-    async def run(
-        self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
-    ) -> Outcome:
-        """Call the model; end the turn, or wait for its tools. Raises TooLong; Fenced when the task is another's now;
-        NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
-        changed then."""
+    async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
+        """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
+        task is another's now; NotContinued when the server did not go on with what the request says was had of the
+        answer already: nothing is changed then."""
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
         self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
-            attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
+            # Beginning anew is better than waiting.
+            tries = replace(tries, attempts=min(tries.attempts, _CONTINUATION_ATTEMPTS), hold_seconds=None)
         self._call = call = self._meter.calls(request.model)
+        wait = _Wait(self, request, call, tries.waited)
         try:
-            finished = await self.unless_interrupted(self._follow(model, request, attempts, patience, call))
+            finished = await self._called(model, request, tries, wait, call)
+        except PutOff as put_off:
+            return await self._wait_for_model(put_off, tries.patience, wait.told)
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -183,13 +209,11 @@ class Step:
                 raise NotContinued(error.code) from error
             call.failed(error)
             if isinstance(error, ModelContextExceeded) and not self._said_more and request.reached is None:
-                self._count(error.usage)
                 raise TooLong(error) from error
             self._log.warning("model_failed", model=request.model, attempt=self._task.attempt, **error.facts())
             self._facts.update(
                 {"model_status" if name == "status" else name: fact for name, fact in error.facts().items()}
             )
-            self._count(error.usage)
             outcome: Outcome = await self.fail(error.code, error.user_message)
             await self._abandon(model)
             return outcome
@@ -197,7 +221,6 @@ class Step:
             outcome = await self.cancel()
             await self._abandon(model)
             return outcome
-        self._count(finished.usage)
         if self._full:
             self._log.warning("answer_cut", model=request.model, max_chars=offer.max_chars)
             await self._abandon(model)
@@ -249,9 +272,18 @@ class Step:
         written = self._writer.written
         paused = await persistently(
             lambda: self._pause.pause(
-                self._task, parts, operations, self.usage, metadata=self._fold.metadata, written=written
+                self._task,
+                parts,
+                operations,
+                self.usage,
+                metadata=self._fold.metadata,
+                calls=self._account.unwritten,
+                prompt=self._account.prompt,
+                written=written,
             )
         )
+        if paused in ("waiting", "running"):
+            self._account.written()
         return await self.after(paused)
 
     async def after(self, paused: Paused) -> Outcome:
@@ -266,12 +298,21 @@ class Step:
         """End the turn, whose calls wait for a person: the answer goes on with it. None: it was given meanwhile."""
         metadata = self._metadata("completed", {"finishReason": "tool-calls"})
         end = TurnEnd(
-            status="completed", parts=self._fold.finished_parts(), metadata=metadata, usage=self.usage, awaits=True
+            status="completed",
+            parts=self._fold.finished_parts(),
+            metadata=metadata,
+            usage=self.usage,
+            awaits=True,
+            calls=self._account.unwritten,
+            prompt=self._account.prompt,
         )
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         await self._writer.drained()
         written = self._writer.written
-        return await persistently(lambda: self._ending.end(self._task, end, last, written=written))
+        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
+        if ended is not None:
+            self._account.written()
+        return ended
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
@@ -286,6 +327,28 @@ class Step:
         error = {"code": code, "message": message}
         return await self._end("failed", {"error": error}, None, error=error)
 
+    async def _called(
+        self, model: Model, request: ModelRequest, tries: Tries, wait: "_Wait", call: CallMeter
+    ) -> Finished | None:
+        """What the call answers, as `unless_interrupted`; what it has used is noted, however it ends."""
+        outcome: CallOutcome = "stopped"
+        usage: Usage | None = None
+        self._said_before = self._fold.said_chars
+        try:
+            finished = await self.unless_interrupted(self._follow(model, request, tries, wait, call))
+        except PutOff:
+            outcome = "failed"
+            raise
+        except ModelError as error:
+            outcome, usage = "failed", error.usage
+            raise
+        else:
+            if finished is not None:
+                outcome, usage = "answered", finished.usage
+            return finished
+        finally:
+            self.count(request, outcome, usage)
+
     async def unless_interrupted(self, following: Coroutine[None, None, Awaited]) -> Awaited | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
 
@@ -293,10 +356,12 @@ class Step:
         """
         call = asyncio.create_task(following, name="model-call")
         interrupted = asyncio.create_task(self._writer.interrupted(), name="interruption")
+        telling = asyncio.create_task(self._tell_what_comes(), name="news")
         try:
             await asyncio.wait((call, interrupted), return_when=asyncio.FIRST_COMPLETED)
         finally:
             interrupted.cancel()
+            telling.cancel()
             call.cancel()
             await asyncio.wait((call,))
         if not call.cancelled():
@@ -305,13 +370,31 @@ class Step:
             raise self._writer.loss()
         return None
 
+    async def _wait_for_model(self, put_off: PutOff, patience: Patience, told: dict[str, Any]) -> Outcome:
+        """Let the turn go until its model is to be asked again. Nothing of the step was shown."""
+        waited = ModelWait.of(put_off, count_steps(self._fold.parts), patience.left_seconds, told)
+        self._facts["retry_seconds"] = round(put_off.delay_seconds)
+        await self._writer.drained()
+        stored, written = waited.stored(), self._writer.written
+        return await self.after(
+            await persistently(
+                lambda: self._pause.wait_for_model(self._task, stored, put_off.delay_seconds, written=written)
+            )
+        )
+
     async def _follow(
-        self, model: Model, request: ModelRequest, attempts: int, patience: Patience, call: CallMeter
+        self, model: Model, request: ModelRequest, tries: Tries, wait: "_Wait", call: CallMeter
     ) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
-        wait = _Wait(self, request.model, call)
         stream = stream_with_retries(
-            model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
+            model,
+            request,
+            attempts=tries.attempts,
+            patience=tries.patience,
+            on_retry=wait.will_retry,
+            must_say=True,
+            longest_wait_seconds=tries.hold_seconds,
+            tried=tries.waited.tried if tries.waited is not None else None,
         )
         with call:
             async with stream as batches:
@@ -357,6 +440,7 @@ class Step:
         if not self._said_more and self._call is not None:
             self._call.first_token()
         self._said_more = True
+        self._beside.heard.set()
         match event:
             case ModelText(text) | ModelRefusal(text):
                 self._emit(TextDelta(id=self._part("text"), delta=text))
@@ -390,6 +474,16 @@ class Step:
         self._fold.add(event)
         self._writer.write(event)
 
+    async def _tell_what_comes(self) -> None:
+        """Also while the model is silent."""
+        while True:
+            for event in await self._beside.next():
+                self._emit(event)
+
+    def _tell_news(self) -> None:
+        for event in self._beside.take():
+            self._emit(event)
+
     def show(self, status: dict[str, Any]) -> None:
         """Tell the browser how the turn stands; it is no part of the message."""
         self._emit(Data(type="data-status", data=status, transient=True))
@@ -409,13 +503,13 @@ class Step:
         before = steps[-2] if len(steps) > 1 else []
         return any(str(part.get("errorText", "")).startswith(f"{CUT}:") for part in before)
 
-    def _count(self, used: Usage | None) -> None:
-        """Add what this call has used to what the steps before have."""
-        if used is not None:
-            if self._call is not None:
-                self._call.used(used)
-            before, told = self.usage or {}, used.as_dict()
-            self.usage = {name: before.get(name, 0) + told.get(name, 0) for name in {**before, **told}}
+    def count(self, request: ModelRequest, outcome: CallOutcome, used: Usage | None) -> None:
+        """Add what a call has used to what the calls before have."""
+        said = self._fold.said_chars - self._said_before
+        if used is not None and self._call is not None:
+            self._call.used(used)
+        told = self._account.charge(request, outcome, used, said, step=count_steps(self._fold.parts))
+        self.usage = added(self.usage, told)
 
     async def _complete(self, finished: Finished, asked_model: str) -> EndStatus:
         reason = _FINISH_REASONS.get(finished.reason or "", "other")
@@ -431,22 +525,36 @@ class Step:
         error: dict[str, Any] | None = None,
     ) -> EndStatus:
         """All shown text in Redis, then the answer in Postgres, then the end of the stream."""
+        self._tell_news()
         for event in [*self._fold.abandoned_calls(_UNFINISHED), *self._fold.closers()]:
             self._emit(event)
         await self._writer.drained()
         stored = self._metadata(status, metadata)
-        end = TurnEnd(status=status, parts=self._fold.finished_parts(), metadata=stored, error=error, usage=self.usage)
+        end = TurnEnd(
+            status=status,
+            parts=self._fold.finished_parts(),
+            metadata=stored,
+            error=error,
+            usage=self.usage,
+            calls=self._account.unwritten,
+            prompt=self._account.prompt,
+        )
         last = self._last(status, reason, stored, error)
         written = self._writer.written
         ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
         if ended is None:
             raise Fenced(f"task {self._task.id}: ended or taken over by another")
+        self._account.written()
         if ended != status:
             self._facts["code"] = NOT_STORABLE
         return ended
 
     def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
-        usage = {"usage": self.usage} if self.usage is not None else {}
+        usage: dict[str, Any] = {}
+        if self.usage is not None:
+            usage["usage"] = {name: count for name, count in self.usage.items() if name != COST}
+            if COST in self.usage:
+                usage[COST] = round(self.usage[COST], _COST_DIGITS)
         return {**self._fold.metadata, "status": status, "taskId": self._task.id, **metadata, **usage}
 
     @staticmethod
@@ -464,35 +572,36 @@ class Step:
 
 
 class _Wait:
-    """A model that is away: since when, as the browser and the log are told."""
+    """A model that is away: since when, as the browser and the log are told. `told`: the last that the browser was."""
 
-    def __init__(self, step: Step, model: str, call: CallMeter) -> None:
+    def __init__(self, step: Step, request: ModelRequest, call: CallMeter, waited: ModelWait | None) -> None:
         self._step = step
-        self._model = model
+        self._request = request
         self._call = call
-        self._since: datetime | None = None
+        self._since = waited.since if waited is not None else None
         self._log = get_logger()
+        self.told: dict[str, Any] = {}
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
+        if error.usage is not None:
+            self._step.count(self._request, "failed", error.usage)
         self._call.retries(error, delay_seconds)
-        attempt = self._step.task_attempt
-        self._log.warning(
-            "model_retry", model=self._model, attempt=attempt, delay_seconds=round(delay_seconds, 2), **error.facts()
-        )
+        facts = {"attempt": self._step.task_attempt, "delay_seconds": round(delay_seconds, 2), **error.facts()}
+        self._log.warning("model_retry", model=self._request.model, **facts)
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)
-        self._since = self._since or now
-        status = {
+        self._since = self._since or now.isoformat(timespec="milliseconds")
+        self.told = {
             "state": "waiting",
             "waitsFor": "model",
             "code": error.code,
             "message": error.user_message,
-            "since": self._since.isoformat(timespec="milliseconds"),
+            "since": self._since,
             "nextTryAt": (now + timedelta(seconds=delay_seconds)).isoformat(timespec="milliseconds"),
             "attempt": failures,
         }
-        self._step.show(status)
+        self._step.show(self.told)
 
     def ends(self) -> None:
         if self._since is not None:

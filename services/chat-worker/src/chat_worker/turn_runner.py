@@ -1,4 +1,4 @@
-"""Running a claimed turn, step by step, until it has ended or waits for its operations.
+"""Running a claimed turn, step by step, until it has ended or waits for its operations, or for its model.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
 successor need not wait for its lease to run out. An error that nobody foresaw (neither of what we stand on, nor of the
@@ -18,6 +18,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.records import ASKING, Task
+from sluiceway.store.understandings import Acquaintance
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
@@ -28,19 +29,25 @@ from sluiceway.turn.shown import Durable, TurnMessage, untold
 from sluiceway.wire.client_tools import specs_of, stored
 from sluiceway.wire.tools import CLIENT_QUEUE, ToolSpec
 from sluiceway_llm.model import Model, ModelRequest, Reached
+from sluiceway_llm.prices import Prices
 from sluiceway_llm.retry import Patience
 
+from chat_worker.account import Account
 from chat_worker.answering import Answering, Note
 from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
 from chat_worker.metrics import Metrics, TurnMeter
+from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong, Tries
+from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
+from chat_worker.titles import Titles
 
 _RELEASE_SECONDS = 1
+_CHARGE_SECONDS = 1
 BROKEN = {
     "code": "TURN_BROKEN",
     "message": "The answer broke off, as something in this service failed. Please try again.",
@@ -52,7 +59,7 @@ class TurnRunner:
     def __init__(
         self,
         settings: Settings,
-        system_prompt: str,
+        prompts: PromptSource,
         store: Store,
         streams: tuple[TaskWriter, TaskReader],
         message: TurnMessage,
@@ -63,9 +70,11 @@ class TurnRunner:
         catalogue: Catalogue,
         context: Context,
         metrics: Metrics,
+        prices: Prices | None = None,
+        titles: Titles | None = None,
     ) -> None:
         self._settings = settings
-        self._system_prompt = system_prompt
+        self._prompts = prompts
         self._store = store
         self._writer, self._reader = streams
         self._message = message
@@ -74,6 +83,8 @@ class TurnRunner:
         self._flusher = flusher
         self._model = model
         self._catalogue = catalogue
+        self._prices = prices
+        self._titles = titles
         self._context = context
         self._metrics = metrics
         self._client_tools = specs_of(stored(settings.load_client_tools()), settings.client_tool_seconds)
@@ -90,8 +101,9 @@ class TurnRunner:
         )
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
+        account = Account(self._prices)
         try:
-            status = await self._step(task, entry_id, facts, meter)
+            status = await self._step(task, entry_id, facts, meter, account)
         except NotStorable as error:
             self._log.error("turn_not_storable", attempt=task.attempt, reason=str(error))
             # By its own retries: in the queue's, all that led here would be done, and paid, again.
@@ -106,6 +118,7 @@ class TurnRunner:
         finally:
             if status == "released":
                 await self._release(task)
+            await self._charge(task, account)
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 
@@ -121,13 +134,19 @@ class TurnRunner:
             raise NotStorable(f"{error['code']}: the turn could not be ended: {type(broken).__name__}") from broken
         return "failed" if failed else "fenced"
 
-    async def _step(self, task: Task, entry_id: str, facts: dict[str, str | int], meter: TurnMeter) -> str:
+    async def _step(
+        self, task: Task, entry_id: str, facts: dict[str, str | int], meter: TurnMeter, account: Account
+    ) -> str:
         # It is not begun after the release that follows a failure of the others.
         beginning = asyncio.create_task(self._begin(task, entry_id))
         # Where the others fail first, or this is cancelled, nobody comes to ask how it ended.
         beginning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
-            conversation, durable = await asyncio.gather(self._context.load(task), self._durable(task))
+            conversation, durable, person = await asyncio.gather(
+                self._context.load(task),
+                self._durable(task),
+                self._store.understandings.acquaintance(task.user_id, task.session_id),
+            )
         finally:
             await asyncio.wait((beginning,))
         begun, entries = await beginning
@@ -142,13 +161,34 @@ class TurnRunner:
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
-            patience = Patience(self._settings.model_patience_seconds)
-            turn = Answering(task, Held(conversation), writer, begun, durable, patience, meter, facts=facts)
+            waited = ModelWait.read(task.model_wait)
+            patience = Patience(waited.left_seconds if waited else self._settings.model_patience_seconds)
+            held = Held(conversation)
+            turn = Answering(
+                task, held, writer, begun, durable, patience, meter, facts=facts, account=account, waited=waited
+            )
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
+            self._prompt(turn, person)
             await self._open_stream(turn, entries, turn.able(self._model))
-            return await self._continue(turn)
+            said = conversation.messages
+            making = self._titles.begin(task, said, turn.beside) if self._titles is not None else None
+            try:
+                left = await self._continue(turn)
+            except BaseException:
+                if making is not None and not turn.beside.heard.is_set():
+                    making.cancel()  # the next attempt's
+                raise
+            turn.beside.heard.set()
+            return left
         finally:
             self._flusher.close(writer)
+
+    def _prompt(self, turn: Answering, person: Acquaintance) -> None:
+        """The same for all of its steps that this attempt makes; written with them."""
+        settings, template = self._settings, self._prompts.template()
+        model = turn.task.model or settings.model
+        turn.system_prompt = filled(template, turn.task, model, person, greet=settings.greet_newcomers)
+        turn.account.prompt = template.record
 
     async def _begin(self, task: Task, entry_id: str) -> tuple[Begun, list[Entry]]:
         """Become the stream's writer; what it has."""
@@ -175,7 +215,7 @@ class TurnRunner:
             self._log.info("step_continued", able=able)
 
     async def _continue(self, turn: Answering) -> str:
-        """Steps, until the turn has ended or waits."""
+        """Steps, until the turn has ended or waits, for operations or for its model."""
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
             return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
@@ -213,7 +253,7 @@ class TurnRunner:
             return await step.cancel()
         try:
             request = self._request(turn, model, offer, sent)
-            outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
+            outcome = await step.run(self._model, request, self._tries(turn), offer)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
             if turn.reached is not None:
@@ -269,7 +309,22 @@ class TurnRunner:
         return standing is None or (standing.status, standing.attempt) != ("running", task.attempt)
 
     def _new_step(self, turn: Answering) -> Step:
-        return Step(turn.task, self._pause, self._ending, turn.writer, turn.fold, turn.meter, turn.usage, turn.facts)
+        return Step(
+            turn.task,
+            self._pause,
+            self._ending,
+            turn.writer,
+            turn.fold,
+            turn.meter,
+            turn.usage,
+            turn.facts,
+            turn.account,
+            turn.beside,
+        )
+
+    def _tries(self, turn: Answering) -> Tries:
+        settings = self._settings
+        return Tries(settings.model_attempts, turn.patience, settings.model_hold_seconds, turn.waited_in_step)
 
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
@@ -293,8 +348,12 @@ class TurnRunner:
             return done
 
         tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
-        system, own = to_model_messages(self._system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        before = turn.held.conversation.compaction
         sent = await self._context.prepare(turn.task, turn.held, model, system, tools, own, waiting)
+        notes = turn.held.conversation.compaction
+        if notes is not None and notes is not before and notes.usage:
+            turn.account.charge_notes(notes.model or model, notes.usage)
         if sent is not None and sent.state and sent.state != turn.held.told:
             turn.held.told = sent.state
             step.tell_context(sent.data)
@@ -310,10 +369,22 @@ class TurnRunner:
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,
             user=turn.task.user_id,
+            session_id=turn.task.session_id,
+            traceparent=turn.task.traceparent,
             max_tokens=sent.most_answer_tokens(settings.max_output_tokens),
             prefix=turn.prefix,
             reached=turn.reached,
         )
+
+    async def _charge(self, task: Task, account: Account) -> None:
+        """Write what was used by calls that became nothing: the attempt was fenced, or the process is about to end."""
+        if not account.unwritten:
+            return
+        try:
+            async with asyncio.timeout(_CHARGE_SECONDS):
+                await self._store.usage.charge(task, account.unwritten)
+        except (Unavailable, NotStorable, TimeoutError) as error:
+            self._log.warning("usage_lost", calls=len(account.unwritten), reason=str(error))
 
     def _sent_tools(self, turn: Answering, offer: Offer) -> Mapping[str, ToolSpec]:
         """In the last round too, where calls were made: servers refuse calls in a conversation without tools."""

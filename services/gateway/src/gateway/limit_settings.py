@@ -6,10 +6,11 @@ Behind a proxy that is not named there, everybody has the proxy's address.
 """
 
 import ipaddress
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from sluiceway.process.settings import CommonSettings
+from sluiceway.store.usage import Budget
 
 
 class LimitSettings(CommonSettings):
@@ -23,7 +24,18 @@ class LimitSettings(CommonSettings):
     max_turns_per_user: int = Field(default=20, ge=0, description="that run or wait")
     max_streams_per_user: int = Field(default=64, ge=0, description="open at one gateway")
     max_streams_per_address: int = Field(default=256, ge=0, description="open at one gateway")
+    daily_tokens_per_user: int = Field(
+        default=0, ge=0, description="input and output, within a day of UTC; also of nobody in particular"
+    )
+    daily_cost_per_user: float = Field(default=0, ge=0, allow_inf_nan=False, description="in USD, within a day of UTC")
+    budget_reached: Literal["refuse", "ask"] = Field(
+        default="refuse", description="new messages; ask: one that says `over_budget` is taken all the same"
+    )
     trusted_proxies: tuple[str, ...] = Field(default=(), description="networks whose X-Forwarded-For is believed, JSON")
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.daily_tokens_per_user, self.daily_cost_per_user, asks=self.budget_reached == "ask")
 
     @model_validator(mode="after")
     def _proxies_are_networks(self) -> Self:

@@ -4,6 +4,7 @@ What tools print is captured for as long as it works. Tools that were cancelled 
 tasks of their own, are left behind at the end.
 """
 
+import asyncio
 import os
 import sys
 from functools import partial
@@ -17,6 +18,7 @@ from sluiceway.process.starting import run_service
 from sluiceway.service.worker_process import WorkerProcess, serve_worker
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
+from sluiceway_llm.prices import Prices
 
 from tool_runner.mcp.servers import McpServers
 from tool_runner.metrics import Metrics
@@ -41,14 +43,16 @@ async def build(process: WorkerProcess[Settings]) -> None:
     settings, redis = process.settings, process.redis
     mcp = McpServers(settings.mcp_servers, approve_destructive=settings.mcp_approve_destructive)
     registry = Registry(settings, [*builtin_tools(settings), *discover(settings.tools_dir)], [mcp])
-    process.details = registry.details
     queues = registry.queues()
     model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values())))
+    process.details = lambda: {**registry.details(), **({"models": told} if (told := model.told()) else {})}
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, cookies=no_cookies()))
     output = OperationOutput(redis, settings.retention)
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)
     held_operations = HeldOperations(redis, settings.worker_name, process.lease)
-    runs = Runs(settings, output, redis, model, http, job_events, agents, process.store)
+    prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
+    await asyncio.to_thread(prices.load)
+    runs = Runs(settings, output, redis, model, http, job_events, agents, process.store, prices)
     handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs, Metrics(process.registry))
     offering = Offering(redis, settings.worker_name, registry, process.readiness, process.stopping)
 

@@ -5,14 +5,18 @@ Times are Redis's own: an entry's id says when it was queued. Not guaranteed: on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis
 
 from sluiceway import keys
+from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import commands
 
 _NOTHING_DELIVERED = b"0-0"
+# Who has an entry is told with his silence, whatever the lease.
+_ANY_LEASE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +113,22 @@ class EntryHolder:
 
     consumer: str
     idle_seconds: float
-    deliveries: int
 
 
-async def entry_holders(redis: Redis, entries: Sequence[tuple[str, str]]) -> list[EntryHolder | None]:
-    """Of entries, each (kind of queue, entry id), in one round trip; None: nobody has it. Raises RedisUnavailable."""
-    asked = [("XPENDING", keys.work_queue(kind), keys.GROUP, entry, entry, 1) for kind, entry in entries]
-    return [_holder(answer) for answer in await commands(redis, asked)]
+@dataclass(frozen=True, slots=True)
+class EntryPlace:
+    """`queued`: it is in its queue, in flight or waiting. `holder`: who has it in flight."""
+
+    queued: bool = False
+    holder: EntryHolder | None = None
 
 
-async def entries_there(redis: Redis, entries: Sequence[tuple[str, str]]) -> list[bool]:
-    """Whether entries are still queued or in flight, as above."""
-    asked = [("XRANGE", keys.work_queue(kind), entry, entry, "COUNT", 1) for kind, entry in entries]
-    return [bool(answer) and not isinstance(answer, Exception) for answer in await commands(redis, asked)]
-
-
-def _holder(answer: Any) -> EntryHolder | None:
-    if not isinstance(answer, list) or not answer:
-        return None
-    _, consumer, idle_ms, deliveries = answer[0]
-    return EntryHolder(consumer.decode(errors="replace"), idle_ms / 1000, deliveries)
+async def entry_places(redis: Redis, entries: Sequence[tuple[str, str]]) -> dict[tuple[str, str], EntryPlace]:
+    """Of entries, each (kind of queue, entry id). Raises RedisUnavailable."""
+    places: dict[tuple[str, str], EntryPlace] = {}
+    for kind in sorted({kind for kind, _ in entries}):
+        ids = [entry for of_kind, entry in entries if of_kind == kind]
+        for entry, state in (await Producer(redis, kind).states(ids, _ANY_LEASE)).items():
+            holder = EntryHolder(state.consumer, state.silent_ms / 1000) if state.consumer is not None else None
+            places[kind, entry] = EntryPlace(state.where != "gone", holder)
+    return places

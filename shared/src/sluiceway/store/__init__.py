@@ -26,9 +26,13 @@ from sluiceway.store.pool import TIMEOUT, Pool, PoolState
 from sluiceway.store.probe import check_writable
 from sluiceway.store.retention import RetentionStore
 from sluiceway.store.rewinding import RewindStore
+from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
 from sluiceway.store.suitability import unsuitable
+from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
+from sluiceway.store.understandings import UnderstandingStore
+from sluiceway.store.usage import UsageStore
 from sluiceway.store.webhooks import WebhookStore
 
 
@@ -48,6 +52,10 @@ class Store:
         self.dead_letters = DeadLetterStore(pool)
         self.backlog = BacklogStore(pool)
         self.api_keys = ApiKeyStore(pool)
+        self.usage = UsageStore(pool)
+        self.titles = TitleStore(pool)
+        self.search = SearchStore(pool)
+        self.understandings = UnderstandingStore(pool)
         self.rewinding = RewindStore(pool)
         self.erasures = ErasureStore(pool)
         self.retention = RetentionStore(pool)

@@ -1,11 +1,13 @@
 """Ending a turn inside a transaction: shared by its end, its cancellation and an interrupt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sluiceway.store.approving import take_away
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import ASKS, LIVE, Task
+from sluiceway.store.usage import ModelCall, charge
 from sluiceway.wire.message import Part, calls_in, is_answered
 from sluiceway.wire.task import EndStatus
 
@@ -25,7 +27,8 @@ _NEXT = (
 class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person or for
     the client, whose answer will go on with the message in a turn of its own. Parts or metadata that are None: the
-    message keeps its own."""
+    message keeps its own. `calls`: what the attempt asked of models and is not durable yet; `prompt`: with which
+    system prompt."""
 
     status: EndStatus
     parts: list[Part] | None
@@ -33,6 +36,8 @@ class TurnEnd:
     error: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     awaits: bool = False
+    calls: Sequence[ModelCall] = ()
+    prompt: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ async def end_turn(
 ) -> Ended | None:
     """Write the answer and the status. The caller holds the session's row. None: it has ended, or is another's."""
     ended = await connection.fetchval(
-        f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), ended_at = now(), open_operations = 0"
+        f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
+        " ended_at = now(), open_operations = 0"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS})"
         " RETURNING extract(epoch FROM now() - created_at)::float",
         task.id,
@@ -61,6 +67,7 @@ async def end_turn(
         end.usage,
         attempt,
         end.awaits,
+        end.prompt,
     )
     if ended is None:
         return None
@@ -78,6 +85,7 @@ async def end_turn(
             " WHERE task_id = $1 AND status IN ('approval', 'client', 'pending', 'running', 'accepted')",
             task.id,
         )
+    await charge(connection, task, end.calls)
     if activate_next:
         following = await connection.fetchval(_NEXT, task.session_id, task.id)
         if end.awaits:

@@ -41,7 +41,10 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
     ),
     "turn": (
         "tasks",
-        "session_id, id, user_message_id, message_id, status, model, error, usage, client_tools, created_at, ended_at",
+        (
+            "session_id, id, user_message_id, message_id, status, model, error, usage, prompt, client_tools,"
+            " created_at, ended_at"
+        ),
         "id",
         _TURNS,
     ),
@@ -56,6 +59,21 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
 _WEBHOOKS = (
     "SELECT w.operation_id, w.webhook_id, w.kind, w.body, w.outcome, w.received_at, w.id AS page FROM webhook_journal w"
     " JOIN operations o ON o.id = w.operation_id WHERE o.session_id = $1 AND w.id > $2 ORDER BY w.id LIMIT 1"
+)
+
+# What is kept of a person beside his sessions.
+_BESIDE_SESSIONS = {
+    "understanding": "SELECT facts, updated_at FROM understandings WHERE user_id = $1",
+    "usage": (
+        "SELECT day::text AS day, model, sum(calls)::bigint AS calls, sum(input_tokens)::bigint AS input_tokens,"
+        " sum(output_tokens)::bigint AS output_tokens, sum(cost) AS cost FROM usage_days WHERE user_id = $1"
+        " GROUP BY day, model ORDER BY day, model"
+    ),
+}
+# Not today's sums: erasing gives nobody his budget back.
+_FORGET = (
+    "DELETE FROM understandings WHERE user_id = $1",
+    "DELETE FROM usage_days WHERE user_id = $1 AND day < (now() AT TIME ZONE 'UTC')::date",
 )
 
 Row = dict[str, Any]
@@ -83,7 +101,8 @@ class PeopleStore:
         self._pool = pool
 
     async def export(self, user_id: str | None) -> AsyncIterator[Row]:
-        """Everything, as rows with their `kind`: each session, then its messages, turns, operations and webhooks."""
+        """Everything, as rows with their `kind`: each session, then its messages, turns, operations and webhooks; at
+        the end what is known about the person, and what he has used."""
         after = ""
         while True:
             page = await self._sessions(user_id, after)
@@ -92,8 +111,11 @@ class PeopleStore:
                 async for row in self._of_session(session["id"]):
                     yield row
             if len(page) < _SESSIONS:
-                return
+                break
             after = page[-1]["id"]
+        for kind, query in _BESIDE_SESSIONS.items():
+            for row in await self._page(query, user_id or ""):
+                yield {"kind": kind, **row}
 
     async def erase_some(self, user_id: str | None) -> ErasedBatch | None:
         """Delete some sessions of that person with all that is in them. None: there is no more."""
@@ -103,6 +125,8 @@ class PeopleStore:
                 f"SELECT id FROM sessions WHERE {condition} ORDER BY id LIMIT {_ERASED_AT_ONCE} FOR UPDATE", *arguments
             )
             if not rows:
+                for statement in _FORGET:
+                    await connection.execute(statement, user_id or "")
                 return None
             ids = [row["id"] for row in rows]
             counts = Counter(dict(await _fetchrow(connection, _COUNT, ids)))

@@ -18,13 +18,15 @@ from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, 
 from sluiceway.wire.message import Part
 
 _COLUMNS = ", ".join(Session.__slots__)
+# Behind the last message of any session.
+_NO_END = 2**63 - 1
 _OUTPUT_FIELDS = frozenset({"output", "errorText", "preliminary"})
 _NEWEST = newest_of(
     "SELECT m.*, t.parts_before, ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS told_again"
     " FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
     f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
     " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
-    " AND ($2::bigint IS NULL OR m.sequence < $2)",
+    " AND m.sequence < $2",
     limit="$3",
     max_bytes="$4",
 )
@@ -96,15 +98,18 @@ class SessionStore:
 
     async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
         """The caller's sessions, the one last active first; at most `limit`."""
+        # A statement for each case: with `IS NOT DISTINCT FROM`, or `$2 IS NULL OR …`, no index is used. The owner is
+        # in the order, too: an index is not taken for sorted behind `IS NULL` without that.
+        end = (after.updated_at, after.id) if after else ()
+        own = "user_id = $2" if user_id is not None else "user_id IS NULL AND $2::text IS NULL"
+        behind = " AND (updated_at, id) < ($3, $4)" if after else ""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {_COLUMNS} FROM sessions WHERE user_id IS NOT DISTINCT FROM $1"
-                " AND ($2::timestamptz IS NULL OR (updated_at, id) < ($2, $3))"
-                " ORDER BY updated_at DESC, id DESC LIMIT $4",
-                user_id,
-                after.updated_at if after else None,
-                after.id if after else None,
+                f"SELECT {_COLUMNS} FROM sessions WHERE {own}{behind}"
+                " ORDER BY user_id, updated_at DESC, id DESC LIMIT $1",
                 limit,
+                user_id,
+                *end,
             )
         return [session_of(row) for row in rows]
 
@@ -114,9 +119,22 @@ class SessionStore:
         """The newest messages before that sequence, as many as have room. What a live turn says is in its stream, not
         here: a message that it goes on with is as it was when the turn began."""
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(_NEWEST, session_id, before_sequence, limit, max_bytes)
+            before = before_sequence if before_sequence is not None else _NO_END
+            rows = await connection.fetch(_NEWEST, session_id, before, limit, max_bytes)
         has_more = bool(rows) and rows[0]["found"] > len(rows)
         return MessagePage([_as_listed(row) for row in reversed(rows)], has_more)
+
+    async def messages_after(self, session_id: str, sequence: int, limit: int = 20) -> list[Message]:
+        """The messages behind that sequence, in order, that are done."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT * FROM messages WHERE session_id = $1 AND sequence > $2 AND done AND NOT superseded"
+                " AND parts <> '[]' ORDER BY sequence LIMIT $3",
+                session_id,
+                sequence,
+                limit,
+            )
+        return [message_of(row) for row in rows]
 
     async def active_task(self, session_id: str) -> Task | None:
         """The turn that runs or is next to run."""

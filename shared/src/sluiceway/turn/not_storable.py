@@ -28,14 +28,14 @@ def reductions(end: TurnEnd, task_id: str, stored: Sequence[Part]) -> Iterator[T
     error = (end.error or ERROR) if failed else None
     status = "failed" if failed else end.status
     metadata: dict[str, Any] = {"status": status, "taskId": task_id} | ({"error": error} if error else {})
-    least = TurnEnd(status=status, parts=None, metadata=metadata, error=error)
+    least = TurnEnd(status=status, parts=None, metadata=metadata, error=error, calls=end.calls)
     yield replace(least, parts=[*_beginning_of(end.parts or ()), _ERROR_PART], usage=_counts(end.usage))
     yield replace(least, parts=[*_ended(stored), _ERROR_PART])
     yield replace(least, parts=[_ERROR_PART])
     if failed:
         least = replace(least, metadata={"status": status, "taskId": task_id, "error": ERROR}, error=ERROR)
         yield replace(least, parts=[_ERROR_PART])
-    yield replace(least, metadata=None)
+    yield replace(least, metadata=None, calls=())
 
 
 def last_events(reduced: TurnEnd, end: TurnEnd, events: Sequence[Event]) -> list[Event]:

@@ -1,4 +1,7 @@
-"""Letting a turn wait for its operations: the step is durable first, then Redis learns of it, then they are queued.
+"""Letting a turn wait, without a worker: for its operations, or until its model is to be asked again.
+
+The step is durable first, then Redis learns of it, then the operations are queued. The reconciler queues a turn whose
+model is to be asked again.
 
 Methods raise StoreUnavailable and RedisUnavailable; calling them again then is right.
 """
@@ -13,6 +16,7 @@ from sluiceway.store import Store
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.records import Task
 from sluiceway.store.turns import LetGo, Paused
+from sluiceway.store.usage import ModelCall
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.wire.message import Part
@@ -30,15 +34,23 @@ class TurnPause:
         task: Task,
         parts: list[Part],
         operations: Sequence[NewOperation],
-        usage: dict[str, int] | None,
+        usage: dict[str, Any] | None,
         *,
         metadata: dict[str, Any] | None = None,
+        calls: Sequence[ModelCall] = (),
+        prompt: dict[str, Any] | None = None,
         written: int | None = None,
     ) -> Paused:
         """End a step with tool calls; see `TurnStore.pause`. `written`: the last batch of the writer, by which Redis
         tells whether it has all that was written."""
-        paused = await self._store.turns.pause(task, parts, operations, usage, metadata)
+        paused = await self._store.turns.pause(task, parts, operations, usage, metadata, calls, prompt)
         return await self._let_run(task, paused, written)
+
+    async def wait_for_model(
+        self, task: Task, wait: dict[str, Any], delay_seconds: float, *, written: int | None = None
+    ) -> Paused:
+        """Let a turn go until its model is to be asked again; see `TurnStore.wait_for_model`."""
+        return await self._let_run(task, await self._store.turns.wait_for_model(task, wait, delay_seconds), written)
 
     async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:
         """Let the calls that a person has approved be run."""

@@ -33,7 +33,12 @@ def _bounded(tools: dict[str, ClientTool]) -> dict[str, ClientTool]:
 
 
 Name = Annotated[str, StringConstraints(pattern=TOOL_NAME_PATTERN)]
-ClientTools = Annotated[dict[Name, ClientTool], Field(max_length=MAX_TOOLS), AfterValidator(_bounded)]
+# A name of another form is refused, which the schema of a dict does not say by itself.
+ClientTools = Annotated[
+    dict[Name, ClientTool],
+    Field(max_length=MAX_TOOLS, json_schema_extra={"additionalProperties": False}),
+    AfterValidator(_bounded),
+]
 _DECLARED: TypeAdapter[dict[str, ClientTool]] = TypeAdapter(ClientTools)
 
 

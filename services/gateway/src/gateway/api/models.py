@@ -1,22 +1,25 @@
 """Everything that stands on the wire of the plain routes and of the AI SDK's requests, as frozen models.
 
-Field names are ours (snake_case) except where the AI SDK chose them. Unknown members of a request are ignored, so that
-a newer page works with an older gateway.
+Field names are ours (snake_case) except where the AI SDK chose them. A field of a request that is not known is refused
+by its name: what it asked for would not be done. Stock clients of the AI SDK add fields of their own: ignored.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.people import ErasureReceipt
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
+from sluiceway.store.search import FoundMessage
+from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.entry_id import EntryId, format_entry_id
+from sluiceway.wire.question import Page, Question
 from sluiceway.wire.task import Status
 from sluiceway.wire.tools import ToolSpec
 
@@ -27,6 +30,10 @@ from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_whitespace
 Policy = Literal["enqueue", "interrupt", "reject"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
 RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
+
+_OVER_BUDGET = (
+    "a person knows that the day's budget is used up, and wants it all the same; where BUDGET_REACHED is `ask`"
+)
 
 
 def stream_url(task_id: str) -> str:
@@ -75,6 +82,7 @@ Title = Annotated[
 ApprovalReason = Annotated[
     str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
 ]
+PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]
 
 
@@ -82,32 +90,58 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class NewSession(Wire):
+class Asked(Wire):
+    """A request of a plain route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewSession(Asked):
     """A session's beginning. Without an id the service makes one."""
 
     id: NewSessionId | None = None
     title: Title | None = None
 
 
-class SessionPatch(Wire):
+class SessionPatch(Asked):
     title: Title
 
 
-class NewMessage(Wire):
+class PageContext(Asked):
+    """What the user is looking at. The model is told its content as material, not as instructions."""
+
+    url: PageText = Field(max_length=2048)
+    content: PageText
+
+    @property
+    def page(self) -> Page:
+        return Page(self.url, self.content)
+
+
+class NewMessage(Asked):
     """A user's message. With an id of the client's own it can be sent again safely."""
 
     id: ClientId | None = None
     message: MessageText
+    context: PageContext | None = Field(default=None, description="what the user is looking at")
+    is_user_message: StrictBool = Field(
+        default=True, description="false: the application says this; the model is told that its user did not"
+    )
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
+    over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
 
+    @property
+    def question(self) -> Question:
+        return Question(self.context.page if self.context else None, by_user=self.is_user_message)
+
 
 class AiSdkRequest(Wire):
     """What the AI SDK's chat transports post. Of `messages` only a new user message at the end is taken: the
-    service's own history is the truth."""
+    service's own history is the truth. Fields that are not known are the client's own, and ignored."""
 
     id: NewSessionId | None = Field(default=None, description="the chat's id; without one a new session is made")
     messages: list[Any] = Field(default_factory=list)
@@ -115,9 +149,27 @@ class AiSdkRequest(Wire):
     message_id: ClientId | None = Field(default=None, alias="messageId")
     policy: Policy = "enqueue"
     model: ModelName | None = None
+    over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
+    context: Any = Field(
+        default=None, description="`{url, content}`, what the user is looking at; anything else is the client's own"
+    )
+    is_user_message: Any = Field(
+        default=True, description="`false`: the application says this; anything else is the client's own"
+    )
+
+    @property
+    def question(self) -> Question:
+        return Question(_page_of(self.context), by_user=self.is_user_message is not False)
+
+
+def _page_of(context: object) -> Page | None:
+    try:
+        return PageContext.model_validate(context).page
+    except ValidationError:
+        return None
 
 
 class SessionView(Wire):
@@ -195,6 +247,38 @@ class SessionDetail(SessionView):
     active_task: ActiveTask | None
 
 
+class FoundMessageView(Wire):
+    """`snippet`: the words around what was found, as plain text."""
+
+    session_id: str
+    session_title: str | None
+    message_id: str
+    role: Literal["user", "assistant"]
+    sequence: int
+    created_at: datetime
+    snippet: str
+
+    @classmethod
+    def of(cls, found: FoundMessage) -> "FoundMessageView":
+        return cls.model_validate(found, from_attributes=True)
+
+
+class SearchResult(Wire):
+    """Sessions by their titles, and messages."""
+
+    sessions: list[SessionView]
+    messages: list[FoundMessageView]
+
+
+class SessionExport(Wire):
+    """A whole session."""
+
+    id: str
+    title: str | None
+    created_at: datetime
+    messages: list[MessageView]
+
+
 class AcceptedTurn(Wire):
     """It is durable now and will be answered. `position` 0 runs or is next; n waits for n others."""
 
@@ -254,6 +338,7 @@ class TaskView(Wire):
     model: str | None
     error: dict[str, Any] | None
     usage: dict[str, Any] | None
+    prompt: dict[str, Any] | None = Field(description="with which system prompt: `name`, `version` and `source`")
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -272,6 +357,7 @@ class TaskView(Wire):
             model=task.model,
             error=task.error,
             usage=task.usage,
+            prompt=task.prompt,
             created_at=task.created_at,
             started_at=task.started_at,
             ended_at=task.ended_at,
@@ -287,12 +373,12 @@ class CancelledTurn(Wire):
     status: Status
 
 
-class ApprovalAnswer(Wire):
+class ApprovalAnswer(Asked):
     approved: StrictBool
     reason: ApprovalReason | None = None
 
 
-class ClientOutputGiven(Wire):
+class ClientOutputGiven(Asked):
     """What came of a call that the client ran: its output, or why it failed."""
 
     output: Any = None
@@ -409,6 +495,24 @@ class AgentStreamView(Wire):
         )
 
 
+class NewUnderstanding(RootModel[Annotated[dict[str, Any], Field(max_length=MAX_FACTS)]]):
+    """What is known about the caller: facts by their names."""
+
+
+class UnderstandingView(Wire):
+    """`facts` by their names; those of the tool `remember` are texts. `updated_at` is null where there never was one.
+    There is room for `max_facts`, and for `max_bytes` of JSON."""
+
+    facts: dict[str, Any]
+    updated_at: datetime | None
+    max_facts: int = MAX_FACTS
+    max_bytes: int = MAX_BYTES
+
+    @classmethod
+    def of(cls, understanding: Understanding) -> "UnderstandingView":
+        return cls(facts=dict(understanding.facts), updated_at=understanding.updated_at)
+
+
 class SignedIn(Wire):
     """`expires_at`: until then the cookie is good."""
 
@@ -474,10 +578,11 @@ class Health(Wire):
 
 
 class Limits(Wire):
-    """0: no limit. Those of callers and addresses do not count where `auth` is `none`."""
+    """0: no limit. Those of callers and addresses do not count where `auth` is `none`; what one may use a day does."""
 
     max_body_bytes: int
     max_message_chars: int
+    max_context_chars: int = Field(description="of the page that a message comes with")
     max_queued_per_session: int
     max_turns_per_user: int
     max_sessions_per_hour: int
@@ -487,6 +592,8 @@ class Limits(Wire):
     max_newcomers_per_hour: int
     max_streams_per_user: int
     max_streams_per_address: int
+    daily_tokens_per_user: int
+    daily_cost_per_user: float
     default_page_size: int
     max_page_size: int
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.queue.queue_state import EntryHolder, entries_there, entry_holders
+from sluiceway.queue.queue_state import EntryHolder, EntryPlace, entry_places
 from sluiceway.redis_client import commands
 from sluiceway.store.ops import OperationSeen, TurnSeen
 from sluiceway.stream.task_meta import TaskMeta
@@ -65,9 +65,7 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
     told = list(zip(answers, answers, answers, strict=True))
     metas = [TaskMeta.read(fields) if isinstance(fields, dict) else None for fields, _, _ in told]
     entries = [entry_of(meta) for meta in metas]
-    known = [(keys.CHAT, entry) for entry in entries if entry is not None]
-    holders = dict(zip(known, await entry_holders(redis, known), strict=True))
-    there = dict(zip(known, await entries_there(redis, known), strict=True))
+    places = await entry_places(redis, [(keys.CHAT, entry) for entry in entries if entry is not None])
     of_task: dict[str, list[OperationEvidence]] = {}
     for one in await _operations(redis, operations):
         of_task.setdefault(one.seen.operation.task_id, []).append(one)
@@ -76,30 +74,25 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
             seen=turn,
             meta=meta,
             entry=entry,
-            queued=entry is not None and there[keys.CHAT, entry],
-            holder=holders[keys.CHAT, entry] if entry is not None else None,
+            queued=place.queued,
+            holder=place.holder,
             shown=length if isinstance(length, int) else 0,
             status=_status(last),
             operations=of_task.get(turn.task.id, ()),
         )
         for turn, meta, entry, (_, length, last) in zip(turns, metas, entries, told, strict=True)
+        for place in [places.get((keys.CHAT, entry or ""), EntryPlace())]
     ]
 
 
 async def _operations(redis: Redis, seen: Sequence[OperationSeen]) -> list[OperationEvidence]:
     asked = [("HGET", keys.task_meta(one.operation.task_id), f"entry:{one.operation.id}") for one in seen]
     noted = [answer.decode() if isinstance(answer, bytes) else None for answer in await commands(redis, asked)]
-    entries = [
-        (keys.tool_queue(one.operation.queue), entry)
-        for one, entry in zip(seen, noted, strict=True)
-        if entry is not None
-    ]
-    holders = dict(zip(entries, await entry_holders(redis, entries), strict=True))
-    there = dict(zip(entries, await entries_there(redis, entries), strict=True))
-    places = [(keys.tool_queue(one.operation.queue), entry or "") for one, entry in zip(seen, noted, strict=True)]
+    known = [(keys.tool_queue(one.operation.queue), entry or "") for one, entry in zip(seen, noted, strict=True)]
+    places = await entry_places(redis, [place for place in known if place[1]])
     return [
-        OperationEvidence(one, holders.get(place), there.get(place, False))
-        for one, place in zip(seen, places, strict=True)
+        OperationEvidence(one, place.holder, place.queued)
+        for one, place in zip(seen, (places.get(one, EntryPlace()) for one in known), strict=True)
     ]
 
 

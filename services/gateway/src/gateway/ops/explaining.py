@@ -179,9 +179,7 @@ def facts(evidence: Evidence) -> Sequence[str]:
         else "Queue: no entry",
     ]
     if (holder := evidence.holder) is not None:
-        lines.append(
-            f"Holder: {holder.consumer}, lease renewed {_ago(holder.idle_seconds)}, delivery {holder.deliveries}"
-        )
+        lines.append(f"Holder: {holder.consumer}, lease renewed {_ago(holder.idle_seconds)}")
     if task.error:
         lines.append(f"Error: {task.error.get('code')}")
     if task.usage:

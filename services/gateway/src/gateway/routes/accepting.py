@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from sluiceway.errors import (
     AccessDenied,
+    BudgetReached,
     MessageConflict,
     MessageNotFound,
     RedisUnavailable,
@@ -23,12 +24,14 @@ from sluiceway.redis_client import command
 from sluiceway.service.deliveries import trace_id_of
 from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
+from sluiceway.store.usage import Budget
+from sluiceway.wire.question import Question
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
-from gateway.api.problems import MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import ContextTooLong, MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -36,6 +39,8 @@ from gateway.settings import Settings
 
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
+    BudgetReached,
+    ContextTooLong,
     MessageConflict,
     MessageExceedsWindow,
     MessageTooLong,
@@ -62,12 +67,19 @@ class TracedParams(Params):
         return self.traceparent if self.traceparent and _TRACEPARENT.fullmatch(self.traceparent) else None
 
 
-def check_limits(settings: Settings, text: str, model: str | None) -> None:
-    """Raises MessageTooLong, ModelNotAllowed."""
+def check_limits(settings: Settings, text: str, model: str | None, question: Question) -> None:
+    """Raises MessageTooLong, ContextTooLong, ModelNotAllowed."""
     if len(text) > settings.max_message_chars:
         raise MessageTooLong(max_message_chars=settings.max_message_chars)
+    if question.page is not None and len(question.page.content) > settings.max_context_chars:
+        raise ContextTooLong(max_context_chars=settings.max_context_chars)
     if model is not None and settings.known_models and model not in settings.known_models:
         raise ModelNotAllowed
+
+
+def budget_of(settings: Settings, over_budget: bool) -> Budget:
+    """What is left to check: nothing, where a person may say that he wants to go on, and does."""
+    return Budget() if over_budget and settings.budget.asks else settings.budget
 
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:

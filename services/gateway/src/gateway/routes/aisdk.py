@@ -45,7 +45,7 @@ from gateway.api.problems import (
 )
 from gateway.api.whitespace import is_whitespace
 from gateway.routes import accepting, answers, following
-from gateway.routes.accepting import TracedParams, accept_and_follow, check_limits
+from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
@@ -170,11 +170,12 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     session_id = body.id or new_session_id()
     regenerate = body.trigger == "regenerate-message"
     message_id, text = (None, "") if regenerate else _new_message(body.messages)
-    check_limits(settings, text, body.model)
+    check_limits(settings, text, body.model, body.question)
     return NewTurn(
         session_id=session_id,
         user_id=call.caller.user_id,
         text=text,
+        question=body.question,
         message_id=message_id,
         policy=body.policy,
         model=body.model,
@@ -185,6 +186,7 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
+        budget=budget_of(settings, body.over_budget),
         max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,
     )

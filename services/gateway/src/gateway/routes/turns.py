@@ -12,7 +12,7 @@ from gateway.api.inputs import ClientId, In
 from gateway.api.models import AcceptedTurn, NewMessage
 from gateway.api.problems import EmptyMessage
 from gateway.routes import accepting, following
-from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, check_limits
+from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success
@@ -53,17 +53,19 @@ async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
 
 def _turn(call: Call[Any, NewMessage]) -> NewTurn:
     body, settings = call.body, call.gateway.settings
-    check_limits(settings, body.message, body.model)
+    check_limits(settings, body.message, body.model, body.question)
     return NewTurn(
         session_id=call.params.session_id,
         user_id=call.caller.user_id,
         text=body.message,
+        question=body.question,
         message_id=body.id,
         client_tools=stored(body.tools),
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
+        budget=budget_of(settings, body.over_budget),
         traceparent=call.params.trace,
     )
 

@@ -12,6 +12,7 @@ from gateway.routes import (
     agents,
     aisdk,
     answers,
+    finding,
     jobs,
     operations,
     ops,
@@ -22,6 +23,8 @@ from gateway.routes import (
     tasks,
     tools,
     turns,
+    understanding,
+    usage,
     webhooks,
 )
 from gateway.routes.accepting import RUN_ID_HEADER
@@ -37,6 +40,9 @@ _ROUTES = (
     *tasks.ROUTES,
     *answers.ROUTES,
     *tools.ROUTES,
+    *usage.ROUTES,
+    *finding.ROUTES,
+    *understanding.ROUTES,
     *aisdk.ROUTES,
     *jobs.ROUTES,
     *agents.ROUTES,
@@ -94,7 +100,7 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     return Cors(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=_SENT_FROM_ELSEWHERE,
         expose_headers=_READABLE_ELSEWHERE,
     )

@@ -1,20 +1,27 @@
 """Running tools with all that they may use: their context, their progress, their job events."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable
+from dataclasses import asdict
 from functools import partial
 
 import httpx
 from redis.asyncio import Redis
-from sluiceway.errors import JobEventError
+from sluiceway.errors import JobEventError, NotStorable, StoreUnavailable
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.ids import new_call_id
+from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
+from sluiceway.store.usage import CallOutcome, ModelCall
 from sluiceway.stream.operation_output import OperationOutput
-from sluiceway_llm.model import Model
+from sluiceway_llm.charging import charged
+from sluiceway_llm.model import Model, ModelRequest, Usage
+from sluiceway_llm.prices import Prices
 
 from tool_runner.runner.held_operations import Held
 from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted
@@ -25,6 +32,8 @@ from tool_runner.tool.context import ToolContext
 from tool_runner.tool.conversation import Said, texts_of
 from tool_runner.tool.definition import AnyTool
 from tool_runner.tool.progress import Progress
+
+_CHARGE_SECONDS = 5
 
 
 class Runs:
@@ -40,6 +49,7 @@ class Runs:
         job_events: JobEventPublisher,
         agents: AgentStreams,
         store: Store,
+        prices: Prices | None = None,
     ) -> None:
         self._settings = settings
         self._output = output
@@ -49,6 +59,7 @@ class Runs:
         self._job_events = job_events
         self._agents = agents
         self._store = store
+        self._prices = prices
         self._callbacks = Callbacks.from_settings(settings)
 
     async def run(self, tool: AnyTool, started: Started, held: Held, seconds: float) -> Outcome:
@@ -107,11 +118,32 @@ class Runs:
             callback=self._callbacks.of(operation.id) if self._callbacks is not None else None,
             callbacks=self._callbacks,
             read_conversation=partial(self._read_conversation, operation.task_id),
+            charge=partial(self._charge, operation),
+            write_down=partial(self._write_down, started.user_id),
         )
 
     async def _read_conversation(self, task_id: str, max_messages: int) -> list[Said]:
         task = await self._store.turns.get(task_id)
         return texts_of(await self._store.turns.history(task, max_messages)) if task is not None else []
+
+    async def _charge(
+        self, operation: Operation, request: ModelRequest, outcome: CallOutcome, told: Usage | None, said_chars: int
+    ) -> None:
+        used = charged(request, told, said_chars, self._prices)
+        if used is None:
+            return
+        fields = {"step": operation.step, "purpose": operation.tool_name, "model": request.model, "outcome": outcome}
+        call = ModelCall(id=new_call_id(), **fields, **asdict(used))  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(_CHARGE_SECONDS):
+                task = await self._store.turns.get(operation.task_id)
+                if task is not None:
+                    await self._store.usage.charge(task, [call])
+        except (StoreUnavailable, NotStorable, TimeoutError) as error:
+            get_logger().warning("usage_lost", calls=1, reason=str(error))
+
+    async def _write_down(self, user_id: str | None, name: str, fact: str | None) -> int:
+        return len((await self._store.understandings.remember(user_id, name, fact)).facts)
 
 
 def _tells_job_events(tool: AnyTool) -> bool:

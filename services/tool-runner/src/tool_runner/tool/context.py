@@ -16,7 +16,15 @@ from sluiceway_llm.model import Model
 
 from tool_runner.settings import Settings
 from tool_runner.tool.callbacks import Callback, Callbacks
-from tool_runner.tool.conversation import MAX_MESSAGES, ReadConversation, Said, nothing_said
+from tool_runner.tool.charging import Charge, nothing_charged
+from tool_runner.tool.conversation import (
+    MAX_MESSAGES,
+    ReadConversation,
+    Said,
+    WriteDown,
+    nothing_said,
+    nothing_written,
+)
 from tool_runner.tool.progress import Progress
 
 
@@ -53,6 +61,8 @@ class ToolContext:
     callback: Callback | None = None
     callbacks: Callbacks | None = field(default=None, repr=False)
     read_conversation: ReadConversation = field(default=nothing_said, repr=False)
+    charge: Charge = field(default=nothing_charged, repr=False)
+    write_down: WriteDown = field(default=nothing_written, repr=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, repr=False)
 
     @property
@@ -73,6 +83,13 @@ class ToolContext:
         Raises StoreUnavailable.
         """
         return await self.read_conversation(min(max(0, max_messages), MAX_MESSAGES))
+
+    async def remember(self, name: str, fact: str | None) -> int:
+        """Write down a fact about the person, or, with None, that it is none any more; how many there are then.
+
+        Raises UnderstandingTooLarge, StoreUnavailable.
+        """
+        return await self.write_down(name, fact)
 
     async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
         """Say how far it is; `percent` of 100. At most a few a second are shown, the latest ones. Never raises."""

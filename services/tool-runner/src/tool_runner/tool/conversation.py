@@ -21,8 +21,15 @@ class Said:
 ReadConversation = Callable[[int], Awaitable[list[Said]]]
 
 
+WriteDown = Callable[[str, str | None], Awaitable[int]]
+
+
 async def nothing_said(_: int) -> list[Said]:
     return []
+
+
+async def nothing_written(_name: str, _fact: str | None) -> int:
+    return 0
 
 
 def texts_of(messages: Sequence[Message]) -> list[Said]:

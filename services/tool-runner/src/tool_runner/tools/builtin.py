@@ -9,13 +9,21 @@ from tool_runner.tools.current_time import CurrentTime
 from tool_runner.tools.generate_document import generate_document
 from tool_runner.tools.generate_outline import generate_outline
 from tool_runner.tools.http_operation import HttpOperation
+from tool_runner.tools.remember import Remember
 from tool_runner.tools.run_agents import run_agents
 from tool_runner.tools.web_fetch import WebFetch
 
 
 def builtin_tools(settings: Settings) -> list[AnyTool]:
     """In the order in which they are offered. `http_operation` is there when all of its settings are."""
-    tools: list[AnyTool] = [CurrentTime(), WebFetch(settings), generate_outline, generate_document, run_agents]
+    tools: list[AnyTool] = [
+        CurrentTime(),
+        WebFetch(settings),
+        Remember(),
+        generate_outline,
+        generate_document,
+        run_agents,
+    ]
     callbacks = Callbacks.from_settings(settings)
     if settings.http_operations and callbacks is not None:
         deadline_seconds = settings.http_operation_deadline_seconds

@@ -1,0 +1,67 @@
+"""What one attempt at a turn asks of models: noted when a call ends, however it ends, and kept until it is durable.
+
+Where the server tells no tokens (a call that was stopped, an answer that broke off, a server that never does) they are
+an estimate, and marked so.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from sluiceway.ids import new_call_id
+from sluiceway.store.usage import CallOutcome, ModelCall
+from sluiceway_llm.charging import charged
+from sluiceway_llm.model import ModelRequest, Usage
+from sluiceway_llm.prices import Prices
+
+COST = "cost"
+
+
+class Account:
+    """`unwritten`: the calls that are not durable yet. `prompt`: what is written of the system prompt behind them."""
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self._prices = prices
+        self.prompt: dict[str, Any] | None = None
+        self.unwritten: list[ModelCall] = []
+
+    def charge(
+        self,
+        request: ModelRequest,
+        outcome: CallOutcome,
+        told: Usage | None,
+        said_chars: int,
+        *,
+        step: int = 0,
+        purpose: str = "answer",
+    ) -> dict[str, Any]:
+        """Note a call, if it was paid for. Answers what the server told of it, and what that costs, as a turn's usage
+        has it."""
+        used = charged(request, told, said_chars, self._prices)
+        if used is None:
+            return {}
+        fields = {"step": step, "purpose": purpose, "model": request.model, "outcome": outcome}
+        self.unwritten.append(ModelCall(id=new_call_id(), **fields, **asdict(used)))  # type: ignore[arg-type]
+        return {} if told is None else told.as_dict() | ({COST: used.cost} if used.cost is not None else {})
+
+    def charge_notes(self, model: str, told: dict[str, int]) -> None:
+        """Note what the notes of a conversation took, as a turn's usage has it: all of their calls as one."""
+        used = Usage(
+            input_tokens=told.get("inputTokens"),
+            output_tokens=told.get("outputTokens"),
+            total_tokens=told.get("totalTokens"),
+            reasoning_tokens=told.get("reasoningTokens"),
+            cached_input_tokens=told.get("cachedInputTokens"),
+        )
+        self.charge(ModelRequest(model=model, messages=[]), "answered", used, 0, purpose="notes")
+
+    def written(self) -> None:
+        """They are durable."""
+        self.unwritten.clear()
+
+
+def added(usage: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any] | None:
+    """A turn's usage with that of another call."""
+    if not more:
+        return usage
+    before = usage or {}
+    return {name: before.get(name, 0) + more.get(name, 0) for name in {**before, **more}}

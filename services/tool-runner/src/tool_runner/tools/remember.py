@@ -1,0 +1,48 @@
+"""The tool `remember`: writes down a fact about the person, for later conversations.
+
+The person sees each call in the conversation, all facts at `/api/chat/me/understanding`, and may remove them there.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sluiceway.errors import UnderstandingTooLarge
+
+from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
+
+FULL = "UNDERSTANDING_FULL"
+
+
+class Fact(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(
+        min_length=1, max_length=100, description="a short name for the fact, such as `language` or `project`"
+    )
+    fact: str | None = Field(
+        default=None, max_length=2000, description="the fact, in a sentence; leave it out to forget what has that name"
+    )
+
+
+class Remember(Tool[Fact]):
+    """Answers {"remembered" or "forgotten": NAME, "facts": how many there are}."""
+
+    name = "remember"
+    title = "Remember"
+    description = (
+        "Writes down a lasting fact about the person you talk with, so that it is known in later conversations:"
+        " their name, how they want to be answered, what they work on. Use it when they tell such a fact or ask you to"
+        " remember or forget something; never for passwords, keys, or what they want kept to themselves."
+    )
+    Input = Fact
+    timeout_seconds = 10
+    repeatable = True
+    text_field = "name"
+
+    async def run(self, arguments: Fact, context: ToolContext) -> dict[str, Any]:
+        name = arguments.name.strip()
+        try:
+            facts = await context.remember(name, arguments.fact)
+        except UnderstandingTooLarge as error:
+            raise ToolFailed("There is no room for more. Forget something first, or say it shorter.", FULL) from error
+        return {"forgotten" if arguments.fact is None else "remembered": name, "facts": facts}

@@ -1,0 +1,52 @@
+// What is known about the person who reads this: seen, and removed.
+
+import { useEffect, useState } from "react";
+import { forgetFact, readUnderstanding } from "../client/api.ts";
+import { Problem } from "../client/problem.ts";
+import { useWords } from "../words/words.ts";
+
+export function Understanding() {
+  const words = useWords();
+  const [facts, setFacts] = useState<Record<string, unknown> | null>(null);
+  const load = async () => {
+    try {
+      setFacts((await readUnderstanding()).facts);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+    }
+  };
+  useEffect(() => void load(), []);
+  const forget = async (name?: string) => {
+    try {
+      await forgetFact(name);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+    }
+    await load();
+  };
+  if (facts === null) return null;
+  const names = Object.keys(facts);
+  return (
+    <section aria-label={words.knownAboutYou}>
+      <h3>{words.knownAboutYou}</h3>
+      {names.length === 0 && <p className="notice note">{words.nothingKnown}</p>}
+      <ul className="facts">
+        {names.map((name) => (
+          <li key={name}>
+            <span dir="auto">
+              <b>{name}</b>: {typeof facts[name] === "string" ? facts[name] : JSON.stringify(facts[name])}
+            </span>
+            <button type="button" className="quiet" aria-label={words.forgetFact(name)} onClick={() => void forget(name)}>
+              {words.forget}
+            </button>
+          </li>
+        ))}
+      </ul>
+      {names.length > 1 && (
+        <button type="button" className="button" onClick={() => void forget()}>
+          {words.forgetAll}
+        </button>
+      )}
+    </section>
+  );
+}
