@@ -399,14 +399,11 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-5": "Session and trace ids are not passed along to the model server.",
-    "CH-7": "A turn that waits for its model holds a slot of its worker meanwhile.",
     "CH-12": "`steer` and `latest` are not built.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
-    "CH-23": "`context` and `is_user_message` are dropped, and so are unknown fields.",
     "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",

@@ -30,6 +30,7 @@ async def test_every_column_of_every_table_is_named_and_no_other(database: Datab
     ):
         stored.setdefault(row["table_name"], set()).add(row["column_name"])
     sections = [section.partition("\n") for section in _part("Postgres").split("\n### ")[1:]]
+    assert len({title for title, _, _ in sections}) == len(sections), "a table is described twice"
     assert {title: _named(section) for title, _, section in sections} == stored
 
 

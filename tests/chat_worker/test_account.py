@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat_worker.account import Account
-from chat_worker.step import Offer, Step
+from chat_worker.step import Offer, Step, Tries
 from sluiceway.errors import Fenced
 from sluiceway.store.usage import ChargedCall
 from sluiceway_llm.model import ModelRequest, Usage
@@ -30,7 +30,7 @@ async def ask(desk: Desk, text: str, account: Account, offer: Offer = NO_TOOLS, 
         account=account,
     )
     request = ModelRequest(model="m", messages=[{"role": "user", "content": text}])
-    return await step.run(desk.model, request, attempts, offer, Patience())
+    return await step.run(desk.model, request, Tries(attempts, Patience()), offer)
 
 
 async def charged(desk: Desk) -> list[ChargedCall]:

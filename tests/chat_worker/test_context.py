@@ -214,7 +214,10 @@ async def test_without_a_summary_it_is_cut_off_all_the_same(
     talk: Talk, model: ModelServer, database: Database, how: str
 ) -> None:
     await model.reset()
-    broken = {"refused": [{"status": 400}], "empty": [{"begin": True}, {"finish": "stop"}]}
+    broken: dict[str, list[dict[str, Any]]] = {
+        "refused": [{"status": 400}],
+        "empty": [{"begin": True}, {"finish": "stop"}],
+    }
     await model.script(*broken.get(how, [{"status": 500}]), match="<conversation>", times=100)
     context = with_window(talk, talk.context(compaction="truncate" if how == "setting" else "summary"), 1200)
     for n in range(30):
@@ -282,7 +285,7 @@ async def test_a_huge_result_of_the_answer_is_cut_before_the_conversation_is(tal
     for n in range(10):
         await talk.exchange(f"question {n}: {WORDS}")
     call = {"id": "c", "type": "function", "function": {"name": "search", "arguments": "{}"}}
-    own = [
+    own: list[dict[str, Any]] = [
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": WORDS * 1000},
     ]
@@ -313,6 +316,7 @@ async def test_a_refusal_without_a_number_makes_the_room_smaller_until_it_fits(t
         assert context.refused(held, "fake", error, prepared)
 
     assert sizes == sorted(sizes, reverse=True)
+    assert prepared is not None
     await talk.send("fake", prepared)
 
 

@@ -12,7 +12,8 @@ from chat_worker.answering import Note
 from chat_worker.calls import AskedCall
 from chat_worker.flusher import Flusher, StreamWriter
 from chat_worker.metrics import Metrics
-from chat_worker.step import TOOL_LIMIT, NotContinued, Offer, Step
+from chat_worker.model_wait import ModelWait
+from chat_worker.step import TOOL_LIMIT, NotContinued, Offer, Step, Tries
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sluiceway import keys
@@ -22,11 +23,11 @@ from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Message, Task
-from sluiceway.wire.events import Event
+from sluiceway.wire.events import Data, Event, StartStep
 from sluiceway.wire.message import MessageFold, text_of
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, ModelRequest, Reached
-from sluiceway_llm.retry import Patience
+from sluiceway_llm.retry import Patience, Tried
 
 from harness.asking import asked
 from harness.model_server import ModelServer, answer_to
@@ -60,7 +61,7 @@ class Desk:
 
     async def ask(self, text: str, offer: Offer = NO_TOOLS, attempts: int = 1, **fields: Any) -> str:
         request = ModelRequest(model="m", messages=[{"role": "user", "content": text}], **fields)
-        return await self.step().run(self.model, request, attempts, offer, Patience())
+        return await self.step().run(self.model, request, Tries(attempts, Patience()), offer)
 
     async def events(self) -> list[Event]:
         entries = await self.streams.reader.read(self.task.id)
@@ -251,3 +252,62 @@ def test_a_note_for_a_successor_reads_back() -> None:
 
     assert Note.parse(note.format()) == note
     assert Note.parse("") is None
+
+
+@pytest.mark.requirement("CH-7")
+async def test_a_turn_whose_model_is_away_for_longer_is_let_go_and_nobody_takes_it_before_its_time(desk: Desk) -> None:
+    request = ModelRequest(model="m", messages=[{"role": "user", "content": "go [[status=429 retry_after=30]]"}])
+    tries = Tries(9, Patience(100), hold_seconds=1)
+    assert await desk.step().run(desk.model, request, tries, NO_TOOLS) == "waiting"
+
+    task, message = await desk.stored()
+    assert (task.status, task.attempt, message.parts) == ("waiting", 1, [])
+    assert task.retry_at is not None
+    left = await desk.store.turns.claim(task.id)
+    assert left is not None
+    assert (left.status, left.attempt) == ("waiting", 1)
+    waited = ModelWait.read(task.model_wait)
+    assert waited is not None
+    assert (waited.step, waited.tried) == (1, Tried(1, {"ModelRateLimited": 1}))
+    assert 68 < waited.left_seconds < 70
+    meta = await desk.streams.registry.meta(task.id)
+    assert meta is not None
+    assert meta.status == "waiting"
+    events = await desk.events()
+    assert [event.type for event in events] == ["start-step", "data-status"]
+    assert isinstance(events[1], Data)
+    assert events[1].data == waited.status
+    assert (waited.status["state"], waited.status["code"]) == ("waiting", "MODEL_RATE_LIMITED")
+
+
+@pytest.mark.requirement("CH-7")
+async def test_a_step_that_waited_without_a_worker_continues_its_tries_and_tells_that_the_model_is_back(
+    desk: Desk,
+) -> None:
+    since = "2026-01-01T00:00:00.000+00:00"
+    waited = ModelWait(1, 100, Tried(3, {"ModelGarbage": 1}), since, {})
+    question = "go [[status=503 times=1 tokens=2 rate=0]]"
+    request = ModelRequest(model="m", messages=[{"role": "user", "content": question}])
+    tries = Tries(9, Patience(100), hold_seconds=60, waited=waited)
+    assert await desk.step().run(desk.model, request, tries, NO_TOOLS) == "completed"
+    states = [event.data for event in await desk.events() if isinstance(event, Data)]
+    assert (states[0]["attempt"], states[0]["since"]) == (4, since)
+    assert states[1] == {"state": "running"}
+
+
+@pytest.mark.requirement("CH-7")
+async def test_what_may_have_been_paid_for_is_counted_over_all_waits(desk: Desk, model: ModelServer) -> None:
+    request = ModelRequest(model="m", messages=[{"role": "user", "content": "go [[garbage=html]]"}])
+    waited = ModelWait(1, 100, Tried(3, {"ModelGarbage": 1}), "2026-01-01T00:00:00.000+00:00", {})
+    assert await desk.step().run(desk.model, request, Tries(9, Patience(100), 60, waited), NO_TOOLS) == "failed"
+    assert len(await model.requests("go [[")) == 1
+
+
+@pytest.mark.requirement("CH-7")
+async def test_an_answer_that_has_begun_is_not_let_go(desk: Desk) -> None:
+    request = ModelRequest(
+        model="m", messages=[{"role": "user", "content": "go [[status=503 retry_after=1]]"}], prefix="Once"
+    )
+    desk.fold.add(StartStep())
+    with pytest.raises(NotContinued):
+        await desk.step().run(desk.model, request, Tries(2, Patience(100), hold_seconds=0), NO_TOOLS)

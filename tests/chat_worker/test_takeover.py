@@ -8,6 +8,7 @@ from sluiceway.stream.retracted import parse_retracted
 from sluiceway.turn.shown import Durable, as_shown
 from sluiceway.wire.entry_id import EntryId
 from sluiceway.wire.events import (
+    Data,
     Event,
     FinishStep,
     ProtocolVersion,
@@ -245,7 +246,6 @@ def test_a_text_that_was_begun_goes_on_in_its_part_and_nobody_sees_a_seam() -> N
 @pytest.mark.parametrize(
     "shown",
     [
-        [],
         [TextStart(id="0")],
         [TextStart(id="0"), TextDelta(id="0", delta=" \n")],
         [TextStart(id="0"), TextDelta(id="0", delta="said"), TextEnd(id="0")],
@@ -264,6 +264,18 @@ def test_what_is_no_mere_beginning_of_a_text_is_done_again(shown: list[Event]) -
     assert plan.retracted is not None
     assert plan.fold.step_open
     assert plan.fold.finished_parts() == []
+
+
+@pytest.mark.requirement("CH-7")
+@pytest.mark.parametrize("able", ["nothing", "text", "answer"])
+def test_a_step_of_which_nothing_was_shown_is_continued_and_nothing_is_replaced(able: Continuable) -> None:
+    away = Data(type="data-status", data={"state": "waiting"}, transient=True)
+    stream = stored(1, [(Start(message_id="m"), None), (StartStep(), None), (away, None)])
+
+    plan = continuing(stream, 2, able=able)
+
+    assert (plan.opening, plan.retracted, plan.continues) == ([], None, True)
+    assert plan.fold.step_open
 
 
 @pytest.mark.requirement("CH-9", "TS-5")

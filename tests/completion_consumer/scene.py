@@ -62,28 +62,36 @@ class Scene:
             yield Scene(redis, await stack.enter_async_context(opened))
 
     async def waiting(
-        self, *statuses: OperationStatus, deadline_seconds: float = 3600, session_id: str | None = None
+        self,
+        *statuses: OperationStatus,
+        deadline_seconds: float = 3600,
+        session_id: str | None = None,
+        entry_id: str | None = None,
     ) -> Waiting:
-        """A turn that waits, with a call for each status; by default one that is pending."""
+        """A turn that waits, with a call for each status; by default one that is pending. `entry_id`: as of `step`."""
         session_id = session_id or f"s-{uuid4().hex}"
         new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
         await self.turns.dispatch.publish(accepted.task)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
-        waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds)
+        waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds, entry_id=entry_id)
         meta = await self.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
         await self.redis.xdel(keys.work_queue("chat"), meta.queue_entry)
         return waiting
 
-    async def step(self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600) -> Waiting:
-        """A step, of a claimed turn, that ends with calls."""
+    async def step(
+        self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600, entry_id: str | None = None
+    ) -> Waiting:
+        """A step, of a claimed turn, that ends with calls. `entry_id`: the entry under whose lease it is made, where
+        the turn is held for longer."""
         calls = [self._call(status, deadline_seconds) for status in statuses or ("pending",)]
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
-        async with self._entry_in_flight() as entry_id:
+        async with AsyncExitStack() as stack:
+            entry_id = entry_id or await stack.enter_async_context(self._entry_in_flight())
             await self.streams.writer.begin(task.fields, task.attempt, entry_id=entry_id)
             await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
             message = await self.store.turns.message(task)
@@ -115,11 +123,12 @@ class Scene:
 
     async def asking(self, deadline_seconds: float = 3600) -> Waiting:
         """A turn that has ended, and whose call waits for a person."""
-        waiting = await self.waiting("approval", deadline_seconds=deadline_seconds)
-        message = await self.store.turns.message(waiting.task)
-        assert message is not None
-        end = TurnEnd(status="completed", parts=message.parts, metadata={}, awaits=True)
-        assert await self.store.turns.end(waiting.task, end, attempt=waiting.task.attempt)
+        async with self._entry_in_flight() as entry_id:
+            waiting = await self.waiting("approval", deadline_seconds=deadline_seconds, entry_id=entry_id)
+            message = await self.store.turns.message(waiting.task)
+            assert message is not None
+            end = TurnEnd(status="completed", parts=message.parts, metadata={}, awaits=True)
+            assert await self.store.turns.end(waiting.task, end, attempt=waiting.task.attempt)
         return waiting
 
     async def next_step(self, task: Task) -> Task:

@@ -94,7 +94,7 @@ async def test_what_cannot_be_told_apart_is_ended_by_nobody(scene: Scene) -> Non
     assert _late(await complete(by_task(two.operations[0]))) == "it names no operation, and its task waits for several"
     wrong = ReportedEnd(two.operations[0].id, stranger.task.id, OperationEnd("succeeded", 1, 1), "d")
     assert _late(await complete(wrong)) == "the operation is another task's"
-    assert _late(await complete(done(asks.operation))) == "nobody has approved the operation yet"
+    assert _late(await complete(done(asks.operation))) == "nobody was asked to work on the operation yet"
     assert (await complete(by_task(two.operations[0], name="unknown"))).kind == "unknown"
     assert (await complete(ReportedEnd("unknown", None, OperationEnd("succeeded", 1, 1), "d"))).kind == "unknown"
     assert await scene.state(two.operations[0]) == await scene.state(stranger.operation) == "pending"

@@ -131,6 +131,8 @@ OPTIONAL = {
     "MODEL_DIALECT": ("chat-worker", "tool-runner"),
     "MODEL_OPTIONS": ("chat-worker", "tool-runner"),
     "MODEL_PATIENCE_SECONDS": ("chat-worker", "tool-runner"),
+    "MODEL_FALLBACK": ("chat-worker", "tool-runner"),
+    "MODEL_USER": ("chat-worker", "tool-runner"),
     "MODEL_PRICES": ("chat-worker", "tool-runner"),
     "MODEL_PRICE_PROVIDER": ("chat-worker", "tool-runner"),
     "DAILY_TOKENS_PER_USER": ("gateway",),
@@ -220,8 +222,10 @@ def test_the_proxys_configuration_is_one_that_nginx_takes(tmp_path: Path) -> Non
 
 
 def test_prometheus_finds_every_service_by_the_name_that_it_has_here() -> None:
-    (folder, *_) = services()["prometheus"]["volumes"]
-    told = yaml.safe_load((manifests.ROOT / folder.partition(":")[0] / "prometheus.yml").read_text())
+    prometheus = services()["prometheus"]
+    folder, inside, _ = prometheus["volumes"][0].split(":")
+    (file,) = (word.partition("=")[2] for word in prometheus["command"] if word.startswith("--config.file="))
+    told = yaml.safe_load((manifests.ROOT / folder / Path(file).relative_to(inside)).read_text())
     asked = {
         (name, where["port"])
         for job in told["scrape_configs"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from harness.calling import TOOLS_DIR, offered
@@ -331,3 +332,6 @@ async def test_a_model_that_knows_no_tools_and_a_server_that_refuses_parameters_
     assert "[Result of the tool echo" in json.dumps((await asked(model))[-1].body["messages"])
     learned = [line for line in system.worker.log_lines if line["event"].startswith("model_server_refuses")]
     assert any("lesson=tools" in line["event"] for line in learned)
+    async with httpx.AsyncClient() as http:
+        told = (await http.get(f"{system.worker.url}/readyz")).json()["details"]["models"]["fake"]["learned"]
+    assert {"tools", "stream_options"} <= set(told)

@@ -42,6 +42,18 @@ async def _texts(http: httpx.AsyncClient) -> list[str]:
     return ["".join(part.get("text", "") for part in message["parts"]) for message in messages]
 
 
+@pytest.mark.requirement("CH-23", "GW-2")
+async def test_fields_of_the_clients_own_are_let_through_and_ours_are_kept_where_they_are_ours(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    page = {"url": "https://example.org/a", "content": "Rivers flow."}
+    await _ask(gateway, worker, "one", "1", "m1", context=page, is_user_message=False, colour="red")
+    await _ask(gateway, worker, "two", "2", "m2", context={"page": 5}, is_user_message="no")
+    messages = (await http.get("/api/chat/sessions/c")).json()["messages"]
+    asked = [message["metadata"] for message in messages if message["role"] == "user"]
+    assert asked == [{"context": page, "isUserMessage": False}, None]
+
+
 @pytest.mark.requirement("GW-2")
 async def test_a_chat_begins_with_its_first_message_and_streams_from_chunk_0(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn

@@ -205,6 +205,63 @@ async def test_every_limit_on_messages_has_an_error_that_names_it(services: Serv
         assert answers[-1].json()["code"] == "TOO_MANY_TASKS"
 
 
+@pytest.mark.requirement("CH-23")
+async def test_a_message_comes_with_its_page_and_says_that_it_is_not_its_users(
+    http: httpx.AsyncClient, services: Services
+) -> None:
+    path = await _session(http)
+    page = {"url": "https://example.org/a", "content": "Rivers flow."}
+    await _send(http, path, "what is this?", context=page, is_user_message=False)
+    await _send(http, path, "and this?", is_user_message=True)
+    first, second = (await http.get(path.removesuffix("/messages"))).json()["messages"]
+    assert first["metadata"] == {"context": page, "isUserMessage": False}
+    assert second["metadata"] is None
+    gateway = await services.gateway(MAX_CONTEXT_CHARS="5")
+    async with client_of(gateway) as other:
+        long = await other.post(path, json={"message": "x", "context": {**page, "content": "123456"}})
+        assert (long.status_code, long.json()["code"], long.json()["max_context_chars"]) == (422, "CONTEXT_TOO_LONG", 5)
+        assert (await other.get("/config")).json()["limits"]["max_context_chars"] == 5
+
+
+@pytest.mark.requirement("CH-23")
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"message": "x", "temperature": 1}, "/temperature"),
+        ({"message": "x", "isUserMessage": False}, "/isUserMessage"),
+        ({"message": "x", "is_user_message": 0}, "/is_user_message"),
+        ({"message": "x", "context": {"url": "a", "content": "b", "title": "c"}}, "/context/title"),
+        ({"message": "x", "context": {"url": "a"}}, "/context/content"),
+        ({"message": "x", "context": {"url": "a", "content": "b\u0000"}}, "/context/content"),
+    ],
+)
+async def test_an_unknown_field_is_refused_by_its_name_and_nothing_is_stored(
+    http: httpx.AsyncClient, body: dict[str, Any], pointer: str
+) -> None:
+    path = await _session(http)
+    refused = await http.post(path, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "INVALID_BODY")
+    assert [error["pointer"] for error in refused.json()["errors"]] == [pointer]
+    assert (await http.get(path.removesuffix("/messages"))).json()["messages"] == []
+
+
+@pytest.mark.requirement("CH-23")
+async def test_every_plain_route_refuses_fields_that_it_does_not_know(http: httpx.AsyncClient) -> None:
+    path = await _session(http)
+    session = path.removesuffix("/messages")
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/api/chat/sessions", {}),
+        ("PATCH", session, {"title": "x"}),
+        ("POST", f"{session}/stream", {"message": "x"}),
+        ("POST", "/api/chat/tasks/task_1/approvals/call_1", {"approved": True}),
+        ("POST", "/api/chat/tasks/task_1/outputs/call_1", {"output": 1}),
+    ]
+    for method, url, body in requests:
+        refused = await http.request(method, url, json={**body, "colour": "red"})
+        assert refused.status_code == 422, url
+        assert [error["pointer"] for error in refused.json()["errors"]] == ["/colour"]
+
+
 @pytest.mark.requirement("CH-14", "GW-7")
 async def test_a_message_that_cannot_be_is_refused_and_nothing_is_stored(http: httpx.AsyncClient) -> None:
     path = await _session(http)

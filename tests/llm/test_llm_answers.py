@@ -150,7 +150,7 @@ async def test_the_request_carries_what_was_asked_the_key_and_the_trace(model: M
         headers={"traceparent": "00-1-2-01", "X-Session-Id": "ses_1"},
         extra_body={"top_k": 4},
     )
-    async with adapter(model) as llm:
+    async with adapter(model, user="raw") as llm:
         await events_of(llm, asked)
     [record] = await model.requests()
     assert record.path == "/v1/chat/completions"

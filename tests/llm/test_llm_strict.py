@@ -144,7 +144,7 @@ async def test_what_one_model_refuses_another_one_of_the_server_is_asked_for(mod
         await answer(llm, [GO], user="u")
         await model.strict()
         await events_of(llm, ModelRequest("other", [GO], user="u"))
-    assert (await model.requests())[-1].body["user"] == "u"
+    assert (await model.requests())[-1].body.get("user")
 
 
 async def test_a_refusal_that_teaches_nothing_is_told_after_one_request(model: ModelServer) -> None:

@@ -58,11 +58,15 @@ def test_servers_tell_the_window_in_their_lists_of_models(entry: dict[str, Any],
 
 @pytest.mark.parametrize(
     "body",
-    [None, "x", [], {}, {"data": None}, {"data": [None, 1, {"id": 3, "max_model_len": 4096}]}]
-    + [{"data": [{"id": "m", "max_model_len": odd}]} for odd in (None, True, "4096", -1, 0, 1e300, [], {})],
+    [None, "x", [], {}, {"data": None}, {"data": [None, 1, {"id": 3, "max_model_len": 4096}]}],
 )
-def test_lists_that_tell_nothing_do_no_harm(body: Any) -> None:
+def test_lists_that_are_none_do_no_harm(body: Any) -> None:
     assert windows_told(body) == {}
+
+
+@pytest.mark.parametrize("odd", [None, True, "4096", -1, 0, 1e300, [], {}])
+def test_windows_that_are_no_numbers_do_no_harm(odd: Any) -> None:
+    assert windows_told({"data": [{"id": "m", "max_model_len": odd}]}) == {}
 
 
 @pytest.mark.parametrize(

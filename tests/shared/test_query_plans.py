@@ -267,9 +267,9 @@ class Walk:
 
     async def _accepting(self) -> None:
         task = await self._turn("talk", message_id="m1")
-        await self._store.turns.accept(NewTurn("talk", "ada", "hi", "m1"))
-        await self._store.turns.accept(NewTurn("talk", "ada", "more", "m2", "interrupt"))
-        await self._store.turns.accept(NewTurn("talk", "ada", "more", "m3", "interrupt"))
+        await self._store.turns.accept(NewTurn("talk", "ada", "hi", message_id="m1"))
+        await self._store.turns.accept(NewTurn("talk", "ada", "more", message_id="m2", policy="interrupt"))
+        await self._store.turns.accept(NewTurn("talk", "ada", "more", message_id="m3", policy="interrupt"))
         await self._end(task)
         await self._store.sessions.messages("talk", None, 10)
         await self._store.sessions.messages("talk", 3, 10)
@@ -283,8 +283,8 @@ class Walk:
             again = NewTurn("talk", "ada", "", regenerate=True, replaces=replaces)
             with suppress(DomainError):
                 await self._store.turns.accept(again)
-        await self._store.turns.accept(NewTurn("talk", "ada", "otherwise", "m1", edit=True))
-        await self._store.turns.accept(NewTurn("talk", "ada", "hi", "m9", max_live=2, budget=Budget(cost=9)))
+        await self._store.turns.accept(NewTurn("talk", "ada", "otherwise", message_id="m1", edit=True))
+        await self._store.turns.accept(NewTurn("talk", "ada", "hi", message_id="m9", max_live=2, budget=Budget(cost=9)))
 
     async def _turns(self) -> None:
         turns = self._store.turns

@@ -182,6 +182,9 @@ def commands_of_python() -> set[str]:
                 found.add(f"{name} {attached or sub}")
             elif name not in unlooked and f'"{name}"' in text:
                 found.add(name)
+        # Those that the hub has packed beforehand.
+        for name, sub in re.findall(r"\*\d+\\r\\n\$\d+\\r\\n([A-Z]+)(?:\\r\\n\$\d+\\r\\n([A-Z]+))?", text):
+            found.add(f"{name} {sub}" if name in CONTAINERS else name)
     return {name for name in found if name.partition(" ")[0] in _REDIS_WORDS}
 
 

@@ -105,7 +105,7 @@ class BackgroundModel(Model):
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
         manners = self.manners_of(request.model)
-        options: Any = self._options({**HEADERS, **manners.options.headers, **request.headers})
+        options: Any = self._options({**HEADERS, **manners.headers(request)})
         if request.reached is not None:
             after = {"starting_after": request.reached.sequence} if request.reached.sequence >= 0 else {}
             options["params"] = {"stream": "true", **after}

@@ -31,8 +31,9 @@ from sluiceway_llm.model_events import (
 )
 from sluiceway_llm.provided_fields import FIELDS, ProvidedFields
 from sluiceway_llm.sse_lines import ErrorEvent
-from sluiceway_llm.think_tags import ThinkSplitter
+from sluiceway_llm.think_tags import Said, ThinkSplitter
 from sluiceway_llm.tool_calls import CallAssembler
+from sluiceway_llm.unopened_thoughts import UnopenedThoughts, WatchedText
 from sluiceway_llm.usage import usage_in
 
 _DONE = b"[DONE]"
@@ -48,7 +49,15 @@ class ChunkReader:
     `goes_on`: the answer was begun before, so its beginning is not here.
     """
 
-    def __init__(self, secret: str, *, tool_names: Collection[str] = (), by: str = "", goes_on: bool = False) -> None:
+    def __init__(
+        self,
+        secret: str,
+        *,
+        tool_names: Collection[str] = (),
+        by: str = "",
+        goes_on: bool = False,
+        thinks_first: bool = False,
+    ) -> None:
         self._secret = secret
         self._by = by
         self._reason: str | None = None
@@ -58,6 +67,10 @@ class ChunkReader:
         self._calls = CallAssembler(tool_names)
         self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
         self._thinking: ThinkSplitter | None = None if goes_on else ThinkSplitter()
+        self._unopened: WatchedText | UnopenedThoughts | None = None
+        if not goes_on:
+            self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
+        self.thinks_first = thinks_first
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self._choice: Any = None
@@ -111,6 +124,10 @@ class ChunkReader:
         """Tell what was held back, where the answer ends or breaks off."""
         if self._thinking is not None and not self._thinking.done:
             self._tell_split(self._thinking.rest(), events)
+        if self._unopened is not None:
+            self._tell(self._unopened.rest(answered=self._reason == "stop"), events)
+            if self._said:
+                self.thinks_first = self._unopened.found
         for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
             if rest := joiner.rest():
                 events.append(kind(rest))
@@ -283,16 +300,23 @@ class ChunkReader:
     # Texts
 
     def _say(self, text: str, events: list[ModelEvent]) -> None:
-        if self._thinking is None:
-            if clean := self._text.feed(text):
-                self._said = True
-                events.append(TextDelta(clean))
-            return
-        self._tell_split(self._thinking.feed(text), events)
-        if self._thinking.done:
-            self._thinking = None
+        if self._thinking is not None:
+            self._tell_split(self._thinking.feed(text), events)
+            if self._thinking.done:
+                self._thinking = None
+        elif self._unopened is not None:
+            self._tell(self._unopened.feed(text), events)
+        else:
+            self._tell([("text", text)], events)
 
-    def _tell_split(self, said: Any, events: list[ModelEvent]) -> None:
+    def _tell_split(self, said: Said, events: list[ModelEvent]) -> None:
+        if self._thinking is not None and self._thinking.thought:
+            self._unopened = None
+        for kind, text in said:
+            watching = self._unopened if kind == "text" else None
+            self._tell([(kind, text)] if watching is None else watching.feed(text), events)
+
+    def _tell(self, said: Said, events: list[ModelEvent]) -> None:
         for kind, text in said:
             if kind == "reasoning":
                 self._think(text, events)

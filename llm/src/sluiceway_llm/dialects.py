@@ -27,13 +27,15 @@ Name = Literal[
 ]
 Schemas = Literal["whole", "inlined", "bare"]
 Ids = Literal["own", "nine"]
+Tracing = Literal["headers", "metadata", "session_id"]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """`limit_name`: how the limit of an answer is called. `drops`: parameters that it refuses. `schemas`: of tools, see
     tool_schemas.py. `returns`: which fields it takes back with a message; None: all that it gave. `ids`: whether calls
-    may have whatever short id, or nine letters and digits."""
+    may have whatever short id, or nine letters and digits. `tracing`: where it looks for the session and the trace,
+    beside the headers, which all are sent."""
 
     name: Name
     limit_name: str = "max_tokens"
@@ -41,6 +43,7 @@ class Dialect:
     schemas: Schemas = "inlined"
     returns: frozenset[str] | None = None
     ids: Ids = "own"
+    tracing: Tracing = "headers"
 
 
 _NOTHING = frozenset[str]()
@@ -57,9 +60,9 @@ _KNOWN = (
     Dialect("ollama", returns=_THOUGHTS),
     Dialect("llama.cpp", returns=_THOUGHTS),
     Dialect("vllm", returns=_THOUGHTS),
-    Dialect("openrouter"),
+    Dialect("openrouter", tracing="session_id"),
     Dialect("groq", returns=frozenset({"reasoning"})),
-    Dialect("litellm"),
+    Dialect("litellm", tracing="metadata"),
 )
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in _KNOWN}
 GENERIC = DIALECTS["generic"]

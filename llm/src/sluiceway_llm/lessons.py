@@ -65,6 +65,19 @@ class Lessons:
             return None
         return self._about_messages(words, sent) or self._about_parameters(told, sent)
 
+    def told(self) -> list[str]:
+        """What is left out or written otherwise, under the names that `learn` gave."""
+        flags = {
+            "tools": self.no_tools,
+            "ids": self.nine_ids,
+            "system": self.no_system,
+            "reasoning": self.all_reasoning,
+        }
+        found = {name for name, learned in flags.items() if learned} | self.dropped
+        found |= {f"{name}:{other}" for name, other in self.renamed.items()}
+        found |= {f"messages:{name}" for name in self.refused_fields}
+        return sorted(found | ({f"schemas:{self.schemas}"} if self.schemas is not None else set()))
+
     def _about_tools(self, words: str, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
         if not sent.get("tools"):
             return None

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from sluiceway_llm.asker import SESSION, TRACE, trace_id_of
 from sluiceway_llm.dialects import DIALECTS, GENERIC, Dialect, dialect_of_answer, dialect_of_host
 from sluiceway_llm.history import Wants, fitted, names_of_calls
 from sluiceway_llm.lessons import Lessons
@@ -20,6 +21,8 @@ class Manners:
         self.lessons = Lessons()
         self._known = DIALECTS[options.dialect] if options.dialect is not None else dialect_of_host(base_url)
         self._seen: Dialect | None = None
+        self.thinks_first = False
+        """Its thoughts come first, and only their end is told: see unopened_thoughts.py."""
         # Not the address itself: it is stored with messages that browsers get.
         place = base_url if self._known == GENERIC else self._known.name
         self.by = hashlib.sha256(f"{place} {model}".encode()).hexdigest()[:16]
@@ -48,6 +51,23 @@ class Manners:
         if not called:
             return {}
         return {"tools": [_known_by_name(name) for name in called], "tool_choice": "none"}
+
+    def headers(self, request: ModelRequest) -> dict[str, str]:
+        """Beside those that every request has: the session and the trace, which strict servers ignore in headers."""
+        told = {SESSION: request.session_id, TRACE: request.traceparent}
+        tracing = {name: value for name, value in told.items() if value and name not in self.options.drop}
+        return {**tracing, **self.options.headers, **request.headers}
+
+    def tracing(self, request: ModelRequest) -> Body:
+        """The same in the body, for servers that look there."""
+        match self.dialect.tracing:
+            case "session_id":
+                return {"session_id": request.session_id}
+            case "metadata":
+                told = {"session_id": request.session_id, "trace_id": trace_id_of(request.traceparent)}
+                return {"metadata": {name: value for name, value in told.items() if value} or None}
+            case "headers":
+                return {}
 
     def worded(self, body: Body) -> Body:
         """The parameters under the names that this server knows, without those that it refuses."""

@@ -18,13 +18,16 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import aiohttp
 import httpx2
 import openai
 
+from sluiceway_llm.asker import UserAs, named
 from sluiceway_llm.chunks import ChunkReader
+from sluiceway_llm.circuit import Circuit
 from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.continuation import PrefixDialect, Seam, continuing
 from sluiceway_llm.dialects import DIALECTS, dialect_of_answer
@@ -97,6 +100,7 @@ class Model:
     """A model server. Open with `async with`; one for the process, with as many streams at once as `max_connections`.
 
     Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
+    `fallback`: the model that is asked where another one is away. `user`: how the server is told who asks.
     `continuation`: how the server is asked to continue an answer; None: it cannot. `options`: what is known of the
     server beforehand, and `model_options` of some of its models.
     """
@@ -113,6 +117,8 @@ class Model:
         continuation: PrefixDialect | None = None,
         options: ServerOptions | None = None,
         model_options: Mapping[str, ServerOptions] | None = None,
+        fallback: str | None = None,
+        user: UserAs = "hash",
     ) -> None:
         self._base_url = base_url or _OPENAI
         self._secret = api_key
@@ -124,6 +130,9 @@ class Model:
         self._server_options = options or ServerOptions()
         self._model_options = model_options or {}
         self._manners: dict[str, Manners] = {}
+        self._circuits: dict[str, Circuit] = {}
+        self.fallback = fallback
+        self._user = user
         self._log = logging.getLogger(__name__)
         self._resources = AsyncExitStack()
         self._client: openai.AsyncOpenAI
@@ -142,6 +151,8 @@ class Model:
             continuation=continuation,
             options=settings.server_options,
             model_options=settings.model_options,
+            fallback=settings.model_fallback,
+            user=settings.model_user,
         )
 
     @property
@@ -153,6 +164,28 @@ class Model:
     def reattaches(self) -> bool:
         """Whether a request may say what was `reached` of an answer that the server makes already."""
         return False
+
+    def circuit_of(self, model: str) -> Circuit:
+        """Whether this model is worth being asked, for whoever tries again (retry.py)."""
+        return self._circuits.setdefault(model, Circuit())
+
+    def falls_back(self, model: str, error: ModelError) -> None:
+        """The fallback model is asked instead of this one."""
+        self._log.warning("model_fallback model=%s fallback=%s code=%s", model, self.fallback, error.code)
+
+    def told(self) -> dict[str, object]:
+        """By model: its circuit where that is not closed, and what is left out for it; for whoever operates this."""
+        found: dict[str, object] = {}
+        for model in sorted(self._manners.keys() | self._circuits.keys()):
+            manners, circuit = self._manners.get(model), self._circuits.get(model)
+            about: dict[str, object] = {}
+            if circuit is not None and circuit.state != "closed":
+                about |= {"circuit": circuit.state, "asked_again_seconds": round(circuit.asked_again_seconds, 1)}
+            if manners is not None and (learned := manners.lessons.told()):
+                about["learned"] = learned
+            if about:
+                found[model] = about
+        return found
 
     async def abandon(self, reached: Reached) -> None:
         """Nobody will read on in this answer: the server need not continue it. Never raises ModelError."""
@@ -215,9 +248,18 @@ class Model:
         seam = Seam(self._continuation, request.prefix) if self._continuation and request.prefix else None
         manners = self.manners_of(request.model)
         names = [str((tool.get("function") or {}).get("name")) for tool in request.tools or ()]
-        reader = ChunkReader(self._secret, tool_names=names, by=manners.by, goes_on=bool(request.prefix))
-        async with self._opened(request, reader, seam) as batches:
-            yield batches
+        reader = ChunkReader(
+            self._secret,
+            tool_names=names,
+            by=manners.by,
+            goes_on=bool(request.prefix),
+            thinks_first=manners.thinks_first,
+        )
+        try:
+            async with self._opened(request, reader, seam) as batches:
+                yield batches
+        finally:
+            manners.thinks_first = reader.thinks_first
 
     def manners_of(self, model: str) -> Manners:
         """How this model is spoken to. What is learned of it stays for the process."""
@@ -231,6 +273,7 @@ class Model:
         self, request: ModelRequest, reader: ChunkReader | ResponseReader, seam: Seam | None = None
     ) -> AsyncIterator[AsyncIterator[list[ModelEvent]]]:
         deadline = asyncio.get_running_loop().time() + self._first_chunk_timeout
+        request = replace(request, user=named(request.user, self._user))
         async with AsyncExitStack() as stack:
             with self._errors():
                 async with asyncio.timeout_at(deadline):
@@ -242,7 +285,7 @@ class Model:
     async def _send(self, request: ModelRequest) -> httpx2.Response:
         """Not `chat.completions.create`: that walks through all messages with type hints in hand, 0.15 ms each."""
         manners = self.manners_of(request.model)
-        options = self._options({**HEADERS, **manners.options.headers, **request.headers})
+        options = self._options({**HEADERS, **manners.headers(request)})
 
         async def send(body: Body) -> httpx2.Response:
             sent = self._client.post("/chat/completions", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
@@ -279,6 +322,7 @@ class Model:
         optional = {
             **manners.tools(request, messages),
             "user": request.user,
+            **manners.tracing(request),
             "temperature": request.temperature,
             manners.dialect.limit_name: request.max_tokens,
         }

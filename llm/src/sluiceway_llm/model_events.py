@@ -101,9 +101,10 @@ class ModelRequest:
 
     An assistant message, and each of its calls, may have a `provider`: what `Provided` said of it (see history.py).
     `tool_messages`: False tells of calls and results as text, for models that know no tools.
-    `headers` are sent along (trace ids, the session's id); `extra_body` is merged into the request's JSON for servers
-    that know more fields. `prefix`: how the answer begins; only what follows it is told (where `Model.continues`).
-    `reached`: an answer that the server has begun; only what comes behind that is told (where `Model.reattaches`).
+    `user`, `session_id`, `traceparent` (W3C): for whom it is; see asker.py. `headers` are sent along; `extra_body` is
+    merged into the request's JSON for servers that know more fields. `prefix`: how the answer begins; only what follows
+    it is told (where `Model.continues`). `reached`: an answer that the server has begun; only what comes behind that is
+    told (where `Model.reattaches`).
     """
 
     model: str
@@ -111,6 +112,8 @@ class ModelRequest:
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     user: str | None = None
+    session_id: str | None = None
+    traceparent: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

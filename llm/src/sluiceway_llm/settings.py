@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sluiceway_llm.asker import UserAs
 from sluiceway_llm.dialects import Name
 from sluiceway_llm.prices import Price
 from sluiceway_llm.server_options import ServerOptions
@@ -26,6 +27,10 @@ class ModelSettings(BaseSettings):
     model_idle_seconds: float = Field(default=120, gt=0)
     model_attempts: int = Field(default=100, ge=1, le=1000)
     model_patience_seconds: float = Field(default=300, ge=0, description="for a model that is away, in one turn")
+    model_fallback: str | None = Field(
+        default=None, min_length=1, description="asked where another model is away, overloaded or rate limited"
+    )
+    model_user: UserAs = Field(default="hash", description="how the server is told who asks: hash, raw or none")
     max_output_tokens: int | None = Field(default=None, ge=1)
 
     model_dialect: Name | Literal["auto"] = Field(

@@ -7,9 +7,9 @@ held back that cannot be one; what comes out, joined, is the text without the ta
 import re
 from typing import Literal
 
-_NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
-_OPENING = re.compile(rf"<({'|'.join(_NAMES)})>", re.IGNORECASE)
-_AT_BEGINNING = re.compile(rf"\s*<({'|'.join(_NAMES)})>.*?(?:</\1>\s*|\Z)", re.IGNORECASE | re.DOTALL)
+NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
+_OPENING = re.compile(rf"<({'|'.join(NAMES)})>", re.IGNORECASE)
+_AT_BEGINNING = re.compile(rf"\s*<({'|'.join(NAMES)})>.*?(?:</\1>\s*|\Z)", re.IGNORECASE | re.DOTALL)
 
 Said = list[tuple[Literal["text", "reasoning"], str]]
 
@@ -30,6 +30,11 @@ class ThinkSplitter:
         self._tag = ""
         self._thought_any = False
         self._fresh = True
+
+    @property
+    def thought(self) -> bool:
+        """Whether there were tags."""
+        return self._thought_any or bool(self._tag)
 
     def feed(self, piece: str) -> Said:
         self._held += piece
@@ -55,7 +60,7 @@ class ThinkSplitter:
         if found is not None:
             self._tag, self._held, self._fresh = found[1].lower(), begun[found.end() :], True
             return True
-        if any(f"<{name}>".startswith(begun.lower()) for name in _NAMES):
+        if any(f"<{name}>".startswith(begun.lower()) for name in NAMES):
             return False
         if self._thought_any:
             self._held = begun

@@ -30,7 +30,7 @@ from chat_worker.flusher import Flusher
 from chat_worker.handler import ChatHandler
 from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.metrics import Metrics
-from chat_worker.model_readiness import answers
+from chat_worker.model_readiness import about_model, answers
 from chat_worker.settings import Settings
 from chat_worker.system_prompt import FixedPrompt, PromptSource, from_file
 from chat_worker.titles import Titles
@@ -97,6 +97,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("windows", windows.run)
     # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
+    process.details = lambda: about_model(model)
     process.announce(keys.CHAT)
 
 

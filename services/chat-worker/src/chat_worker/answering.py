@@ -9,6 +9,7 @@ from sluiceway.store.records import Task
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
+from sluiceway.wire.question import Question
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model import Model, Reached
 from sluiceway_llm.retry import Patience
@@ -19,6 +20,7 @@ from chat_worker.context.context import Held
 from chat_worker.direct import read_command
 from chat_worker.flusher import StreamWriter
 from chat_worker.metrics import TurnMeter
+from chat_worker.model_wait import ModelWait
 from chat_worker.takeover import Continuable, Takeover
 
 
@@ -54,6 +56,8 @@ class Answering:
 
     `client_tools`: what the model may call that the client runs. `facts`: what the log is to say of the turn's end.
 
+    `waited`: what the turn has gone through before, where its model was away.
+
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
 
@@ -70,6 +74,7 @@ class Answering:
     usage: dict[str, Any] | None = None
     client_tools: Mapping[str, ToolSpec] = field(default_factory=dict)
     facts: dict[str, str | int] = field(default_factory=dict)
+    waited: ModelWait | None = None
     account: Account = field(default_factory=Account)
     beside: Beside = field(default_factory=Beside)
     system_prompt: str = ""
@@ -79,14 +84,20 @@ class Answering:
 
     @property
     def command(self) -> tuple[str, str] | None:
-        """The tool that the user's message calls by its name, and what it says behind that."""
+        """The tool that the user's message calls by its name, and what it says behind that. The application commands
+        nothing in its user's name."""
         said = self.held.conversation.messages
-        return read_command(text_of(said[-1].parts)) if said else None
+        return read_command(text_of(said[-1].parts)) if said and Question.read(said[-1].metadata).by_user else None
 
     @property
     def steps(self) -> int:
         """How many steps the answer has, without one that is about to be done again."""
         return count_steps(self.fold.parts) - self.fold.step_open
+
+    @property
+    def waited_in_step(self) -> ModelWait | None:
+        """What the next step has gone through before."""
+        return self.waited if self.waited is not None and self.waited.step == self.steps + 1 else None
 
     @property
     def prefix(self) -> str:

@@ -54,8 +54,8 @@ class ChatHandler:
         with bound(task_id=task.id, session_id=task.session_id, user=user_hash(task.user_id), trace_id=trace_id):
             if task.ended:
                 await self._ending.finalize(task)
-            elif task.open_operations > 0:
-                self._log.info("turn_waits", open_operations=task.open_operations)
+            elif task.status == "waiting":
+                self._log.info("turn_waits", open_operations=task.open_operations, retry_at=task.retry_at)
             else:
                 await self._runner.run(task, delivery.entry_id, repeated=delivery.deliveries > 1)
 

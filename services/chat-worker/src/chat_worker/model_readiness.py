@@ -5,6 +5,12 @@ from sluiceway_llm.model import Model
 from sluiceway_llm.model_errors import ModelError
 
 
+def about_model(model: Model) -> dict[str, object]:
+    """For `/readyz`: which models are away, and what is left out for which, as their server refuses it."""
+    told = model.told()
+    return {"models": told} if told else {}
+
+
 def answers(model: Model) -> Look:
     async def look() -> str | None:
         try:

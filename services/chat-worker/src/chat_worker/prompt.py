@@ -11,8 +11,11 @@ from typing import Any
 
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part, calls_in, text_of, tool_name_of
+from sluiceway.wire.question import Question
 from sluiceway_llm.history import PROVIDER
 from sluiceway_llm.model import Provided
+
+from chat_worker.question import place_of_newest_page, worded
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
 
@@ -23,17 +26,22 @@ _OURS = "sluiceway"
 ModelMessages = list[dict[str, Any]]
 
 
-def to_model_messages(system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = ()) -> ModelMessages:
-    """Chat messages in the OpenAI shape. Reasoning is left out, and so is an answer that has no text.
+def to_model_messages(
+    system_prompt: str, history: Sequence[Message], own_parts: Sequence[Part] = (), *, whole_page: bool = True
+) -> ModelMessages:
+    """Chat messages in the OpenAI shape. Reasoning is left out, and so is an answer that has no text. Of the pages that
+    messages came with, the newest is told (or not: `whole_page`), of older ones their addresses.
 
     `own_parts`: the steps that this answer has already.
     """
     messages: ModelMessages = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    for message in history:
+    newest = place_of_newest_page(history) if whole_page else None
+    for place, message in enumerate(history):
         if message.role == "assistant":
             messages += _answer(message.parts)
         elif text := text_of(message.parts):
-            messages.append({"role": message.role, "content": text})
+            content = worded(Question.read(message.metadata), text, whole_page=place == newest)
+            messages.append({"role": message.role, "content": content})
     return messages + _answer(own_parts)
 
 

@@ -19,6 +19,9 @@ class Settings(ModelSettings, WorkerSettings):
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
         default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
     )
+    model_hold_seconds: float = Field(
+        default=2, ge=0, description="a longer wait for a model that is away is spent without a worker"
+    )
     titles: bool = Field(default=True, description="of new sessions, made by a model")
     title_model: str | None = Field(default=None, min_length=1, description="a small one; none: MODEL")
     model_window_tokens: int | None = Field(

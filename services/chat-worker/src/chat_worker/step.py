@@ -7,7 +7,8 @@ Guarantees
 - Cancelled or failed: what was shown is kept, and the stream ends with `abort` and `finish`, or with `error`.
 - An answer that says nothing and calls nothing is told as an error. No call of an answer that was cut off is run; the
   model is told once, and the user when it happens again.
-- While a model is away, the browser is told (`data-status`) and the turn may be stopped.
+- While a model is away, the browser is told (`data-status`) and the turn may be stopped. A longer wait is spent without
+  a worker, as long as nothing of the step was shown.
 - An answer that never stops ends where the offer's room does, as one that reached the server's own limit.
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - An attempt that was fenced writes nothing more, neither here nor there.
@@ -65,7 +66,7 @@ from sluiceway_llm.model_errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from sluiceway_llm.retry import Patience, stream_with_retries
+from sluiceway_llm.retry import Patience, PutOff, stream_with_retries
 
 from chat_worker.account import COST, Account, added
 from chat_worker.answering import Note
@@ -73,6 +74,7 @@ from chat_worker.beside import Beside
 from chat_worker.calls import CUT, AskedCall, CallReader, to_operation
 from chat_worker.flusher import StreamWriter
 from chat_worker.metrics import CallMeter, TurnMeter
+from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import keep_provided
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -90,7 +92,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-# How a step left its turn: ended, waiting for operations, or still to be gone on with by this worker.
+# How a step left its turn: ended; waiting, for operations or for its model; or still to be continued by this worker.
 Outcome = EndStatus | Literal["waiting", "running"]
 Awaited = TypeVar("Awaited")
 
@@ -104,6 +106,17 @@ class Offer:
     max_calls: int
     last: bool = False
     max_chars: int = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How a model that is away is tried again: so often, with the patience of the turn. A wait of more than
+    `hold_seconds` is spent without a worker; None: with one. `waited`: what the step has gone through before."""
+
+    attempts: int
+    patience: Patience
+    hold_seconds: float | None = None
+    waited: ModelWait | None = None
 
 
 class NotContinued(Exception):
@@ -170,21 +183,23 @@ class Step:
         """The answer that is being made at the server, where that keeps it."""
         return self._reached
 
-    async def run(
-        self, model: Model, request: ModelRequest, attempts: int, offer: Offer, patience: Patience
-    ) -> Outcome:
-        """Call the model; end the turn, or wait for its tools. Raises TooLong; Fenced when the task is another's now;
-        NotContinued when the server did not go on with what the request says was had of the answer already: nothing is
-        changed then."""
+    async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
+        """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
+        task is another's now; NotContinued when the server did not go on with what the request says was had of the
+        answer already: nothing is changed then."""
         self.begin()
         self._reached = request.reached
         self._room = offer.max_chars
         self._facts[MODEL_CALLS] = int(self._facts.get(MODEL_CALLS, 0)) + 1
         if request.prefix or request.reached:
-            attempts = min(attempts, _CONTINUATION_ATTEMPTS)  # beginning anew is better than waiting
+            # Beginning anew is better than waiting.
+            tries = replace(tries, attempts=min(tries.attempts, _CONTINUATION_ATTEMPTS), hold_seconds=None)
         self._call = call = self._meter.calls(request.model)
+        wait = _Wait(self, request, call, tries.waited)
         try:
-            finished = await self._called(model, request, attempts, patience, call)
+            finished = await self._called(model, request, tries, wait, call)
+        except PutOff as put_off:
+            return await self._wait_for_model(put_off, tries.patience, wait.told)
         except Forgotten:
             # Whoever begins anew does not know of it.
             await self._abandon(model)
@@ -313,14 +328,17 @@ class Step:
         return await self._end("failed", {"error": error}, None, error=error)
 
     async def _called(
-        self, model: Model, request: ModelRequest, attempts: int, patience: Patience, call: CallMeter
+        self, model: Model, request: ModelRequest, tries: Tries, wait: "_Wait", call: CallMeter
     ) -> Finished | None:
         """What the call answers, as `unless_interrupted`; what it has used is noted, however it ends."""
         outcome: CallOutcome = "stopped"
         usage: Usage | None = None
         self._said_before = self._fold.said_chars
         try:
-            finished = await self.unless_interrupted(self._follow(model, request, attempts, patience, call))
+            finished = await self.unless_interrupted(self._follow(model, request, tries, wait, call))
+        except PutOff:
+            outcome = "failed"
+            raise
         except ModelError as error:
             outcome, usage = "failed", error.usage
             raise
@@ -352,13 +370,31 @@ class Step:
             raise self._writer.loss()
         return None
 
+    async def _wait_for_model(self, put_off: PutOff, patience: Patience, told: dict[str, Any]) -> Outcome:
+        """Let the turn go until its model is to be asked again. Nothing of the step was shown."""
+        waited = ModelWait.of(put_off, count_steps(self._fold.parts), patience.left_seconds, told)
+        self._facts["retry_seconds"] = round(put_off.delay_seconds)
+        await self._writer.drained()
+        stored, written = waited.stored(), self._writer.written
+        return await self.after(
+            await persistently(
+                lambda: self._pause.wait_for_model(self._task, stored, put_off.delay_seconds, written=written)
+            )
+        )
+
     async def _follow(
-        self, model: Model, request: ModelRequest, attempts: int, patience: Patience, call: CallMeter
+        self, model: Model, request: ModelRequest, tries: Tries, wait: "_Wait", call: CallMeter
     ) -> Finished:
         finished = Finished(reason=None, usage=None, model=None)
-        wait = _Wait(self, request, call)
         stream = stream_with_retries(
-            model, request, attempts=attempts, patience=patience, on_retry=wait.will_retry, must_say=True
+            model,
+            request,
+            attempts=tries.attempts,
+            patience=tries.patience,
+            on_retry=wait.will_retry,
+            must_say=True,
+            longest_wait_seconds=tries.hold_seconds,
+            tried=tries.waited.tried if tries.waited is not None else None,
         )
         with call:
             async with stream as batches:
@@ -536,14 +572,15 @@ class Step:
 
 
 class _Wait:
-    """A model that is away: since when, as the browser and the log are told."""
+    """A model that is away: since when, as the browser and the log are told. `told`: the last that the browser was."""
 
-    def __init__(self, step: Step, request: ModelRequest, call: CallMeter) -> None:
+    def __init__(self, step: Step, request: ModelRequest, call: CallMeter, waited: ModelWait | None) -> None:
         self._step = step
         self._request = request
         self._call = call
-        self._since: datetime | None = None
+        self._since = waited.since if waited is not None else None
         self._log = get_logger()
+        self.told: dict[str, Any] = {}
 
     def will_retry(self, error: ModelError, failures: int, delay_seconds: float) -> None:
         if error.usage is not None:
@@ -554,17 +591,17 @@ class _Wait:
         if delay_seconds <= 0:
             return
         now = datetime.now(UTC)
-        self._since = self._since or now
-        status = {
+        self._since = self._since or now.isoformat(timespec="milliseconds")
+        self.told = {
             "state": "waiting",
             "waitsFor": "model",
             "code": error.code,
             "message": error.user_message,
-            "since": self._since.isoformat(timespec="milliseconds"),
+            "since": self._since,
             "nextTryAt": (now + timedelta(seconds=delay_seconds)).isoformat(timespec="milliseconds"),
             "attempt": failures,
         }
-        self._step.show(status)
+        self._step.show(self.told)
 
     def ends(self) -> None:
         if self._since is not None:

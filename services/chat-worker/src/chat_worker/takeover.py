@@ -103,7 +103,10 @@ def _last_step_began(entries: Sequence[Entry]) -> EntryId | None:
 
 
 def _can_continue(fold: MessageFold, able: Continuable) -> bool:
-    """Whitespace alone is no beginning that a model could continue; how far a tool call was shown is not known here."""
+    """Whitespace alone is no beginning that a model could continue; how far a tool call was shown is not known here. A
+    step of which nothing was shown, as of one that waits for its model, has nothing to be replaced."""
+    if fold.step_open and not fold.kinds_in_step:
+        return True
     match able:
         case "text":
             return bool(fold.open_text.strip())

@@ -1,4 +1,4 @@
-"""Running a claimed turn, step by step, until it has ended or waits for its operations.
+"""Running a claimed turn, step by step, until it has ended or waits for its operations, or for its model.
 
 Guarantees: whichever way a run ends, its writer is closed; a run that breaks off gives the turn up, so that its
 successor need not wait for its lease to run out. An error that nobody foresaw (neither of what we stand on, nor of the
@@ -38,9 +38,10 @@ from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
 from chat_worker.metrics import Metrics, TurnMeter
+from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
-from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong
+from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong, Tries
 from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
 from chat_worker.titles import Titles
@@ -160,9 +161,11 @@ class TurnRunner:
                 if (note := Note.parse(begun.reached)) is not None:
                     await self._model.abandon(note.reached)
                 return outcome
-            patience = Patience(self._settings.model_patience_seconds)
+            waited = ModelWait.read(task.model_wait)
+            patience = Patience(waited.left_seconds if waited else self._settings.model_patience_seconds)
+            held = Held(conversation)
             turn = Answering(
-                task, Held(conversation), writer, begun, durable, patience, meter, facts=facts, account=account
+                task, held, writer, begun, durable, patience, meter, facts=facts, account=account, waited=waited
             )
             turn.client_tools = self._client_tools | specs_of(task.client_tools, self._settings.client_tool_seconds)
             self._prompt(turn, person)
@@ -212,7 +215,7 @@ class TurnRunner:
             self._log.info("step_continued", able=able)
 
     async def _continue(self, turn: Answering) -> str:
-        """Steps, until the turn has ended or waits."""
+        """Steps, until the turn has ended or waits, for operations or for its model."""
         model = turn.task.model or self._settings.model
         if not self._settings.allows(model):
             return await self._new_step(turn).fail("MODEL_NOT_ALLOWED", f"The model {model!r} is not offered here.")
@@ -250,7 +253,7 @@ class TurnRunner:
             return await step.cancel()
         try:
             request = self._request(turn, model, offer, sent)
-            outcome = await step.run(self._model, request, self._settings.model_attempts, offer, turn.patience)
+            outcome = await step.run(self._model, request, self._tries(turn), offer)
         except NotContinued as error:
             self._log.warning("continuation_refused", code=str(error))
             if turn.reached is not None:
@@ -319,6 +322,10 @@ class TurnRunner:
             turn.beside,
         )
 
+    def _tries(self, turn: Answering) -> Tries:
+        settings = self._settings
+        return Tries(settings.model_attempts, turn.patience, settings.model_hold_seconds, turn.waited_in_step)
+
     def _offer(self, turn: Answering) -> Offer:
         """What the next step may call; in the last round nothing, so that there is an answer."""
         settings = self._settings
@@ -362,6 +369,8 @@ class TurnRunner:
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,
             user=turn.task.user_id,
+            session_id=turn.task.session_id,
+            traceparent=turn.task.traceparent,
             max_tokens=sent.most_answer_tokens(settings.max_output_tokens),
             prefix=turn.prefix,
             reached=turn.reached,

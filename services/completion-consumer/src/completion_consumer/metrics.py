@@ -25,6 +25,7 @@ REPAIRS = (
     "turn_finalized",
     "turn_released",
     "turn_requeued",
+    "turn_continued",
     "turn_restored",
     "turn_waits",
     "turn_cancelled",

@@ -25,6 +25,7 @@ class Settings(CallerSettings, LimitSettings):
     max_stalled_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="that wait for slow streams")
     max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)
+    max_context_chars: int = Field(default=100_000, ge=0, description="of the page that a message comes with")
     max_client_output_chars: int = Field(default=60_000, ge=1)
     max_queued_per_session: int = Field(default=20, ge=1)
     default_page_size: int = Field(default=50, ge=1)

@@ -43,9 +43,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
     settings, redis = process.settings, process.redis
     mcp = McpServers(settings.mcp_servers, approve_destructive=settings.mcp_approve_destructive)
     registry = Registry(settings, [*builtin_tools(settings), *discover(settings.tools_dir)], [mcp])
-    process.details = registry.details
     queues = registry.queues()
     model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values())))
+    process.details = lambda: {**registry.details(), **({"models": told} if (told := model.told()) else {})}
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, cookies=no_cookies()))
     output = OperationOutput(redis, settings.retention)
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)

@@ -58,6 +58,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("XLEN", _KEY),
     ("XPENDING", _KEY, "g"),
     ("XRANGE", _KEY, "-", "+"),
+    ("XREAD", "STREAMS", _KEY, _ID),
     ("XREADGROUP", "GROUP", "g", "c", "STREAMS", _KEY, ">"),
     ("XREVRANGE", _KEY, "+", "-"),
     ("ZADD", _KEY, "1", "m"),

@@ -14,13 +14,14 @@ from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
 from sluiceway.store.usage import Budget, check_budget
 from sluiceway.wire.message import Part, text_of
+from sluiceway.wire.question import Question
 
 Policy = Literal["enqueue", "interrupt", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
 class NewTurn:
-    """A request for a turn.
+    """A request for a turn. `question`: what it says of its message beside the text.
 
     `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
     last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
@@ -31,6 +32,7 @@ class NewTurn:
     session_id: str
     user_id: str | None
     text: str
+    question: Question = field(default_factory=Question)
     message_id: str | None = None
     policy: Policy = "enqueue"
     model: str | None = None
@@ -185,12 +187,12 @@ async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, lis
     parts: list[Part] = [{"type": "text", "text": turn.text}]
     if turn.edit and turn.message_id is not None:
         sequence = await connection.fetchval(
-            "UPDATE messages SET parts = $3, superseded = false, superseded_at = NULL"
-            " WHERE session_id = $1 AND id = $2 AND role = 'user'"
-            " RETURNING sequence",
+            "UPDATE messages SET parts = $3, metadata = $4, superseded = false, superseded_at = NULL"
+            " WHERE session_id = $1 AND id = $2 AND role = 'user' RETURNING sequence",
             turn.session_id,
             turn.message_id,
             parts,
+            turn.question.metadata,
         )
         if sequence is not None:
             await _supersede_after(connection, turn.session_id, sequence)
@@ -232,13 +234,13 @@ async def _insert_task(
     row = await connection.fetchrow(
         "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 2, updated_at = now(),"
         "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
-        " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
-        "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, true FROM place WHERE $8::jsonb IS NOT NULL),"
+        " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, metadata, done)"
+        "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, $9::jsonb, true FROM place WHERE $8::jsonb IS NOT NULL),"
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
         "   client_tools)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $9::jsonb FROM place RETURNING {TASK_COLUMNS}",
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb FROM place RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
         new_task_id(),
@@ -247,6 +249,7 @@ async def _insert_task(
         turn.model,
         turn.traceparent,
         question,
+        turn.question.metadata,
         turn.client_tools,
     )
     if row is None:

@@ -24,7 +24,7 @@ from sluiceway.store.records import (
 # The consumer that ended a task's last operation queues its next step. After this time none is about to.
 STRANDED_AFTER = timedelta(seconds=3)
 STRANDED = (
-    "(t.status = 'waiting' AND t.open_operations = 0 AND NOT EXISTS"
+    "(t.status = 'waiting' AND t.open_operations = 0 AND coalesce(t.retry_at <= now(), true) AND NOT EXISTS"
     " (SELECT 1 FROM operations o WHERE o.task_id = t.id AND o.ended_at > now() - $2::interval))"
 )
 
@@ -60,7 +60,8 @@ class CompletionStore:
             )
 
     async def stranded(self, after_id: str, limit: int) -> list[Task]:
-        """A page, in order of id, of turns whose operations have ended, and whose next step is perhaps not queued."""
+        """A page, in order of id, of turns whose operations have ended, or whose model is to be asked again, and whose
+        next step is perhaps not queued."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {TASK_COLUMNS} FROM tasks t WHERE id > $1 AND {STRANDED} ORDER BY id LIMIT $3",

@@ -15,7 +15,8 @@ _FIRST_PAGE = 64
 # The row that passes the limit is told too: the newest message is, whatever its size.
 _PAGE = (
     "SELECT * FROM (SELECT m.*, size, sum(size) OVER (ORDER BY sequence DESC) - size AS newer FROM"
-    "  (SELECT *, octet_length(parts::text) AS size FROM messages WHERE session_id = $1 AND sequence < $2"
+    "  (SELECT *, octet_length(parts::text) + coalesce(octet_length(metadata::text), 0) AS size FROM messages"
+    "   WHERE session_id = $1 AND sequence < $2"
     "   AND sequence > $3 AND done AND NOT superseded ORDER BY sequence DESC LIMIT $4) m) p"
     " WHERE newer < $5 ORDER BY sequence DESC"
 )

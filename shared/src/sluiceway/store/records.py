@@ -61,6 +61,10 @@ class Task:
     # How many operations have to end before the next step; how many parts the message had before this turn.
     open_operations: int
     parts_before: int
+    # Of a turn that waits for its model: when that is to be asked again; and what it has gone through already, in the
+    # chat worker's words. `status` in that is what followers are told.
+    retry_at: datetime | None = None
+    model_wait: dict[str, Any] | None = None
     # With which system prompt: {"name", "version", "source"}.
     prompt: dict[str, Any] | None = None
     # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.

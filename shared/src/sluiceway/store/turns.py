@@ -45,6 +45,10 @@ _WAITS = (
     " WHERE id = $1 AND attempt = $2 AND status = 'running' AND cancel_requested_at IS NULL"
 )
 # One statement: each of its own would be a round trip between a model's call and its tool.
+_WAIT_FOR_MODEL = (
+    "UPDATE tasks SET status = 'waiting', retry_at = now() + make_interval(secs => $3), model_wait = $4"
+    " WHERE id = $1 AND attempt = $2 AND status = 'running' AND cancel_requested_at IS NULL RETURNING id"
+)
 _PAUSE = (
     f"WITH let_go AS (UPDATE tasks SET usage = $4, prompt = coalesce($9, prompt), {_WAITS}"
     "   RETURNING id, session_id, user_id, message_id, traceparent),"
@@ -95,18 +99,20 @@ class TurnStore:
 
     async def claim(self, task_id: str, *, waiting_too: bool = False) -> Task | None:
         """Raise the attempt of a live turn and run it. None: unknown. One that has ended is answered as it is, and so
-        is one that waits for operations, unless `waiting_too` (to end it)."""
+        is one that waits, for operations or until its model is to be asked again, unless `waiting_too` (to end it)."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "UPDATE tasks SET attempt = attempt + 1, status = 'running', started_at = coalesce(started_at, now())"
-                f" WHERE id = $1 AND {LIVE} AND (open_operations = 0 OR $2) RETURNING {TASK_COLUMNS}",
+                "UPDATE tasks SET attempt = attempt + 1, status = 'running', retry_at = NULL,"
+                f" started_at = coalesce(started_at, now()) WHERE id = $1 AND {LIVE}"
+                " AND ($2 OR open_operations = 0 AND (status <> 'waiting' OR coalesce(retry_at <= now(), true)))"
+                f" RETURNING {TASK_COLUMNS}",
                 task_id,
                 waiting_too,
             )
         return task_of(row) if row is not None else await self.get(task_id)
 
     async def raise_attempt(self, task: Task) -> Task | None:
-        """Raise the attempt of a turn that waits for operations, and goes on waiting. None: it has moved on."""
+        """Raise the attempt of a turn that waits, and goes on waiting. None: it has moved on."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 "UPDATE tasks SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND status = 'waiting'"
@@ -166,6 +172,12 @@ class TurnStore:
                 return await _standing(connection, task)
         stored = [operation_of(row) for row in rows if row["id"] is not None]
         return LetGo("waiting" if pending else "running", [one for one in stored if one.status == "pending"])
+
+    async def wait_for_model(self, task: Task, wait: dict[str, Any], delay_seconds: float) -> LetGo:
+        """Let a turn wait until its model is to be asked again, by Postgres's clock. `wait`: see `Task.model_wait`."""
+        async with self._pool.connection() as connection:
+            held = await connection.fetchval(_WAIT_FOR_MODEL, task.id, task.attempt, delay_seconds, wait)
+            return LetGo("waiting") if held is not None else await _standing(connection, task)
 
     async def begin_approved(self, task: Task) -> LetGo:
         """Let the calls that a person has approved be run, and wait for them. No such call: it goes on running."""
@@ -259,10 +271,11 @@ class TurnStore:
 
     async def overdue(self, task_ids: Sequence[str], deadline: timedelta) -> set[str]:
         """Which of these turns were to run for so long, or did, without an end: neither an operation nor another turn
-        of their session was what they waited for within that time."""
+        of their session was what they waited for within that time. One that waits for its model is to run."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT id FROM tasks t WHERE id = ANY($1::text[]) AND status IN ('queued', 'running')"
+                "SELECT id FROM tasks t WHERE id = ANY($1::text[])"
+                " AND (status IN ('queued', 'running') OR retry_at IS NOT NULL)"
                 " AND created_at < now() - $2::interval AND NOT EXISTS (SELECT 1 FROM operations o"
                 "  WHERE o.task_id = t.id AND o.ended_at >= now() - $2::interval)"
                 " AND NOT EXISTS (SELECT 1 FROM tasks b WHERE b.session_id = t.session_id"

@@ -1,4 +1,7 @@
-"""Letting a turn wait for its operations: the step is durable first, then Redis learns of it, then they are queued.
+"""Letting a turn wait, without a worker: for its operations, or until its model is to be asked again.
+
+The step is durable first, then Redis learns of it, then the operations are queued. The reconciler queues a turn whose
+model is to be asked again.
 
 Methods raise StoreUnavailable and RedisUnavailable; calling them again then is right.
 """
@@ -42,6 +45,12 @@ class TurnPause:
         tells whether it has all that was written."""
         paused = await self._store.turns.pause(task, parts, operations, usage, metadata, calls, prompt)
         return await self._let_run(task, paused, written)
+
+    async def wait_for_model(
+        self, task: Task, wait: dict[str, Any], delay_seconds: float, *, written: int | None = None
+    ) -> Paused:
+        """Let a turn go until its model is to be asked again; see `TurnStore.wait_for_model`."""
+        return await self._let_run(task, await self._store.turns.wait_for_model(task, wait, delay_seconds), written)
 
     async def begin_approved(self, task: Task, *, written: int | None = None) -> Paused:
         """Let the calls that a person has approved be run."""

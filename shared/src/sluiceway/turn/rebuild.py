@@ -12,7 +12,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.ended import end_status, ending_of
 from sluiceway.turn.shown import UNREADABLE, Durable, TurnMessage, told
-from sluiceway.wire.events import Event, Start
+from sluiceway.wire.events import Data, Event, Start
 from sluiceway.wire.message import replay_of
 
 
@@ -25,7 +25,7 @@ class TurnRebuild:
         self._log = get_logger()
 
     async def waiting(self, task: Task) -> None:
-        """Rebuild the stream of a turn that waits for its operations.
+        """Rebuild the stream of a turn that waits, for its operations or for its model.
 
         Raises Fenced when it does not wait any more, or another process rebuilds it.
         """
@@ -38,6 +38,8 @@ class TurnRebuild:
         await self._registry.create(raised.fields)
         await self._writer.begin(raised.fields, raised.attempt, rebuild=True)
         events = [Start(message_id=task.message_id), *told(durable.told_metadata), *self._replay(raised, durable)]
+        if raised.retry_at is not None and raised.model_wait is not None:
+            events.append(Data(type="data-status", data=raised.model_wait.get("status"), transient=True))
         await self._writer.append(task.id, raised.attempt, 1, events)
         # A completion that is delivered again is not shown again.
         shown = {f"op:{one.id}": "end" for one in operations if not one.open}

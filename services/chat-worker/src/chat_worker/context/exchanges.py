@@ -10,6 +10,7 @@ from typing import Any
 from sluiceway.store.records import Message
 
 from chat_worker.prompt import ModelMessages, to_model_messages
+from chat_worker.question import place_of_newest_page
 
 LEAST_CHARS = 200
 
@@ -23,10 +24,11 @@ class Exchange:
 
 
 def exchanges_of(history: Sequence[Message]) -> list[Exchange]:
-    """Oldest first; an answer whose question is not there is one by itself."""
+    """Oldest first; an answer whose question is not there is one by itself. Of pages the newest is told whole."""
     exchanges: list[Exchange] = []
-    for message in history:
-        sent = to_model_messages("", [message])
+    newest = place_of_newest_page(history)
+    for place, message in enumerate(history):
+        sent = to_model_messages("", [message], whole_page=place == newest)
         if message.role == "user" or not exchanges:
             exchanges.append(Exchange(message.sequence, sent))
         else:

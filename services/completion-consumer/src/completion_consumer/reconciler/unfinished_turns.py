@@ -4,6 +4,7 @@
 - A turn whose queue entry is gone is queued again; one that waits for operations is not, and neither is one whose entry
   was released and waits under another id.
 - A turn whose operations have all ended, and whose next step was not queued, is queued.
+- A turn that waits for its model is queued when that is to be asked again.
 - A turn that waits for operations, and that Redis has forgotten, gets its stream back.
 - A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
 - A turn that was to run, or did, for longer than its deadline fails, also while a worker holds it.
@@ -156,7 +157,7 @@ class UnfinishedTurns:
         return live, unreadable
 
     async def _overdue(self, turns: Sequence[LiveTurn]) -> set[str]:
-        old = [turn.task.id for turn in turns if turn.task.status != "waiting" and turn.age > self._deadline]
+        old = [turn.task.id for turn in turns if _is_to_run(turn.task) and turn.age > self._deadline]
         return await self._store.turns.overdue(old, self._deadline) if old else set()
 
     def _fault_of(self, one: _Live, ahead: set[str], overdue: set[str]) -> Fault | None:
@@ -168,7 +169,7 @@ class UnfinishedTurns:
         if task.cancel_requested_at is not None and not held:
             return "cancelled"
         if task.status == "waiting":
-            # Nobody holds it, and it is in no queue: only its operations can bring it on.
+            # Nobody holds it, and it is in no queue: only its operations, or its time, can bring it on.
             if meta is None or meta.status == "queued" or (not held and _is_incomplete(task, meta)):
                 return "forgotten"
             if meta.replication_id not in (None, self._replication_id):
@@ -229,7 +230,7 @@ class UnfinishedTurns:
         self._log.warning("turn_released", task_id=released.id, session_id=released.session_id)
         return "turn_released"
 
-    # Turns whose operations have ended
+    # Turns whose operations have ended, or whose model is to be asked again
 
     async def _resume(self, current: Round) -> None:
         tasks = await self._store.completions.stranded(self._next_step_after, _PAGE)
@@ -240,15 +241,26 @@ class UnfinishedTurns:
         await current.each("next_steps", lost, self._next_step)
 
     async def _next_step(self, task: Task) -> str | None:
-        return await self._queue_again(task, "its operations have ended")
+        if task.retry_at is None:
+            return await self._queue_again(task, "its operations have ended")
+        if not await self._publish(task):
+            return None
+        self._log.info("turn_continued", task_id=task.id, session_id=task.session_id)
+        return "turn_continued"
 
     async def _queue_again(self, task: Task, reason: str) -> str | None:
-        now = await self._store.turns.get(task.id)
-        if now is None or (now.status, now.attempt) != (task.status, task.attempt):
-            return None  # it has moved on since the page was read, and what Redis says is about that
-        await self._dispatch.publish(task)
+        if not await self._publish(task):
+            return None
         self._log.warning("turn_requeued", task_id=task.id, session_id=task.session_id, reason=reason)
         return "turn_requeued"
+
+    async def _publish(self, task: Task) -> bool:
+        """False: it has moved on since the page was read, and what Redis says is about that."""
+        now = await self._store.turns.get(task.id)
+        if now is None or (now.status, now.attempt) != (task.status, task.attempt):
+            return False
+        await self._dispatch.publish(task)
+        return True
 
 
 def _read(
@@ -271,6 +283,11 @@ def _is_incomplete(task: Task, meta: TaskMeta) -> bool:
 
 async def _refuse(error: Exception) -> None:
     raise error
+
+
+def _is_to_run(task: Task) -> bool:
+    """It waits for no operation: for a worker, or for its model."""
+    return task.status != "waiting" or task.retry_at is not None
 
 
 def _is_young(turn: LiveTurn) -> bool:

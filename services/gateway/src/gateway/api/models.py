@@ -1,14 +1,14 @@
 """Everything that stands on the wire of the plain routes and of the AI SDK's requests, as frozen models.
 
-Field names are ours (snake_case) except where the AI SDK chose them. Unknown members of a request are ignored, so that
-a newer page works with an older gateway.
+Field names are ours (snake_case) except where the AI SDK chose them. A field of a request that is not known is refused
+by its name: what it asked for would not be done. Stock clients of the AI SDK add fields of their own: ignored.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool, ValidationError
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
@@ -19,6 +19,7 @@ from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.entry_id import EntryId, format_entry_id
+from sluiceway.wire.question import Page, Question
 from sluiceway.wire.task import Status
 from sluiceway.wire.tools import ToolSpec
 
@@ -81,6 +82,7 @@ Title = Annotated[
 ApprovalReason = Annotated[
     str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
 ]
+PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]
 
 
@@ -88,22 +90,43 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class NewSession(Wire):
+class Asked(Wire):
+    """A request of a plain route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewSession(Asked):
     """A session's beginning. Without an id the service makes one."""
 
     id: NewSessionId | None = None
     title: Title | None = None
 
 
-class SessionPatch(Wire):
+class SessionPatch(Asked):
     title: Title
 
 
-class NewMessage(Wire):
+class PageContext(Asked):
+    """What the user is looking at. The model is told its content as material, not as instructions."""
+
+    url: PageText = Field(max_length=2048)
+    content: PageText
+
+    @property
+    def page(self) -> Page:
+        return Page(self.url, self.content)
+
+
+class NewMessage(Asked):
     """A user's message. With an id of the client's own it can be sent again safely."""
 
     id: ClientId | None = None
     message: MessageText
+    context: PageContext | None = Field(default=None, description="what the user is looking at")
+    is_user_message: StrictBool = Field(
+        default=True, description="false: the application says this; the model is told that its user did not"
+    )
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
@@ -111,10 +134,14 @@ class NewMessage(Wire):
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
 
+    @property
+    def question(self) -> Question:
+        return Question(self.context.page if self.context else None, by_user=self.is_user_message)
+
 
 class AiSdkRequest(Wire):
     """What the AI SDK's chat transports post. Of `messages` only a new user message at the end is taken: the
-    service's own history is the truth."""
+    service's own history is the truth. Fields that are not known are the client's own, and ignored."""
 
     id: NewSessionId | None = Field(default=None, description="the chat's id; without one a new session is made")
     messages: list[Any] = Field(default_factory=list)
@@ -126,6 +153,23 @@ class AiSdkRequest(Wire):
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
+    context: Any = Field(
+        default=None, description="`{url, content}`, what the user is looking at; anything else is the client's own"
+    )
+    is_user_message: Any = Field(
+        default=True, description="`false`: the application says this; anything else is the client's own"
+    )
+
+    @property
+    def question(self) -> Question:
+        return Question(_page_of(self.context), by_user=self.is_user_message is not False)
+
+
+def _page_of(context: object) -> Page | None:
+    try:
+        return PageContext.model_validate(context).page
+    except ValidationError:
+        return None
 
 
 class SessionView(Wire):
@@ -329,12 +373,12 @@ class CancelledTurn(Wire):
     status: Status
 
 
-class ApprovalAnswer(Wire):
+class ApprovalAnswer(Asked):
     approved: StrictBool
     reason: ApprovalReason | None = None
 
 
-class ClientOutputGiven(Wire):
+class ClientOutputGiven(Asked):
     """What came of a call that the client ran: its output, or why it failed."""
 
     output: Any = None
@@ -538,6 +582,7 @@ class Limits(Wire):
 
     max_body_bytes: int
     max_message_chars: int
+    max_context_chars: int = Field(description="of the page that a message comes with")
     max_queued_per_session: int
     max_turns_per_user: int
     max_sessions_per_hour: int

@@ -173,6 +173,13 @@ class MessageTooLong(DomainError):
     default_detail = "The message is longer than this service takes."
 
 
+class ContextTooLong(DomainError):
+    code, status = "CONTEXT_TOO_LONG", 422
+    default_detail = (
+        "The content of `context` is longer than this service takes. Send the part that the message is about."
+    )
+
+
 class MessageExceedsWindow(DomainError):
     code, status = "MESSAGE_EXCEEDS_WINDOW", 422
     default_detail = "The message is longer than the model takes. Send it in parts, or choose another model."

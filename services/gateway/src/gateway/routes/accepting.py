@@ -25,12 +25,13 @@ from sluiceway.service.deliveries import trace_id_of
 from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.usage import Budget
+from sluiceway.wire.question import Question
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
-from gateway.api.problems import MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import ContextTooLong, MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -39,6 +40,7 @@ from gateway.settings import Settings
 PROBLEMS: tuple[ProblemType, ...] = (
     AccessDenied,
     BudgetReached,
+    ContextTooLong,
     MessageConflict,
     MessageExceedsWindow,
     MessageTooLong,
@@ -65,10 +67,12 @@ class TracedParams(Params):
         return self.traceparent if self.traceparent and _TRACEPARENT.fullmatch(self.traceparent) else None
 
 
-def check_limits(settings: Settings, text: str, model: str | None) -> None:
-    """Raises MessageTooLong, ModelNotAllowed."""
+def check_limits(settings: Settings, text: str, model: str | None, question: Question) -> None:
+    """Raises MessageTooLong, ContextTooLong, ModelNotAllowed."""
     if len(text) > settings.max_message_chars:
         raise MessageTooLong(max_message_chars=settings.max_message_chars)
+    if question.page is not None and len(question.page.content) > settings.max_context_chars:
+        raise ContextTooLong(max_context_chars=settings.max_context_chars)
     if model is not None and settings.known_models and model not in settings.known_models:
         raise ModelNotAllowed
 

@@ -170,11 +170,12 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     session_id = body.id or new_session_id()
     regenerate = body.trigger == "regenerate-message"
     message_id, text = (None, "") if regenerate else _new_message(body.messages)
-    check_limits(settings, text, body.model)
+    check_limits(settings, text, body.model, body.question)
     return NewTurn(
         session_id=session_id,
         user_id=call.caller.user_id,
         text=text,
+        question=body.question,
         message_id=message_id,
         policy=body.policy,
         model=body.model,

@@ -53,11 +53,12 @@ async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
 
 def _turn(call: Call[Any, NewMessage]) -> NewTurn:
     body, settings = call.body, call.gateway.settings
-    check_limits(settings, body.message, body.model)
+    check_limits(settings, body.message, body.model, body.question)
     return NewTurn(
         session_id=call.params.session_id,
         user_id=call.caller.user_id,
         text=body.message,
+        question=body.question,
         message_id=body.id,
         client_tools=stored(body.tools),
         policy=body.policy,

@@ -76,6 +76,7 @@ def _tell_limits(document: Json, settings: Settings) -> None:
             parameter["schema"]["maximum"] = settings.max_page_size
     schemas = document["components"]["schemas"]
     schemas["NewMessage"]["properties"]["message"]["maxLength"] = settings.max_message_chars
+    schemas["PageContext"]["properties"]["content"]["maxLength"] = settings.max_context_chars
     if settings.known_models:
         for name in ("NewMessage", "AiSdkRequest"):
             schemas[name]["properties"]["model"] = {"enum": [*settings.known_models, None], "title": "Model"}

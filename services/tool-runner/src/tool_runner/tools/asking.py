@@ -4,9 +4,10 @@ Guarantees
 - A question ends: with what the model said, or with ToolFailed, whose type says why (`MODEL_…`). An answer that grows
   far beyond its limit is left, whatever the server makes of `max_tokens`.
 - Leaving, by cancel or by an error of the listener, closes the request to the model server at once.
-- Before anything was said, faults that may pass are retried as everywhere (sluiceway_llm.retry). An answer that breaks
-  off later is asked for once more, from its beginning: the listener then hears less than before. So is an answer
-  without text, with more room, for models that think first and count that, too.
+- Before anything was said, faults that may pass are retried as everywhere (sluiceway_llm.retry), for
+  `MODEL_PATIENCE_SECONDS` in all. An answer that breaks off later is asked for once more, from its beginning: the
+  listener then hears less than before. So is an answer without text, with more room, for models that think first and
+  count that, too.
 - Nothing that looks whole was cut off: `shortened` says that the limit was reached.
 """
 
@@ -20,7 +21,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway_llm.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from sluiceway_llm.model_errors import ModelContentFiltered, ModelError
 from sluiceway_llm.model_events import ModelEvent
-from sluiceway_llm.retry import stream_with_retries
+from sluiceway_llm.retry import Patience, stream_with_retries
 
 from tool_runner.tool.definition import ToolContext, ToolFailed
 
@@ -84,19 +85,29 @@ def messages_of(question: str, background: str = "") -> Messages:
 
 async def ask(context: ToolContext, messages: Messages, max_tokens: int, on_said: OnSaid | None = None) -> Said:
     """The answer, which has text. `on_said` hears what was said so far, after each read. Raises ToolFailed."""
-    said = await _asked(context, messages, max_tokens, on_said)
+    patience = Patience(context.settings.model_patience_seconds)
+    said = await _asked(context, messages, max_tokens, on_said, patience)
     if not said.text.strip():
-        said = await _asked(context, messages, max_tokens * _ROOM_TO_THINK, on_said)
+        said = await _asked(context, messages, max_tokens * _ROOM_TO_THINK, on_said, patience)
     if not said.text.strip():
         raise ToolFailed("The model answered without saying anything. Please try again, or another model.", EMPTY)
     return said
 
 
-async def _asked(context: ToolContext, messages: Messages, max_tokens: int, on_said: OnSaid | None) -> Said:
+async def _asked(
+    context: ToolContext, messages: Messages, max_tokens: int, on_said: OnSaid | None, patience: Patience
+) -> Said:
     limit = min(max_tokens, context.settings.max_output_tokens or max_tokens)
-    request = ModelRequest(model=context.model_name, messages=messages, max_tokens=limit, user=context.user_id)
+    request = ModelRequest(
+        model=context.model_name,
+        messages=messages,
+        max_tokens=limit,
+        user=context.user_id,
+        session_id=context.session_id,
+        traceparent=context.traceparent,
+    )
     for last in (False, True):
-        answer = _Answer(context, request, on_said)
+        answer = _Answer(context, request, on_said, patience)
         try:
             return await answer.heard()
         except ModelError as error:
@@ -109,11 +120,12 @@ async def _asked(context: ToolContext, messages: Messages, max_tokens: int, on_s
 class _Answer:
     """One request: `said` is what came of it so far."""
 
-    def __init__(self, context: ToolContext, request: ModelRequest, on_said: OnSaid | None) -> None:
+    def __init__(self, context: ToolContext, request: ModelRequest, on_said: OnSaid | None, patience: Patience) -> None:
         self.said = Said()
         self._context = context
         self._request = request
         self._on_said = on_said
+        self._patience = patience
         self._used: Usage | None = None
         self._most_chars = (request.max_tokens or 0) * _CHARS_PER_TOKEN
 
@@ -137,7 +149,10 @@ class _Answer:
     async def _listen(self) -> None:
         attempts = self._context.settings.model_attempts
         model = self._context.model
-        async with stream_with_retries(model, self._request, attempts=attempts, on_retry=_log_retry) as batches:
+        stream = stream_with_retries(
+            model, self._request, attempts=attempts, patience=self._patience, on_retry=_log_retry
+        )
+        async with stream as batches:
             async for batch in batches:
                 for event in batch:
                     self._used = event.usage if isinstance(event, Finished) else self._used

@@ -1,0 +1,263 @@
+"""Tool calls as servers of the field give them: each case is what one was seen to send, in its smallest form."""
+
+import pytest
+
+from harness.model_server import ModelServer
+from tests.llm.field import ONE, TWO, D, delta, end, good, misread, piece, say
+
+pytestmark = pytest.mark.requirement("CH-25")
+
+CALLS = [
+    good(
+        "index 0 twice",
+        piece(ONE, "note", index=0, id="a"),
+        piece(TWO, "note", index=0, id="b"),
+        end("tool_calls"),
+        calls=[("note", ONE), ("note", TWO)],
+        reason="tool_calls",
+    ),
+    good(
+        "index 0, empty ids",
+        piece(ONE, "note", index=0, id=""),
+        piece(TWO, "note", index=0, id=""),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "neither index nor id",
+        piece(ONE, "note"),
+        piece(TWO, "note"),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "the same call twice, without ids",
+        piece(ONE, "note"),
+        piece(ONE, "note"),
+        end("stop"),
+        calls=[("note", ONE), ("note", ONE)],
+    ),
+    good(
+        "the same id twice",
+        piece(ONE, "note", index=0, id="x"),
+        piece(TWO, "note", index=0, id="x"),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "a call that is said twice",
+        piece(ONE, "note", index=0, id="x"),
+        piece(ONE, "note", index=0, id="x"),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "both in one chunk",
+        delta(
+            tool_calls=[
+                {"index": 0, "id": "a", "function": {"name": "note", "arguments": ONE}},
+                {"index": 0, "id": "b", "function": {"name": "clear", "arguments": "{}"}},
+            ]
+        ),
+        end("stop"),
+        calls=[("note", ONE), ("clear", "{}")],
+    ),
+    good(
+        "in pieces, at one index, without ids",
+        piece('{"text":', "note", index=0),
+        piece('"one"}', index=0),
+        piece('{"text":', "note", index=0),
+        piece('"two"}', index=0),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "braces in texts",
+        piece('{"text":"}{', "note", index=0),
+        piece('\\"}"}', index=0),
+        piece(TWO, "note", index=0),
+        end("stop"),
+        calls=[("note", '{"text":"}{\\"}"}'), ("note", TWO)],
+    ),
+    good(
+        "two objects in one piece",
+        piece(ONE + TWO, "note", index=0, id="a"),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "a brace too many", piece(ONE, "note", index=0, id="a"), piece("}", index=0), end("stop"), calls=[("note", ONE)]
+    ),
+    good(
+        "arguments as an object",
+        piece({"text": "one"}, "note", index=0, id="a"),
+        end("stop"),
+        calls=[("note", '{"text": "one"}')],
+    ),
+    good("arguments as an empty object", piece({}, "note", index=0, id="a"), end("stop"), calls=[("note", "{}")]),
+    good(
+        "no arguments",
+        piece(None, "clear", index=0, id="a"),
+        end("tool_calls"),
+        calls=[("clear", "")],
+        reason="tool_calls",
+    ),
+    good(
+        "two without arguments",
+        piece("", "clear", index=0),
+        piece("", "list_all", index=0),
+        end("stop"),
+        calls=[("clear", ""), ("list_all", "")],
+    ),
+    good(
+        "two without arguments, with ids",
+        piece("", "clear", index=0, id="a"),
+        piece("", "clear", index=0, id="b"),
+        end("stop"),
+        calls=[("clear", ""), ("clear", "")],
+    ),
+    good(
+        "a name in pieces",
+        piece("", "no", index=0, id="a"),
+        piece("", "te", index=0),
+        piece(ONE, index=0),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "a name in pieces, with its id",
+        piece("", "no", index=0, id="a"),
+        piece(ONE, "te", index=0, id="a"),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "a name in pieces that is one already",
+        piece("", "note", index=0, id="a"),
+        piece("", "_all", index=0),
+        piece(ONE, index=0),
+        end("stop"),
+        calls=[("note_all", ONE)],
+    ),
+    good(
+        "a name that grows",
+        piece("", "no", index=0, id="a"),
+        piece("", "note", index=0, id="a"),
+        piece(ONE, index=0),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "the name with each piece",
+        piece('{"text":', "note", index=0, id="a"),
+        piece('"one"}', "note", index=0, id="a"),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "the name with each piece, no id",
+        piece('{"text":', "note", index=0),
+        piece('"one"}', "note", index=0),
+        piece("", "note", index=0),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "an id of its own for each piece",
+        piece("", "note", index=0, id="r1"),
+        piece('{"text":', index=0, id="r2"),
+        piece('"one"}', index=0, id="r3"),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good("the id late", piece("", "note", index=0), piece(ONE, index=0, id="a"), end("stop"), calls=[("note", ONE)]),
+    good(
+        "the name behind the arguments",
+        piece(ONE, index=0, id="a"),
+        piece("", "note", index=0),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "taken in turns, by id alone",
+        piece('{"text":', "note", id="a"),
+        piece('{"text":', "note", id="b"),
+        piece('"one"}', id="a"),
+        piece('"two"}', id="b"),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "the index as a text",
+        piece('{"text":', "note", index="0", id="a"),
+        piece('"one"}', index="0"),
+        piece(TWO, "note", index="1", id="b"),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "indexes from 1",
+        piece(ONE, "note", index=1, id="a"),
+        piece(TWO, "note", index=2, id="b"),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "one call, not a list",
+        delta(tool_calls={"id": "a", "function": {"name": "note", "arguments": ONE}}),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "no function around name and arguments",
+        delta(tool_calls=[{"id": "a", "name": "note", "arguments": ONE}]),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "the old shape",
+        delta(function_call={"name": "note", "arguments": '{"text":'}),
+        delta(function_call={"arguments": '"one"}'}),
+        end("function_call"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "null everywhere else",
+        piece(None, "note", index=0, id="a", type=None),
+        piece(ONE, None, index=0, id=None),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "what is no call",
+        delta(tool_calls=[None, 7, "call", []]),
+        piece(ONE, "note", index=0, id="a"),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good("a NUL in the name", piece(ONE, "no\0te", index=0, id="a\0"), end("stop"), calls=[("no\ufffdte", ONE)]),
+    good("whole, without [DONE]'s reason", piece(ONE, "note", index=0, id="a"), D, calls=[("note", ONE)], reason=None),
+    good(
+        "text before and behind",
+        say("Now: "),
+        piece(ONE, "note", index=0, id="a"),
+        say("done"),
+        end("tool_calls"),
+        text="Now: done",
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "ids that are numbers",
+        piece(ONE, "note", id=0),
+        piece(TWO, "note", id=1),
+        end("stop"),
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good("blanks around a name", piece(ONE, " note\n", id="a"), end("stop"), calls=[("note", ONE)]),
+]
+
+
+async def test_calls_are_put_together_as_they_are_meant(model: ModelServer) -> None:
+    assert not await misread(model, CALLS)
