@@ -122,11 +122,11 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         for service in (system.worker, system.consumer, system.tool_runners[0]):
             assert processes[service.name]["lacks"] == ""
             assert processes[service.name]["component"] == service.name.rsplit("-", 1)[0]
-        assert "ok" in (await ctl("doctor"))[1]
-        findings = {one["name"]: one["ok"] for one in (await _answer(ctl, "doctor"))["findings"]}
-        assert all(
-            findings[name] for name in ("redis version", "postgres schema", "postgres writes", "settings", "versions")
-        )
+        code, output = await ctl("doctor", "--json")
+        findings = {one["name"]: one["ok"] for one in json.loads(output)["findings"]}
+        # The Postgres of the tests does not wait for its disk.
+        assert (code, [name for name, fit in findings.items() if not fit]) == (1, ["postgres durability"])
+        assert findings.keys() >= {"redis version", "redis eviction", "postgres schema", "settings", "versions"}
         top = await _answer(ctl, "top")
         assert top["users"][0]["turns"] == await database.fetchval("SELECT count(*) FROM tasks")
         assert top["users"][0]["tokens"] > 0
