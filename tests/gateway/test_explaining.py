@@ -45,6 +45,10 @@ def _waiting(status: str, holder: EntryHolder | None = None, queued: bool = Fals
     return replace(_evidence(status="waiting", open_operations=1), queued=False, operations=[operation])
 
 
+def _waits_for_model() -> Evidence:
+    return replace(_evidence(status="waiting", retry_at=datetime(2026, 1, 2, 12, 0, 30, tzinfo=UTC)), queued=False)
+
+
 CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
     "alive": (replace(_evidence(), holder=ALIVE, shown=9), AROUND, "Worker w-1 (alive 0.3 s ago) has it, attempt 2"),
     "at the model": (
@@ -69,6 +73,7 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         AROUND,
         "It waits for a person's answer to `book` (op-1), which fails in 5 min.",
     ),
+    "its model": (_waits_for_model(), AROUND, "is asked again at 12:00:30 UTC"),
     "a webhook": (_waiting("accepted"), AROUND, "the webhook of an outside service for `book`"),
     "no runner": (_waiting("pending", queued=True), AROUND, "in its queue, with no runner that has it"),
     "a runner": (_waiting("running", ALIVE), AROUND, "with runner w-1 (alive 0.3 s ago)"),

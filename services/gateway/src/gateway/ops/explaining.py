@@ -43,6 +43,8 @@ def phase(evidence: Evidence, around: Surroundings) -> str:
     if task.status == "queued":
         return "behind another turn" if evidence.seen.behind is not None else "waits for a worker"
     if task.status == "waiting":
+        if task.retry_at is not None:
+            return "waits for its model"
         names = ", ".join(one.seen.operation.tool_name for one in evidence.operations[:3])
         return f"waits for {names}" if names else "waits for its next step"
     if evidence.holder is None or not _alive(evidence.holder, around):
@@ -96,6 +98,8 @@ def _running(evidence: Evidence, around: Surroundings) -> str:
 
 def _waiting(evidence: Evidence, around: Surroundings) -> str:
     if not evidence.operations:
+        if (retry_at := evidence.seen.task.retry_at) is not None:
+            return f"Its model is away: it holds no worker meanwhile, and is asked again at {retry_at:%H:%M:%S} UTC."
         if evidence.holder is not None or evidence.queued:
             return f"Its next step is queued, and waits for a chat worker: {around.chat_workers} are ready."
         lost = "It waits for no operation that is open, and its next step is in no queue"

@@ -216,6 +216,8 @@ def _check_requeueable(turn: TurnSeen, evidence: Evidence, around: Surroundings)
         raise NotRequeueable(f"It waits behind turn {turn.behind} of its session.")
     if task.open_operations:
         raise NotRequeueable(f"It waits for {task.open_operations} operations.")
+    if task.retry_at is not None:
+        raise NotRequeueable(f"Its model is away; it is asked again at {task.retry_at:%H:%M:%S} UTC.")
     if evidence.holder is not None and evidence.holder.idle_seconds <= around.lease_seconds:
         raise NotRequeueable(f"Worker {evidence.holder.consumer} has it, and is alive.")
 
