@@ -39,6 +39,7 @@ from harness.database import Database
 STORE = Path(store_package.__file__).parent
 # Not of requests and turns: the schema, the session of a leader, and what operators look at now and then.
 NOT_WALKED = {"migrate.py", "leadership.py", "ops.py", "pool.py", "probe.py"}
+NOT_WALKED_METHODS = {("dead_letters.py", name) for name in ("counts", "page", "purge")}
 CALLS = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 # Tables that grow with use. API keys are made by hand, and parked completions go away by themselves.
 GROWING = {
@@ -199,12 +200,22 @@ def _unreached(reached: set[tuple[str, int]]) -> list[str]:
     for path in sorted(STORE.glob("*.py")):
         if path.name in NOT_WALKED:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in _walked(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
                 lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
                 if isinstance(node.func.value, ast.Name) and not any((path.name, line) in reached for line in lines):
                     lost.append(f"{path.name}:{node.lineno}")
     return lost
+
+
+def _walked(path: Path) -> Iterator[ast.AST]:
+    """Every node of a module, without those of methods that are not walked."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, ast.AsyncFunctionDef) or (path.name, node.name) not in NOT_WALKED_METHODS:
+            yield node
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 class Walk:
@@ -295,6 +306,7 @@ class Walk:
         await self._store.conversations.compact(task, Compaction(1, "what was said"))
         await turns.message(task)
         await turns.asking(task.session_id, task.message_id)
+        await turns.wait_for_model(await self._turn(), {}, 60)
         await turns.raise_attempt(task)
         await turns.ended_before(datetime.now(UTC), task.id, datetime.now(UTC) - timedelta(hours=1), 10)
         await turns.live("", 10)
@@ -318,6 +330,7 @@ class Walk:
         started = await operations.start(operation_id, "runner")
         assert started is not None
         await operations.accepted(operation_id, 1)
+        await operations.queues_in_use()
         await operations.unfinished("", timedelta(), 10)
         await self._store.turns.pause(task, [], [], None)
 
@@ -409,7 +422,8 @@ class Walk:
         for sessions in get_args(SessionKind):
             await store.retention.purge_sessions(sessions, day, 10)
         for user_id in ("ada", None):
-            assert [row async for row in store.people.export(user_id)]
+            rows = [row async for row in store.people.export(user_id)]
+            assert rows or user_id is None
             while await store.people.erase_some(user_id) is not None:
                 pass
         await store.people.receipt("ada", "self", {})
@@ -419,7 +433,9 @@ class Walk:
         await store.now()
         await store.unsuitable()
         await store.dead_letters.add(queue="q", entry_id="1-1", body=b"", reason="", deliveries=1, task_id=None)
-        await store.dead_letters.newest(10)
+        (letter, *_) = await store.dead_letters.newest(10)
+        await store.dead_letters.get(letter.id)
+        await store.dead_letters.remove(letter.id)
         await store.parked.add("o", "t", {})
         (parked, *_) = await store.parked.page(0, timedelta(), 10)
         await store.parked.remove(parked.id)

@@ -35,27 +35,27 @@ _LOCK = "SET LOCAL lock_timeout = '1s'"
 _OPERATIONS = (
     "DELETE FROM operations WHERE id IN (SELECT o.id FROM operations o JOIN tasks t ON t.id = o.task_id"
     " WHERE o.ended_at < now() - $1::interval AND t.ended_at IS NOT NULL"
-    " ORDER BY o.ended_at LIMIT $2 FOR UPDATE OF o SKIP LOCKED)"
+    " ORDER BY o.ended_at LIMIT OF_BATCH FOR UPDATE OF o SKIP LOCKED)"
 )
 _JOURNAL = (
     "DELETE FROM webhook_journal WHERE id IN (SELECT id FROM webhook_journal WHERE received_at < now() - $1::interval"
-    " AND outcome <> 'received' ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    " AND outcome <> 'received' ORDER BY received_at LIMIT OF_BATCH FOR UPDATE SKIP LOCKED)"
 )
 _DEAD_LETTERS = (
     "DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE created_at < now() - $1::interval"
-    " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    " ORDER BY created_at LIMIT OF_BATCH FOR UPDATE SKIP LOCKED)"
 )
 # The words go, the row stays: by its id a message that is sent again is recognised.
 _SUPERSEDED = (
     "WITH old AS (SELECT session_id, id FROM messages WHERE superseded AND parts <> '[]' AND done"
     " AND coalesce(superseded_at, created_at) < now() - $1::interval"
-    " ORDER BY coalesce(superseded_at, created_at) LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    " ORDER BY coalesce(superseded_at, created_at) LIMIT OF_BATCH FOR UPDATE SKIP LOCKED)"
     " UPDATE messages m SET parts = '[]', metadata = NULL FROM old"
     " WHERE m.session_id = old.session_id AND m.id = old.id"
 )
 _ERASURES = (
     "DELETE FROM erasures WHERE id IN (SELECT id FROM erasures WHERE deleted_at < now() - $1::interval"
-    " AND due_at IS NULL ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+    " AND due_at IS NULL ORDER BY deleted_at LIMIT OF_BATCH FOR UPDATE SKIP LOCKED)"
 )
 _ROWS: dict[RowKind, str] = {
     "old_operations": _OPERATIONS,
@@ -69,7 +69,7 @@ _SESSIONS: dict[SessionKind, str] = {
     "old_sessions": _IDLE,
     "old_anonymous_sessions": f"{_IDLE} AND user_id LIKE 'anon:%'",
 }
-_BY_AGE = "ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED"
+_BY_AGE = "ORDER BY updated_at LIMIT OF_BATCH FOR UPDATE SKIP LOCKED"
 
 
 class RetentionStore:
@@ -81,16 +81,21 @@ class RetentionStore:
         status = "0"
         async with _unless_locked(), self._pool.transaction() as connection:
             await connection.execute(_LOCK)
-            status = await connection.execute(_ROWS[kind], older_than, limit)
+            status = await connection.execute(_at_most(limit, _ROWS[kind]), older_than)
         return int(status.rpartition(" ")[2])
 
     async def purge_sessions(self, kind: SessionKind, idle_for: timedelta, limit: int) -> list[list[Erasure]]:
         """Delete the sessions in which nothing happened for so long, at most so many; what is to be erased, of each."""
         async with _unless_locked(), self._pool.transaction() as connection:
             await connection.execute(_LOCK)
-            rows = await connection.fetch(f"{_SESSIONS[kind]} {_BY_AGE}", idle_for, limit)
+            rows = await connection.fetch(_at_most(limit, f"{_SESSIONS[kind]} {_BY_AGE}"), idle_for)
             return [await delete_session(connection, row["id"]) for row in rows]
         return []
+
+
+def _at_most(limit: int, statement: str) -> str:
+    """With the number in the text: of a parameter Postgres thinks it may be a tenth of the table, and reads it all."""
+    return statement.replace("LIMIT OF_BATCH", f"LIMIT {limit:d}")
 
 
 @asynccontextmanager

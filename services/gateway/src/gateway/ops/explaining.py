@@ -99,7 +99,8 @@ def _running(evidence: Evidence, around: Surroundings) -> str:
 def _waiting(evidence: Evidence, around: Surroundings) -> str:
     if not evidence.operations:
         if (retry_at := evidence.seen.task.retry_at) is not None:
-            return f"Its model is away: it holds no worker meanwhile, and is asked again at {retry_at:%H:%M:%S} UTC."
+            code = ((evidence.seen.task.model_wait or {}).get("status") or {}).get("code", "no answer")
+            return f"Its model is away ({code}): it holds no worker, and is asked again at {retry_at:%H:%M:%S} UTC."
         if evidence.holder is not None or evidence.queued:
             return f"Its next step is queued, and waits for a chat worker: {around.chat_workers} are ready."
         lost = "It waits for no operation that is open, and its next step is in no queue"
