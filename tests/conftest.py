@@ -124,6 +124,8 @@ async def model(_model_process: ModelProcess) -> AsyncIterator[ModelServer]:
     async with ModelServer(_model_process.url) as server:
         await server.reset()
         yield server
+        # The next test that starts services may not ask for it.
+        await server.reset()
 
 
 @pytest.fixture

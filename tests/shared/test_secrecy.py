@@ -42,6 +42,7 @@ def test_secrets_leave_the_environment_block_and_the_process_is_not_dumpable() -
 def test_secrets_are_known_by_their_type_however_deep_they_are() -> None:
     names = secret_names(Settings)
     assert names == {
+        "DATABASE_DIRECT_URL",
         "DATABASE_URL",
         "HTTP_OPERATIONS",
         "MCP_SERVERS",

@@ -58,7 +58,7 @@ class Delivery:
         """What its job is for, for a log line: `task_id`, `operation_id`, `trace_id`; those that are ids."""
         try:
             job = json.loads(self.body) if len(self.body) <= _READ_BYTES else None
-        except ValueError:
+        except (ValueError, RecursionError):
             job = None
         if not isinstance(job, dict):
             return {}

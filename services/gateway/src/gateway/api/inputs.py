@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 from sluiceway.errors import DomainError
 from sluiceway.ids import CLIENT_ID_PATTERN
@@ -100,6 +100,8 @@ async def read_body(model: type[B], request: Request[Any], unread: Body, *, plai
     if body and content_type is None:
         raise UnsupportedMediaType("The body has no Content-Type; it must be application/json.")
     check_values(body)
+    if not body and issubclass(model, RootModel):
+        raise MalformedJson  # Nothing is not the same as an empty object: that replaces what there is.
     try:
         return model.model_validate_json(body or b"{}")
     except ValidationError as error:
