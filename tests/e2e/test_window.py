@@ -42,7 +42,8 @@ async def chat(system: System) -> AsyncIterator[Chat]:
 
 async def sent(model: ModelServer, match: str) -> list[Record]:
     asked = [one for one in await model.requests(match) if one.path.endswith("/chat/completions")]
-    return [one for one in asked if "<conversation>" not in str(one.body)]
+    # The notes that this server makes repeat what they were asked for.
+    return [one for one in asked if "<conversation>" not in str(one.body["messages"][-1])]
 
 
 def contexts(message: dict[str, Any]) -> list[dict[str, Any]]:
