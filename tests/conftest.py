@@ -26,12 +26,18 @@ from harness.valkey import Valkey
 
 _services = pytest.StashKey[Services]()
 _SHOWN_LOG = 20_000
+_MEMORY, _ROOM_BYTES = Path("/dev/shm"), 6 * 2**30
 
 
 @pytest.fixture(scope="session")
 def server_directory() -> Iterator[Path]:
-    """A directory that `nobody` can reach too: as root, Postgres runs as that user."""
-    directory = Path(tempfile.mkdtemp(prefix="sluiceway-tests-"))
+    """A directory that `nobody` can reach too: as root, Postgres runs as that user.
+
+    In memory where there is room: what a test writes by the gigabyte would hold up the disk of those beside it, whose
+    Postgres waits for it, and some of these say how long a stop may take.
+    """
+    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES
+    directory = Path(tempfile.mkdtemp(prefix="sluiceway-tests-", dir=_MEMORY if in_memory else None))
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
