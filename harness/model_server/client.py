@@ -48,11 +48,15 @@ class ModelServer:
         """Forget scripts, gates, counts and records."""
         await self._post("reset", {})
 
-    async def requests(self, match: str | None = None) -> list[Record]:
-        """All requests since the last reset, oldest first; with `match`: those whose body has this text in it."""
+    async def requests(self, match: str | None = None, *, lists: bool = False) -> list[Record]:
+        """All requests for answers since the last reset, oldest first; with `match`: those whose body has this text.
+
+        `lists`: those for the list of models. Every worker that runs asks for it, whenever it wants to know.
+        """
         response = await self._http.get("/control/requests")
         records = [Record(**record) for record in response.raise_for_status().json()]
-        return [record for record in records if match is None or match in str(record.body)]
+        asked = [record for record in records if record.path.endswith("/models") == lists]
+        return [record for record in asked if match is None or match in str(record.body)]
 
     async def wait_for(self, condition: Callable[[Record], object], timeout: float = 20.0) -> Record:
         """The first request that is so, as soon as there is one: `wait_for(lambda seen: seen.client_closed_at)`."""

@@ -263,7 +263,7 @@ async def test_a_server_that_does_not_list_its_models_is_reachable_all_the_same(
     await model.script({"status": status}, path="/models")
     async with adapter(model) as llm:
         await llm.probe()
-    assert len(await model.requests()) == 1
+    assert len(await model.requests(lists=True)) == 1
 
 
 @pytest.mark.parametrize(
