@@ -1,5 +1,6 @@
 """The sentence that explains a turn, by what is known of it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 from gateway.ops.evidence import Evidence, OperationEvidence
 from gateway.ops.explaining import Surroundings, explain, phase
+from gateway.routes import ops
 from sluiceway.queue.queue_state import EntryHolder
 from sluiceway.store.ops import OperationSeen, TurnSeen
-from sluiceway.store.records import Operation, Task
+from sluiceway.store.records import OPEN, UNENDED, Operation, Task
 
 NOW = datetime.now(UTC)
 AROUND = Surroundings(lease_seconds=10, chat_workers=2, waiting=7, consumers=1)
@@ -74,6 +76,7 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         "It waits for a person's answer to `book` (op-1), which fails in 5 min.",
     ),
     "its model": (_waits_for_model(), AROUND, "is asked again at 12:00:30 UTC"),
+    "the client": (_waiting("client"), AROUND, "the client's output of `book`"),
     "a webhook": (_waiting("accepted"), AROUND, "the webhook of an outside service for `book`"),
     "no runner": (_waiting("pending", queued=True), AROUND, "in its queue, with no runner that has it"),
     "a runner": (_waiting("running", ALIVE), AROUND, "with runner w-1 (alive 0.3 s ago)"),
@@ -98,3 +101,8 @@ def test_a_turn_behind_another_names_it_and_a_wish_to_end_is_told() -> None:
     sentence = explain(behind, AROUND)
     assert "behind turn t-0 of its session" in sentence
     assert sentence.endswith("Somebody asked 4.0 s ago for it to end.")
+
+
+def test_every_operation_that_has_not_ended_waits_for_somebody_who_has_a_name() -> None:
+    assert ops._WAITS_FOR.keys() == OPEN
+    assert set(re.findall(r"'(\w+)'", UNENDED)) == OPEN

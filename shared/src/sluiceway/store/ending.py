@@ -6,7 +6,7 @@ from typing import Any
 
 from sluiceway.store.approving import take_away
 from sluiceway.store.pool import Connection
-from sluiceway.store.records import ASKS, LIVE, Task
+from sluiceway.store.records import ASKS, LIVE, UNENDED, Task
 from sluiceway.store.usage import ModelCall, charge
 from sluiceway.wire.message import Part, calls_in, is_answered
 from sluiceway.wire.task import EndStatus
@@ -81,8 +81,7 @@ async def end_turn(
     )
     if end.status != "completed":
         await connection.execute(
-            "UPDATE operations SET status = 'cancelled', ended_at = now()"
-            " WHERE task_id = $1 AND status IN ('approval', 'client', 'pending', 'running', 'accepted')",
+            f"UPDATE operations SET status = 'cancelled', ended_at = now() WHERE task_id = $1 AND {UNENDED}",
             task.id,
         )
     await charge(connection, task, end.calls)

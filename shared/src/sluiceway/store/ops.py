@@ -12,7 +12,7 @@ import asyncpg
 from sluiceway.errors import StoreUnavailable
 from sluiceway.store.migrate import migrations
 from sluiceway.store.pool import Pool
-from sluiceway.store.records import LIVE, OPERATION_COLUMNS, Operation, Task, operation_of, task_of
+from sluiceway.store.records import LIVE, OPERATION_COLUMNS, UNENDED, Operation, Task, operation_of, task_of
 
 _TASK = ", ".join(f"t.{name}" for name in Task.__slots__)
 _TOKENS = "sum(coalesce((usage->>'inputTokens')::bigint, 0) + coalesce((usage->>'outputTokens')::bigint, 0))::bigint"
@@ -84,7 +84,7 @@ class OpsStore:
                 f"SELECT {columns}, t.user_id, extract(epoch FROM clock_timestamp() - o.created_at)::float AS age,"
                 " extract(epoch FROM o.deadline_at - clock_timestamp())::float AS deadline"
                 " FROM operations o JOIN tasks t ON t.id = o.task_id"
-                " WHERE o.status IN ('approval', 'pending', 'running', 'accepted')"
+                f" WHERE o.{UNENDED}"
                 " AND ($2::text IS NULL OR o.task_id = $2) ORDER BY o.created_at, o.id LIMIT $1",
                 limit,
                 task_id,

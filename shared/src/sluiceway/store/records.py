@@ -120,6 +120,8 @@ class Operation:
         return self.status in OPEN
 
 
+# As a condition on operations: it has not ended.
+UNENDED = "status IN ('approval', 'client', 'pending', 'running', 'accepted')"
 # As a condition on operations: somebody in front of the client is waited for.
 ASKS = "status IN ('approval', 'client')"
 # As a condition on operations: somebody works on it, or is about to.

@@ -117,6 +117,8 @@ def _operation(one: OperationEvidence, around: Surroundings) -> str:
     match operation.status:
         case "approval":
             return f"a person's answer to {named}{ends}"
+        case "client":
+            return f"the client's output of {named}{ends}"
         case "accepted":
             return f"the webhook of an outside service for {named}{ends}"
         case "pending" if one.holder is None:

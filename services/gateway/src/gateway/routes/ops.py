@@ -64,6 +64,7 @@ from gateway.state import Gateway
 _LEASE_SECONDS = 10.0
 _WAITS_FOR = {
     "approval": "a person",
+    "client": "the client",
     "pending": "a tool runner",
     "running": "its tool",
     "accepted": "an outside service",
