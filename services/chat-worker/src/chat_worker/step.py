@@ -297,22 +297,8 @@ class Step:
     async def await_person(self) -> EndStatus | None:
         """End the turn, whose calls wait for a person: the answer goes on with it. None: it was given meanwhile."""
         metadata = self._metadata("completed", {"finishReason": "tool-calls"})
-        end = TurnEnd(
-            status="completed",
-            parts=self._fold.finished_parts(),
-            metadata=metadata,
-            usage=self.usage,
-            awaits=True,
-            calls=self._account.unwritten,
-            prompt=self._account.prompt,
-        )
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
-        await self._writer.drained()
-        written = self._writer.written
-        ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
-        if ended is not None:
-            self._account.written()
-        return ended
+        return await self._write_end("completed", metadata, last, awaits=True)
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
@@ -524,29 +510,43 @@ class Step:
         *,
         error: dict[str, Any] | None = None,
     ) -> EndStatus:
-        """All shown text in Redis, then the answer in Postgres, then the end of the stream."""
+        """End the turn. Raises Fenced."""
         self._tell_news()
         for event in [*self._fold.abandoned_calls(_UNFINISHED), *self._fold.closers()]:
             self._emit(event)
-        await self._writer.drained()
         stored = self._metadata(status, metadata)
+        ended = await self._write_end(status, stored, self._last(status, reason, stored, error), error=error)
+        if ended is None:
+            raise Fenced(f"task {self._task.id}: ended or taken over by another")
+        if ended != status:
+            self._facts["code"] = NOT_STORABLE
+        return ended
+
+    async def _write_end(
+        self,
+        status: EndStatus,
+        metadata: dict[str, Any],
+        last: Sequence[Event],
+        *,
+        error: dict[str, Any] | None = None,
+        awaits: bool = False,
+    ) -> EndStatus | None:
+        """All shown text in Redis, then the answer in Postgres, then the end of the stream. None: nothing was."""
+        await self._writer.drained()
         end = TurnEnd(
             status=status,
             parts=self._fold.finished_parts(),
-            metadata=stored,
+            metadata=metadata,
             error=error,
             usage=self.usage,
+            awaits=awaits,
             calls=self._account.unwritten,
             prompt=self._account.prompt,
         )
-        last = self._last(status, reason, stored, error)
         written = self._writer.written
         ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))
-        if ended is None:
-            raise Fenced(f"task {self._task.id}: ended or taken over by another")
-        self._account.written()
-        if ended != status:
-            self._facts["code"] = NOT_STORABLE
+        if ended is not None:
+            self._account.written()
         return ended
 
     def _metadata(self, status: EndStatus, metadata: dict[str, Any]) -> dict[str, Any]:
