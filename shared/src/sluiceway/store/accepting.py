@@ -9,10 +9,12 @@ from sluiceway.store.allowance import check_live, check_sessions
 from sluiceway.store.approving import take_away
 from sluiceway.store.conversations import forget_compactions
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
+from sluiceway.store.files import attach
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
 from sluiceway.store.usage import Budget, check_budget
+from sluiceway.wire.file_part import file_ids
 from sluiceway.wire.message import Part, text_of
 from sluiceway.wire.question import Question
 
@@ -26,7 +28,7 @@ class NewTurn:
     `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
     last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
     this text; what followed it is superseded. `max_live`, `max_sessions_per_hour`: of this user; 0: no limit.
-    `client_tools`: see `Task`.
+    `client_tools`: see `Task`. `files`: the ids of those that go with the message.
     """
 
     session_id: str
@@ -46,6 +48,7 @@ class NewTurn:
     budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
     client_tools: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
     )
     if parts is None:
         return None
-    if text_of(parts) != turn.text:
+    if (text_of(parts), tuple(file_ids(parts))) != (turn.text, turn.files):
         if turn.edit:
             return None
         raise MessageConflict
@@ -184,7 +187,9 @@ async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, lis
     """The id of the message that is to be answered, and its parts when it is still to be stored."""
     if turn.regenerate:
         return await _message_to_regenerate(connection, turn), None
-    parts: list[Part] = [{"type": "text", "text": turn.text}]
+    parts: list[Part] = await attach(connection, turn.session_id, turn.user_id, turn.files)
+    if turn.text or not parts:
+        parts.append({"type": "text", "text": turn.text})
     if turn.edit and turn.message_id is not None:
         sequence = await connection.fetchval(
             "UPDATE messages SET parts = $3, metadata = $4, superseded = false, superseded_at = NULL"

@@ -6,30 +6,41 @@ by its name: what it asked for would not be done. Stock clients of the AI SDK ad
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StrictBool, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
 from sluiceway.store.people import ErasureReceipt
-from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
+from sluiceway.store.records import Message, Operation, OperationStatus, Session, StoredFile, Task
 from sluiceway.store.search import FoundMessage
 from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
 from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.entry_id import EntryId, format_entry_id
+from sluiceway.wire.file_part import file_url
 from sluiceway.wire.question import Page, Question
 from sluiceway.wire.task import Status
 from sluiceway.wire.tools import ToolSpec
 
 from gateway.api.inputs import ClientId
+from gateway.api.posted_file import PostedFile
 from gateway.api.problems import EmptyMessage
 from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_whitespace
 
 Policy = Literal["enqueue", "interrupt", "reject"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
-RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
+RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", "files", ".", "..")
 
 _OVER_BUDGET = (
     "a person knows that the day's budget is used up, and wants it all the same; where BUDGET_REACHED is `ask`"
@@ -67,12 +78,6 @@ def _title(value: str) -> str:
 NewSessionId = Annotated[
     ClientId, AfterValidator(_not_reserved), Field(json_schema_extra={"not": {"enum": list(RESERVED_IDS)}})
 ]
-MessageText = Annotated[
-    str,
-    AfterValidator(_without_nul),
-    AfterValidator(_with_text),
-    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
-]
 Title = Annotated[
     str,
     Field(max_length=200, json_schema_extra={"pattern": TEXT_PATTERN}),
@@ -83,6 +88,10 @@ ApprovalReason = Annotated[
     str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
 ]
 PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
+FileName = Annotated[
+    str, Field(max_length=1000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
+]
+MediaType = Annotated[str, Field(max_length=200)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]
 
 
@@ -118,11 +127,33 @@ class PageContext(Asked):
         return Page(self.url, self.content)
 
 
+class AttachedFile(Asked):
+    """A file of a message: one that was uploaded, by its address, or a data URL."""
+
+    url: str = Field(min_length=1)
+    name: FileName | None = None
+    media_type: MediaType | None = None
+
+    @property
+    def posted(self) -> PostedFile:
+        return PostedFile(self.url, self.name, self.media_type)
+
+
 class NewMessage(Asked):
-    """A user's message. With an id of the client's own it can be sent again safely."""
+    """A user's message. With an id of the client's own it can be sent again safely. With files it may have no text."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"message": {"pattern": TEXT_PATTERN}}},
+                {"required": ["files"], "properties": {"files": {"minItems": 1}}},
+            ]
+        }
+    )
 
     id: ClientId | None = None
-    message: MessageText
+    message: PageText
+    files: list[AttachedFile] = Field(default_factory=list, max_length=100, description="that go with the message")
     context: PageContext | None = Field(default=None, description="what the user is looking at")
     is_user_message: StrictBool = Field(
         default=True, description="false: the application says this; the model is told that its user did not"
@@ -133,6 +164,12 @@ class NewMessage(Asked):
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.files:
+            _with_text(self.message)
+        return self
 
     @property
     def question(self) -> Question:
@@ -170,6 +207,23 @@ def _page_of(context: object) -> Page | None:
         return PageContext.model_validate(context).page
     except ValidationError:
         return None
+
+
+class FileView(Wire):
+    """A file that was uploaded. `url` is how a message names it. `media_type`: what it truly is."""
+
+    id: str
+    url: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, file: StoredFile) -> "FileView":
+        names = ("id", "name", "media_type", "size", "sha256", "created_at")
+        return cls(url=file_url(file.id), **{name: getattr(file, name) for name in names})
 
 
 class SessionView(Wire):
@@ -583,6 +637,10 @@ class Limits(Wire):
     max_body_bytes: int
     max_message_chars: int
     max_context_chars: int = Field(description="of the page that a message comes with")
+    max_file_bytes: int
+    max_files_per_message: int
+    max_files_per_user: int
+    max_file_bytes_per_user: int
     max_queued_per_session: int
     max_turns_per_user: int
     max_sessions_per_hour: int
@@ -608,6 +666,7 @@ class PublicConfig(Wire):
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]
     protocols: list[int]
+    file_types: list[str] = Field(description="of files that are taken; empty: none are")
     limits: Limits
     model_windows: dict[str, int] = Field(
         description=(

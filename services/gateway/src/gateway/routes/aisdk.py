@@ -32,6 +32,7 @@ from starlette.responses import Response
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import ClientId, In, Params, WholeNumber
 from gateway.api.models import AiSdkRequest, CancelledTurn, Idle
+from gateway.api.posted_file import PostedFile, posted_files
 from gateway.api.posted_message import PostedMessage, answers_in
 from gateway.api.problems import (
     ApprovalsMissing,
@@ -44,8 +45,9 @@ from gateway.api.problems import (
     UnsupportedPart,
 )
 from gateway.api.whitespace import is_whitespace
-from gateway.routes import accepting, answers, following
+from gateway.routes import accepting, answers, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
+from gateway.routes.attaching import attached
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
@@ -72,7 +74,7 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     answered = answers_in(call.body.messages, call.gateway.settings.max_client_output_chars)
     if answered is not None:
         return await _resume(call, *answered)
-    return await accept_and_follow(call, _turn(call), call.params)
+    return await accept_and_follow(call, await _turn(call), call.params)
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
@@ -165,18 +167,20 @@ async def _resume(
     return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
-def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
+async def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     body, settings = call.body, call.gateway.settings
     session_id = body.id or new_session_id()
     regenerate = body.trigger == "regenerate-message"
-    message_id, text = (None, "") if regenerate else _new_message(body.messages)
+    message_id, text, posted = (None, "", []) if regenerate else _new_message(body.messages)
     check_limits(settings, text, body.model, body.question)
+    files = await attached(call, posted, session_id, message_id)
     return NewTurn(
         session_id=session_id,
         user_id=call.caller.user_id,
         text=text,
         question=body.question,
         message_id=message_id,
+        files=files,
         policy=body.policy,
         model=body.model,
         create_session=not regenerate,
@@ -192,8 +196,8 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     )
 
 
-def _new_message(messages: list[Any]) -> tuple[str | None, str]:
-    """The id and text of the new user message. Raises InvalidInput and the problems of a message."""
+def _new_message(messages: list[Any]) -> tuple[str | None, str, list[PostedFile]]:
+    """The id, the text and the files of the new user message. Raises InvalidInput and the problems of a message."""
     if not messages:
         raise NothingToAnswer("There are no messages.")
     try:
@@ -204,12 +208,13 @@ def _new_message(messages: list[Any]) -> tuple[str | None, str]:
         raise NothingToAnswer
     if message.id is not None and not is_client_id(message.id):
         raise _invalid("the id of a message has 1 to 64 letters, digits and ._~:@-")
-    text = "".join(_text(part) for part in message.parts)
-    if is_whitespace(text):
+    files = posted_files(message.parts)
+    text = "".join(_text(part) for part in message.parts if part.get("type") != "file")
+    if is_whitespace(text) and not files:
         raise EmptyMessage
     if "\x00" in text:
         raise _invalid("the text must not have a NUL character")
-    return message.id, text
+    return message.id, text, files
 
 
 def _text(part: dict[str, Any]) -> str:
@@ -230,6 +235,7 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     TooManySessions,
     UnsupportedPart,
     *answers.PROBLEMS,
+    *attaching.PROBLEMS,
     *accepting.FOLLOWED_PROBLEMS,
     *accepting.REGENERATE_PROBLEMS,
     *following.PROBLEMS,

@@ -1,0 +1,164 @@
+"""The files of a conversation as a model is told of them: pictures as they are, texts and the text of PDFs in words.
+
+Guarantees
+- Whatever became of a file, the model is told a sentence about it, and the turn goes on: one that is gone, that cannot
+  be read, that is too much for its reader.
+- A PDF is read once, in a process of its own (`sluiceway.process.confined`), and what was read of it is stored.
+- Of the pictures the newest are sent, with a bounded number of bytes together; of the others, and to a model that takes
+  none, it is said that they are there.
+- What a file says cannot end the marks around it.
+"""
+
+import asyncio
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from sluiceway.errors import FilesUnavailable
+from sluiceway.files.objects import FileObjects
+from sluiceway.process.confined import Confined, NotRead
+from sluiceway.process.logs import get_logger
+from sluiceway.store import Store
+from sluiceway.store.conversations import Conversation
+from sluiceway.store.records import Message, StoredFile
+from sluiceway.wire.file_part import PDF, PICTURES, file_id_of, file_ids
+from sluiceway.wire.message import Part
+
+TOLD = "told"
+"""Where a file part has what the model is told of it."""
+FILE_OPENS = "<file "
+MAX_CHARS = 200_000
+_READ_SECONDS, _READERS = 20.0, 2
+# A character is at most twelve bytes of JSON.
+_BYTES_OF_A_CHAR, _MORE_BYTES = 12, 4096
+_CLOSING = re.compile(r"</(?=file\b)", re.IGNORECASE)
+_TOO_MUCH = "it took too long, or too much memory, to read"
+
+
+class AttachmentSettings(Protocol):
+    @property
+    def max_picture_bytes(self) -> int: ...
+    @property
+    def files_public_url(self) -> str | None: ...
+
+
+@dataclass(slots=True)
+class _Room:
+    """For pictures, of one request."""
+
+    bytes: int
+
+
+class Attachments:
+    def __init__(self, settings: AttachmentSettings, store: Store, objects: FileObjects) -> None:
+        self._settings = settings
+        self._store = store
+        self._objects = objects
+        program = Path(__file__).with_name("pdf_child.py")
+        self._pdfs = Confined(program, ("sluiceway", "pypdf"), seconds=_READ_SECONDS, at_once=_READERS)
+        self._log = get_logger()
+
+    async def told(self, session_id: str, conversation: Conversation) -> Conversation:
+        """The conversation, whose file parts say what the model is told. Raises StoreUnavailable."""
+        ids = {file_id for message in conversation.messages for file_id in file_ids(message.parts)}
+        if not ids:
+            return conversation
+        files = await self._store.files.of_session(session_id, ids)
+        room = _Room(self._settings.max_picture_bytes)
+        # The newest first: they have the first call on the room.
+        newest_first = [await self._message(message, files, room) for message in reversed(conversation.messages)]
+        return replace(conversation, messages=newest_first[::-1])
+
+    async def _message(self, message: Message, files: dict[str, StoredFile], room: _Room) -> Message:
+        if message.role != "user" or not file_ids(message.parts):
+            return message
+        return replace(message, parts=[await self._part(part, files, room) for part in message.parts])
+
+    async def _part(self, part: Part, files: dict[str, StoredFile], room: _Room) -> Part:
+        if part["type"] != "file":
+            return part
+        file = files.get(file_id_of(part.get("url")) or "")
+        try:
+            told = await self._file(file, room) if file is not None else _said(part.get("filename"), "it was deleted")
+        except FilesUnavailable:
+            told = _said(part.get("filename"), "it cannot be reached at the moment")
+        return {**part, TOLD: told}
+
+    async def _file(self, file: StoredFile, room: _Room) -> list[Part]:
+        if file.media_type in PICTURES:
+            return await self._picture(file, room)
+        reading = file.reading or await self._read(file)
+        if reading is None:
+            return _said(file.name, "it is gone")
+        return _said(file.name, reading["problem"]) if "problem" in reading else _text(file, reading)
+
+    async def _picture(self, file: StoredFile, room: _Room) -> list[Part]:
+        if file.size > room.bytes:
+            return _said(file.name, "the pictures of this conversation are more than can be sent, so it is not shown")
+        room.bytes -= file.size
+        public = self._settings.files_public_url
+        if public is not None:
+            return _shown(file, f"{public.rstrip('/')}/{file.id}")
+        content = await self._objects.read(file.id)
+        if content is None:
+            return _said(file.name, "it is gone")
+        encoded = await asyncio.to_thread(base64.b64encode, content)
+        return _shown(file, f"data:{file.media_type};base64,{encoded.decode()}")
+
+    async def _read(self, file: StoredFile) -> dict[str, Any] | None:
+        """What a document says, or why it cannot be read; stored, so that it is found out once."""
+        content = await self._objects.read(file.id)
+        if content is None:
+            return None
+        if file.media_type != PDF:
+            return {"text": content[: MAX_CHARS * 4].decode(errors="replace")[:MAX_CHARS]}
+        try:
+            reading = await self._pdfs.read(content, [str(MAX_CHARS)], MAX_CHARS * _BYTES_OF_A_CHAR + _MORE_BYTES)
+        except NotRead:
+            reading = {"problem": _TOO_MUCH}
+        if "text" in reading:
+            # Surrogates and NUL are no text that can be stored.
+            reading["text"] = reading["text"].encode(errors="replace").decode().replace("\x00", "")
+            if not reading["text"].strip():
+                reading = {"problem": "it has no text, perhaps because its pages are pictures"}
+        self._log.info("document_read", file_id=file.id, bytes=file.size, problem=reading.get("problem"))
+        await self._store.files.note_reading(file.id, reading)
+        return dict(reading)
+
+
+def content_of(parts: Sequence[Part], text: str) -> str | list[Part]:
+    """What a user's message says: its text, behind what is told of its files."""
+    told = [one for part in parts if part["type"] == "file" for one in _told(part)]
+    if not told:
+        return text
+    return [*told, {"type": "text", "text": text}] if text else told
+
+
+def _told(part: Part) -> list[Part]:
+    """One whose bytes nobody looked for is named."""
+    return part[TOLD] if TOLD in part else _said(part.get("filename"), "its content is not shown here")
+
+
+def _said(name: Any, why: str) -> list[Part]:
+    return [{"type": "text", "text": f"[The user has attached the file {_quoted(name)}, but {why}.]"}]
+
+
+def _shown(file: StoredFile, url: str) -> list[Part]:
+    name = {"type": "text", "text": f"[The picture {_quoted(file.name)}:]"}
+    return [name, {"type": "image_url", "image_url": {"url": url}}]
+
+
+def _text(file: StoredFile, reading: dict[str, Any]) -> list[Part]:
+    said = _CLOSING.sub("<\\/", reading["text"])
+    pages, read = reading.get("pages"), reading.get("read")
+    more = f' pages="1-{read} of {pages}"' if pages is not None and read != pages else ""
+    opens = f'{FILE_OPENS}name={_quoted(file.name)} type="{file.media_type}"{more}>'
+    return [{"type": "text", "text": f"{opens}\n{said}\n</file>"}]
+
+
+def _quoted(name: Any) -> str:
+    told = str(name or "without a name").replace('"', "'").replace("<", "(").replace(">", ")")
+    return f'"{" ".join(told.split())}"'
