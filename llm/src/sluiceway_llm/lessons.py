@@ -11,6 +11,7 @@ from typing import Any
 
 from sluiceway_llm.dialects import Dialect, Schemas
 from sluiceway_llm.error_words import Told
+from sluiceway_llm.pictures import finds_unfit, pictures_in, refuses_pictures
 
 # Where a refusal may be for something that can be left out: not for the key, money, or too many requests.
 TEACHING = frozenset({400, 404, 405, 415, 422, 500, 501})
@@ -38,6 +39,7 @@ _REFUSED = re.compile(
 )
 _GIVEN_BACK = ("reasoning_content", "reasoning_details", "reasoning", "extra_content", "thinking_blocks")
 _SIMPLER: dict[Schemas, Schemas] = {"whole": "inlined", "inlined": "bare"}
+_MOST_UNFIT = 1000
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -53,6 +55,8 @@ class Lessons:
     nine_ids: bool = False
     no_system: bool = False
     all_reasoning: bool = False
+    no_pictures: bool = False
+    unfit_pictures: set[str] = field(default_factory=set)
 
     def learn(self, told: Told, status: int, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
         """The name of what is new, for a log; None where the refusal says nothing that helps."""
@@ -60,6 +64,8 @@ class Lessons:
             return None
         words = f"{told.parameter} {told.words}"
         if (lesson := self._about_tools(words, sent, dialect)) is not None:
+            return lesson
+        if (lesson := self._about_pictures(words, sent)) is not None:
             return lesson
         if status >= 500 or (status == 404 and not _REFUSED.search(words)):
             return None
@@ -72,6 +78,7 @@ class Lessons:
             "ids": self.nine_ids,
             "system": self.no_system,
             "reasoning": self.all_reasoning,
+            "pictures": self.no_pictures,
         }
         found = {name for name, learned in flags.items() if learned} | self.dropped
         found |= {f"{name}:{other}" for name, other in self.renamed.items()}
@@ -92,6 +99,19 @@ class Lessons:
         if in_schema and level in _SIMPLER:
             self.schemas = _SIMPLER[level]
             return f"schemas:{self.schemas}"
+        return None
+
+    def _about_pictures(self, words: str, sent: Mapping[str, Any]) -> str | None:
+        """That it takes none; or that it cannot read one of these: which, it seldom says."""
+        found = set(pictures_in(_messages(sent)))
+        if not found:
+            return None
+        if finds_unfit(words):
+            self.unfit_pictures = found | (self.unfit_pictures if len(self.unfit_pictures) < _MOST_UNFIT else set())
+            return "pictures:unfit"
+        if refuses_pictures(words):
+            self.no_pictures = True
+            return "pictures"
         return None
 
     def _about_messages(self, words: str, sent: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,8 @@ from sluiceway_llm.windows import LEAST
 
 class ServerOptions(BaseModel):
     """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
-    win; `headers`: sent along; `window_tokens`: how many tokens the model takes, prompt and answer together."""
+    win; `headers`: sent along; `window_tokens`: how many tokens the model takes, prompt and answer together;
+    `pictures`: whether it takes any."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,6 +22,7 @@ class ServerOptions(BaseModel):
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=LEAST)
+    pictures: bool | None = None
 
     def with_(self, other: "ServerOptions") -> "ServerOptions":
         """These, and the other's, which win."""
@@ -31,4 +33,5 @@ class ServerOptions(BaseModel):
             extra_body={**self.extra_body, **other.extra_body},
             headers={**self.headers, **other.headers},
             window_tokens=other.window_tokens or self.window_tokens,
+            pictures=self.pictures if other.pictures is None else other.pictures,
         )

@@ -24,11 +24,14 @@ from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.conversations import Conversation
 from sluiceway.store.records import Message, StoredFile
+from sluiceway.wire.events import Data
 from sluiceway.wire.file_part import PDF, PICTURES, file_id_of, file_ids
-from sluiceway.wire.message import Part
+from sluiceway.wire.message import Part, text_of
 
 TOLD = "told"
 """Where a file part has what the model is told of it."""
+_WHY = "why"
+_AWAY = "it cannot be reached at the moment"
 FILE_OPENS = "<file "
 MAX_CHARS = 200_000
 _READ_SECONDS, _READERS = 20.0, 2
@@ -43,6 +46,14 @@ class AttachmentSettings(Protocol):
     def max_picture_bytes(self) -> int: ...
     @property
     def files_public_url(self) -> str | None: ...
+
+
+class _Untold(Exception):
+    """Why the model is not told what is in a file."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 @dataclass(slots=True)
@@ -80,39 +91,43 @@ class Attachments:
     async def _part(self, part: Part, files: dict[str, StoredFile], room: _Room) -> Part:
         if part["type"] != "file":
             return part
-        file = files.get(file_id_of(part.get("url")) or "")
         try:
-            told = await self._file(file, room) if file is not None else _said(part.get("filename"), "it was deleted")
+            return {**part, TOLD: await self._file(files.get(file_id_of(part.get("url")) or ""), room)}
+        except _Untold as untold:
+            return {**part, TOLD: _said(part.get("filename"), untold.why), _WHY: untold.why}
         except FilesUnavailable:
-            told = _said(part.get("filename"), "it cannot be reached at the moment")
-        return {**part, TOLD: told}
+            return {**part, TOLD: _said(part.get("filename"), _AWAY), _WHY: _AWAY}
 
-    async def _file(self, file: StoredFile, room: _Room) -> list[Part]:
+    async def _file(self, file: StoredFile | None, room: _Room) -> list[Part]:
+        """Raises _Untold, FilesUnavailable."""
+        if file is None:
+            raise _Untold("it was deleted")
         if file.media_type in PICTURES:
             return await self._picture(file, room)
         reading = file.reading or await self._read(file)
-        if reading is None:
-            return _said(file.name, "it is gone")
-        return _said(file.name, reading["problem"]) if "problem" in reading else _text(file, reading)
+        if "problem" in reading:
+            raise _Untold(reading["problem"])
+        return _text(file, reading)
 
     async def _picture(self, file: StoredFile, room: _Room) -> list[Part]:
         if file.size > room.bytes:
-            return _said(file.name, "the pictures of this conversation are more than can be sent, so it is not shown")
+            raise _Untold("the pictures of this conversation are more than can be sent, so it is not shown")
         room.bytes -= file.size
         public = self._settings.files_public_url
         if public is not None:
             return _shown(file, f"{public.rstrip('/')}/{file.id}")
-        content = await self._objects.read(file.id)
-        if content is None:
-            return _said(file.name, "it is gone")
-        encoded = await asyncio.to_thread(base64.b64encode, content)
+        encoded = await asyncio.to_thread(base64.b64encode, await self._content(file))
         return _shown(file, f"data:{file.media_type};base64,{encoded.decode()}")
 
-    async def _read(self, file: StoredFile) -> dict[str, Any] | None:
-        """What a document says, or why it cannot be read; stored, so that it is found out once."""
+    async def _content(self, file: StoredFile) -> bytes:
         content = await self._objects.read(file.id)
         if content is None:
-            return None
+            raise _Untold("it is gone")
+        return content
+
+    async def _read(self, file: StoredFile) -> dict[str, Any]:
+        """What a document says, or why it cannot be read; stored, so that it is found out once."""
+        content = await self._content(file)
         if file.media_type != PDF:
             return {"text": content[: MAX_CHARS * 4].decode(errors="replace")[:MAX_CHARS]}
         try:
@@ -135,6 +150,23 @@ def content_of(parts: Sequence[Part], text: str) -> str | list[Part]:
     if not told:
         return text
     return [*told, {"type": "text", "text": text}] if text else told
+
+
+def unread_files(history: Sequence[Message]) -> list[Data]:
+    """Of the question: which of its files the model is told nothing of, and why, for the one who asked."""
+    parts = history[-1].parts if history else []
+    return [
+        Data(
+            type="data-file", id=part["url"], data={"url": part["url"], "name": part["filename"], "problem": part[_WHY]}
+        )
+        for part in parts
+        if part["type"] == "file" and _WHY in part
+    ]
+
+
+def text_or_names(parts: Sequence[Part]) -> str:
+    """What a message is about, in words."""
+    return text_of(parts) or ", ".join(str(part.get("filename")) for part in parts if part["type"] == "file")
 
 
 def _told(part: Part) -> list[Part]:

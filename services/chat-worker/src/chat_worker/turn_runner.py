@@ -34,6 +34,7 @@ from sluiceway_llm.retry import Patience
 
 from chat_worker.account import Account
 from chat_worker.answering import Answering, Note
+from chat_worker.attachments import unread_files
 from chat_worker.context.context import Context, Held, Prepared, too_long
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.flusher import Flusher
@@ -171,6 +172,8 @@ class TurnRunner:
             self._prompt(turn, person)
             await self._open_stream(turn, entries, turn.able(self._model))
             said = conversation.messages
+            for unread in unread_files(said):
+                turn.beside.add(unread)
             making = self._titles.begin(task, said, turn.beside) if self._titles is not None else None
             try:
                 left = await self._continue(turn)

@@ -108,7 +108,9 @@ class FileStore:
         """Those of these that were uploaded by who he was before he signed in become his own."""
         async with self._pool.connection() as connection:
             await connection.execute(
-                "UPDATE files SET user_id = $2 WHERE id = ANY($1::text[]) AND user_id = $3 AND session_id IS NULL",
+                # Not `IS NULL`: all that no message has named would be read, by the index of those.
+                "UPDATE files SET user_id = $2 WHERE id = ANY($1::text[]) AND user_id = $3"
+                " AND coalesce(session_id, '') = ''",
                 list(ids),
                 user_id,
                 before,
@@ -155,7 +157,8 @@ class FileStore:
         """Objects whose file has gone, the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT id FROM file_removals WHERE NOT id = ANY($2::text[]) ORDER BY removed_at LIMIT $1",
+                "SELECT id FROM file_removals WHERE removed_at <= now() AND NOT id = ANY($2::text[])"
+                " ORDER BY removed_at LIMIT $1",
                 limit,
                 list(without),
             )

@@ -35,7 +35,6 @@ _FORMS = "multipart/form-data"
 _SAFE = {
     # No script, no form, no plugin, no origin, whatever a browser may take it for.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     # A minute, for whoever asked: one that is deleted is not shown for long.
     "Cache-Control": "private, max-age=60",
@@ -116,7 +115,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(FileQuotaReached, FileTooLarge, FileTypeRefused, FilesNotSetUp, FilesUnavailable, StoreUnavailable),
         description=(
             "The body is the file itself, streamed as it comes. Pictures (PNG, JPEG, GIF, WebP), PDFs and texts in "
-            "UTF-8 are taken, by their content; a file that says it is something else is refused. `/config` has the limits."
+            "UTF-8 are taken, by their content; a file that says it is something else is refused. Limits: `/config`."
         ),
         scopes=("turns",),
     ),
