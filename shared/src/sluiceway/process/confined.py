@@ -17,6 +17,8 @@ from typing import Any
 
 from sluiceway.process.logs import get_logger
 
+_PIECE_BYTES = 64 * 1024
+
 
 class NotRead(Exception):
     """It is too much for the reader."""
@@ -66,6 +68,13 @@ class Confined:
                 with contextlib.suppress(ProcessLookupError):
                     reader.kill()
                 await reader.wait()
+            await _discard(reader)
+
+
+async def _discard(reader: asyncio.subprocess.Process) -> None:
+    """What a dead child has still said: its pipe is closed with the end of that."""
+    while reader.stdout is not None and await reader.stdout.read(_PIECE_BYTES):
+        pass
 
 
 async def _feed(reader: asyncio.subprocess.Process, content: bytes) -> None:
