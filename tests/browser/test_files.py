@@ -3,9 +3,10 @@
 import base64
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import FilePayload, expect
 
-from harness.model_server import ModelServer, answer_to
+from harness.calling import answers
+from harness.model_server import ModelServer
 from harness.services import Services
 from tests.browser.chat import Chat
 
@@ -31,17 +32,16 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     services: Services, chat: Chat, model: ModelServer
 ) -> None:
     system = await services.whole(MODEL_PICTURES="yes", MAX_FILE_BYTES="5000")
+    await answers(model, "what is it?", "A pixel.")
     await chat.open(system.url)
-    page, chosen = (
-        chat.page,
-        chat.page.get_by_role("list", name="Files that go with the message").get_by_role("listitem"),
-    )
+    page = chat.page
+    chosen = page.get_by_role("list", name="Files that go with the message").get_by_role("listitem")
     picture = base64.b64encode(PICTURE).decode()
     await page.get_by_label("Attach files").set_input_files(
         [
-            {"name": "notes.txt", "mimeType": "text/plain", "buffer": "größe".encode()},
-            {"name": "large.txt", "mimeType": "text/plain", "buffer": b"x" * 5001},
-            {"name": "lie.png", "mimeType": "image/png", "buffer": b"<html>"},
+            FilePayload(name="notes.txt", mimeType="text/plain", buffer="größe".encode()),
+            FilePayload(name="large.txt", mimeType="text/plain", buffer=b"x" * 5001),
+            FilePayload(name="lie.png", mimeType="image/png", buffer=b"<html>"),
         ]
     )
     await page.evaluate(_DROP, ["drop", "dropped.png", picture])
@@ -58,7 +58,7 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     await chat.box.focus()
     await chat.send("what is it?")
 
-    await chat.sees_answers(answer_to("what is it?"))
+    await chat.sees_answers("A pixel.")
     await expect(chosen).to_have_count(0)
     [asked] = await model.requests("what is it?")
     kinds = [part["type"] for part in asked.body["messages"][-1]["content"]]
@@ -68,6 +68,7 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
         await expect(chat.questions.get_by_role("link", name="notes.txt")).to_be_visible()
         await page.reload()
     # A message of a file alone.
+    await expect(page.get_by_role("button", name="Attach files")).to_be_visible()
     await page.evaluate(_DROP, ["drop", "alone.png", picture])
     await expect(chosen.nth(0)).not_to_have_attribute("aria-busy", "true")
     await page.get_by_role("button", name="Send", exact=True).click()

@@ -24,6 +24,11 @@ _ROOT = Path(__file__).parents[2]
 _SOURCE = _ROOT / "tests" / "aisdk"
 _CACHE = _ROOT / ".cache" / "aisdk"
 _OLDEST_NODE = 20
+# One pixel.
+_PICTURE = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 # Long enough for every cut point, short enough for every time limit of the checks.
 _QUESTION = "tell me of rivers [[tokens=60 rate=60]]"
 
@@ -109,19 +114,28 @@ async def test_the_stock_client_works_with_tools_and_approvals(services: Service
         assert "approval continues the same assistant message" in names
 
 
-@pytest.mark.requirement("GW-2", "CH-18")
+@pytest.mark.requirement("GW-2", "CH-17", "CH-18")
 @pytest.mark.parametrize("version", ["v6", "v7"])
-async def test_the_stock_client_runs_a_tool_of_its_own(services: Services, model: ModelServer, version: str) -> None:
+async def test_the_stock_client_sends_a_picture_and_runs_a_tool_of_its_own(
+    services: Services, model: ModelServer, version: str
+) -> None:
     node = find_node()
-    package, system = await asyncio.gather(_installed(version, node), services.whole())
+    package, system = await asyncio.gather(_installed(version, node), services.whole(MODEL_PICTURES="yes"))
     await calls_tools(model, _QUESTION, call("where_am_i", "call_w", exact=True), says="Where?")
     await answers(model, _QUESTION, "There.")
     declared = {"where_am_i": {"description": "The place.", "parameters": {"type": "object", "properties": {}}}}
     options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION, "--json"]
     options += ["--client-tool", 'where_am_i={"lat":1}', "--body", f"tools={json.dumps(declared)}", "--only", "send"]
+    picture = {"type": "file", "mediaType": "image/png", "filename": "a.png", "url": _PICTURE}
+    options += ["--files", json.dumps([picture])]
     names = {result["name"] for result in (await _checked(node, *options))["results"]}
     assert "one user + one assistant message" in names
     first, second = await asked_of(model, _QUESTION)
+    assert first.body["messages"][-1]["content"] == [
+        {"type": "text", "text": '[The picture "a.png":]'},
+        {"type": "image_url", "image_url": {"url": _PICTURE}},
+        {"type": "text", "text": _QUESTION},
+    ]
     assert first.body["tools"][-1]["function"]["name"] == "where_am_i"
     assert second.body["messages"][-1] == {"role": "tool", "tool_call_id": "call_w", "content": '{"lat": 1}'}
 

@@ -100,7 +100,7 @@ def _headers(file: StoredFile) -> dict[str, str]:
     }
 
 
-_FILE = Success("The file, with the type that its content has.", media_type="application/octet-stream")
+_FILE = Success("The file, with the type that its content has.", media_type="*/*")
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     RouteSpec(

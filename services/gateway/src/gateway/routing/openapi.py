@@ -115,7 +115,8 @@ def _operation(operation: RouteSpec[Any, Any], references: Any) -> Json:
             "content": {"application/json": {"schema": references[body, "validation"]}},
         }
     elif operation.raw_body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}}
+        # No body is a file, too: an empty one.
+        described["requestBody"] = {"required": False, "content": {"application/octet-stream": {"schema": _BYTES}}}
     return described
 
 

@@ -87,7 +87,7 @@ class McpTool(Tool[McpArguments]):
             raise self._failed("gave an answer that is not valid", "INVALID_RESULT") from error
         if result.is_error:
             raise ToolFailed(error_text(result), type="TOOL_ERROR")
-        return result_value(result)
+        return await result_value(result, context.keep)
 
     def _meta(self, context: ToolContext) -> Meta:
         """What a server needs to continue the work and tell how it ended. Ids of the conversation are pseudonyms."""
