@@ -11,6 +11,7 @@ stands in a process's environment block asks for one (`services.fork_server = No
 nothing else.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -25,6 +26,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+
+import coverage
 
 from harness.child import Child, die_with_parent
 
@@ -145,7 +148,15 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     sys.argv = [order["program"]]
     if "COVERAGE_PROCESS_START" in os.environ:
-        import_module("coverage").process_startup()
+        _measure()
+
+
+def _measure() -> None:
+    """With coverage of its own; the server's counts what was imported."""
+    if (inherited := coverage.Coverage.current()) is not None:
+        inherited.stop()
+        atexit.unregister(inherited._atexit)
+    coverage.process_startup(force=True)
 
 
 if __name__ == "__main__":
