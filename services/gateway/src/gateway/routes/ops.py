@@ -20,6 +20,7 @@ from sluiceway.errors import (
     TooManyTasks,
 )
 from sluiceway.process.logs import get_logger
+from sluiceway.process.settings import DEFAULT_LEASE_SECONDS
 from sluiceway.store.dead_letters import DeadLetter
 from sluiceway.store.ops import OperationSeen, TurnSeen
 from starlette.responses import Response
@@ -61,7 +62,6 @@ from gateway.routes.webhooks import RowCursor, RowNumber
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 from gateway.state import Gateway
 
-_LEASE_SECONDS = 10.0
 _WAITS_FOR = {
     "approval": "a person",
     "client": "the client",
@@ -285,7 +285,7 @@ async def _around(gateway: Gateway) -> Surroundings:
     seen, others = await gateway.queues.look(), gateway.agreement.others
     leases = [one.lease_seconds for one in others or () if one.lease_seconds is not None]
     return Surroundings(
-        lease_seconds=max(leases, default=_LEASE_SECONDS),
+        lease_seconds=max(leases, default=DEFAULT_LEASE_SECONDS),
         chat_workers=seen.chat_workers,
         waiting=next((one.waiting for one in seen.states if one.kind == keys.CHAT), 0),
         consumers=None if others is None else sum(one.component == "completion-consumer" for one in others),
