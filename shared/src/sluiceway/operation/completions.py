@@ -41,15 +41,15 @@ class Completions:
         told = OperationError(message=clean_json(error) or "It failed.") if isinstance(error, str) else error
         clean = clean_json(result)
         job = CompletionJob(operation_id=operation_id, task_id=task_id, success=success, result=clean, error=told)
-        if operation_id is None:
-            return await self.publish(job)
-        reported = ("SET", keys.operation_reported(operation_id), REPORTED, "PX", _REPORTED_MS)
-        queued, _ = await commands(self._redis, [self._queue.adding(job.encode()), reported])
-        return self._queue.entry_id(queued)
+        return await self.publish(job)
 
     async def is_reported(self, operation_id: str) -> bool:
         """Whether its end was queued lately."""
         return bool(await command(self._redis, "GET", keys.operation_reported(operation_id)) == REPORTED)
 
     async def publish(self, job: CompletionJob | ProgressJob) -> str:
-        return await self._queue.add(job.encode())
+        if isinstance(job, ProgressJob) or job.operation_id is None:
+            return await self._queue.add(job.encode())
+        reported = ("SET", keys.operation_reported(job.operation_id), REPORTED, "PX", _REPORTED_MS)
+        queued, _ = await commands(self._redis, [self._queue.adding(job.encode()), reported])
+        return self._queue.entry_id(queued)
