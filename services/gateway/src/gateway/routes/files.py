@@ -25,7 +25,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.api.body import Body
 from gateway.api.inputs import ClientId, In, Params
-from gateway.api.models import FileView
+from gateway.api.models.files import FileView
 from gateway.api.problems import FilesNotSetUp
 from gateway.routing.table import Call, RawBody, RouteSpec, Success, json_response
 
