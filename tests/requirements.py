@@ -401,7 +401,6 @@ PROMISES = {
 OPEN = {
     "CH-12": "`steer` and `latest` are not built.",
     "CH-19": "Not built: a second message waits.",
-    "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "GW-2": "With `useChat` a half answer can look whole, and edits of shortened histories are appended.",
     "GW-9": "Not built.",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluiceway_llm.answer_format import RESPONSE_FORMAT
 from sluiceway_llm.dialects import Dialect, Schemas
 from sluiceway_llm.error_words import Told
 from sluiceway_llm.pictures import finds_unfit, pictures_in, refuses_pictures
@@ -39,6 +40,7 @@ _REFUSED = re.compile(
 )
 _GIVEN_BACK = ("reasoning_content", "reasoning_details", "reasoning", "extra_content", "thinking_blocks")
 _SIMPLER: dict[Schemas, Schemas] = {"whole": "inlined", "inlined": "bare"}
+_FORMAT = re.compile(r"response.?format|json.?schema|structured.?output|guided|grammar|strict.{0,20}schema", re.I)
 _MOST_UNFIT = 1000
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
@@ -134,6 +136,9 @@ class Lessons:
         return None
 
     def _about_parameters(self, told: Told, sent: Mapping[str, Any]) -> str | None:
+        if RESPONSE_FORMAT in sent and _FORMAT.search(f"{told.parameter} {told.words}"):
+            self.dropped.add(RESPONSE_FORMAT)
+            return RESPONSE_FORMAT
         name = _named(told, [name for name in sent if name not in _BEYOND_DOUBT and name != "tools"])
         if name is None:
             return None

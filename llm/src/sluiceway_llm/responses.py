@@ -10,6 +10,7 @@ from typing import Any
 
 import jiter
 
+from sluiceway_llm.answer_format import text_format
 from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS, CleanText, TextJoiner, cleaned, label_of
 from sluiceway_llm.error_words import is_error
 from sluiceway_llm.loose_json import NotJson, loose_values
@@ -40,6 +41,7 @@ def to_responses(request: ModelRequest) -> dict[str, Any]:
         "user": request.user,
         "temperature": request.temperature,
         "max_output_tokens": request.max_tokens,
+        "text": text_format(request.answer_format),
     }
     return {
         "model": request.model,

@@ -28,7 +28,7 @@ class NewTurn:
     `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
     last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
     this text; what followed it is superseded. `max_live`, `max_sessions_per_hour`: of this user; 0: no limit.
-    `client_tools`: see `Task`. `files`: the ids of those that go with the message.
+    `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
     """
 
     session_id: str
@@ -48,6 +48,7 @@ class NewTurn:
     budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
     client_tools: dict[str, Any] | None = None
+    answer_format: dict[str, Any] | None = None
     files: tuple[str, ...] = ()
 
 
@@ -244,8 +245,8 @@ async def _insert_task(
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
-        "   client_tools)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb FROM place RETURNING {TASK_COLUMNS}",
+        "   client_tools, answer_format)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::jsonb FROM place RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
         new_task_id(),
@@ -256,6 +257,7 @@ async def _insert_task(
         question,
         turn.question.metadata,
         turn.client_tools,
+        turn.answer_format,
     )
     if row is None:
         raise SessionNotFound

@@ -44,7 +44,7 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
         "tasks",
         (
             "session_id, id, user_message_id, message_id, status, model, error, usage, prompt, client_tools,"
-            " created_at, ended_at"
+            " answer_format, created_at, ended_at"
         ),
         "id",
         _TURNS,

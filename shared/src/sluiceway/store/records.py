@@ -69,6 +69,8 @@ class Task:
     prompt: dict[str, Any] | None = None
     # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.
     client_tools: dict[str, Any] | None = None
+    # The form that the answer is to have; see `operation/answer_format.py`.
+    answer_format: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:

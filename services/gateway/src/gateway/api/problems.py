@@ -190,6 +190,11 @@ class EmptyMessage(DomainError):
     default_detail = "The message has no text, and no file."
 
 
+class SchemaRefused(DomainError):
+    code, status = "SCHEMA_REFUSED", 422
+    default_detail = "The schema of the answer is not taken: it is none, too large, or refers to another document."
+
+
 class FilesNotSetUp(DomainError):
     code, status = "FILES_NOT_SET_UP", 422
     default_detail = "This service takes no files; FILES_URL would name a place for them."

@@ -188,6 +188,7 @@ async def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         regenerate=regenerate,
         replaces=body.message_id if regenerate else None,
         client_tools=stored(body.tools),
+        answer_format=body.response_format.stored if body.response_format is not None else None,
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,

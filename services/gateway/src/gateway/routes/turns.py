@@ -65,6 +65,7 @@ async def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         message_id=body.id,
         files=files,
         client_tools=stored(body.tools),
+        answer_format=body.response_format.stored if body.response_format is not None else None,
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
+from sluiceway.operation.answer_format import AnswerFormat, UnfitSchema
 from sluiceway.store.records import Message
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.question import Page, Question
@@ -12,6 +13,7 @@ from gateway.api.inputs import ClientId
 from gateway.api.models.files import AttachedFile
 from gateway.api.models.texts import ModelName, NewSessionId, PageText, check_text
 from gateway.api.models.wire import Asked, Wire
+from gateway.api.problems import SchemaRefused
 from gateway.api.whitespace import TEXT_PATTERN
 
 Policy = Literal["enqueue", "interrupt", "reject"]
@@ -31,6 +33,33 @@ class PageContext(Asked):
     @property
     def page(self) -> Page:
         return Page(self.url, self.content)
+
+
+class JsonSchema(Asked):
+    """As OpenAI's API has it. The answer is one JSON object that fits `schema`."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str = Field(default="answer", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = Field(default=None, max_length=1000)
+    answer_schema: dict[str, Any] = Field(alias="schema")
+    strict: StrictBool | None = None
+
+
+class ResponseFormat(Asked):
+    """The form that the answer is to have. One that does not fit is asked for once more, then told as an error."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """As a turn keeps it. Raises SchemaRefused."""
+        asked = self.json_schema
+        try:
+            return AnswerFormat(asked.name, asked.answer_schema, bool(asked.strict)).stored
+        except UnfitSchema as error:
+            raise SchemaRefused(f"The schema of the answer is not taken: {error}.") from None
 
 
 class NewMessage(Asked):
@@ -55,6 +84,7 @@ class NewMessage(Asked):
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    response_format: ResponseFormat | None = None
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
@@ -81,6 +111,7 @@ class AiSdkRequest(Wire):
     policy: Policy = "enqueue"
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    response_format: ResponseFormat | None = None
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
