@@ -246,7 +246,7 @@ async def _insert_task(
         "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
         "   client_tools, answer_format)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::jsonb FROM place RETURNING {TASK_COLUMNS}",
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::json FROM place RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
         new_task_id(),
