@@ -434,7 +434,7 @@ def _part(call: NewOperation) -> Part:
 @pytest.mark.requirement("CC-6")
 @pytest.mark.requirement("CH-9")
 @pytest.mark.requirement("CH-16")
-def test_operations_end_once_and_one_goes_on_whatever_comes_at_once(
+def test_operations_end_once_and_one_continues_whatever_comes_at_once(
     stores: tuple[Store, Store], rows: Database, loop: asyncio.AbstractEventLoop
 ) -> None:
     play(lambda: Completing(loop, stores, rows), examples=50, steps=15)

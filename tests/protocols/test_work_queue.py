@@ -38,7 +38,7 @@ rarely = st.sampled_from((False, False, False, True))
 
 @dataclass(frozen=True)
 class Stored:
-    """An entry as the server has it. `before`: deliveries before a hand-back. `owner`: None while undelivered."""
+    """An entry as the server has it. `before`: deliveries before a release. `owner`: None while undelivered."""
 
     entry_id: str
     body: str
@@ -125,7 +125,7 @@ class Leases(Machine):
         super().__init__(loop)
         self.redis = redis
         self.added = 0
-        # Bodies that were added and not acknowledged, with how often each was delivered, hand-backs taken off.
+        # Bodies that were added and not acknowledged, with how often each was delivered, releases taken off.
         self.open: Counter[str] = Counter()
         self.known: set[str] = set()
         # XINFO's lag is only promised for a group that has seen every entry since the queue began.
