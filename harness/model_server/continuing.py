@@ -27,8 +27,8 @@ def beginning_of(body: dict[str, Any]) -> str | None:
 
 def refusal_of(body: dict[str, Any]) -> list[Step] | None:
     """What vLLM answers to flags that contradict each other."""
-    going_on, anew = body.get("continue_final_message", False), body.get("add_generation_prompt", True)
-    return [{"status": "400"}] if going_on and anew else None
+    continuing, anew = body.get("continue_final_message", False), body.get("add_generation_prompt", True)
+    return [{"status": "400"}] if continuing and anew else None
 
 
 def continued(steps: list[Step], beginning: str, body: dict[str, Any], tags: dict[str, str]) -> list[Step]:

@@ -69,10 +69,10 @@ async def test_consumers_that_are_killed_again_and_again_lose_and_double_nothing
     await scene.wait_until_all_done(60)
 
     await _is_done_once(scene, waitings)
-    await wait_until(lambda: _all_go_on(scene, waitings), 30, "each turn has its next step in the queue")
+    await wait_until(lambda: _all_continue(scene, waitings), 30, "each turn has its next step in the queue")
 
 
-async def _all_go_on(scene: Scene, waitings: list[Waiting]) -> bool:
+async def _all_continue(scene: Scene, waitings: list[Waiting]) -> bool:
     """A kill between the durable result and the next step's entry may lead to a second entry, which is harmless."""
     return set(await scene.queued("chat")) == {waiting.task.id for waiting in waitings}
 
