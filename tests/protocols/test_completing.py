@@ -70,7 +70,7 @@ class Completing(Machine):
         self.database = rows
         self.session = f"ses_{uuid4().hex}"
         self.numbers = itertools.count(1)
-        self.task: Task | None = None  # in a worker's hand
+        self.task: Task | None = None  # held by a worker
         self.current = ""
         # How often somebody was told to queue the next step, since the turn was last let go.
         self.told = 0
