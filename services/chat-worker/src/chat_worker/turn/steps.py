@@ -75,7 +75,7 @@ class TurnSteps:
             if turn.reached is not None:
                 await self._client.abandon(turn.reached)
             turn.reached = None
-            await self._opening.begin_anew(turn)
+            await self._opening.restart_step(turn)
             return await self._model_step(turn)
         except Unfit as unfit:
             return await self._again(turn, unfit)
