@@ -93,7 +93,7 @@ class TurnSteps:
         if turn.unfit is not None:
             return await self._step(turn).ending.fail(*not_of_that_form(unfit))
         turn.unfit = unfit
-        await self._opening.begin_anew(turn)
+        await self._opening.restart_step(turn)
         return await self._model_step(turn)
 
     async def _asked(self, turn: Answering, step: Step, offer: Offer, sent: Prepared) -> Outcome:
