@@ -24,6 +24,7 @@ from sluiceway.store.files import Allowance
 from sluiceway.wire.file_part import file_id_of, file_url
 
 from harness.database import Database
+from harness.ports import free_port
 
 pytestmark = pytest.mark.requirement("CH-17")
 
@@ -180,13 +181,39 @@ async def _stalls() -> AsyncIterator[bytes]:
 
 
 async def test_an_object_store_that_is_away_is_told_and_keeps_no_row(
-    store: Store, tmp_path: Path, database: Database
+    store: Store, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in_the_way").write_text("a file")
-    for url in (f"file:{tmp_path}/in_the_way/files", ""):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    for url in (f"file:{tmp_path}/in_the_way/files", "", "s3://bucket/prefix"):
         with pytest.raises(FilesUnavailable):
             await FileKeeping(store, FileObjects(url), LIMITS).keep_bytes(Sent("a"), PNG)
     assert await rows(database) == []
+
+
+NO_BUCKET = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+async def test_a_bucket_that_is_not_there_is_no_file_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(NO_BUCKET)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        bucket = FileObjects("s3://bucket/prefix")
+        with pytest.raises(FilesUnavailable):
+            await bucket.put("file_a", PNG)
+        assert await bucket.read("file_a") is None
 
 
 async def test_an_owner_has_room_for_so_many_files_and_bytes(store: Store, objects: FileObjects) -> None:

@@ -5,7 +5,6 @@ reach fails the test, so a new statement has to be added to the walk.
 """
 
 import ast
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -159,7 +158,7 @@ async def test_every_statement_of_the_store_finds_its_rows_by_an_index(
 
 
 async def _plan(connection: Connection, query: str, args: tuple[Any, ...]) -> dict[str, Any]:
-    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args))
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args)
     return plan[0]["Plan"]  # type: ignore[no-any-return]
 
 
@@ -168,7 +167,7 @@ async def _generic_plan(connection: Connection, query: str, count: int) -> dict[
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     await connection.execute(f"PREPARE looked_at AS {query}")
     values = f"({', '.join(['NULL'] * count)})" if count else ""
-    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at{values}"))
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at{values}")
     await connection.execute("DEALLOCATE looked_at")
     await connection.execute("RESET plan_cache_mode")
     return plan[0]["Plan"]  # type: ignore[no-any-return]

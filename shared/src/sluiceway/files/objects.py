@@ -27,12 +27,19 @@ from sluiceway.process.logs import get_logger
 
 if TYPE_CHECKING:
     from obstore import WritableFile
-    from obstore.store import ObjectStore
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 # As large as a part of an upload to S3 has to be.
 BUFFER_BYTES = 5 * 1024 * 1024
 _PIECE_BYTES = 256 * 1024
 _LOCAL = "file:"
+# By itself the library would try for three minutes, while somebody waits.
+_CLIENT: "ClientConfig" = {
+    "connect_timeout": timedelta(seconds=5),
+    "timeout": timedelta(seconds=30),
+    "allow_http": True,  # where an endpoint says so: a store within the cluster
+}
+_RETRIES: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 
 T = TypeVar("T")
 
@@ -91,7 +98,7 @@ class FileObjects:
             raise FilesUnavailable("FILES_URL names no place")
         if self._url.startswith(_LOCAL):
             return store.LocalStore(_folder(self._url), mkdir=True)
-        return store.from_url(self._url)
+        return store.from_url(self._url, client_options=_CLIENT, retry_config=_RETRIES)
 
 
 class FileWriting:
@@ -121,10 +128,13 @@ def _removed(path: Path, before: float) -> bool:
 
 
 async def _unless_missing(call: Callable[[], T]) -> T | None:
-    try:
-        return await _called(call)
-    except FileNotFoundError:
-        return None
+    def found() -> T | None:
+        try:
+            return call()
+        except FileNotFoundError:
+            return None
+
+    return await _called(found)
 
 
 async def _each(found: Iterator[T]) -> AsyncIterator[T]:
@@ -136,7 +146,7 @@ async def _each(found: Iterator[T]) -> AsyncIterator[T]:
 
 
 async def _called(call: Callable[[], T]) -> T:
-    """Raises FilesUnavailable, and FileNotFoundError."""
+    """Raises FilesUnavailable."""
     return await asyncio.to_thread(_told_apart, call)
 
 
@@ -149,8 +159,6 @@ def _told_apart(call: Callable[[], T]) -> T:
 def _errors() -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except (BaseError, OSError) as error:
         # Its text may name a bucket and a key: that is for the log alone.
         get_logger().warning("files_unavailable", reason=f"{type(error).__name__}: {str(error).splitlines()[0][:500]}")

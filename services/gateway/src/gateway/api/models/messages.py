@@ -14,7 +14,6 @@ from gateway.api.models.files import AttachedFile
 from gateway.api.models.texts import ModelName, NewSessionId, PageText, check_text
 from gateway.api.models.wire import Asked, Wire
 from gateway.api.problems import SchemaRefused
-from gateway.api.whitespace import TEXT_PATTERN
 
 Policy = Literal["enqueue", "interrupt", "reject"]
 
@@ -65,17 +64,8 @@ class ResponseFormat(Asked):
 class NewMessage(Asked):
     """A user's message. With an id of the client's own it can be sent again safely. With files it may have no text."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"properties": {"message": {"pattern": TEXT_PATTERN}}},
-                {"required": ["files"], "properties": {"files": {"minItems": 1}}},
-            ]
-        }
-    )
-
     id: ClientId | None = None
-    message: PageText
+    message: PageText = Field(description="what the user says; it may be empty where files go with it")
     files: list[AttachedFile] = Field(default_factory=list, max_length=100, description="that go with the message")
     context: PageContext | None = Field(default=None, description="what the user is looking at")
     is_user_message: StrictBool = Field(
