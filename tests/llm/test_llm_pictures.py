@@ -97,7 +97,7 @@ def test_a_refusal_of_one_picture_is_not_taken_for_one_of_all(words: str) -> Non
         (400, "Could not process image", None, "This picture could not be read"),
     ],
 )
-async def test_what_a_server_refuses_is_said_in_words_and_the_turn_goes_on(
+async def test_what_a_server_refuses_is_said_in_words_and_the_answer_comes(
     model: ModelServer, status: int, words: str, learned: str | None, in_its_place: str
 ) -> None:
     await model.script({"status": status, "body": {"error": {"message": words}}})
