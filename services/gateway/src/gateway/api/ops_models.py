@@ -19,7 +19,8 @@ class ConsumerView(Wire):
 
 
 class QueueView(Wire):
-    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_flight`: entries that one has."""
+    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_lanes` of them wait behind
+    another one of their user. `in_flight`: entries that a worker has."""
 
     kind: str
     waiting: int
@@ -28,6 +29,7 @@ class QueueView(Wire):
     in_flight_seconds: float | None
     dead_letters: int
     consumers: list[ConsumerView]
+    in_lanes: int = 0
 
 
 class QueueList(Wire):

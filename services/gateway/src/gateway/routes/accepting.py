@@ -100,8 +100,11 @@ async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
     return json_response(answer, 202, {"Location": url.removesuffix("/stream")})
 
 
-async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamParams) -> Response:
-    """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
+async def accept_and_follow(
+    call: Call[Any, Any], turn: NewTurn, params: StreamParams, *, counts: bool = False
+) -> Response:
+    """Start the turn and stream its answer from the beginning; so does a repeat of the same message. `counts`: as of
+    `open_stream`."""
     gateway = call.gateway
     await gateway.windows.check(turn.text, turn.model)
     await command(gateway.redis, "PING")
@@ -114,7 +117,7 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
         # Raises TaskExpired for a turn that nobody will ever write to again.
         await gateway.lookup.find(task_id, turn.user_id)
     headers = {RUN_ID_HEADER: task_id}
-    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers)
+    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers, counts=counts)
 
 
 def _tell(call: Call[Any, Any], accepted: Accepted) -> None:
