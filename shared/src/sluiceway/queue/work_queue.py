@@ -103,6 +103,16 @@ class Producer:
         """Raises the ResponseError where the answer is one."""
         return str(answered(answer).decode())
 
+    async def advance(self) -> int:
+        """Do what whoever reads does: the next of each lane whose user has none in the queue follows; how many did. For
+        readers of an older version."""
+        try:
+            return int(await self._scripts.run("queue/advance", *_advancing(self._kind)))
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            return 0
+
     async def holds_any(self, entry_ids: Sequence[str]) -> bool:
         """Whether one of the entries is still queued or in flight."""
         states = await self.states(entry_ids, timedelta(0))
@@ -235,8 +245,8 @@ class WorkQueue:
         time, and is done though this process dies."""
         if self.kind not in keys.IN_TURNS:
             return ()
-        names = (self.key, keys.lane_entries(self.kind), keys.lane_heads(self.kind))
-        return (("EVAL", source("queue/advance"), len(names), *names, keys.GROUP, keys.lane(self.kind, ""), _AT_ONCE),)
+        names, arguments = _advancing(self.kind)
+        return (("EVAL", source("queue/advance"), len(names), *names, *arguments),)
 
     async def _group_read(
         self, client: Redis, *arguments: str | int, then: Sequence[Sequence[str | int]] = ()
@@ -255,6 +265,11 @@ class WorkQueue:
 
 def _admitting(user_id: str, begun: bool, body: bytes) -> tuple[str | bytes, ...]:
     return keys.GROUP, user_id, "1" if begun else "", body
+
+
+def _advancing(kind: str) -> tuple[list[str], list[str | int]]:
+    names = [keys.work_queue(kind), keys.lane_entries(kind), keys.lane_heads(kind)]
+    return names, [keys.GROUP, keys.lane(kind, ""), _AT_ONCE]
 
 
 def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
