@@ -49,7 +49,7 @@ from sluiceway.wire.events import (
     TextEnd,
     TextStart,
 )
-from sluiceway.wire.message import MessageFold, Part, count_steps
+from sluiceway.wire.message import MessageFold, Part, count_steps, replay_of
 from sluiceway.wire.task import EndStatus
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.clean_text import CleanText
@@ -76,6 +76,7 @@ from chat_worker.flusher import StreamWriter
 from chat_worker.metrics import CallMeter, TurnMeter
 from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import keep_provided
+from chat_worker.steering import accepted_part
 
 TOOL_LIMIT = "TOOL_LIMIT"
 _TOOL_LIMIT_MESSAGE = "The answer needed more tool calls than one turn may have. Ask for a smaller part of it."
@@ -299,6 +300,12 @@ class Step:
         metadata = self._metadata("completed", {"finishReason": "tool-calls"})
         last = [Finish(finish_reason="tool-calls", message_metadata=self._shown(metadata))]
         return await self._write_end("completed", metadata, last, awaits=True)
+
+    async def give_way(self, to: str) -> EndStatus | None:
+        """End the turn, between two steps, for the one that steers it. None: that one waits no more."""
+        metadata = self._metadata("completed", {"finishReason": "other"})
+        last = [*replay_of([accepted_part(to)]), Finish(finish_reason="other", message_metadata=self._shown(metadata))]
+        return await self._write_end("completed", metadata, last, gives_way=to)
 
     async def cancel(self) -> EndStatus:
         """End the turn as cancelled, with what was shown so far."""
@@ -530,18 +537,20 @@ class Step:
         *,
         error: dict[str, Any] | None = None,
         awaits: bool = False,
+        gives_way: str | None = None,
     ) -> EndStatus | None:
         """All shown text in Redis, then the answer in Postgres, then the end of the stream. None: nothing was."""
         await self._writer.drained()
         end = TurnEnd(
             status=status,
-            parts=self._fold.finished_parts(),
+            parts=[*self._fold.finished_parts(), *([accepted_part(gives_way)] if gives_way is not None else [])],
             metadata=metadata,
             error=error,
             usage=self.usage,
             awaits=awaits,
             calls=self._account.unwritten,
             prompt=self._account.prompt,
+            gives_way=gives_way,
         )
         written = self._writer.written
         ended = await persistently(lambda: self._ending.end(self._task, end, last, written=written))

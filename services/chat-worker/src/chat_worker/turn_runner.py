@@ -41,6 +41,7 @@ from chat_worker.metrics import Metrics, TurnMeter
 from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import to_model_messages
 from chat_worker.settings import Settings
+from chat_worker.steering import what_became_of_it
 from chat_worker.step import MODEL_CALLS, NotContinued, Offer, Outcome, Step, TooLong, Tries
 from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.takeover import Continuable, take_over
@@ -225,13 +226,17 @@ class TurnRunner:
             )
         outcome: Outcome = await self._first_step(turn, model)
         while outcome == "running":
-            outcome = await self._look_for_answers(turn) or await self._model_step(turn, model)
+            outcome = await self._look_for_answers(turn) or await self._next_step(turn, model)
         return outcome
 
     async def _first_step(self, turn: Answering, model: str) -> Outcome:
         """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
         if turn.durable.parts:
-            return "running" if turn.durable.asks else await self._model_step(turn, model)
+            return "running" if turn.durable.asks else await self._next_step(turn, model)
+        if turn.task.steers is not None:
+            turn.writer.write(what_became_of_it(turn.task))
+            if (gave_way := await self._give_way(turn)) is not None:
+                return gave_way
         if turn.command is None or self._settings.direct_tools == "off":
             return await self._model_step(turn, model)
         step = self._new_step(turn)
@@ -242,6 +247,16 @@ class TurnRunner:
         if isinstance(call, str):
             return await step.say(call)
         return await step.call([call], Offer(self._catalogue.tools, max_calls=1))
+
+    async def _next_step(self, turn: Answering, model: str) -> Outcome:
+        return await self._give_way(turn) or await self._model_step(turn, model)
+
+    async def _give_way(self, turn: Answering) -> Outcome | None:
+        """Between two steps the turn ends for a message that steers it. None: there is none, or a step is open."""
+        if turn.fold.step_open:
+            return None
+        to = await persistently(lambda: self._store.turns.steering(turn.task))
+        return await self._new_step(turn).give_way(to) if to is not None else None
 
     async def _model_step(self, turn: Answering, model: str) -> Outcome:
         step = self._new_step(turn)

@@ -27,7 +27,9 @@ from gateway.api.inputs import ClientId
 from gateway.api.problems import EmptyMessage
 from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_whitespace
 
-Policy = Literal["enqueue", "interrupt", "reject"]
+# What became of a message that was to enter a turn.
+Steer = Literal["waiting", "accepted", "returned"]
+Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
 RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
 
@@ -289,6 +291,7 @@ class AcceptedTurn(Wire):
     status: Status
     position: int
     stream_url: str
+    steers: str | None = Field(default=None, description="of a message with `policy: steer`: the turn it is for")
 
 
 class OperationSummary(Wire):
@@ -344,6 +347,12 @@ class TaskView(Wire):
     ended_at: datetime | None
     stream_url: str
     operations: list[OperationSummary] = Field(description="its tool calls, in their order")
+    steers: str | None = Field(default=None, description="the turn that its message was to enter")
+    steer: Steer | None = Field(
+        default=None,
+        description="`accepted`: that turn ended between two steps, and this one continues with what it had;"
+        " `returned`: it ended before there was such a moment, and this is a turn of its own",
+    )
 
     @classmethod
     def of(cls, task: Task, operations: Sequence[Operation]) -> "TaskView":
@@ -363,7 +372,17 @@ class TaskView(Wire):
             ended_at=task.ended_at,
             stream_url=stream_url(task.id),
             operations=[OperationSummary.summary_of(operation) for operation in operations],
+            steers=task.steers,
+            steer=_steer_of(task),
         )
+
+
+def _steer_of(task: Task) -> Steer | None:
+    if task.steers is None:
+        return None
+    if task.entered:
+        return "accepted"
+    return "waiting" if task.status == "queued" else "returned"
 
 
 class CancelledTurn(Wire):

@@ -96,6 +96,7 @@ async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
         status=task.status,
         position=accepted.position,
         stream_url=url,
+        steers=task.steers,
     )
     return json_response(answer, 202, {"Location": url.removesuffix("/stream")})
 
