@@ -72,6 +72,7 @@ async def test_turns_sessions_and_open_streams_of_one_caller_are_bounded(
     services: Services, database: Database
 ) -> None:
     few = {"MAX_TURNS_PER_USER": "4", "MAX_SESSIONS_PER_HOUR": "6", "MAX_STREAMS_PER_USER": "2"}
+    few["MAX_MESSAGES_PER_DAY"] = "8"
     gateway = await services.gateway(JWT_SECRET=SECRET, **few)
     ada, grace = bearer("ada"), bearer("grace")
     async with client_of(gateway) as http:
@@ -114,6 +115,14 @@ async def test_turns_sessions_and_open_streams_of_one_caller_are_bounded(
         assert (await http.post(f"/api/chat/tasks/{accepted[0]}/cancel", headers=ada)).status_code == 202
         free = next(f"s{number}" for number, response in enumerate(sent) if response.status_code == 429)
         assert (await say(free)).status_code == 202
+        told = (await http.get("/config")).json()["limits"]
+        assert (told["max_messages_per_day"], told["max_turns_per_user"]) == (8, 4)
+        # One for the AI SDK's route, six at once, and the last: what was refused for another reason counts, too.
+        ninth = await say(free)
+        _refused(ninth, "TOO_MANY_REQUESTS")
+        assert "day" in ninth.json()["detail"]
+        assert int(ninth.headers["retry-after"]) > 3600
+        assert (await say("g", grace)).status_code == 202
 
 
 @pytest.mark.requirement("SE-3")

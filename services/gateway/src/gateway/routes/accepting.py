@@ -84,6 +84,7 @@ def budget_of(settings: Settings, over_budget: bool) -> Budget:
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
     await call.gateway.windows.check(turn.text, turn.model)
+    await call.gateway.limits.of_message(call.caller)
     accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
     task = accepted.task
     _tell(call, accepted)
@@ -108,6 +109,7 @@ async def accept_and_follow(
     `open_stream`."""
     gateway = call.gateway
     await gateway.windows.check(turn.text, turn.model)
+    await gateway.limits.of_message(call.caller)
     await command(gateway.redis, "PING")
     accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
     task_id = accepted.task.id
