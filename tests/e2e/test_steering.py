@@ -7,7 +7,7 @@ from harness.asking import asked, questions
 from harness.calling import answers, call, calls_tools
 from harness.chat import Chat, Turn
 from harness.folding import Message, fold
-from harness.model_server import ModelServer
+from harness.model_server import ModelServer, answer_to
 from tests.e2e.test_tools import asked_of, open_gate
 
 
@@ -44,9 +44,13 @@ async def test_messages_that_steer_reach_the_model_together_in_its_next_step(
     for turn in (first, second):
         assert (await _task(chat, turn))["steer"] == "accepted"
     (_, last) = await asked_of(model, "to be steered")
-    sent = last.body["messages"]
-    assert [one["role"] for one in sent[-5:]] == ["user", "assistant", "tool", "user", "user"]
-    assert [one["content"] for one in sent[-3:]] == ["through steered", "rather briefly", "and in French"]
+    heard = [(one["role"], one["content"]) for one in last.body["messages"] if one["role"] in ("user", "tool")]
+    assert heard == [
+        ("user", "to be steered"),
+        ("tool", "through steered"),
+        ("user", "rather briefly"),
+        ("user", "and in French"),
+    ]
     assert len(await questions(model)) == 2
 
 
@@ -57,7 +61,7 @@ async def test_a_message_for_a_turn_without_another_step_is_the_next_turn(chat: 
     steering = await chat.send(running.session_id, "too late [[tokens=3 rate=0]]", policy="steer")
     await model.open_gate("g")
     whole, returned = fold(await chat.answer(running)), fold(await chat.answer(steering))
-    assert (whole.text, returned.text) == ("one one one", "too too too")
+    assert (whole.text, returned.text) == (answer_to("one step only", 3), answer_to("too late", 3))
     assert _told(whole) == []
     assert _told(returned) == [{"state": "returned", "taskId": running.task_id}]
     assert (await _task(chat, steering))["steer"] == "returned"
@@ -73,6 +77,6 @@ async def test_the_latest_message_is_answered_after_what_runs_and_those_that_wai
     latest = await chat.send(running.session_id, "this then [[tokens=3 rate=0]]", policy="latest")
     await model.open_gate("g")
     assert fold(await chat.answer(waiting)).aborted
-    assert fold(await chat.answer(running)).text == "at at at"
-    assert fold(await chat.answer(latest)).text == "this this this"
+    assert fold(await chat.answer(running)).text == answer_to("at work", 3)
+    assert fold(await chat.answer(latest)).text == answer_to("this then", 3)
     assert len(await questions(model)) == 2

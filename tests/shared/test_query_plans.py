@@ -318,6 +318,10 @@ class Walk:
         await turns.begin_approved(task)
         await turns.finalized(task.id)
         await self._store.sessions.delete(task.session_id, "ada")
+        steered = await self._turn("steered")
+        steering = await turns.accept(NewTurn("steered", "ada", "this way", policy="steer"))
+        assert await turns.steering(steered) == steering.task.id
+        await turns.end(steered, TurnEnd("completed", [], {}, gives_way=steering.task.id), attempt=steered.attempt)
         queued = await turns.accept(NewTurn("behind", "ada", "one", create_session=True))
         await turns.request_cancel(queued.task.id, "ada")
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
-from sluiceway.store.allowance import check_live, check_sessions
+from sluiceway.store.allowance import check_live, check_sessions, one_at_a_time
 from sluiceway.store.approving import take_away
 from sluiceway.store.conversations import forget_compactions
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
@@ -111,8 +111,12 @@ async def position_of(connection: Connection, task: Task) -> int:
 async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None]:
     """The session's active turn, and an ended one whose calls wait for a person. From here on nobody else accepts or
     ends one in it."""
-    lock = "SELECT user_id, active_task_id, approval_task_id FROM sessions WHERE id = $1 FOR UPDATE"
-    row = await connection.fetchrow(lock, turn.session_id)
+    lock = (
+        f"SELECT user_id, active_task_id, approval_task_id, {one_at_a_time('$2', '$3')} FROM sessions WHERE id = $1"
+        " FOR UPDATE"
+    )
+    counted = turn.max_live > 0
+    row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
     if row is None and turn.create_session:
         await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
@@ -120,7 +124,7 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
             turn.session_id,
             turn.user_id,
         )
-        row = await connection.fetchrow(lock, turn.session_id)
+        row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
