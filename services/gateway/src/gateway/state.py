@@ -139,7 +139,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             hub=hub,
             completions=completions,
             addresses=Addresses(settings.trusted_proxies),
-            limits=Limits(settings, redis),
+            limits=Limits(settings, redis, store),
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             webhooks=WebhookIntake(store, completions, signatures, rate),

@@ -31,7 +31,14 @@ from starlette.responses import Response
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models import AcceptedTurn, stream_url
-from gateway.api.problems import ContextTooLong, MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import (
+    ContextTooLong,
+    MessageExceedsWindow,
+    MessageTooLong,
+    ModelNotAllowed,
+    ProblemType,
+    StorageFull,
+)
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -47,6 +54,7 @@ PROBLEMS: tuple[ProblemType, ...] = (
     ModelNotAllowed,
     SessionBusy,
     SessionNotFound,
+    StorageFull,
     StoreUnavailable,
     TooManyTasks,
 )
