@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
+from sluiceway.queue.work_queue import LANE
 from sluiceway.scripts import Scripts
 
-LANE = "lane:"
 # A script holds everybody up: of more than this nothing is told.
 _MOST = 1000
 

@@ -28,6 +28,8 @@ from sluiceway.scripts import Scripts, source
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
 _MANY = 10_000
+# What the id of an entry in a lane begins with; see `queue/admit.lua`.
+LANE = "lane:"
 # A larger body is not read for what it is for.
 _READ_BYTES = 64 * 1024
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
