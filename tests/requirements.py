@@ -409,7 +409,5 @@ OPEN = {
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
-    "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
-    "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
 }
