@@ -138,7 +138,7 @@ async def test_the_latest_message_takes_the_place_of_those_that_wait_and_of_noth
 
 
 @pytest.mark.requirement("CH-12")
-async def test_a_turn_ends_between_two_steps_for_a_message_that_steers_it_or_goes_on(store: Store) -> None:
+async def test_a_turn_ends_between_two_steps_for_a_message_that_steers_it_or_is_left_alone(store: Store) -> None:
     first = await store.turns.accept(turn("one", message_id="m1", policy="steer"))
     assert first.task.steers is None, "there was nothing to be steered"
     running = await store.turns.claim(first.task.id)
