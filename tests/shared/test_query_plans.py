@@ -268,6 +268,7 @@ class Walk:
                 await sessions.page(user_id, after, 10)
         await sessions.create("mine-ada", "ada", None)
         await sessions.owner("mine-ada")
+        await sessions.stored_bytes("ada")
         await sessions.rename("mine-ada", "ada", "Mine")
         await sessions.claim("mine-None", "ada", None)
         for _ in range(2):
@@ -318,6 +319,10 @@ class Walk:
         await turns.begin_approved(task)
         await turns.finalized(task.id)
         await self._store.sessions.delete(task.session_id, "ada")
+        steered = await self._turn("steered")
+        steering = await turns.accept(NewTurn("steered", "ada", "this way", policy="steer"))
+        assert await turns.steering(steered) == steering.task.id
+        await turns.end(steered, TurnEnd("completed", [], {}, gives_way=steering.task.id), attempt=steered.attempt)
         queued = await turns.accept(NewTurn("behind", "ada", "one", create_session=True))
         await turns.request_cancel(queued.task.id, "ada")
 
