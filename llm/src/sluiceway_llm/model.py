@@ -32,6 +32,7 @@ from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.continuation import PrefixDialect, Seam, continuing
 from sluiceway_llm.dialects import DIALECTS, dialect_of_answer
 from sluiceway_llm.error_words import told_of
+from sluiceway_llm.line import Budget
 from sluiceway_llm.loose_json import NotJson, loose_values
 from sluiceway_llm.manners import Body, Manners
 from sluiceway_llm.model_errors import (
@@ -102,7 +103,8 @@ class Model:
     Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
     `fallback`: the model that is asked where another one is away. `user`: how the server is told who asks.
     `continuation`: how the server is asked to continue an answer; None: it cannot. `options`: what is known of the
-    server beforehand, and `model_options` of some of its models.
+    server beforehand, and `model_options` of some of its models. `budget`: how often its models may be asked; None:
+    as often as one likes.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Model:
         model_options: Mapping[str, ServerOptions] | None = None,
         fallback: str | None = None,
         user: UserAs = "hash",
+        budget: Budget | None = None,
     ) -> None:
         self._base_url = base_url or _OPENAI
         self._secret = api_key
@@ -132,6 +135,7 @@ class Model:
         self._manners: dict[str, Manners] = {}
         self._circuits: dict[str, Circuit] = {}
         self.fallback = fallback
+        self.budget = budget
         self._user = user
         self._log = logging.getLogger(__name__)
         self._resources = AsyncExitStack()
@@ -139,7 +143,12 @@ class Model:
 
     @classmethod
     def from_settings(
-        cls, settings: ModelSettings, *, max_connections: int, continuation: PrefixDialect | None = None
+        cls,
+        settings: ModelSettings,
+        *,
+        max_connections: int,
+        continuation: PrefixDialect | None = None,
+        budget: Budget | None = None,
     ) -> Self:
         return cls(
             settings.openai_base_url,
@@ -153,6 +162,7 @@ class Model:
             model_options=settings.model_options,
             fallback=settings.model_fallback,
             user=settings.model_user,
+            budget=budget,
         )
 
     @property

@@ -11,7 +11,8 @@ from sluiceway_llm.windows import LEAST
 
 class ServerOptions(BaseModel):
     """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
-    win; `headers`: sent along; `window_tokens`: how many tokens the model takes, prompt and answer together."""
+    win; `headers`: sent along; `window_tokens`: how many tokens the model takes, prompt and answer together;
+    `requests_per_minute`, `tokens_per_minute`: how often it may be asked (line.py); 0: as often as one likes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,6 +22,8 @@ class ServerOptions(BaseModel):
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=LEAST)
+    requests_per_minute: int | None = Field(default=None, ge=0)
+    tokens_per_minute: int | None = Field(default=None, ge=0)
 
     def with_(self, other: "ServerOptions") -> "ServerOptions":
         """These, and the other's, which win."""
