@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from sluiceway_llm.circuit import Asking, ModelAway, is_away
+from sluiceway_llm.circuit import AskingModel, ModelAway, is_away
 from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.line import InLine, Line, Place
 from sluiceway_llm.model import Model
@@ -168,7 +168,7 @@ class RetriedStream:
         self._said = said
         self._nothing_said: ModelError | None = None
         self._asked = request
-        self._asking: Asking | None = None
+        self._asking: AskingModel | None = None
         self._last_error: ModelError | None = None
         self._usage: Usage | None = None
 
@@ -221,7 +221,7 @@ class RetriedStream:
         if self._nothing_said is not None:
             raise self._nothing_said
         if self._batches is None:
-            self._asking = self._model.circuit_of(self._request.model).ask()
+            self._asking = self._model.asking(self._request.model)
             self._usage = None
             await self._line.enter(self._request)
             self._batches = await self._call.enter_async_context(self._model.stream(self._request))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from sluiceway_llm.dialects import Name
 from sluiceway_llm.windows import LEAST
@@ -12,7 +12,8 @@ from sluiceway_llm.windows import LEAST
 class ServerOptions(BaseModel):
     """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
     win; `headers`: sent along; `window_tokens`: how many tokens the model takes, prompt and answer together;
-    `requests_per_minute`, `tokens_per_minute`: how often it may be asked (line.py); 0: as often as one likes."""
+    `base_url`, `api_key`: of another server that has the model; `requests_per_minute`, `tokens_per_minute`: how often
+    it may be asked (line.py); 0: as often as one likes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +23,8 @@ class ServerOptions(BaseModel):
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=LEAST)
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    api_key: SecretStr | None = None
     requests_per_minute: int | None = Field(default=None, ge=0)
     tokens_per_minute: int | None = Field(default=None, ge=0)
 
@@ -34,4 +37,12 @@ class ServerOptions(BaseModel):
             extra_body={**self.extra_body, **other.extra_body},
             headers={**self.headers, **other.headers},
             window_tokens=other.window_tokens or self.window_tokens,
+            base_url=other.base_url or self.base_url,
+            api_key=other.api_key or self.api_key,
+            requests_per_minute=_first(other.requests_per_minute, self.requests_per_minute),
+            tokens_per_minute=_first(other.tokens_per_minute, self.tokens_per_minute),
         )
+
+
+def _first(*numbers: int | None) -> int | None:
+    return next((number for number in numbers if number is not None), None)

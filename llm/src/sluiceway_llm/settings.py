@@ -46,8 +46,8 @@ class ModelSettings(BaseSettings):
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
     model_options: dict[str, ServerOptions] = Field(
         default_factory=dict,
-        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, requests_per_minute,"
-        " tokens_per_minute; as JSON",
+        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, base_url, api_key,"
+        " requests_per_minute, tokens_per_minute; as JSON",
     )
     model_prices: dict[str, Price] = Field(
         default_factory=dict, description="by model: USD for a million tokens, input, output, cached_input; as JSON"
@@ -67,7 +67,7 @@ class ModelSettings(BaseSettings):
         own = self.model_options.get(model, ServerOptions())
         requests, tokens = own.requests_per_minute, own.tokens_per_minute
         return (
-            self.openai_base_url,
+            own.base_url or self.openai_base_url,
             self.model_requests_per_minute if requests is None else requests,
             self.model_tokens_per_minute if tokens is None else tokens,
         )
