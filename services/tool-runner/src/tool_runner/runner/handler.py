@@ -30,7 +30,7 @@ from sluiceway.wire.jobs import ToolJob
 from tool_runner.metrics import Metrics
 from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
-from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
+from tool_runner.runner.results import Asked, Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
 from tool_runner.runner.runs import Runs
 from tool_runner.settings import Settings
 from tool_runner.tool.definition import AnyTool
@@ -117,7 +117,7 @@ class ToolHandler:
         try:
             started = await self._start(job.operation_id)
             if started is None:
-                self._log.info("operation_over")
+                await self._look(job, held, tool)
             elif started.before >= self._settings.max_deliveries:
                 await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
                 held.done = True
@@ -132,6 +132,27 @@ class ToolHandler:
         dead process of the same name taken for this one."""
         runner = f"{self._settings.worker_name}/{token_hex(4)}"
         return await persistently(lambda: self._store.operations.start(operation_id, runner))
+
+    # What an outside service has
+
+    async def _look(self, job: ToolJob, held: Held, tool: AnyTool) -> None:
+        """Ask for the work that an outside service has; tell it where nobody wants that any more."""
+        polled = await persistently(lambda: self._store.polls.get(job.operation_id))
+        if polled is None:
+            self._log.info("operation_over")
+            return
+        if polled.operation.ended_at is not None:
+            await tool.give_up(polled.handle)
+            await persistently(lambda: self._store.polls.over(job.operation_id))
+            self._log.info("outside_work_cancelled", status=polled.operation.status)
+            return
+        outcome = await self._runs.look(tool, polled)
+        if isinstance(outcome, Asked):
+            await persistently(lambda: self._store.polls.again(job.operation_id, outcome.handle, outcome.seconds))
+            return
+        self._log.info("operation_ended", attempt=polled.operation.attempt, status=_status(outcome))
+        await self._tell(job, held, polled.operation, outcome)
+        await self._runs.tell_job_events(tool, polled.operation, outcome)
 
     # From its beginning to its end
 
@@ -182,6 +203,9 @@ class ToolHandler:
         match outcome:
             case HandedOver():
                 await persistently(lambda: self._store.operations.accepted(operation.id, operation.attempt))
+            case Asked(handle, seconds):
+                await persistently(lambda: self._store.polls.accepted(operation.id, operation.attempt, handle, seconds))
+                return  # it will be in the queue again
             case Succeeded() | Failed():
                 await self._publish(job, outcome)
             case Unwanted():
@@ -203,7 +227,7 @@ def _status(outcome: Outcome) -> str:
             return "succeeded"
         case Failed():
             return "failed"
-        case HandedOver():
+        case HandedOver() | Asked():
             return "handed_over"
         case Unwanted():
             return "unwanted"
