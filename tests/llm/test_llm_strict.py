@@ -327,3 +327,29 @@ def test_any_history_fits_every_strict_server_and_fits_it_still(messages: Messag
     assert fitted(sent, Wants(by=by)) == sent
     plain = fitted(messages, Wants(by=by, tools=False, system=False))
     assert refusal_for(["alternate", "no_tools", "no_system", "filled"], {"messages": plain, "model": "m"}) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted", "taken", "requests"),
+    [
+        (["effort_with_tools"], None, "none", 2),
+        (["effort_with_tools"], "high", "none", 2),
+        (["efforts:low,medium,high"], "minimal", "low", 2),
+        (["efforts:low,medium,high"], "max", "high", 2),
+        (["efforts:low,medium,high"], "medium", "medium", 1),
+        (["no:reasoning_effort"], "low", None, 2),
+    ],
+)
+async def test_the_effort_of_thinking_is_what_the_model_takes_and_tools_stay(
+    model: ModelServer, rules: list[str], wanted: str | None, taken: str | None, requests: int
+) -> None:
+    await model.strict(*rules)
+    options = ServerOptions.model_validate({"reasoning_effort": wanted})
+    async with adapter(model, options=options) as llm:
+        for _ in range(2):
+            asked = ModelRequest(model="m", messages=[user("go [[tokens=1 rate=0]]")], tools=[tool("note")])
+            assert text_of(await events_of(llm, asked))
+    sent = [record.body for record in await model.requests()]
+    assert len(sent) == requests + 1, "it is learned once"
+    assert sent[-1].get("reasoning_effort") == taken
+    assert sent[-1]["tools"]

@@ -119,7 +119,9 @@ class BackgroundModel(Model):
             fitting = replace(
                 request, messages=messages, tools=tools.get("tools"), tool_choice=tools.get("tool_choice")
             )
-            return manners.worded(to_responses(fitting)) | dict(request.extra_body)
+            effort = manners.options.reasoning_effort
+            reasoning = {"reasoning": {"effort": effort}} if effort is not None else {}
+            return manners.worded(to_responses(fitting) | reasoning, request) | dict(request.extra_body)
 
         async def send(body: Body) -> httpx2.Response:
             made = client.post("/responses", body=body, options=options, cast_to=httpx2.Response, **UNREAD)

@@ -36,6 +36,10 @@ _NO_SYSTEM = re.compile(
 _REFUSED = re.compile(
     r"unsupported|not (supported|permitted|allowed|expected)|unknown|unexpected|unrecogni|extra|invalid|remove", re.I
 )
+_EFFORT = "reasoning_effort"
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Least first. Which of them a model takes, it says when it is asked with another one."""
+_LISTED = re.compile(r"\b(supported|valid|allowed|possible|expected)\b.{0,30}(values?|one of|are)\b(.*)", re.I | re.S)
 _GIVEN_BACK = ("reasoning_content", "reasoning_details", "reasoning", "extra_content", "thinking_blocks")
 _SIMPLER: dict[Schemas, Schemas] = {"whole": "inlined", "inlined": "bare"}
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -53,13 +57,18 @@ class Lessons:
     nine_ids: bool = False
     no_system: bool = False
     all_reasoning: bool = False
+    efforts: dict[str, str] = field(default_factory=dict)
+    """Of reasoning: what is asked for instead."""
+    effort_with_tools: str | None = None
+    """OpenAI's newer models take tools in chat requests only with this one."""
 
     def learn(self, told: Told, status: int, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
         """The name of what is new, for a log; None where the refusal says nothing that helps."""
         if status not in TEACHING:
             return None
         words = f"{told.parameter} {told.words}"
-        if (lesson := self._about_tools(words, sent, dialect)) is not None:
+        lesson = self._about_effort(words, sent) or self._about_tools(words, sent, dialect)
+        if lesson is not None:
             return lesson
         if status >= 500 or (status == 404 and not _REFUSED.search(words)):
             return None
@@ -75,11 +84,32 @@ class Lessons:
         }
         found = {name for name, learned in flags.items() if learned} | self.dropped
         found |= {f"{name}:{other}" for name, other in self.renamed.items()}
+        found |= {f"{_EFFORT}:{effort}" for effort in (*self.efforts.values(), self.effort_with_tools) if effort}
         found |= {f"messages:{name}" for name in self.refused_fields}
         return sorted(found | ({f"schemas:{self.schemas}"} if self.schemas is not None else set()))
 
+    def effort(self, wanted: str | None, with_tools: bool) -> str | None:
+        """Of reasoning, as this model takes it; None: it is not told."""
+        asked = self.effort_with_tools if with_tools and self.effort_with_tools is not None else wanted
+        return asked if asked is None else self.efforts.get(asked, asked)
+
+    def _about_effort(self, words: str, sent: Mapping[str, Any]) -> str | None:
+        if _EFFORT not in words:
+            return None
+        asked = sent.get(_EFFORT)
+        listed = _LISTED.search(words.lower())
+        taken = [effort for effort in EFFORTS if listed and re.search(rf"\b{effort}\b", listed[3])]
+        if asked in EFFORTS and taken and asked not in taken:
+            wanted = EFFORTS.index(asked)
+            self.efforts[asked] = min(taken, key=lambda effort: abs(EFFORTS.index(effort) - wanted))
+            return f"{_EFFORT}:{self.efforts[asked]}"
+        if sent.get("tools") and "tool" in words.lower() and self.effort_with_tools is None and asked != "none":
+            self.effort_with_tools = "none"
+            return f"{_EFFORT}:none"
+        return None
+
     def _about_tools(self, words: str, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
-        if not sent.get("tools"):
+        if not sent.get("tools") or _EFFORT in words:
             return None
         unknown = _REFUSED.search(words) and re.search(r"""(^|['"`\s.])tools(['"`\s]|$)""", words)
         in_schema = _SCHEMA.search(words)

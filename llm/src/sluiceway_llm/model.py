@@ -348,8 +348,10 @@ class Model:
 
     def _json(self, request: ModelRequest, manners: Manners) -> Body:
         messages = manners.fitted(request)
+        tools = manners.tools(request, messages)
         optional = {
-            **manners.tools(request, messages),
+            **tools,
+            "reasoning_effort": manners.effort(tools),
             "user": request.user,
             **manners.tracing(request),
             "temperature": request.temperature,
@@ -362,7 +364,7 @@ class Model:
             "stream_options": {"include_usage": True},
             **{name: value for name, value in optional.items() if value is not None},
         }
-        return {**manners.worded(body), **self._beginning(request, messages), **request.extra_body}
+        return {**manners.worded(body, request), **self._beginning(request, messages), **request.extra_body}
 
     def _beginning(self, request: ModelRequest, messages: list[dict[str, Any]]) -> Body:
         if not request.prefix:

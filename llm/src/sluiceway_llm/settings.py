@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sluiceway_llm.asker import UserAs
 from sluiceway_llm.dialects import Name
 from sluiceway_llm.prices import Price
-from sluiceway_llm.server_options import ServerOptions
+from sluiceway_llm.server_options import Effort, ServerOptions
 
 
 class ModelSettings(BaseSettings):
@@ -35,6 +35,7 @@ class ModelSettings(BaseSettings):
         default=0, ge=0, description="of each model, by all processes together; 0: as many as there are"
     )
     model_tokens_per_minute: int = Field(default=0, ge=0, description="the same, of prompts and answers")
+    model_reasoning_effort: Effort | None = Field(default=None, description="how much models are to think")
     max_output_tokens: int | None = Field(default=None, ge=1)
 
     model_dialect: Name | Literal["auto"] = Field(
@@ -46,8 +47,8 @@ class ModelSettings(BaseSettings):
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
     model_options: dict[str, ServerOptions] = Field(
         default_factory=dict,
-        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, base_url, api_key,"
-        " requests_per_minute, tokens_per_minute; as JSON",
+        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, reasoning_effort, base_url,"
+        " api_key, requests_per_minute, tokens_per_minute; as JSON",
     )
     model_prices: dict[str, Price] = Field(
         default_factory=dict, description="by model: USD for a million tokens, input, output, cached_input; as JSON"
@@ -80,4 +81,5 @@ class ModelSettings(BaseSettings):
             rename=self.model_rename_parameters,
             extra_body=self.model_extra_body,
             headers=self.model_headers,
+            reasoning_effort=self.model_reasoning_effort,
         )
