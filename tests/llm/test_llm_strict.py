@@ -1,10 +1,13 @@
 """Servers that refuse what others take: the history is made to fit, and what is refused all the same is learned."""
 
+import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sluiceway_llm.dialects import Schemas
 from sluiceway_llm.history import PROVIDER, Wants, fitted
 from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.model_errors import ModelError
@@ -353,3 +356,53 @@ async def test_the_effort_of_thinking_is_what_the_model_takes_and_tools_stay(
     assert len(sent) == requests + 1, "it is learned once"
     assert sent[-1].get("reasoning_effort") == taken
     assert sent[-1]["tools"]
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    defs = {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(levels)}
+    return {
+        "type": "object",
+        "properties": {"text": {"$ref": "#/$defs/0"}},
+        "$defs": defs | {str(levels): {"type": "string"}},
+    }
+
+
+def many_of_many(count: int) -> dict[str, Any]:
+    big = {"type": "object", "properties": {str(n): {"type": "string"} for n in range(count)}}
+    return {
+        "type": "object",
+        "properties": {str(n): {"$ref": "#/$defs/big"} for n in range(count)},
+        "$defs": {"big": big},
+    }
+
+
+def deep(levels: int) -> dict[str, Any]:
+    def within(schema: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(60):
+            schema = {"items": schema}
+        return schema
+
+    defs = {str(n): within({"$ref": f"#/$defs/{n + 1}"}) for n in range(levels)}
+    return {"type": "object", "properties": {"a": {"$ref": "#/$defs/0"}}, "$defs": defs | {str(levels): {}}}
+
+
+@pytest.mark.requirement("CH-24")
+@pytest.mark.parametrize("level", ["inlined", "bare"])
+@pytest.mark.parametrize("schema", [doubling(40), doubling(400), many_of_many(400), deep(40)])
+def test_a_schema_that_wants_to_grow_stays_small_and_so_do_many(schema: dict[str, Any], level: Schemas) -> None:
+    tools = [tool(f"t{n}", schema) for n in range(64)]
+    began = time.process_time()
+    fitted = fitted_tools(tools, level)
+    assert time.process_time() - began < 1
+    assert fitted is not None
+    assert len(json.dumps(fitted)) < 64 * len(json.dumps(schema)) + 2_000_000
+    assert len(json.dumps(fitted[0])) < 2 * len(json.dumps(schema)) + 60_000
+    assert [one["function"]["name"] for one in fitted] == [one["function"]["name"] for one in tools]
+
+
+def test_references_are_put_in_place_as_ever() -> None:
+    fitted = fitted_tools([tool("t", NESTED)], "inlined")
+    assert fitted is not None
+    who = fitted[0]["function"]["parameters"]["properties"]["who"]
+    assert who["properties"]["name"] == {"type": "string"}
+    assert who["properties"]["knows"] == {"type": "array", "items": {"type": "object"}}

@@ -3,6 +3,9 @@
 `inlined`: references are put in place, and `additionalProperties` is left out where it only forbids; what refers to
 itself is an object at the second time. `bare`: only what nearly everybody knows is left. Arguments are checked by the
 tool's own schema whatever the model was told.
+
+A schema may come from a stranger, and forty references to two of the next are a million of millions: what is put in
+place is bounded for a tool and for all of a request, in number and in depth. What is beyond that is an object.
 """
 
 from collections.abc import Mapping
@@ -15,53 +18,73 @@ _NOT_FOR_MODELS = frozenset({"$schema", "$id", "$comment", *_DEFINITIONS})
 _BARE = frozenset(
     {"type", "description", "properties", "required", "items", "enum", "anyOf", "nullable", "minItems", "maxItems"}
 )
-_MAX_DEPTH = 24
+_MAX_DEPTH = 90
+"""Of a schema with what was put in place: a plain one has 64 (`InputSchema`)."""
+_MOST_OF_A_TOOL, _MOST_OF_ALL = 1_000, 10_000
+"""Schemas that are put in place, with those within them. A microsecond or two each, in an event loop."""
 
 
 def fitted_tools(tools: list[dict[str, Any]] | None, level: Schemas) -> list[dict[str, Any]] | None:
     if tools is None or level == "whole":
         return tools
-    return [_fitted_tool(tool, level) for tool in tools]
+    fitted, left = [], _MOST_OF_ALL
+    for tool in tools:
+        one, put_in_place = _fitted_tool(tool, level, min(left, _MOST_OF_A_TOOL))
+        fitted.append(one)
+        left -= put_in_place
+    return fitted
 
 
-def _fitted_tool(tool: dict[str, Any], level: Schemas) -> dict[str, Any]:
+def _fitted_tool(tool: dict[str, Any], level: Schemas, most: int) -> tuple[dict[str, Any], int]:
+    """And how much was put in place."""
     function = tool.get("function")
     schema = function.get("parameters") if isinstance(function, dict) else None
     if not isinstance(function, dict) or not isinstance(schema, dict):
-        return tool
-    fitted = _Fitter(schema, bare=level == "bare").fitted(schema, ())
-    return {**tool, "function": {**function, "parameters": fitted}}
+        return tool, 0
+    fitter = _Fitter(schema, level == "bare", most)
+    fitted = fitter.fitted(schema, (), 0)
+    return {**tool, "function": {**function, "parameters": fitted}}, fitter.put_in_place
 
 
 class _Fitter:
-    def __init__(self, root: Mapping[str, Any], bare: bool) -> None:
+    def __init__(self, root: Mapping[str, Any], bare: bool, most: int) -> None:
         self._root = root
         self._bare = bare
+        self._most = most
+        self.put_in_place = 0
 
-    def fitted(self, schema: Any, within: tuple[str, ...]) -> Any:
+    def fitted(self, schema: Any, within: tuple[str, ...], depth: int) -> Any:
         """`within`: the references that led here."""
         if not isinstance(schema, dict):
             return schema
-        if len(within) > _MAX_DEPTH:
+        if depth > _MAX_DEPTH:
             return {"type": "object"}
+        if within:
+            if self.put_in_place >= self._most:
+                return {"type": "object"}
+            self.put_in_place += 1
         reference = schema.get("$ref")
         if isinstance(reference, str):
             beside = {name: value for name, value in schema.items() if name != "$ref"}
             target = None if reference in within else self._target(reference)
-            found = {"type": "object"} if target is None else self.fitted(target, (*within, reference))
-            return {**found, **self.fitted(beside, within)}
+            found = {"type": "object"} if target is None else self.fitted(target, (*within, reference), depth + 1)
+            return {**found, **self.fitted(beside, within, depth)}
         if self._bare:
             schema = _simpler(schema)
-        return {name: self._member(name, value, within) for name, value in schema.items() if self._is_kept(name, value)}
+        return {
+            name: self._member(name, value, within, depth + 1)
+            for name, value in schema.items()
+            if self._is_kept(name, value)
+        }
 
-    def _member(self, name: str, value: Any, within: tuple[str, ...]) -> Any:
+    def _member(self, name: str, value: Any, within: tuple[str, ...], depth: int) -> Any:
         if name in ("properties", "patternProperties", "dependentSchemas") and isinstance(value, dict):
-            return {key: self.fitted(inner, within) for key, inner in value.items()}
+            return {key: self.fitted(inner, within, depth) for key, inner in value.items()}
         if name in ("enum", "const", "default", "examples", "required", "type"):
             return value
         if isinstance(value, list):
-            return [self.fitted(inner, within) for inner in value]
-        return self.fitted(value, within)
+            return [self.fitted(inner, within, depth) for inner in value]
+        return self.fitted(value, within, depth)
 
     def _is_kept(self, name: str, value: Any) -> bool:
         if name in _NOT_FOR_MODELS or (name == "additionalProperties" and (self._bare or isinstance(value, bool))):
