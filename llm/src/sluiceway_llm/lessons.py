@@ -18,13 +18,15 @@ _BEYOND_DOUBT = frozenset({"model", "messages", "input", "stream"})
 _NO_TOOLS = re.compile(
     r"(not|n't) (currently )?(support|allow|accept|permit)\w*.{0,30}(tool|function)"
     r"|(tool|function).?(s|use|call|calls|calling|choice)?\b.{0,30}(not|n't|un)\s?(be )?"
-    r"(support|allow|available|implement)"
+    r"(support|allow|available|implement|enabled)"
     r"|endpoints? found that support tool|tools? param requires|requires --enable-auto-tool-choice"
     r"|no (tool|function).?(use|call)",
     re.I | re.S,
 )
 _SCHEMA = re.compile(
-    r"\$ref|\$defs|additionalProperties|json.?schema|invalid.{0,10}schema|anyOf|oneOf|tools.{0,30}parameters", re.I
+    r"\$ref|\$defs|additionalProperties|json.?schema|invalid.{0,10}schema|anyOf|oneOf|tools.{0,30}parameters"
+    r"|function.?declaration|grammar|unimplemented keys",
+    re.I,
 )
 _CALL_ID = re.compile(
     r"(tool.?call.?|call_)ids?\b|tool_calls?\S{0,20}\.id|a-z, A-Z, 0-9|\bid\b.{0,60}(length|characters|chars|too long)",
@@ -111,11 +113,11 @@ class Lessons:
     def _about_tools(self, words: str, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
         if not sent.get("tools") or _EFFORT in words:
             return None
+        # What is said of the choice says nothing of the tools.
+        words = re.sub(r"\btool_choice\b", "choice", words)
         unknown = _REFUSED.search(words) and re.search(r"""(^|['"`\s.])tools(['"`\s]|$)""", words)
         in_schema = _SCHEMA.search(words)
         if not self.no_tools and not in_schema and (_NO_TOOLS.search(words) or unknown):
-            if "tool_choice" in words and "tool_choice" in sent and not _NO_TOOLS.search(words):
-                return None
             self.no_tools = True
             return "tools"
         level = self.schemas or dialect.schemas
