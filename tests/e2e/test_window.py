@@ -88,7 +88,8 @@ async def test_a_turn_that_waited_for_a_tool_continues_in_a_conversation_that_no
         first = await model.wait_for(lambda one: "quick tool" in str(one.body) and one.finished_at)
         window = tokens_of(first.body) - 600
         await model.strict(f"window:{window}", *STRICT[1:])
-        await answers(model, "quick tool", "It went through.")
+        # On a busy machine a successor may ask it once more.
+        await answers(model, "quick tool", "It went through.", times=3)
         await redis.set("test:{g}", "1", ex=60)
 
         message = fold(await chat.answer(turn))
@@ -123,7 +124,7 @@ async def test_a_successor_of_a_dead_worker_continues_with_the_same_cut_off(
     assert await database.fetchval("SELECT max(through_sequence) FROM compactions") == before
 
 
-async def test_a_message_that_no_window_takes_is_told_so_and_the_session_goes_on(
+async def test_a_message_that_no_window_takes_is_told_so_and_the_session_continues(
     chat: Chat, model: ModelServer
 ) -> None:
     await model.strict(*STRICT)

@@ -7,7 +7,7 @@ from pydantic import Field
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.task import Status
 
-from gateway.api.models import Wire
+from gateway.api.models.wire import Wire
 
 
 class ConsumerView(Wire):
@@ -117,7 +117,7 @@ class DeadLetterDetail(DeadLetterView):
 
 
 class ReplayedLetter(Wire):
-    """`task_id`: the turn that goes on, or the new one."""
+    """`task_id`: the turn that continues, or the new one."""
 
     task_id: str | None
     detail: str

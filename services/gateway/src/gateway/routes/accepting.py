@@ -30,7 +30,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
-from gateway.api.models import AcceptedTurn, stream_url
+from gateway.api.models.turns import AcceptedTurn, stream_url
 from gateway.api.problems import ContextTooLong, MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
@@ -78,7 +78,7 @@ def check_limits(settings: Settings, text: str, model: str | None, question: Que
 
 
 def budget_of(settings: Settings, over_budget: bool) -> Budget:
-    """What is left to check: nothing, where a person may say that he wants to go on, and does."""
+    """What is left to check: nothing, where a person may say that he wants it all the same, and does."""
     return Budget() if over_budget and settings.budget.asks else settings.budget
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import BEGINNING, EntryCursor, page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
-from gateway.api.models import JobEventView, JobHistory
+from gateway.api.models.jobs import JobEventView, JobHistory
 from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
@@ -77,7 +77,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         follow_job,
         "Follow a job's events",
         "Jobs",
-        {200: Success("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
+        {200: Success("The job's events; each has an id to resume from.", media_type=following.EVENT_STREAM)},
         FollowJobParams,
         problems=(AccessDenied, InvalidCursor, JobNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(

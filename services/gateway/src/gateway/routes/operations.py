@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from gateway.api.body import Body
 from gateway.api.inputs import ClientId, In, Params, text_schema
-from gateway.api.models import AcceptedWebhook, OperationView
+from gateway.api.models.operations import OperationView
+from gateway.api.models.webhooks import AcceptedWebhook
 from gateway.api.problems import InvalidSignature, InvalidWebhook, ProblemType, Unauthenticated
 from gateway.routing.table import Call, RawBody, RouteSpec, Success, json_response
 from gateway.settings import Settings
@@ -147,7 +148,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {202: Success("It is durable, and is shown unless a later one overtakes it.", AcceptedWebhook)},
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
-        description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to go on.",
+        description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to resume.",
         people=False,
         unsigned=True,
         scopes=("webhooks",),

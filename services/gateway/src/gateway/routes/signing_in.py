@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
-from gateway.api.models import SignedIn
+from gateway.api.models.people import SignedIn
 from gateway.api.problems import IdentityProviderUnavailable, SignInFailed, SignInNotSetUp, Unauthenticated
 from gateway.callers.caller import Caller
 from gateway.callers.sign_in import CALLBACK_PATH, LOGIN_PATH, SignIn
@@ -74,7 +74,7 @@ def _view(user: Caller) -> SignedIn:
     return SignedIn(user_id=user.user_id or "", expires_at=expires_at)
 
 
-_MOVED = Success("Go on there.", media_type=None)
+_MOVED = Success("Continue there.", media_type=None)
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     RouteSpec(

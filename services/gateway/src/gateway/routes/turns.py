@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import ClientId, In
-from gateway.api.models import AcceptedTurn, NewMessage
+from gateway.api.models.messages import NewMessage
+from gateway.api.models.turns import AcceptedTurn
 from gateway.api.problems import EmptyMessage
 from gateway.routes import accepting, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits
@@ -110,7 +111,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionStreamParams,
         problems=(AccessDenied, SessionNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
-            "From its beginning, with what was said so far joined. 204 when nothing runs. To go on from a cursor, "
+            "From its beginning, with what was said so far joined. 204 when nothing runs. To resume from a cursor, "
             "follow the turn itself: a cursor belongs to one turn."
         ),
         scopes=("turns", "read"),
