@@ -71,6 +71,10 @@ class Task:
     client_tools: dict[str, Any] | None = None
     # The form that the answer is to have; see `operation/answer_format.py`.
     answer_format: dict[str, Any] | None = None
+    # The turn before it, for which its message was sent while that ran; `entered`: that one ended for it, between two
+    # steps, and this one continues with what it had.
+    steers: str | None = None
+    entered: bool = False
 
     @property
     def ended(self) -> bool:

@@ -15,7 +15,7 @@ from gateway.api.models.texts import ModelName, NewSessionId, PageText, check_te
 from gateway.api.models.wire import Asked, Wire
 from gateway.api.problems import SchemaRefused
 
-Policy = Literal["enqueue", "interrupt", "reject"]
+Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
 
 
 _OVER_BUDGET = (
