@@ -14,9 +14,9 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 class ServerOptions(BaseModel):
     """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
     win; `headers`: sent along (both may say `{user}`, see asker.py); `window_tokens`: how many tokens the model takes,
-    prompt and answer together; `pictures`: whether it takes any; `reasoning_effort`: how much it is to think; `base_url`,
-    `api_key`: of another server that has the model; `requests_per_minute`, `tokens_per_minute`: how often it
-    may be asked (line.py); 0: as often as one likes."""
+    prompt and answer together; `pictures`: whether it takes any; `reasoning_effort`: how much it is to think;
+    `base_url`, `api_key`: of another server that has the model; `requests_per_minute`, `tokens_per_minute`: how often
+    it may be asked (line.py); 0: as often as one likes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
