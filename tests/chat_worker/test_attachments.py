@@ -64,8 +64,8 @@ async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
         yield Desk(store, FileObjects(f"file:{tmp_path}/files"))
 
 
-def texts(content: Any) -> str:
-    return "\n".join(part.get("text", "") for part in content)
+def texts(content: str | list[Any]) -> str:
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 
 
 async def test_pictures_go_as_they_are_texts_and_pdfs_in_words(desk: Desk, database: Database) -> None:
@@ -94,7 +94,6 @@ async def test_pictures_go_as_they_are_texts_and_pdfs_in_words(desk: Desk, datab
 async def test_a_pdf_that_is_too_much_is_damaged_or_has_no_text_is_told_and_costs_nothing_else(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attachments, "_READ_SECONDS", 2.0)
     bomb = pdf_with([b"BT /F 9 Tf " + b"(aaaaaaaa) Tj " * 5_000_000 + b"ET"])
     assert len(bomb) < 200_000
     files = {
@@ -102,13 +101,20 @@ async def test_a_pdf_that_is_too_much_is_damaged_or_has_no_text_is_told_and_cost
         "it is damaged": await desk.keep("odd.pdf", b"%PDF-1.4 and nothing of it"),
         "it has no text": await desk.keep("scan.pdf", pdf_with([b""])),
     }
+    await desk.ask("Read", *list(files.values())[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(attachments, "_READ_SECONDS", 1.0)  # it would be ended by what it computes, after 8 s
+        await desk.told()
     await desk.ask("Read", *files.values())
 
-    conversation = await desk.told()
+    conversation = Conversation((await desk.told()).messages[-1:])
 
     [said] = [message["content"] for message in to_model_messages("", conversation.messages)]
     for (why, file), part in zip(files.items(), said, strict=False):
         assert part["text"].startswith(f'[The user has attached the file "{file.name}", but {why}')
+    # A document whose reading ended its worker, twice, is not tried again.
+    await desk.store.files.note_reading(files["it is damaged"].id, {"tries": 2})
+    assert any('"odd.pdf", but it took too long' in texts(content) for content in await desk.contents())
     # The one who asked is told, too.
     told = unread_files(conversation.messages)
     assert [one.data["name"] for one in told] == ["bomb.pdf", "odd.pdf", "scan.pdf"]

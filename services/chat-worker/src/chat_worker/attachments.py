@@ -34,7 +34,9 @@ _WHY = "why"
 _AWAY = "it cannot be reached at the moment"
 FILE_OPENS = "<file "
 MAX_CHARS = 200_000
-_READ_SECONDS, _READERS = 20.0, 2
+# One at a time: what a reader may take stands beside the worker's own memory.
+_READ_SECONDS, _READERS = 20.0, 1
+_MOST_TRIES = 2
 # A character is at most twelve bytes of JSON.
 _BYTES_OF_A_CHAR, _MORE_BYTES = 12, 4096
 _CLOSING = re.compile(r"</(?=file\b)", re.IGNORECASE)
@@ -104,7 +106,8 @@ class Attachments:
             raise _Untold("it was deleted")
         if file.media_type in PICTURES:
             return await self._picture(file, room)
-        reading = file.reading or await self._read(file)
+        known = file.reading or {}
+        reading = known if "text" in known or "problem" in known else await self._read(file, known.get("tries", 0))
         if "problem" in reading:
             raise _Untold(reading["problem"])
         return _text(file, reading)
@@ -125,11 +128,15 @@ class Attachments:
             raise _Untold("it is gone")
         return content
 
-    async def _read(self, file: StoredFile) -> dict[str, Any]:
-        """What a document says, or why it cannot be read; stored, so that it is found out once."""
+    async def _read(self, file: StoredFile, tries: int) -> dict[str, Any]:
+        """What a document says, or why it cannot be read; stored, so that it is found out once. One whose reading ended
+        its worker is not tried for ever."""
         content = await self._content(file)
         if file.media_type != PDF:
             return {"text": content[: MAX_CHARS * 4].decode(errors="replace")[:MAX_CHARS]}
+        if tries >= _MOST_TRIES:
+            return {"problem": _TOO_MUCH}
+        await self._store.files.note_reading(file.id, {"tries": tries + 1})
         try:
             reading = await self._pdfs.read(content, [str(MAX_CHARS)], MAX_CHARS * _BYTES_OF_A_CHAR + _MORE_BYTES)
         except NotRead:
