@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.model_server import ModelServer
-from tests.llm.field import ONE, USED, D, U, bad, delta, end, good, lines, misread, piece, say
+from tests.llm.field.cases import ONE, USED, D, U, bad, delta, end, good, lines, misread, piece, say
 
 pytestmark = pytest.mark.requirement("CH-25")
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.model_server import ModelServer
-from tests.llm.field import ONE, TWO, Case, D, delta, end, good, misread, piece, say
+from tests.llm.field.cases import ONE, TWO, Case, D, delta, end, good, misread, piece, say
 
 pytestmark = pytest.mark.requirement("CH-25")
 

@@ -8,7 +8,7 @@ from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.retry import stream_with_retries
 
 from harness.model_server import ModelServer
-from tests.llm.field import ONE, TWO, D, asked, delta, end, lines, piece
+from tests.llm.field.cases import ONE, TWO, D, asked, delta, end, lines, piece
 from tests.llm.llm_client import adapter, finished, text_of
 
 pytestmark = pytest.mark.requirement("CH-25")

@@ -20,7 +20,7 @@ from harness.model_server import ModelServer
 from harness.services import Services
 from tests.e2e.test_tools import asked_of
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _SOURCE = _ROOT / "tests" / "aisdk"
 _CACHE = _ROOT / ".cache" / "aisdk"
 _OLDEST_NODE = 20

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.model_server import ModelServer
-from tests.llm.field import USED, D, U, end, good, misread, say
+from tests.llm.field.cases import USED, D, U, end, good, misread, say
 
 pytestmark = pytest.mark.requirement("CH-25")
 

@@ -20,7 +20,7 @@ from tests.gateway.stand_in import StandIn
 # Of each operation and phase. With a --max-time it would go on until that is over.
 _EXAMPLES = 10
 _MOST_SECONDS = 240
-_CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+_CONFIGURATION = Path(__file__).parents[1] / "schemathesis.toml"
 
 
 @pytest.mark.requirement("GW-7")

@@ -20,7 +20,7 @@ from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, encode_json
 
 from harness.database import Database
-from tests.shared.test_json_values import _ANY_TEXT, ANY_JSON
+from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MANY = settings(SOME, max_examples=300)

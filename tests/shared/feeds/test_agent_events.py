@@ -31,7 +31,7 @@ from harness.retention import RETENTION, retention
 from harness.valkey import Valkey
 from harness.waiting import wait_until
 
-_PROCESS = Path(__file__).parents[2] / "harness" / "agents_process.py"
+_PROCESS = Path(__file__).parents[3] / "harness" / "agents_process.py"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from harness.database import Database
 from harness.services import Services
 from tests.gateway.outside import API_KEY, add_operation, webhook_gateway
 
-_CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+_CONFIGURATION = Path(__file__).parents[1] / "schemathesis.toml"
 
 
 @pytest.mark.requirement("GW-7", "WH-3")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.model_server import ModelServer
-from tests.llm.field import ONE, USED, Case, D, U, answered, bad, good, misread, say
+from tests.llm.field.cases import ONE, USED, Case, D, U, answered, bad, good, misread, say
 
 pytestmark = pytest.mark.requirement("CH-25")
 

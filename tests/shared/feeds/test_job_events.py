@@ -21,7 +21,7 @@ from sluiceway.redis_client import open_redis
 from harness.retention import RETENTION, retention
 from harness.valkey import Valkey
 
-_EXAMPLE = Path(__file__).parents[2] / "examples" / "celery_style_task.py"
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "celery_style_task.py"
 _NOBODY = "redis://127.0.0.1:1/0"
 
 

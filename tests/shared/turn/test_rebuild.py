@@ -10,7 +10,7 @@ from sluiceway.store.records import Task
 from sluiceway.wire.events import Event, FileEvent, FinishStep, MessageMetadata, SourceUrl, Start, StartStep
 
 from tests.completion_consumer.scene import Scene
-from tests.shared.test_letting_go import call
+from tests.shared.store.test_letting_go import call
 
 SOURCE: Event = SourceUrl(source_id="s1", url="https://example.org/a", title="A")
 FILE: Event = FileEvent(url="https://example.org/plot.png", media_type="image/png")
