@@ -235,6 +235,66 @@ CALLS = [
         "blanks around a name",
         piece(ONE, " note\n", id="a"),
     ),
+    good(
+        "the second begins at the first one's index, and goes on at its own",
+        piece("", "note", index=0, id="a"),
+        piece(ONE, index=0),
+        piece("", "note", index=0, id="b"),
+        piece('{"text":', index=1),
+        piece('"two"}', index=1),
+        end("tool_calls"),
+        calls=[("note", ONE), ("note", TWO)],
+        reason="tool_calls",
+    ),
+    good(
+        "an index that counts the pieces",
+        piece("", "note", index=0, id="a"),
+        piece('{"text":', index=1),
+        piece('"one"}', index=2),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "empty ids and names behind the first piece",
+        piece("", "note", index=0, id="a"),
+        piece('{"text":', "", index=0, id=""),
+        piece('"one"}', "", index=0, id=""),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "an id of its own for each piece, and pieces of nothing behind the end",
+        piece("", "note", index=0, id="r1"),
+        piece('{"text":', index=0, id="r2"),
+        piece('"one"}', index=0, id="r3"),
+        piece("", index=0, id="r4"),
+        piece("", index=0, id="r5"),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "an id alone, and then its call",
+        piece("", index=0, id="a"),
+        piece(ONE, "note", index=0),
+        end("stop"),
+        calls=[("note", ONE)],
+    ),
+    good(
+        "the calls in a choice of their own",
+        say("Look: "),
+        {
+            "choices": [
+                {"index": 1, "delta": {"tool_calls": [{"id": "a", "function": {"name": "note", "arguments": ONE}}]}}
+            ]
+        },
+        {"choices": [{"index": 1, "delta": {}, "finish_reason": "tool_calls"}]},
+        D,
+        text="Look: ",
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
 ]
 
 
