@@ -90,4 +90,3 @@ async def test_use_and_ends_are_summed_by_postgres(desk: Desk) -> None:
     assert lately.turn_seconds is not None
     server = await desk.store.ops.server()
     assert server["missing"] == []
-    assert server["standby"] is False
