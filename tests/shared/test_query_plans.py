@@ -335,9 +335,20 @@ class Walk:
         started = await operations.start(operation_id, "runner")
         assert started is not None
         await operations.accepted(operation_id, 1)
+        await self._polls()
         await operations.queues_in_use()
         await operations.unfinished("", timedelta(), 10)
         await self._store.turns.pause(task, [], [], None)
+
+    async def _polls(self) -> None:
+        polls = self._store.polls
+        _, (operation_id,) = await self._paused("pending")
+        await self._store.operations.start(operation_id, "runner")
+        await polls.accepted(operation_id, 1, {"taskId": "1"}, 0)
+        await polls.due(10)
+        await polls.get(operation_id)
+        await polls.again(operation_id, {"taskId": "1"}, 60)
+        await polls.over(operation_id)
 
     async def _approvals(self) -> None:
         turns = self._store.turns

@@ -48,6 +48,21 @@ def rate(name: str, who: str) -> str:
     return f"sw:rate:{name}:{who}"
 
 
+def model_budget(model_id: str) -> str:
+    """What a model was asked for within the last minute. The id is a hash of its server and its name."""
+    return f"sw:model:{{{model_id}}}:budget"
+
+
+def model_line(model_id: str) -> str:
+    """Its calls that wait in line, by their arrival."""
+    return f"sw:model:{{{model_id}}}:line"
+
+
+def model_tickets(model_id: str) -> str:
+    """Of each call in line its tokens, and until when others wait for it."""
+    return f"sw:model:{{{model_id}}}:tickets"
+
+
 CATALOGUE = "sw:tools"
 # How many tokens each model takes, as chat workers tell it; it expires a minute after the last of them.
 WINDOWS = "sw:windows"
