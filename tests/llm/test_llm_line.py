@@ -99,7 +99,7 @@ async def test_the_calls_of_two_workers_share_a_budget_and_waiting_costs_neither
 async def test_a_429_to_one_worker_holds_off_the_other_and_the_refused_call_goes_first(
     model: ModelServer, valkey_url: str
 ) -> None:
-    async with workers(model, valkey_url, requests=50) as (one, two):
+    async with workers(model, valkey_url, requests=1) as (one, two):
         refused = asyncio.create_task(
             follow(one, request("first [[status=429 retry_after=1 times=1 tokens=1 rate=0]]"))
         )
