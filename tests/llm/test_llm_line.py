@@ -25,6 +25,12 @@ pytestmark = pytest.mark.requirement("CH-7")
 WINDOW = 0.6
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an answer of Redis may take longer than an answer of a model is held up for it."""
+    monkeypatch.setattr("sluiceway.service.model_budget._PATIENCE_SECONDS", 20.0)
+
+
 @asynccontextmanager
 async def workers(
     server: ModelServer, url: str, *, requests: int = 0, tokens: int = 0, window: float = WINDOW, fallback: str = ""
