@@ -47,8 +47,10 @@ def _waiting(status: str, holder: EntryHolder | None = None, queued: bool = Fals
     return replace(_evidence(status="waiting", open_operations=1), queued=False, operations=[operation])
 
 
-def _waits_for_model() -> Evidence:
-    return replace(_evidence(status="waiting", retry_at=datetime(2026, 1, 2, 12, 0, 30, tzinfo=UTC)), queued=False)
+def _waits_for_model(code: str | None = None) -> Evidence:
+    wait = {"status": {"code": code}} if code is not None else None
+    at = datetime(2026, 1, 2, 12, 0, 30, tzinfo=UTC)
+    return replace(_evidence(status="waiting", retry_at=at, model_wait=wait), queued=False)
 
 
 CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
@@ -76,6 +78,7 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         "It waits for a person's answer to `book` (op-1), which fails in 5 min.",
     ),
     "its model": (_waits_for_model(), AROUND, "is asked again at 12:00:30 UTC"),
+    "in its model's line": (_waits_for_model("MODEL_IN_LINE"), AROUND, "in its model's line, holds no worker"),
     "the client": (_waiting("client"), AROUND, "the client's output of `book`"),
     "a webhook": (_waiting("accepted"), AROUND, "the webhook of an outside service for `book`"),
     "no runner": (_waiting("pending", queued=True), AROUND, "in its queue, with no runner that has it"),
