@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, St
 from pydantic_core import PydanticCustomError, from_json
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.feeds.job_events import JobEvent
+from sluiceway.ids import CLIENT_ID_PATTERN
 from sluiceway.store.people import ErasureReceipt
 from sluiceway.store.records import Message, Operation, OperationStatus, Session, Task
 from sluiceway.store.search import FoundMessage
@@ -33,6 +34,19 @@ RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks",
 
 _OVER_BUDGET = (
     "a person knows that the day's budget is used up, and wants it all the same; where BUDGET_REACHED is `ask`"
+)
+
+
+_PARENT = (
+    "the message of the session that this one follows: what followed that so far stays as another branch. Empty: it is "
+    "the first. Without it, or where it is not of this session, it follows the last"
+)
+
+
+_AI_SDK_PARENT = (
+    "the message of the session that the new one follows, null for the first: what followed that so far stays as "
+    "another branch. Left out: the one before the last in `messages`, or where that is alone the last of the session. "
+    "Anything but an id or null is the client's own"
 )
 
 
@@ -82,6 +96,7 @@ Title = Annotated[
 ApprovalReason = Annotated[
     str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
 ]
+ParentId = Annotated[str, Field(pattern=f"^$|{CLIENT_ID_PATTERN}")]
 PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]
 
@@ -128,6 +143,7 @@ class NewMessage(Asked):
         default=True, description="false: the application says this; the model is told that its user did not"
     )
     policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
+    parent_id: ParentId | None = Field(default=None, description=_PARENT)
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
     tools: ClientTools = Field(
@@ -141,12 +157,14 @@ class NewMessage(Asked):
 
 class AiSdkRequest(Wire):
     """What the AI SDK's chat transports post. Of `messages` only a new user message at the end is taken: the
-    service's own history is the truth. Fields that are not known are the client's own, and ignored."""
+    service's own history is the truth. The one before it says where that stands. Fields that are not known are the
+    client's own, and ignored."""
 
     id: NewSessionId | None = Field(default=None, description="the chat's id; without one a new session is made")
     messages: list[Any] = Field(default_factory=list)
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
     message_id: ClientId | None = Field(default=None, alias="messageId")
+    parent_id: Any = Field(default=None, alias="parentId", description=_AI_SDK_PARENT)
     policy: Policy = "enqueue"
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
@@ -213,10 +231,21 @@ class MessageView(Wire):
     sequence: int
     created_at: datetime
     metadata: dict[str, Any] | None
+    parent_id: str | None = Field(
+        default=None, description="the message that it follows; empty: none; null: from before that was noted"
+    )
+    siblings: list[str] | None = Field(
+        default=None,
+        description=(
+            "where an edit or another answer has made branches here: the ids of the messages that may stand in this "
+            "place, this one among them, in the order in which they were written"
+        ),
+    )
 
     @classmethod
-    def of(cls, message: Message) -> "MessageView":
-        return cls.model_validate(message, from_attributes=True)
+    def of(cls, message: Message, siblings: Sequence[str] | None = None) -> "MessageView":
+        known = {name: getattr(message, name) for name in cls.model_fields if name != "siblings"}
+        return cls(siblings=list(siblings) if siblings else None, **known)
 
 
 class ActiveTask(Wire):
@@ -270,13 +299,40 @@ class SearchResult(Wire):
     messages: list[FoundMessageView]
 
 
+class ExportedMessage(Wire):
+    """`superseded`: it is on a branch that is not shown."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    parts: list[dict[str, Any]]
+    sequence: int
+    created_at: datetime
+    metadata: dict[str, Any] | None
+    parent_id: str | None
+    superseded: bool
+
+
 class SessionExport(Wire):
     """A whole session."""
 
     id: str
     title: str | None
     created_at: datetime
-    messages: list[MessageView]
+    messages: list[ExportedMessage]
+
+
+class ShownBranch(Asked):
+    """The branch of this message is shown, to the end at which it was left."""
+
+    message_id: ClientId
+
+
+class Fork(Asked):
+    """A new session begins with what leads to `message_id`, and that; without it, with all that is shown. With an id of
+    the client's own it can be sent again safely."""
+
+    message_id: ClientId | None = None
+    id: NewSessionId | None = None
 
 
 class AcceptedTurn(Wire):

@@ -60,6 +60,7 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         text=body.message,
         question=body.question,
         message_id=body.id,
+        parent_id=body.parent_id,
         client_tools=stored(body.tools),
         policy=body.policy,
         model=body.model,
@@ -84,7 +85,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         description=(
             "Sent again with the same id, it answers the same turn. While another turn of the session runs, `policy` "
             "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), or refuse "
-            "(`reject`)."
+            "(`reject`). With `parent_id` it stands in the place of what followed that message, which stays as another "
+            "branch; a turn that answers what is replaced does not have to be waited for."
         ),
         scopes=("turns",),
     ),
