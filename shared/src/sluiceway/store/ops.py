@@ -130,8 +130,7 @@ class OpsStore:
         """Facts of the server, by name."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "SELECT current_setting('server_version') AS version, pg_is_in_recovery() AS standby,"
-                " current_setting('default_transaction_read_only') = 'on' AS read_only,"
+                "SELECT current_setting('server_version') AS version,"
                 " current_setting('max_connections')::integer AS most_connections,"
                 " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,"
                 " current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,"

@@ -7,7 +7,7 @@ from pydantic import Field
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.task import Status
 
-from gateway.api.models import Wire
+from gateway.api.models.wire import Wire
 
 
 class ConsumerView(Wire):

@@ -15,7 +15,7 @@ from sluiceway.ids import new_session_id
 from starlette.responses import Response
 
 from gateway.api.inputs import ClientId, In, Params
-from gateway.api.models import Fork, SessionView, ShownBranch
+from gateway.api.models.sessions import Fork, SessionView, ShownBranch
 from gateway.api.problems import ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routing.table import Call, RouteSpec, Success, json_response

@@ -11,7 +11,6 @@ Guarantees
 import asyncio
 import random
 import time
-from secrets import token_hex
 
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
@@ -28,6 +27,7 @@ from sluiceway.store.records import Operation
 from sluiceway.wire.jobs import ToolJob
 
 from tool_runner.metrics import Metrics
+from tool_runner.runner.beginning import Beginning
 from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
 from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
@@ -55,7 +55,8 @@ class ToolHandler:
         redis: Redis,
         store: Store,
         registry: Registry,
-        hands: HeldOperations,
+        beginning: Beginning,
+        held: HeldOperations,
         runs: Runs,
         metrics: Metrics,
     ) -> None:
@@ -63,7 +64,8 @@ class ToolHandler:
         self._redis = redis
         self._store = store
         self._registry = registry
-        self._held_operations = hands
+        self._beginning = beginning
+        self._held_operations = held
         self._runs = runs
         self._metrics = metrics
         self._completions = Completions(redis)
@@ -110,32 +112,22 @@ class ToolHandler:
             del self._missed[next(iter(self._missed))]
 
     async def _take(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
-        held = await self._held_operations.take(job.operation_id, job.task_id, delivered_before=delivery.deliveries > 1)
-        if held is None:
-            self._log.info("duplicate_entry", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
+        started = await self._beginning.begin(job.operation_id, delivery)
+        if started is None:
             return
-        try:
-            started = await self._start(job.operation_id)
-            if started is None:
-                self._log.info("operation_over")
-            elif started.before >= self._settings.max_deliveries:
-                await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
-                held.done = True
-            else:
-                with bound(session_id=started.operation.session_id, user=user_hash(started.user_id)):
-                    await self._see_through(job, held, tool, started)
-        finally:
-            await self._held_operations.release(held)
-
-    async def _start(self, operation_id: str) -> Started | None:
-        """Begin it in Postgres. Where only the answer was lost it is not taken for another beginning; nor is that of a
-        dead process of the same name taken for this one."""
-        runner = f"{self._settings.worker_name}/{token_hex(4)}"
-        return await persistently(lambda: self._store.operations.start(operation_id, runner))
+        if started.before >= self._settings.max_deliveries:
+            await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
+            return
+        operation = started.operation
+        with (
+            bound(session_id=operation.session_id, user=user_hash(started.user_id)),
+            self._held_operations.hold(operation, queue.kind, delivery.entry_id) as held,
+        ):
+            await self._run_to_its_end(job, held, tool, started)
 
     # From its beginning to its end
 
-    async def _see_through(self, job: ToolJob, held: Held, tool: AnyTool, started: Started) -> None:
+    async def _run_to_its_end(self, job: ToolJob, held: Held, tool: AnyTool, started: Started) -> None:
         operation, began = started.operation, time.monotonic()
         self._log.info(
             "operation_started",
