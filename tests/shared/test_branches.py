@@ -261,7 +261,7 @@ async def test_a_cut_off_belongs_to_the_branches_that_have_what_it_sums_up(chat:
     assert seen.compaction is None or seen.compaction.summary == "of one"
 
 
-@pytest.mark.requirement("CH-22", "DU-10")
+@pytest.mark.requirement("CH-22")
 async def test_messages_from_before_there_were_branches_have_them_too(chat: Chat, database: Database) -> None:
     await chat.ask("", answered="2b", regenerate=True)
     await database.execute("UPDATE messages SET parent_id = NULL")
