@@ -62,8 +62,14 @@ async def test_every_way_to_edit_and_regenerate_makes_a_branch_that_can_be_gone_
         gone = await http.post("/api/chat/sessions/c/branch", json={"message_id": message_id})
         assert gone.status_code == 204, gone.text
         assert await _texts(http) == texts
+        # What a client that lost its connection gets is the last turn, and no other branch's.
+        assert (await http.get("/api/chat/c/stream")).status_code == (200 if texts == ["five", "5"] else 204)
+    # A question whose parts cannot be taken is known by its id.
+    unknown = {"id": "m5", "role": "user", "parts": [{"type": "odd"}]}
+    await _post(gateway, worker, "5b", messages=[unknown], trigger="regenerate-message")
+    assert await _texts(http) == ["five", "5b"]
     exported = (await http.get("/api/chat/sessions/c/export", params={"branches": "all"})).json()["messages"]
-    assert sorted(one["superseded"] for one in exported) == [False] * 2 + [True] * 11
+    assert sorted(one["superseded"] for one in exported) == [False] * 2 + [True] * 12
     assert {one["parent_id"] for one in exported} <= {"", *(one["id"] for one in exported)}
 
 

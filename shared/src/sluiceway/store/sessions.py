@@ -159,11 +159,13 @@ class SessionStore:
         return task_of(row) if row is not None else None
 
     async def ended_task(self, session_id: str, within: timedelta) -> str | None:
-        """The last turn, when it ended so short a time ago, and by itself: nobody waits for one that was stopped."""
+        """The last turn, when it ended so short a time ago, and by itself: nobody waits for one that was stopped. Not
+        where another branch is shown."""
         async with self._pool.connection() as connection:
             task_id: str | None = await connection.fetchval(
-                "SELECT CASE WHEN ended_at > now() - $2::interval AND status <> 'cancelled' THEN id END FROM tasks"
-                " WHERE session_id = $1 ORDER BY sequence DESC, created_at DESC LIMIT 1",
+                "SELECT CASE WHEN ended_at > now() - $2::interval AND status <> 'cancelled' AND NOT EXISTS"
+                " (SELECT 1 FROM messages m WHERE m.session_id = $1 AND m.id = t.message_id AND m.superseded)"
+                " THEN id END FROM tasks t WHERE session_id = $1 ORDER BY sequence DESC, created_at DESC LIMIT 1",
                 session_id,
                 within,
             )

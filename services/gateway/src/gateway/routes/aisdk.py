@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sluiceway.errors import (
     AccessDenied,
     ApprovalNotFound,
+    DomainError,
     MessageNotFound,
     RedisUnavailable,
     SessionNotFound,
@@ -196,11 +197,16 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
 
 
 def _question_again(body: AiSdkRequest) -> tuple[str | None, str]:
-    """Where no answer is named: the question that the history ends with, which may never have arrived."""
+    """Where no answer is named: the question that the history ends with, which may never have arrived. Without a text
+    that can be taken it has to be known."""
     last = body.messages[-1] if body.messages and body.message_id is None else None
-    if not isinstance(last, dict) or last.get("role") != "user" or not last.get("id"):
+    message_id = last.get("id") if isinstance(last, dict) and last.get("role") == "user" else None
+    if not isinstance(message_id, str) or not is_client_id(message_id):
         return None, ""
-    return _new_message(body.messages)
+    try:
+        return _new_message(body.messages)
+    except (DomainError, InvalidInput):
+        return message_id, ""
 
 
 def _parent(body: AiSdkRequest) -> str | None:
