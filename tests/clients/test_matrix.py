@@ -25,6 +25,7 @@ from harness.model_server import ModelServer
 from harness.node import find_node
 from harness.services import Services, System
 from tests.browser.chromium import find_chromium
+from tests.gateway.callers import SECRET, bearer
 
 _ROOT = Path(__file__).parent
 _BUILT = _ROOT / "node_modules" / ".built"
@@ -33,6 +34,7 @@ _AT_ONCE = 12
 # By whom the model is not asked with just what is on the screen: commands, and neighbours that are told as one.
 _NOT_TOLD_SO = ("approval", "error", "client tool", "idle", "stop")
 _CLIENT_TOOL = [f"client tool {run}-useChat-{number}-client-tool" for run in ("node", "page") for number in (6, 7)]
+_TWO_APPROVALS = [f"two approvals {run}-useChat-{number}-approval-two" for run in ("node", "page") for number in (6, 7)]
 _READ = "reads [[tokens=6 rate=0 stall_after=3 stall_for=1.5]]"
 
 
@@ -44,10 +46,14 @@ async def test_every_client_in_every_situation_shows_what_the_server_has(
         starting = services.whole(
             tool_runners=1, TOOLS_DIR=str(TOOLS_DIR), CORS_ORIGINS=json.dumps([origin]), HEARTBEAT_SECONDS="0.4"
         )
-        system, _ = await asyncio.gather(starting, _build())
+        guarded = services.gateway(JWT_SECRET=SECRET, CORS_ORIGINS=json.dumps([origin]))
+        system, gateway, _ = await asyncio.gather(starting, guarded, _build())
+        signed_in = {"base": gateway.url, "headers": bearer("ada")}
         await offered(system.url, "careful")
         await _script(model)
-        found = await asyncio.gather(_in_node(system), _in_chromium(system, origin, server_directory), _others(system))
+        found = await asyncio.gather(
+            _in_node(system, signed_in), _in_chromium(system, signed_in, origin, server_directory), _others(system)
+        )
     in_node, in_chromium, others = found
     _check_readers(in_node["readers"] | others, "eventsource of npm", "httpx-sse", "curl -N")
     _check_readers(in_chromium["readers"], "EventSource of the browser")
@@ -61,6 +67,10 @@ async def _script(model: ModelServer) -> None:
     for question in _CLIENT_TOOL:
         await calls_tools(model, question, call("where_am_i", "call_w", exact=True), says="Where?")
         await answers(model, question, "There.")
+    for question in _TWO_APPROVALS:
+        calls = [call("careful", f"call_{number}", number, text="hello") for number in range(2)]
+        await calls_tools(model, question, *calls)
+        await answers(model, question, "Both.")
 
 
 async def _build() -> None:
@@ -94,15 +104,15 @@ def _pages() -> Iterator[str]:
         thread.join()
 
 
-async def _in_node(system: System) -> Any:
+async def _in_node(system: System, signed_in: dict[str, Any]) -> Any:
     node = find_node()
-    options = json.dumps({"bases": [system.url] * _AT_ONCE, "run": "node"})
+    options = json.dumps({"bases": [system.url] * _AT_ONCE, "run": "node", "signedIn": signed_in})
     code, output = await node.run(node.node, _BUILT / "node.js", options, directory=_ROOT)
     assert code == 0, output
     return json.loads(output.splitlines()[-1])
 
 
-async def _in_chromium(system: System, origin: str, directory: Path) -> Any:
+async def _in_chromium(system: System, signed_in: dict[str, Any], origin: str, directory: Path) -> Any:
     chromium = find_chromium(directory)
     port = system.url.rpartition(":")[2]
     bases = [f"http://client{number}.localhost:{port}" for number in range(_AT_ONCE)]
@@ -114,7 +124,9 @@ async def _in_chromium(system: System, origin: str, directory: Path) -> Any:
         page = await browser.new_page()
         await page.goto(origin)
         await page.wait_for_function("Boolean(globalThis.runAll)")
-        report = await page.evaluate("options => runAll(options)", {"bases": bases, "run": "page"})
+        report = await page.evaluate(
+            "options => runAll(options)", {"bases": bases, "run": "page", "signedIn": signed_in}
+        )
         await browser.close()
     return report
 

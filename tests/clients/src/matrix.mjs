@@ -7,8 +7,8 @@ import { SITUATIONS } from "./situations.mjs";
 import { pause, until } from "./waiting.mjs";
 
 const HOOKS = Object.keys(SITUATIONS);
-const ASSISTANT_UI = ["send", "second message", "StrictMode", "regenerate", "edit the last message", "edit an older message", "stop", "error, then send"];
-const WORKFLOW = ["send", "second message", "StrictMode", "drop, and back in time", "drop, and back after the end", "a clean end too early, and back after the end", "unmount", "stop", "idle, with resume"];
+const ASSISTANT_UI = ["send", "second message", "StrictMode", "regenerate", "edit the last message", "edit an older message", "stop", "error, then send", "signed in"];
+const WORKFLOW = ["send", "signed in", "second message", "StrictMode", "drop, and back in time", "drop, and back after the end", "a clean end too early, and back after the end", "unmount", "stop", "idle, with resume"];
 
 // Nobody comes back at once. (What a connection brought last is still being put on the screen when its end is told.)
 const AWAY_MS = 150;
@@ -50,7 +50,8 @@ async function same(driver, history) {
   return shown();
 }
 
-async function run(client, situation, base, { headers, run }) {
+async function run(client, situation, openToAll, { signedIn, run }) {
+  const { base, headers } = situation === "signed in" ? signedIn : { base: openToAll, headers: {} };
   const id = `${run}-${client}-${situation}`.replaceAll(/[^A-Za-z0-9]+/g, "-").slice(0, 60);
   const net = new Net({ headers });
   const server = new Server(base, headers);

@@ -32,6 +32,9 @@ export const SITUATIONS = {
     return driver;
   },
 
+  /** On a gateway that wants a token. */
+  "signed in": sent,
+
   async StrictMode({ open, name }) {
     const driver = await open({ strict: true });
     driver.send(quick(name));
@@ -181,6 +184,15 @@ export const SITUATIONS = {
     return approval(cell, false);
   },
 
+  async "approval, two"({ open, name }) {
+    const driver = await open();
+    driver.send(`two approvals ${name}`);
+    await until(() => driver.status() === "ready" && allAsked(driver).length === 2, "it asks for both");
+    for (const approvalId of allAsked(driver)) driver.approve(approvalId, true);
+    await until(() => driver.status() === "ready" && textOf(last(driver)).includes("Both."), "it went on");
+    return driver;
+  },
+
   async "approval after a reload"(cell) {
     const { open, name, server } = cell;
     const before = await open();
@@ -202,7 +214,8 @@ export const SITUATIONS = {
   },
 };
 
-const asked = (driver) => last(driver)?.parts.find((part) => part.state === "approval-requested")?.approval.id;
+const allAsked = (driver) => (last(driver)?.parts ?? []).filter((part) => part.state === "approval-requested").map(({ approval }) => approval.id);
+const asked = (driver) => allAsked(driver)[0];
 
 async function approval({ open, name }, approved) {
   const driver = await open();
