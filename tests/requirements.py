@@ -399,18 +399,14 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-12": "`steer` and `latest` are not built.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
     "CH-21": "Not built.",
     "GW-2": "With `useChat` files fail.",
     "GW-9": "Not built.",
-    "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
-    "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
-    "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
 }
