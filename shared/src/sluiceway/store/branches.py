@@ -109,24 +109,25 @@ async def place_of(connection: Connection, session_id: str, message_id: str) -> 
     return Place(**row) if row is not None else None
 
 
+async def place_and_followed(connection: Connection, session_id: str, message_id: str) -> tuple[Place, bool] | None:
+    """And whether a question is shown behind it: one look, as the first token of a stock client's message waits."""
+    row = await connection.fetchrow(
+        "SELECT p.*, EXISTS (SELECT 1 FROM messages q WHERE q.session_id = $1 AND q.sequence > p.sequence"
+        f" AND q.role = 'user' AND NOT q.superseded) AS followed FROM ({_PLACE} WHERE session_id = $1 AND id = $2) p",
+        session_id,
+        message_id,
+    )
+    if row is None:
+        return None
+    return Place(**{name: row[name] for name in Place.__slots__}), row["followed"]
+
+
 async def newest_question(connection: Connection, session_id: str) -> Place | None:
     row = await connection.fetchrow(
         f"{_PLACE} WHERE session_id = $1 AND role = 'user' AND NOT superseded ORDER BY sequence DESC LIMIT 1",
         session_id,
     )
     return Place(**row) if row is not None else None
-
-
-async def is_followed(connection: Connection, session_id: str, sequence: int) -> bool:
-    """Whether a question is shown behind that sequence."""
-    return bool(
-        await connection.fetchval(
-            "SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = $1 AND sequence > $2 AND role = 'user'"
-            " AND NOT superseded)",
-            session_id,
-            sequence,
-        )
-    )
 
 
 async def end_of_exchange(connection: Connection, session_id: str, message: Place) -> str:

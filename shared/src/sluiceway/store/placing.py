@@ -14,8 +14,8 @@ from sluiceway.store.branches import (
     Place,
     end_of_exchange,
     fill_parents,
-    is_followed,
     newest_question,
+    place_and_followed,
     place_of,
 )
 from sluiceway.store.pool import Connection
@@ -93,9 +93,13 @@ async def _behind(connection: Connection, session_id: str, parent_id: str) -> Pl
     """A parent that is a question is followed by its answer, where there is one: a client that lost it, or shows none,
     does not mean to replace it."""
     if parent_id == FIRST:
-        return Placing(FIRST, replaces=True) if await is_followed(connection, session_id, 0) else Placing()
-    parent = await place_of(connection, session_id, parent_id)
-    if parent is None or not (parent.superseded or await is_followed(connection, session_id, parent.sequence)):
+        shown = await newest_question(connection, session_id)
+        return Placing(FIRST, replaces=True) if shown is not None else Placing()
+    found = await place_and_followed(connection, session_id, parent_id)
+    if found is None:
+        return Placing()
+    parent, followed = found
+    if not (parent.superseded or followed):
         return Placing()
     await fill_parents(connection, session_id)
     return Placing(await end_of_exchange(connection, session_id, parent), replaces=True)
