@@ -57,6 +57,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/me/understanding"): Row("own", _TURNS),
     ("PUT", "/api/chat/me/understanding"): Row("own", _TURNS, {"name": "Ada"}),
     ("DELETE", "/api/chat/me/understanding"): Row("own", _TURNS),
+    ("POST", "/api/chat/sessions/{session_id}/branch"): Row("owned", _TURNS, {"message_id": "m"}),
+    ("POST", "/api/chat/sessions/{session_id}/fork"): Row("owned", _TURNS, {"message_id": "m"}),
     ("GET", "/api/chat/search"): Row("own", _TURNS),
     ("GET", "/api/chat/sessions/{session_id}/export"): Row("owned", _BOTH),
     ("GET", "/api/chat/usage"): Row("own", _TURNS),

