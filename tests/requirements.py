@@ -400,8 +400,6 @@ PROMISES = {
 
 OPEN = {
     "CH-19": "Not built: a second message waits.",
-    "CH-22": "Not built: an edit replaces.",
-    "GW-2": "With `useChat` a half answer can look whole, and edits of shortened histories are appended.",
     "GW-9": "Not built.",
     "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
