@@ -51,7 +51,7 @@ class Desk:
         accepted = await self.store.turns.accept(NewTurn("s", "ada", "and now?", create_session=True))
         conversation = await self.store.conversations.before(accepted.task, max_messages=99, max_bytes=10**6)
         without_last = Conversation(conversation.messages[:-1])
-        return await Attachments(limits or Limits(), self.store, self.objects).told("s", without_last)
+        return await Attachments(limits or Limits(), self.store, self.objects).told("ada", without_last)
 
     async def contents(self, limits: Limits | None = None) -> list[Any]:
         messages = to_model_messages("", (await self.told(limits)).messages)

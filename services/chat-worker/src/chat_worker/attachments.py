@@ -74,12 +74,12 @@ class Attachments:
         self._pdfs = Confined(program, ("sluiceway", "pypdf"), seconds=_READ_SECONDS, at_once=_READERS)
         self._log = get_logger()
 
-    async def told(self, session_id: str, conversation: Conversation) -> Conversation:
+    async def told(self, user_id: str | None, conversation: Conversation) -> Conversation:
         """The conversation, whose file parts say what the model is told. Raises StoreUnavailable."""
         ids = {file_id for message in conversation.messages for file_id in file_ids(message.parts)}
         if not ids:
             return conversation
-        files = await self._store.files.of_session(session_id, ids)
+        files = await self._store.files.of_owner(user_id, ids)
         room = _Room(self._settings.max_picture_bytes)
         # The newest first: they have the first call on the room.
         newest_first = [await self._message(message, files, room) for message in reversed(conversation.messages)]

@@ -122,14 +122,14 @@ class FileStore:
         async with self._pool.connection() as connection:
             await connection.execute("DELETE FROM files WHERE id = $1", file_id)
 
-    async def of_session(self, session_id: str, ids: Collection[str]) -> dict[str, StoredFile]:
-        """Those of these that belong to that conversation, by id."""
+    async def of_owner(self, user_id: str | None, ids: Collection[str]) -> dict[str, StoredFile]:
+        """Those of these that are his, by id: a forked conversation names files of the one that it came from."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {FILE_COLUMNS} FROM files WHERE session_id = $1 AND id = ANY($2::text[])"
+                f"SELECT {FILE_COLUMNS} FROM files WHERE id = ANY($1::text[]) AND coalesce(user_id, '') = coalesce($2, '')"
                 " AND stored_at IS NOT NULL",
-                session_id,
                 list(ids),
+                user_id,
             )
         return {row["id"]: file_of(row) for row in rows}
 

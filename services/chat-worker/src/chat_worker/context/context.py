@@ -136,7 +136,7 @@ class Context:
         )
         if self._attachments is None:
             return conversation
-        return await self._attachments.told(task.session_id, conversation)
+        return await self._attachments.told(task.user_id, conversation)
 
     async def warm_up(self) -> None:
         """Read the encodings of the models that turns may ask for."""
