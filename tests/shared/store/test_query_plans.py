@@ -255,7 +255,7 @@ class Walk:
             await files.finish(file_id, 9, "digest")
         await files.claim(["f-3"], "ada", "anon:1")
         await self._turn("with files", files=("f-1",))
-        await files.of_session("with files", ["f-1"])
+        await files.of_owner("ada", ["f-1"])
         await files.owner("f-1")
         await files.note_reading("f-1", {"text": "what it says"})
         await files.delete("f-2", "ada")

@@ -126,8 +126,8 @@ class FileStore:
         """Those of these that are his, by id: a forked conversation names files of the one that it came from."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {FILE_COLUMNS} FROM files WHERE id = ANY($1::text[]) AND coalesce(user_id, '') = coalesce($2, '')"
-                " AND stored_at IS NOT NULL",
+                f"SELECT {FILE_COLUMNS} FROM files WHERE id = ANY($1::text[]) AND stored_at IS NOT NULL"
+                " AND coalesce(user_id, '') = coalesce($2, '')",
                 list(ids),
                 user_id,
             )
