@@ -71,6 +71,8 @@ class _Folder:
     def take(self, chunk: Chunk) -> None:
         kind = chunk["type"]
         assert not self.message.ended, f"{kind} came after the terminal event"
+        if chunk.get("transient"):
+            return  # told in passing, also before there is a message
         assert (kind == "start") == (self.message.id is None), f"{kind} where the message {self.message.id} stands"
         streamed, _, part_of = kind.rpartition("-")
         if streamed in _STREAMED:
