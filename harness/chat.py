@@ -101,6 +101,9 @@ class Chat:
     async def post(self, path: str, body: object) -> httpx.Response:
         return await self._http.post(path, json=body)
 
+    async def upload(self, name: str, content: bytes) -> httpx.Response:
+        return await self._http.post("/api/chat/files", params={"name": name}, content=content)
+
     async def patch(self, path: str, body: object) -> httpx.Response:
         return await self._http.patch(path, json=body)
 

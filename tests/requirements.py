@@ -399,14 +399,9 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
-    "CH-21": "Not built.",
-    "GW-2": "With `useChat` files fail.",
     "GW-9": "Not built.",
     "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
-    "SE-1": "There are no files yet, which the table would have to name.",
-    "SE-4": "There are no files yet.",
 }

@@ -1,6 +1,7 @@
 """Tools for the tests of whole turns. They meet their test at gates: keys in Redis that the test sets."""
 
 import asyncio
+import base64
 import os
 import signal
 
@@ -75,6 +76,13 @@ async def deadly(arguments: Say) -> str:
     """End the process in the middle."""
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"
+
+
+@tool
+async def draw(arguments: Say, context: ToolContext) -> dict[str, object]:
+    """Draw a picture."""
+    pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    return {"drawn": arguments.text, "files": [await context.keep_file("drawing.png", base64.b64decode(pixel))]}
 
 
 async def _opened(gate: str, context: ToolContext) -> None:

@@ -39,7 +39,7 @@ def test_reasoning_data_and_answers_without_text_are_not_sent() -> None:
     thought: Part = {"type": "reasoning", "text": "hm", "state": "done"}
     data: Part = {"type": "data-error", "data": {"code": "X"}}
 
-    assert to_model_messages("", [said("assistant", STEP, thought, data), said("user", {"type": "file"})]) == []
+    assert to_model_messages("", [said("assistant", STEP, thought, data), said("user", data)]) == []
 
 
 @pytest.mark.requirement("CH-9")

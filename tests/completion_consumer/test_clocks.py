@@ -20,6 +20,7 @@ _SHIFTED = str(Path(harness.__file__).parent / "shifted_clock")
 _MAY_TELL_THE_TIME = {
     "shared/src/sluiceway/feeds/agent_event.py": "an event's timestamp is its publisher's, and is shown only",
     "shared/src/sluiceway/feeds/job_events.py": "likewise",
+    "shared/src/sluiceway/files/objects.py": "what lies half-written in a local folder for a day is nobody's any more",
     "services/chat-worker/src/chat_worker/step/asking.py": "since when a turn waits for its model is shown only",
     "services/tool-runner/src/tool_runner/tools/current_time.py": "it is what the tool answers",
     "services/gateway/src/gateway/webhooks/signature.py": "Standard Webhooks: the sender's clock, within five minutes",

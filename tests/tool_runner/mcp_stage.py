@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import psutil
+from sluiceway.wire.message import Part
 from tool_runner.mcp.servers import McpServers
 from tool_runner.mcp.tool import McpTool
 from tool_runner.mcp_settings import McpServerSettings
 from tool_runner.tool import ToolContext
+from tool_runner.tool.files import no_files
 
 from harness.child import Child
 from harness.ports import free_port
@@ -52,6 +54,9 @@ class Watcher:
     said: list[tuple[float | None, str | None]] = field(default_factory=list)
     callback: None = None
     callbacks: None = None
+
+    async def keep(self, name: str, content: bytes, media_type: str | None) -> Part:
+        return await no_files(name, content, media_type)
 
     async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
         self.said.append((percent, message))

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tool_runner.tools.web import html_reader
+from sluiceway.process import confined
 from tool_runner.tools.web.addresses import AddressRefused, Guard, NameUnknown, is_public, resolve
 from tool_runner.tools.web.client import FetchFailed, Page, WebClient
 from tool_runner.tools.web.html_reader import HtmlNotRead, HtmlReaders
@@ -337,8 +337,9 @@ async def test_a_reader_that_a_page_has_taken_over_can_open_nothing(
     module = tmp_path / "tool_runner" / "tools" / "web" / "html_text.py"
     module.parent.mkdir(parents=True)
     module.write_text(HOSTILE_PARSER)
-    program, _, packages = html_reader._program()
-    monkeypatch.setattr(html_reader, "_program", lambda: (program, str(tmp_path), packages))
+    place_of = confined._place_of
+    hostile = {"tool_runner": str(tmp_path)}
+    monkeypatch.setattr(confined, "_place_of", lambda module: hostile.get(module) or place_of(module))
     monkeypatch.setenv("OPENAI_API_KEY", "sesame")
     _, told = await read_html("<p>", "http://example.com/")
     tried, environment = literal_eval(told)

@@ -5,6 +5,7 @@ Guarantees, of what comes out
   directly behind the calls that they answer. An assistant's messages that were neighbours are one; between two of a
   user, where a turn failed or was stopped, the assistant says that there was no answer. No message is empty.
 - Every call has exactly one result, and no result is without its call.
+- Pictures are sent to models that take them; in place of others stands a sentence (pictures.py).
 - Names are `[a-zA-Z0-9_-]{1,64}`. Ids are those that this server and model gave, where they are plain and short; else
   nine letters and digits. A call and its result have the same, and no two calls share one.
 - Thoughts are not sent, neither as tags in a text nor as fields; except what the same server and model gave with
@@ -18,6 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluiceway_llm.pictures import with_pictures
 from sluiceway_llm.think_tags import without_thoughts
 
 Message = dict[str, Any]
@@ -41,7 +43,8 @@ _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}
 class Wants:
     """What a server wants. `by`: who it is; `returns`: the fields that it takes back, None: all; `nine_ids`: no other
     ids; `tools`: whether it knows calls at all; `system`: whether it knows the role; `all_reasoning`: thoughts have to
-    be with every call, whoever made it; `signed`: calls of others are to be marked (Gemini)."""
+    be with every call, whoever made it; `signed`: calls of others are to be marked (Gemini); `pictures`: whether it
+    takes any; `unfit`: those that it cannot read."""
 
     by: str = ""
     returns: Collection[str] | None = None
@@ -51,12 +54,15 @@ class Wants:
     system: bool = True
     all_reasoning: bool = False
     signed: bool = False
+    pictures: bool = True
+    unfit: Collection[str] = field(default_factory=frozenset)
 
     def takes_back(self, name: str) -> bool:
         return name not in self.refuses and (self.returns is None or name in self.returns)
 
 
 def fitted(messages: list[Message], wants: Wants) -> list[Message]:
+    messages = with_pictures(messages, taken=wants.pictures, unfit=wants.unfit)
     system = "\n\n".join(text for one in messages if one.get("role") == "system" and (text := _text_of(one)))
     paired = _paired([one for one in messages if one.get("role") != "system"])
     if not wants.tools:

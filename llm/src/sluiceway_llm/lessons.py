@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sluiceway_llm.answer_format import RESPONSE_FORMAT
 from sluiceway_llm.dialects import Dialect, Schemas
 from sluiceway_llm.error_words import Told
+from sluiceway_llm.pictures import finds_unfit, pictures_in, refuses_pictures
 
 # Where a refusal may be for something that can be left out: not for the key, money, or too many requests.
 TEACHING = frozenset({400, 404, 405, 415, 422, 500, 501})
@@ -44,6 +46,8 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _LISTED = re.compile(r"\b(supported|valid|allowed|possible|expected)\b.{0,30}(values?|one of|are)\b(.*)", re.I | re.S)
 _GIVEN_BACK = ("reasoning_content", "reasoning_details", "reasoning", "extra_content", "thinking_blocks")
 _SIMPLER: dict[Schemas, Schemas] = {"whole": "inlined", "inlined": "bare"}
+_FORMAT = re.compile(r"response.?format|json.?schema|structured.?output|guided|grammar|strict.{0,20}schema", re.I)
+_MOST_UNFIT = 1000
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -59,6 +63,8 @@ class Lessons:
     nine_ids: bool = False
     no_system: bool = False
     all_reasoning: bool = False
+    no_pictures: bool = False
+    unfit_pictures: set[str] = field(default_factory=set)
     efforts: dict[str, str] = field(default_factory=dict)
     """Of reasoning: what is asked for instead."""
     effort_with_tools: str | None = None
@@ -72,6 +78,8 @@ class Lessons:
         lesson = self._about_effort(words, sent) or self._about_tools(words, sent, dialect)
         if lesson is not None:
             return lesson
+        if (lesson := self._about_pictures(words, sent)) is not None:
+            return lesson
         if status >= 500 or (status == 404 and not _REFUSED.search(words)):
             return None
         return self._about_messages(words, sent) or self._about_parameters(told, sent)
@@ -83,6 +91,7 @@ class Lessons:
             "ids": self.nine_ids,
             "system": self.no_system,
             "reasoning": self.all_reasoning,
+            "pictures": self.no_pictures,
         }
         found = {name for name, learned in flags.items() if learned} | self.dropped
         found |= {f"{name}:{other}" for name, other in self.renamed.items()}
@@ -126,6 +135,19 @@ class Lessons:
             return f"schemas:{self.schemas}"
         return None
 
+    def _about_pictures(self, words: str, sent: Mapping[str, Any]) -> str | None:
+        """That it takes none; or that it cannot read one of these: which, it seldom says."""
+        found = set(pictures_in(_messages(sent)))
+        if not found:
+            return None
+        if finds_unfit(words):
+            self.unfit_pictures = found | (self.unfit_pictures if len(self.unfit_pictures) < _MOST_UNFIT else set())
+            return "pictures:unfit"
+        if refuses_pictures(words):
+            self.no_pictures = True
+            return "pictures"
+        return None
+
     def _about_messages(self, words: str, sent: Mapping[str, Any]) -> str | None:
         if not self.nine_ids and _CALL_ID.search(words) and _has_calls(sent):
             self.nine_ids = True
@@ -146,6 +168,9 @@ class Lessons:
         return None
 
     def _about_parameters(self, told: Told, sent: Mapping[str, Any]) -> str | None:
+        if RESPONSE_FORMAT in sent and _FORMAT.search(f"{told.parameter} {told.words}"):
+            self.dropped.add(RESPONSE_FORMAT)
+            return RESPONSE_FORMAT
         name = _named(told, [name for name in sent if name not in _BEYOND_DOUBT and name != "tools"])
         if name is None:
             return None

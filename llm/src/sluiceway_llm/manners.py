@@ -9,6 +9,7 @@ from sluiceway_llm.dialects import DIALECTS, GENERIC, Dialect, dialect_of_answer
 from sluiceway_llm.history import Wants, fitted, names_of_calls
 from sluiceway_llm.lessons import Lessons
 from sluiceway_llm.model_events import ModelRequest
+from sluiceway_llm.pictures import takes_pictures
 from sluiceway_llm.server_options import ServerOptions
 from sluiceway_llm.tool_schemas import fitted_tools
 
@@ -19,6 +20,7 @@ class Manners:
     def __init__(self, base_url: str, model: str, options: ServerOptions) -> None:
         self.options = options
         self.lessons = Lessons()
+        self._takes_pictures = takes_pictures(model) if options.pictures is None else options.pictures
         self._known = DIALECTS[options.dialect] if options.dialect is not None else dialect_of_host(base_url)
         self._seen: Dialect | None = None
         self.thinks_first = False
@@ -101,6 +103,8 @@ class Manners:
             system=not lessons.no_system,
             all_reasoning=lessons.all_reasoning,
             signed=self.dialect.name == "gemini",
+            pictures=self._takes_pictures and not lessons.no_pictures,
+            unfit=frozenset(lessons.unfit_pictures),
         )
 
 

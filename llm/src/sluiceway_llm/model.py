@@ -25,6 +25,7 @@ import aiohttp
 import httpx2
 import openai
 
+from sluiceway_llm.answer_format import RESPONSE_FORMAT, response_format
 from sluiceway_llm.asker import UserAs, named
 from sluiceway_llm.chunks import ChunkReader
 from sluiceway_llm.circuit import AskingModel, Circuits
@@ -355,6 +356,7 @@ class Model:
             "user": request.user,
             **manners.tracing(request),
             "temperature": request.temperature,
+            RESPONSE_FORMAT: response_format(request.answer_format),
             manners.dialect.limit_name: request.max_tokens,
         }
         body = {

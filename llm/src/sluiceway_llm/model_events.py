@@ -100,6 +100,7 @@ class ModelRequest:
     """One model call. `messages` and `tools` have the OpenAI shapes; what is None is not sent.
 
     An assistant message, and each of its calls, may have a `provider`: what `Provided` said of it (see history.py).
+    `answer_format`: {name, schema, strict} of a JSON object that the answer is to be, for servers that can see to it.
     `tool_messages`: False tells of calls and results as text, for models that know no tools.
     `user`, `session_id`, `traceparent` (W3C): for whom it is; see asker.py. `headers` are sent along; `extra_body` is
     merged into the request's JSON for servers that know more fields. `prefix`: how the answer begins; only what follows
@@ -121,3 +122,4 @@ class ModelRequest:
     prefix: str = ""
     reached: Reached | None = None
     tool_messages: bool = True
+    answer_format: Mapping[str, Any] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import jiter
 
+from sluiceway_llm.answer_format import text_format
 from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS, CleanText, TextJoiner, cleaned, label_of
 from sluiceway_llm.error_words import is_error
 from sluiceway_llm.loose_json import NotJson, loose_values
@@ -40,6 +41,7 @@ def to_responses(request: ModelRequest) -> dict[str, Any]:
         "user": request.user,
         "temperature": request.temperature,
         "max_output_tokens": request.max_tokens,
+        "text": text_format(request.answer_format),
     }
     return {
         "model": request.model,
@@ -59,7 +61,7 @@ def _tool(function: dict[str, Any]) -> dict[str, Any]:
 def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
     if message["role"] == "tool":
         return [{"type": "function_call_output", "call_id": message["tool_call_id"], "output": message["content"]}]
-    said = [{"role": message["role"], "content": message["content"]}] if message.get("content") else []
+    said = [{"role": message["role"], "content": _content(message["content"])}] if message.get("content") else []
     calls = [
         {
             "type": "function_call",
@@ -70,6 +72,17 @@ def _items(message: dict[str, Any]) -> list[dict[str, Any]]:
         for call in message.get("tool_calls", ())
     ]
     return [*said, *calls]
+
+
+def _content(content: Any) -> Any:
+    """Text, or parts under the names that this API has for them."""
+    return [_content_part(part) for part in content] if isinstance(content, list) else content
+
+
+def _content_part(part: dict[str, Any]) -> dict[str, Any]:
+    if part.get("type") == "image_url":
+        return {"type": "input_image", "image_url": part["image_url"]["url"]}
+    return {"type": "input_text", "text": part["text"]} if part.get("type") == "text" else part
 
 
 class ResponseReader:

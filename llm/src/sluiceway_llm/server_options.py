@@ -14,9 +14,9 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 class ServerOptions(BaseModel):
     """`drop`: parameters that are not sent; `rename`: under which other name; `extra_body`: fields that are added, and
     win; `headers`: sent along (both may say `{user}`, see asker.py); `window_tokens`: how many tokens the model takes,
-    prompt and answer together; `reasoning_effort`: how much it is to think; `base_url`, `api_key`: of another server
-    that has the model; `requests_per_minute`, `tokens_per_minute`: how often it may be asked (line.py); 0: as often as
-    one likes."""
+    prompt and answer together; `pictures`: whether it takes any; `reasoning_effort`: how much it is to think;
+    `base_url`, `api_key`: of another server that has the model; `requests_per_minute`, `tokens_per_minute`: how often
+    it may be asked (line.py); 0: as often as one likes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,6 +26,7 @@ class ServerOptions(BaseModel):
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
     headers: Mapping[str, str] = Field(default_factory=dict)
     window_tokens: int | None = Field(default=None, ge=LEAST)
+    pictures: bool | None = None
     reasoning_effort: Effort | None = None
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     api_key: SecretStr | None = None
@@ -41,6 +42,7 @@ class ServerOptions(BaseModel):
             extra_body={**self.extra_body, **other.extra_body},
             headers={**self.headers, **other.headers},
             window_tokens=other.window_tokens or self.window_tokens,
+            pictures=self.pictures if other.pictures is None else other.pictures,
             reasoning_effort=other.reasoning_effort or self.reasoning_effort,
             base_url=other.base_url or self.base_url,
             api_key=other.api_key or self.api_key,

@@ -45,10 +45,13 @@ class ModelSettings(BaseSettings):
     model_rename_parameters: dict[str, str] = Field(default_factory=dict, description="old name to new, as JSON")
     model_extra_body: dict[str, Any] = Field(default_factory=dict, description="fields of every request, as JSON")
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
+    model_pictures: Literal["auto", "yes", "no"] = Field(
+        default="auto", description="whether models take them; auto: by their names, and by what servers refuse"
+    )
     model_options: dict[str, ServerOptions] = Field(
         default_factory=dict,
-        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, reasoning_effort, base_url,"
-        " api_key, requests_per_minute, tokens_per_minute; as JSON",
+        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, pictures, reasoning_effort,"
+        " base_url, api_key, requests_per_minute, tokens_per_minute; as JSON",
     )
     model_prices: dict[str, Price] = Field(
         default_factory=dict, description="by model: USD for a million tokens, input, output, cached_input; as JSON"
@@ -81,5 +84,6 @@ class ModelSettings(BaseSettings):
             rename=self.model_rename_parameters,
             extra_body=self.model_extra_body,
             headers=self.model_headers,
+            pictures=None if self.model_pictures == "auto" else self.model_pictures == "yes",
             reasoning_effort=self.model_reasoning_effort,
         )

@@ -10,6 +10,7 @@ SluicewayError
 │   ├── ApprovalNotFound      404
 │   ├── OperationNotFound     404
 │   ├── WebhookNotFound       404
+│   ├── FileNotFound          404
 │   ├── TaskExpired           410
 │   ├── ApprovalGone          410
 │   ├── OperationEnded        410
@@ -20,7 +21,10 @@ SluicewayError
 │   ├── ApprovalConflict      409
 │   ├── StreamTruncated       409
 │   ├── OperationNotStarted   409
+│   ├── FileQuotaReached      409
 │   ├── UnderstandingTooLarge 413
+│   ├── FileTooLarge          413
+│   ├── FileTypeRefused       415
 │   ├── NotStorable           422, Postgres is there and refuses the data
 │   ├── TooManyTasks          429
 │   ├── TooManySessions       429
@@ -29,6 +33,7 @@ SluicewayError
 ├── Unavailable               a part we stand on is away; retryable
 │   ├── StoreUnavailable      503, Postgres
 │   │   └── StoreRefuses      it answers, and does not let us in, or lacks us a right; until a person mends that
+│   ├── FilesUnavailable      503, the object store
 │   └── RedisUnavailable      503, Redis
 │       ├── RedisRefuses      the same of Redis
 │       ├── JobEventUnavailable   also a JobEventError; retryable, and perhaps the event was added all the same
@@ -94,6 +99,11 @@ class OperationNotFound(DomainError):
 class WebhookNotFound(DomainError):
     code, status = "WEBHOOK_NOT_FOUND", 404
     default_detail = "There is no webhook with this number in the journal."
+
+
+class FileNotFound(DomainError):
+    code, status = "FILE_NOT_FOUND", 404
+    default_detail = "There is no file with this id, or none any more."
 
 
 class ApprovalNotFound(DomainError):
@@ -186,6 +196,23 @@ class UnderstandingTooLarge(DomainError):
     default_detail = "That is more than is kept of what is known about a person. Nothing was changed."
 
 
+class FileTooLarge(DomainError):
+    """`max_file_bytes` is among its further members."""
+
+    code, status = "FILE_TOO_LARGE", 413
+    default_detail = "The file is larger than files may be. Nothing of it was kept."
+
+
+class FileTypeRefused(DomainError):
+    code, status = "FILE_TYPE_REFUSED", 415
+    default_detail = "Files of this kind are not taken. Nothing of it was kept."
+
+
+class FileQuotaReached(DomainError):
+    code, status = "FILE_QUOTA_REACHED", 409
+    default_detail = "You have as many files as one may have. Delete some, or conversations that have them."
+
+
 class TooManyTasks(DomainError):
     code, status = "TOO_MANY_TASKS", 429
     default_detail = "Too many turns are waiting in this session. Wait until some have ended."
@@ -231,6 +258,13 @@ class StoreRefuses(StoreUnavailable):
     """Its text says for the log what Postgres refuses; `detail` is for everybody."""
 
     detail = "The database refuses this service: its password, its role or a right is wrong. The log says which."
+
+
+class FilesUnavailable(Unavailable):
+    """Its text says for the log what is wrong."""
+
+    code = "FILES_UNAVAILABLE"
+    detail = "The place where files are kept is away. Nothing else is; try again in a moment."
 
 
 class RedisUnavailable(Unavailable):

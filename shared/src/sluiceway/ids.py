@@ -37,6 +37,10 @@ def new_tool_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
+def new_file_id() -> str:
+    return f"file_{secrets.token_hex(16)}"
+
+
 def new_receipt_id() -> str:
     return f"erasure_{secrets.token_hex(16)}"
 

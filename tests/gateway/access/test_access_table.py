@@ -54,6 +54,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/chat/tasks/{task_id}/approvals/{tool_call_id}"): Row("owned", _TURNS, {"approved": True}),
     ("POST", "/api/chat/tasks/{task_id}/outputs/{tool_call_id}"): Row("owned", _TURNS, {"output": 1}),
     ("GET", "/api/chat/tools"): Row("own", _BOTH),
+    ("POST", "/api/chat/files"): Row("own", _TURNS, {"a": "text"}),
+    ("GET", "/api/chat/files/{file_id}"): Row("owned", _BOTH),
     ("GET", "/api/chat/me/understanding"): Row("own", _TURNS),
     ("PUT", "/api/chat/me/understanding"): Row("own", _TURNS, {"name": "Ada"}),
     ("DELETE", "/api/chat/me/understanding"): Row("own", _TURNS),
@@ -107,7 +109,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/"): Row("open"),
     ("GET", "/ops"): Row("open"),
     ("POST", "/api/ops/turns/{task_id}/cancel"): Row("keys", ("ops:act",)),
-    # Last: it takes the rest along.
+    # Last: they take what is hers along.
+    ("DELETE", "/api/chat/files/{file_id}"): Row("owned", _TURNS),
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
     ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
@@ -121,10 +124,11 @@ class Alice:
 
     task_id: str
     operation_id: str
+    file_id: str
 
     def path(self, route: str) -> str:
         named = {"session_id": "s", "id": "s", "tool_call_id": "call-1", "operation_id": self.operation_id}
-        named |= {"job_id": self.operation_id, "task_id": self.task_id}
+        named |= {"job_id": self.operation_id, "task_id": self.task_id, "file_id": self.file_id}
         if route.startswith("/api/ops"):
             named["task_id"] = "nobody-s"  # who may act would change what is hers
         if "webhooks" in route or "dead-letters" in route:
@@ -135,9 +139,11 @@ class Alice:
 
 async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> Alice:
     await http.post("/api/chat/sessions", json={"id": "s", "title": "mine"}, headers=ALICE)
-    sent = await http.post("/api/chat/sessions/s/messages", json={"id": "m", "message": "secret"}, headers=ALICE)
+    file = (await http.post("/api/chat/files", content=b"secret", headers=ALICE)).json()
+    body = {"id": "m", "message": "secret", "files": [{"url": file["url"]}]}
+    sent = await http.post("/api/chat/sessions/s/messages", json=body, headers=ALICE)
     assert sent.status_code == 202, sent.text
-    alice = Alice(sent.json()["task_id"], await add_operation(database, user_id="alice"))
+    alice = Alice(sent.json()["task_id"], await add_operation(database, user_id="alice"), file["id"])
     await JobEventPublisher(redis).publish_task_started(alice.operation_id, "t", query="secret")
     streams = AgentStreams(redis)
     # As crews do that were told no user: the turn says whose it is.
@@ -251,4 +257,5 @@ async def _state(database: Database) -> list[Any]:
         await database.fetch("SELECT * FROM tasks WHERE user_id = 'alice' ORDER BY id"),
         await database.fetch("SELECT m.* FROM messages m JOIN sessions s ON s.id = session_id WHERE user_id = 'alice'"),
         await database.fetch("SELECT * FROM operations ORDER BY id"),
+        await database.fetch("SELECT * FROM files WHERE session_id = 's'"),
     ]

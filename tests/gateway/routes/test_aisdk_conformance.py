@@ -12,12 +12,18 @@ from typing import Any
 import pytest
 
 from harness.calling import TOOLS_DIR, offered
+from harness.model_server import ModelServer
 from harness.node import Node, find_node
 from harness.services import Services
 
 _ROOT = Path(__file__).parents[3]
 _SOURCE = _ROOT / "tests" / "aisdk"
 _CACHE = _ROOT / ".cache" / "aisdk"
+# One pixel.
+_PICTURE = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 # Long enough for every cut point, short enough for every time limit of the checks.
 _QUESTION = "tell me of rivers [[tokens=60 rate=60]]"
 
@@ -63,6 +69,24 @@ async def test_the_stock_client_works_with_tools_and_approvals(services: Service
         careful = [*common, "--message", "/careful hello [[tokens=5 rate=0]]", "--approve", answer, "--only", "send"]
         names = {result["name"] for result in (await _checked(node, *careful))["results"]}
         assert "approval continues the same assistant message" in names
+
+
+@pytest.mark.requirement("GW-2", "CH-17")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_client_sends_a_picture(services: Services, model: ModelServer, version: str) -> None:
+    node = find_node()
+    package, system = await asyncio.gather(_installed(version, node), services.whole(MODEL_PICTURES="yes"))
+    options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", "hello", "--json"]
+    picture = {"type": "file", "mediaType": "image/png", "filename": "a.png", "url": _PICTURE}
+    options += ["--files", json.dumps([picture]), "--only", "send"]
+    names = {result["name"] for result in (await _checked(node, *options))["results"]}
+    assert "one user + one assistant message" in names
+    [asked] = await model.requests("hello")
+    assert asked.body["messages"][-1]["content"] == [
+        {"type": "text", "text": '[The picture "a.png":]'},
+        {"type": "image_url", "image_url": {"url": _PICTURE}},
+        {"type": "text", "text": "hello"},
+    ]
 
 
 async def _checked(node: Node, *options: str) -> dict[str, Any]:

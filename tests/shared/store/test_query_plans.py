@@ -5,7 +5,6 @@ reach fails the test, so a new statement has to be added to the walk.
 """
 
 import ast
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -24,6 +23,7 @@ from sluiceway.store.accepting import NewTurn
 from sluiceway.store.approving import ClientOutput, Decision
 from sluiceway.store.conversations import Compaction
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.files import Allowance, NewFile
 from sluiceway.store.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations import NewOperation
 from sluiceway.store.pool import Connection, Pool
@@ -47,6 +47,8 @@ GROWING = {
     "dead_letters",
     "erasure_receipts",
     "erasures",
+    "file_removals",
+    "files",
     "message_words",
     "messages",
     "model_calls",
@@ -87,6 +89,10 @@ INSERT INTO usage_days SELECT 'u' || n % 2000, current_date - n / 2000, 'm', 0, 
 INSERT INTO compactions (session_id, through_sequence) SELECT 's' || n, 1 FROM generate_series(1, 20000) n;
 INSERT INTO erasures (id, task_id, session_id, due_at)
     SELECT 'e' || n, 'e' || n, 's' || n, CASE WHEN n % 1000 = 0 THEN now() END FROM generate_series(1, 20000) n;
+INSERT INTO files (id, user_id, session_id, name, media_type, size, stored_at, created_at)
+    SELECT 'f' || n, nullif('u' || n % 2000, 'u0'), CASE WHEN n % 100 > 0 THEN 's' || n END, 'a', 'text/plain', 1,
+           now(), now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
+INSERT INTO file_removals (id) SELECT 'r' || n FROM generate_series(1, 20000) n;
 INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
 INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)
     SELECT 'q', n::text, '', 'why', 1 FROM generate_series(1, 20000) n;
@@ -155,7 +161,7 @@ async def test_every_statement_of_the_store_finds_its_rows_by_an_index(
 
 
 async def _plan(connection: Connection, query: str, args: tuple[Any, ...]) -> dict[str, Any]:
-    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args))
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args)
     return plan[0]["Plan"]  # type: ignore[no-any-return]
 
 
@@ -164,7 +170,7 @@ async def _generic_plan(connection: Connection, query: str, count: int) -> dict[
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     await connection.execute(f"PREPARE looked_at AS {query}")
     values = f"({', '.join(['NULL'] * count)})" if count else ""
-    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at{values}"))
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at{values}")
     await connection.execute("DEALLOCATE looked_at")
     await connection.execute("RESET plan_cache_mode")
     return plan[0]["Plan"]  # type: ignore[no-any-return]
@@ -239,7 +245,26 @@ class Walk:
         await self._completions()
         await self._webhooks()
         await self._rest()
+        await self._files()
         await self._life_of_data()
+
+    async def _files(self) -> None:
+        files, day = self._store.files, timedelta(days=1)
+        for file_id, owner in (("f-1", "ada"), ("f-2", "ada"), ("f-3", "anon:1")):
+            await files.begin(NewFile(file_id, owner, None, "a", "text/plain", 9), Allowance(9, 99))
+            await files.finish(file_id, 9, "digest")
+        await files.claim(["f-3"], "ada", "anon:1")
+        await self._turn("with files", files=("f-1",))
+        await files.of_owner("ada", ["f-1"])
+        await files.owner("f-1")
+        await files.note_reading("f-1", {"text": "what it says"})
+        await files.delete("f-2", "ada")
+        await files.drop("f-9")
+        await files.drop_unattached(day, day, 10)
+        await files.note_strays(["f-1", "f-9"])
+        for file_id in await files.removals(10):
+            async with files.removing(file_id) as unwanted:
+                assert unwanted
 
     async def _turn(self, session_id: str | None = None, **more: Any) -> Task:
         """Claimed."""

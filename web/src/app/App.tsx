@@ -42,7 +42,7 @@ export function App() {
         },
         onSession: (session, firstText) => list.keepWords(session.id, firstText),
         onTitle: (title) => list.renamed(conversation.sessionId, title),
-        onReturn: (text) => page.current?.putBack(text),
+        onReturn: (text, files) => page.current?.putBack(text, files),
         onEnd: () => {
           tabs.postMessage({ sessionId: conversation.sessionId });
           void list.refreshUntilTitled(conversation.sessionId);

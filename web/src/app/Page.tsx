@@ -6,6 +6,7 @@ import { Composer, type ComposerHandle } from "../composer/Composer.tsx";
 import { ConversationContext } from "../conversation/context.ts";
 import type { Conversation } from "../conversation/conversation.ts";
 import { textOf } from "../conversation/history.ts";
+import type { Attachment } from "../conversation/outbox.ts";
 import { Log, type LogHandle } from "../conversation/Log.tsx";
 import { copyText } from "../ui/CopyButton.tsx";
 import { useWords } from "../words/words.ts";
@@ -16,7 +17,7 @@ const FRAME_MS = 40;
 
 export interface PageHandle {
   focus: () => void;
-  putBack: (text: string) => void;
+  putBack: (text: string, files?: readonly Attachment[]) => void;
   escape: () => void;
   copyLast: () => void;
 }
@@ -52,7 +53,7 @@ export function Page({ conversation, onSend, handle }: Props) {
   }
   useImperativeHandle(handle, () => ({
     focus: () => composer.current?.focus(),
-    putBack: (text) => composer.current?.putBack(text),
+    putBack: (text, files) => composer.current?.putBack(text, files),
     escape: () => {
       if (state.running) void conversation.stop();
     },
@@ -85,7 +86,7 @@ export function Page({ conversation, onSend, handle }: Props) {
           }}
           onSend={(text, how) => {
             conversation.send(text, how);
-            onSend(text);
+            onSend(text || (how.files[0]?.filename ?? ""));
             log.current?.toEnd();
           }}
         />

@@ -62,16 +62,19 @@ export interface ToolArgument {
 
 interface Asked {
   body?: unknown;
+  file?: File;
   signal?: AbortSignal;
   keepalive?: boolean;
 }
 
-async function request<T>(method: string, path: string, { body, signal, keepalive }: Asked = {}): Promise<T> {
+async function request<T>(method: string, path: string, { body, file, signal, keepalive }: Asked = {}): Promise<T> {
   const headers: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
   const options: RequestInit = { method, headers, cache: "no-store" };
   if (signal) options.signal = signal;
   if (keepalive) options.keepalive = true;
   if (body !== undefined) options.body = JSON.stringify(body);
+  // The browser says its type, where it knows one.
+  if (file !== undefined) options.body = file;
   let response: Response;
   try {
     response = await fetch(path === "/config" ? path : BASE + path, options);
@@ -116,8 +119,30 @@ export function getSession(sessionId: string, { before, signal }: { before?: num
 }
 
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true } = {}) =>
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true; files?: { url: string }[] } = {}) =>
   request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
+
+export interface FileLimits {
+  types: string[];
+  most: number;
+  mostBytes: number;
+}
+
+export async function fileLimits(): Promise<FileLimits> {
+  const told = await request<{ file_types: string[]; limits: { max_files_per_message: number; max_file_bytes: number } }>("GET", "/config");
+  return { types: told.file_types, most: told.limits.max_files_per_message, mostBytes: told.limits.max_file_bytes };
+}
+
+export interface StoredFile {
+  id: string;
+  url: string;
+  name: string;
+  media_type: string;
+}
+
+/** The body is the file itself. What its browser calls it is told; the server looks at what is in it. */
+export const uploadFile = (file: File, signal: AbortSignal) =>
+  request<StoredFile>("POST", `/files?name=${id(file.name.slice(-200))}`, { file, signal });
 
 /** 404: never asked for; 409: answered already; 410: no longer wanted. */
 export const answerApproval = (taskId: string, toolCallId: string, approved: boolean, reason: string) =>

@@ -4,21 +4,24 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type
 import type { Tool } from "../client/api.ts";
 import { recall, remember } from "../storage.ts";
 import { useWords } from "../words/words.ts";
+import type { Attachment } from "../conversation/outbox.ts";
+import { AttachButton, ChosenFiles } from "./ChosenFiles.tsx";
 import { isComposing } from "./keys.ts";
 import { argumentsOf, ToolForm } from "./ToolForm.tsx";
 import { ToolList } from "./ToolList.tsx";
+import { useFiles } from "./useFiles.ts";
 import { fitting, useTools, wordAt } from "./useTools.ts";
 
 export interface ComposerHandle {
   focus: () => void;
-  /** Put a text in front of what is there. */
-  putBack: (text: string) => void;
+  /** Put a text in front of what is there, and files beside it. */
+  putBack: (text: string, files?: readonly Attachment[]) => void;
 }
 
 interface Props {
   draftKey: string;
   running: boolean;
-  onSend: (text: string, how: { interrupt: boolean }) => void;
+  onSend: (text: string, how: { interrupt: boolean; files: Attachment[] }) => void;
   onStop: () => void;
   onEditLast: () => boolean;
   handle: Ref<ComposerHandle>;
@@ -50,6 +53,8 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
   const [closed, setClosed] = useState(true);
   const box = useRef<HTMLTextAreaElement>(null);
   const [tools, readTools] = useTools();
+  const files = useFiles();
+  useDropped(files.add);
 
   const word = closed ? null : wordAt(text, caret);
   const found = word === null ? [] : fitting(tools, word);
@@ -71,18 +76,19 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
   }
   useImperativeHandle(handle, () => ({
     focus: () => box.current?.focus(),
-    putBack: (back) => {
-      setText((now) => (now ? `${back}\n${now}` : back));
+    putBack: (back, kept = []) => {
+      setText((now) => (now && back ? `${back}\n${now}` : back || now));
+      files.putBack(kept);
       box.current?.focus();
     },
   }));
 
   function send(interrupt = false): void {
     const whole = text.trim();
-    if (!whole) return;
+    if (files.waiting || (!whole && !files.chosen.some((one) => one.file))) return;
     change("");
     setClosed(true);
-    onSend(whole, { interrupt });
+    onSend(whole, { interrupt, files: files.take() });
     box.current?.focus();
   }
   function pick({ name }: Tool): void {
@@ -132,7 +138,9 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
           send();
         }}
       >
+        <ChosenFiles files={files} />
         {isOpen && <ToolList tools={found} active={at} onPick={pick} />}
+        <AttachButton files={files} />
         <label className="unseen" htmlFor="text">
           {words.message}
         </label>
@@ -154,6 +162,12 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
             change(event.target.value, event.target.selectionStart);
           }}
           onKeyDown={onKeyDown}
+          onPaste={(event) => {
+            // A copied cell of a table comes as a picture, too: its text is meant.
+            if (event.clipboardData.files.length === 0 || event.clipboardData.types.includes("text/plain")) return;
+            event.preventDefault();
+            files.add(event.clipboardData.files);
+          }}
           onBlur={() => setClosed(true)}
         />
         {running && text.trim() !== "" && (
@@ -166,13 +180,33 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
             {words.stop}
           </button>
         )}
-        <button id="send" type="submit" className="button primary">
+        <button id="send" type="submit" className="button primary" aria-disabled={files.waiting || undefined}>
           {words.send}
         </button>
       </form>
       <p id="hint">{words.hint}</p>
     </>
   );
+}
+
+/** Files may be dropped anywhere on the page: elsewhere the browser would leave it for them. */
+function useDropped(add: (files: Iterable<File>) => void): void {
+  useEffect(() => {
+    const over = (event: DragEvent) => {
+      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+    };
+    const dropped = (event: DragEvent) => {
+      if (!event.dataTransfer || event.dataTransfer.files.length === 0) return;
+      event.preventDefault();
+      add(event.dataTransfer.files);
+    };
+    window.addEventListener("dragover", over);
+    window.addEventListener("drop", dropped);
+    return () => {
+      window.removeEventListener("dragover", over);
+      window.removeEventListener("drop", dropped);
+    };
+  }, [add]);
 }
 
 function fit(box: HTMLTextAreaElement): void {

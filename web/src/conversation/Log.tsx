@@ -58,7 +58,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
     <div id="messages" className={messages.length > MANY ? "many" : undefined}>
       {messages.map((message, n) =>
         message.role === "user" ? (
-          <Question key={message.id} id={message.id} text={textOf(message)} pending={told.get(message.id)} editing={editing === message.id} idle={!running} siblings={dataOf(message).siblings} onEdit={onEdit} />
+          <Question key={message.id} id={message.id} text={textOf(message)} parts={message.parts} pending={told.get(message.id)} editing={editing === message.id} idle={!running} siblings={dataOf(message).siblings} onEdit={onEdit} />
         ) : (
           <Answer
             key={message.id}
@@ -84,7 +84,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
 }
 
 const QueuedQuestion = ({ one, onEdit }: { one: Pending; onEdit: Props["onEdit"] }) => (
-  <Question id={one.id} text={one.text} pending={one} editing={false} idle={false} onEdit={onEdit} />
+  <Question id={one.id} text={one.text} parts={one.files} pending={one} editing={false} idle={false} onEdit={onEdit} />
 );
 
 /** Comes into sight before the reader reaches it, and brings what is older. */

@@ -13,8 +13,8 @@ import { isAbort, Problem } from "../client/problem.ts";
 import { PageTransport } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
-import { dataOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
-import { keepUnsent, unsentOf, type Outgoing } from "./outbox.ts";
+import { dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
 import { Teller } from "./status.ts";
 
 const SEND_TRIES = 5;
@@ -47,7 +47,7 @@ export interface Host {
   /** The server has the conversation, or it has changed. */
   onChange(): void;
   onSession(session: api.SessionDetail, firstText: string): void;
-  onReturn(text: string): void;
+  onReturn(text: string, files?: readonly Attachment[]): void;
   /** The conversation has got its title while its answer is written. */
   onTitle(title: string): void;
   onEnd(): void;
@@ -56,10 +56,13 @@ export interface Host {
 const queuedOf = (message: UIMessage): Pending => ({
   id: message.id,
   text: textOf(message),
+  files: filesOf(message.parts),
   state: "queued",
   notice: (words) => words.queued,
   passing: true,
 });
+
+const outgoing = ({ id, text, files }: Outgoing): Outgoing => ({ id, text, ...(files && files.length > 0 && { files }) });
 
 interface Live {
   taskId: string | null;
@@ -126,7 +129,7 @@ export class Conversation {
   }
 
   private keepUnsent(): void {
-    const messages = this.state.pending.filter((one) => one.state === "sending").map(({ id, text }) => ({ id, text }));
+    const messages = this.state.pending.filter((one) => one.state === "sending").map(outgoing);
     keepUnsent(this.sessionId, { isNew: !this.state.exists, messages });
   }
 
@@ -338,8 +341,8 @@ export class Conversation {
   // Sending
 
   /** Messages are delivered one after the other, so that they arrive in the order in which they were written. */
-  send(text: string, { interrupt = false } = {}): void {
-    const one: Pending = { id: newId(), text, state: "sending", notice: null, passing: true };
+  send(text: string, { interrupt = false, files = [] }: { interrupt?: boolean; files?: readonly Attachment[] } = {}): void {
+    const one: Pending = { id: newId(), text, files, state: "sending", notice: null, passing: true };
     this.set({ pending: [...this.state.pending, one], problem: null });
     this.enqueue(one.id, interrupt ? "interrupt" : "enqueue");
   }
@@ -354,7 +357,7 @@ export class Conversation {
   takeBack(id: string): void {
     const one = this.pendingOf(id);
     this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
-    if (one) this.host.onReturn(one.text);
+    if (one) this.host.onReturn(one.text, one.files);
   }
 
   private pendingOf(id: string): Pending | undefined {
@@ -378,26 +381,28 @@ export class Conversation {
   }
 
   /** Nothing runs: the message and its answer are one request. Resolves when the server has it, or refused it. */
-  private sendFirst({ id, text }: Pending): Promise<void> {
+  private sendFirst(one: Pending): Promise<void> {
+    const { id, text, files = [] } = one;
     return new Promise((resolve) => {
       this.accepted = resolve;
       this.sendingId = id;
       const turn = async () => {
         this.begin({ taskId: null, answerId: null, stopping: false });
-        await this.chat.sendMessage({ id, role: "user", parts: [{ type: "text", text }] }, { body: this.bodyOf(id) });
-        await this.settle(id, text);
+        await this.chat.sendMessage({ id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] }, { body: this.bodyOf(id) });
+        await this.settle(one);
       };
       void this.loop(turn).finally(resolve);
     });
   }
 
   /** After the first request: was it taken? */
-  private async settle(id: string, text: string): Promise<void> {
+  private async settle(one: Pending): Promise<void> {
+    const { id } = one;
     const taken = this.sendingId === id && this.accepted === null;
     this.accepted = null;
     if (taken) return this.over();
     this.chat.messages = this.chat.messages.filter((message) => message.id !== id);
-    await this.refused(id, text, this.refusal ?? new Problem("", { code: "UNREACHABLE" }));
+    await this.refused(one, this.refusal ?? new Problem("", { code: "UNREACHABLE" }));
   }
 
   private over(): void {
@@ -407,16 +412,18 @@ export class Conversation {
   }
 
   /** While a turn runs: the message waits on the server, and is answered behind it. */
-  private async post({ id, text }: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
+  private async post(one: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
+    const { id, text, files = [] } = one;
+    const more = { ...this.bodyOf(id), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
     const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
     try {
-      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, this.bodyOf(id)), { onWait, tries: SEND_TRIES });
+      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, more), { onWait, tries: SEND_TRIES });
       this.mark(id, { state: "queued", notice: position > 0 ? (words) => words.queued : null });
       this.host.onChange();
       void this.refresh();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      await this.refused(id, text, error);
+      await this.refused(one, error);
     }
   }
 
@@ -424,14 +431,15 @@ export class Conversation {
     return this.overBudget.has(id) ? { over_budget: true } : {};
   }
 
-  private async refused(id: string, text: string, refusal: Problem): Promise<void> {
+  private async refused(one: Pending, refusal: Problem): Promise<void> {
+    const { id } = one;
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
-    if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), { id, text }] });
+    if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), outgoing(one)] });
     const notice: Said = (words) => words.notSent(why(words));
     const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
     if (this.pendingOf(id)) this.mark(id, change);
-    else this.set({ pending: [...this.state.pending, { id, text, ...change }] });
+    else this.set({ pending: [...this.state.pending, { ...outgoing(one), ...change }] });
     if (!problem.passing && !problem.mayGoOn) {
       this.takeBack(id);
       this.set({ problem: notice });
@@ -447,7 +455,9 @@ export class Conversation {
   /** Put another question in the place of this one; what follows it goes. */
   edit(messageId: string, text: string): Promise<void> {
     return this.anew(async () => {
-      await this.chat.sendMessage({ text, messageId });
+      const edited = this.chat.messages.find((message) => message.id === messageId);
+      // With the files that it has.
+      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] });
       if (this.refusal && !this.live?.taskId) this.host.onReturn(text);
     });
   }

@@ -2,6 +2,7 @@
 
 import type { UIMessage } from "ai";
 import type { StoredMessage } from "../client/api.ts";
+import type { Attachment } from "./outbox.ts";
 
 export interface MessageData {
   taskId?: string;
@@ -21,6 +22,11 @@ export const sequenceOf = (message: UIMessage): number => dataOf(message).sequen
 
 export function textOf(message: UIMessage): string {
   return message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+}
+
+/** The files that a person has sent with a message. */
+export function filesOf(parts: UIMessage["parts"]): Attachment[] {
+  return parts.flatMap((part) => (part.type === "file" ? [{ type: part.type, url: part.url, filename: part.filename ?? "", mediaType: part.mediaType }] : []));
 }
 
 function messageOf({ id, role, parts, sequence, created_at, metadata, siblings }: StoredMessage): UIMessage {

@@ -3,9 +3,18 @@
 
 import { recall, remember } from "../storage.ts";
 
+/** A file that the server has, as a part of a message. */
+export interface Attachment {
+  type: "file";
+  url: string;
+  filename: string;
+  mediaType: string;
+}
+
 export interface Outgoing {
   id: string;
   text: string;
+  files?: readonly Attachment[];
 }
 
 interface Unsent {

@@ -5,9 +5,9 @@ const isSafe = (url: string): boolean => /^(https?:|data:|blob:|\/)/i.test(url);
 
 export function File({ url, mediaType, name }: { url: string; mediaType: string; name?: string }) {
   const words = useWords();
-  const label = name ?? words.file;
+  const label = name || words.file;
   const own = url.startsWith("data:") || url.startsWith("/");
-  if (mediaType.startsWith("image/") && own) return <img className="file" src={url} alt={name ?? words.image} />;
+  if (mediaType.startsWith("image/") && own) return <img className="file" src={url} alt={name || words.image} loading="lazy" />;
   if (!isSafe(url)) return <p className="file">{label}</p>;
   return (
     <a className="file button" href={url} download={name ?? true} target="_blank" rel="noopener noreferrer">

@@ -4,7 +4,7 @@ import type { UIMessage } from "ai";
 import { memo } from "react";
 import { useConversation } from "../conversation/context.ts";
 import type { Pending } from "../conversation/conversation.ts";
-import { dataOf, textOf } from "../conversation/history.ts";
+import { dataOf, filesOf, textOf } from "../conversation/history.ts";
 import { Markdown } from "../markdown/Markdown.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
@@ -17,6 +17,8 @@ import { withoutCode } from "./names.ts";
 import { shownParts, toolNameOf, type ContextState, type Shown } from "./parts.ts";
 import { Reasoning } from "./Reasoning.tsx";
 import { Tool } from "./Tool.tsx";
+
+const NONE: UIMessage["parts"] = [];
 
 interface AnswerProps {
   message: UIMessage;
@@ -83,6 +85,8 @@ function Part({ part, messageId, over, called, growing }: PartProps) {
       return <Agents events={part.events} />;
     case "file":
       return <File url={part.url} mediaType={part.mediaType} name={part.name} />;
+    case "unread":
+      return <p className="notice note">{words.fileUnread(part.name, part.problem)}</p>;
     case "sources":
       return <Sources sources={part.sources} />;
     case "context":
@@ -95,6 +99,8 @@ const percentOf = ({ usedTokens = 0, windowTokens = 0 }: ContextState) => (windo
 interface QuestionProps {
   id: string;
   text: string;
+  /** In which its files are. */
+  parts?: Readonly<UIMessage["parts"]>;
   pending?: Pending;
   editing: boolean;
   idle: boolean;
@@ -102,7 +108,7 @@ interface QuestionProps {
   onEdit: (id: string | null) => void;
 }
 
-export const Question = memo(function Question({ id, text, pending, editing, idle, siblings, onEdit }: QuestionProps) {
+export const Question = memo(function Question({ id, text, parts = NONE, pending, editing, idle, siblings, onEdit }: QuestionProps) {
   const words = useWords();
   const conversation = useConversation();
   const send = (changed: string) => {
@@ -116,9 +122,14 @@ export const Question = memo(function Question({ id, text, pending, editing, idl
         <EditBox text={text} onSend={send} onCancel={() => onEdit(null)} />
       ) : (
         <div className="body">
-          <div className="text" dir="auto">
-            {text}
-          </div>
+          {filesOf([...parts]).map(({ url, mediaType, filename }) => (
+            <File key={url} url={url} mediaType={mediaType} name={filename} />
+          ))}
+          {text !== "" && (
+            <div className="text" dir="auto">
+              {text}
+            </div>
+          )}
         </div>
       )}
       {pending?.notice && <Undelivered pending={pending} />}

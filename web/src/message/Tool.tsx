@@ -7,9 +7,10 @@ import { useEffect, useRef, useState } from "react";
 import { Markdown } from "../markdown/Markdown.tsx";
 import { useWords } from "../words/words.ts";
 import { Approval } from "./Approval.tsx";
+import { File } from "./Attached.tsx";
 import { titled, withoutCode } from "./names.ts";
 import { toolNameOf, type ToolCall } from "./parts.ts";
-import { documentIn, plainResult, progressOf, stateOf, stateWord, withoutDocument, type ToolState } from "./toolState.ts";
+import { documentIn, filesIn, plainResult, progressOf, stateOf, stateWord, withoutDocument, type ToolState } from "./toolState.ts";
 
 // A browser needs long for a text that nobody reads.
 const MOST_SHOWN = 50_000;
@@ -49,6 +50,9 @@ export function Tool({ messageId, call, over, direct }: Props) {
       <Note call={call} state={state} />
       {state === "running" && <Bar call={call} title={title} />}
       {direct && state === "done" && document === null && <Plain output={call.output} />}
+      {filesIn(call).map(({ url, mediaType, name: file }) => (
+        <File key={url} url={url} mediaType={mediaType} name={file} />
+      ))}
       {document !== null && <Markdown className="document" text={document} open={state === "running"} />}
       {state === "waiting" && <Approval messageId={messageId} callId={call.toolCallId} title={title} keepFocus={() => summary.current?.focus()} />}
     </div>

@@ -43,6 +43,7 @@ export type Shown =
   | { kind: "tool"; key: string; call: ToolCall }
   | { kind: "agents"; key: string; events: AgentEvent[] }
   | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
+  | { kind: "unread"; key: string; name: string; problem: string }
   | { kind: "sources"; key: string; sources: Source[] }
   | { kind: "context"; key: string; context: ContextState };
 
@@ -54,6 +55,7 @@ export function shownParts(parts: Part[]): Shown[] {
     if (part.type === "data-agent") addEvent(teams, shown, part.data as AgentEvent | null);
     else if (part.type === "source-url" || part.type === "source-document") sources.push(part);
     else if (part.type === "data-context") shown.push({ kind: "context", key: `context-${n}`, context: (part.data ?? {}) as ContextState });
+    else if (part.type === "data-file") shown.push({ kind: "unread", key: `unread-${n}`, ...untold(part.data) });
     else if (part.type === "file") shown.push({ kind: "file", key: `file-${n}`, url: part.url, mediaType: part.mediaType, name: part.filename });
     else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall });
     else if ((part.type === "text" || part.type === "reasoning") && part.text)
@@ -61,6 +63,12 @@ export function shownParts(parts: Part[]): Shown[] {
   });
   if (sources.length > 0) shown.push({ kind: "sources", key: "sources", sources });
   return shown;
+}
+
+/** A file of the question that the model was told nothing of. */
+function untold(data: unknown): { name: string; problem: string } {
+  const { name, problem } = (data ?? {}) as { name?: unknown; problem?: unknown };
+  return { name: typeof name === "string" ? name : "", problem: typeof problem === "string" ? problem : "" };
 }
 
 /** Teams that work side by side do not mix. An event with the number of an earlier one stands in its place. */

@@ -55,3 +55,14 @@ export function plainResult(output: unknown): [string, string][] | null {
 
 const isShort = (value: unknown): boolean =>
   (typeof value === "string" && value.length > 0 && value.length <= 300) || typeof value === "number" || typeof value === "boolean";
+
+/** The files that a tool has kept with the conversation: `files` of its result, by addresses of this service alone. */
+export function filesIn({ state, output, preliminary }: ToolCall): { url: string; mediaType: string; name: string }[] {
+  if (state !== "output-available" || preliminary) return [];
+  const files = (output as { files?: unknown } | null)?.files;
+  return (Array.isArray(files) ? files : []).flatMap((file: Record<string, unknown> | null) => {
+    const { type, url, mediaType, filename } = file ?? {};
+    const isOurs = type === "file" && typeof url === "string" && /^\/api\/chat\/files\/file_[0-9a-f]{32}$/.test(url);
+    return isOurs ? [{ url, mediaType: String(mediaType), name: typeof filename === "string" ? filename : "" }] : [];
+  });
+}

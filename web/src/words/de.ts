@@ -45,6 +45,14 @@ export const de: Words = {
   optional: "freiwillig",
   fill: "Einsetzen",
 
+  attach: "Dateien anhängen",
+  chosenFiles: "Dateien, die mit der Nachricht gehen",
+  uploading: "Wird hochgeladen…",
+  removeFile: (name: string) => `${name || "Datei"} entfernen`,
+  tooManyFiles: (most: number) => `Höchstens ${most} Dateien gehen mit einer Nachricht.`,
+  fileTooLarge: (bytes: number) => `Sie ist größer als ${Math.floor(bytes / 2 ** 20) || 1} MB.`,
+  fileUnread: (name: string, problem: string) => `Das Modell hat „${name}“ nicht gesehen: ${problem}.`,
+
   you: "Du",
   assistant: "Assistent",
   copy: "Kopieren",

@@ -48,6 +48,14 @@ export const en = {
   optional: "optional",
   fill: "Insert",
 
+  attach: "Attach files",
+  chosenFiles: "Files that go with the message",
+  uploading: "Uploading…",
+  removeFile: (name: string) => `Remove ${name || "the file"}`,
+  tooManyFiles: (most: number) => `At most ${most} files go with a message.`,
+  fileTooLarge: (bytes: number) => `It is larger than ${Math.floor(bytes / 2 ** 20) || 1} MB.`,
+  fileUnread: (name: string, problem: string) => `The model was not shown “${name}”: ${problem}.`,
+
   // Messages
   you: "You",
   assistant: "Assistant",

@@ -22,9 +22,11 @@ _WHO_MAY_CALL = ("AUTH", "JWT_SECRET", "OIDC_ISSUER", "JWKS_URL", "SESSION_SECRE
 EXAMPLE_OPERATIONS = {"example": "http://127.0.0.1:9100/operations"}
 
 
-def of_every_service(settings: Settings, redis_url: str, database_url: str, model_port: int) -> dict[str, str]:
+def of_every_service(
+    settings: Settings, folder: Path, redis_url: str, database_url: str, model_port: int
+) -> dict[str, str]:
     common = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "DRAIN_SECONDS": str(DRAIN_SECONDS)}
-    common |= _unless_told(LOG_FORMAT="console")
+    common |= _unless_told(LOG_FORMAT="console", FILES_URL=f"file:{folder / 'files'}")
     if settings.own_model:
         common |= model.address(model_port) | _unless_told(**model.LIMITS)
     if settings.openai_api_key is None:

@@ -104,7 +104,7 @@ class Supervisor:
 
     def _service_programs(self) -> list[Program]:
         settings, folder = self._settings, self._data_dir
-        common = environment.of_every_service(settings, self._valkey.url, self._postgres.url, self._model_port)
+        common = environment.of_every_service(settings, folder, self._valkey.url, self._postgres.url, self._model_port)
         of_gateway = {**common, **environment.of_gateway(folder, settings.host)}
         own = {"tool-runner": environment.of_tool_runner(folder, self._url)}
         workers = [

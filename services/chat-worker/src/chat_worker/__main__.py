@@ -3,6 +3,7 @@
 import asyncio
 
 from sluiceway import keys
+from sluiceway.files.objects import FileObjects
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
@@ -24,6 +25,7 @@ from sluiceway_llm.background import BackgroundModel
 from sluiceway_llm.model import Model
 from sluiceway_llm.prices import Prices
 
+from chat_worker.attachments import Attachments
 from chat_worker.context.context import Context
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
@@ -77,7 +79,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
     await asyncio.to_thread(prices.load)
     titles = await _titles(process, prices, budget) if settings.titles else None
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
-    context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
+    attachments = Attachments(settings, store, FileObjects(settings.files_url))
+    context = Context(settings, store, windows, Summariser(model, settings.summary_seconds), attachments)
     await context.warm_up()
     opening = Opening(writer, reader, message, flusher)
     requests = Requests(settings, store, prompts, catalogue, context)

@@ -15,6 +15,7 @@ from sluiceway.wire.question import Question
 from sluiceway_llm.history import PROVIDER
 from sluiceway_llm.model import Provided
 
+from chat_worker.attachments import content_of
 from chat_worker.question import place_of_newest_page, worded
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
@@ -39,9 +40,11 @@ def to_model_messages(
     for place, message in enumerate(history):
         if message.role == "assistant":
             messages += _answer(message.parts)
-        elif text := text_of(message.parts):
-            content = worded(Question.read(message.metadata), text, whole_page=place == newest)
-            messages.append({"role": message.role, "content": content})
+        else:
+            text = text_of(message.parts)
+            said = worded(Question.read(message.metadata), text, whole_page=place == newest) if text else ""
+            if content := content_of(message.parts, said):
+                messages.append({"role": message.role, "content": content})
     return messages + _answer(own_parts)
 
 

@@ -36,6 +36,12 @@ class Settings(ModelSettings, WorkerSettings):
     )
     summary_model: str | None = Field(default=None, description="writes the notes; none: the turn's own model")
     summary_seconds: float = Field(default=30, gt=0, description="for one summary; then the messages are left out")
+    max_picture_bytes: int = Field(
+        default=8 * 1024 * 1024, ge=0, description="of the pictures that go with one request, the newest first"
+    )
+    files_public_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="where the model's server finds files itself, by their ids"
+    )
     offer_tools: bool = Field(default=True, description="false: the model knows no tools; people call them by /name")
     direct_tools: Literal["all", "signed-in", "off"] = Field(
         default="all", description="who may run a tool by /name; off: such a message is one like any other"

@@ -21,13 +21,13 @@ from sluiceway.store import Store
 from sluiceway.store.records import Message, Task
 from sluiceway.store.usage import CallOutcome
 from sluiceway.wire.events import Data
-from sluiceway.wire.message import text_of
 from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta, Usage
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.prices import Prices
 from sluiceway_llm.retry import Patience, stream_with_retries
 
 from chat_worker.account import Account
+from chat_worker.attachments import text_or_names
 from chat_worker.beside import Beside
 from chat_worker.title import title_of, words_of
 
@@ -65,7 +65,7 @@ class Titles:
         asked = [message for message in history if message.role == "user"]
         if not asked or len(asked) > _TURNS:
             return None
-        making = asyncio.create_task(self._make(task, text_of(asked[0].parts), beside), name="title")
+        making = asyncio.create_task(self._make(task, text_or_names(asked[0].parts), beside), name="title")
         self._running.add(making)
         making.add_done_callback(self._running.discard)
         return making

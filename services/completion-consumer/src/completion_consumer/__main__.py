@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sluiceway import keys
 from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.files.objects import FileObjects
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.service.worker_process import WorkerProcess, run_worker
@@ -31,6 +32,7 @@ from completion_consumer.reconciler.lost_turns import LostTurns
 from completion_consumer.reconciler.reconciler import Reconciler
 from completion_consumer.reconciler.retention import Retention
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
+from completion_consumer.reconciler.stored_files import StoredFiles
 from completion_consumer.reconciler.unfinished import Unfinished
 from completion_consumer.reconciler.unfinished_operations import UnfinishedOperations
 from completion_consumer.reconciler.unfinished_turns import UnfinishedTurns
@@ -94,6 +96,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
         ),
         DueErasures(store, erasing),
         Retention(store, erasing, settings.kept_for),
+        StoredFiles(store, FileObjects(settings.files_url), timedelta(hours=settings.keep_unused_files_hours)),
         finalize_after=finalize_after,
     )
     reconciler = Reconciler(store, unfinished, settings.reconcile_seconds, metrics, process.stopping)

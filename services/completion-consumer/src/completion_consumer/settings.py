@@ -30,6 +30,8 @@ class Settings(WorkerSettings):
     )
     keep_sessions_days: float = Field(default=0, ge=0, description="all sessions, when idle")
 
+    keep_unused_files_hours: float = Field(default=24, gt=0, description="uploads that no message has named")
+
     reconcile_seconds: float = Field(default=2, ge=0.1, le=300, description="between two rounds of the reconciler")
     settle_after_seconds: float = Field(default=3, ge=0, description="an ended turn older than that is finalized")
     agent_silence_seconds: float = Field(

@@ -26,6 +26,8 @@ class LimitSettings(CommonSettings):
     max_turns_per_user: int = Field(default=20, ge=0, description="that run or wait")
     max_streams_per_user: int = Field(default=64, ge=0, description="open at one gateway")
     max_streams_per_address: int = Field(default=256, ge=0, description="open at one gateway")
+    max_files_per_user: int = Field(default=2000, ge=0, description="that are kept")
+    max_file_bytes_per_user: int = Field(default=1024**3, ge=0, description="that are kept, of all files together")
     daily_tokens_per_user: int = Field(
         default=0, ge=0, description="input and output, within a day of UTC; also of nobody in particular"
     )

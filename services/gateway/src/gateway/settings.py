@@ -3,7 +3,10 @@
 from typing import Self
 
 from pydantic import Field, model_validator
+from sluiceway.files.keeping import FileLimits
+from sluiceway.files.kinds import KINDS, FileType
 from sluiceway.operation.webhook_secrets import WebhookRoots
+from sluiceway.store.files import Allowance
 
 from gateway.caller_settings import CallerSettings
 from gateway.limit_settings import LimitSettings
@@ -30,6 +33,9 @@ class Settings(CallerSettings, LimitSettings):
     max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)
     max_context_chars: int = Field(default=100_000, ge=0, description="of the page that a message comes with")
+    max_file_bytes: int = Field(default=20 * 1024 * 1024, ge=1024)
+    max_files_per_message: int = Field(default=10, ge=1, le=100)
+    file_types: tuple[FileType, ...] = Field(default=KINDS, description="that are taken, by their content, as JSON")
     max_client_output_chars: int = Field(default=60_000, ge=1)
     max_queued_per_session: int = Field(default=20, ge=1)
     default_page_size: int = Field(default=50, ge=1)
@@ -38,6 +44,7 @@ class Settings(CallerSettings, LimitSettings):
     replay_seconds: int = Field(default=300, ge=0, description="how long an ended turn is what a chat's stream shows")
     heartbeat_seconds: float = Field(default=8, gt=0, le=10)
     body_timeout_seconds: float = Field(default=30, gt=0)
+    upload_timeout_seconds: float = Field(default=300, gt=0, description="for a whole file")
     head_timeout_seconds: float = Field(default=20, gt=0, description="for a request's head to be complete")
     write_timeout_seconds: float = Field(default=45, gt=0, description="of a connection that takes nothing")
     keep_alive_seconds: int = Field(default=75, ge=1)
@@ -49,6 +56,11 @@ class Settings(CallerSettings, LimitSettings):
     def known_models(self) -> tuple[str, ...]:
         """What a request may ask for; nothing: whatever it likes, and the worker decides."""
         return tuple(dict.fromkeys([*([self.model] if self.model else []), *self.models]))
+
+    @property
+    def file_limits(self) -> FileLimits:
+        allowance = Allowance(self.max_files_per_user, self.max_file_bytes_per_user)
+        return FileLimits(self.max_file_bytes, self.file_types, allowance)
 
     @model_validator(mode="after")
     def _relations_hold(self) -> Self:

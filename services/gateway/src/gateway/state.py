@@ -11,6 +11,8 @@ from typing import TypedDict
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.files.keeping import FileKeeping
+from sluiceway.files.objects import FileObjects
 from sluiceway.operation.completions import Completions
 from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
@@ -78,6 +80,8 @@ class Gateway:
     origins: Origins
     stream_tokens: StreamTokens
     webhooks: WebhookIntake
+    objects: FileObjects
+    files: FileKeeping
     rooms: Rooms
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
@@ -116,6 +120,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
         completions = Completions(redis)
+        objects = FileObjects(settings.files_url)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
         metrics, queues = Metrics(), Queues(redis, store)
@@ -143,6 +148,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             webhooks=WebhookIntake(store, completions, signatures, rate),
+            objects=objects,
+            files=FileKeeping(store, objects, settings.file_limits),
             rooms=Rooms(settings.max_bodies_bytes),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),

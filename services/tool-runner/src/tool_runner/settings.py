@@ -21,6 +21,7 @@ class Settings(ModelSettings, WorkerSettings):
     tools_needing_approval: list[Name] = Field(default=["web_fetch"])
     tool_wait_seconds: float = Field(default=15, ge=0, description="for a runner that has the tool")
     max_result_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_file_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="of a file that a tool keeps")
     max_offered_bytes: int = Field(
         default=128 * 1024, ge=1024, description="of all tools' descriptions: each call of a model carries them"
     )

@@ -12,6 +12,7 @@ from redis.asyncio.connection import parse_url
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
 
+_OBJECT_STORES = ("file:", "s3://", "gs://", "az://", "abfss://", "https://")
 # Whoever knows of no worker that says its own goes by this one.
 DEFAULT_LEASE_SECONDS = 10.0
 
@@ -30,6 +31,10 @@ class CommonSettings(RetentionSettings):
     database_pool_size: int = Field(default=8, ge=1, le=100)
     database_timeout_seconds: float = Field(default=10, ge=0.1, le=300, description="for a statement or a connection")
     migrate_on_start: bool = True
+    files_url: str = Field(
+        default="file:files",
+        description="where files are kept: file:FOLDER, s3://BUCKET, gs://…, az://…; empty: no files are taken",
+    )
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     debuggable: bool = Field(default=False, description="core dumps and debuggers of the same user are let in")
@@ -46,6 +51,13 @@ class CommonSettings(RetentionSettings):
     def _is_of_postgres(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("is no postgresql:// URL")
+        return url
+
+    @field_validator("files_url")
+    @classmethod
+    def _is_of_an_object_store(cls, url: str) -> str:
+        if url and not url.startswith(_OBJECT_STORES):
+            raise ValueError(f"must begin with one of {', '.join(_OBJECT_STORES)}, or be empty")
         return url
 
     @classmethod

@@ -30,6 +30,8 @@ from sluiceway.scripts import Argument, Scripts
 
 _AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds")
 _AGREED_SECRETS = ("webhook_secrets",)
+# Texts of which no value is told, as they may name an account.
+_AGREED_PLACES = ("files_url",)
 # What a process says beside its settings.
 _VERSION, _LACKS = "(version)", "(lacks)"
 _PERIOD_SECONDS = 2.0
@@ -123,7 +125,7 @@ class Agreement:
 
 
 def _difference(name: str, own: str, theirs: str, process: str) -> str:
-    if name in _AGREED_SECRETS:
+    if name in (*_AGREED_SECRETS, *_AGREED_PLACES):
         return f"{name.upper()} differs from that of {process}"
     return f"{name.upper()} is {own} here, and {theirs} at {process}"
 
@@ -136,6 +138,7 @@ def _values(settings: CommonSettings) -> dict[str, str]:
 def _fingerprints(settings: CommonSettings) -> dict[str, str]:
     """Of secrets, a hash with each of them as its key; one that is not set is not compared."""
     found: dict[str, Sequence[SecretStr]] = {name: getattr(settings, name, ()) for name in _AGREED_SECRETS}
+    found |= {name: [SecretStr(getattr(settings, name))] for name in _AGREED_PLACES if hasattr(settings, name)}
     return {name: ",".join(map(_fingerprint, secrets)) for name, secrets in found.items() if secrets}
 
 

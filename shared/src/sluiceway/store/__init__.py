@@ -17,6 +17,7 @@ from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
 from sluiceway.store.erasing import ErasureStore
+from sluiceway.store.files import FileStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
 from sluiceway.store.operations import OperationStore
@@ -64,6 +65,7 @@ class Store:
         self.erasures = ErasureStore(pool)
         self.retention = RetentionStore(pool)
         self.people = PeopleStore(pool)
+        self.files = FileStore(pool)
         self.ops = OpsStore(pool)
 
     @classmethod

@@ -9,11 +9,13 @@ from sluiceway.store.allowance import check_live, check_sessions, one_at_a_time
 from sluiceway.store.approving import take_away
 from sluiceway.store.branches import FIRST, follow, set_aside
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
+from sluiceway.store.files import attach
 from sluiceway.store.placing import Placing, place
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
 from sluiceway.store.usage import Budget, check_budget
+from sluiceway.wire.file_part import file_ids
 from sluiceway.wire.message import Part, text_of
 from sluiceway.wire.question import Question
 
@@ -28,7 +30,7 @@ class NewTurn:
     user message again: that of the answer `replaces`, or `message_id`, or the last one. `edit`: the message exists and
     gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
     What is replaced by any of these stays as a branch, see branches.py. `max_live`, `max_sessions_per_hour`: of this
-    user; 0: no limit. `client_tools`: see `Task`.
+    user; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
     """
 
     session_id: str
@@ -49,6 +51,8 @@ class NewTurn:
     budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
     client_tools: dict[str, Any] | None = None
+    answer_format: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
     )
     if known is None:
         return None
-    if text_of(known["parts"]) != turn.text or (turn.edit and known["superseded"]):
+    said = (text_of(known["parts"]), tuple(file_ids(known["parts"])))
+    if said != (turn.text, turn.files) or (turn.edit and known["superseded"]):
         if turn.edit:
             return None
         raise MessageConflict
@@ -206,7 +211,9 @@ async def _user_message(connection: Connection, turn: NewTurn, placing: Placing)
         await follow(connection, turn.session_id, placing.follows)
     if placing.answers is not None:
         return placing.answers, None
-    parts: list[Part] = [{"type": "text", "text": turn.text}]
+    parts: list[Part] = await attach(connection, turn.session_id, turn.user_id, turn.files)
+    if turn.text or not parts:
+        parts.append({"type": "text", "text": turn.text})
     if placing.edits is not None:
         await _edit(connection, turn, placing.edits, parts)
         return placing.edits, None
@@ -241,13 +248,14 @@ async def _insert_task(
         "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
         " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, metadata, done, parent_id)"
         "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, $9::jsonb, true, coalesce((SELECT id FROM messages"
-        "    WHERE session_id = $1 AND NOT superseded ORDER BY messages.sequence DESC LIMIT 1), $12)"
+        "    WHERE session_id = $1 AND NOT superseded ORDER BY messages.sequence DESC LIMIT 1), $13)"
         "   FROM place WHERE $8::jsonb IS NOT NULL),"
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false, $5 FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
-        "   client_tools, steers)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11 FROM place RETURNING {TASK_COLUMNS}",
+        "   client_tools, answer_format, steers)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::json, $12 FROM place"
+        f" RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
         new_task_id(),
@@ -258,6 +266,7 @@ async def _insert_task(
         question,
         turn.question.metadata,
         turn.client_tools,
+        turn.answer_format,
         steers,
         FIRST,
     )

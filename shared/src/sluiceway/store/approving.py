@@ -200,8 +200,8 @@ async def _continue(connection: Connection, before: Task) -> Task:
         "WITH message AS (UPDATE messages SET done = false WHERE session_id = $2 AND id = $5"
         "   RETURNING jsonb_array_length(parts) AS parts)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
-        "   usage, client_tools, parts_before)"
-        f" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, parts FROM message RETURNING {TASK_COLUMNS}",
+        "   usage, client_tools, answer_format, parts_before)"
+        f" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, parts FROM message RETURNING {TASK_COLUMNS}",
         new_task_id(),
         before.session_id,
         before.user_id,
@@ -212,6 +212,7 @@ async def _continue(connection: Connection, before: Task) -> Task:
         before.traceparent,
         before.usage,
         before.client_tools,
+        before.answer_format,
     )
     if row is None:
         raise ApprovalNotFound

@@ -23,6 +23,7 @@ _COUNTED = {
     "messages": "messages WHERE session_id = ANY($1)",
     "turns": "tasks WHERE session_id = ANY($1)",
     "operations": "operations WHERE session_id = ANY($1)",
+    "files": "files WHERE session_id = ANY($1)",
     "webhooks": "webhook_journal w JOIN operations o ON o.id = w.operation_id WHERE o.session_id = ANY($1)",
     "dead_letters": "dead_letters d JOIN tasks t ON t.id = d.task_id WHERE t.session_id = ANY($1)",
     "parked_completions": (
@@ -43,7 +44,7 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
         "tasks",
         (
             "session_id, id, user_message_id, message_id, status, model, error, usage, prompt, client_tools,"
-            " created_at, ended_at"
+            " answer_format, created_at, ended_at"
         ),
         "id",
         _TURNS,
@@ -54,6 +55,7 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
         "place",
         _RESULTS,
     ),
+    "file": ("files", "session_id, id, name, media_type, size, sha256, created_at", "id", _TURNS),
     "notes": ("compactions", "session_id, through_sequence, summary, model, created_at", "through_sequence", _TURNS),
 }
 _WEBHOOKS = (
@@ -63,6 +65,10 @@ _WEBHOOKS = (
 
 # What is kept of a person beside his sessions.
 _BESIDE_SESSIONS = {
+    "file": (
+        "SELECT id, name, media_type, size, sha256, created_at FROM files WHERE user_id = $1 AND session_id IS NULL"
+        " AND stored_at IS NOT NULL ORDER BY id"
+    ),
     "understanding": "SELECT facts, updated_at FROM understandings WHERE user_id = $1",
     "usage": (
         "SELECT day::text AS day, model, sum(calls)::bigint AS calls, sum(input_tokens)::bigint AS input_tokens,"
@@ -73,6 +79,7 @@ _BESIDE_SESSIONS = {
 # Not today's sums: erasing gives nobody his budget back.
 _FORGET = (
     "DELETE FROM understandings WHERE user_id = $1",
+    "DELETE FROM files WHERE user_id = $1",
     "DELETE FROM usage_days WHERE user_id = $1 AND day < (now() AT TIME ZONE 'UTC')::date",
 )
 

@@ -272,7 +272,8 @@ class Pool:
     async def _init_connection(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         if self.keeps_sessions:
             await connection.execute(self._timeouts("SET"))
-        await connection.set_type_codec("jsonb", encoder=_dump, decoder=json.loads, schema="pg_catalog")
+        for kind in ("json", "jsonb"):
+            await connection.set_type_codec(kind, encoder=_dump, decoder=json.loads, schema="pg_catalog")
 
     def _server_settings(self) -> dict[str, str]:
         """What a connection begins with. Poolers take no other than this one."""

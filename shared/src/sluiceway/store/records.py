@@ -73,6 +73,8 @@ class Task:
     prompt: dict[str, Any] | None = None
     # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.
     client_tools: dict[str, Any] | None = None
+    # The form that the answer is to have; see `operation/answer_format.py`.
+    answer_format: dict[str, Any] | None = None
     # The turn before it, for which its message was sent while that ran; `entered`: that one ended for it, between two
     # steps, and this one continues with what it had.
     steers: str | None = None
@@ -130,6 +132,22 @@ class Operation:
         return self.status in OPEN
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file that is there whole. `session_id`: None until a message names it. `reading`: what a model is told of a
+    document, once it was read: {text} or {problem}."""
+
+    id: str
+    user_id: str | None
+    session_id: str | None
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    reading: dict[str, Any] | None
+    created_at: datetime
+
+
 # As a condition on operations: it has not ended.
 UNENDED = "status IN ('approval', 'client', 'pending', 'running', 'accepted')"
 # As a condition on operations: somebody in front of the client is waited for.
@@ -140,6 +158,7 @@ COMPLETABLE = "status IN ('pending', 'running', 'accepted')"
 LIVE = "status IN ('queued', 'running', 'waiting')"
 TASK_COLUMNS = ", ".join(Task.__slots__)
 OPERATION_COLUMNS = ", ".join(Operation.__slots__)
+FILE_COLUMNS = ", ".join([*StoredFile.__slots__, "stored_at"])
 
 
 def task_of(row: asyncpg.Record) -> Task:
@@ -157,3 +176,7 @@ def message_of(row: asyncpg.Record) -> Message:
 def operation_of(row: asyncpg.Record, prefix: str = "") -> Operation:
     """`prefix`: of its columns' names, in a row that has others of the same names."""
     return Operation(**{name: row[prefix + name] for name in Operation.__slots__})
+
+
+def file_of(row: asyncpg.Record) -> StoredFile:
+    return StoredFile(**{name: row[name] for name in StoredFile.__slots__})

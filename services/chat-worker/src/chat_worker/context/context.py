@@ -23,6 +23,7 @@ from sluiceway.store.records import Task
 from sluiceway.wire.token_estimate import estimated_tokens
 from sluiceway_llm.model_errors import ModelContextExceeded
 
+from chat_worker.attachments import Attachments
 from chat_worker.context.exchanges import LEAST_CHARS, Exchange, exchanges_of, shortened, steps_of
 from chat_worker.context.summary import Summariser, summary_tokens
 from chat_worker.context.tokens import TokenCounter
@@ -110,11 +111,19 @@ Waiting = Callable[[Coroutine[None, None, bool]], Coroutine[None, None, bool | N
 
 
 class Context:
-    def __init__(self, settings: ContextSettings, store: Store, windows: Windows, summariser: Summariser) -> None:
+    def __init__(
+        self,
+        settings: ContextSettings,
+        store: Store,
+        windows: Windows,
+        summariser: Summariser,
+        attachments: Attachments | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._windows = windows
         self._summariser = summariser
+        self._attachments = attachments
         self._counters: dict[str, TokenCounter] = {}
         self._log = get_logger()
 
@@ -122,9 +131,12 @@ class Context:
         """As much of the conversation before this turn's answer as its model may be sent."""
         limit = self._windows.limit(task.model or self._settings.model).tokens
         max_bytes = min(_MOST_BYTES, max(_LEAST_BYTES, limit * _BYTES_OF_A_TOKEN))
-        return await self._store.conversations.before(
+        conversation = await self._store.conversations.before(
             task, max_messages=self._settings.max_context_messages, max_bytes=max_bytes
         )
+        if self._attachments is None:
+            return conversation
+        return await self._attachments.told(task.user_id, conversation)
 
     async def warm_up(self) -> None:
         """Read the encodings of the models that turns may ask for."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sluiceway.store.records import Message
 
+from chat_worker.attachments import FILE_OPENS
 from chat_worker.prompt import ModelMessages, to_model_messages
 from chat_worker.question import place_of_newest_page
 
@@ -48,7 +49,8 @@ def steps_of(messages: ModelMessages) -> list[ModelMessages]:
 
 
 def shortened(messages: ModelMessages, chars: int) -> ModelMessages:
-    """Results and arguments that are longer than that, cut in the middle. Arguments stay JSON: servers read them."""
+    """Results, arguments and texts of files that are longer than that, cut in the middle. Arguments stay JSON: servers
+    read them."""
     return [_shortened(message, chars) for message in messages]
 
 
@@ -65,10 +67,19 @@ def _shortened(message: dict[str, Any], chars: int) -> dict[str, Any]:
     content = message.get("content")
     if message["role"] == "tool" and isinstance(content, str) and len(content) > chars:
         return {**message, "content": cut_middle(content, chars)}
+    if message["role"] == "user" and isinstance(content, list):
+        return {**message, "content": _short_files(content, chars)}
     calls = message.get("tool_calls")
     if calls and any(len(call["function"]["arguments"]) > chars for call in calls):
         return {**message, "tool_calls": [_short_call(call, chars) for call in calls]}
     return message
+
+
+def _short_files(content: list[dict[str, Any]], chars: int) -> list[dict[str, Any]]:
+    """The texts of files, which share the room of one result."""
+    files = [part for part in content if str(part.get("text", "")).startswith(FILE_OPENS)]
+    each = max(LEAST_CHARS, chars // max(1, len(files)))
+    return [{**part, "text": cut_middle(part["text"], each)} if part in files else part for part in content]
 
 
 def _short_call(call: dict[str, Any], chars: int) -> dict[str, Any]:

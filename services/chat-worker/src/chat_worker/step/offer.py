@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from sluiceway.operation.answer_format import AnswerFormat
 from sluiceway.wire.task import EndStatus
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model_errors import ModelContextExceeded
@@ -19,12 +20,13 @@ Outcome = EndStatus | Literal["waiting", "running"]
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a step may use. `tools`: what the model is offered; none in the last round. `max_calls`: in this step.
-    `max_chars`: of what the model says in it."""
+    `max_chars`: of what the model says in it. `form`: of an answer that ends the turn."""
 
     tools: Mapping[str, ToolSpec]
     max_calls: int
     last: bool = False
     max_chars: int = sys.maxsize
+    form: AnswerFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,15 @@ class Tries:
 
 class NotContinued(Exception):
     """The server did not continue an answer that was begun. It says the error's code."""
+
+
+class Unfit(Exception):
+    """The answer is whole, and not of the form that was asked for. It was shown; nothing else is changed."""
+
+    def __init__(self, answer: str, problem: str) -> None:
+        self.answer = answer
+        self.problem = problem
+        super().__init__(problem)
 
 
 class TooLong(Exception):

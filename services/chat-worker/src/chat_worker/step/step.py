@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from sluiceway.errors import Forgotten
 from sluiceway.process.logs import get_logger
-from sluiceway.wire.message import MessageFold, steps_of
+from sluiceway.wire.message import MessageFold, steps_of, text_of
 from sluiceway_llm.model import Finished, Model, ModelRequest, Reached
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
@@ -30,7 +30,7 @@ from chat_worker.attempt import Attempt
 from chat_worker.calls import CUT
 from chat_worker.step.asking import Asking
 from chat_worker.step.ending import Exits, StepEnding
-from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong, Tries
+from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong, Tries, Unfit
 from chat_worker.step.showing import Showing
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -56,7 +56,7 @@ class Step:
 
     async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
         """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
-        task is another's now; NotContinued when the server did not continue what the request says was had of the
+        task is another's now; Unfit; NotContinued when the server did not continue what the request says was had of the
         answer already: nothing is changed then."""
         self.showing.begin()
         if _continues(request):
@@ -98,6 +98,7 @@ class Step:
     async def _answered(self, finished: Finished, request: ModelRequest, offer: Offer) -> Outcome:
         calls, ending = self.showing.calls, self.ending
         if not calls:
+            self._check(offer)
             return await ending.complete(finished, request.model)
         if finished.reason == "content_filter":
             return await ending.fail(ModelContentFiltered.code, ModelContentFiltered.advice)
@@ -107,6 +108,15 @@ class Step:
         if cut and self._was_cut_before():
             return await ending.fail(ModelLimitReached.code, ModelLimitReached.advice)
         return await ending.call(calls, offer, provided=finished.provided, cut=cut)
+
+    def _check(self, offer: Offer) -> None:
+        """Raises Unfit."""
+        if offer.form is None:
+            return
+        *_, said = steps_of(self.showing.fold.finished_parts())
+        answer = text_of(said)
+        if (problem := offer.form.problem(answer)) is not None:
+            raise Unfit(answer, problem)
 
     def _was_cut_before(self) -> bool:
         """Whether the step before this one was cut off in its calls, too."""

@@ -17,6 +17,7 @@ from chat_worker.context.context import Held
 from chat_worker.direct import read_command
 from chat_worker.model_wait import ModelWait
 from chat_worker.step.note import Note
+from chat_worker.step.offer import Unfit
 from chat_worker.turn.takeover import Continuable, Takeover
 
 
@@ -28,6 +29,8 @@ class Answering:
 
     `model`: which one is asked. `system_prompt`, and `client_tools`, what the model may call that the client runs: the
     same for all steps of the attempt.
+
+    `unfit`: an answer that was not of the form that was asked for, and is asked for once more.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
     """
@@ -44,6 +47,7 @@ class Answering:
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None
+    unfit: Unfit | None = None
 
     @property
     def task(self) -> Task:

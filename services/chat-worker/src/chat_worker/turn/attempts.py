@@ -10,6 +10,7 @@ from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 
 from chat_worker.account import Account
+from chat_worker.attachments import unread_files
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Held
 from chat_worker.metrics import TurnMeter
@@ -63,6 +64,8 @@ class Attempts:
 
     async def _run(self, turn: Answering, entries: list[Entry]) -> str:
         beside, said = turn.attempt.beside, turn.held.conversation.messages
+        for unread in unread_files(said):
+            beside.add(unread)
         making = self._titles.begin(turn.task, said, beside) if self._titles is not None else None
         try:
             left = await self._steps.run(turn, entries)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from sluiceway.operation.answer_format import AnswerFormat
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.store import Store
 from sluiceway.store.conversations import Conversation
@@ -31,6 +32,7 @@ from chat_worker.step.offer import Offer, Tries
 from chat_worker.step.showing import Showing
 from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.turn.answering import Answering
+from chat_worker.turn.forms import asked_again, instruction
 
 _COMPACTING = {"state": "waiting", "waitsFor": "summary", "message": "Making notes of the earlier conversation…"}
 
@@ -61,7 +63,8 @@ class Requests:
         """Say which model is asked, with which prompt and which tools of the client."""
         settings, template, task = self._settings, self._prompts.template(), turn.task
         turn.model = task.model or settings.model
-        turn.system_prompt = filled(template, task, turn.model, person, greet=settings.greet_newcomers)
+        prompt = filled(template, task, turn.model, person, greet=settings.greet_newcomers)
+        turn.system_prompt = prompt + instruction(AnswerFormat.read(task.answer_format))
         turn.attempt.account.prompt = template.record
         turn.client_tools = self._client_tools | specs_of(task.client_tools, settings.client_tool_seconds)
 
@@ -100,7 +103,8 @@ class Requests:
         last = left <= 0 or turn.steps >= settings.max_steps - 1
         tools = self._tools(turn) if settings.offer_tools and not last else {}
         room = max(0, settings.max_answer_chars - turn.fold.said_chars)
-        return Offer(tools, max_calls=min(left, settings.max_tool_calls_per_step), last=last, max_chars=room)
+        calls, form = min(left, settings.max_tool_calls_per_step), AnswerFormat.read(turn.task.answer_format)
+        return Offer(tools, max_calls=calls, last=last, max_chars=room, form=form)
 
     async def prepare(self, turn: Answering, offer: Offer, showing: Showing) -> Prepared | None:
         """What fits of the conversation. None: the turn was cancelled while notes were made of the rest."""
@@ -114,6 +118,7 @@ class Requests:
         held, model = turn.held, turn.model
         tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
         system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        own += asked_again(turn.unfit)
         before = held.conversation.compaction
         sent = await self._context.prepare(turn.task, held, model, system, tools, own, waiting)
         notes = held.conversation.compaction
@@ -130,6 +135,7 @@ class Requests:
         return ModelRequest(
             model=turn.model,
             messages=messages,
+            answer_format=turn.task.answer_format,
             tools=[_function(spec) for spec in tools.values()] or None,
             tool_choice="none" if tools and offer.last else None,
             tool_messages=settings.offer_tools,

@@ -16,9 +16,10 @@ from chat_worker.attempt import Attempt
 from chat_worker.context.context import Prepared, too_long
 from chat_worker.steering import what_became_of_it
 from chat_worker.step.ending import Exits
-from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong
+from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong, Unfit
 from chat_worker.step.step import Step
 from chat_worker.turn.answering import Answering
+from chat_worker.turn.forms import not_of_that_form
 from chat_worker.turn.opening import Opening
 from chat_worker.turn.requests import Requests
 
@@ -91,12 +92,24 @@ class TurnSteps:
             turn.reached = None
             await self._opening.restart_step(turn)
             return await self._model_step(turn)
+        except Unfit as unfit:
+            return await self._again(turn, unfit)
         except TooLong as refusal:
             if self._requests.shorten(turn, refusal.error, sent):
                 return await self._model_step(turn)
             return await self._step(turn).ending.fail(refusal.error.code, too_long(sent))
         turn.reached, turn.continues = None, False
         return outcome
+
+    async def _again(self, turn: Answering, unfit: Unfit) -> Outcome:
+        """Ask once more for an answer that was not of the form that was asked for; what was shown of it is replaced."""
+        self._log.info("answer_unfit", again=turn.unfit is None)
+        turn.reached = None
+        if turn.unfit is not None:
+            return await self._step(turn).ending.fail(*not_of_that_form(unfit))
+        turn.unfit = unfit
+        await self._opening.restart_step(turn)
+        return await self._model_step(turn)
 
     async def _asked(self, turn: Answering, step: Step, offer: Offer, sent: Prepared) -> Outcome:
         try:

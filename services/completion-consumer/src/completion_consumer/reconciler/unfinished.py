@@ -10,6 +10,7 @@ from completion_consumer.reconciler.lost_turns import LostTurns
 from completion_consumer.reconciler.retention import Retention
 from completion_consumer.reconciler.round import Round
 from completion_consumer.reconciler.silent_agent_streams import SilentAgentStreams
+from completion_consumer.reconciler.stored_files import StoredFiles
 from completion_consumer.reconciler.unfinished_operations import PUBLISHING, UnfinishedOperations
 from completion_consumer.reconciler.unfinished_turns import UnfinishedTurns
 
@@ -25,6 +26,7 @@ class Unfinished:
         agent_streams: SilentAgentStreams,
         erasures: DueErasures,
         retention: Retention,
+        files: StoredFiles,
         *,
         finalize_after: timedelta,
     ) -> None:
@@ -36,6 +38,7 @@ class Unfinished:
         self._agent_streams = agent_streams
         self._erasures = erasures
         self._retention = retention
+        self._files = files
         self._finalize_after = finalize_after
 
     async def look(self, current: Round) -> dict[str, int]:
@@ -47,6 +50,7 @@ class Unfinished:
         await self._agent_streams.look(current)
         await self._erasures.look(current)
         await self._retention.look(current)
+        await self._files.look(current)
         backlog: dict[str, int] = {}
 
         async def count(_: Round) -> None:

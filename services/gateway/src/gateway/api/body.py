@@ -6,7 +6,7 @@ empty arrays fit into 4 MB, and would stop the process for as long as it takes t
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,6 +78,39 @@ class Body:
                 return await self._read()
         except TimeoutError:
             raise BodyTooSlow from None
+
+    @property
+    def media_type(self) -> str | None:
+        return self._request.headers.get("content-type")
+
+    @property
+    def announced_bytes(self) -> int | None:
+        """How long it says that it is."""
+        announced = self._request.headers.get("content-length", "")
+        return int(announced) if announced.isdecimal() else None
+
+    async def pieces(self, most_held: int, whole_seconds: float) -> AsyncIterator[bytes]:
+        """The bytes as they come, for who holds no more than `most_held` of them at once. The next ones have to come
+        within the time that whole bodies have, and all of them within `whole_seconds`.
+
+        Raises BodyTooSlow, Overloaded, ClientDisconnect.
+        """
+        ends = asyncio.get_running_loop().time() + whole_seconds
+        while True:
+            left = ends - asyncio.get_running_loop().time()
+            try:
+                async with asyncio.timeout(min(self._timeout_seconds, left)):
+                    message = await self._request.receive()
+            except TimeoutError:
+                raise BodyTooSlow from None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            if piece := message.get("body", b""):
+                if self._room.taken < most_held:
+                    self._room.take(len(piece))
+                yield piece
+            if not message.get("more_body", False):
+                return
 
     async def _read(self) -> bytes:
         pieces: list[bytes] = []

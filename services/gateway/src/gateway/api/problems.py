@@ -194,12 +194,37 @@ class MessageExceedsWindow(DomainError):
 
 class EmptyMessage(DomainError):
     code, status = "EMPTY_MESSAGE", 422
-    default_detail = "The message has no text."
+    default_detail = "The message has no text, and no file."
+
+
+class SchemaRefused(DomainError):
+    code, status = "SCHEMA_REFUSED", 422
+    default_detail = "The schema of the answer is not taken: it is none, too large, or refers to another document."
+
+
+class FilesNotSetUp(DomainError):
+    code, status = "FILES_NOT_SET_UP", 422
+    default_detail = "This service takes no files; FILES_URL would name a place for them."
+
+
+class TooManyFiles(DomainError):
+    """`max_files_per_message` is among its further members."""
+
+    code, status = "TOO_MANY_FILES", 422
+    default_detail = "The message has more files than one may have."
+
+
+class FileUrlRefused(DomainError):
+    code, status = "FILE_URL_REFUSED", 422
+    default_detail = (
+        "A file of a message is one that was uploaded here, by its address, or a data URL in base64. "
+        "What stands at other addresses is not fetched."
+    )
 
 
 class UnsupportedPart(DomainError):
     code, status = "UNSUPPORTED_PART", 422
-    default_detail = "The new message has a part that is not text, which this service does not take."
+    default_detail = "The new message has a part that is neither text nor a file, which this service does not take."
 
 
 class NothingToAnswer(DomainError):

@@ -37,6 +37,7 @@ from gateway.api.problems import (
     MessageTooLong,
     ModelNotAllowed,
     ProblemType,
+    SchemaRefused,
     StorageFull,
 )
 from gateway.routes.claiming import claiming
@@ -52,6 +53,7 @@ PROBLEMS: tuple[ProblemType, ...] = (
     MessageExceedsWindow,
     MessageTooLong,
     ModelNotAllowed,
+    SchemaRefused,
     SessionBusy,
     SessionNotFound,
     StorageFull,

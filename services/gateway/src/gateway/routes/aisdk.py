@@ -35,6 +35,7 @@ from gateway.api.cursors import StreamParams
 from gateway.api.inputs import ClientId, In, Params, WholeNumber
 from gateway.api.models.messages import AiSdkRequest
 from gateway.api.models.turns import CancelledTurn, Idle
+from gateway.api.posted_file import PostedFile, posted_files
 from gateway.api.posted_message import PostedMessage, answers_in
 from gateway.api.problems import (
     ApprovalsMissing,
@@ -47,8 +48,9 @@ from gateway.api.problems import (
     UnsupportedPart,
 )
 from gateway.api.whitespace import is_whitespace
-from gateway.routes import accepting, answers, following
+from gateway.routes import accepting, answers, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
+from gateway.routes.attaching import attached
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
@@ -76,7 +78,7 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     if answered is not None:
         return await _resume(call, *answered)
     # WorkflowChatTransport names no chat, and comes back with `startIndex`: the number of chunks that it got.
-    return await accept_and_follow(call, _turn(call), call.params, counts=call.body.id is None)
+    return await accept_and_follow(call, await _turn(call), call.params, counts=call.body.id is None)
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:
@@ -169,18 +171,20 @@ async def _resume(
     return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
-def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
+async def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     body, settings = call.body, call.gateway.settings
     session_id = body.id or new_session_id()
     regenerate = body.trigger == "regenerate-message"
-    message_id, text = _question_again(body) if regenerate else _new_message(body.messages)
+    message_id, text, posted = _question_again(body) if regenerate else _new_message(body.messages)
     check_limits(settings, text, body.model, body.question)
+    files = await attached(call, posted, session_id, message_id)
     return NewTurn(
         session_id=session_id,
         user_id=call.caller.user_id,
         text=text,
         question=body.question,
         message_id=message_id,
+        files=files,
         policy=body.policy,
         model=body.model,
         parent_id=_parent(body),
@@ -188,6 +192,7 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         regenerate=regenerate,
         replaces=body.message_id if regenerate else None,
         client_tools=stored(body.tools),
+        answer_format=body.response_format.stored if body.response_format is not None else None,
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
@@ -197,17 +202,17 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     )
 
 
-def _question_again(body: AiSdkRequest) -> tuple[str | None, str]:
+def _question_again(body: AiSdkRequest) -> tuple[str | None, str, list[PostedFile]]:
     """Where no answer is named: the question that the history ends with, which may never have arrived. Without a text
     that can be taken it has to be known."""
     last = body.messages[-1] if body.messages and body.message_id is None else None
     message_id = last.get("id") if isinstance(last, dict) and last.get("role") == "user" else None
     if not isinstance(message_id, str) or not is_client_id(message_id):
-        return None, ""
+        return None, "", []
     try:
         return _new_message(body.messages)
     except (DomainError, InvalidInput):
-        return message_id, ""
+        return message_id, "", []
 
 
 def _parent(body: AiSdkRequest) -> str | None:
@@ -221,8 +226,8 @@ def _parent(body: AiSdkRequest) -> str | None:
     return known if isinstance(known, str) and is_client_id(known) else None
 
 
-def _new_message(messages: list[Any]) -> tuple[str | None, str]:
-    """The id and text of the new user message. Raises InvalidInput and the problems of a message."""
+def _new_message(messages: list[Any]) -> tuple[str | None, str, list[PostedFile]]:
+    """The id, the text and the files of the new user message. Raises InvalidInput and the problems of a message."""
     if not messages:
         raise NothingToAnswer("There are no messages.")
     try:
@@ -233,12 +238,13 @@ def _new_message(messages: list[Any]) -> tuple[str | None, str]:
         raise NothingToAnswer
     if message.id is not None and not is_client_id(message.id):
         raise _invalid("the id of a message has 1 to 64 letters, digits and ._~:@-")
-    text = "".join(_text(part) for part in message.parts)
-    if is_whitespace(text):
+    files = posted_files(message.parts)
+    text = "".join(_text(part) for part in message.parts if part.get("type") != "file")
+    if is_whitespace(text) and not files:
         raise EmptyMessage
     if "\x00" in text:
         raise _invalid("the text must not have a NUL character")
-    return message.id, text
+    return message.id, text, files
 
 
 def _text(part: dict[str, Any]) -> str:
@@ -259,6 +265,7 @@ _CHAT_PROBLEMS: tuple[ProblemType, ...] = (
     TooManySessions,
     UnsupportedPart,
     *answers.PROBLEMS,
+    *attaching.PROBLEMS,
     *accepting.FOLLOWED_PROBLEMS,
     *accepting.REGENERATE_PROBLEMS,
     *following.PROBLEMS,

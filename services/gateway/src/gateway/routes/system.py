@@ -46,6 +46,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             models=list(settings.known_models),
             policies=list(get_args(Policy)),
             protocols=[6, 7],
+            file_types=list(settings.file_types) if settings.files_url else [],
             limits=Limits.model_validate(settings, from_attributes=True),
             model_windows=dict(await call.gateway.windows.known()),
             heartbeat_seconds=settings.heartbeat_seconds,

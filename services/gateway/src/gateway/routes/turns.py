@@ -12,8 +12,9 @@ from gateway.api.inputs import ClientId, In
 from gateway.api.models.messages import NewMessage
 from gateway.api.models.turns import AcceptedTurn
 from gateway.api.problems import EmptyMessage
-from gateway.routes import accepting, following
+from gateway.routes import accepting, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits
+from gateway.routes.attaching import attached
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success
@@ -32,11 +33,11 @@ class SessionStreamParams(StreamParams):
 
 
 async def post_message(call: Call[MessageParams, NewMessage]) -> Response:
-    return await accept_in_background(call, _turn(call))
+    return await accept_in_background(call, await _turn(call))
 
 
 async def stream_message(call: Call[MessageStreamParams, NewMessage]) -> Response:
-    return await accept_and_follow(call, _turn(call), call.params)
+    return await accept_and_follow(call, await _turn(call), call.params)
 
 
 async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
@@ -52,17 +53,20 @@ async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
     )
 
 
-def _turn(call: Call[Any, NewMessage]) -> NewTurn:
+async def _turn(call: Call[Any, NewMessage]) -> NewTurn:
     body, settings = call.body, call.gateway.settings
     check_limits(settings, body.message, body.model, body.question)
+    files = await attached(call, [file.posted for file in body.files], call.params.session_id, body.id)
     return NewTurn(
         session_id=call.params.session_id,
         user_id=call.caller.user_id,
         text=body.message,
         question=body.question,
         message_id=body.id,
+        files=files,
         parent_id=body.parent_id,
         client_tools=stored(body.tools),
+        answer_format=body.response_format.stored if body.response_format is not None else None,
         policy=body.policy,
         model=body.model,
         max_queued=settings.max_queued_per_session,
@@ -82,7 +86,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {202: Success("The message is durable and will be answered.", AcceptedTurn)},
         MessageParams,
         NewMessage,
-        problems=(EmptyMessage, *accepting.PROBLEMS),
+        problems=(EmptyMessage, *attaching.PROBLEMS, *accepting.PROBLEMS),
         description=(
             "Sent again with the same id, it answers the same turn. While another turn of the session runs, `policy` "
             "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), take the place "
@@ -103,7 +107,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {200: following.STREAM, 204: following.NOTHING},
         MessageStreamParams,
         NewMessage,
-        problems=(EmptyMessage, *accepting.FOLLOWED_PROBLEMS, *following.PROBLEMS),
+        problems=(EmptyMessage, *attaching.PROBLEMS, *accepting.FOLLOWED_PROBLEMS, *following.PROBLEMS),
         scopes=("turns",),
     ),
     RouteSpec(

@@ -59,7 +59,9 @@ def _article(method: str, path: str, operation: Json) -> str:
         _parameters(operation["parameters"]),
     ]
     if "requestBody" in operation:
-        parts.append(f"<p>Body: {_schema(operation['requestBody']['content']['application/json']['schema'])}</p>")
+        [(media_type, content)] = operation["requestBody"]["content"].items()
+        told = _schema(content["schema"]) if media_type == "application/json" else "the file itself"
+        parts.append(f"<p>Body: {told}</p>")
     return "".join([*parts, _responses(operation["responses"]), "</article>"])
 
 

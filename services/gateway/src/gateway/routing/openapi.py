@@ -22,6 +22,7 @@ from gateway.settings import Settings
 Json = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 # What OpenAPI 3.2 calls an itemSchema; 3.1 has no word for a sequence of events, and tools take this for one.
+_BYTES = {"type": "string", "format": "binary"}
 _ONE_EVENT: Json = {
     "type": "object",
     "description": "One event of the sequence. Where it shows a turn, `data` is a chunk as JSON, or `[DONE]`.",
@@ -113,6 +114,9 @@ def _operation(operation: RouteSpec[Any, Any], references: Any) -> Json:
             "required": operation.raw_body is not None or any(f.is_required() for f in body.model_fields.values()),
             "content": {"application/json": {"schema": references[body, "validation"]}},
         }
+    elif operation.raw_body is not None:
+        # No body is a file, too: an empty one.
+        described["requestBody"] = {"required": False, "content": {"application/octet-stream": {"schema": _BYTES}}}
     return described
 
 

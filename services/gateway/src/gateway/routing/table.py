@@ -83,10 +83,10 @@ class Success:
 class RawBody:
     """A body that the endpoint reads itself, as the bytes that come: they are signed, and its head is judged first.
 
-    `model` describes it; whatever the media type says it is JSON.
+    `model` describes it; whatever the media type says it is JSON. None: any bytes, a file.
     """
 
-    model: type[BaseModel]
+    model: type[BaseModel] | None
     max_bytes: Callable[[Settings], int]
 
 
@@ -150,7 +150,8 @@ class RouteSpec(Generic[P, B]):
         if self.body is not None:
             found += [MalformedJson, InvalidBody, BodyTooLarge, BodyTooSlow, TooManyValues, UnsupportedMediaType]
         if self.raw_body is not None:
-            found += [MalformedJson, BodyTooLarge, BodyTooSlow, TooManyValues]
+            found += [BodyTooSlow]
+            found += [MalformedJson, BodyTooLarge, TooManyValues] if self.raw_body.model is not None else []
         return tuple(dict.fromkeys(found))
 
     @property

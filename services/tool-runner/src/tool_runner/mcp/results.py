@@ -1,26 +1,65 @@
 """What a tool of an MCP server answered, as the result of an operation.
 
 Structured content is the result as it is. Else it is a text: texts one below the other, and for what is no text
-(images, sound, files) a line that says what it is and how large. Base64 never gets into a conversation.
+(images, sound, files) a line that says what it is and how large. Pictures, PDFs and texts among that are kept as files
+of the conversation, where there is a place for them: the result is `{"text", "files"}` then. Base64 never gets into a
+conversation.
 """
 
+import base64
+import binascii
+from collections.abc import Iterator
 from typing import Any, assert_never
 
 from mcp import types
+from sluiceway.errors import DomainError, Unavailable
+from sluiceway.process.logs import get_logger
+from sluiceway.wire.message import Part
+
+from tool_runner.tool.files import KeepFile
 
 _MAX_ERROR_CHARS = 2000
+_MAX_FILES = 10
 
 
-def result_value(result: types.CallToolResult) -> Any:
-    """The JSON value or the text of a call that went well."""
+async def result_value(result: types.CallToolResult, keep: KeepFile) -> Any:
+    """The JSON value or the text of a call that went well, with the files that came with it."""
     if result.structured_content is not None:
         return result.structured_content
-    return _text(result)
+    files = [part for block in _attached(result) if (part := await _kept(*block, keep)) is not None]
+    return {"text": _text(result), "files": files} if files else _text(result)
 
 
 def error_text(result: types.CallToolResult) -> str:
     """What the tool says about its failure; never empty."""
     return _text(result)[:_MAX_ERROR_CHARS].strip() or "the tool reported an error and said nothing about it"
+
+
+def _attached(result: types.CallToolResult) -> Iterator[tuple[str, str, str | None]]:
+    """Name, base64 and media type of each that is kept."""
+    found = 0
+    for block in result.content:
+        if found == _MAX_FILES:
+            return
+        match block:
+            case types.ImageContent():
+                yield "image", block.data, block.mime_type
+            case types.EmbeddedResource(resource=types.BlobResourceContents() as blob):
+                yield str(blob.uri).rsplit("/", 1)[-1], blob.blob, blob.mime_type
+            case _:
+                continue
+        found += 1
+
+
+async def _kept(name: str, data: str, media_type: str | None, keep: KeepFile) -> Part | None:
+    """None where it cannot be kept: the text says that it was there."""
+    try:
+        return await keep(name, base64.b64decode(data, validate=True), media_type)
+    except binascii.Error:
+        return None
+    except (DomainError, Unavailable) as error:
+        get_logger().info("file_of_tool_not_kept", code=error.code)
+        return None
 
 
 def _text(result: types.CallToolResult) -> str:
@@ -52,6 +91,6 @@ def _kind(mime_type: str | None) -> str:
     return mime_type or "of unknown type"
 
 
-def _decoded_size(base64: str) -> int:
+def _decoded_size(data: str) -> int:
     """How many bytes it stands for, without decoding it."""
-    return len(base64.rstrip("=")) * 3 // 4
+    return len(data.rstrip("=")) * 3 // 4

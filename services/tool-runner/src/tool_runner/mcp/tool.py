@@ -24,6 +24,7 @@ from tool_runner.mcp.results import error_text, result_value
 from tool_runner.mcp.tasks import TaskBegun, poll_seconds
 from tool_runner.mcp_settings import McpApproval, McpServerSettings
 from tool_runner.tool.definition import InProgress, Tool, ToolContext, ToolFailed
+from tool_runner.tool.files import KeepFile
 
 # Longer than a server takes to restart, much shorter than a user waits for an answer.
 _PATIENCE_SECONDS = 10.0
@@ -84,7 +85,7 @@ class McpTool(Tool[McpArguments]):
                 result = await self._call(arguments.root, ProgressOf(context), self._meta(context))
         except TaskBegun as begun:
             return InProgress({"taskId": begun.task_id}, begun.seconds)
-        return _value(result)
+        return await _value(result, context.keep)
 
     async def look(self, handle: Mapping[str, Any], context: ToolContext) -> Any:
         """What became of a task; while its server is away it is asked later."""
@@ -103,7 +104,8 @@ class McpTool(Tool[McpArguments]):
                 await self.give_up(handle)
                 raise self._failed(f"asks for something that only a person can say: {state.asked}", "INPUT_REQUIRED")
             case "completed":
-                return _value(types.CallToolResult.model_validate(state.result or {}, by_name=False))
+                done = types.CallToolResult.model_validate(state.result or {}, by_name=False)
+                return await _value(done, context.keep)
             case "failed":
                 message = str((state.error or {}).get("message") or state.status_message or "the task failed")
                 raise ToolFailed(message[:_MAX_MESSAGE_CHARS], type="TOOL_ERROR")
@@ -165,10 +167,10 @@ class McpTool(Tool[McpArguments]):
         return ToolFailed(f"the MCP server {self._connection.name} {what}", type=kind)
 
 
-def _value(result: types.CallToolResult) -> Any:
+async def _value(result: types.CallToolResult, keep: KeepFile) -> Any:
     if result.is_error:
         raise ToolFailed(error_text(result), type="TOOL_ERROR")
-    return result_value(result)
+    return await result_value(result, keep)
 
 
 def _needs_approval(hints: types.ToolAnnotations, wanted: McpApproval) -> bool:

@@ -12,6 +12,9 @@ from redis.asyncio import Redis
 from sluiceway.errors import JobEventError, NotStorable, StoreUnavailable
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.files.keeping import FileKeeping, FileLimits, Sent
+from sluiceway.files.kinds import KINDS
+from sluiceway.files.objects import FileObjects
 from sluiceway.ids import new_call_id
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
@@ -20,6 +23,8 @@ from sluiceway.store.polls import Polled
 from sluiceway.store.records import Operation
 from sluiceway.store.usage import CallOutcome, ModelCall
 from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.wire.file_part import file_part
+from sluiceway.wire.message import Part
 from sluiceway_llm.charging import charged
 from sluiceway_llm.model import Model, ModelRequest, Usage
 from sluiceway_llm.prices import Prices
@@ -71,6 +76,8 @@ class Runs:
         self._agents = agents
         self._store = store
         self._prices = prices
+        limits = FileLimits(settings.max_file_bytes, KINDS)
+        self._files = FileKeeping(store, FileObjects(settings.files_url), limits)
         self._callbacks = Callbacks.from_settings(settings)
 
     async def run(self, tool: AnyTool, started: Started, held: Held, seconds: float) -> Outcome:
@@ -147,6 +154,7 @@ class Runs:
             read_conversation=partial(self._read_conversation, operation.task_id),
             charge=partial(self._charge, operation),
             write_down=partial(self._write_down, started.user_id),
+            keep=partial(self._keep, started),
         )
 
     async def _read_conversation(self, task_id: str, max_messages: int) -> list[Said]:
@@ -171,6 +179,11 @@ class Runs:
 
     async def _write_down(self, user_id: str | None, name: str, fact: str | None) -> int:
         return len((await self._store.understandings.remember(user_id, name, fact)).facts)
+
+    async def _keep(self, started: Started, name: str, content: bytes, media_type: str | None) -> Part:
+        sent = Sent(name, media_type, len(content), started.user_id, started.operation.session_id)
+        file = await self._files.keep_bytes(sent, content)
+        return file_part(file.id, file.name, file.media_type)
 
 
 def _tells_job_events(tool: AnyTool) -> bool:

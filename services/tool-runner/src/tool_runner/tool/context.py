@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.wire.events import Data
+from sluiceway.wire.message import Part
 from sluiceway_llm.model import Model
 
 from tool_runner.settings import Settings
@@ -25,6 +26,7 @@ from tool_runner.tool.conversation import (
     nothing_said,
     nothing_written,
 )
+from tool_runner.tool.files import KeepFile, no_files
 from tool_runner.tool.progress import Progress
 
 
@@ -63,6 +65,7 @@ class ToolContext:
     read_conversation: ReadConversation = field(default=nothing_said, repr=False)
     charge: Charge = field(default=nothing_charged, repr=False)
     write_down: WriteDown = field(default=nothing_written, repr=False)
+    keep: KeepFile = field(default=no_files, repr=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop, repr=False)
 
     @property
@@ -90,6 +93,14 @@ class ToolContext:
         Raises UnderstandingTooLarge, StoreUnavailable.
         """
         return await self.write_down(name, fact)
+
+    async def keep_file(self, name: str, content: bytes, media_type: str | None = None) -> Part:
+        """Keep a file with the conversation; a part that names it, for the tool's result: the page shows it there, and
+        the model is told its name and address. Its type is what its content says.
+
+        Raises FileTooLarge, FileTypeRefused, FileQuotaReached, FilesUnavailable, StoreUnavailable.
+        """
+        return await self.keep(name, content, media_type)
 
     async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
         """Say how far it is; `percent` of 100. At most a few a second are shown, the latest ones. Never raises."""

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
+from sluiceway.operation.answer_format import AnswerFormat, UnfitSchema
 from sluiceway.store.records import Message
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.question import Page, Question
 
 from gateway.api.inputs import ClientId
-from gateway.api.models.texts import MessageText, ModelName, NewSessionId, PageText, ParentId
+from gateway.api.models.files import AttachedFile
+from gateway.api.models.texts import ModelName, NewSessionId, PageText, ParentId, check_text
 from gateway.api.models.wire import Asked, Wire
+from gateway.api.problems import SchemaRefused
 
 Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
 
@@ -43,11 +46,39 @@ class PageContext(Asked):
         return Page(self.url, self.content)
 
 
+class JsonSchema(Asked):
+    """As OpenAI's API has it. The answer is one JSON object that fits `schema`."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    name: str = Field(default="answer", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = Field(default=None, max_length=1000)
+    answer_schema: dict[str, Any] = Field(alias="schema")
+    strict: StrictBool | None = None
+
+
+class ResponseFormat(Asked):
+    """The form that the answer is to have. One that does not fit is asked for once more, then told as an error."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """As a turn keeps it. Raises SchemaRefused."""
+        asked = self.json_schema
+        try:
+            return AnswerFormat(asked.name, asked.answer_schema, bool(asked.strict)).stored
+        except UnfitSchema as error:
+            raise SchemaRefused(f"The schema of the answer is not taken: {error}.") from None
+
+
 class NewMessage(Asked):
-    """A user's message. With an id of the client's own it can be sent again safely."""
+    """A user's message. With an id of the client's own it can be sent again safely. With files it may have no text."""
 
     id: ClientId | None = None
-    message: MessageText
+    message: PageText = Field(description="what the user says; it may be empty where files go with it")
+    files: list[AttachedFile] = Field(default_factory=list, max_length=100, description="that go with the message")
     context: PageContext | None = Field(default=None, description="what the user is looking at")
     is_user_message: StrictBool = Field(
         default=True, description="false: the application says this; the model is told that its user did not"
@@ -56,9 +87,16 @@ class NewMessage(Asked):
     parent_id: ParentId | None = Field(default=None, description=_PARENT)
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    response_format: ResponseFormat | None = None
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.files:
+            check_text(self.message)
+        return self
 
     @property
     def question(self) -> Question:
@@ -78,6 +116,7 @@ class AiSdkRequest(Wire):
     policy: Policy = "enqueue"
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    response_format: ResponseFormat | None = None
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"
     )

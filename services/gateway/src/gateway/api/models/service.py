@@ -31,6 +31,10 @@ class Limits(Wire):
     max_body_bytes: int
     max_message_chars: int
     max_context_chars: int = Field(description="of the page that a message comes with")
+    max_file_bytes: int
+    max_files_per_message: int
+    max_files_per_user: int
+    max_file_bytes_per_user: int
     max_queued_per_session: int
     max_turns_per_user: int
     max_sessions_per_hour: int
@@ -58,6 +62,7 @@ class PublicConfig(Wire):
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
     policies: list[Policy]
     protocols: list[int]
+    file_types: list[str] = Field(description="of files that are taken; empty: none are")
     limits: Limits
     model_windows: dict[str, int] = Field(
         description=(

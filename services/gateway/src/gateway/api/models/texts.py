@@ -11,7 +11,7 @@ from gateway.api.problems import EmptyMessage
 from gateway.api.whitespace import NUL_FREE_PATTERN, TEXT_PATTERN, is_whitespace
 
 # Words that stand where an id could, in the routes of this or a coming version; and what a URL cannot carry.
-RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", ".", "..")
+RESERVED_IDS = ("sessions", "tasks", "operations", "jobs", "agents", "webhooks", "tools", "files", ".", "..")
 
 
 def _not_reserved(value: str) -> str:
@@ -26,10 +26,10 @@ def _without_nul(value: str) -> str:
     return value
 
 
-def _with_text(value: str) -> str:
+def check_text(value: str) -> None:
+    """Raises PydanticCustomError."""
     if is_whitespace(value):
         raise PydanticCustomError(EmptyMessage.code, "must not be empty")
-    return value
 
 
 def _title(value: str) -> str:
@@ -40,14 +40,6 @@ def _title(value: str) -> str:
 
 NewSessionId = Annotated[
     ClientId, AfterValidator(_not_reserved), Field(json_schema_extra={"not": {"enum": list(RESERVED_IDS)}})
-]
-
-
-MessageText = Annotated[
-    str,
-    AfterValidator(_without_nul),
-    AfterValidator(_with_text),
-    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
 ]
 
 
@@ -65,6 +57,14 @@ ApprovalReason = Annotated[
 
 
 PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
+
+
+FileName = Annotated[
+    str, Field(max_length=1000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
+]
+
+
+MediaType = Annotated[str, Field(max_length=200)]
 
 
 # As the `parent_id` of a message; empty: it is the first.

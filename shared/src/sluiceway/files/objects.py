@@ -1,0 +1,165 @@
+"""The object store that has the bytes of files: a local folder, S3, GCS or Azure, by FILES_URL.
+
+Guarantees
+- An object is there whole or not at all: what breaks off in the middle is never seen. What a process that was killed
+  leaves of it in a local folder, `remove_staged` removes; a bucket needs a rule for incomplete uploads.
+- Nothing here holds up the event loop: the library is called in threads. Its own coroutines are not used, as one that
+  is cancelled while the process ends aborts the process (obstore 0.12).
+- Of a file that is being written or sent at most a few megabytes are in memory.
+Methods raise FilesUnavailable when the store is away.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import obstore
+from obstore import store
+from obstore.exceptions import BaseError
+
+from sluiceway.errors import FilesUnavailable
+from sluiceway.process.logs import get_logger
+
+if TYPE_CHECKING:
+    from obstore import WritableFile
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+# As large as a part of an upload to S3 has to be.
+BUFFER_BYTES = 5 * 1024 * 1024
+_PIECE_BYTES = 256 * 1024
+_LOCAL = "file:"
+# By itself the library would try for three minutes, while somebody waits.
+_CLIENT: "ClientConfig" = {
+    "connect_timeout": timedelta(seconds=5),
+    "timeout": timedelta(seconds=30),
+    "allow_http": True,  # where an endpoint says so: a store within the cluster
+}
+_RETRIES: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
+
+T = TypeVar("T")
+
+
+class FileObjects:
+    """`url`: `file:FOLDER`, `s3://BUCKET/PREFIX`, `gs://…`, `az://…`; empty: there is none. Keys and endpoints of a
+    cloud are read from its usual environment variables."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def on(self) -> bool:
+        return bool(self._url)
+
+    async def write(self, file_id: str) -> "FileWriting":
+        """Begin an object. It is there when `close` has returned; without that nothing is."""
+        return FileWriting(await _called(lambda: obstore.open_writer(self._store, file_id, buffer_size=BUFFER_BYTES)))
+
+    async def put(self, file_id: str, content: bytes) -> None:
+        """Write it in one go; again, where it is there already."""
+        await _called(lambda: obstore.put(self._store, file_id, content, use_multipart=False))
+
+    async def read(self, file_id: str) -> bytes | None:
+        """All of it; None: it is not there."""
+        return await _unless_missing(lambda: bytes(obstore.get(self._store, file_id).bytes()))
+
+    async def pieces(self, file_id: str) -> AsyncIterator[bytes] | None:
+        """Piece by piece; None: it is not there."""
+        found = await _unless_missing(
+            lambda: iter(obstore.get(self._store, file_id).stream(min_chunk_size=_PIECE_BYTES))
+        )
+        return None if found is None else _each(found)
+
+    async def remove(self, file_id: str) -> None:
+        """Idempotent."""
+        await _unless_missing(lambda: obstore.delete(self._store, file_id))
+
+    async def listed(self, at_once: int) -> AsyncIterator[list[str]]:
+        """The ids of all objects in no order, so many at once."""
+        pages = await _called(lambda: iter(obstore.list(self._store, chunk_size=at_once)))
+        async for page in _each(pages):
+            yield [found["path"] for found in page]
+
+    async def remove_staged(self, older_than: timedelta) -> int:
+        """What dead processes left of objects that they wrote into a local folder; how many they were."""
+        if not self._url.startswith(_LOCAL):
+            return 0
+        before = time.time() - older_than.total_seconds()
+        return await _called(lambda: sum(_removed(path, before) for path in _folder(self._url).glob("*#*")))
+
+    @cached_property
+    def _store(self) -> "ObjectStore":
+        """Made when it is needed: a bucket may not be reachable yet, and a folder is only made where files are."""
+        if not self._url:
+            raise FilesUnavailable("FILES_URL names no place")
+        if self._url.startswith(_LOCAL):
+            return store.LocalStore(_folder(self._url), mkdir=True)
+        return store.from_url(self._url, client_options=_CLIENT, retry_config=_RETRIES)
+
+
+class FileWriting:
+    """An object that is being written."""
+
+    def __init__(self, writer: "WritableFile") -> None:
+        self._writer = writer
+
+    async def write(self, piece: bytes) -> None:
+        await _called(lambda: self._writer.write(piece))
+
+    async def close(self) -> None:
+        await _called(self._writer.close)
+
+
+def _folder(url: str) -> Path:
+    """`file:///an/absolute/folder`, `file:/the/same` or `file:a/relative/one`."""
+    path = url.removeprefix(_LOCAL)
+    return Path(path.removeprefix("//") if path.startswith("///") else path).absolute()
+
+
+def _removed(path: Path, before: float) -> bool:
+    if path.stat().st_mtime >= before:
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
+async def _unless_missing(call: Callable[[], T]) -> T | None:
+    def found() -> T | None:
+        try:
+            return call()
+        except FileNotFoundError:
+            return None
+
+    return await _called(found)
+
+
+async def _each(found: Iterator[T]) -> AsyncIterator[T]:
+    while True:
+        piece = await _called(lambda: next(found, None))
+        if piece is None:
+            return
+        yield piece
+
+
+async def _called(call: Callable[[], T]) -> T:
+    """Raises FilesUnavailable."""
+    return await asyncio.to_thread(_told_apart, call)
+
+
+def _told_apart(call: Callable[[], T]) -> T:
+    with _errors():
+        return call()
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        # Its text may name a bucket and a key: that is for the log alone.
+        get_logger().warning("files_unavailable", reason=f"{type(error).__name__}: {str(error).splitlines()[0][:500]}")
+        raise FilesUnavailable(type(error).__name__) from error

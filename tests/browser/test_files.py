@@ -1,0 +1,77 @@
+"""Files on the page: chosen, dropped and pasted, looked at, taken back, sent, and there after a reload."""
+
+import base64
+
+import pytest
+from playwright.async_api import FilePayload, expect
+
+from harness.calling import answers
+from harness.model_server import ModelServer
+from harness.services import Services
+from tests.browser.chat import Chat
+
+pytestmark = pytest.mark.requirement("GW-8", "CH-17")
+
+# One pixel.
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+_DROP = """([kind, name, base64]) => {
+    const bytes = Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
+    const given = new DataTransfer();
+    given.items.add(new File([bytes], name, { type: "image/png" }));
+    const box = document.getElementById("text");
+    const event = kind === "drop"
+        ? new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: given })
+        : new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData: given });
+    box.dispatchEvent(event);
+}"""
+
+
+async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload(
+    services: Services, chat: Chat, model: ModelServer
+) -> None:
+    system = await services.whole(MODEL_PICTURES="yes", MAX_FILE_BYTES="5000")
+    await answers(model, "what is it?", "A pixel.")
+    await chat.open(system.url)
+    page = chat.page
+    chosen = page.get_by_role("list", name="Files that go with the message").get_by_role("listitem")
+    picture = base64.b64encode(PICTURE).decode()
+    await page.get_by_label("Attach files").set_input_files(
+        [
+            FilePayload(name="notes.txt", mimeType="text/plain", buffer="größe".encode()),
+            FilePayload(name="large.txt", mimeType="text/plain", buffer=b"x" * 5001),
+            FilePayload(name="lie.png", mimeType="image/png", buffer=b"<html>"),
+        ]
+    )
+    await page.evaluate(_DROP, ["drop", "dropped.png", picture])
+    await page.evaluate(_DROP, ["paste", "pasted.png", picture])
+    await expect(chosen).to_have_count(5)
+    await expect(chosen.nth(1)).to_contain_text("larger")
+    await expect(chosen.nth(2)).to_contain_text("its content is text/plain")
+    await expect(chosen.nth(3).locator("img")).to_have_js_property("naturalWidth", 1)
+    for name in ("large.txt", "lie.png", "pasted.png"):
+        await page.get_by_role("button", name=f"Remove {name}").click()
+    await expect(chosen).to_have_count(2)
+    await expect(page.locator("#chosen [aria-busy]")).to_have_count(0)
+
+    await chat.box.focus()
+    await chat.send("what is it?")
+
+    await chat.sees_answers("A pixel.")
+    await expect(chosen).to_have_count(0)
+    [asked] = await model.requests("what is it?")
+    kinds = [part["type"] for part in asked.body["messages"][-1]["content"]]
+    assert kinds == ["text", "text", "image_url", "text"]
+    for _ in range(2):
+        await expect(chat.questions.get_by_role("img", name="dropped.png")).to_have_js_property("naturalWidth", 1)
+        await expect(chat.questions.get_by_role("link", name="notes.txt")).to_be_visible()
+        await page.reload()
+    # A message of a file alone.
+    await expect(page.get_by_role("button", name="Attach files")).to_be_visible()
+    await page.evaluate(_DROP, ["drop", "alone.png", picture])
+    await expect(chosen.nth(0)).not_to_have_attribute("aria-busy", "true")
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await expect(chat.questions.get_by_role("img", name="alone.png")).to_be_visible()
+    await expect(chat.answers).to_have_count(2)
+    await expect(chat.stop_button).to_be_hidden()

@@ -1,0 +1,111 @@
+// Files that go with the next message: uploaded as soon as they are chosen, dropped or pasted.
+
+import { useCallback, useEffect, useRef, useState } from "react";
+import * as api from "../client/api.ts";
+import { newId } from "../client/ids.ts";
+import { isAbort, Problem } from "../client/problem.ts";
+import type { Attachment } from "../conversation/outbox.ts";
+import { sentenceOf, type Said } from "../words/words.ts";
+
+export interface Chosen {
+  key: string;
+  name: string;
+  /** Of a picture: what is shown of it before it is sent. */
+  preview: string | null;
+  /** Null: on its way. */
+  file: Attachment | null;
+  /** Why it was not taken. */
+  why: Said | null;
+  leaving: AbortController;
+}
+
+export interface FilesToSend {
+  chosen: readonly Chosen[];
+  /** What the server takes, for the dialog that chooses files; "": none, or not known yet. */
+  accept: string;
+  /** Not all of them are there yet. */
+  waiting: boolean;
+  add: (files: Iterable<File>) => void;
+  putBack: (files: readonly Attachment[]) => void;
+  remove: (key: string) => void;
+  /** Those that are there; then there are none. */
+  take: () => Attachment[];
+}
+
+// Browsers know texts by many names.
+const ACCEPTED = (types: string[]) => types.map((type) => (type === "text/plain" ? "text/*,.md,.csv,.json" : type)).join(",");
+
+export function useFiles(): FilesToSend {
+  const [chosen, setChosen] = useState<readonly Chosen[]>([]);
+  const [limits, setLimits] = useState<api.FileLimits | null>(null);
+  const now = useRef(chosen);
+  now.current = chosen;
+
+  useEffect(() => {
+    void api.fileLimits().then(setLimits, () => setLimits(null));
+    return () => now.current.forEach(forget);
+  }, []);
+
+  const change = useCallback((key: string, what: Partial<Chosen>) => {
+    setChosen((all) => all.map((one) => (one.key === key ? { ...one, ...what } : one)));
+  }, []);
+
+  const upload = useCallback(
+    async (one: Chosen, file: File) => {
+      try {
+        const { url, name, media_type } = await api.uploadFile(file, one.leaving.signal);
+        change(one.key, { file: { type: "file", url, filename: name, mediaType: media_type } });
+      } catch (error) {
+        if (isAbort(error)) return;
+        change(one.key, { why: sentenceOf(error instanceof Problem ? error : new Problem("")) });
+      }
+    },
+    [change],
+  );
+
+  const add = useCallback(
+    (files: Iterable<File>) => {
+      if (limits === null || limits.types.length === 0) return;
+      for (const file of files) {
+        const preview = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
+        const one: Chosen = { key: newId(), name: file.name, preview, file: null, why: null, leaving: new AbortController() };
+        const full = now.current.length >= limits.most;
+        if (full) one.why = (words) => words.tooManyFiles(limits.most);
+        else if (file.size > limits.mostBytes) one.why = (words) => words.fileTooLarge(limits.mostBytes);
+        now.current = [...now.current, one];
+        setChosen(now.current);
+        if (!one.why) void upload(one, file);
+      }
+    },
+    [limits, upload],
+  );
+
+  const putBack = useCallback((files: readonly Attachment[]) => {
+    const back = files.map((file) => ({ key: newId(), name: file.filename, preview: null, file, why: null, leaving: new AbortController() }));
+    setChosen((all) => [...back, ...all]);
+  }, []);
+  const remove = useCallback((key: string) => {
+    now.current.filter((one) => one.key === key).forEach(forget);
+    setChosen((all) => all.filter((one) => one.key !== key));
+  }, []);
+  function take(): Attachment[] {
+    const taken = chosen.flatMap((one) => one.file ?? []);
+    chosen.forEach(forget);
+    setChosen([]);
+    return taken;
+  }
+  return {
+    chosen,
+    accept: limits === null ? "" : ACCEPTED(limits.types),
+    waiting: chosen.some((one) => one.file === null && one.why === null),
+    add,
+    putBack,
+    remove,
+    take,
+  };
+}
+
+function forget(one: Chosen): void {
+  if (one.file === null) one.leaving.abort();
+  if (one.preview) URL.revokeObjectURL(one.preview);
+}
