@@ -150,7 +150,7 @@ async def test_a_message_behind_a_shortened_history_replaces_what_followed_there
 
 
 @pytest.mark.requirement("CH-22", "GW-2")
-async def test_a_message_behind_one_that_is_not_shown_goes_on_there(chat: Chat) -> None:
+async def test_a_message_behind_one_that_is_not_shown_continues_there(chat: Chat) -> None:
     await chat.ask("", answered="2b", regenerate=True)
     await chat.ask("three", answered="3", parent_id=await chat.id_of("2"))
     assert await chat.texts() == ["one", "1", "two", "2", "three", "3"]
