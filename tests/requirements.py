@@ -407,7 +407,6 @@ OPEN = {
     "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
-    "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",

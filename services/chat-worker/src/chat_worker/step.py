@@ -320,20 +320,23 @@ class Step:
         outcome: CallOutcome = "stopped"
         usage: Usage | None = None
         self._said_before = self._fold.said_chars
-        try:
-            finished = await self.unless_interrupted(self._follow(model, request, tries, wait, call))
-        except PutOff:
-            outcome = "failed"
-            raise
-        except ModelError as error:
-            outcome, usage = "failed", error.usage
-            raise
-        else:
-            if finished is not None:
-                outcome, usage = "answered", finished.usage
-            return finished
-        finally:
-            self.count(request, outcome, usage)
+        with call:
+            request = replace(request, traceparent=call.span.traceparent or request.traceparent)
+            try:
+                finished = await self.unless_interrupted(self._follow(model, request, tries, wait, call))
+            except PutOff:
+                outcome = "failed"
+                raise
+            except ModelError as error:
+                outcome, usage = "failed", error.usage
+                raise
+            else:
+                if finished is not None:
+                    outcome, usage = "answered", finished.usage
+                    call.answered(finished)
+                return finished
+            finally:
+                self.count(request, outcome, usage)
 
     async def unless_interrupted(self, following: Coroutine[None, None, Awaited]) -> Awaited | None:
         """What the call answers; None when the turn was cancelled meanwhile. Raises Fenced when it was lost.
@@ -382,17 +385,16 @@ class Step:
             longest_wait_seconds=tries.hold_seconds,
             tried=tries.waited.tried if tries.waited is not None else None,
         )
-        with call:
-            async with stream as batches:
-                async for batch in batches:
-                    wait.ends()
-                    for event in batch:
-                        if isinstance(event, Finished):
-                            finished = event
-                        else:
-                            self._write(self._within_room(event))
-                    if self._full:
-                        return replace(finished, reason="length")
+        async with stream as batches:
+            async for batch in batches:
+                wait.ends()
+                for event in batch:
+                    if isinstance(event, Finished):
+                        finished = event
+                    else:
+                        self._write(self._within_room(event))
+                if self._full:
+                    return replace(finished, reason="length")
         return finished
 
     def _within_room(self, event: ModelEvent) -> ModelEvent:

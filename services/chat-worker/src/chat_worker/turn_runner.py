@@ -22,6 +22,7 @@ from sluiceway.store.understandings import Acquaintance
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
+from sluiceway.tracing.spans import current
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import ERROR
 from sluiceway.turn.pause import TurnPause
@@ -119,6 +120,7 @@ class TurnRunner:
             if status == "released":
                 await self._release(task)
             await self._charge(task, account)
+            current().ended(status, facts.get("code"))
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 

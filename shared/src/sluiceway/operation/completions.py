@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
+from sluiceway.tracing.spans import current
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json
 
@@ -38,4 +39,7 @@ class Completions:
         return await self.publish(job)
 
     async def publish(self, job: CompletionJob | ProgressJob) -> str:
+        """Queue it, as a part of the trace that it names, or else of the current one."""
+        if job.traceparent is None and (traceparent := current().traceparent) is not None:
+            job = job.model_copy(update={"traceparent": traceparent})
         return await self._queue.add(job.encode())

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sluiceway.process.logs import get_logger
+from sluiceway.tracing.spans import model_call
 from sluiceway.wire.token_estimate import estimated_tokens
 from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta
 from sluiceway_llm.model_errors import ModelError
@@ -54,7 +55,8 @@ class Summariser:
         try:
             async with asyncio.timeout(self._seconds):
                 for piece in pieces:
-                    await self._add(summary, name, window, piece, user)
+                    with model_call(name, None, "notes"):
+                        await self._add(summary, name, window, piece, user)
                     done += 1
         except (ModelError, TimeoutError) as error:
             code = error.code if isinstance(error, ModelError) else "TIMEOUT"

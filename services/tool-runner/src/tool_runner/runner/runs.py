@@ -19,6 +19,7 @@ from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.store.usage import CallOutcome, ModelCall
 from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.tracing.spans import within
 from sluiceway_llm.charging import charged
 from sluiceway_llm.model import Model, ModelRequest, Usage
 from sluiceway_llm.prices import Prices
@@ -114,7 +115,7 @@ class Runs:
             job_events=self._job_events,
             agents=self._agents,
             reporter=progress,
-            traceparent=operation.traceparent,
+            traceparent=within(operation.traceparent),
             callback=self._callbacks.of(operation.id) if self._callbacks is not None else None,
             callbacks=self._callbacks,
             read_conversation=partial(self._read_conversation, operation.task_id),
