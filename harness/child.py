@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 _PR_SET_PDEATHSIG = 1
 
@@ -22,6 +23,17 @@ def die_with_parent(with_signal: signal.Signals) -> Callable[[], None] | None:
     return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(with_signal))
 
 
+class Process(Protocol):
+    """Of `subprocess.Popen`, what a child is asked for."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+
 class Child:
     """One operating system process and what it printed."""
 
@@ -29,24 +41,39 @@ class Child:
         self.name = name
         self.command = list(command)
         self.log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     def start(
         self,
         environment: Mapping[str, str] | None = None,
         at_parents_death: signal.Signals = signal.SIGKILL,
         directory: Path | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         """Start it; its output is appended to the log of its earlier lives."""
+        self.adopt(lambda: self._execute(environment, at_parents_death, directory, pass_fds))
+
+    def adopt(self, start: Callable[[], Process]) -> None:
+        """Start it in another way, which writes to `log`."""
         assert not self.alive, f"{self.name} runs already"
+        self._process = start()
+
+    def _execute(
+        self,
+        environment: Mapping[str, str] | None,
+        at_parents_death: signal.Signals,
+        directory: Path | None,
+        pass_fds: Sequence[int],
+    ) -> Process:
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=None if environment is None else dict(environment),
                 cwd=directory,
+                pass_fds=pass_fds,
                 preexec_fn=die_with_parent(at_parents_death),
             )
 

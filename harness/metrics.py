@@ -6,6 +6,7 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.services import Service
+from harness.waiting import wait_until
 
 
 async def metrics_of(service: Service) -> dict[tuple[str, str], float]:
@@ -15,6 +16,16 @@ async def metrics_of(service: Service) -> dict[tuple[str, str], float]:
 
 async def metric(service: Service, name: str, label: str = "") -> float:
     return (await metrics_of(service))[name, label]
+
+
+async def counted(service: Service, name: str, label: str, number: float) -> None:
+    """Wait until a counter says this, and no more: what was done can be seen before it is counted."""
+
+    async def reached() -> bool:
+        return await metric(service, name, label) >= number
+
+    await wait_until(reached, what=f"{name} {label} is {number}")
+    assert await metric(service, name, label) == number
 
 
 def _read(url: str) -> dict[tuple[str, str], float]:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.child import Child
+from harness.fork_server import ForkServer
 from harness.ports import free_port
 from harness.waiting import wait_until
 
@@ -34,11 +35,21 @@ _SUSPICIOUS = re.compile(
 class Service:
     """One process of one service. `url` is the gateway's address, or where a worker answers health probes."""
 
-    def __init__(self, name: str, program: str, url: str, environment: dict[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        program: str,
+        url: str,
+        environment: dict[str, str],
+        directory: Path,
+        fork_server: ForkServer | None = None,
+    ) -> None:
         self.name = name
         self.url = url
         self.environment = environment
         self._directory = directory
+        self._program = program
+        self._fork_server = fork_server
         script = Path(sys.executable).with_name(program)
         self._child = Child(name, [str(script)], directory / f"{name}.log")
         self._ended_by_test = False
@@ -47,10 +58,18 @@ class Service:
     async def start(self, ready_path: str = "/readyz") -> "Service":
         """Start the process and wait until it answers 200 there."""
         self._ended_by_test = self.was_ready = False
-        self._child.start(environment=self.environment, directory=self._directory)
+        self._start()
         await wait_until(lambda: self.answers(ready_path), _START_SECONDS, f"{self.name} answers {ready_path}")
         self.was_ready = True
         return self
+
+    def _start(self) -> None:
+        fork_server, environment = self._fork_server, self.environment
+        if fork_server is not None and fork_server.takes(self._program, environment):
+            log = self._child.log
+            self._child.adopt(lambda: fork_server.start(self._program, log, environment, self._directory))
+        else:
+            self._child.start(environment=environment, directory=self._directory)
 
     async def answers(self, path: str) -> bool:
         """Does a GET of `path` answer 200? Raises AssertionError when the process is gone."""
@@ -154,10 +173,14 @@ class System:
 
 
 class Services:
-    """Starts service processes for one test. Keyword arguments in capitals are environment variables of the process."""
+    """Starts service processes for one test. Keyword arguments in capitals are environment variables of the process.
 
-    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+    With a `fork_server` it starts them, which is much cheaper (see there); without, each is a new interpreter.
+    """
+
+    def __init__(self, directory: Path, environment: dict[str, str], fork_server: ForkServer | None = None) -> None:
         self.environment = environment
+        self.fork_server = fork_server
         self.all: list[Service] = []
         self._directory = directory
         self._expected: re.Pattern[str] | None = None
@@ -237,7 +260,7 @@ class Services:
     def _add(self, program: str, url: str, environment: dict[str, str]) -> Service:
         name = f"{program}-{1 + sum(service.name.startswith(program) for service in self.all)}"
         own = {"WORKER_NAME": name, **self.environment, **environment}
-        service = Service(name, f"sluiceway-{program}", url, own, self._directory)
+        service = Service(name, f"sluiceway-{program}", url, own, self._directory, self.fork_server)
         self.all.append(service)
         return service
 

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 
 from harness.database import Database
+from harness.fork_server import ForkServer
 from harness.model_process import ModelProcess
 from harness.model_server.client import ModelServer
 from harness.postgres import Postgres
@@ -134,12 +135,25 @@ async def model(_model_process: ModelProcess) -> AsyncIterator[ModelServer]:
         await server.reset()
 
 
+@pytest.fixture(scope="session")
+def fork_server(server_directory: Path) -> Iterator[ForkServer]:
+    """Starts services that have done their imports."""
+    server = ForkServer(clean_environment(), server_directory / "fork-server.log")
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def services(
-    request: pytest.FixtureRequest, tmp_path: Path, valkey_url: str, database_url: str, _model_process: ModelProcess
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    valkey_url: str,
+    database_url: str,
+    _model_process: ModelProcess,
+    fork_server: ForkServer,
 ) -> Iterator[Services]:
     """Starts service processes on this test's Valkey, database and fake model, and ends them with the test."""
-    started = Services(tmp_path, settings_for(valkey_url, database_url, _model_process))
+    started = Services(tmp_path, settings_for(valkey_url, database_url, _model_process), fork_server)
     attach_logs(request.node, started)
     yield started
     complaints = started.stop()

@@ -1,15 +1,19 @@
 """The parts that the tests stand on are real ones, and each test has its own."""
 
 import asyncio
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE
 
 import asyncpg
+import psutil
 import pytest
 from redis.asyncio import Redis
 
 from harness.database import Database
 from harness.postgres import Postgres
+from harness.services import Services
 from harness.valkey import Valkey
 
 
@@ -56,3 +60,22 @@ async def test_runs_at_once_are_never_given_the_same_port() -> None:
     for run in runs:
         await run.communicate(b"\n")
     assert len({port for ports in given for port in ports}) == 3 * 250
+
+
+@pytest.mark.requirement("OP-2")
+async def test_a_forked_service_is_a_process_like_any_other(services: Services) -> None:
+    """Its environment, its log, its exit codes; and a setting of the interpreter gets it a new one."""
+    with pytest.raises(AssertionError, match=r"ended with 1:\n.*settings are not valid"):
+        await services.chat_worker(WORKER_SLOTS="none")
+    assert await services.all.pop().exited() == 1
+    forked = await services.chat_worker()
+    executed = await services.chat_worker(PYTHONOPTIMIZE="")
+    parents = [psutil.Process(one.pid).parent() for one in (forked, executed)]
+    assert [parent and parent.pid == os.getpid() for parent in parents] == [False, True]
+    assert [one.log_lines[-1]["component"] for one in (forked, executed)] == ["chat-worker"] * 2
+    forked.freeze()
+    forked.thaw()
+    assert await forked.terminate() == 0
+    await forked.start()
+    forked.kill9()
+    assert forked.exit_code == -signal.SIGKILL

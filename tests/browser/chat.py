@@ -36,6 +36,7 @@ class Chat:
 
     async def send(self, text: str) -> None:
         """Type it and press Enter, with Shift where it has a line break."""
+        await expect(self.box).to_be_focused()  # it is, a moment after a page or a conversation was opened
         for number, line in enumerate(text.split("\n")):
             if number:
                 await self.page.keyboard.press("Shift+Enter")

@@ -31,7 +31,7 @@ from sluiceway.wire.events import (
 from sluiceway.wire.message import text_of
 
 from harness.backup import Backup
-from harness.metrics import metric
+from harness.metrics import counted, metric
 from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting
@@ -272,7 +272,7 @@ async def test_a_turn_that_postgres_does_not_have_any_more_ends_for_those_who_fo
 
     await has(consumer, "turn_lost", 2)
     assert time.monotonic() - began < HEALED_SECONDS
-    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "store_went_back") == 1
+    await counted(consumer, "sluiceway_reconciler_repaired_total", "store_went_back", 1)
     for task in (waiting.task, queued):
         entries = await scene.streams.reader.read(task.id)
         assert [entry.event.type for entry in entries[-2:]] == ["abort", "finish"]

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.feeds.agent_events import AgentStreams
 
-from harness.metrics import metric
+from harness.metrics import counted, metric
 from harness.retention import RETENTION
 from harness.services import Services
 from harness.sse import follow
@@ -53,7 +53,7 @@ async def test_a_follower_of_a_stream_whose_publisher_was_killed_gets_its_end(
     stream_now = await AgentStreams(redis, RETENTION).get("crew")
     assert stream_now is not None
     assert not stream_now.open
-    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "agent_stream_closed") == 1
+    await counted(consumer, "sluiceway_reconciler_repaired_total", "agent_stream_closed", 1)
 
 
 @pytest.mark.requirement("AG-4")

@@ -88,7 +88,8 @@ async def test_a_turn_that_waited_for_a_tool_continues_in_a_conversation_that_no
         first = await model.wait_for(lambda one: "quick tool" in str(one.body) and one.finished_at)
         window = tokens_of(first.body) - 600
         await model.strict(f"window:{window}", *STRICT[1:])
-        await answers(model, "quick tool", "It went through.")
+        # On a busy machine a successor may ask it once more.
+        await answers(model, "quick tool", "It went through.", times=3)
         await redis.set("test:{g}", "1", ex=60)
 
         message = fold(await chat.answer(turn))

@@ -171,6 +171,52 @@ async def test_a_restarted_process_of_the_same_name_takes_up_at_once_what_it_had
         await wait_until(lambda: bench.handled == ["job"], timeout=LEASE.total_seconds())
 
 
+class SweptFirst(WorkQueue):
+    """The sweep takes what the first look at what was left has read, before that look's answer is there."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self.__dict__.update(queue.__dict__)
+        self._swept = asyncio.Event()
+
+    async def own_pending(self, count: int) -> list[Delivery]:
+        found = await super().own_pending(count)
+        await self._swept.wait()
+        return found
+
+    async def sweep(self, count: int) -> list[Delivery]:
+        taken = await super().sweep(count)
+        if taken:
+            # The loop that asked for it has to go first.
+            asyncio.get_running_loop().call_later(0.05, self._swept.set)
+        return taken
+
+
+@pytest.mark.requirement("CH-11")
+async def test_what_the_sweep_and_the_first_look_find_at_once_is_handled_once(
+    bench: Bench, producer: Producer, redis: Redis
+) -> None:
+    before = await bench.queue("same")
+    await before.ensure_group()
+    await producer.add(b"job")
+    await before.read(1, timedelta(milliseconds=10))
+    finish, stopping = asyncio.Event(), Stopping()
+
+    async def work(delivery: Delivery) -> None:
+        await bench.record(delivery)
+        await finish.wait()
+
+    queue = SweptFirst(await bench.queue("same"))
+    worker = Worker(queue, work, bench.dead_letter, WorkerOptions(slots=4, drain=timedelta(seconds=5)), stopping)
+    running = asyncio.create_task(worker.run())
+    await wait_until(lambda: worker.reading)
+    finish.set()
+    await wait_until(lambda: _equals(left(redis), 0))
+    stopping.set()
+    await running
+    assert bench.handled == ["job"]
+    assert worker.busy == 0
+
+
 @pytest.mark.requirement("TS-11")
 async def test_a_frozen_worker_that_wakes_up_does_not_get_its_entry_back_by_renewing_or_acknowledging(
     bench: Bench, producer: Producer, redis: Redis

@@ -94,6 +94,7 @@ async def _is_offered(caller: Caller, tool: str) -> bool:
 
 
 async def test_children_find_no_secret_of_the_runner_in_its_environment(services: Services, caller: Caller) -> None:
+    services.fork_server = None  # a fork's environment block is that of its server
     planted = {"OPENAI_API_KEY": "sk-planted", **WEBHOOKS}
     await services.tool_runner(MCP_SERVERS=json.dumps({"s": over_pipes(env={"TOKEN": "planted-too"})}), **planted)
     await wait_until(lambda: _is_offered(caller, "s__parents_environment"), 60)

@@ -10,6 +10,7 @@ Guarantees
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
 - SIGTERM: reading stops; handlers get `drain` time; what is not finished then is released, and is delivered to
   another worker at once.
+- A process handles an entry once at a time, by whichever ways it comes.
 - Redis away: capped backoff with jitter, for as long as it takes.
 Not guaranteed: that a handler runs once. Its effects must be idempotent or fenced.
 """
@@ -129,14 +130,14 @@ class Worker:
         self._ramp = Ramp(self._options.slots)
         while True:
             free = await self._free_slots()
-            for delivery in await persistently(partial(self._queue.read, free, _BLOCK)):
+            for delivery in self._not_in_flight(await persistently(partial(self._queue.read, free, _BLOCK))):
                 self._start(delivery)
             self.reading = True
 
     async def _recover(self) -> None:
         await persistently(self._queue.ensure_group)
         own = await persistently(lambda: self._queue.own_pending(self._options.slots))
-        for delivery in own:
+        for delivery in self._not_in_flight(own):
             self._count("recovered")
             self._log.info("entry_recovered", queue=self._queue.kind, entry_id=delivery.entry_id, **delivery.ids)
             self._start(delivery)
@@ -149,9 +150,12 @@ class Worker:
             free = self._options.slots - self.busy
             if free <= 0:
                 continue
-            for delivery in await persistently(partial(self._queue.sweep, free)):
-                if delivery.entry_id not in self._in_flight:
-                    self._take_over(delivery)
+            for delivery in self._not_in_flight(await persistently(partial(self._queue.sweep, free))):
+                self._take_over(delivery)
+
+    def _not_in_flight(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """What a process left pending is found by its successor's first look and by the sweep, at the same moment."""
+        return [delivery for delivery in deliveries if delivery.entry_id not in self._in_flight]
 
     def _take_over(self, delivery: Delivery) -> None:
         self._count("taken_over")
