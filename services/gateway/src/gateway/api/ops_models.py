@@ -1,13 +1,13 @@
 """What the routes for operators answer."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.task import Status
 
-from gateway.api.models import Wire
+from gateway.api.models import Asked, Wire
 
 
 class ConsumerView(Wire):
@@ -180,3 +180,35 @@ class FindingView(Wire):
 class Examination(Wire):
     ok: bool
     findings: list[FindingView]
+
+
+class DrainedWorker(Wire):
+    worker: str
+    detail: str
+
+
+class TurnEvent(Wire):
+    """Events of the same type in a row. `bytes`: of their JSON. `detail`: a code, a state or a tool's name."""
+
+    first_id: str
+    last_id: str
+    type: str
+    count: int
+    bytes: int
+    detail: str
+
+
+class TurnEvents(Wire):
+    """`last_id`: where to go on from. `whole`: the turn has ended, and there is no more."""
+
+    task_id: str
+    status: str
+    events: list[TurnEvent]
+    last_id: str
+    whole: bool
+
+
+class EditedLetter(Asked):
+    """What it is to say instead: a job of its queue."""
+
+    body: dict[str, Any]

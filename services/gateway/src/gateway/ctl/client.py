@@ -45,14 +45,19 @@ class OpsClient:
     def post(self, path: str) -> dict[str, Any]:
         return self._ask("POST", path, {})
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._ask("PUT", path, {}, body)
+
     def delete(self, path: str, **query: Any) -> dict[str, Any]:
         return self._ask("DELETE", path, query)
 
-    def _ask(self, method: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Raises Refused."""
         known = {name: value for name, value in query.items() if value is not None}
         try:
-            response = self._http.request(method, path, params=known)
+            response = self._http.request(method, path, params=known, json=body)
             answer: dict[str, Any] = response.json()
         except httpx.HTTPError as error:
             raise Refused(f"{self._url} does not answer: {error or type(error).__name__}") from None

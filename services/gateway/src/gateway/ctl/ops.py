@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.ctl.client import OpsClient
+from gateway.ctl import stream_check, tail, workers
+from gateway.ctl.client import OpsClient, Refused
 
 Ask = Callable[[OpsClient, argparse.Namespace], dict[str, Any]]
 Show = Callable[[Mapping[str, Any]], None]
@@ -15,7 +16,10 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     """One command each; all take --json."""
     _command(nouns, "queues", "how far behind the queues are", lambda ops, _: ops.get("/queues"), _show_queues)
     _command(nouns, "ps", "who is there, and what they lack", lambda ops, _: ops.get("/processes"), _show_processes)
-    _command(nouns, "doctor", "whether what we stand on is fit", lambda ops, _: ops.get("/doctor"), _show_findings)
+    doctor = _command(nouns, "doctor", "whether what we stand on is fit", _doctor, _show_findings)
+    stream_check.add_to(doctor)
+    tail.add_to(nouns.add_parser("tail", help="what happens in a turn, as it happens"))
+    workers.add_to(nouns.add_parser("drain", help="let a worker take nothing more"))
 
     turns = _command(nouns, "turns", "turns that have not ended", _turns, _show_turns)
     turns.add_argument("--limit", type=int)
@@ -45,6 +49,10 @@ def _add_dead(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         ("remove", "forget it", _remove, _show_removed),
     ):
         _command(verbs, name, told, ask, show).add_argument("number", type=int)
+    edit = _command(verbs, "edit", "let one say something else", _edit, _show_detail)
+    edit.add_argument("number", type=int)
+    edit.add_argument("--file", type=argparse.FileType("r"), default="-", help="the job as JSON; else from stdin")
+    edit.add_argument("--replay", action="store_true", help="and replay it")
     purge = _command(verbs, "purge", "forget all of a queue", _purge, _show_removed)
     purge.add_argument("queue")
     purge.add_argument("--older-than-hours", type=float)
@@ -57,6 +65,8 @@ def _command(
     parser.add_argument("--json", action="store_true", help="as the gateway answers it")
 
     def run(asked: argparse.Namespace) -> int:
+        if getattr(asked, "what", None) == "stream":
+            return stream_check.check(asked)
         with OpsClient.from_environment() as ops:
             answer = ask(ops, asked)
         if asked.json:
@@ -106,6 +116,19 @@ def _letters(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
 
 def _letter(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
     return ops.get(f"/dead-letters/{asked.number}")
+
+
+def _edit(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
+    try:
+        body = json.load(asked.file)
+    except ValueError as error:
+        raise Refused(f"this is no JSON: {error}") from None
+    answer = ops.put(f"/dead-letters/{asked.number}", {"body": body})
+    return _replay(ops, asked) if asked.replay else answer
+
+
+def _doctor(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
+    return ops.get("/doctor")
 
 
 def _replay(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
