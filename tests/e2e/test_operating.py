@@ -102,7 +102,7 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
     ctl = await _ctl(system.url, database)
     await offered(system.url, "current_time")
     async with Chat(system.url) as chat:
-        slow = await chat.ask("slowly [[tokens=1000 rate=20]]")
+        slow = await chat.ask("slowly [[tokens=4000 rate=20]]")
         alive = f"Worker {system.worker.name} (alive "
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words=alive), what="its holder is told")
         (one,) = (await _answer(ctl, "turns"))["turns"]
