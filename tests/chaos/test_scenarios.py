@@ -28,6 +28,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     database = postgres.create_database(migrated=True)
     rng = random.Random(SEED)
     stack = Stack(tmp_path_factory.mktemp("chaos"), postgres, postgres.url(database), SHORT_OVERRIDES, rng)
+    stack.services.fork_server = request.getfixturevalue("fork_server")
     try:
         asyncio.run(stack.start())
         yield stack

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat_worker.account import Account
-from chat_worker.step import Offer, Step, Tries
+from chat_worker.step.offer import Offer, Tries
 from sluiceway.errors import Fenced
 from sluiceway.store.usage import ChargedCall
 from sluiceway_llm.model import ModelRequest, Usage
@@ -12,7 +12,7 @@ from sluiceway_llm.prices import Price, Prices
 from sluiceway_llm.retry import Patience
 
 from harness.model_server import ModelServer
-from tests.chat_worker.test_step import METRICS, NO_TOOLS, TOOLS, Desk, desk
+from tests.chat_worker.test_step import NO_TOOLS, TOOLS, Desk, desk
 
 __all__ = ["desk"]
 
@@ -20,17 +20,8 @@ PRICES = Prices("http://127.0.0.1:1/v1", {"m": Price(input=1, output=2)})
 
 
 async def ask(desk: Desk, text: str, account: Account, offer: Offer = NO_TOOLS, attempts: int = 1) -> str:
-    step = Step(
-        desk.task,
-        desk.turns.pause,
-        desk.turns.ending,
-        desk.writer,
-        desk.fold,
-        METRICS.claimed(desk.task),
-        account=account,
-    )
     request = ModelRequest(model="m", messages=[{"role": "user", "content": text}])
-    return await step.run(desk.model, request, Tries(attempts, Patience()), offer)
+    return await desk.step(account).run(desk.model, request, Tries(attempts, Patience()), offer)
 
 
 async def charged(desk: Desk) -> list[ChargedCall]:
@@ -112,10 +103,11 @@ async def test_what_a_fenced_attempt_has_used_is_left_in_its_account(desk: Desk,
 def test_a_call_that_never_began_costs_nothing_and_a_total_alone_counts() -> None:
     account, request = Account(), ModelRequest(model="m", messages=[])
 
-    assert account.charge(request, "failed", None, 0) == {}
-    assert account.unwritten == []
+    account.charge(request, "failed", None, 0)
+    assert (account.unwritten, account.usage) == ([], None)
     account.charge(request, "answered", Usage(total_tokens=12), 5)
     assert [(call.input_tokens, call.output_tokens) for call in account.unwritten] == [(12, 0)]
+    assert account.usage == {"totalTokens": 12}
 
 
 @pytest.mark.requirement("CH-20")
@@ -126,4 +118,5 @@ def test_notes_of_a_conversation_are_charged_to_the_turn_that_made_them() -> Non
 
     (call,) = account.unwritten
     assert (call.purpose, call.step, call.input_tokens, call.output_tokens) == ("notes", 0, 1000, 50)
+    assert account.usage is None
     assert call.cost == pytest.approx((1000 + 2 * 50) / 1e6)

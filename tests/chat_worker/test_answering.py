@@ -3,11 +3,14 @@
 from datetime import UTC, datetime
 
 import pytest
-from chat_worker.answering import Answering, Note
+from chat_worker.account import Account
+from chat_worker.attempt import Attempt
 from chat_worker.context.context import Held
 from chat_worker.flusher import Flusher
 from chat_worker.metrics import Metrics
-from chat_worker.takeover import Takeover
+from chat_worker.step.note import Note
+from chat_worker.turn.answering import Answering
+from chat_worker.turn.takeover import Takeover
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sluiceway.scripts import Scripts
@@ -27,7 +30,7 @@ STEP = {"type": "step-start"}
 ADDRESS = "http://127.0.0.1:9/v1"
 
 
-def task(usage: dict[str, int] | None = None) -> Task:
+def task() -> Task:
     return Task(
         id="task_1",
         session_id="s",
@@ -39,7 +42,7 @@ def task(usage: dict[str, int] | None = None) -> Task:
         attempt=2,
         model=None,
         error=None,
-        usage=usage,
+        usage=None,
         traceparent=None,
         created_at=NOW,
         started_at=NOW,
@@ -59,9 +62,9 @@ class Desk:
         question = Message("u", "user", [{"type": "text", "text": text}], 1, None, NOW)
         begun = Begun(cancelled=False, last_id=None, retracted="", reached=reached)
         writer = self._flusher.open("task_1", 2)
-        turn = task({"n": 1})
-        meter = Metrics(CollectorRegistry()).claimed(turn)
-        return Answering(turn, Held(Conversation([question])), writer, begun, durable or Durable(), Patience(), meter)
+        meter = Metrics(CollectorRegistry()).claimed(task())
+        attempt = Attempt(task(), writer, meter, Account())
+        return Answering(attempt, Held(Conversation([question])), begun, durable or Durable(), Patience())
 
 
 @pytest.fixture
@@ -118,9 +121,9 @@ async def test_the_open_text_is_the_prefix_only_where_it_is_continued_without_a_
     assert turn.reached == Reached("resp_1", -1), "what is shown anew is read from its beginning"
 
 
-async def test_steps_usage_and_command_are_those_of_the_turn(desk: Desk) -> None:
+async def test_steps_and_command_are_those_of_the_turn(desk: Desk) -> None:
     turn = desk.turn("/weather Köln")
     turn.take(Takeover([], folded(*HALF[:2], FinishStep()), None))
 
-    assert (turn.steps, turn.usage, turn.command) == (1, {"n": 1}, ("weather", "Köln"))
+    assert (turn.steps, turn.command) == (1, ("weather", "Köln"))
     assert desk.turn("hello").command is None

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from chat_worker.answering import Note
+from chat_worker.account import Account
+from chat_worker.attempt import Attempt
 from chat_worker.calls import AskedCall
 from chat_worker.flusher import Flusher, StreamWriter
 from chat_worker.metrics import Metrics
 from chat_worker.model_wait import ModelWait
-from chat_worker.step import TOOL_LIMIT, NotContinued, Offer, Step, Tries
+from chat_worker.step.ending import Exits
+from chat_worker.step.note import Note
+from chat_worker.step.offer import NotContinued, Offer, Tries
+from chat_worker.step.step import TOOL_LIMIT, Step
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sluiceway import keys
@@ -54,10 +58,9 @@ class Desk:
     fold: MessageFold
     model: Model
 
-    def step(self, usage: dict[str, int] | None = None) -> Step:
-        return Step(
-            self.task, self.turns.pause, self.turns.ending, self.writer, self.fold, METRICS.claimed(self.task), usage
-        )
+    def step(self, account: Account | None = None) -> Step:
+        attempt = Attempt(self.task, self.writer, METRICS.claimed(self.task), account or Account())
+        return Step(attempt, self.fold, Exits(self.turns.pause, self.turns.ending))
 
     async def ask(self, text: str, offer: Offer = NO_TOOLS, attempts: int = 1, **fields: Any) -> str:
         request = ModelRequest(model="m", messages=[{"role": "user", "content": text}], **fields)
@@ -217,7 +220,9 @@ async def test_a_refused_continuation_changes_nothing(desk: Desk) -> None:
 async def test_a_command_is_answered_with_a_text_or_run_without_the_model(desk: Desk, model: ModelServer) -> None:
     call = AskedCall("call_1", "weather", ["{}"])
 
-    assert await desk.step({"inputTokens": 3}).call([call], Offer(TOOLS, max_calls=1)) == "waiting"
+    assert (
+        await desk.step(Account(usage={"inputTokens": 3})).ending.call([call], Offer(TOOLS, max_calls=1)) == "waiting"
+    )
 
     task, _ = await desk.stored()
     assert task.usage == {"inputTokens": 3}
@@ -225,7 +230,7 @@ async def test_a_command_is_answered_with_a_text_or_run_without_the_model(desk: 
 
 
 async def test_our_own_answer_ends_the_turn(desk: Desk) -> None:
-    assert await desk.step().say("There is no such tool.") == "completed"
+    assert await desk.step().ending.say("There is no such tool.") == "completed"
 
     assert text_of((await desk.stored())[1].parts) == "There is no such tool."
 
@@ -233,7 +238,7 @@ async def test_our_own_answer_ends_the_turn(desk: Desk) -> None:
 async def test_an_end_that_was_written_before_its_answer_was_lost_is_the_same_end(desk: Desk) -> None:
     """The worker sends it again, and must not be told that another has ended the turn."""
     step = desk.step()
-    assert await step.say("Once.") == "completed"
+    assert await step.ending.say("Once.") == "completed"
     assert await desk.turns.ending.end(
         desk.task,
         _end_of(await desk.stored()),

@@ -1,8 +1,8 @@
 """How an attempt goes on where its predecessors stopped: seen by clients of version 6 and 7, and by later replays."""
 
 import pytest
-from chat_worker.takeover import Continuable, Takeover
-from chat_worker.takeover import take_over as plan_on
+from chat_worker.turn.takeover import Continuable, Takeover
+from chat_worker.turn.takeover import take_over as plan_on
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.retracted import parse_retracted
 from sluiceway.turn.shown import Durable, as_shown

@@ -20,7 +20,7 @@ _SHIFTED = str(Path(harness.__file__).parent / "shifted_clock")
 _MAY_TELL_THE_TIME = {
     "shared/src/sluiceway/feeds/agent_event.py": "an event's timestamp is its publisher's, and is shown only",
     "shared/src/sluiceway/feeds/job_events.py": "likewise",
-    "services/chat-worker/src/chat_worker/step.py": "since when a turn waits for its model is shown only",
+    "services/chat-worker/src/chat_worker/step/asking.py": "since when a turn waits for its model is shown only",
     "services/tool-runner/src/tool_runner/tools/current_time.py": "it is what the tool answers",
     "services/gateway/src/gateway/webhooks/signature.py": "Standard Webhooks: the sender's clock, within five minutes",
     "services/gateway/src/gateway/callers/stream_tokens.py": "as in RFC 7519: a token carries its end",

@@ -125,15 +125,17 @@ async def _let_pass(database: Database) -> None:
 async def test_an_operation_whose_runner_and_entry_are_gone_is_queued_again_and_a_living_runners_is_not(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    waitings = [await scene.waiting() for _ in range(3)]
-    held, abandoned, queued = (waiting.operation for waiting in waitings)
-    for operation in (held, abandoned):
-        assert await scene.store.operations.start(operation.id, "runner")
-    await scene.redis.set(keys.operation_holder(held.id), "runner", ex=60)
-    entries: Any = await scene.redis.xrange(keys.work_queue(TOOLS))
-    for entry_id, fields in entries:
-        if json.loads(fields[b"d"])["operation_id"] != queued.id:
-            await scene.redis.xdel(keys.work_queue(TOOLS), entry_id)
+    waitings = [await scene.waiting() for _ in range(4)]
+    held, abandoned, queued, reported = (waiting.operation for waiting in waitings)
+    key = keys.work_queue(TOOLS)
+    entries: Any = await scene.redis.xrange(key)
+    entry_of = {json.loads(fields[b"d"])["operation_id"]: entry_id.decode() for entry_id, fields in entries}
+    for operation in (held, abandoned, reported):
+        assert await scene.store.operations.start(operation.id, "runner", entry_of[operation.id])
+    await scene.streams.entries.note([(held.task_id, held.id, "1-1")])  # one of a second publishing, dropped since
+    await scene.redis.set(keys.operation_reported(reported.id), "-", ex=60)
+    for operation in (abandoned, reported):
+        await scene.redis.xdel(key, entry_of[operation.id])
     await _let_pass(database)
 
     await services.completion_consumer(**OFTEN)
@@ -141,7 +143,7 @@ async def test_an_operation_whose_runner_and_entry_are_gone_is_queued_again_and_
     await _rounds_have_passed(scene)
 
     ids = await scene.queued(TOOLS, "operation_id")
-    assert [ids.count(operation.id) for operation in (held, abandoned, queued)] == [0, 1, 1]
+    assert [ids.count(operation.id) for operation in (held, abandoned, queued, reported)] == [1, 1, 1, 0]
 
 
 @pytest.mark.requirement("WH-4", "CC-6")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gateway.ops.evidence import Evidence, OperationEvidence
 from gateway.ops.explaining import Surroundings, explain, phase
-from gateway.routes import ops
+from gateway.routes.ops.operations import WAITS_FOR
 from sluiceway.queue.queue_state import EntryHolder
 from sluiceway.store.ops import OperationSeen, TurnSeen
 from sluiceway.store.records import OPEN, UNENDED, Operation, Task
@@ -58,6 +58,11 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         AROUND,
         "waits for the model since 12:00 (MODEL",
     ),
+    "asking": (
+        replace(_evidence(attempt=1), holder=ALIVE, shown=2, newest="start-step"),
+        AROUND,
+        "attempt 1: it asks its model, which has said nothing in this step, 60 s ago begun",
+    ),
     "silent": (replace(_evidence(), holder=SILENT), AROUND, "Its worker w-1 is silent for 41 s"),
     "nobody to take over": (replace(_evidence(), holder=SILENT), replace(AROUND, chat_workers=0), "none is ready"),
     "lost": (replace(_evidence(), queued=False), AROUND, "in no queue: the reconciler queues it"),
@@ -104,5 +109,5 @@ def test_a_turn_behind_another_names_it_and_a_wish_to_end_is_told() -> None:
 
 
 def test_every_operation_that_has_not_ended_waits_for_somebody_who_has_a_name() -> None:
-    assert ops._WAITS_FOR.keys() == OPEN
+    assert WAITS_FOR.keys() == OPEN
     assert set(re.findall(r"'(\w+)'", UNENDED)) == OPEN

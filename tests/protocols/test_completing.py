@@ -253,7 +253,9 @@ class Completing(Machine):
         if what in ("succeed", "fail", "by_task"):
             await self.complete(store, operation.id, what)
         elif what == "start":
-            started = await store.operations.start(operation.id, f"runner {next(self.numbers)}")
+            # Of several that know the last attempt to be over, one begins the next.
+            runner, over = f"runner {next(self.numbers)}", operation.attempt
+            started = await store.operations.start(operation.id, runner, f"{over}-0", over=over)
             if started is not None:
                 self.beginnings[operation.id, started.operation.attempt] += 1
         elif what == "accepted":

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 from chat_worker.flusher import Flusher, StreamWriter
-from chat_worker.takeover import take_over
+from chat_worker.turn.takeover import take_over
 from gateway.fanout.hub import Follow, Hub, StreamEnded
 from gateway.fanout.subscriber import StreamBroken
 from hypothesis import strategies as st

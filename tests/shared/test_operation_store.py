@@ -8,11 +8,11 @@ from sluiceway.store.operations import NewOperation
 
 
 @pytest.mark.requirement("CH-9", "CC-6")
-async def test_a_beginning_is_one_however_often_it_is_sent_and_another_of_the_same_runner_is_another(
+async def test_a_beginning_is_one_however_often_it_is_sent_and_another_only_where_the_last_is_known_to_be_over(
     database_url: str,
 ) -> None:
-    """Without the first a lost answer would look like a runner that died; without the second a runner that died and
-    came back under its name would do again what may be done only once."""
+    """Without the first a lost answer would look like a runner that died; without the second two runners would do what
+    may be done only once."""
     async with Store.open(database_url, max_size=2, application_name="test") as store:
         accepted = await store.turns.accept(NewTurn(session_id="s", user_id=None, text="please", create_session=True))
         task = await store.turns.claim(accepted.task.id)
@@ -29,11 +29,16 @@ async def test_a_beginning_is_one_however_often_it_is_sent_and_another_of_the_sa
         )
         await store.turns.pause(task, [], [one], None)
 
-        begun = [await store.operations.start(one.id, runner) for runner in ("r/1", "r/1", "r/2", "r/2")]
+        asked = (("r/1", "1-0", 0), ("r/1", "1-0", 0), ("r/2", "2-0", 0), ("r/2", "2-0", 1), ("r/2", "2-0", 1))
+        begun = [await store.operations.start(one.id, runner, entry, over=over) for runner, entry, over in asked]
 
-        assert [started and (started.before, started.operation.attempt) for started in begun] == [
-            (0, 1),
-            (0, 1),
-            (1, 2),
-            (1, 2),
+        assert [
+            started and (started.before, started.operation.attempt, started.operation.entry_id) for started in begun
+        ] == [
+            (0, 1, "1-0"),
+            (0, 1, "1-0"),
+            None,
+            (1, 2, "2-0"),
+            (1, 2, "2-0"),
         ]
+        assert await store.operations.start(one.id, "r/3", "3-0", over=1) is None

@@ -28,8 +28,8 @@ def task_of_meta(key: str) -> str:
     return key[key.index("{") + 1 : key.rindex("}")]
 
 
-def operation_holder(operation_id: str) -> str:
-    """Which runner works on it: the value expires when the runner sends no more heartbeats."""
+def operation_reported(operation_id: str) -> str:
+    """That its end was queued, for as long as that takes to be applied. The key's name is older than its meaning."""
     return f"sw:op:{operation_id}:holder"
 
 

@@ -32,9 +32,14 @@ from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.metrics import Metrics
 from chat_worker.model_readiness import about_model, answers
 from chat_worker.settings import Settings
+from chat_worker.step.ending import Exits
 from chat_worker.system_prompt import FixedPrompt, PromptSource, from_file
 from chat_worker.titles import Titles
-from chat_worker.turn_runner import TurnRunner
+from chat_worker.turn.attempts import Attempts
+from chat_worker.turn.opening import Opening
+from chat_worker.turn.requests import Requests
+from chat_worker.turn.runner import TurnRunner
+from chat_worker.turn.steps import TurnSteps
 
 _MODEL_PERIOD_SECONDS = 15
 
@@ -72,22 +77,10 @@ async def build(process: WorkerProcess[Settings]) -> None:
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
     await context.warm_up()
-    runner = TurnRunner(
-        settings,
-        prompts,
-        store,
-        (writer, reader),
-        message,
-        pause,
-        ending,
-        flusher,
-        model,
-        catalogue,
-        context,
-        metrics,
-        prices,
-        titles,
-    )
+    opening = Opening(writer, reader, message, flusher)
+    requests = Requests(settings, store, prompts, catalogue, context)
+    steps = TurnSteps(store, model, requests, opening, Exits(pause, ending))
+    runner = TurnRunner(settings, store, ending, Attempts(opening, requests, steps, titles), metrics, prices)
     queue = await process.open_queue(keys.CHAT)
     handler = ChatHandler(store, registry, ending, runner, chat, lease=process.lease)
 

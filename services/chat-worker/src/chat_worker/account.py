@@ -14,13 +14,16 @@ from sluiceway_llm.model import ModelRequest, Usage
 from sluiceway_llm.prices import Prices
 
 COST = "cost"
+ANSWER = "answer"
 
 
 class Account:
-    """`unwritten`: the calls that are not durable yet. `prompt`: what is written of the system prompt behind them."""
+    """`unwritten`: the calls that are not durable yet. `usage`: the tokens, and the cost, that servers told of all the
+    turn's answers, as it is stored with it. `prompt`: what is written of the system prompt behind them."""
 
-    def __init__(self, prices: Prices | None = None) -> None:
+    def __init__(self, prices: Prices | None = None, usage: dict[str, Any] | None = None) -> None:
         self._prices = prices
+        self.usage = usage
         self.prompt: dict[str, Any] | None = None
         self.unwritten: list[ModelCall] = []
 
@@ -32,16 +35,17 @@ class Account:
         said_chars: int,
         *,
         step: int = 0,
-        purpose: str = "answer",
-    ) -> dict[str, Any]:
-        """Note a call, if it was paid for. Answers what the server told of it, and what that costs, as a turn's usage
-        has it."""
+        purpose: str = ANSWER,
+    ) -> None:
+        """Note a call, if it was paid for; of an answer, what the server told of it counts to the turn's usage."""
         used = charged(request, told, said_chars, self._prices)
         if used is None:
-            return {}
+            return
         fields = {"step": step, "purpose": purpose, "model": request.model, "outcome": outcome}
         self.unwritten.append(ModelCall(id=new_call_id(), **fields, **asdict(used)))  # type: ignore[arg-type]
-        return {} if told is None else told.as_dict() | ({COST: used.cost} if used.cost is not None else {})
+        if told is not None and purpose == ANSWER:
+            cost = {COST: used.cost} if used.cost is not None else {}
+            self.usage = _added(self.usage, told.as_dict() | cost)
 
     def charge_notes(self, model: str, told: dict[str, int]) -> None:
         """Note what the notes of a conversation took, as a turn's usage has it: all of their calls as one."""
@@ -59,8 +63,7 @@ class Account:
         self.unwritten.clear()
 
 
-def added(usage: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any] | None:
-    """A turn's usage with that of another call."""
+def _added(usage: dict[str, Any] | None, more: dict[str, Any]) -> dict[str, Any] | None:
     if not more:
         return usage
     before = usage or {}

@@ -15,7 +15,7 @@ from sluiceway.tracing.spans import Attributes, processing, trace_id_of
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.wire.jobs import ChatJob
 
-from chat_worker.turn_runner import TurnRunner
+from chat_worker.turn.runner import TurnRunner
 
 GAVE_UP = "TURN_GAVE_UP"
 _GAVE_UP_MESSAGE = "The answer could not be produced, after several attempts. Please try again."

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sluiceway.store.records import Message
-from sluiceway.wire.message import Part, calls_in, text_of, tool_name_of
+from sluiceway.wire.message import Part, calls_in, steps_of, text_of, tool_name_of
 from sluiceway.wire.question import Question
 from sluiceway_llm.history import PROVIDER
 from sluiceway_llm.model import Provided
@@ -63,17 +63,7 @@ def _provided(part: Part) -> dict[str, Any]:
 
 
 def _answer(parts: Sequence[Part]) -> ModelMessages:
-    return [message for step in _steps(parts) for message in _step(step)]
-
-
-def _steps(parts: Sequence[Part]) -> list[list[Part]]:
-    steps: list[list[Part]] = [[]]
-    for part in parts:
-        if part["type"] == "step-start":
-            steps.append([])
-        else:
-            steps[-1].append(part)
-    return steps
+    return [message for step in steps_of(parts) for message in _step(step)]
 
 
 def _step(parts: Sequence[Part]) -> ModelMessages:

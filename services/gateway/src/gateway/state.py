@@ -30,7 +30,7 @@ from sluiceway.turn.lookup import TurnLookup
 from sluiceway.turn.turn_metrics import TurnMetrics
 
 from gateway.api.body import Rooms
-from gateway.api.models import Check
+from gateway.api.models.service import Check
 from gateway.callers.addresses import Addresses
 from gateway.callers.authenticator import Authenticator
 from gateway.callers.limits import Limits

@@ -22,6 +22,7 @@ from sluiceway_llm.prices import Prices
 
 from tool_runner.mcp.servers import McpServers
 from tool_runner.metrics import Metrics
+from tool_runner.runner.beginning import Beginning
 from tool_runner.runner.captured_output import keep_the_log_whole, output_captured
 from tool_runner.runner.discovery import discover
 from tool_runner.runner.handler import ToolHandler
@@ -49,17 +50,18 @@ async def build(process: WorkerProcess[Settings]) -> None:
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, cookies=no_cookies()))
     output = OperationOutput(redis, settings.retention)
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)
-    held_operations = HeldOperations(redis, settings.worker_name, process.lease)
+    beginning = Beginning(redis, process.store, settings.worker_name, process.lease)
+    held = HeldOperations(redis, settings.worker_name, process.lease)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
     runs = Runs(settings, output, redis, model, http, job_events, agents, process.store, prices)
-    handler = ToolHandler(settings, redis, process.store, registry, held_operations, runs, Metrics(process.registry))
+    handler = ToolHandler(settings, redis, process.store, registry, beginning, held, runs, Metrics(process.registry))
     offering = Offering(redis, settings.worker_name, registry, process.readiness, process.stopping)
 
     for kind, slots in queues.items():
         queue = await process.open_queue(keys.tool_queue(kind))
         process.work_on(queue, partial(handler.handle, queue), partial(handler.dead_letter, queue), slots=slots)
-    process.beside("held-operations", held_operations.run)
+    process.beside("held-operations", held.run)
     process.beside("offering", offering.run)
     # A child process that is being ended must not be cut short.
     process.beside_until_it_ends("mcp", mcp.run, mcp.close)

@@ -1,6 +1,7 @@
 """How an operation ended, or how far it is: what tool runners and the gateway tell the completion consumer.
 
-Guarantees: what these methods answered is queued; the consumer applies it once, however often it is sent.
+Guarantees: what these methods answered is queued; the consumer applies it once, however often it is sent. Until it is
+applied, and for a minute at most, Redis says that the operation has been reported: nobody begins it again meanwhile.
 """
 
 from typing import Any
@@ -9,15 +10,20 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
+from sluiceway.redis_client import command, commands
 from sluiceway.tracing.spans import current
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json
+
+REPORTED = b"-"
+_REPORTED_MS = 60_000
 
 
 class Completions:
     """The one producer of completions. Methods raise RedisUnavailable: it may or may not be queued; send it again."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._queue = Producer(redis, keys.COMPLETIONS)
 
     async def publish_operation_complete(
@@ -38,8 +44,16 @@ class Completions:
         job = CompletionJob(operation_id=operation_id, task_id=task_id, success=success, result=clean, error=told)
         return await self.publish(job)
 
+    async def is_reported(self, operation_id: str) -> bool:
+        """Whether its end was queued lately."""
+        return bool(await command(self._redis, "GET", keys.operation_reported(operation_id)) == REPORTED)
+
     async def publish(self, job: CompletionJob | ProgressJob) -> str:
         """Queue it, as a part of the trace that it names, or else of the current one."""
         if job.traceparent is None and (traceparent := current().traceparent) is not None:
             job = job.model_copy(update={"traceparent": traceparent})
-        return await self._queue.add(job.encode())
+        if isinstance(job, ProgressJob) or job.operation_id is None:
+            return await self._queue.add(job.encode())
+        reported = ("SET", keys.operation_reported(job.operation_id), REPORTED, "PX", _REPORTED_MS)
+        queued, _ = await commands(self._redis, [self._queue.adding(job.encode()), reported])
+        return self._queue.entry_id(queued)

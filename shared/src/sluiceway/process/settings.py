@@ -12,6 +12,9 @@ from redis.asyncio.connection import parse_url
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
 
+# Whoever knows of no worker that says its own goes by this one.
+DEFAULT_LEASE_SECONDS = 10.0
+
 
 class CommonSettings(RetentionSettings):
     """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated.
@@ -82,7 +85,7 @@ class WorkerSettings(CommonSettings):
     """
 
     worker_name: str = Field(default_factory=process_name, min_length=1, max_length=200)
-    lease_seconds: float = Field(default=10, ge=0.5, le=3600)
+    lease_seconds: float = Field(default=DEFAULT_LEASE_SECONDS, ge=0.5, le=3600)
     worker_slots: int = Field(default=32, ge=1, le=2000, description="queue entries in flight at once")
     drain_seconds: float = Field(default=20, ge=0, description="for what is in flight on SIGTERM")
     max_deliveries: int = Field(default=5, ge=1, description="an entry that failed so often is a dead letter")

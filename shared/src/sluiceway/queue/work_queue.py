@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 
 from sluiceway import keys
 from sluiceway.redis_client import answered, command, redis_errors
-from sluiceway.scripts import Scripts
+from sluiceway.scripts import Call, Scripts
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
@@ -96,14 +96,17 @@ class Producer:
     async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
         """Where the entries are, by Redis's clock. This is the proof of life: who has an entry that is held lives, as
         its lease was renewed."""
-        lease_ms = int(lease.total_seconds() * 1000)
         asked, answers = list(entry_ids), []
         # One after the other: a script for thousands would hold up everybody's tokens.
-        for first in range(0, len(asked), _AT_ONCE):
-            arguments: list[str | int] = [keys.GROUP, lease_ms, *asked[first : first + _AT_ONCE]]
-            answers += await self._scripts.run("queue/entry_states", [self.key], arguments)
-        found = (EntryState(where.decode(), name.decode() or None, silent_ms) for where, name, silent_ms in answers)
-        return dict(zip(asked, found, strict=True))
+        for call in self.asking(asked, lease):
+            answers += await self._scripts.run(call.script, call.keys, call.arguments)
+        return dict(zip(asked, map(_state, answers), strict=True))
+
+    def asking(self, entry_ids: Sequence[str], lease: timedelta) -> list[Call]:
+        """The calls by which `states` asks, to be sent along with others; `states_of` reads their answers."""
+        lease_ms = int(lease.total_seconds() * 1000)
+        pages = (entry_ids[first : first + _AT_ONCE] for first in range(0, len(entry_ids), _AT_ONCE))
+        return [Call("queue/entry_states", [self.key], [keys.GROUP, lease_ms, *page]) for page in pages]
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
         """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""
@@ -217,6 +220,18 @@ class WorkQueue:
             return []
         entries = answer[0][1] if answer else []
         return [_delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+
+
+def states_of(call: Call, answer: Any) -> dict[str, EntryState]:
+    """What `Producer.asking` asked, by entry; nothing where Redis refused to say."""
+    if not isinstance(answer, list):
+        return {}
+    return dict(zip(map(str, call.arguments[2:]), map(_state, answer), strict=True))
+
+
+def _state(told: Sequence[Any]) -> EntryState:
+    where, consumer, silent_ms = told
+    return EntryState(where.decode(), consumer.decode() or None, silent_ms)
 
 
 def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:

@@ -5,7 +5,7 @@ Each finding is one sentence that says what a person has to change. Rights are f
 judges each command as it is queued, and carries none of them out. A user without a right to MULTI is believed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -76,38 +76,70 @@ PATTERNS: Mapping[str, str] = {"sw:*": keys.AGENT_STREAMS, "job_events:*": keys.
 
 async def unsuitable(redis: Redis) -> str | None:
     """The first thing that is wrong, in one sentence; None: nothing. Raises RedisUnavailable, RedisRefuses."""
-    found = await _of_rights(redis)
+    found = await lacking_rights(redis)
     if found is not None:
         return found
-    told = await _info(redis)
+    told = await info(redis)
     found = judge(told)
     if found is not None and told.get("role") == "slave" and isinstance(redis.connection_pool, Pool):
         await redis.connection_pool.drop_idle()  # the way to its successor is a new connection
     return found
 
 
-async def _info(redis: Redis) -> dict[str, str]:
+async def info(redis: Redis, *more_sections: str) -> dict[str, str]:
+    """What the server says of itself, in the sections that are judged and those. Raises RedisUnavailable."""
     try:
-        told = await command(redis, "INFO", *_SECTIONS)
+        told = await command(redis, "INFO", *_SECTIONS, *more_sections)
     except ResponseError:  # one section at a time, before 7.0
         told = await command(redis, "INFO")
     return {str(name): str(value) for name, value in told.items()}
 
 
 def judge(told: Mapping[str, str]) -> str | None:
-    """What INFO says against this server, in one sentence."""
-    if told.get("cluster_enabled") == "1":
-        return "REDIS_URL leads to a node of a cluster, which splits the keys: name a server that is not one"
-    if _version(told) < _OLDEST:
-        return f"REDIS_URL leads to Redis {told['redis_version']}: Redis 7.0 or newer, or Valkey, is needed"
-    if told.get("maxmemory_policy", _KEPT) != _KEPT:
-        return (
-            f"Redis evicts keys when its memory is full (maxmemory-policy {told['maxmemory_policy']}), and with them"
-            f" answers that are running: set maxmemory-policy to {_KEPT}"
-        )
-    if told.get("role") == "slave":
-        return "REDIS_URL leads to a replica, which takes no writes: name the primary"
-    return None
+    """The first thing that INFO says against this server, in one sentence."""
+    return next(iter(problems(told).values()), None)
+
+
+def problems(told: Mapping[str, str]) -> dict[str, str]:
+    """All that INFO says against this server, a sentence for each rule that it breaks."""
+    found = {name: rule(told) for name, rule in RULES.items()}
+    return {name: sentence for name, sentence in found.items() if sentence is not None}
+
+
+def _cluster(told: Mapping[str, str]) -> str | None:
+    if told.get("cluster_enabled") != "1":
+        return None
+    return "REDIS_URL leads to a node of a cluster, which splits the keys: name a server that is not one"
+
+
+def _old(told: Mapping[str, str]) -> str | None:
+    if _version(told) >= _OLDEST:
+        return None
+    return f"REDIS_URL leads to Redis {told['redis_version']}: Redis 7.0 or newer, or Valkey, is needed"
+
+
+def _evicting(told: Mapping[str, str]) -> str | None:
+    """Also without a limit of memory: one that is set later would take streams away in silence."""
+    if told.get("maxmemory_policy", _KEPT) == _KEPT:
+        return None
+    return (
+        f"Redis evicts keys when its memory is full (maxmemory-policy {told['maxmemory_policy']}), and with them"
+        f" answers that are running: set maxmemory-policy to {_KEPT}"
+    )
+
+
+def _replica(told: Mapping[str, str]) -> str | None:
+    if told.get("role") != "slave":
+        return None
+    return "REDIS_URL leads to a replica, which takes no writes: name the primary"
+
+
+RULES: Mapping[str, Callable[[Mapping[str, str]], str | None]] = {
+    "cluster": _cluster,
+    "version": _old,
+    "eviction": _evicting,
+    "role": _replica,
+}
 
 
 def _version(told: Mapping[str, str]) -> tuple[int, ...]:
@@ -115,7 +147,8 @@ def _version(told: Mapping[str, str]) -> tuple[int, ...]:
     return tuple(int(word) for word in words) if all(word.isdecimal() for word in words) else _OLDEST
 
 
-async def _of_rights(redis: Redis) -> str | None:
+async def lacking_rights(redis: Redis) -> str | None:
+    """What the user may not do that we do, in one sentence. Raises RedisUnavailable, RedisRefuses."""
     reads = [("XRANGE", key, "-", "+") for key in PATTERNS.values()]
     writes = [("XADD", key, "*", "f", "v") for key in PATTERNS.values()]
     answers = await _judged(redis, [*COMMANDS, *reads, *writes])

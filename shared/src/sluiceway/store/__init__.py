@@ -28,7 +28,7 @@ from sluiceway.store.retention import RetentionStore
 from sluiceway.store.rewinding import RewindStore
 from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
-from sluiceway.store.suitability import unsuitable
+from sluiceway.store.suitability import problems
 from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
 from sluiceway.store.understandings import UnderstandingStore
@@ -116,8 +116,12 @@ class Store:
         await check_writable(self._pool, seconds)
 
     async def unsuitable(self) -> str | None:
-        """What is wrong with this Postgres for us, in one sentence; None: nothing."""
-        return await unsuitable(self._pool)
+        """The first thing that is wrong with this Postgres for us, in one sentence; None: nothing."""
+        return next(iter((await self.problems()).values()), None)
+
+    async def problems(self) -> dict[str, str]:
+        """All that is wrong with it, a sentence each, by the names of `suitability.RULES`."""
+        return await problems(self._pool)
 
     async def now(self) -> datetime:
         """Postgres's clock: what its rows say of times is compared with this, never with a machine's own clock."""

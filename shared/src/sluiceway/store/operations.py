@@ -67,21 +67,28 @@ class OperationStore:
             )
         return [row["queue"] for row in rows]
 
-    async def start(self, operation_id: str, runner: str) -> Started | None:
-        """Begin, or begin again, an operation that is queued. None: unknown, ended, or an outside service has it.
+    async def start(
+        self, operation_id: str, runner: str, entry_id: str | None = None, *, over: int = 0
+    ) -> Started | None:
+        """Begin an operation that is pending, under that queue entry; or again, where it runs and its attempt `over`
+        is known to have no runner any more. None: unknown, ended, begun by another, or an outside service has it.
 
         `runner`: another one for each beginning. With the same one it is the same beginning, sent again because its
         answer was lost.
         """
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "UPDATE operations SET status = 'running', runner = $2, started_at = coalesce(started_at, now()),"
+                "UPDATE operations SET status = 'running', runner = $2, entry_id = $3,"
+                " started_at = coalesce(started_at, now()),"
                 " attempt = attempt + (runner IS DISTINCT FROM $2)::integer"
-                f" WHERE id = $1 AND status IN ('pending', 'running') RETURNING {OPERATION_COLUMNS},"
+                " WHERE id = $1 AND (status = 'pending' OR status = 'running' AND (runner = $2 OR attempt = $4))"
+                f" RETURNING {OPERATION_COLUMNS},"
                 " (SELECT user_id FROM tasks WHERE id = task_id) AS user_id,"
                 " extract(epoch FROM deadline_at - clock_timestamp())::float AS seconds_left",
                 operation_id,
                 runner,
+                entry_id,
+                over,
             )
         if row is None:
             return None

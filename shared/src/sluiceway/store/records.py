@@ -88,7 +88,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One tool call. `attempt`: how often a runner began it. `approval`: what the person said, {approved, reason?}.
+    """One tool call. `attempt`: how often a runner began it; `entry_id`: under which entry of its queue it did so last.
+    `approval`: what the person said, {approved, reason?}.
 
     Its result is not here: it may be large. `deadline_at`: past it the operation has failed.
     """
@@ -114,6 +115,7 @@ class Operation:
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    entry_id: str | None = None
 
     @property
     def open(self) -> bool:

@@ -4,11 +4,15 @@ Each finding is one sentence that says what a person has to change. Nothing is w
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from sluiceway.store.migrate import migrations
 from sluiceway.store.pool import Connection, Pool
 
 _OLDEST_MAJOR = 14
+# What `problems` looks at.
+RULES = ("sessions", "version", "writes", "rights")
 _TABLE = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
 _SERVER = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major,
@@ -25,21 +29,26 @@ ORDER BY relname
 """
 
 
-async def unsuitable(pool: Pool) -> str | None:
-    """The first thing that is wrong, in one sentence; None: nothing. Raises StoreUnavailable, StoreRefuses."""
-    if pool.keeps_sessions and await pool.shares_sessions():
-        return (
-            "DATABASE_URL leads through a pooler that shares sessions (transaction mode): set its pool_mode to session,"
-            " or DATABASE_DIRECT_URL to the address of the server itself"
-        )
+async def problems(pool: Pool) -> dict[str, str]:
+    """All that is wrong, a sentence for each rule that is broken. Raises StoreUnavailable, StoreRefuses."""
+    if pool.keeps_sessions and await pool.shares_sessions():  # what else is asked through it may not hold
+        return {
+            "sessions": "DATABASE_URL leads through a pooler that shares sessions (transaction mode): set its pool_mode"
+            " to session, or DATABASE_DIRECT_URL to the address of the server itself"
+        }
     async with pool.connection() as connection:
-        return await _of_the_server(connection) or await _of_rights(connection)
+        server: dict[str, Any] = dict(*await connection.fetch(_SERVER))
+        found = {"version": _old(server), "writes": _read_only(server), "rights": await _lacking_rights(connection)}
+    return {name: sentence for name, sentence in found.items() if sentence is not None}
 
 
-async def _of_the_server(connection: Connection) -> str | None:
-    (server,) = await connection.fetch(_SERVER)
-    if server["major"] < _OLDEST_MAJOR:
-        return f"DATABASE_URL leads to PostgreSQL {server['major']}: {_OLDEST_MAJOR} or newer is needed"
+def _old(server: Mapping[str, Any]) -> str | None:
+    if server["major"] >= _OLDEST_MAJOR:
+        return None
+    return f"DATABASE_URL leads to PostgreSQL {server['major']}: {_OLDEST_MAJOR} or newer is needed"
+
+
+def _read_only(server: Mapping[str, Any]) -> str | None:
     if server["standby"]:
         return "DATABASE_URL leads to a standby, which takes no writes: name the primary"
     if server["read_only"]:
@@ -47,7 +56,7 @@ async def _of_the_server(connection: Connection) -> str | None:
     return None
 
 
-async def _of_rights(connection: Connection) -> str | None:
+async def _lacking_rights(connection: Connection) -> str | None:
     tables = sorted({name for _, sql in migrations() for name in _TABLE.findall(sql)})
     lacking = [row["relname"] for row in await connection.fetch(_LACKING, tables)]
     if not lacking:

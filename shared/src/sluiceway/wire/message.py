@@ -286,6 +286,17 @@ def text_of(parts: Iterable[Part]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
+def steps_of(parts: Iterable[Part]) -> list[list[Part]]:
+    """The parts of each step, without its beginning; first those that stand before any step."""
+    steps: list[list[Part]] = [[]]
+    for part in parts:
+        if part["type"] == "step-start":
+            steps.append([])
+        else:
+            steps[-1].append(part)
+    return steps
+
+
 def count_steps(parts: Iterable[Part]) -> int:
     return sum(part["type"] == "step-start" for part in parts)
 

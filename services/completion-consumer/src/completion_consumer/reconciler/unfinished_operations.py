@@ -120,36 +120,37 @@ class UnfinishedOperations:
         for _ in range(_PAGES):
             page = await self._store.operations.unfinished(self.looked_at, PUBLISHING, _PAGE)
             self.looked_at = page[-1].id if len(page) == _PAGE else ""
-            lost = await self._lost(await self._unheld(page))
+            lost = await self._lost(await self._unreported(page))
             await current.each("operations", {operation.id: (operation, why) for operation, why in lost}, self._requeue)
             if not self.looked_at:
                 return
 
-    async def _unheld(self, operations: Sequence[Operation]) -> list[Operation]:
-        """Those that no living runner is working on."""
+    async def _unreported(self, operations: Sequence[Operation]) -> list[Operation]:
+        """Those whose end is not on its way already."""
         running = [operation for operation in operations if operation.status == "running"]
-        asked = [("EXISTS", keys.operation_holder(operation.id)) for operation in running]
+        asked = [("EXISTS", keys.operation_reported(operation.id)) for operation in running]
         answers = await commands(self._redis, asked)
-        held = {operation.id for operation, answer in zip(running, answers, strict=True) if answer == 1}
-        return [operation for operation in operations if operation.id not in held]
+        reported = {operation.id for operation, answer in zip(running, answers, strict=True) if answer == 1}
+        return [operation for operation in operations if operation.id not in reported]
 
     async def _lost(self, operations: Sequence[Operation]) -> list[tuple[Operation, Exception | None]]:
-        """Those without a queue entry; or with what Redis answered when it was asked."""
+        """Those without a queue entry, neither that which was queued last nor that under which a runner has begun them;
+        or with what Redis answered when it was asked."""
         asked = [(operation.task_id, operation.id) for operation in operations]
         entries = dict(zip(asked, await self._entries.find(asked), strict=True))
         by_queue: dict[str, dict[str, list[str]]] = defaultdict(dict)
         for operation in operations:
-            entry_id = entries[operation.task_id, operation.id]
-            if isinstance(entry_id, str):
-                by_queue[operation.queue][operation.id] = [entry_id]
+            known = (entries[operation.task_id, operation.id], operation.entry_id)
+            if found := [entry_id for entry_id in known if isinstance(entry_id, str)]:
+                by_queue[operation.queue][operation.id] = found
         task_ids = {operation.id: operation.task_id for operation in operations}
         queued: set[str] = set()
         for queue, noted in by_queue.items():
             tools = Producer(self._redis, keys.tool_queue(queue))
-            found = await Entries(tools, "operation_id", self._lease).find(noted)
-            for operation_id, entry_id in found.moved.items():
+            entries_of = await Entries(tools, "operation_id", self._lease).find(noted)
+            for operation_id, entry_id in entries_of.moved.items():
                 await self._entries.note([(task_ids[operation_id], operation_id, entry_id)])
-            queued |= found.noted | found.moved.keys()
+            queued |= entries_of.noted | entries_of.moved.keys()
         refused = {key: answer for key, answer in entries.items() if isinstance(answer, Exception)}
         return [(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued]
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.task import Status
 
-from gateway.api.models import Asked, Wire
+from gateway.api.models.wire import Asked, Wire
 
 
 class ConsumerView(Wire):

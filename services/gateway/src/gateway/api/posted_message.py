@@ -11,7 +11,7 @@ from sluiceway.store.approving import ClientOutput, Decision
 from sluiceway.wire.json_values import clean_json
 
 from gateway.api.inputs import ClientId
-from gateway.api.models import ApprovalReason
+from gateway.api.models.texts import ApprovalReason
 
 _MAX_ERROR_CHARS = 8192
 

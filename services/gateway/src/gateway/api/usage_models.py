@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from sluiceway.store.usage import Budget, ChargedCall, UsageSum, Used
 
-from gateway.api.models import Wire
+from gateway.api.models.wire import Wire
 
 _COST_DIGITS = 9
 

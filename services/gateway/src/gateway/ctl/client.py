@@ -42,6 +42,14 @@ class OpsClient:
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._ask("GET", path, query)
 
+    def readiness(self) -> dict[str, Any]:
+        """What the gateway's own probe says, which asks nobody for a key. Raises Refused."""
+        try:
+            answer: dict[str, Any] = self._http.get(f"{self._url}/readyz").json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise Refused(f"{self._url}/readyz does not answer: {error or type(error).__name__}") from None
+        return answer
+
     def post(self, path: str) -> dict[str, Any]:
         return self._ask("POST", path, {})
 
@@ -64,5 +72,6 @@ class OpsClient:
         except ValueError:
             raise Refused(f"{self._url} answered {response.status_code}, and no JSON: is it a gateway?") from None
         if response.is_error:
-            raise Refused(f"{answer.get('detail', 'refused')} ({answer.get('code', response.status_code)})")
+            more = "; `sluicewayctl doctor` says more" if response.status_code == 503 else ""
+            raise Refused(f"{answer.get('detail', 'refused')} ({answer.get('code', response.status_code)}){more}")
         return answer

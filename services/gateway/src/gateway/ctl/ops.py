@@ -9,13 +9,14 @@ from gateway.ctl import stream_check, tail, workers
 from gateway.ctl.client import OpsClient, Refused
 
 Ask = Callable[[OpsClient, argparse.Namespace], dict[str, Any]]
+_FORGOTTEN_SECONDS = 3600
 Show = Callable[[Mapping[str, Any]], None]
 
 
 def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """One command each; all take --json."""
     _command(nouns, "queues", "how far behind the queues are", lambda ops, _: ops.get("/queues"), _show_queues)
-    _command(nouns, "ps", "who is there, and what they lack", lambda ops, _: ops.get("/processes"), _show_processes)
+    _command(nouns, "ps", "who is there, and what they lack", _processes, _show_processes)
     doctor = _command(nouns, "doctor", "whether what we stand on is fit", _doctor, _show_findings)
     stream_check.add_to(doctor)
     tail.add_to(nouns.add_parser("tail", help="what happens in a turn, as it happens"))
@@ -128,7 +129,27 @@ def _edit(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def _doctor(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
-    return ops.get("/doctor")
+    """With what the gateway's own probe finds: whether writes are taken, and which lock holds them up. That one needs
+    neither a key nor Postgres."""
+    checks = ops.readiness().get("checks", {})
+    tried = [{"name": f"probe: {name}", "ok": one["ok"], "detail": one["detail"]} for name, one in checks.items()]
+    try:
+        findings = ops.get("/doctor")["findings"]
+    except Refused as error:
+        findings = [{"name": "doctor", "ok": False, "detail": str(error)}]
+    all_of_them = [*findings, *tried]
+    return {"ok": all(one["ok"] for one in all_of_them), "findings": all_of_them}
+
+
+def _processes(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
+    """With those that hold a place at a queue and do not speak: frozen, or dead."""
+    found = ops.get("/processes")
+    there = {one["name"] for one in found["processes"]}
+    silent: dict[str, float] = {}
+    for who in (who for queue in ops.get("/queues")["queues"] for who in queue["consumers"]):
+        if who["name"] not in there and who["idle_seconds"] < _FORGOTTEN_SECONDS:
+            silent[who["name"]] = min(who["idle_seconds"], silent.get(who["name"], who["idle_seconds"]))
+    return {**found, "silent": silent}
 
 
 def _replay(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
@@ -170,6 +191,9 @@ def _show_queues(answer: Mapping[str, Any]) -> None:
 
 def _show_processes(answer: Mapping[str, Any]) -> None:
     rows = [(one["component"], one["name"], one["version"], one["lacks"] or "ready") for one in answer["processes"]]
+    rows += [
+        ("?", name, "?", f"silent for {_seconds(told)}: frozen or dead") for name, told in answer["silent"].items()
+    ]
     _table(("SERVICE", "NAME", "VERSION", "STATE"), rows)
 
 

@@ -1,23 +1,23 @@
 """Whether what we stand on is fit for it: versions, persistence, eviction, memory, clocks, schema, settings.
 
-Asks only; each finding is a sentence that says what to change.
+Asks only; each finding is a sentence that says what to change. Whether Redis and Postgres are suitable is judged by the
+rules that the processes themselves wait for (`redis_suitability.problems`, `Store.problems`).
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway.errors import Unavailable
-from sluiceway.redis_client import redis_errors, server_time_ms
+from sluiceway.redis_client import server_time_ms
+from sluiceway.service import redis_suitability
 from sluiceway.service.agreement import Agreement, OtherProcess
 from sluiceway.store import Store
 
 _MOST_SKEW_SECONDS = 5.0
-_OLDEST_REDIS = 7
-_OLDEST_POSTGRES = 14
 _FULL = 0.9
 
 
@@ -40,25 +40,27 @@ class Doctor:
         findings: list[Finding] = []
         clocks: dict[str, float] = {}
         try:
-            findings += await self._of_redis(clocks)
+            await self._of_redis(findings, clocks)
         except (Unavailable, ResponseError) as error:
             findings.append(Finding("redis", False, f"It does not answer: {error}"))
         try:
-            findings += await self._of_postgres(clocks)
+            await self._of_postgres(findings, clocks)
         except Unavailable as error:
             findings.append(Finding("postgres", False, f"It does not answer: {error}"))
         return [*findings, *_of_clocks(clocks), *self._of_processes()]
 
-    async def _of_redis(self, clocks: dict[str, float]) -> Iterable[Finding]:
-        async with redis_errors(self._redis):
-            info: Mapping[str, Any] = await self._redis.info()
+    async def _of_redis(self, findings: list[Finding], clocks: dict[str, float]) -> None:
+        lacking = await redis_suitability.lacking_rights(self._redis)
+        findings.append(Finding("redis rights", lacking is None, lacking or "all that is needed"))
+        info = await redis_suitability.info(self._redis, "persistence")
         clocks["redis"] = await server_time_ms(self._redis) / 1000 - time.time()
-        return [judge(info) for judge in _REDIS]
+        findings += of_redis(info)
 
-    async def _of_postgres(self, clocks: dict[str, float]) -> Iterable[Finding]:
+    async def _of_postgres(self, findings: list[Finding], clocks: dict[str, float]) -> None:
+        problems = await self._store.problems()
         facts = await self._store.ops.server()
         clocks["postgres"] = facts["clock"] - time.time()
-        return [judge(facts) for judge in _POSTGRES]
+        findings += of_postgres(facts, problems)
 
     def _of_processes(self) -> Iterable[Finding]:
         others: Sequence[OtherProcess] = self._agreement.others or ()
@@ -81,32 +83,31 @@ def _of_clocks(clocks: Mapping[str, float]) -> Iterable[Finding]:
 # Redis, from INFO.
 
 
-def _redis_version(info: Mapping[str, Any]) -> Finding:
-    name, version = info.get("server_name", "redis"), str(info.get("valkey_version") or info.get("redis_version", "0"))
-    fit = _major(version) >= _OLDEST_REDIS
-    return Finding("redis version", fit, f"{name} {version}" + ("" if fit else f"; {_OLDEST_REDIS} or newer is needed"))
+def of_redis(info: Mapping[str, str]) -> Iterable[Finding]:
+    problems = redis_suitability.problems(info)
+    version = info.get("valkey_version") or info.get("redis_version", "unknown")
+    role = f"{info.get('role', 'unknown')}, {info.get('connected_slaves', 0)} replicas"
+    yield _judged("redis version", problems.get("version"), f"{info.get('server_name', 'redis')} {version}")
+    yield _persistence(info)
+    yield _judged("redis eviction", problems.get("eviction"), info.get("maxmemory_policy", "unknown"))
+    yield _memory(info)
+    yield _judged("redis role", problems.get("cluster") or problems.get("role"), role)
 
 
-def _persistence(info: Mapping[str, Any]) -> Finding:
-    aof, saved = info.get("aof_enabled") == 1, info.get("rdb_last_bgsave_status") == "ok"
-    if aof:
+def _judged(name: str, problem: str | None, told: str) -> Finding:
+    return Finding(name, problem is None, problem or told)
+
+
+def _persistence(info: Mapping[str, str]) -> Finding:
+    if info.get("aof_enabled") == "1":
         fit = info.get("aof_last_write_status") == "ok"
         return Finding("redis persistence", fit, "append-only file" + ("" if fit else ", and its last write failed"))
+    saved = info.get("rdb_last_bgsave_status") == "ok"
     told = "snapshots only: a restart costs running turns a new attempt (nothing is lost: Postgres has it)"
     return Finding("redis persistence", saved, told if saved else f"{told}; the last snapshot failed")
 
 
-def _eviction(info: Mapping[str, Any]) -> Finding:
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    fit = policy == "noeviction" or not info.get("maxmemory")
-    return Finding(
-        "redis eviction",
-        fit,
-        policy if fit else f"{policy}: streams of live turns may vanish; set maxmemory-policy noeviction",
-    )
-
-
-def _memory(info: Mapping[str, Any]) -> Finding:
+def _memory(info: Mapping[str, str]) -> Finding:
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if not most:
         return Finding("redis memory", True, f"{used >> 20} MiB used, without a limit (maxmemory 0)")
@@ -115,22 +116,18 @@ def _memory(info: Mapping[str, Any]) -> Finding:
     )
 
 
-def _role(info: Mapping[str, Any]) -> Finding:
-    role, cluster = str(info.get("role", "unknown")), info.get("cluster_enabled") == 1
-    told = f"{role}, {info.get('connected_slaves', 0)} replicas"
-    if cluster:
-        return Finding("redis role", False, f"{told}; a cluster, which is not supported")
-    return Finding("redis role", role == "master", told if role == "master" else f"{told}: it takes no writes")
-
-
 # Postgres, from its settings and views.
 
 
-def _postgres_version(facts: Mapping[str, Any]) -> Finding:
-    fit = _major(facts["version"]) >= _OLDEST_POSTGRES
-    return Finding(
-        "postgres version", fit, str(facts["version"]) + ("" if fit else f"; {_OLDEST_POSTGRES} or newer is needed")
-    )
+def of_postgres(facts: Mapping[str, Any], problems: Mapping[str, str]) -> Iterable[Finding]:
+    yield _judged("postgres sessions", problems.get("sessions"), "a client keeps its session")
+    yield _judged("postgres version", problems.get("version"), str(facts["version"]))
+    yield _judged("postgres rights", problems.get("rights"), "all that is needed")
+    yield _schema(facts)
+    yield _judged("postgres writes", problems.get("writes"), "it takes writes")
+    yield _durability(facts)
+    yield _connections(facts)
+    yield _transactions(facts)
 
 
 def _schema(facts: Mapping[str, Any]) -> Finding:
@@ -140,12 +137,6 @@ def _schema(facts: Mapping[str, Any]) -> Finding:
         not missing,
         f"missing: {missing}; run the migrations" if missing else f"current: {facts['schema']}",
     )
-
-
-def _writable(facts: Mapping[str, Any]) -> Finding:
-    if facts["standby"] or facts["read_only"]:
-        return Finding("postgres writes", False, "it is a standby, or read-only: no turn is accepted")
-    return Finding("postgres writes", True, "it takes writes")
 
 
 def _durability(facts: Mapping[str, Any]) -> Finding:
@@ -163,25 +154,3 @@ def _transactions(facts: Mapping[str, Any]) -> Finding:
     seconds = facts["idle_seconds"] or 0.0
     told = f"one is idle for {seconds:.0f} s, and may hold locks" if seconds else "none is idle"
     return Finding("postgres transactions", seconds < 60, told)
-
-
-_REDIS: tuple[Callable[[Mapping[str, Any]], Finding], ...] = (
-    _redis_version,
-    _persistence,
-    _eviction,
-    _memory,
-    _role,
-)
-_POSTGRES: tuple[Callable[[Mapping[str, Any]], Finding], ...] = (
-    _postgres_version,
-    _schema,
-    _writable,
-    _durability,
-    _connections,
-    _transactions,
-)
-
-
-def _major(version: str) -> int:
-    digits = version.split(".")[0].split(" ")[0]
-    return int(digits) if digits.isdigit() else 0

@@ -29,7 +29,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
-from gateway.api.models import AcceptedTurn, stream_url
+from gateway.api.models.turns import AcceptedTurn, stream_url
 from gateway.api.problems import ContextTooLong, MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream

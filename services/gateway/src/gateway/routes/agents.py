@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import BEGINNING, EntryCursor
 from gateway.api.inputs import ClientId, In, Params
-from gateway.api.models import AgentStreamView
+from gateway.api.models.agents import AgentStreamView
 from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow

@@ -31,7 +31,8 @@ from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import ClientId, In, Params, WholeNumber
-from gateway.api.models import AiSdkRequest, CancelledTurn, Idle
+from gateway.api.models.messages import AiSdkRequest
+from gateway.api.models.turns import CancelledTurn, Idle
 from gateway.api.posted_message import PostedMessage, answers_in
 from gateway.api.problems import (
     ApprovalsMissing,

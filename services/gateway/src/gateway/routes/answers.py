@@ -9,7 +9,8 @@ from sluiceway.turn.intake import AnswerOutcome
 from starlette.responses import Response
 
 from gateway.api.inputs import ClientId, In, Params
-from gateway.api.models import AnswerTaken, ApprovalAnswer, ClientOutputGiven, stream_url
+from gateway.api.models.answers import AnswerTaken, ApprovalAnswer, ClientOutputGiven
+from gateway.api.models.turns import stream_url
 from gateway.api.posted_message import client_output
 from gateway.api.problems import ProblemType
 from gateway.routing.table import Call, RouteSpec, Success, json_response

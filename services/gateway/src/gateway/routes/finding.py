@@ -8,7 +8,8 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.api.cursors import page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
-from gateway.api.models import FoundMessageView, SearchResult, SessionExport, SessionView
+from gateway.api.models.finding import FoundMessageView, SearchResult
+from gateway.api.models.sessions import SessionExport, SessionView
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.wire.exports import as_json, as_markdown

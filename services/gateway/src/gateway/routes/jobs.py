@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import BEGINNING, EntryCursor, page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
-from gateway.api.models import JobEventView, JobHistory
+from gateway.api.models.jobs import JobEventView, JobHistory
 from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow

@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from gateway.api.body import Body
 from gateway.api.inputs import ClientId, In, Params, text_schema
-from gateway.api.models import AcceptedWebhook, OperationView
+from gateway.api.models.operations import OperationView
+from gateway.api.models.webhooks import AcceptedWebhook
 from gateway.api.problems import InvalidSignature, InvalidWebhook, ProblemType, Unauthenticated
 from gateway.routing.table import Call, RawBody, RouteSpec, Success, json_response
 from gateway.settings import Settings

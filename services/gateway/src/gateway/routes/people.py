@@ -17,7 +17,7 @@ from sluiceway.store.people import Row
 from starlette.responses import Response, StreamingResponse
 
 from gateway.api.inputs import In, Params
-from gateway.api.models import ErasureReceiptView
+from gateway.api.models.people import ErasureReceiptView
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 _LINES = "application/x-ndjson"

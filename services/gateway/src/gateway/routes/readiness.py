@@ -17,7 +17,7 @@ from sluiceway.redis_client import command
 from sluiceway.service.agreement import OtherProcess
 from sluiceway.service.presence import count_live
 
-from gateway.api.models import Check, Readiness
+from gateway.api.models.service import Check, Readiness
 from gateway.state import Gateway
 
 _Probe = Callable[[Gateway], Awaitable[Check]]

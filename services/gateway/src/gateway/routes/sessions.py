@@ -17,15 +17,9 @@ from starlette.responses import Response
 
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
-from gateway.api.models import (
-    ActiveTask,
-    MessageView,
-    NewSession,
-    SessionDetail,
-    SessionPage,
-    SessionPatch,
-    SessionView,
-)
+from gateway.api.models.messages import MessageView
+from gateway.api.models.sessions import NewSession, SessionDetail, SessionPage, SessionPatch, SessionView
+from gateway.api.models.turns import ActiveTask
 from gateway.api.problems import InvalidCursor, ProblemType
 from gateway.routes.claiming import claim, claiming
 from gateway.routes.viewing import viewer_of_session

@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
-from gateway.api.models import SignedIn
+from gateway.api.models.people import SignedIn
 from gateway.api.problems import IdentityProviderUnavailable, SignInFailed, SignInNotSetUp, Unauthenticated
 from gateway.callers.caller import Caller
 from gateway.callers.sign_in import CALLBACK_PATH, LOGIN_PATH, SignIn

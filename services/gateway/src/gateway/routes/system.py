@@ -7,7 +7,8 @@ from sluiceway.process.metrics import CONTENT_TYPE, exposition
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
-from gateway.api.models import Health, Limits, Policy, PublicConfig, Readiness
+from gateway.api.models.messages import Policy
+from gateway.api.models.service import Health, Limits, PublicConfig, Readiness
 from gateway.callers.sign_in import LOGIN_PATH
 from gateway.routes import pages, readiness
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response

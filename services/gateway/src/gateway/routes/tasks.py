@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import CursorParams
 from gateway.api.inputs import ClientId, In, Params
-from gateway.api.models import CancelledTurn, StreamTokenView, TaskView, stream_url
+from gateway.api.models.turns import CancelledTurn, StreamTokenView, TaskView, stream_url
 from gateway.api.problems import InvalidCursor, ProblemType
 from gateway.callers.stream_tokens import LONGEST_CHARS
 from gateway.routes import following

@@ -6,7 +6,7 @@ from sluiceway.errors import RedisUnavailable
 from sluiceway.operation.catalogue import read_catalogue
 from starlette.responses import Response
 
-from gateway.api.models import ToolList, ToolView
+from gateway.api.models.tools import ToolList, ToolView
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import ClientId, In
-from gateway.api.models import AcceptedTurn, NewMessage
+from gateway.api.models.messages import NewMessage
+from gateway.api.models.turns import AcceptedTurn
 from gateway.api.problems import EmptyMessage
 from gateway.routes import accepting, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits

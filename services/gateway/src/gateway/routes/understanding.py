@@ -7,7 +7,7 @@ from sluiceway.errors import StoreUnavailable, UnderstandingTooLarge
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
-from gateway.api.models import NewUnderstanding, UnderstandingView
+from gateway.api.models.people import NewUnderstanding, UnderstandingView
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.cursors import page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber, text_schema
-from gateway.api.models import AcceptedWebhook, WebhookPage, WebhookView
+from gateway.api.models.webhooks import AcceptedWebhook, WebhookPage, WebhookView
 from gateway.api.problems import InvalidCursor
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse, Response
 
-from gateway.api.models import AnyObject
+from gateway.api.models.wire import AnyObject
 from gateway.routing import docs_page
 from gateway.routing.openapi import build_document
 from gateway.routing.table import Call, NoParams, RouteSpec, Success

@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from sluiceway.errors import DomainError
 
 from gateway.api.inputs import Params
-from gateway.api.models import ProblemBody
+from gateway.api.models.problem import ProblemBody
 from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
 from gateway.callers import api_keys
 from gateway.callers.anonymous import cookie_name

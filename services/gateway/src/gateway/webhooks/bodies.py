@@ -15,7 +15,7 @@ from sluiceway.wire.json_values import clean_json
 
 from gateway.api.body import check_values
 from gateway.api.inputs import faults_of
-from gateway.api.models import Wire
+from gateway.api.models.wire import Wire
 from gateway.api.problems import InvalidInput, InvalidWebhook, MalformedJson
 
 B = TypeVar("B", bound=Wire)

@@ -11,7 +11,6 @@ Guarantees
 import asyncio
 import random
 import time
-from secrets import token_hex
 
 from pydantic import TypeAdapter
 from redis.asyncio import Redis
@@ -30,6 +29,7 @@ from sluiceway.tracing.spans import Attributes, continued, current, trace_id_of,
 from sluiceway.wire.jobs import ToolJob
 
 from tool_runner.metrics import Metrics
+from tool_runner.runner.beginning import Beginning
 from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
 from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
@@ -57,7 +57,8 @@ class ToolHandler:
         redis: Redis,
         store: Store,
         registry: Registry,
-        hands: HeldOperations,
+        beginning: Beginning,
+        held: HeldOperations,
         runs: Runs,
         metrics: Metrics,
     ) -> None:
@@ -65,7 +66,8 @@ class ToolHandler:
         self._redis = redis
         self._store = store
         self._registry = registry
-        self._held_operations = hands
+        self._beginning = beginning
+        self._held_operations = held
         self._runs = runs
         self._metrics = metrics
         self._completions = Completions(redis)
@@ -112,38 +114,25 @@ class ToolHandler:
             del self._missed[next(iter(self._missed))]
 
     async def _take(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
-        held = await self._held_operations.take(job.operation_id, job.task_id, delivered_before=delivery.deliveries > 1)
-        if held is None:
-            self._log.info("duplicate_entry", entry_id=delivery.entry_id, deliveries=delivery.deliveries)
+        started = await self._beginning.begin(job.operation_id, delivery)
+        if started is None:
             return
-        try:
-            started = await self._start(job.operation_id)
-            if started is None:
-                self._log.info("operation_over")
-            elif started.before >= self._settings.max_deliveries:
-                await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
-                held.done = True
-            else:
-                operation, told = started.operation, _told(started.operation)
-                same = trace_id_of(job.traceparent) == trace_id_of(operation.traceparent)
-                parent = job.traceparent if same else operation.traceparent
-                with (
-                    bound(session_id=operation.session_id, user=user_hash(started.user_id)),
-                    continued(names.execute_tool(tool.name), parent, attributes=told),
-                ):
-                    await self._see_through(job, held, tool, started)
-        finally:
-            await self._held_operations.release(held)
-
-    async def _start(self, operation_id: str) -> Started | None:
-        """Begin it in Postgres. Where only the answer was lost it is not taken for another beginning; nor is that of a
-        dead process of the same name taken for this one."""
-        runner = f"{self._settings.worker_name}/{token_hex(4)}"
-        return await persistently(lambda: self._store.operations.start(operation_id, runner))
+        if started.before >= self._settings.max_deliveries:
+            await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
+            return
+        operation = started.operation
+        same = trace_id_of(job.traceparent) == trace_id_of(operation.traceparent)
+        parent = job.traceparent if same else operation.traceparent
+        with (
+            bound(session_id=operation.session_id, user=user_hash(started.user_id)),
+            continued(names.execute_tool(tool.name), parent, attributes=_told(operation)),
+            self._held_operations.hold(operation, queue.kind, delivery.entry_id) as held,
+        ):
+            await self._run_to_its_end(job, held, tool, started)
 
     # From its beginning to its end
 
-    async def _see_through(self, job: ToolJob, held: Held, tool: AnyTool, started: Started) -> None:
+    async def _run_to_its_end(self, job: ToolJob, held: Held, tool: AnyTool, started: Started) -> None:
         operation, began = started.operation, time.monotonic()
         self._log.info(
             "operation_started",

@@ -1,19 +1,19 @@
 """For operators: letting a worker take nothing more, and letting it again."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 from sluiceway.errors import RedisUnavailable
-from sluiceway.process.logs import get_logger
 from sluiceway.service.draining import SEEN_WITHIN_SECONDS, drain, undrain
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
 from gateway.api.ops_models import DrainedWorker
 from gateway.api.problems import WorkerNotFound
-from gateway.routing.table import Call, RouteSpec, Success, json_response
+from gateway.routes.ops.route import Routes, log_act, route
+from gateway.routing.table import Call, Success, json_response
 
-_PATH = "/api/ops/workers/{worker_name}/drain"
+_PATH = "/workers/{worker_name}/drain"
 
 
 class WorkerParams(Params):
@@ -23,7 +23,7 @@ class WorkerParams(Params):
 async def drain_worker(call: Call[WorkerParams, None]) -> Response:
     name = await _known(call)
     await drain(call.gateway.redis, name)
-    get_logger().warning("operator_drained", operator=call.caller.user_id, worker=name)
+    log_act(call, "operator_drained", worker=name)
     detail = f"Within {SEEN_WITHIN_SECONDS} s it takes nothing more, and finishes what it has."
     return json_response(DrainedWorker(worker=name, detail=detail), 202)
 
@@ -31,7 +31,7 @@ async def drain_worker(call: Call[WorkerParams, None]) -> Response:
 async def undrain_worker(call: Call[WorkerParams, None]) -> Response:
     name = call.params.worker_name
     await undrain(call.gateway.redis, name)
-    get_logger().warning("operator_undrained", operator=call.caller.user_id, worker=name)
+    log_act(call, "operator_undrained", worker=name)
     return json_response(DrainedWorker(worker=name, detail=f"It takes work again within {SEEN_WITHIN_SECONDS} s."), 202)
 
 
@@ -46,30 +46,24 @@ async def _known(call: Call[WorkerParams, None]) -> str:
     return name
 
 
-ROUTES: tuple[RouteSpec[Any, Any], ...] = (
-    RouteSpec(
+ROUTES: Routes = (
+    route(
         "POST",
         _PATH,
         drain_worker,
         "Let a worker take nothing more",
-        "Operating",
         {202: Success("It finishes what it has, and is not ready.", DrainedWorker)},
         WorkerParams,
         problems=(WorkerNotFound, RedisUnavailable),
         description="For a day, or until it is taken back; a restart under the same name changes nothing.",
-        people=False,
-        scopes=("ops:act",),
     ),
-    RouteSpec(
+    route(
         "DELETE",
         _PATH,
         undrain_worker,
         "Let a drained worker take work again",
-        "Operating",
         {202: Success("It works again in a moment.", DrainedWorker)},
         WorkerParams,
         problems=(RedisUnavailable,),
-        people=False,
-        scopes=("ops:act",),
     ),
 )

@@ -1,8 +1,8 @@
 """For operators: what happens in a turn's stream, without what is said in it."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from sluiceway.errors import RedisUnavailable, StoreUnavailable, TaskNotFound
+from sluiceway.errors import TaskNotFound
 from sluiceway.wire.entry_id import EntryId
 from starlette.responses import Response
 
@@ -11,7 +11,8 @@ from gateway.api.inputs import ClientId, In, Params
 from gateway.api.ops_models import TurnEvent, TurnEvents
 from gateway.api.problems import InvalidCursor
 from gateway.ops.stream_events import Events, events_of
-from gateway.routing.table import Call, RouteSpec, Success, json_response
+from gateway.routes.ops.route import AWAY, Routes, route
+from gateway.routing.table import Call, Success, json_response
 
 _PAGE_ENTRIES = 1000
 
@@ -44,17 +45,14 @@ def _view(events: Events) -> TurnEvent:
     )
 
 
-ROUTES: tuple[RouteSpec[Any, Any], ...] = (
-    RouteSpec(
+ROUTES: Routes = (
+    route(
         "GET",
-        "/api/ops/turns/{task_id}/events",
+        "/turns/{task_id}/events",
         list_events,
         "What happens in a turn's stream",
-        "Operating",
         {200: Success("Events of the same type in a row are one. Nothing that was said is in it.", TurnEvents)},
         EventsParams,
-        problems=(InvalidCursor, TaskNotFound, StoreUnavailable, RedisUnavailable),
-        people=False,
-        scopes=("ops:look",),
+        problems=(InvalidCursor, TaskNotFound, *AWAY),
     ),
 )

@@ -1,0 +1,50 @@
+"""What a step is given to work with, and what may come of it."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sluiceway.wire.task import EndStatus
+from sluiceway.wire.tools import ToolSpec
+from sluiceway_llm.model_errors import ModelContextExceeded
+from sluiceway_llm.retry import Patience
+
+from chat_worker.model_wait import ModelWait
+
+# How a step left its turn: ended; waiting, for operations or for its model; or still to be continued by this worker.
+Outcome = EndStatus | Literal["waiting", "running"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a step may use. `tools`: what the model is offered; none in the last round. `max_calls`: in this step.
+    `max_chars`: of what the model says in it."""
+
+    tools: Mapping[str, ToolSpec]
+    max_calls: int
+    last: bool = False
+    max_chars: int = sys.maxsize
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How a model that is away is tried again: so often, with the patience of the turn. A wait of more than
+    `hold_seconds` is spent without a worker; None: with one. `waited`: what the step has gone through before."""
+
+    attempts: int
+    patience: Patience
+    hold_seconds: float | None = None
+    waited: ModelWait | None = None
+
+
+class NotContinued(Exception):
+    """The server did not continue an answer that was begun. It says the error's code."""
+
+
+class TooLong(Exception):
+    """The server refused the request for its length, before it said anything. Nothing is changed."""
+
+    def __init__(self, error: ModelContextExceeded) -> None:
+        self.error = error
+        super().__init__(error.code)

@@ -1,0 +1,56 @@
+"""A session, its pages, and what is said of it."""
+
+from datetime import datetime
+
+from sluiceway.store.records import Session
+
+from gateway.api.models.messages import MessageView
+from gateway.api.models.texts import NewSessionId, Title
+from gateway.api.models.turns import ActiveTask
+from gateway.api.models.wire import Asked, Wire
+
+
+class NewSession(Asked):
+    """A session's beginning. Without an id the service makes one."""
+
+    id: NewSessionId | None = None
+    title: Title | None = None
+
+
+class SessionPatch(Asked):
+    title: Title
+
+
+class SessionView(Wire):
+    id: str
+    title: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, session: Session) -> "SessionView":
+        return cls(id=session.id, title=session.title, created_at=session.created_at, updated_at=session.updated_at)
+
+
+class SessionPage(Wire):
+    """Newest first. `next_cursor` is null on the last page."""
+
+    sessions: list[SessionView]
+    next_cursor: str | None
+
+
+class SessionDetail(SessionView):
+    """A session with a page of its messages, in order. `has_more`: there are older ones, `?before_sequence=`."""
+
+    messages: list[MessageView]
+    has_more: bool
+    active_task: ActiveTask | None
+
+
+class SessionExport(Wire):
+    """A whole session."""
+
+    id: str
+    title: str | None
+    created_at: datetime
+    messages: list[MessageView]

@@ -1,0 +1,108 @@
+"""A turn: accepted, followed, shown and stopped."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+from sluiceway.store.records import Operation, Task
+from sluiceway.wire.entry_id import EntryId, format_entry_id
+from sluiceway.wire.task import Status
+
+from gateway.api.models.operations import OperationSummary
+from gateway.api.models.wire import Wire
+
+
+def stream_url(task_id: str) -> str:
+    return f"/api/chat/tasks/{task_id}/stream"
+
+
+class ActiveTask(Wire):
+    """The turn that runs or is next. Its answer is not among the messages yet: follow `stream_url` for it."""
+
+    task_id: str
+    status: Status
+    message_id: str
+    stream_url: str
+    last_event_id: str | None
+
+    @classmethod
+    def of(cls, task: Task, last_id: EntryId | None) -> "ActiveTask":
+        return cls(
+            task_id=task.id,
+            status=task.status,
+            message_id=task.message_id,
+            stream_url=stream_url(task.id),
+            last_event_id=format_entry_id(last_id) if last_id else None,
+        )
+
+
+class AcceptedTurn(Wire):
+    """It is durable now and will be answered. `position` 0 runs or is next; n waits for n others."""
+
+    task_id: str
+    session_id: str
+    message_id: str = Field(description="the user's message")
+    assistant_message_id: str
+    status: Status
+    position: int
+    stream_url: str
+
+
+class TaskView(Wire):
+    task_id: str
+    session_id: str
+    message_id: str
+    assistant_message_id: str
+    status: Status
+    attempt: int
+    model: str | None
+    error: dict[str, Any] | None
+    usage: dict[str, Any] | None
+    prompt: dict[str, Any] | None = Field(description="with which system prompt: `name`, `version` and `source`")
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    stream_url: str
+    operations: list[OperationSummary] = Field(description="its tool calls, in their order")
+
+    @classmethod
+    def of(cls, task: Task, operations: Sequence[Operation]) -> "TaskView":
+        return cls(
+            task_id=task.id,
+            session_id=task.session_id,
+            message_id=task.user_message_id,
+            assistant_message_id=task.message_id,
+            status=task.status,
+            attempt=task.attempt,
+            model=task.model,
+            error=task.error,
+            usage=task.usage,
+            prompt=task.prompt,
+            created_at=task.created_at,
+            started_at=task.started_at,
+            ended_at=task.ended_at,
+            stream_url=stream_url(task.id),
+            operations=[OperationSummary.summary_of(operation) for operation in operations],
+        )
+
+
+class CancelledTurn(Wire):
+    """The status is the one of this moment: a running turn ends within a second, one that had ended stays as it was."""
+
+    task_id: str
+    status: Status
+
+
+class StreamTokenView(Wire):
+    """`expires_at`: until then a stream may be opened with it."""
+
+    token: str
+    expires_at: datetime
+    stream_url: str
+
+
+class Idle(Wire):
+    """There was nothing to stop."""
+
+    status: Literal["idle"] = "idle"

@@ -1,0 +1,87 @@
+"""The doctor finds unfit what processes wait for, by the same rules: no system is called fit that takes nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from gateway.ops.doctor import Doctor, Finding, of_postgres, of_redis
+from redis.asyncio import Redis
+from sluiceway.process.settings import CommonSettings
+from sluiceway.redis_client import open_redis
+from sluiceway.service import redis_suitability
+from sluiceway.service.agreement import Agreement
+from sluiceway.store import Store, suitability
+
+from harness.postgres import Postgres
+from harness.valkey import Valkey
+
+pytestmark = pytest.mark.requirement("OP-6")
+_FIT = {"redis_version": "7.2.4", "role": "master", "maxmemory_policy": "noeviction", "cluster_enabled": "0"}
+_FIT |= {"maxmemory": "0", "rdb_last_bgsave_status": "ok"}
+_BROKEN = {
+    "version": {"redis_version": "6.2.14"},
+    # Without a limit of memory, too.
+    "eviction": {"maxmemory_policy": "allkeys-lru"},
+    "cluster": {"cluster_enabled": "1"},
+    "role": {"role": "slave"},
+}
+
+
+@asynccontextmanager
+async def doctor_of(redis_url: str, database_url: str) -> AsyncIterator[tuple[Doctor, Redis, Store]]:
+    async with (
+        open_redis(redis_url, name="test") as redis,
+        Store.open(database_url, max_size=2, application_name="test") as store,
+    ):
+        yield Doctor(redis, store, Agreement(redis, "gateway one", CommonSettings()), "1"), redis, store
+
+
+def unfit(findings: list[Finding]) -> dict[str, str]:
+    return {one.name: one.detail for one in findings if not one.ok}
+
+
+@pytest.mark.parametrize("rule", list(redis_suitability.RULES))
+def test_each_rule_of_redis_is_a_finding_with_the_sentence_that_processes_tell(rule: str) -> None:
+    told = _FIT | _BROKEN[rule]
+    assert list(unfit(list(of_redis(told))).values()) == [redis_suitability.judge(told)]
+    assert redis_suitability.judge(_FIT) is None
+    assert unfit(list(of_redis(_FIT))) == {}
+
+
+@pytest.mark.parametrize("rule", list(suitability.RULES))
+def test_each_rule_of_postgres_is_a_finding_with_the_sentence_that_processes_tell(rule: str) -> None:
+    facts: dict[str, Any] = {
+        "version": "17.2",
+        "schema": "0001",
+        "missing": [],
+        "fsync": "on",
+        "synchronous_commit": "on",
+    }
+    facts |= {"connections": 1, "most_connections": 100, "idle_seconds": None}
+    assert unfit(list(of_postgres(facts, {}))) == {}
+    assert unfit(list(of_postgres(facts, {rule: "a sentence"}))) == {f"postgres {rule}": "a sentence"}
+
+
+async def test_what_the_processes_of_a_system_wait_for_is_unfit(
+    valkey: Valkey, database_url: str, postgres: Postgres
+) -> None:
+    database = urlsplit(database_url).path.strip("/")
+    async with doctor_of(valkey.url, database_url) as (doctor, redis, store):
+        fit = await doctor.examine()
+        # The Postgres of the tests does not wait for its disk.
+        assert unfit(fit).keys() == {"postgres durability"}
+        await redis.config_set("maxmemory-policy", "allkeys-lru")
+        evicting = await redis_suitability.unsuitable(redis)
+        found = unfit(await doctor.examine())
+        await redis.config_set("maxmemory-policy", "noeviction")
+        assert found["redis eviction"] == evicting
+        await redis.execute_command("ACL", "SETUSER", "default", "-zcount")  # type: ignore[no-untyped-call]
+        lacking = await redis_suitability.unsuitable(redis)
+        found = unfit(await doctor.examine())
+        await redis.execute_command("ACL", "SETUSER", "default", "+zcount")  # type: ignore[no-untyped-call]
+        assert (found["redis rights"], "+zcount" in found["redis rights"]) == (lacking, True)
+    postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on", "postgres")
+    async with doctor_of(valkey.url, database_url) as (doctor, _, store):
+        assert unfit(await doctor.examine())["postgres writes"] == await store.unsuitable()
