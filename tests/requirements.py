@@ -408,7 +408,6 @@ OPEN = {
     "GW-9": "Not built.",
     "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
-    "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
     "SE-1": "There are no files yet, which the table would have to name.",
     "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
