@@ -83,7 +83,7 @@ async def _measured(context: Context, task: Task) -> Preparing:
 
 async def _prepared(context: Context, task: Task) -> None:
     conversation = await context.load(task)
-    await context.prepare(task, Held(conversation), task.model or "", *_ASKED)
+    await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted, Account())
 
 
 async def _uninterrupted(compacting: Coroutine[None, None, bool]) -> bool | None:
