@@ -60,7 +60,7 @@ async def _run_all(
     finally:
         complaints += stack.stop()
         postgres.stop()
-        stack.hands.let_go()
+        stack.process_thread.let_go()
     return outcomes, complaints
 
 

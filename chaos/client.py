@@ -55,7 +55,7 @@ class Client:
     async def take(self) -> None:
         await self.open_session()
         view = self.turn.view(self.protocol)
-        await self.go_on(view, await self.ask(view))
+        await self.resume(view, await self.ask(view))
 
     async def open_session(self) -> None:
         while not self.turn.session_id:
@@ -72,7 +72,7 @@ class Client:
                 return end
             await self.elsewhere()
 
-    async def go_on(self, view: View, end: End) -> None:
+    async def resume(self, view: View, end: End) -> None:
         """Follow by the cursor until the stream has ended."""
         cursor = None
         while end not in ("done", "nothing", "expired"):

@@ -53,7 +53,7 @@ class BackgroundClient(Client):
         await self.open_session()
         while not self.turn.accepted:
             await asyncio.gather(*(self._post(at) for at in self._at_once()))
-        await self.go_on(self.turn.view(self.protocol), "left")
+        await self.resume(self.turn.view(self.protocol), "left")
 
     def _at_once(self) -> list[int]:
         return [self._at, (self._at + 1) % len(self._gateways)] if self.rng.random() < 0.5 else [self._at]

@@ -66,7 +66,7 @@ class Faults:
         """kill -9, when it has something in flight."""
         touched = await self._when_busy(lambda: self._held_by(service, kind))
         self.ledger.fault(f"kill -9 {service.name}", _SIGNS[kind], touched, self._promised(kind))
-        await self.stack.hands.do(service.kill9)
+        await self.stack.process_thread.do(service.kill9)
 
     async def kill_one(self, kind: Kind) -> None:
         """Kill one of that kind; start it again at once, or when others must have taken over what it had."""
@@ -90,15 +90,15 @@ class Faults:
     async def flush(self) -> None:
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("FLUSHALL", "silence", touched)
-        await self.stack.hands.do(self.stack.redis_path.primary.flush)
+        await self.stack.process_thread.do(self.stack.redis_path.primary.flush)
 
     async def restart_redis(self) -> None:
         """Killed, and started with nothing."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("Redis restarted", "silence", touched)
-        await self.stack.hands.do(self.stack.redis_path.primary.stop)
+        await self.stack.process_thread.do(self.stack.redis_path.primary.stop)
         await asyncio.sleep(self.rng.uniform(0, 1))
-        await self.stack.hands.do(self.stack.redis_path.primary.start)
+        await self.stack.process_thread.do(self.stack.redis_path.primary.start)
 
     async def fail_over_redis(self) -> None:
         """To a replica that lacks the last writes."""
@@ -110,16 +110,16 @@ class Faults:
         """Of all services to Redis: all at once, then one or another in the middle of a command."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("connections to Redis reset", "silence", touched)
-        await self.stack.hands.do(self.stack.redis_path.reset_connections)
+        await self.stack.process_thread.do(self.stack.redis_path.reset_connections)
         await self.stack.redis_path.cut_often(self.rng.uniform(1, 3))
 
     async def restart_postgres(self) -> None:
         """Stopped, away for a while, and started with what was committed."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("Postgres restarted", "silence", touched)
-        await self.stack.hands.do(self.stack.postgres.stop)
+        await self.stack.process_thread.do(self.stack.postgres.stop)
         await asyncio.sleep(self.rng.uniform(0, self.pace.away))
-        await self.stack.hands.do(self.stack.postgres.start)
+        await self.stack.process_thread.do(self.stack.postgres.start)
 
     async def rewind_postgres(self) -> None:
         """Put back to where it was a little while before, as by a restore; Redis is not."""
@@ -133,7 +133,7 @@ class Faults:
     async def replace(self, service: Service, kind: Kind) -> None:
         """As a deploy does it: SIGTERM, wait for exit 0 within the grace period, start the new one."""
         touched = await self._held_by(service, kind)
-        sign: Sign = "hand-back" if kind == "chat-worker" else _SIGNS[kind]
+        sign: Sign = "release" if kind == "chat-worker" else _SIGNS[kind]
         promised = self.pace.slack_seconds if kind == "chat-worker" else None
         self.ledger.fault(f"SIGTERM {service.name}", sign, touched, promised)
         try:
@@ -155,15 +155,15 @@ class Faults:
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("everything killed", "silence", touched)
         for service in self.stack.services.all:
-            await self.stack.hands.do(service.kill9)
-        await self.stack.hands.do(self.stack.redis_path.primary.stop)
-        await self.stack.hands.do(self.stack.redis_path.primary.start)
+            await self.stack.process_thread.do(service.kill9)
+        await self.stack.process_thread.do(self.stack.redis_path.primary.stop)
+        await self.stack.process_thread.do(self.stack.redis_path.primary.start)
         await self.stack.start_again()
 
     async def mend(self) -> None:
         """Whatever a scenario left undone: everything runs again."""
-        await self.stack.hands.do(self.stack.redis_path.primary.start)
-        await self.stack.hands.do(self.stack.postgres.start)
+        await self.stack.process_thread.do(self.stack.redis_path.primary.start)
+        await self.stack.process_thread.do(self.stack.postgres.start)
         for service in self.stack.services.all:
             if service.alive:
                 service.thaw()

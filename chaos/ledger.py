@@ -12,9 +12,9 @@ from harness.sse import Chunk
 
 EntryId = tuple[int, int]
 # How a fault shows at the client of a turn that it touched: its next event is of another attempt, came over another
-# connection, or simply came. After a hand-back the wait is counted from the last event of the old attempt. Where all
+# connection, or simply came. After a release the wait is counted from the last event of the old attempt. Where all
 # is touched, and something may still be on its way, it is the longest silence in an answer that should flow.
-Sign = Literal["attempt", "connection", "event", "hand-back", "silence"]
+Sign = Literal["attempt", "connection", "event", "release", "silence"]
 
 
 @dataclass(frozen=True, slots=True)

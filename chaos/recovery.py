@@ -60,7 +60,7 @@ def _seconds(fault: Fault, turn: Turn) -> float | None:
             found = [seen for seen in after if seen.entry_id is not None and seen.entry_id[0] > attempt]
     if not found:
         return None
-    return found[0].at - (_last_before(events, found[0], fault) if fault.sign == "hand-back" else fault.at)
+    return found[0].at - (_last_before(events, found[0], fault) if fault.sign == "release" else fault.at)
 
 
 def _longest_silence(events: Sequence[Seen]) -> float | None:

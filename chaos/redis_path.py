@@ -8,7 +8,7 @@ import asyncio
 import random
 from pathlib import Path
 
-from chaos.hands import HeldOperations
+from chaos.process_thread import ProcessThread
 from harness.loop_thread import LoopThread
 from harness.proxy import Fate, Proxy
 from harness.valkey import Valkey
@@ -21,8 +21,8 @@ _LAG_SECONDS = 0.2
 class RedisPath:
     """`primary` is the server that the services reach now."""
 
-    def __init__(self, directory: Path, rng: random.Random, hands: HeldOperations) -> None:
-        self._held_operations = hands
+    def __init__(self, directory: Path, rng: random.Random, process_thread: ProcessThread) -> None:
+        self._process_thread = process_thread
         self.primary = Valkey(directory, "valkey-a")
         self._spare = Valkey(directory, "valkey-b")
         self._rng = rng
@@ -60,15 +60,15 @@ class RedisPath:
     async def fail_over(self) -> None:
         """To a replica that has not got what the primary acknowledged at last. The old primary is gone."""
         link = Proxy(self.primary.port)
-        await self._held_operations.do(self._thread.run, link.start())
-        await self._held_operations.do(self._spare.start)
-        await self._held_operations.do(self._spare.follow, link.port)
+        await self._process_thread.do(self._thread.run, link.start())
+        await self._process_thread.do(self._spare.start)
+        await self._process_thread.do(self._spare.follow, link.port)
         await wait_until(lambda: self._spare.has_all_of(self.primary), 30, "the replica has what the primary has")
         link.hold()
         await asyncio.sleep(_LAG_SECONDS)
-        await self._held_operations.do(self._thread.run, link.stop())
-        await self._held_operations.do(self.primary.stop)
-        await self._held_operations.do(self._spare.promote)
+        await self._process_thread.do(self._thread.run, link.stop())
+        await self._process_thread.do(self.primary.stop)
+        await self._process_thread.do(self._spare.promote)
         self._address.retarget(self._spare.port)
         self.primary, self._spare = self._spare, self.primary
 

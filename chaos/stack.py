@@ -17,7 +17,7 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from chaos.hands import HeldOperations
+from chaos.process_thread import ProcessThread
 from chaos.questions import MAX_ANSWER_CHARS
 from chaos.redis_path import RedisPath
 from harness.child import Child
@@ -59,8 +59,8 @@ class Stack:
         rng: random.Random,
     ) -> None:
         self.directory = directory
-        self.hands = HeldOperations()
-        self.redis_path = RedisPath(directory, rng, self.hands)
+        self.process_thread = ProcessThread()
+        self.redis_path = RedisPath(directory, rng, self.process_thread)
         self.postgres = postgres
         self.database_url = database_url
         self._tally = directory / "tally.txt"
@@ -78,8 +78,8 @@ class Stack:
 
     async def start(self) -> None:
         """All of it, as many processes at once as there are processors; ready when every service is."""
-        await self.hands.do(self.redis_path.start)
-        await self.hands.do(self._model.start)
+        await self.process_thread.do(self.redis_path.start)
+        await self.process_thread.do(self._model.start)
         for child in (self._outside, self._web):
             child.start({**clean_environment(), "PYTHONUNBUFFERED": "1"}, directory=_ROOT)
         self.services.environment = self._environment()
@@ -140,7 +140,7 @@ class Stack:
         return found
 
     def stop(self) -> list[str]:
-        """End everything but Postgres and the hands that may have started it; what was wrong with the services."""
+        """End everything but Postgres and the thread that may have started it; what was wrong with the services."""
         complaints = [complaint for complaint in self.services.stop() if complaint not in self._told]
         for end in (self._outside.end, self._web.end, self._model.stop, self.redis_path.stop):
             end()

@@ -27,11 +27,11 @@ def beginning_of(body: dict[str, Any]) -> str | None:
 
 def refusal_of(body: dict[str, Any]) -> list[Step] | None:
     """What vLLM answers to flags that contradict each other."""
-    going_on, anew = body.get("continue_final_message", False), body.get("add_generation_prompt", True)
-    return [{"status": "400"}] if going_on and anew else None
+    continuing, anew = body.get("continue_final_message", False), body.get("add_generation_prompt", True)
+    return [{"status": "400"}] if continuing and anew else None
 
 
-def go_on(steps: list[Step], beginning: str, body: dict[str, Any], tags: dict[str, str]) -> list[Step]:
+def continued(steps: list[Step], beginning: str, body: dict[str, Any], tags: dict[str, str]) -> list[Step]:
     """The steps that are left of the answer. `tags`: `prefix=echo` repeats the beginning first, `prefix=echo_words`
     word by word, `prefix=refuse` is a 400, `prefix=template_error` a 500, `prefix=ignore` begins anew."""
     how = tags.get("prefix", "")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.model_server.answers import MULTIBYTE_WORDS, TAGS, last_user_text
-from harness.model_server.continuing import beginning_of, go_on, refusal_of
+from harness.model_server.continuing import beginning_of, continued, refusal_of
 
 Step = dict[str, Any]
 Tags = dict[str, str]
@@ -44,7 +44,7 @@ class Plans:
         tags = tags_in(text)
         steps = steps_of_tags(tags, text, seen=self._seen[text])
         beginning = beginning_of(body)
-        return steps if beginning is None else refusal_of(body) or go_on(steps, beginning, body, tags)
+        return steps if beginning is None else refusal_of(body) or continued(steps, beginning, body, tags)
 
 
 def tags_in(text: str) -> Tags:

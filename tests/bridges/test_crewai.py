@@ -105,7 +105,7 @@ async def _holds_all_of(streams: AgentStreams, task_id: str, author: str) -> Non
 
 
 @pytest.mark.requirement("AG-2")
-async def test_a_crew_that_fails_is_told_and_a_crew_that_nobody_can_watch_goes_on(
+async def test_a_crew_that_fails_is_told_and_a_crew_that_nobody_can_watch_continues(
     crew_python: Path, tmp_path: Path, valkey_url: str, redis: Redis, model: ModelServer
 ) -> None:
     await _answers_of_a_crew(model)

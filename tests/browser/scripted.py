@@ -116,7 +116,7 @@ class ScriptedChat:
         self._store(turn.message_id, "assistant", turn.parts(), metadata)
         await turn.end({"type": "finish", "finishReason": reason})
 
-    def go_on(self) -> Turn:
+    def continue_message(self) -> Turn:
         """A turn that goes on with the newest message."""
         message = self.messages[-1]
         return self._begin(message["id"], message["parts"])
@@ -192,7 +192,7 @@ class ScriptedChat:
             if part.get("toolCallId") == request.path_params["call"]:
                 part["approval"] |= answer
         accepted = self.remaining == 0
-        turn = self.go_on() if accepted else self.turn
+        turn = self.continue_message() if accepted else self.turn
         url = f"/api/chat/tasks/{turn.task_id}/stream"
         status = "accepted" if accepted else "recorded"
         return JSONResponse(

@@ -41,7 +41,7 @@ async def test_a_title_comes_while_the_answer_is_written_and_messages_are_found(
 
 
 @pytest.mark.requirement("CH-20")
-async def test_a_person_is_asked_when_the_budget_of_the_day_is_used_up_and_may_go_on(
+async def test_a_person_is_asked_when_the_budget_of_the_day_is_used_up_and_may_continue(
     services: Services, chat: Chat
 ) -> None:
     system = await services.whole(DAILY_TOKENS_PER_USER="1", BUDGET_REACHED="ask")

@@ -198,7 +198,7 @@ async def test_a_reload_in_the_middle_shows_how_far_it_is(chat: Chat, scripted: 
 
 @pytest.mark.parametrize("reloaded", [False, True])
 @pytest.mark.parametrize("approved", [False, True])
-async def test_a_person_answers_and_the_same_message_goes_on(
+async def test_a_person_answers_and_the_same_message_continues(
     chat: Chat, scripted: ScriptedChat, approved: bool, reloaded: bool
 ) -> None:
     tool = await _asked_for_approval(chat, scripted)
@@ -230,7 +230,7 @@ async def test_a_person_answers_and_the_same_message_goes_on(
         await expect(tool).to_contain_text("I have <b>reasons</b>")
 
 
-async def test_a_reload_while_an_approved_tool_runs_shows_what_was_before_and_goes_on(
+async def test_a_reload_while_an_approved_tool_runs_shows_what_was_before_and_continues(
     chat: Chat, scripted: ScriptedChat
 ) -> None:
     tool = await _asked_for_approval(chat, scripted)
@@ -262,7 +262,7 @@ async def test_another_window_sees_the_question_and_what_comes_of_it(
         await window.sees_answers("I will delete it.", "So be it.")
 
 
-async def test_the_turn_goes_on_when_the_last_of_several_answers_is_there(chat: Chat, scripted: ScriptedChat) -> None:
+async def test_the_turn_continues_when_the_last_of_several_answers_is_there(chat: Chat, scripted: ScriptedChat) -> None:
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, *call("first"), *call("second", "c2"), approval(), approval("c2"), END)
     await scripted.finish("tool-calls")

@@ -84,7 +84,7 @@ async def test_parallel_calls_of_the_model_and_what_went_wrong_with_one(
 
 @pytest.mark.requirement("GW-8", "CH-16")
 @pytest.mark.parametrize(("button", "state", "reloaded"), [("Approve", "Done", False), ("Deny", "Denied", True)])
-async def test_a_person_is_asked_and_the_same_answer_goes_on(
+async def test_a_person_is_asked_and_the_same_answer_continues(
     services: Services, chat: Chat, button: str, state: str, reloaded: bool
 ) -> None:
     await start(services, chat)

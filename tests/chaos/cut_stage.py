@@ -158,9 +158,9 @@ class CutStage:
         assert "".join(texts) == message.text
         ended = await self.database.fetchval("SELECT status FROM tasks WHERE id = $1", turn.task_id)
         assert ended == status
-        await self.goes_on(turn.session_id)
+        await self.continues(turn.session_id)
 
-    async def goes_on(self, session_id: str) -> None:
+    async def continues(self, session_id: str) -> None:
         """The next turn of the session works, and nothing is left behind."""
         text = f"next {uuid4().hex[:8]}"
         following = await self.chat.send(session_id, f"{text} [[tokens=3 rate=0]]")

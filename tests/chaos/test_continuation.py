@@ -87,7 +87,7 @@ def _is_unbroken(message: Message) -> bool:
 
 @pytest.mark.requirement("TS-3", "TS-5", "CH-11")
 @pytest.mark.parametrize("dialect", ["llama.cpp", "vllm", "mistral"])
-async def test_an_answer_whose_worker_is_killed_goes_on_in_the_same_text_and_no_token_is_made_twice(
+async def test_an_answer_whose_worker_is_killed_continues_in_the_same_text_and_no_token_is_made_twice(
     services: Services, model: ModelServer, redis: Redis, database: Database, dialect: str
 ) -> None:
     system = await _running(services, dialect)
@@ -109,7 +109,7 @@ async def test_an_answer_whose_worker_is_killed_goes_on_in_the_same_text_and_no_
 
 
 @pytest.mark.requirement("TS-5")
-async def test_a_worker_that_is_told_to_stop_hands_back_and_another_goes_on_within_two_seconds(
+async def test_a_worker_that_is_told_to_stop_releases_and_another_continues_within_two_seconds(
     services: Services, model: ModelServer, redis: Redis, database: Database
 ) -> None:
     system = await services.whole(workers=0, consumers=0)
@@ -126,7 +126,7 @@ async def test_a_worker_that_is_told_to_stop_hands_back_and_another_goes_on_with
 
 
 @pytest.mark.requirement("TS-5")
-async def test_an_answer_goes_on_after_two_deaths_in_the_same_text(
+async def test_an_answer_continues_after_two_deaths_in_the_same_text(
     services: Services, model: ModelServer, redis: Redis
 ) -> None:
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after=8 gate_after=16:second]]"
@@ -146,7 +146,7 @@ async def test_an_answer_goes_on_after_two_deaths_in_the_same_text(
 
 
 @pytest.mark.requirement("TS-5", "CH-9")
-async def test_the_step_after_a_tool_goes_on_too_and_the_steps_before_it_stay(
+async def test_the_step_after_a_tool_continues_too_and_the_steps_before_it_stay(
     services: Services, model: ModelServer, redis: Redis, database: Database
 ) -> None:
     call = {"index": 0, "id": "c1", "function": {"name": "no_such_tool", "arguments": "{}"}}
@@ -168,7 +168,7 @@ async def test_the_step_after_a_tool_goes_on_too_and_the_steps_before_it_stay(
 
 @pytest.mark.requirement("TS-5")
 @pytest.mark.parametrize("begun", ["arguments", "reasoning"])
-async def test_what_no_server_can_go_on_with_is_done_again(
+async def test_what_no_server_can_continue_is_done_again(
     services: Services, model: ModelServer, redis: Redis, database: Database, begun: str
 ) -> None:
     fragment = {"index": 0, "id": "c1", "function": {"name": "weather", "arguments": '{"que'}}
@@ -230,7 +230,9 @@ async def test_where_the_server_takes_no_beginning_after_all_the_step_is_done_ag
 
 
 @pytest.mark.requirement("TS-5")
-async def test_a_server_that_cannot_go_on_is_not_asked_to(services: Services, model: ModelServer, redis: Redis) -> None:
+async def test_a_server_that_cannot_continue_is_not_asked_to(
+    services: Services, model: ModelServer, redis: Redis
+) -> None:
     await model.script({"text": SHOWN}, {"stall": "ever"})
     system = await _running(services, "none")
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
@@ -243,7 +245,7 @@ async def test_a_server_that_cannot_go_on_is_not_asked_to(services: Services, mo
 
 
 @pytest.mark.requirement("CH-13")
-async def test_a_turn_that_is_cancelled_while_it_goes_on_keeps_all_that_was_shown(
+async def test_a_turn_that_is_cancelled_while_it_continues_keeps_all_that_was_shown(
     services: Services, model: ModelServer, redis: Redis, database: Database
 ) -> None:
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after=8 gate_after=16:never]]"
@@ -275,7 +277,7 @@ async def test_with_the_default_lease_the_next_text_comes_within_that_and_two_se
 
 
 @pytest.mark.requirement("TS-5")
-async def test_llama_cpp_itself_goes_on_with_the_answer_of_a_killed_worker(
+async def test_llama_cpp_itself_continues_the_answer_of_a_killed_worker(
     services: Services, redis: Redis, database: Database, tmp_path: Path
 ) -> None:
     async with llama_cpp(tmp_path) as base_url:

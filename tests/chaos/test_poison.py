@@ -42,7 +42,7 @@ async def test_a_turn_that_kills_every_worker_ends_with_an_error_and_is_kept_as_
 
 
 @pytest.mark.requirement("TS-5")
-async def test_entries_that_cannot_be_read_are_kept_with_their_bytes_and_the_queue_goes_on(
+async def test_entries_that_cannot_be_read_are_kept_with_their_bytes_and_the_queue_continues(
     services: Services, redis: Redis, database: Database
 ) -> None:
     system = await services.whole()

@@ -101,7 +101,7 @@ async def _end_with_an_error(stage: CutStage, arm: Arm) -> None:
     message = fold(await stage.chat.answer(turn))
     assert message.error is not None
     assert [part["data"]["code"] for part in message.data] != []
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
 
 
 @case("INSERT INTO tasks", refused=True)
@@ -121,7 +121,7 @@ async def _regenerate(stage: CutStage, arm: Arm) -> None:
     assert first.headers["x-workflow-run-id"] == again.headers["x-workflow-run-id"] != turn.task_id
     texts = [text for role, text in await stage.chat.messages(turn.session_id) if role == "assistant"]
     assert len(texts) == 1, "the new answer has taken the place of the old one, and of the one after that"
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
 
 
 @case("INSERT INTO tasks", refused=True)
@@ -134,7 +134,7 @@ async def _interrupt(stage: CutStage, arm: Arm) -> None:
     assert fold(await stage.chat.answer(turn)).text == answer_to(stage.name, 5)
     assert fold(await stage.chat.answer(first)).aborted
     assert fold(await stage.chat.answer(queued)).aborted
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
 
 
 @case("cancel_requested_at = coalesce", refused=True)
@@ -183,7 +183,7 @@ async def _pause(stage: CutStage, arm: Arm) -> None:
 async def _pause_to_ask(stage: CutStage, arm: Arm) -> None:
     arm()
     turn = await stage.asking()
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
 
 
 @case("SET status = 'running', runner")
@@ -281,7 +281,7 @@ async def _expire_approval(stage: CutStage, arm: Arm) -> None:
     arm()
     await stage.database.execute("UPDATE operations SET deadline_at = now() WHERE task_id = $1", turn.task_id)
     await stage.operation(turn, "expired")
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
 
 
 # Webhooks
@@ -318,7 +318,7 @@ async def _replayed_webhook(stage: CutStage, arm: Arm) -> None:
     arm()
     number = await stage.database.fetchval("SELECT id FROM webhook_journal WHERE operation_id = $1", operation_id)
     await stage.post(f"/api/chat/webhooks/{number}/replay", {}, 202)
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
     applied = "SELECT outcome FROM webhook_journal WHERE operation_id = $1"
     assert await stage.database.fetchval(applied, operation_id) == "applied"
 
@@ -332,7 +332,7 @@ async def _create_session(stage: CutStage, arm: Arm) -> None:
     arm()
     made = await stage.insist(lambda: stage.chat.post("/api/chat/sessions", {"id": session_id}))
     assert made.status_code in (200, 201)
-    await stage.goes_on(session_id)
+    await stage.continues(session_id)
 
 
 @case("UPDATE sessions SET title", refused=True)
@@ -341,7 +341,7 @@ async def _rename_session(stage: CutStage, arm: Arm) -> None:
     arm()
     named = await stage.insist(lambda: stage.chat.patch(f"/api/chat/sessions/{session_id}", {"title": "named"}))
     assert named.json()["title"] == "named"
-    await stage.goes_on(session_id)
+    await stage.continues(session_id)
 
 
 @case("DELETE FROM sessions", refused=True)
@@ -352,7 +352,7 @@ async def _delete_session(stage: CutStage, arm: Arm) -> None:
     gone = await stage.insist(lambda: stage.chat.delete(f"/api/chat/sessions/{turn.session_id}"))
     assert gone.status_code in (204, 404)
     await _is_erased(stage, turn)
-    await stage.goes_on(await stage.chat.open_session())
+    await stage.continues(await stage.chat.open_session())
 
 
 @case("DELETE FROM sessions", refused=True)
@@ -362,7 +362,7 @@ async def _delete_session_that_waits(stage: CutStage, arm: Arm) -> None:
     gone = await stage.insist(lambda: stage.chat.delete(f"/api/chat/sessions/{turn.session_id}"))
     assert gone.status_code in (204, 404)
     await _is_erased(stage, turn)
-    await stage.goes_on(await stage.chat.open_session())
+    await stage.continues(await stage.chat.open_session())
 
 
 @case("DELETE FROM sessions", refused=True)
@@ -380,7 +380,7 @@ async def _delete_session_and_never_ask_again(stage: CutStage, arm: Arm) -> None
         message = fold(await stage.chat.answer(turn, timeout=10))
         assert not message.aborted
         assert message.text == answer_to(stage.name, 8)
-    await stage.goes_on(await stage.chat.open_session())
+    await stage.continues(await stage.chat.open_session())
 
 
 @case("INSERT INTO dead_letters")
@@ -388,7 +388,7 @@ async def _dead_letter(stage: CutStage, arm: Arm) -> None:
     arm()
     await stage.redis.xadd("sw:q:chat:0", {"d": f"no job {stage.name}"})
     await wait_until(lambda: _kept(stage), what="it is kept")
-    await stage.goes_on(await stage.chat.open_session())
+    await stage.continues(await stage.chat.open_session())
     assert await _kept(stage) == 1
 
 
@@ -412,7 +412,7 @@ async def _is_approved(stage: CutStage, turn: Turn, arm: Arm) -> None:
     message = fold(events, before=asked)
     assert message.text == "Seen."
     assert message.tools["call_t"]["output"] == "carefully: hello"
-    await stage.goes_on(turn.session_id)
+    await stage.continues(turn.session_id)
 
 
 async def _insert_parked(stage: CutStage, operation_id: str, job: dict[str, object]) -> None:

@@ -180,7 +180,7 @@ async def test_who_finds_no_free_connection_in_the_pool_gives_up_in_time(databas
         await _ask(pool)
 
 
-async def test_a_server_that_hangs_is_given_up_in_time_and_goes_on_when_it_wakes_up(
+async def test_a_server_that_hangs_is_given_up_in_time_and_continues_when_it_wakes_up(
     pool: Pool, postgres: Postgres
 ) -> None:
     await write(pool)

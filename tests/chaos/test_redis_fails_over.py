@@ -241,7 +241,7 @@ async def _complete(pair: RedisPair, operation_id: str) -> None:
 
 @pytest.mark.requirement("OP-7", "CC-6")
 @pytest.mark.parametrize("lost", ["the step", "the progress", "the completion"])
-async def test_a_turn_that_waits_for_a_webhook_goes_on_whatever_the_replica_lacks_of_it(
+async def test_a_turn_that_waits_for_a_webhook_continues_whatever_the_replica_lacks_of_it(
     with_tools: System, pair: RedisPair, model: ModelServer, database: Database, lost: str
 ) -> None:
     async with Chat(with_tools.url) as chat:

@@ -42,7 +42,7 @@ async def test_a_turn_in_mid_answer_is_finished_after_redis_lost_everything(
 
 
 @pytest.mark.requirement("OP-7", "TS-12")
-async def test_who_goes_on_after_a_flush_with_an_old_cursor_is_told_to_begin_again(
+async def test_who_continues_after_a_flush_with_an_old_cursor_is_told_to_begin_again(
     services: Services, valkey: Valkey, model: ModelServer, database: Database
 ) -> None:
     system = await services.whole()
@@ -101,7 +101,7 @@ async def test_a_turn_that_is_accepted_in_the_background_while_redis_is_away_is_
 
 
 @pytest.mark.requirement("OP-7")
-async def test_a_turn_goes_on_after_redis_did_not_answer_for_a_while(
+async def test_a_turn_continues_after_redis_did_not_answer_for_a_while(
     services: Services, valkey: Valkey, model: ModelServer, database: Database
 ) -> None:
     system = await services.whole()

@@ -119,7 +119,7 @@ def _clients(valkey: Valkey) -> int:
 
 
 @pytest.mark.requirement("OP-7")
-async def test_a_turn_goes_on_when_a_redis_that_was_full_has_room_again(
+async def test_a_turn_continues_when_a_redis_that_was_full_has_room_again(
     services: Services, valkey: Valkey, model: ModelServer, database: Database
 ) -> None:
     system = await services.whole()
@@ -145,7 +145,7 @@ def _says_full(worker: Service) -> bool:
 
 
 @pytest.mark.requirement("OP-7")
-async def test_a_turn_goes_on_after_redis_was_paused_for_longer_than_anybody_waits_for_an_answer(
+async def test_a_turn_continues_after_redis_was_paused_for_longer_than_anybody_waits_for_an_answer(
     services: Services, valkey: Valkey, model: ModelServer, database: Database
 ) -> None:
     """What was sent before the pause is carried out after it, though nobody hears the answers any more."""

@@ -35,8 +35,8 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         no_key_is_eternal(stack.redis_path.primary)
     finally:
         complaints = stack.stop()
-        postgres.stop()  # it may have been started by the stack's hands, and would end with them
-        stack.hands.let_go()
+        postgres.stop()  # it may have been started by the stack's thread, and would end with it
+        stack.process_thread.let_go()
         postgres.start()
         postgres.drop_database(database)
     assert not complaints, "\n".join(complaints)

@@ -297,8 +297,8 @@ def test_recovery_of_a_broken_connection_is_counted_to_the_next_text_over_anothe
     assert wait_for("connection", events, opened=(9.0, 21.0)) == [1.5]
 
 
-def test_a_hand_back_is_counted_from_the_last_text_of_the_attempt_before() -> None:
-    assert wait_for("hand-back", [seen_at(19, 1), seen_at(29, 1), seen_at(30.5, 2)]) == [1.5]
+def test_a_release_is_counted_from_the_last_text_of_the_attempt_before() -> None:
+    assert wait_for("release", [seen_at(19, 1), seen_at(29, 1), seen_at(30.5, 2)]) == [1.5]
 
 
 def test_where_everything_is_touched_recovery_is_the_longest_silence_of_an_answer_that_should_flow() -> None:

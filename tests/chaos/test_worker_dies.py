@@ -199,7 +199,7 @@ async def test_a_frozen_worker_that_wakes_up_after_it_lost_its_task_cannot_write
 
 
 @pytest.mark.requirement("TS-5")
-async def test_a_worker_that_is_told_to_stop_hands_its_turn_back_well_before_its_lease_runs_out(
+async def test_a_worker_that_is_told_to_stop_releases_its_turn_well_before_its_lease_runs_out(
     services: Services, model: ModelServer, redis: Redis
 ) -> None:
     system = await services.whole(workers=2, LEASE_SECONDS="60", DRAIN_SECONDS="1")

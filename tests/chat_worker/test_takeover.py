@@ -201,7 +201,7 @@ def test_the_unfinished_step_after_the_tools_is_replaced_and_the_one_before_stay
 
 
 @pytest.mark.requirement("CH-16")
-def test_a_turn_that_goes_on_with_a_message_tells_only_what_is_new() -> None:
+def test_a_turn_that_continues_a_message_tells_only_what_is_new() -> None:
     before = ({"type": "step-start"}, ASKED | {"state": "output-denied", "approval": {"id": "a", "approved": False}})
 
     plan = take_over([], "m", 1, "", Durable(before, 2, {"c"}))
@@ -211,7 +211,7 @@ def test_a_turn_that_goes_on_with_a_message_tells_only_what_is_new() -> None:
 
 
 @pytest.mark.requirement("CH-13")
-def test_what_was_shown_of_an_unfinished_step_is_kept_where_nobody_goes_on() -> None:
+def test_what_was_shown_of_an_unfinished_step_is_kept_where_nobody_continues() -> None:
     stream = SHOWN_CALL + stored(2, [(StartStep(), None), *begun(2, "so far")])
 
     fold, lacking = as_shown(stream, durable(DONE))
@@ -229,7 +229,7 @@ def continuing(
 
 
 @pytest.mark.requirement("TS-3", "TS-5")
-def test_a_text_that_was_begun_goes_on_in_its_part_and_nobody_sees_a_seam() -> None:
+def test_a_text_that_was_begun_continues_in_its_part_and_nobody_sees_a_seam() -> None:
     plan = continuing(FIRST, 2)
     more: list[tuple[Event, ProtocolVersion | None]] = [(TextDelta(id="0", delta=" and gone on"), None), *END]
     stream = FIRST + stored(2, [*plan.opening, *more])
@@ -279,7 +279,7 @@ def test_a_step_of_which_nothing_was_shown_is_continued_and_nothing_is_replaced(
 
 
 @pytest.mark.requirement("CH-9", "TS-5")
-def test_a_text_after_the_tools_goes_on_only_where_postgres_has_the_steps_before_it() -> None:
+def test_a_text_after_the_tools_continues_only_where_postgres_has_the_steps_before_it() -> None:
     stream = SHOWN_CALL + stored(2, [(OUTPUT, None), (StartStep(), None), *begun(2, "so far")])
 
     plan = continuing(stream, 3, durable=durable(DONE))
@@ -292,7 +292,7 @@ def test_a_text_after_the_tools_goes_on_only_where_postgres_has_the_steps_before
 
 
 @pytest.mark.requirement("TS-3")
-def test_an_attempt_that_could_not_go_on_after_all_leaves_out_what_it_and_the_others_had_shown() -> None:
+def test_an_attempt_that_could_not_continue_after_all_leaves_out_what_it_and_the_others_had_shown() -> None:
     """The attempt has written something already: where it takes up again is counted from there."""
     written: list[tuple[Event, ProtocolVersion | None]] = [(TextDelta(id="0", delta="!"), None)]
     stream = FIRST + stored(2, written)

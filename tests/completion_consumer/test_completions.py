@@ -13,7 +13,7 @@ from harness.waiting import wait_until
 from tests.completion_consumer.scene import PENDING, Scene, Waiting, only
 
 
-async def _goes_on(scene: Scene, waiting: Waiting) -> None:
+async def _continues(scene: Scene, waiting: Waiting) -> None:
     await wait_until(lambda: scene.next_steps(waiting.task), what="the next step is queued")
 
 
@@ -59,7 +59,7 @@ async def test_a_failure_is_a_typed_error_that_the_model_gets_to_explain(
     await services.completion_consumer()
     waiting = await scene.waiting()
     await scene.completions.publish_operation_complete(waiting.operation.id, waiting.task.id, False, error=error)
-    await _goes_on(scene, waiting)
+    await _continues(scene, waiting)
     part = await scene.part(waiting.operation)
     assert (part["state"], part["errorText"]) == ("output-error", shown)
     assert only(await scene.chunks(waiting.operation))["errorText"] == shown
@@ -96,7 +96,7 @@ async def test_of_a_large_result_the_conversation_carries_the_beginning_and_post
     await services.completion_consumer(MAX_RESULT_CHARS="1000")
     waiting = await scene.waiting()
     await scene.succeed(waiting.operation, {"text": "x" * 300_000})
-    await _goes_on(scene, waiting)
+    await _continues(scene, waiting)
     part = await scene.part(waiting.operation)
     assert part["output"].startswith('{"text": "xxx')
     assert part["output"].endswith("of 300012 characters are shown. The whole result is kept.]")
@@ -124,7 +124,7 @@ async def test_a_result_that_clients_or_postgres_refuse_is_cleaned(
     await services.completion_consumer()
     waiting = await scene.waiting()
     await scene.succeed(waiting.operation, result)
-    await _goes_on(scene, waiting)
+    await _continues(scene, waiting)
     assert (await scene.part(waiting.operation))["output"] == shown
     assert only(await scene.chunks(waiting.operation))["output"] == shown
 
@@ -138,7 +138,7 @@ async def test_what_others_put_into_the_queue_uncleaned_is_cleaned_too(services:
         deep = [deep]
     job = CompletionJob(operation_id=waiting.operation.id, success=True, result={"\x00": deep, "__proto__": 1})
     await scene.queue.add(job.encode())
-    await _goes_on(scene, waiting)
+    await _continues(scene, waiting)
     output = (await scene.part(waiting.operation))["output"]
     assert list(output) == ["\ufffd"]
     assert TOO_DEEP in str(output)

@@ -82,7 +82,7 @@ async def test_a_completion_after_a_cancel_is_recorded_and_changes_nothing(
 
 
 @pytest.mark.requirement("CC-4", "CC-7")
-async def test_bytes_that_nobody_can_read_are_kept_and_the_queue_goes_on(services: Services, scene: Scene) -> None:
+async def test_bytes_that_nobody_can_read_are_kept_and_the_queue_continues(services: Services, scene: Scene) -> None:
     await services.completion_consumer()
     bad = [b"", b"\xff\xfe\x00garbage", b"null", b"[1, 2", b'{"kind": "surprise"}', b'{"kind": "complete"}']
     for body in bad:

@@ -69,10 +69,10 @@ async def test_consumers_that_are_killed_again_and_again_lose_and_double_nothing
     await scene.wait_until_all_done(60)
 
     await _is_done_once(scene, waitings)
-    await wait_until(lambda: _all_go_on(scene, waitings), 30, "each turn has its next step in the queue")
+    await wait_until(lambda: _all_continue(scene, waitings), 30, "each turn has its next step in the queue")
 
 
-async def _all_go_on(scene: Scene, waitings: list[Waiting]) -> bool:
+async def _all_continue(scene: Scene, waitings: list[Waiting]) -> bool:
     """A kill between the durable result and the next step's entry may lead to a second entry, which is harmless."""
     return set(await scene.queued("chat")) == {waiting.task.id for waiting in waitings}
 
@@ -200,7 +200,7 @@ async def test_what_was_queued_before_there_was_a_consumer_or_a_group_is_applied
 
 
 @pytest.mark.requirement("CC-10", "CC-2")
-async def test_a_consumer_that_is_told_to_stop_finishes_or_hands_back_what_it_has(
+async def test_a_consumer_that_is_told_to_stop_finishes_or_releases_what_it_has(
     services: Services, scene: Scene, postgres: Postgres
 ) -> None:
     consumer = await services.completion_consumer(DRAIN_SECONDS="0.5")
@@ -244,7 +244,7 @@ async def test_a_result_that_postgres_refuses_is_a_failure_of_its_operation_at_o
 
 
 @pytest.mark.requirement("CH-24", "CC-7")
-async def test_a_turn_whose_message_takes_no_result_at_all_goes_on_to_where_it_can_end(
+async def test_a_turn_whose_message_takes_no_result_at_all_continues_to_where_it_can_end(
     services: Services, scene: Scene, database: Database
 ) -> None:
     await services.completion_consumer()

@@ -134,7 +134,7 @@ def told_as_errors(consumer: Service, event: str) -> set[str]:
 
 
 @pytest.mark.requirement("OP-11")
-async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the_next_turn_runs(
+async def test_an_answer_that_redis_has_whole_is_adopted_from_its_stream_and_the_next_turn_runs(
     services: Services, scene: Scene, database_url: str
 ) -> None:
     queued, running = await accepted(scene, "queued"), await begun(scene, await accepted(scene, "running"))
@@ -152,7 +152,7 @@ async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the
 
     consumer = await services.completion_consumer(**OFTEN)
 
-    await has(consumer, "turn_settled", 3)
+    await has(consumer, "turn_end_adopted", 3)
     for task in (of_queued, running, after_tool):
         assert await _status(scene, task) == "completed"
         message = await scene.store.turns.message(task)
@@ -167,7 +167,7 @@ async def test_an_answer_that_redis_has_whole_is_settled_from_its_stream_and_the
 
 
 @pytest.mark.requirement("OP-11")
-async def test_what_cannot_be_settled_begins_anew_under_an_attempt_that_nobody_has_seen(
+async def test_what_cannot_be_adopted_restarts_under_an_attempt_that_nobody_has_seen(
     services: Services, scene: Scene, database_url: str
 ) -> None:
     """A step whose operation Postgres forgot; an attempt that it forgot; an answer that waits for a person."""
@@ -188,7 +188,7 @@ async def test_what_cannot_be_settled_begins_anew_under_an_attempt_that_nobody_h
 
     consumer = await services.completion_consumer(**OFTEN)
 
-    await has(consumer, "turn_begun_anew", 3)
+    await has(consumer, "turn_restarted", 3)
     for task in (paused, attempted, asking):
         await wait_until(lambda: scene.next_steps(task), what="it is queued")  # noqa: B023
         claimed = await scene.store.turns.claim(task.id)
@@ -200,7 +200,7 @@ async def test_what_cannot_be_settled_begins_anew_under_an_attempt_that_nobody_h
         message = await scene.store.turns.message(claimed)
         assert message is not None
         assert message.parts == PARTS
-    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_begun_anew") == 3
+    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_restarted") == 3
 
 
 @pytest.mark.requirement("OP-11")
@@ -243,7 +243,7 @@ async def test_a_result_that_postgres_forgot_is_taken_from_the_stream_and_no_too
 
     consumer = await services.completion_consumer(**OFTEN)
 
-    await has(consumer, "operation_settled", 2)
+    await has(consumer, "operation_end_adopted", 2)
     assert [await scene.state(one) for one in (alone.operation, ended, still_open)] == ["succeeded"] * 2 + ["pending"]
     assert (await scene.part(ended))["output"] == "two"
     await wait_until(lambda: scene.next_steps(alone.task), what="the next step is queued")

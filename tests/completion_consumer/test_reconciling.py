@@ -30,7 +30,7 @@ async def _rounds_have_passed(scene: Scene) -> None:
 
 
 @pytest.mark.requirement("CC-6", "CH-9")
-async def test_a_turn_whose_operations_have_ended_goes_on_and_one_that_waits_does_not(
+async def test_a_turn_whose_operations_have_ended_continues_and_one_that_waits_does_not(
     services: Services, scene: Scene
 ) -> None:
     await services.completion_consumer(**OFTEN)
@@ -52,7 +52,7 @@ async def _accepted(scene: Scene, operation: Operation) -> None:
 
 
 @pytest.mark.requirement("CH-10", "CC-7")
-async def test_an_operation_that_nobody_completes_fails_at_its_deadline_and_the_turn_goes_on(
+async def test_an_operation_that_nobody_completes_fails_at_its_deadline_and_the_turn_continues(
     services: Services, scene: Scene
 ) -> None:
     await services.completion_consumer(**OFTEN)

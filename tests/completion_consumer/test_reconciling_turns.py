@@ -128,7 +128,7 @@ async def test_a_session_that_lost_its_active_turn_gets_its_next_one(
 
 
 @pytest.mark.requirement("TS-5", "CH-12")
-async def test_an_end_that_its_worker_did_not_see_through_is_shown_and_lets_the_next_turn_run(
+async def test_an_end_that_its_worker_did_not_finalize_is_shown_and_lets_the_next_turn_run(
     services: Services, scene: Scene, database: Database
 ) -> None:
     task, _ = await _running(scene)

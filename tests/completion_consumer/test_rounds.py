@@ -57,7 +57,7 @@ async def _rounds_pass(service: Service, number: int) -> None:
 
 
 @pytest.mark.requirement("CH-9", "OP-7")
-async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_second_time(
+async def test_a_turn_that_was_released_and_finds_no_worker_is_not_queued_a_second_time(
     services: Services, scene: Scene, database: Database
 ) -> None:
     released, begun, lost = [await _queued_turn(scene, database) for _ in range(3)]
@@ -83,7 +83,7 @@ async def test_a_turn_that_was_handed_back_and_finds_no_worker_is_not_queued_a_s
 
 
 @pytest.mark.requirement("CH-9")
-async def test_an_operation_that_was_handed_back_is_not_queued_a_second_time(
+async def test_an_operation_that_was_released_is_not_queued_a_second_time(
     services: Services, scene: Scene, database: Database
 ) -> None:
     released, lost = await scene.waiting(), await scene.waiting()

@@ -97,13 +97,13 @@ async def _is_finalized(database: Database, task: Task) -> bool:
 async def test_a_turn_that_waits_or_waited_for_its_tools_until_lately_has_no_deadline_yet(
     services: Services, scene: Scene, database: Database
 ) -> None:
-    waits, went_on = await scene.waiting(), await scene.waiting()
+    waits, resumed = await scene.waiting(), await scene.waiting()
     overdue = await _accepted(scene)
     await services.completion_consumer(**OFTEN)
-    await scene.succeed(went_on.operation)
-    await wait_until(lambda: scene.next_steps(went_on.task), what="the next step is queued")
-    await scene.next_step(went_on.task)
-    await _as_if_old(database, waits.task, went_on.task, overdue)
+    await scene.succeed(resumed.operation)
+    await wait_until(lambda: scene.next_steps(resumed.task), what="the next step is queued")
+    await scene.next_step(resumed.task)
+    await _as_if_old(database, waits.task, resumed.task, overdue)
     await wait_until(lambda: _is_finalized(database, overdue), what="the overdue one has ended")
     assert await task_status(database, waits.task.id) == "waiting"
-    assert await task_status(database, went_on.task.id) == "running"
+    assert await task_status(database, resumed.task.id) == "running"

@@ -50,7 +50,7 @@ def _stream(frames: list[Any], usage: Any) -> str:
 @pytest.mark.requirement("CH-24", "TS-5", "CH-11")
 @SOME
 @given(st.lists(_FRAME | ANY_JSON, max_size=4), _USAGE)
-async def test_the_turn_ends_and_its_session_goes_on(
+async def test_the_turn_ends_and_its_session_continues(
     chat: Chat, model: ModelServer, frames: list[Any], usage: dict[str, Any]
 ) -> None:
     await model.reset()

@@ -42,7 +42,7 @@ async def followed(chat: Chat, response: httpx.Response, before: Message) -> Mes
 
 
 @pytest.mark.requirement("CH-16")
-async def test_an_approved_call_is_run_and_the_same_message_goes_on(chat: Chat, model: ModelServer) -> None:
+async def test_an_approved_call_is_run_and_the_same_message_continues(chat: Chat, model: ModelServer) -> None:
     turn, asked = await ask_for(chat, model, "ask me first")
     assert asked.tools["call_c"]["state"] == "approval-requested"
     (stored,) = (part for part in await last_parts(chat, turn) if part["type"] == "tool-careful")
@@ -102,7 +102,7 @@ async def asks_again(model: ModelServer, question: str) -> bool:
 
 
 @pytest.mark.requirement("CH-16")
-async def test_the_turn_goes_on_when_the_last_of_several_calls_is_answered(
+async def test_the_turn_continues_when_the_last_of_several_calls_is_answered(
     chat: Chat, model: ModelServer, shared_redis: Redis
 ) -> None:
     second, beside = call("careful", "call_2", 1, text="b"), call("echo", "call_3", 2, text="beside")

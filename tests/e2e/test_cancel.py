@@ -105,7 +105,7 @@ async def test_cancelling_twice_or_after_the_end_changes_nothing(chat: Chat) -> 
 
 
 @pytest.mark.requirement("CH-13", "CH-12")
-async def test_the_session_goes_on_after_a_cancelled_turn(chat: Chat) -> None:
+async def test_the_session_continues_after_a_cancelled_turn(chat: Chat) -> None:
     turn = await chat.ask("long [[tokens=2000 rate=50]]")
     following = await chat.send(turn.session_id, "next [[tokens=4 rate=0]]")
     await chat.cancel(turn.task_id)

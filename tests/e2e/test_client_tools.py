@@ -33,7 +33,7 @@ async def give(chat: Chat, turn: Turn, call_id: str, **body: Any) -> Any:
 
 
 @pytest.mark.requirement("CH-18")
-async def test_the_client_s_output_goes_to_the_model_and_the_same_message_goes_on(
+async def test_the_client_s_output_goes_to_the_model_and_the_same_message_continues(
     chat: Chat, model: ModelServer
 ) -> None:
     turn, asked = await ask(chat, model, "where am I")

@@ -27,7 +27,7 @@ def assert_no_gap_and_no_repeat(events: list[Event]) -> None:
 
 
 @pytest.mark.requirement("GW-1", "GW-3", "TS-3")
-async def test_a_browser_whose_gateway_is_killed_goes_on_at_another(services: Services) -> None:
+async def test_a_browser_whose_gateway_is_killed_continues_at_another(services: Services) -> None:
     system = await services.whole(gateways=2)
     question = "the river runs on [[tokens=80 rate=60]]"
     async with Chat(system.gateways[0].url) as chat:
@@ -56,7 +56,7 @@ async def test_a_turn_whose_gateway_is_killed_after_the_202_is_answered(services
 
 
 @pytest.mark.requirement("GW-4")
-async def test_a_browser_whose_gateway_is_told_to_stop_is_cut_off_in_time_and_goes_on_at_another(
+async def test_a_browser_whose_gateway_is_told_to_stop_is_cut_off_in_time_and_continues_at_another(
     services: Services,
 ) -> None:
     system = await services.whole(gateways=2)

@@ -190,7 +190,7 @@ async def _says(chat: Chat, browser: Browser, text: str) -> bool:
     return text in said and session.get("active_task") is None
 
 
-async def test_a_call_under_a_name_that_no_server_takes_fails_and_the_turn_and_the_next_go_on(
+async def test_a_call_under_a_name_that_no_server_takes_fails_and_the_turn_and_the_next_continue(
     browser: Browser, model: ModelServer
 ) -> None:
     await model.strict("names", "pairs", "alternate")

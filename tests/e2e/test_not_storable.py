@@ -34,7 +34,9 @@ CREATE TRIGGER refuse BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION re
 pytestmark = pytest.mark.requirement("CH-24", "TS-5", "CH-11")
 
 
-async def _shows_the_failure_and_goes_on(chat: Chat, question: str, model: ModelServer, database: Database) -> Message:
+async def _shows_the_failure_and_continues(
+    chat: Chat, question: str, model: ModelServer, database: Database
+) -> Message:
     began = time.monotonic()
     turn = await chat.ask(question)
     message = fold(await chat.answer(turn))
@@ -63,7 +65,7 @@ async def test_an_answer_that_is_refused_ends_its_turn_as_failed_at_once(
     system = await services.whole()
     async with Chat(system.url) as chat:
         question = "unstorable [[tokens=500 rate=0]]"
-        message = await _shows_the_failure_and_goes_on(chat, question, model, database)
+        message = await _shows_the_failure_and_continues(chat, question, model, database)
         assert message.text == answer_to("unstorable", 500), "what was said was seen"
     ended = next(line for line in system.worker.log_lines if line["event"] == "turn_ended")
     assert (ended["status"], ended["code"]) == ("failed", CODE)
@@ -89,7 +91,7 @@ async def test_a_call_that_is_refused_ends_its_turn_as_failed_at_once(
     system = await services.whole()
     async with Chat(system.url) as chat:
         question = "unstorable [[tools=no_such_tool]]"
-        message = await _shows_the_failure_and_goes_on(chat, question, model, database)
+        message = await _shows_the_failure_and_continues(chat, question, model, database)
         assert [tool["state"] for tool in message.tools.values()] == ["output-error"]
 
 

@@ -109,7 +109,7 @@ async def stage(services: Services, model: ModelServer, database: Database, tmp_
 
 
 @pytest.mark.requirement("CH-10", "WH-1", "WH-2", "WH-4", "CC-6", "CC-7", "CC-9")
-async def test_work_done_elsewhere_goes_on_in_the_same_stream_however_the_service_answers(stage: Stage) -> None:
+async def test_work_done_elsewhere_continues_in_the_same_stream_however_the_service_answers(stage: Stage) -> None:
     at_once, done, failed, twice = await asyncio.gather(
         stage.hand_out("at once", answer="now", text="größe"),
         stage.hand_out("in a while", seconds=1, text="größe"),

@@ -34,7 +34,7 @@ async def asked_of(model: ModelServer, match: str) -> list[Record]:
 
 
 @pytest.mark.requirement("CC-6", "CH-5", "CH-9")
-async def test_a_tool_call_is_run_and_the_answer_goes_on_in_the_same_stream(chat: Chat, model: ModelServer) -> None:
+async def test_a_tool_call_is_run_and_the_answer_continues_in_the_same_stream(chat: Chat, model: ModelServer) -> None:
     await calls_tools(model, "quick tool", call("echo", "call_a", text="größe"), says="Let me see.")
     await answers(model, "quick tool", "It said größe.")
     turn = await chat.ask("quick tool, please")

@@ -110,7 +110,7 @@ async def test_characters_of_several_bytes_arrive_whole_however_the_model_tears_
 
 @pytest.mark.requirement("TS-5", "CH-7")
 @pytest.mark.parametrize("fault", ["status=401", "status=context", "garbage=json", "stream_error"])
-async def test_a_turn_that_fails_ends_with_exactly_one_error_and_the_session_goes_on(chat: Chat, fault: str) -> None:
+async def test_a_turn_that_fails_ends_with_exactly_one_error_and_the_session_continues(chat: Chat, fault: str) -> None:
     turn = await chat.ask(f"fail [[{fault} tokens=4 rate=0]]")
     events = await chat.answer(turn)
     types = [event.type for event in events if event.type != "[DONE]"]

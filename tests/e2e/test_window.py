@@ -124,7 +124,7 @@ async def test_a_successor_of_a_dead_worker_continues_with_the_same_cut_off(
     assert await database.fetchval("SELECT max(through_sequence) FROM compactions") == before
 
 
-async def test_a_message_that_no_window_takes_is_told_so_and_the_session_goes_on(
+async def test_a_message_that_no_window_takes_is_told_so_and_the_session_continues(
     chat: Chat, model: ModelServer
 ) -> None:
     await model.strict(*STRICT)

@@ -39,7 +39,7 @@ async def test_sigterm_breaks_open_streams_at_once_and_never_ends_them(
 
 
 @pytest.mark.requirement("GW-4", "GW-1")
-async def test_a_broken_stream_goes_on_at_another_gateway_without_a_gap_or_a_repeat(
+async def test_a_broken_stream_continues_at_another_gateway_without_a_gap_or_a_repeat(
     services: Services, worker: StandIn
 ) -> None:
     first, second = await asyncio.gather(services.gateway(), services.gateway())

@@ -95,7 +95,7 @@ async def test_agents_are_replayed_then_live_each_event_as_it_was_stored_until_t
 
 
 @pytest.mark.requirement("AG-4")
-async def test_a_reader_goes_on_after_any_event_by_header_or_query_and_the_header_wins(
+async def test_a_reader_continues_after_any_event_by_header_or_query_and_the_header_wins(
     gateway: Service, http: httpx.AsyncClient, streams: AgentStreams
 ) -> None:
     generation = await streams.create("t")
@@ -281,7 +281,7 @@ async def test_who_waits_for_agents_that_become_another_s_sees_nothing_of_them(
 
 
 @pytest.mark.requirement("AG-4", "GW-4")
-async def test_a_gateway_that_stops_breaks_the_stream_and_it_goes_on_at_another(
+async def test_a_gateway_that_stops_breaks_the_stream_and_it_continues_at_another(
     services: Services, streams: AgentStreams
 ) -> None:
     first, second = await asyncio.gather(services.gateway(), services.gateway())

@@ -88,7 +88,7 @@ async def test_a_job_s_events_are_replayed_then_live_each_as_it_was_stored_and_w
 
 
 @pytest.mark.requirement("JE-3")
-async def test_a_reader_goes_on_after_any_event_by_header_or_query_and_the_header_wins(
+async def test_a_reader_continues_after_any_event_by_header_or_query_and_the_header_wins(
     gateway: Service, publisher: JobEventPublisher
 ) -> None:
     ids = await _numbers(publisher, range(6))

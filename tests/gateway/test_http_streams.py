@@ -62,7 +62,7 @@ async def test_a_silent_stream_says_comments_in_between(services: Services) -> N
 
 
 @pytest.mark.requirement("GW-3", "TS-3")
-async def test_a_client_goes_on_after_any_event_by_header_or_by_query(
+async def test_a_client_continues_after_any_event_by_header_or_by_query(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn
 ) -> None:
     task_id = await _turn(http)

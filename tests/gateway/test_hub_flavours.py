@@ -99,7 +99,7 @@ async def test_the_cursor_moves_on_over_entries_of_the_other_protocol(server: Hu
 
 @pytest.mark.requirement("TS-3")
 @pytest.mark.parametrize(("protocol", "visible"), [(6, 12), (7, 10)])
-async def test_a_start_index_counts_what_this_protocol_sees_whatever_is_void(
+async def test_a_start_index_counts_what_this_protocol_sees_whatever_is_retracted(
     server: HubServer, retried: Publisher, protocol: int, visible: int
 ) -> None:
     whole = await replay(server.url("stream", f"protocol={protocol}"))

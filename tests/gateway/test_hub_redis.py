@@ -53,7 +53,7 @@ async def test_a_hundred_subscribers_of_many_streams_share_one_connection(server
 
 
 @pytest.mark.requirement("GW-5")
-async def test_followers_go_on_after_the_connection_was_killed(
+async def test_followers_continue_after_the_connection_was_killed(
     server: HubServer, publisher: Publisher, redis: Redis
 ) -> None:
     await publisher.start()
@@ -166,7 +166,7 @@ async def test_a_drain_tells_every_follower_when_to_come_back_and_breaks_it(
 
 
 @pytest.mark.requirement("TS-12")
-async def test_while_redis_is_away_joins_are_refused_and_open_streams_break_and_then_all_goes_on(
+async def test_while_redis_is_away_joins_are_refused_and_open_streams_break_and_then_all_continues(
     server: HubServer, publisher: Publisher, valkey: Valkey
 ) -> None:
     await publisher.start()

@@ -55,7 +55,7 @@ async def test_a_client_that_takes_nothing_is_broken_and_holds_up_nobody(impatie
 
 
 @pytest.mark.requirement("TS-10")
-async def test_a_broken_client_goes_on_where_it_was(impatient: HubServer, redis: Redis) -> None:
+async def test_a_broken_client_continues_where_it_was(impatient: HubServer, redis: Redis) -> None:
     publisher = Publisher(redis, "stream")
     await publisher.start()
     stuck = RawClient(impatient.port, receive_buffer=4096)

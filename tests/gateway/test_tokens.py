@@ -303,7 +303,7 @@ async def test_a_flood_of_unknown_key_ids_causes_one_fetch(provider: IdentityPro
     assert provider.fetched == ["/keys"]
 
 
-async def test_many_first_tokens_wait_for_one_fetch_and_the_loop_goes_on(provider: IdentityProvider) -> None:
+async def test_many_first_tokens_wait_for_one_fetch_and_the_loop_continues(provider: IdentityProvider) -> None:
     provider.hold = asyncio.Event()
     async with ProviderKeys.opened(provider.jwks_url, None, Times(timeout_seconds=10)) as keys:
         tokens = _tokens(keys)

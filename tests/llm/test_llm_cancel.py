@@ -61,7 +61,7 @@ async def test_leaving_the_context_before_anything_was_read_closes_the_request(m
         await model.wait_for(lambda seen: seen.client_closed_at)
 
 
-async def test_an_error_of_the_reader_closes_the_request_and_goes_on_to_its_caller(model: ModelServer) -> None:
+async def test_an_error_of_the_reader_closes_the_request_and_continues_to_its_caller(model: ModelServer) -> None:
     async def read_and_fail(llm: Model, asked: ModelRequest) -> None:
         async with llm.stream(asked) as batches:
             async for _ in batches:

@@ -84,7 +84,7 @@ async def test_a_server_that_takes_no_beginning_is_an_error_before_any_event(
             await events_of(llm, request(f"{QUESTION} [[prefix={how}]]", prefix=PREFIX))
 
 
-async def test_the_end_of_an_answer_that_goes_on_is_told_as_any_other(model: ModelServer) -> None:
+async def test_the_end_of_an_answer_that_continues_is_told_as_any_other(model: ModelServer) -> None:
     question = "what floats down the river? [[tokens=24 rate=0 finish=length]]"
     async with adapter(model, continuation="vllm") as llm:
         events = await events_of(llm, request(question, prefix=PREFIX))
@@ -92,7 +92,7 @@ async def test_the_end_of_an_answer_that_goes_on_is_told_as_any_other(model: Mod
     assert finished(events).reason == "length"
 
 
-async def test_a_server_of_which_nothing_is_known_is_never_asked_to_go_on(model: ModelServer) -> None:
+async def test_a_server_of_which_nothing_is_known_is_never_asked_to_continue(model: ModelServer) -> None:
     async with adapter(model) as llm:
         assert not llm.continues
         with pytest.raises(ValueError, match="not known to go on"):

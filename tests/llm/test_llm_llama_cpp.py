@@ -21,7 +21,7 @@ async def llama(tmp_path: Path) -> AsyncIterator[Model]:
 
 @pytest.mark.requirement("TS-5")
 @pytest.mark.parametrize("blanks", ["", " ", "\n\n"])
-async def test_llama_cpp_goes_on_behind_the_beginning(llama: Model, blanks: str) -> None:
+async def test_llama_cpp_continues_behind_the_beginning(llama: Model, blanks: str) -> None:
     beginning = "The sea is a vast and" + blanks
 
     events = await events_of(llama, request(QUESTION, prefix=beginning, max_tokens=TOKENS, temperature=0))

@@ -115,7 +115,7 @@ async def test_fetching_a_page_waits_for_a_person(stack: Stack) -> None:
     assert (await _tool_part(stack, turn.session_id))["state"] == "approval-requested"
 
 
-async def test_an_outside_service_is_handed_work_and_its_webhook_goes_on_with_the_answer(
+async def test_an_outside_service_is_handed_work_and_its_webhook_continues_the_answer(
     stack: Stack, outside: str
 ) -> None:
     await stack.start()

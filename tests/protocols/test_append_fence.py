@@ -381,7 +381,7 @@ class Fence(Machine):
             assert verdict == "ok" or (self.lossy and verdict == "lost")
 
     def somebody(self, pick: int) -> Attempt | None:
-        """A worker with a stream in hand: most times the one that began last."""
+        """A worker that has a stream: most times the one that began last."""
         begun = [attempt for attempt in self.attempts if attempt.writer is not None]
         if not begun:
             return None

@@ -70,7 +70,7 @@ class Completing(Machine):
         self.database = rows
         self.session = f"ses_{uuid4().hex}"
         self.numbers = itertools.count(1)
-        self.task: Task | None = None  # in a worker's hand
+        self.task: Task | None = None  # held by a worker
         self.current = ""
         # How often somebody was told to queue the next step, since the turn was last let go.
         self.told = 0
@@ -152,7 +152,7 @@ class Completing(Machine):
         if asking:
             row = asking[pick % len(asking)]
             self.run(self.gathered([self.answer(place, row, one) for place, one in enumerate(yes)]))
-            self.go_on_with_answers()
+            self.continue_with_answers()
 
     async def answer(self, place: int, row: Row, approved: bool) -> None:
         try:
@@ -164,7 +164,7 @@ class Completing(Machine):
             assert self.task is None, "a turn goes on while another runs"
             self.current = answered.task.id
 
-    def go_on_with_answers(self) -> None:
+    def continue_with_answers(self) -> None:
         """As a worker does that gets the turn which goes on, or still has the one that asked."""
         if self.task is None and self.turn().status == "queued":
             self.claim(self.current)
@@ -185,7 +185,7 @@ class Completing(Machine):
             self.set_deadlines_back()
             ending = [self.expire_approvals(store) for store in self.stores]
             self.run(self.gathered(ending))
-            self.go_on_with_answers()
+            self.continue_with_answers()
 
     async def expire_approvals(self, store: Store) -> None:
         await store.deadlines.expire_approvals(self.session, EXPIRED)
@@ -434,7 +434,7 @@ def _part(call: NewOperation) -> Part:
 @pytest.mark.requirement("CC-6")
 @pytest.mark.requirement("CH-9")
 @pytest.mark.requirement("CH-16")
-def test_operations_end_once_and_one_goes_on_whatever_comes_at_once(
+def test_operations_end_once_and_one_continues_whatever_comes_at_once(
     stores: tuple[Store, Store], rows: Database, loop: asyncio.AbstractEventLoop
 ) -> None:
     play(lambda: Completing(loop, stores, rows), examples=50, steps=15)

@@ -1,4 +1,4 @@
-"""Leases of a work queue: claim, renew, sweep, acknowledge, hand back, leave, die, freeze and wake, in any order.
+"""Leases of a work queue: claim, renew, sweep, acknowledge, release, leave, die, freeze and wake, in any order.
 
 Time: the lease is an hour, so that none runs out by itself; one runs out where a rule makes its entry old, by XCLAIM …
 IDLE on the server. A frozen consumer is one that still acts on entries which others took over meanwhile: consumers
@@ -38,7 +38,7 @@ rarely = st.sampled_from((False, False, False, True))
 
 @dataclass(frozen=True)
 class Stored:
-    """An entry as the server has it. `before`: deliveries before a hand-back. `owner`: None while undelivered."""
+    """An entry as the server has it. `before`: deliveries before a release. `owner`: None while undelivered."""
 
     entry_id: str
     body: str
@@ -81,10 +81,10 @@ class Consumer:
     """A worker as it sees itself: what it took and was not told to be without."""
 
     queue: WorkQueue
-    hand: dict[str, Delivery] = field(default_factory=dict)
+    held: dict[str, Delivery] = field(default_factory=dict)
 
     def nth(self, pick: int) -> Delivery | None:
-        return list(self.hand.values())[pick % len(self.hand)] if self.hand else None
+        return list(self.held.values())[pick % len(self.held)] if self.held else None
 
 
 async def look(redis: Redis) -> Queue:
@@ -125,7 +125,7 @@ class Leases(Machine):
         super().__init__(loop)
         self.redis = redis
         self.added = 0
-        # Bodies that were added and not acknowledged, with how often each was delivered, hand-backs taken off.
+        # Bodies that were added and not acknowledged, with how often each was delivered, releases taken off.
         self.open: Counter[str] = Counter()
         self.known: set[str] = set()
         # XINFO's lag is only promised for a group that has seen every entry since the queue began.
@@ -139,8 +139,8 @@ class Leases(Machine):
         return self.run(look(self.redis))
 
     def somebody(self, pick: int) -> str:
-        """Of those who have something in hand, if there is one."""
-        holders = [name for name in NAMES if self.consumers[name].hand] or list(NAMES)
+        """Of those who hold something, if there is one."""
+        holders = [name for name in NAMES if self.consumers[name].held] or list(NAMES)
         return holders[pick % len(holders)]
 
     @initialize(waiting=counts)
@@ -191,13 +191,13 @@ class Leases(Machine):
         before = self.look()
         name = self.somebody(pick)
         consumer = self.consumers[name]
-        lost = self.run(consumer.queue.renew(list(consumer.hand)))
-        assert lost == {entry_id for entry_id in consumer.hand if before.owner(entry_id) != name}
+        lost = self.run(consumer.queue.renew(list(consumer.held)))
+        assert lost == {entry_id for entry_id in consumer.held if before.owner(entry_id) != name}
         after = self.look()
         assert after.claims() == before.claims(), "a renewal has taken something"
-        assert not any(entry.entry_id in consumer.hand and entry.owner == name for entry in after.old)
+        assert not any(entry.entry_id in consumer.held and entry.owner == name for entry in after.old)
         for entry_id in lost:
-            del consumer.hand[entry_id]
+            del consumer.held[entry_id]
 
     @rule(pick=picks)
     def acknowledge(self, pick: int) -> None:
@@ -213,7 +213,7 @@ class Leases(Machine):
         before = self.look()
         acknowledged = self.run(self.consumers[name].queue.ack(delivery.entry_id))
         assert acknowledged == (before.owner(delivery.entry_id) == name), "an entry was another's, or one's own"
-        self.consumers[name].hand.pop(delivery.entry_id, None)
+        self.consumers[name].held.pop(delivery.entry_id, None)
         if acknowledged:
             self.known.remove(delivery.body.decode())
             del self.open[delivery.body.decode()]
@@ -225,16 +225,16 @@ class Leases(Machine):
     def release(self, chosen: list[int]) -> None:
         name = self.somebody(chosen[0])
         consumer = self.consumers[name]
-        if not consumer.hand:
+        if not consumer.held:
             return
         before = self.look()
-        ids = list({list(consumer.hand)[pick % len(consumer.hand)]: None for pick in chosen})
+        ids = list({list(consumer.held)[pick % len(consumer.held)]: None for pick in chosen})
         count = self.run(consumer.queue.requeue(ids))
         owned = [entry for entry in before.entries if entry.entry_id in ids and entry.owner == name]
         assert count == len(owned)
         self.count_releases(owned)
         for entry_id in ids:
-            del consumer.hand[entry_id]
+            del consumer.held[entry_id]
         self.others_stand(before, set(ids))
 
     @rule(name=names)
@@ -242,7 +242,7 @@ class Leases(Machine):
         before = self.look()
         self.run(self.consumers[name].queue.leave())
         self.count_releases([entry for entry in before.entries if entry.owner == name])
-        self.consumers[name].hand.clear()
+        self.consumers[name].held.clear()
         assert not any(entry.owner == name for entry in self.look().entries)
         assert name not in self.known_consumers()
 
@@ -254,9 +254,9 @@ class Leases(Machine):
 
     @rule(name=names, count=counts)
     def die_and_start_again(self, name: str, count: int) -> None:
-        """A process of the same name takes up what its predecessor had in hand."""
+        """A process of the same name takes up what its predecessor had in flight."""
         before = self.look()
-        self.consumers[name].hand.clear()
+        self.consumers[name].held.clear()
         taken = self.run(self.consumers[name].queue.own_pending(count))
         own = [entry.entry_id for entry in before.entries if entry.owner == name]
         assert [each.entry_id for each in taken] == own[:count]
@@ -295,7 +295,7 @@ class Leases(Machine):
 
     @rule(really=rarely)
     def the_group_is_destroyed(self, really: bool) -> None:
-        """What was in anybody's hand is queued again, as it was added or handed back."""
+        """What anybody had in flight is queued again, as it was added or released."""
         if not really:
             return
         before = self.look()
@@ -346,12 +346,12 @@ class Leases(Machine):
     async def call(self, kind: str, name: str, count: int) -> list[str]:
         """The bodies that were delivered by one call among others."""
         consumer = self.consumers[name]
-        chosen = list(consumer.hand.values())[:count]
+        chosen = list(consumer.held.values())[:count]
         if kind == "add":
             await self.adding()
         elif kind == "ack":
             for delivery in chosen:
-                consumer.hand.pop(delivery.entry_id, None)
+                consumer.held.pop(delivery.entry_id, None)
                 if await consumer.queue.ack(delivery.entry_id):
                     self.known.remove(delivery.body.decode())  # a KeyError: it was acknowledged twice
                     del self.open[delivery.body.decode()]
@@ -362,7 +362,7 @@ class Leases(Machine):
         else:
             read = consumer.queue.read(count, MOMENT) if kind == "read" else consumer.queue.sweep(count)
             taken = await read
-            consumer.hand.update((each.entry_id, each) for each in taken)
+            consumer.held.update((each.entry_id, each) for each in taken)
             return [each.body.decode() for each in taken]
         return []
 
@@ -374,7 +374,7 @@ class Leases(Machine):
             body = delivery.body.decode()
             self.open[body] += 1
             assert delivery.deliveries == self.open[body], f"{body} was delivered {self.open[body]} times"
-            self.consumers[name].hand[delivery.entry_id] = delivery
+            self.consumers[name].held[delivery.entry_id] = delivery
         after = self.look()
         assert all(after.owner(each.entry_id) == name for each in taken)
 
@@ -416,15 +416,15 @@ class Leases(Machine):
         self.age([entry for entry in self.look().entries if entry.owner is not None])
         last = self.consumers["last"] = self.consumer("last")
         self.run(last.queue.ensure_group())
-        while not {each.body.decode() for each in last.hand.values()} >= self.known:
-            before = len(last.hand)
+        while not {each.body.decode() for each in last.held.values()} >= self.known:
+            before = len(last.held)
             self.sweep("last", 2)
             self.read("last", 2)
-            assert len(last.hand) > before, "the survivor does not get the rest"
+            assert len(last.held) > before, "the survivor does not get the rest"
         for name in NAMES:
-            for delivery in list(self.consumers[name].hand.values()):
+            for delivery in list(self.consumers[name].held.values()):
                 self.acknowledge_as(name, delivery)
-        for delivery in list(last.hand.values()):
+        for delivery in list(last.held.values()):
             self.acknowledge_as("last", delivery)
         assert self.look().entries == ()
 

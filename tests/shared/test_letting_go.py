@@ -89,7 +89,7 @@ async def test_a_step_that_ends_again_because_an_answer_was_lost_queues_the_oper
 
 
 @pytest.mark.requirement("CH-9")
-async def test_a_step_whose_calls_all_failed_goes_on_running_however_often_it_ends(scene: Scene) -> None:
+async def test_a_step_whose_calls_all_failed_continues_running_however_often_it_ends(scene: Scene) -> None:
     task = await running(scene)
     calls = [call("one", "failed")]
 

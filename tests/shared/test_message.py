@@ -83,7 +83,7 @@ def test_the_chunks_made_from_parts_fold_into_the_same_parts() -> None:
     assert folded(replay_of(parts)).finished_parts() == parts
 
 
-def test_sources_and_files_are_parts_and_are_told_again_when_a_stream_is_rebuilt() -> None:
+def test_sources_and_files_are_parts_and_are_replayed_when_a_stream_is_rebuilt() -> None:
     parts = folded(CITED).finished_parts()
 
     assert parts == [

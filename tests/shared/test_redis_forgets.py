@@ -83,7 +83,7 @@ async def test_nothing_is_written_behind_a_batch_that_was_forgotten(pair: RedisP
 
 
 @pytest.mark.requirement("TS-11", "OP-7")
-async def test_a_writer_goes_on_where_the_replica_has_everything(pair: RedisPair, streams: Streams) -> None:
+async def test_a_writer_continues_where_the_replica_has_everything(pair: RedisPair, streams: Streams) -> None:
     await pair.in_step()
     await _fail_over(pair, streams)
     assert await streams.writer.append(TASK.task_id, 1, 1, BEGINNING) == "ok"

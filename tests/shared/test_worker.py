@@ -101,7 +101,7 @@ async def test_what_was_queued_before_the_first_worker_came_is_handled(
     assert sorted(bench.handled) == [f"job {n}" for n in range(10)]
 
 
-async def test_never_more_entries_are_in_hand_than_there_are_slots(
+async def test_never_more_entries_are_in_flight_than_there_are_slots(
     bench: Bench, producer: Producer, redis: Redis
 ) -> None:
     for n in range(6):
@@ -159,7 +159,7 @@ async def test_the_entry_of_a_dead_owner_is_taken_over_while_the_queue_is_idle(
         await wait_until(lambda: bench.handled == ["job"])
 
 
-async def test_a_restarted_process_of_the_same_name_takes_up_at_once_what_it_had_in_hand(
+async def test_a_restarted_process_of_the_same_name_takes_up_at_once_what_it_had_in_flight(
     bench: Bench, producer: Producer
 ) -> None:
     before = await bench.queue("same")
@@ -283,7 +283,7 @@ async def test_an_unreadable_entry_goes_to_the_dead_letters_at_once_with_its_byt
         await wait_until(lambda: _equals(left(redis), 0))
 
 
-async def test_while_postgres_is_away_an_entry_is_tried_again_in_place_and_never_buried(
+async def test_while_postgres_is_away_an_entry_is_tried_again_in_place_and_never_a_dead_letter(
     bench: Bench, producer: Producer
 ) -> None:
     attempts: list[int] = []
@@ -315,7 +315,7 @@ async def test_what_a_stopping_worker_cannot_finish_is_delivered_to_another_at_o
         await wait_until(lambda: _equals(pending(redis), 1))
         async with bench.worker("b", record):
             stopping.set()
-            await wait_until(lambda: deliveries == [1])  # a hand-back is no failure
+            await wait_until(lambda: deliveries == [1])  # a release is no failure
 
     consumers = await redis.xinfo_consumers(keys.work_queue("test"), keys.GROUP)
     assert consumers == []
@@ -349,7 +349,7 @@ async def test_after_a_flush_the_group_is_made_again_and_new_entries_are_handled
         await wait_until(lambda: bench.handled == ["before", "after"])
 
 
-async def test_the_worker_waits_for_a_redis_that_is_away_and_goes_on(
+async def test_the_worker_waits_for_a_redis_that_is_away_and_continues(
     bench: Bench, producer: Producer, valkey: Valkey
 ) -> None:
     async with bench.worker("a", bench.record):
@@ -361,7 +361,7 @@ async def test_the_worker_waits_for_a_redis_that_is_away_and_goes_on(
         await wait_until(lambda: "after" in bench.handled)
 
 
-async def test_the_lag_of_the_group_stays_known_whatever_is_acknowledged_or_handed_back(
+async def test_the_lag_of_the_group_stays_known_whatever_is_acknowledged_or_released(
     bench: Bench, producer: Producer, redis: Redis
 ) -> None:
     queue = await bench.queue("a")

@@ -135,7 +135,7 @@ async def test_a_tool_with_a_limit_runs_no_more_often_at_once(runner: Service, c
 
 
 @pytest.mark.requirement("CC-10")
-async def test_a_drained_runner_hands_back_what_it_cannot_finish(services: Services, caller: Caller) -> None:
+async def test_a_drained_runner_releases_what_it_cannot_finish(services: Services, caller: Caller) -> None:
     first = await services.tool_runner(**SHORT, DRAIN_SECONDS="0.2")
     operation = await caller.call("waits", place="gate")
     await began(caller, "gate")

@@ -46,7 +46,7 @@ class ChunkReader:
     """Reads the chunks of one answer. `over` after `[DONE]`; `complete` when it is known how the answer ended.
 
     `tool_names`: of the tools that were offered. `by`: which server and model this is, for what it wants to have back.
-    `goes_on`: the answer was begun before, so its beginning is not here.
+    `continues`: the answer was begun before, so its beginning is not here.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ChunkReader:
         *,
         tool_names: Collection[str] = (),
         by: str = "",
-        goes_on: bool = False,
+        continues: bool = False,
         thinks_first: bool = False,
     ) -> None:
         self._secret = secret
@@ -66,9 +66,9 @@ class ChunkReader:
         self._model: CleanText | None = None
         self._calls = CallAssembler(tool_names)
         self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
-        self._thinking: ThinkSplitter | None = None if goes_on else ThinkSplitter()
+        self._thinking: ThinkSplitter | None = None if continues else ThinkSplitter()
         self._unopened: WatchedText | UnopenedThoughts | None = None
-        if not goes_on:
+        if not continues:
             self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
         self.thinks_first = thinks_first
         self._provided = ProvidedFields()

@@ -252,7 +252,7 @@ class Model:
             self._secret,
             tool_names=names,
             by=manners.by,
-            goes_on=bool(request.prefix),
+            continues=bool(request.prefix),
             thinks_first=manners.thinks_first,
         )
         try:

@@ -111,7 +111,7 @@ class CallAssembler:
             if known is None and index is None:
                 known = next((one for one in self._calls if one.id == call_id), None)
             call = known or call
-        if call is not None and self._goes_on(call, call_id, name, arguments):
+        if call is not None and self._continues(call, call_id, name, arguments):
             self._last = call
             return call
         begun = self._begin(index, call_id)
@@ -136,7 +136,7 @@ class CallAssembler:
         taken = [call.number for call in self._calls]
         return index if index is not None and index not in taken else max(taken, default=-1) + 1
 
-    def _goes_on(self, call: _Call, call_id: CleanText | None, name: CleanText | None, arguments: str) -> bool:
+    def _continues(self, call: _Call, call_id: CleanText | None, name: CleanText | None, arguments: str) -> bool:
         same_id = call_id is None or call_id == call.id
         if call.extent.whole:
             return _belongs_to_whole(call, same_id, name, arguments)

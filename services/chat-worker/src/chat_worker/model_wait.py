@@ -1,7 +1,7 @@
 """What a turn has gone through that waits for its model without a worker: stored with it, for whoever continues.
 
 Guarantees: waiting in pieces, by several workers, ends when waiting in one piece would have: patience, the number of
-tries and of requests that may have been paid for go on where they were.
+tries and of requests that may have been paid for continue where they were.
 """
 
 from dataclasses import dataclass

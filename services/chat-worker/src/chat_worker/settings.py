@@ -17,7 +17,7 @@ class Settings(ModelSettings, WorkerSettings):
 
     models: list[str] = Field(default_factory=list, description="further models that a request may choose, as JSON")
     model_continuation: PrefixDialect | Literal["none", "background"] = Field(
-        default="none", description="how the server is asked to go on with an answer that a dead worker had begun"
+        default="none", description="how the server is asked to continue an answer that a dead worker had begun"
     )
     model_hold_seconds: float = Field(
         default=2, ge=0, description="a longer wait for a model that is away is spent without a worker"

@@ -48,10 +48,10 @@ REPAIRS = (
     "old_anonymous_sessions",
     "store_went_back",
     "turn_lost",
-    "turn_settled",
+    "turn_end_adopted",
     "turn_adopted",
-    "turn_begun_anew",
-    "operation_settled",
+    "turn_restarted",
+    "operation_end_adopted",
 )
 OUTCOMES = ("applied", "repeat", "late", "unknown", "progress")
 _ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)

@@ -16,7 +16,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._running = Gauge("sluiceway_operations_running", "Runs of tools that go on now", registry=registry)
+        self._running = Gauge("sluiceway_operations_running", "Tools that run now", registry=registry)
         self._runs = Counter(
             "sluiceway_operation_runs",
             "Runs of tools that this process began, by how it left them",

@@ -51,7 +51,7 @@ class AgentEvent(BaseModel):
         return one_line(json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False).encode())
 
     def sse(self, entry_id: str | None = None) -> bytes:
-        """As a frame of an event stream. With an id, a browser can go on after it."""
+        """As a frame of an event stream. With an id, a browser can resume after it."""
         head = b"" if entry_id is None else f"id: {entry_id}\n".encode()
         return b"%bdata: %b\n\n" % (head, self.encode())
 

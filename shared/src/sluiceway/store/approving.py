@@ -44,7 +44,7 @@ class ClientOutput:
 
 @dataclass(frozen=True, slots=True)
 class AnswersNoted:
-    """`task` goes on with the answers: a new turn, or the one that asked, where that is still live. None: other calls
+    """`task` continues with the answers: a new turn, or the one that asked, where that is still live. None: other calls
     of it wait for an answer, `remaining` of them. `created`: the turn is new."""
 
     task: Task | None
@@ -179,7 +179,7 @@ async def _note(connection: Connection, operation: Operation, answer: Decision) 
 
 
 async def _newest_turn(connection: Connection, asking: Task) -> Task:
-    """The newest turn of that message: the one that goes on with it, where the answers were noted before."""
+    """The newest turn of that message: the one that continues it, where the answers were noted before."""
     row = await connection.fetchrow(
         f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND message_id = $2 ORDER BY created_at DESC LIMIT 1",
         asking.session_id,
@@ -195,7 +195,7 @@ async def _is_superseded(connection: Connection, asking: Task) -> bool:
 
 
 async def _continue(connection: Connection, before: Task) -> Task:
-    """A new turn that goes on with the message: active at once, since no other turn of the session is live."""
+    """A new turn that continues the message: active at once, since no other turn of the session is live."""
     row = await connection.fetchrow(
         "WITH message AS (UPDATE messages SET done = false WHERE session_id = $2 AND id = $5"
         "   RETURNING jsonb_array_length(parts) AS parts)"

@@ -40,7 +40,7 @@ class DeadlineStore:
     async def expire(self, operation: Operation, end: OperationEnd) -> EndOutcome | None:
         """End an operation whose deadline has passed. None: it has ended otherwise meanwhile.
 
-        Where its message takes no word of that, it ends without one: its turn has to go on to where it can end.
+        Where its message takes no word of that, it ends without one: its turn has to continue to where it can end.
         """
         try:
             return await self._expire(operation, end)

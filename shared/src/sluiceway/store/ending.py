@@ -26,7 +26,7 @@ _NEXT = (
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person or for
-    the client, whose answer will go on with the message in a turn of its own. Parts or metadata that are None: the
+    the client, whose answer will continue the message in a turn of its own. Parts or metadata that are None: the
     message keeps its own. `calls`: what the attempt asked of models and is not durable yet; `prompt`: with which
     system prompt."""
 

@@ -22,7 +22,7 @@ _COLUMNS = ", ".join(Session.__slots__)
 _NO_END = 2**63 - 1
 _OUTPUT_FIELDS = frozenset({"output", "errorText", "preliminary"})
 _NEWEST = newest_of(
-    "SELECT m.*, t.parts_before, ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS told_again"
+    "SELECT m.*, t.parts_before, ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS replayed"
     " FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
     f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
     " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
@@ -223,11 +223,11 @@ def _as_listed(row: asyncpg.Record) -> Message:
     if row["done"]:
         return message
     parts = message.parts[: row["parts_before"]]
-    return replace(message, parts=[_waiting_for_output(part, row["told_again"]) for part in parts])
+    return replace(message, parts=[_waiting_for_output(part, row["replayed"]) for part in parts])
 
 
-def _waiting_for_output(part: Part, told_again: Collection[str]) -> Part:
-    if part.get("toolCallId") not in told_again:
+def _waiting_for_output(part: Part, replayed: Collection[str]) -> Part:
+    if part.get("toolCallId") not in replayed:
         return part
     kept = {name: value for name, value in part.items() if name not in _OUTPUT_FIELDS}
     approval = part.get("approval") or {"id": part["toolCallId"], "approved": True}

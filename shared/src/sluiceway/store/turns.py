@@ -112,7 +112,7 @@ class TurnStore:
         return task_of(row) if row is not None else await self.get(task_id)
 
     async def raise_attempt(self, task: Task) -> Task | None:
-        """Raise the attempt of a turn that waits, and goes on waiting. None: it has moved on."""
+        """Raise the attempt of a turn that waits, and still waits. None: it has moved on."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 "UPDATE tasks SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND status = 'waiting'"
@@ -162,7 +162,7 @@ class TurnStore:
         prompt: dict[str, Any] | None = None,
     ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
-        pending. None pending: it goes on running. `metadata`: what was said of the message so far. `calls`: of
+        pending. None pending: it stays running. `metadata`: what was said of the message so far. `calls`: of
         models, by this attempt, that are not durable yet."""
         pending = sum(one.status == "pending" for one in operations)
         async with self._pool.connection() as connection:
@@ -180,7 +180,7 @@ class TurnStore:
             return LetGo("waiting") if held is not None else await _standing(connection, task)
 
     async def begin_approved(self, task: Task) -> LetGo:
-        """Let the calls that a person has approved be run, and wait for them. No such call: it goes on running."""
+        """Let the calls that a person has approved be run, and wait for them. No such call: it stays running."""
         async with self._pool.transaction() as connection:
             approved = await connection.fetchval(
                 f"SELECT count(*) FROM operations WHERE task_id = $1 AND {_APPROVED}", task.id

@@ -76,7 +76,7 @@ class TaskRegistry:
         await self._scripts.run("stream/delete_if_equal", [keys.session_active(session_id)], [task_id])
 
     async def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
-        """Some of the tasks that Redis knows, about that many keys further; and where to go on, 0 at the end."""
+        """Some of the tasks that Redis knows, about that many keys further; and where to continue, 0 at the end."""
         after, found = await command(self._redis, "SCAN", cursor, "MATCH", keys.TASK_METAS, "COUNT", count)
         return int(after), [keys.task_of_meta(key.decode()) for key in found]
 

@@ -1,7 +1,7 @@
 """Catching up: Postgres went back a little (a restore, PITR, a failover to an asynchronous standby), Redis did not.
 
 Every change is made in Postgres first, so a Redis that is ahead of a live turn's row proves that the row was lost. What
-Redis says is settled from the stream: the results of operations, and the whole of an answer that has ended there. A
+Redis says is taken over from the stream: the results of operations, and the whole of an answer that has ended there. A
 turn whose holder lives is left to it, under its attempt. Of anything else the stream is dropped, and the turn begins
 anew from what Postgres has, under an attempt that no follower has seen. (A turn that Postgres does not have at all is
 aborted: `TurnEnding.forget`.)
@@ -30,7 +30,7 @@ from sluiceway.wire.events import Error, Finish
 from sluiceway.wire.message import MessageFold, Part, is_answered
 from sluiceway.wire.task import EndStatus
 
-CaughtUp = Literal["turn_adopted", "turn_settled", "turn_begun_anew", "operation_settled"]
+CaughtUp = Literal["turn_adopted", "turn_end_adopted", "turn_restarted", "operation_end_adopted"]
 _LOST = {"code": "TURN_FAILED", "message": "The turn failed."}
 
 
@@ -70,17 +70,17 @@ class TurnCatchUp:
             return None
         entries = await self._reader.read(task_id)
         fold = await self._fold(task, entries)
-        settled = await self._settle_operations(task, meta, fold) if fold is not None else 0
+        adopted = await self._adopt_operation_ends(task, meta, fold) if fold is not None else 0
         if not _is_ahead(task, meta):
-            return self._told(task, meta, "operation_settled") if settled else None
+            return self._told(task, meta, "operation_end_adopted") if adopted else None
         if held and meta.status != "running":
             return None  # its holder is about to let go
         if held:
             adopted = await self._store.rewinding.adopt(task, meta.attempt)
             return self._told(task, meta, "turn_adopted") if adopted else None
-        if fold is not None and await self._settle(task, meta, fold, entries):
-            return self._told(task, meta, "turn_settled")
-        return await self._begin_anew(task, meta)
+        if fold is not None and await self._adopt_end(task, meta, fold, entries):
+            return self._told(task, meta, "turn_end_adopted")
+        return await self._restart(task, meta)
 
     async def _fold(self, task: Task, entries: Sequence[Entry]) -> MessageFold | None:
         """What the stream shows; None where it cannot be read, or lacks its beginning."""
@@ -91,9 +91,9 @@ class TurnCatchUp:
             return None
         return fold if fold.started else None
 
-    async def _settle_operations(self, task: Task, meta: TaskMeta, fold: MessageFold) -> int:
+    async def _adopt_operation_ends(self, task: Task, meta: TaskMeta, fold: MessageFold) -> int:
         """End the operations whose end the stream has shown; how many. The reconciler queues the step that follows."""
-        calls, settled = fold.calls(), 0
+        calls, adopted = fold.calls(), 0
         for operation in await self._store.operations.of_task(task.id):
             part = calls.get(operation.tool_call_id)
             if not operation.open or part is None or not is_answered(part) or part["state"] == "output-denied":
@@ -102,10 +102,10 @@ class TurnCatchUp:
                 continue
             reported = ReportedEnd(operation.id, task.id, _end_of(part), digest="")
             outcome = await self._store.completions.complete(reported)
-            settled += outcome.kind == "applied"
-        return settled
+            adopted += outcome.kind == "applied"
+        return adopted
 
-    async def _settle(self, task: Task, meta: TaskMeta, fold: MessageFold, entries: Sequence[Entry]) -> bool:
+    async def _adopt_end(self, task: Task, meta: TaskMeta, fold: MessageFold, entries: Sequence[Entry]) -> bool:
         """End the turn as its stream has ended. False: that has not, or not with an end of all its calls."""
         status = meta.status
         if status not in ("completed", "failed", "cancelled"):
@@ -117,8 +117,8 @@ class TurnCatchUp:
         end = _turn_end(task, status, fold, entries)
         return await self._ending.end(task, end, [Finish()]) is not None
 
-    async def _begin_anew(self, task: Task, meta: TaskMeta) -> CaughtUp | None:
-        # Settled operations have changed the row, but not its attempt.
+    async def _restart(self, task: Task, meta: TaskMeta) -> CaughtUp | None:
+        # Operations whose ends were adopted have changed the row, but not its attempt.
         raised = await self._store.rewinding.overtake(task, meta.attempt)
         if raised is None:
             return None
@@ -130,7 +130,7 @@ class TurnCatchUp:
                 return None  # its operations have ended meanwhile, and a worker has it
         else:
             await self._dispatch.publish(raised)
-        return self._told(task, meta, "turn_begun_anew")
+        return self._told(task, meta, "turn_restarted")
 
     def _told(self, task: Task, meta: TaskMeta, did: CaughtUp) -> CaughtUp:
         """An error: somebody has lost what was committed."""

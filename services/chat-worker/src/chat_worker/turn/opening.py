@@ -68,7 +68,7 @@ class Opening:
         if turn.continues:
             self._log.info("step_continued", able=able)
 
-    async def begin_anew(self, turn: Answering) -> None:
+    async def restart_step(self, turn: Answering) -> None:
         """Replace what was shown of the step that is open, as it could not be continued."""
         await turn.attempt.writer.drained()
         await self.open(turn, await self._reader.read(turn.task.id), "nothing")

@@ -74,7 +74,7 @@ class TurnSteps:
             if turn.reached is not None:
                 await self._client.abandon(turn.reached)
             turn.reached = None
-            await self._opening.begin_anew(turn)
+            await self._opening.restart_step(turn)
             return await self._model_step(turn)
         except TooLong as refusal:
             if self._requests.shorten(turn, refusal.error, sent):

@@ -95,7 +95,7 @@ class Applying:
         return outcome
 
     async def _complete(self, completion: ReportedEnd, unsure: bool) -> tuple[ReportedEnd, EndOutcome]:
-        """As it was reported; where Postgres refuses that, the operation has failed, and its turn goes on."""
+        """As it was reported; where Postgres refuses that, the operation has failed, and its turn continues."""
         try:
             return completion, await self._store.completions.complete(completion, unsure=unsure)
         except NotStorable as error:
@@ -104,7 +104,7 @@ class Applying:
         try:
             return failed, await self._store.completions.complete(failed, unsure=unsure)
         except NotStorable:
-            # Then it is the message that takes no more: the turn has to go on to where it can end.
+            # Then it is the message that takes no more: the turn has to continue to where it can end.
             untold = replace(failed, end=replace(failed.end, told=False))
             return untold, await self._store.completions.complete(untold, unsure=unsure)
 

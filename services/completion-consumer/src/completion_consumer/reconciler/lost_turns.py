@@ -1,7 +1,7 @@
 """The reconciler's look at Redis: turns that it knows as live and that Postgres does not have any more.
 
 After a restore, PITR, or a failover to an asynchronous standby, Postgres is as it was a little while before. Turns that
-were accepted since then are gone from it, and go on in Redis, where nobody would ever end those that wait: they are
+were accepted since then are gone from it, and live on in Redis, where nobody would ever end those that wait: they are
 aborted, so that whoever follows one learns of it. The look goes through all tasks of Redis, some in each round,
 whenever the mark in Redis is not behind that of Postgres (see `store/rewinding.py`), whenever the server of Postgres is
 another one, and when a leader begins. What Postgres has as live, and Redis further, is `turn/catch_up.py`'s.

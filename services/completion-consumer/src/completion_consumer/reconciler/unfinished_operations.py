@@ -1,6 +1,6 @@
 """The reconciler's look at operations: what nobody works on, what is overdue, and what was said but not applied.
 
-- An operation past its deadline has failed, and its turn goes on; one that waited for a person just ends.
+- An operation past its deadline has failed, and its turn continues; one that waited for a person just ends.
 - An operation that should be queued or in flight, and is neither, is queued again: the runner that gets it
   decides whether it may be begun again. One that an outside service works on is left to its deadline.
 - A webhook that was accepted, and that the consumer has not dealt with, is put into its queue again.

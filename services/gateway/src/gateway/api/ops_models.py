@@ -117,7 +117,7 @@ class DeadLetterDetail(DeadLetterView):
 
 
 class ReplayedLetter(Wire):
-    """`task_id`: the turn that goes on, or the new one."""
+    """`task_id`: the turn that continues, or the new one."""
 
     task_id: str | None
     detail: str

@@ -25,7 +25,7 @@ from gateway.api.problems import DeadLetterNotFound, NotReplayable
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """`task_id`: the turn that goes on, or the new one that answers the same message."""
+    """`task_id`: the turn that continues, or the new one that answers the same message."""
 
     task_id: str | None
     detail: str

@@ -77,7 +77,7 @@ def check_limits(settings: Settings, text: str, model: str | None, question: Que
 
 
 def budget_of(settings: Settings, over_budget: bool) -> Budget:
-    """What is left to check: nothing, where a person may say that he wants to go on, and does."""
+    """What is left to check: nothing, where a person may say that he wants it all the same, and does."""
     return Budget() if over_budget and settings.budget.asks else settings.budget
 
 

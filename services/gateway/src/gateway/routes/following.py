@@ -25,7 +25,7 @@ from gateway.wire.sse import UI_MESSAGES, EventStream
 from gateway.wire.unwound import Unwound
 
 EVENT_STREAM = "text/event-stream"
-STREAM = Success("The turn's events until its end; each has an id to go on from.", media_type=EVENT_STREAM)
+STREAM = Success("The turn's events until its end; each has an id to resume from.", media_type=EVENT_STREAM)
 NOTHING = Success("There is nothing, or nothing more, to follow.", media_type=None)
 PROBLEMS: tuple[ProblemType, ...] = (StreamTruncated, RedisUnavailable, TooManyStreams, Draining)
 

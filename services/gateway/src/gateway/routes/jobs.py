@@ -77,7 +77,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         follow_job,
         "Follow a job's events",
         "Jobs",
-        {200: Success("The job's events; each has an id to go on from.", media_type=following.EVENT_STREAM)},
+        {200: Success("The job's events; each has an id to resume from.", media_type=following.EVENT_STREAM)},
         FollowJobParams,
         problems=(AccessDenied, InvalidCursor, JobNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(

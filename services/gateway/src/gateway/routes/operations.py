@@ -148,7 +148,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {202: Success("It is durable, and is shown unless a later one overtakes it.", AcceptedWebhook)},
         WebhookParams,
         problems=_WEBHOOK_PROBLEMS,
-        description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to go on.",
+        description=_SIGNED + "At most 64 KiB, and only so many a minute: 429 says when to resume.",
         people=False,
         unsigned=True,
         scopes=("webhooks",),

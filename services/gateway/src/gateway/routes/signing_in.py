@@ -74,7 +74,7 @@ def _view(user: Caller) -> SignedIn:
     return SignedIn(user_id=user.user_id or "", expires_at=expires_at)
 
 
-_MOVED = Success("Go on there.", media_type=None)
+_MOVED = Success("Continue there.", media_type=None)
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     RouteSpec(

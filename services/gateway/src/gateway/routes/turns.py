@@ -111,7 +111,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionStreamParams,
         problems=(AccessDenied, SessionNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
-            "From its beginning, with what was said so far joined. 204 when nothing runs. To go on from a cursor, "
+            "From its beginning, with what was said so far joined. 204 when nothing runs. To resume from a cursor, "
             "follow the turn itself: a cursor belongs to one turn."
         ),
         scopes=("turns", "read"),

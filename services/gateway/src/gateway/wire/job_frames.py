@@ -4,7 +4,7 @@ Guarantees: every event after the cursor, in order, and the JSON is sent as it w
 U+2029, which are escaped; what others than our publisher have written is shown, too
 (`sluiceway.feeds.job_events.JobEvent`).
 A stream that is followed ends with the job: at `task_completed`, `task_failed` or `task_stopped`, where that is the
-newest event; a job that is run again after it goes on.
+newest event; a job that is run again after it continues.
 Not guaranteed: that a gap is noticed. Ids are Redis's own times, so nobody can tell from them what is missing between
 two. A job that never says how it ended has a stream without an end. One that expires while it is followed is broken;
 who comes back waits for its new beginning.

@@ -21,7 +21,7 @@ class ClientOutputGiven(Asked):
 
 
 class AnswerTaken(Wire):
-    """`recorded`: `remaining` other calls of the step wait for an answer, too. `accepted`: `task_id` goes on."""
+    """`recorded`: `remaining` other calls of the step wait for an answer, too. `accepted`: `task_id` has the rest."""
 
     status: Literal["recorded", "accepted"]
     remaining: int

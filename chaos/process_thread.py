@@ -13,14 +13,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class HeldOperations:
+class ProcessThread:
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hands")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="processes")
 
     async def do(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Do it there, and wait for it here."""
         return await asyncio.wrap_future(self._thread.submit(work, *arguments, **named))
 
     def let_go(self) -> None:
-        """The processes that were started by these hands end with them."""
+        """The processes that were started by it end with it."""
         self._thread.shutdown()

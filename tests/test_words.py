@@ -1,0 +1,48 @@
+"""Names are made of the field's words: what the house has put away (see the glossary in turn/README.md) does not come
+back. The wire, the keys, settings and the database keep their names."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_PLACES = ("shared", "llm", "services", "bridges", "harness", "chaos", "bench", "deploy/local", "tests")
+# Each with what it is called instead.
+_PUT_AWAY = {
+    "in_hand": "in flight, held",
+    "hand(s|ed)?_back": "release, requeue",
+    "beats?": "heartbeat",
+    "epoch": "replication id",
+    "told_again|tell_again": "rebuild, replay",
+    "bury|buried|buries": "dead-letter",
+    "settled?|settles": "finalize",
+    "see(n|s)?_through": "finalize",
+    "resting": "quarantined",
+    "go(es)?_on|went_on|going_on": "resume, continue",
+    "doorkeeper": "authenticator",
+}
+# A column and a setting; what a bench waits for before it measures.
+_KEPT = {"settled_at", "settle_after_seconds", "_SETTLE_SECONDS"}
+
+
+# What is defined, and what is assigned to.
+_NAME = re.compile(r"\b(?:def|class) +(\w+)|^ *(?:self\.)?(\w+)(?:: [^=\n]+)? = ", re.MULTILINE)
+_BAD = re.compile(rf"(^|_)({'|'.join(_PUT_AWAY)})($|_)", re.IGNORECASE)
+
+
+def _names() -> Iterator[tuple[Path, str]]:
+    for place in _PLACES:
+        for path in (ROOT / place).rglob("*.py"):
+            if not {".venv", "node_modules"} & set(path.parts):
+                yield path, path.stem
+                for found in _NAME.finditer(path.read_text()):
+                    yield path, found[1] or found[2]
+
+
+def test_no_name_has_a_word_that_was_put_away() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, name in _names()
+        if name not in _KEPT and _BAD.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))
+    }
+    assert sorted(found) == [], "the words are: " + "; ".join(f"{old}: {new}" for old, new in _PUT_AWAY.items())
