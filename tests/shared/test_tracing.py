@@ -74,7 +74,7 @@ def test_the_standard_variables_say_whether_it_is_on() -> None:
     assert not is_on({**there, "OTEL_TRACES_EXPORTER": "none"})
 
 
-def test_a_span_goes_on_with_its_trace_and_says_what_failed_without_its_words(collector: Collector) -> None:
+def test_a_span_continues_its_trace_and_says_what_failed_without_its_words(collector: Collector) -> None:
     with pytest.raises(ValueError, match="the card"):
         _work_in_vain("the card is 4111 1111 1111 1111")
     assert current().traceparent is None

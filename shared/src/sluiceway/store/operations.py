@@ -96,7 +96,7 @@ class OperationStore:
 
     async def accepted(self, operation_id: str, attempt: int, traceparent: str | None = None) -> bool:
         """An outside service works on it: from here on it waits for a webhook, or for its deadline. `traceparent`:
-        what its webhook goes on from."""
+        the span that its webhook continues."""
         async with self._pool.connection() as connection:
             found = await connection.fetchval(
                 "UPDATE operations SET status = 'accepted', traceparent = coalesce($3, traceparent)"

@@ -25,7 +25,7 @@ _NO_ATTRIBUTES: Attributes = {}
 
 
 class Span:
-    """One that is not recorded. `traceparent`: what others go on from; None: there is no trace."""
+    """One that is not recorded. `traceparent`: what others continue; None: there is no trace."""
 
     traceparent: str | None = None
 
@@ -99,7 +99,7 @@ def continued(
     *,
     link: str | None = None,
 ) -> Iterator[Span]:
-    """As `span`, where there is a trace to go on with; it begins none."""
+    """As `span`, where there is a trace to continue; it begins none."""
     if _tracer is None or not is_traceparent(parent):
         yield _NONE
         return

@@ -1,8 +1,8 @@
 """Summaries of what a model will not be sent any more, by a model.
 
 Guarantees: a summary is made of pieces that fit its model, oldest first, each with the notes so far; it takes a bounded
-number of calls and a bounded time. Where it fails there is none, and the caller continues without one. Each of its calls
-is charged, however it ends.
+number of calls and a bounded time. Where it fails there is none, and the caller continues without one. Each of its
+calls is charged, however it ends.
 """
 
 import asyncio

@@ -199,7 +199,7 @@ class TurnEvent(Wire):
 
 
 class TurnEvents(Wire):
-    """`last_id`: where to go on from. `whole`: the turn has ended, and there is no more."""
+    """`last_id`: where to continue. `whole`: the turn has ended, and there is no more."""
 
     task_id: str
     status: str

@@ -62,7 +62,7 @@ class TracedParams(Params):
 
     @property
     def trace(self) -> str | None:
-        """Of this request's span, where it has one: that goes on with the caller's."""
+        """Of this request's span, where it has one: that continues the caller's."""
         return current().traceparent or (self.traceparent if is_traceparent(self.traceparent) else None)
 
 
