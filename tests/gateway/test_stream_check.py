@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from tests.gateway.callers import add_key
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _NGINX = shutil.which("nginx", path=_SBIN)
+_HAPROXY = shutil.which("haproxy", path=_SBIN)
 _SECONDS = 4.0
 # The gateway speaks every 1.5 s in these tests.
 _HEARTBEAT = "1.5"
@@ -85,6 +87,46 @@ async def test_nginx_is_found_to_cut_and_to_compress_where_it_is_set_up_so(
     assert "s of silence, and the gateway speaks every 1.5 s" in told["cutting"]
     assert "nginx: proxy_read_timeout 1h" in told["cutting"]
     assert told["compressing"].startswith("Something compresses the stream (gzip)")
+
+
+@pytest.mark.requirement("OP-6")
+@pytest.mark.skipif(_HAPROXY is None, reason="no haproxy here, to be found to cut streams")
+async def test_haproxy_is_found_to_cut_where_its_timeouts_are_short(
+    key_and_gateway: tuple[str, Service], tmp_path: Path
+) -> None:
+    key, gateway = key_and_gateway
+    with _haproxy(tmp_path, int(urlsplit(gateway.url).port or 0)) as urls:
+        await wait_until(lambda: probe(urls["good"], "/healthz"), what="haproxy listens")
+        told = dict(zip(urls, await asyncio.gather(*(_told(url, key) for url in urls.values())), strict=True))
+    assert told["good"] == ""
+    assert "s of silence, and the gateway speaks every 1.5 s" in told["cutting"]
+    assert "HAProxy: timeout server 1h; timeout client 1h" in told["cutting"]
+    # Unlike nginx it heeds `no-transform`.
+    assert told["compressing"] == ""
+
+
+@contextmanager
+def _haproxy(directory: Path, gateway: int) -> Iterator[dict[str, str]]:
+    """One with a place to listen for each of these settings; their addresses."""
+    settings = {
+        "good": "timeout server 1h",
+        "cutting": "timeout server 1s",
+        "compressing": "timeout server 1h\n  compression algo gzip\n  compression type text/event-stream",
+    }
+    ports = {name: free_port() for name in settings}
+    places = [
+        f"listen {name}\n  bind 127.0.0.1:{ports[name]}\n  {told}\n  server gateway 127.0.0.1:{gateway}"
+        for name, told in settings.items()
+    ]
+    defaults = "defaults\n  mode http\n  timeout connect 5s\n  timeout client 1h"
+    configuration = directory / "haproxy.cfg"
+    configuration.write_text("\n".join(["global", defaults, *places]) + "\n")
+    child = Child("haproxy", [str(_HAPROXY), "-db", "-f", str(configuration)], directory / "haproxy.log")
+    child.start(environment=dict(os.environ), directory=directory)
+    try:
+        yield {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    finally:
+        child.end()
 
 
 @contextmanager
