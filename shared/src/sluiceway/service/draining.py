@@ -8,6 +8,7 @@ nothing. With Redis away, what was last seen holds.
 from collections.abc import Mapping
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
@@ -43,7 +44,7 @@ class Drained:
         """What keeps the process from its work; None: nobody wants that."""
         try:
             wanted = await command(self._redis, "EXISTS", keys.drained(self._name)) == 1
-        except RedisUnavailable:
+        except (RedisUnavailable, ResponseError):
             wanted = self._wanted
         if wanted != self._wanted:
             self._wanted = wanted

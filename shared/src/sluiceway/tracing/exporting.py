@@ -77,10 +77,14 @@ def _exporter() -> "SpanExporter":
         away = False
 
         def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
-            result = super().export(spans)
+            reason = "the collector does not take them"
+            try:
+                result = super().export(spans)
+            except Exception as error:  # noqa: BLE001 - an address that is none, for one; the SDK would tell of it each time
+                result, reason = SpanExportResult.FAILURE, type(error).__name__
             away = result is not SpanExportResult.SUCCESS
             if away and not self.away:
-                _log.warning("traces_not_exported")
+                _log.warning("traces_not_exported: %s", reason)
             if self.away and not away:
                 _log.warning("traces_exported_again")
             self.away = away
