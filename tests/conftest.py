@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 from sluiceway import keys
 
@@ -25,6 +26,9 @@ from harness.postgres import Postgres
 from harness.services import Services, clean_environment
 from harness.valkey import Valkey
 
+# How long an example takes says how busy the machine is; what must be fast says so itself.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 _services = pytest.StashKey[Services]()
 _SHOWN_LOG = 20_000
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 6 * 2**30

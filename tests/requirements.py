@@ -399,17 +399,13 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-12": "`steer` and `latest` are not built.",
     "CH-17": "Not built.",
     "CH-19": "Not built: a second message waits.",
     "CH-21": "Not built.",
     "CH-22": "Not built: an edit replaces.",
     "GW-2": "With `useChat` a half answer can look whole, edits of shortened histories are appended, and files fail.",
     "GW-9": "Not built.",
-    "GW-11": "Not built: turns are taken in the order in which they came.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
     "SE-1": "There are no files yet, which the table would have to name.",
-    "SE-3": "Stored bytes, messages a day, and handshakes of many connections have no limit.",
     "SE-4": "There are no files yet.",
-    "SE-6": "No fuzzing of thousands of cases with users and keys: schemathesis runs for half a minute, without them.",
 }

@@ -17,7 +17,17 @@ _HISTORY = ("CHANGELOG.md", "docs/adr/")
 # Of its parts a key has the kind in capitals, as the page writes it.
 _PARTS = {"process": "PROCESS", "job_id": "JOB", "kind": "KIND", "name": "LIMIT", "who": "CALLER", "slot": "SLOT"}
 # They name a queue or a group, and are no keys.
-_NO_KEYS = {"kind_of", "tool_queue", "GROUP", "CHAT", "COMPLETIONS", "PERSISTENT", "TASK_METAS", "task_of_meta"}
+_NO_KEYS = {
+    "kind_of",
+    "tool_queue",
+    "GROUP",
+    "CHAT",
+    "COMPLETIONS",
+    "IN_TURNS",
+    "PERSISTENT",
+    "TASK_METAS",
+    "task_of_meta",
+}
 _PLACES = (
     "",
     "shared/src/sluiceway",

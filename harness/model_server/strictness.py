@@ -15,6 +15,8 @@ no_back:FIELD      a message that has the FIELD
 no_system          a system message
 filled             messages that say nothing and call nothing
 begins             a first message, behind the system's, that is not a user's
+effort_with_tools  tools, unless reasoning_effort is "none" (OpenAI's newer models, in chat requests)
+efforts:A,B        a reasoning_effort that is none of these
 window:TOKENS      more than so many tokens, of four characters each, and five for each message
 """
 
@@ -146,6 +148,24 @@ def _begins(body: Body, _: str) -> str | None:
     return None if first == "user" else f"the first message must be a user's, not one of {first}"
 
 
+def _effort_with_tools(body: Body, _: str) -> str | None:
+    if not body.get("tools") or body.get("reasoning_effort") == "none":
+        return None
+    return (
+        f"Function tools with reasoning_effort are not supported for {body['model']} in /v1/chat/completions. "
+        "To use function tools, use /v1/responses or set reasoning_effort to 'none'."
+    )
+
+
+def _efforts(body: Body, taken: str) -> str | None:
+    asked = body.get("reasoning_effort")
+    if asked is None or asked in taken.split(","):
+        return None
+    listed = ", ".join(f"'{one}'" for one in taken.split(","))
+    told = f"Unsupported value: 'reasoning_effort' does not support '{asked}' with this model."
+    return f"{told} Supported values are: {listed}."
+
+
 def tokens_of(body: Body) -> int:
     """As this server counts them."""
     said = [str(one.get("content") or "") for one in _messages(body)]
@@ -188,5 +208,7 @@ _RULES: dict[str, Callable[[Body, str], str | None]] = {
     "no_system": _no_system,
     "filled": _filled,
     "begins": _begins,
+    "effort_with_tools": _effort_with_tools,
+    "efforts": _efforts,
     "window": _window,
 }

@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced, Forgotten
 from sluiceway.scripts import Scripts
+from sluiceway.service.model_budget import ModelBudget
 from sluiceway.store import Store
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.ending import TurnEnd
@@ -283,6 +284,29 @@ async def test_a_turn_whose_model_is_away_for_longer_is_let_go_and_nobody_takes_
     assert isinstance(events[1], Data)
     assert events[1].data == waited.status
     assert (waited.status["state"], waited.status["code"]) == ("waiting", "MODEL_RATE_LIMITED")
+
+
+@pytest.mark.requirement("CH-7")
+async def test_a_turn_in_its_models_line_is_let_go_with_its_place_and_its_patience(
+    desk: Desk, model: ModelServer
+) -> None:
+    budget = ModelBudget(desk.redis, lambda name: (model.base_url, 1, 0))
+    await budget.take("m", "another's", 0, 0)
+    request = ModelRequest(model="m", messages=[{"role": "user", "content": "go [[tokens=1 rate=0]]"}])
+    async with Model(model.base_url, "key", budget=budget) as limited:
+        tries = Tries(9, Patience(100), hold_seconds=1)
+        assert await desk.step().run(limited, request, tries, NO_TOOLS) == "waiting"
+
+    waited = ModelWait.read((await desk.stored())[0].model_wait)
+    assert waited is not None
+    assert (waited.left_seconds, waited.tried.failures) == (100, 0)
+    assert waited.tried.place is not None
+    told = await budget.take("m", waited.tried.place.ticket, waited.tried.place.arrived, 0)
+    assert told is not None
+    assert told[1] == waited.tried.place.arrived
+    assert (waited.status["state"], waited.status["code"]) == ("waiting", "MODEL_IN_LINE")
+    assert [event.type for event in await desk.events()] == ["start-step", "data-status"]
+    assert await model.requests() == []
 
 
 @pytest.mark.requirement("CH-7")

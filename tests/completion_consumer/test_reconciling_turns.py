@@ -23,10 +23,10 @@ OFTEN = {"RECONCILE_SECONDS": "0.1"}
 LEASE = timedelta(seconds=3)
 
 
-async def _accepted(scene: Scene, session_id: str | None = None) -> Task:
+async def _accepted(scene: Scene, session_id: str | None = None, user_id: str | None = None) -> Task:
     """A turn that Redis was not told of."""
     session_id = session_id or f"s-{uuid4().hex}"
-    new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
+    new = NewTurn(session_id=session_id, user_id=user_id, text="please", create_session=True)
     return (await scene.store.turns.accept(new)).task
 
 
@@ -110,6 +110,41 @@ async def test_a_begun_turn_whose_entry_was_released_or_lost_with_its_group_is_q
     await wait_until(lambda: scene.next_steps(released), what="it is queued")
     await asyncio.sleep(0.5)
     assert await scene.next_steps(released) == 1
+
+
+@pytest.mark.requirement("GW-11", "OP-7")
+async def test_turns_in_a_lane_are_left_there_follow_one_another_and_come_back_after_a_flush(
+    services: Services, scene: Scene
+) -> None:
+    tasks = [await _accepted(scene, user_id="ada") for _ in range(3)]
+    for task in tasks:
+        await scene.turns.dispatch.publish(task)
+    consumer = await services.completion_consumer(**OFTEN)
+
+    async def places() -> list[int]:
+        """In the queue, and in lanes."""
+        return [len(await scene.queued(keys.CHAT)), await scene.redis.xlen(keys.lane_entries(keys.CHAT))]
+
+    async def noted(task: Task) -> bool:
+        meta = await scene.streams.registry.meta(task.id)
+        return meta is not None and not str(meta.queue_entry).startswith("lane:")
+
+    assert await places() == [1, 2]
+    await _worker(scene).ensure_group()
+    # As a worker reads that knows of no lanes.
+    read = ("XREADGROUP", "GROUP", keys.GROUP, "old", "COUNT", 1, "STREAMS", keys.work_queue(keys.CHAT), ">")
+    await scene.redis.execute_command(*read)  # type: ignore[no-untyped-call]
+    await wait_until(lambda: noted(tasks[1]), what="the next one is in the queue, and noted")
+    assert await places() == [2, 1]
+    assert not await _repaired(consumer, "turn_requeued")
+    await scene.redis.flushall()
+
+    async def back() -> bool:
+        return await places() == [1, 2]
+
+    await wait_until(back, what="all of them are where they were")
+    await counted(consumer, "sluiceway_reconciler_repaired_total", "turn_requeued", 3)
+    assert await places() == [1, 2]
 
 
 @pytest.mark.requirement("CH-12")

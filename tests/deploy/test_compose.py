@@ -132,6 +132,8 @@ OPTIONAL = {
     "MODEL_OPTIONS": ("chat-worker", "tool-runner"),
     "MODEL_PATIENCE_SECONDS": ("chat-worker", "tool-runner"),
     "MODEL_FALLBACK": ("chat-worker", "tool-runner"),
+    "MODEL_REQUESTS_PER_MINUTE": ("chat-worker", "tool-runner"),
+    "MODEL_TOKENS_PER_MINUTE": ("chat-worker", "tool-runner"),
     "MODEL_USER": ("chat-worker", "tool-runner"),
     "MODEL_PRICES": ("chat-worker", "tool-runner"),
     "MODEL_PRICE_PROVIDER": ("chat-worker", "tool-runner"),

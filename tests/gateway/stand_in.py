@@ -1,11 +1,12 @@
 """A chat worker under a test's hand: it answers when and what the test says, through the real store and streams."""
 
 import contextlib
-from typing import Any
+from datetime import timedelta
 
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import Fenced
+from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.store import Store
 from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
@@ -78,13 +79,12 @@ class StandIn:
     async def answer_everything(self) -> None:
         """Be a worker that is there: take turns from the queue and answer each with a word, until cancelled."""
         await self._redis.zadd(keys.live_workers("chat"), {"stand-in": 9_000_000_000_000})
-        seen = "0"
+        queue = WorkQueue(self._redis, self._redis, keys.CHAT, "stand-in", lease=timedelta(minutes=1))
+        await queue.ensure_group()
         while True:
-            answer: Any = await self._redis.xread({keys.work_queue("chat"): seen}, block=1000)
-            for _, entries in answer:
-                for entry_id, fields in entries:
-                    seen = entry_id
-                    await self._answer_if_live(ChatJob.model_validate_json(fields[b"d"]).task_id)
+            for delivery in await queue.read(10, timedelta(seconds=1)):
+                await self._answer_if_live(ChatJob.model_validate_json(delivery.body).task_id)
+                await queue.ack(delivery.entry_id)
 
     async def _answer_if_live(self, task_id: str) -> None:
         task = await self.store.turns.claim(task_id)

@@ -6,10 +6,11 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
+from gateway.serving.room import Room
 from redis.asyncio import Redis
 
 from harness.database import Database
@@ -168,3 +169,57 @@ async def test_cursors_at_the_ends_of_time_and_odd_answers_to_approvals_are_refu
         for approved in ("y", "on", "true", 1, 1.0, None):
             answer = await http.post("/api/chat/tasks/t/approvals/c", json={"approved": approved})
             assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_BODY"), approved
+
+
+class _Guest:
+    def __init__(self) -> None:
+        self.was_cut = False
+
+    def cut(self) -> None:
+        self.was_cut = True
+
+
+@pytest.mark.requirement("SE-3")
+def test_a_full_house_lets_in_who_comes_for_the_one_that_asked_for_nothing_for_longest() -> None:
+    room = Room(3, 0)
+    first, second, third, fourth, fifth = guests = [_Guest() for _ in range(5)]
+    assert all(room.enter(guest, "127.0.0.1") for guest in (first, second, third))
+    room.asks(first)
+    assert room.enter(fourth, "127.0.0.1")
+    assert [guest.was_cut for guest in guests] == [False, True, False, False, False]
+    room.asks(third)
+    room.asks(fourth)
+    assert not room.enter(fifth, None), "all are being served"
+    room.rests(fourth)
+    room.rests(third)
+    assert room.enter(fifth, None)
+    assert [guest.was_cut for guest in guests] == [False, True, False, True, False]
+    for guest in guests:
+        room.leave(guest)
+    assert all(room.enter(_Guest(), None) for _ in range(3))
+
+
+@pytest.mark.requirement("SE-3")
+def test_an_address_of_the_public_network_has_so_many_connections_and_a_private_one_is_anybodys() -> None:
+    room = Room(0, 2)
+    for address, same in (("203.0.114.7", "203.0.114.7"), ("2a00:1::1", "2a00:1::2")):
+        guests = [_Guest(), _Guest()]
+        assert all(room.enter(guest, address) for guest in guests)
+        assert not room.enter(_Guest(), same)
+        room.leave(guests[0])
+        assert room.enter(_Guest(), same)
+    assert all(room.enter(_Guest(), "10.0.0.1") for _ in range(20))
+
+
+@pytest.mark.requirement("SE-3")
+async def test_connections_that_say_nothing_keep_nobody_out(services: Services) -> None:
+    gateway = await services.gateway(MAX_CONNECTIONS="8")
+    async with AsyncExitStack() as stack:
+        silent = [(await stack.enter_async_context(_connected(gateway)))[0] for _ in range(30)]
+        for _ in range(3):
+            async with client_of(gateway) as http:
+                assert (await http.get("/healthz")).status_code == 200
+        async with asyncio.timeout(10):
+            # The first of them, long before their heads are late.
+            assert [await reader.read() for reader in silent[:22]] == [b""] * 22
+        assert not silent[-1].at_eof()

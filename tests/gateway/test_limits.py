@@ -5,8 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from gateway.api.problems import StorageFull
 from gateway.callers.addresses import Addresses
 from gateway.callers.rates import Limit, LocalCounts, Rates
+from gateway.callers.stored import StoredBytes
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -72,6 +74,7 @@ async def test_turns_sessions_and_open_streams_of_one_caller_are_bounded(
     services: Services, database: Database
 ) -> None:
     few = {"MAX_TURNS_PER_USER": "4", "MAX_SESSIONS_PER_HOUR": "6", "MAX_STREAMS_PER_USER": "2"}
+    few["MAX_MESSAGES_PER_DAY"] = "8"
     gateway = await services.gateway(JWT_SECRET=SECRET, **few)
     ada, grace = bearer("ada"), bearer("grace")
     async with client_of(gateway) as http:
@@ -114,6 +117,60 @@ async def test_turns_sessions_and_open_streams_of_one_caller_are_bounded(
         assert (await http.post(f"/api/chat/tasks/{accepted[0]}/cancel", headers=ada)).status_code == 202
         free = next(f"s{number}" for number, response in enumerate(sent) if response.status_code == 429)
         assert (await say(free)).status_code == 202
+        told = (await http.get("/config")).json()["limits"]
+        assert (told["max_messages_per_day"], told["max_turns_per_user"]) == (8, 4)
+        # One for the AI SDK's route, six at once, and the last: what was refused for another reason counts, too.
+        ninth = await say(free)
+        _refused(ninth, "TOO_MANY_REQUESTS")
+        assert "day" in ninth.json()["detail"]
+        assert int(ninth.headers["retry-after"]) > 3600
+        assert (await say("g", grace)).status_code == 202
+
+
+@pytest.mark.requirement("SE-3")
+async def test_who_has_stored_as_much_as_he_may_is_refused_and_nobody_else(
+    services: Services, database: Database
+) -> None:
+    gateway = await services.gateway(JWT_SECRET=SECRET, MAX_STORED_BYTES_PER_USER="2000")
+    async with client_of(gateway) as http:
+        for user in ("ada", "grace"):
+            await http.post("/api/chat/sessions", json={"id": f"of-{user}"}, headers=bearer(user))
+        await database.execute(
+            "INSERT INTO messages (session_id, id, sequence, role, parts, done)"
+            " VALUES ('of-ada', 'm', 1, 'user', jsonb_build_array(jsonb_build_object('type', 'text', 'text',"
+            "  (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 200) n))), true)"
+        )
+        for path in ("/api/chat/sessions/of-ada/messages", "/api/chat/sessions/of-ada/stream"):
+            full = await http.post(path, json={"message": "more"}, headers=bearer("ada"))
+            assert _code(full) == (403, "STORAGE_FULL")
+            assert full.json()["stored_bytes"] >= full.json()["max_stored_bytes"] == 2000
+        theirs = "/api/chat/sessions/of-grace/messages"
+        assert (await http.post(theirs, json={"message": "more"}, headers=bearer("grace"))).status_code == 202
+    assert await database.fetchval("SELECT count(*) FROM tasks WHERE user_id = 'ada'") == 0
+
+
+async def test_what_is_stored_is_counted_once_a_minute_and_again_after_that() -> None:
+    now, stored, asked = 0.0, 5, 0
+
+    async def count(_: str) -> int:
+        nonlocal asked
+        asked += 1
+        return stored
+
+    bytes_of = StoredBytes(10, count, clock=lambda: now)
+    await bytes_of.check(None)
+    await bytes_of.check("ada")
+    stored = 10
+    await bytes_of.check("ada")
+    assert asked == 1
+    now = 61
+    for _ in range(2):
+        with pytest.raises(StorageFull):
+            await bytes_of.check("ada")
+    assert asked == 2
+    now, stored = 122, 3
+    await bytes_of.check("ada")
+    assert asked == 3
 
 
 @pytest.mark.requirement("SE-3")

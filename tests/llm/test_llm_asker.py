@@ -64,3 +64,27 @@ async def test_nothing_is_told_of_nobody(model: ModelServer) -> None:
     record = (await model.requests())[-1]
     assert not {"user", "metadata"} & record.body.keys()
     assert "x-session-id" not in record.headers
+
+
+async def test_gateways_find_them_under_names_of_their_own(model: ModelServer) -> None:
+    """PostHog's, Helicone's and others: headers and fields of the settings, filled in."""
+    headers = {
+        "x-posthog-distinct-id": "{user}",
+        "helicone-session-id": "{session_id}",
+        "x-trace": "trace {trace_id}",
+        "x-app": "chat {braces}",
+    }
+    body = {"metadata": {"user_id": "{user}", "tags": ["{session_id}", 7, None]}, "user": "{user}"}
+    record = await asked(model, user="raw", options=ServerOptions(headers=headers, extra_body=body))
+    sent = [record.headers[name] for name in headers]
+    assert sent == [WHO["user"], "ses_1", f"trace {TRACE}", "chat {braces}"]
+    assert record.body["metadata"] == {"user_id": WHO["user"], "tags": ["ses_1", 7, None]}
+
+    async with adapter(model, options=ServerOptions(headers=headers, extra_body=body)) as llm:
+        await events_of(llm, request("Hi [[tokens=1 rate=0]]", session_id="a\r\nx-evil: 1"))
+    record = (await model.requests())[-1]
+    assert not {*headers, "x-evil"} - {"x-app"} & record.headers.keys(), (
+        "what is not known, or fits no header, is left out"
+    )
+    assert record.body["metadata"] == {"tags": ["a\r\nx-evil: 1", 7, None]}
+    assert "user" not in record.body

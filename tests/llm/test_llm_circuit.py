@@ -2,14 +2,17 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from sluiceway_llm.circuit import Circuit, ModelAway
-from sluiceway_llm.model import Model, ModelEvent
+from sluiceway_llm.model import Model, ModelEvent, ModelRequest
 from sluiceway_llm.model_errors import ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
 from sluiceway_llm.retry import Patience, PutOff, Tried, stream_with_retries
+from sluiceway_llm.server_options import ServerOptions
 
 from harness.model_server import ModelServer, answer_to
+from harness.ports import free_port
 from tests.llm.llm_client import MODEL, adapter, finished, request, text_of
 
 pytestmark = pytest.mark.requirement("CH-7")
@@ -189,3 +192,56 @@ async def test_a_call_that_is_cancelled_while_it_tries_leaves_the_circuit_to_oth
         with suppress(asyncio.CancelledError):
             await trying
         assert finished(await follow(llm, "And now? [[tokens=1 rate=0]]")).reason == "stop"
+
+
+async def test_what_a_server_says_of_one_model_says_nothing_of_its_others(model: ModelServer) -> None:
+    async with adapter(model) as llm:
+        for _ in range(3):
+            llm.asking("overloaded").failed(away(503))
+        with pytest.raises(ModelAway):
+            llm.asking("overloaded")
+        assert finished(await follow(llm, "Hi [[tokens=1 rate=0]]", attempts=1)).reason == "stop"
+        assert llm.told().keys() == {"overloaded"}
+
+
+async def test_a_server_that_is_not_there_is_asked_by_one_of_its_models_and_no_other_server_suffers(
+    model: ModelServer,
+) -> None:
+    """The fallback model is another server's: it answers at once, and nobody goes on knocking at the dead one."""
+    nobody = {"base_url": f"http://127.0.0.1:{free_port()}/v1"}
+    options = {name: ServerOptions.model_validate(nobody) for name in ("dead", "dead too")}
+    question = "Hi [[tokens=2 rate=0]]"
+    async with adapter(model, model_options=options, fallback=MODEL) as llm:
+        for _ in range(3):
+            events = await events_of_retries(llm, replace(request(question), model="dead"))
+            assert text_of(events) == answer_to(question, 2)
+        for name in ("dead", "dead too"):
+            with pytest.raises(ModelAway):
+                llm.asking(name)
+        assert text_of(await events_of_retries(llm, replace(request(question), model="dead too")))
+        llm.asking(MODEL).left()
+    assert {record.body["model"] for record in await model.requests()} == {MODEL}
+
+
+async def test_another_server_gets_its_own_key_and_never_ours(model: ModelServer) -> None:
+    options = {
+        "keyed": ServerOptions.model_validate({"base_url": model.base_url, "api_key": "sk-its-own"}),
+        "open": ServerOptions.model_validate({"base_url": model.base_url}),
+    }
+    async with Model("http://127.0.0.1:9/v1", "sk-ours", model_options=options) as llm:
+        for name in options:
+            await events_of_retries(llm, replace(request("Hi [[tokens=1 rate=0]]"), model=name))
+        with pytest.raises(ModelRejected) as refused:
+            await events_of_retries(llm, replace(request("Hi [[status=401]] sk-its-own"), model="keyed"))
+    sent = [record.headers["authorization"] for record in await model.requests()]
+    assert sent[:2] == ["Bearer sk-its-own", "Bearer not-needed"]
+    assert "sk-its-own" not in refused.value.user_message
+    assert "sk-its-own" not in repr(options)
+
+
+async def events_of_retries(llm: Model, asked: ModelRequest) -> list[ModelEvent]:
+    events: list[ModelEvent] = []
+    async with stream_with_retries(llm, asked, attempts=9, patience=Patience(5), first_seconds=0.01) as batches:
+        async for batch in batches:
+            events += batch
+    return events

@@ -14,6 +14,10 @@ ENDS = [
     good("Anthropic's word", say("a"), end("end_turn"), D, text="a"),
     good("Gemini's word", say("a"), end("STOP"), text="a"),
     good("Gemini's other word", say("a"), end("MAX_TOKENS"), text="a", reason="length"),
+    good("the token that it stopped at", say("a"), end("<|eot_id|>"), D, text="a"),
+    good("another such token", say("a"), end("<\uff5cend\u2581of\u2581sentence\uff5c>"), D, text="a"),
+    good("a reason with its type's name", say("a"), end("FINISH_REASON_STOP"), D, text="a"),
+    bad("a call that could not be made", say("Some"), end("MALFORMED_FUNCTION_CALL"), D, text="Some"),
     good("no reason, [DONE]", say("a"), D, text="a", reason=None),
     good(
         "the word null in every chunk",

@@ -45,6 +45,14 @@ WHOLES = [
         reason="tool_calls",
         content_type="application/json",
     ),
+    Case(
+        "a whole completion with its calls in a choice of their own",
+        {"choices": [{"message": {"content": "Look:"}, "finish_reason": "tool_calls"}, CALLING["choices"][0]]},
+        text="Look:",
+        calls=[("note", ONE)],
+        reason="tool_calls",
+        content_type="application/json",
+    ),
     good("a whole completion as an event", COMPLETION, D, text="a", usage=USED),
     answered(
         "no credit, with 200",

@@ -1,11 +1,16 @@
 """Servers that refuse what others take: the history is made to fit, and what is refused all the same is learned."""
 
+import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sluiceway_llm.dialects import DIALECTS, Schemas
+from sluiceway_llm.error_words import told_of
 from sluiceway_llm.history import PROVIDER, Wants, fitted
+from sluiceway_llm.lessons import Lessons
 from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.server_options import ServerOptions
@@ -327,3 +332,163 @@ def test_any_history_fits_every_strict_server_and_fits_it_still(messages: Messag
     assert fitted(sent, Wants(by=by)) == sent
     plain = fitted(messages, Wants(by=by, tools=False, system=False))
     assert refusal_for(["alternate", "no_tools", "no_system", "filled"], {"messages": plain, "model": "m"}) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted", "taken", "requests"),
+    [
+        (["effort_with_tools"], None, "none", 2),
+        (["effort_with_tools"], "high", "none", 2),
+        (["efforts:low,medium,high"], "minimal", "low", 2),
+        (["efforts:low,medium,high"], "max", "high", 2),
+        (["efforts:low,medium,high"], "medium", "medium", 1),
+        (["no:reasoning_effort"], "low", None, 2),
+    ],
+)
+async def test_the_effort_of_thinking_is_what_the_model_takes_and_tools_stay(
+    model: ModelServer, rules: list[str], wanted: str | None, taken: str | None, requests: int
+) -> None:
+    await model.strict(*rules)
+    options = ServerOptions.model_validate({"reasoning_effort": wanted})
+    async with adapter(model, options=options) as llm:
+        for _ in range(2):
+            asked = ModelRequest(model="m", messages=[user("go [[tokens=1 rate=0]]")], tools=[tool("note")])
+            assert text_of(await events_of(llm, asked))
+    sent = [record.body for record in await model.requests()]
+    assert len(sent) == requests + 1, "it is learned once"
+    assert sent[-1].get("reasoning_effort") == taken
+    assert sent[-1]["tools"]
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    defs = {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(levels)}
+    return {
+        "type": "object",
+        "properties": {"text": {"$ref": "#/$defs/0"}},
+        "$defs": defs | {str(levels): {"type": "string"}},
+    }
+
+
+def many_of_many(count: int) -> dict[str, Any]:
+    big = {"type": "object", "properties": {str(n): {"type": "string"} for n in range(count)}}
+    return {
+        "type": "object",
+        "properties": {str(n): {"$ref": "#/$defs/big"} for n in range(count)},
+        "$defs": {"big": big},
+    }
+
+
+def deep(levels: int) -> dict[str, Any]:
+    def within(schema: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(60):
+            schema = {"items": schema}
+        return schema
+
+    defs = {str(n): within({"$ref": f"#/$defs/{n + 1}"}) for n in range(levels)}
+    return {"type": "object", "properties": {"a": {"$ref": "#/$defs/0"}}, "$defs": defs | {str(levels): {}}}
+
+
+def of_itself(count: int) -> dict[str, Any]:
+    return {"type": "object", "properties": {str(n): {"allOf": [{"$ref": "#"}, {}]} for n in range(count)}}
+
+
+@pytest.mark.requirement("CH-24")
+@pytest.mark.parametrize("level", ["inlined", "bare"])
+@pytest.mark.parametrize("schema", [doubling(40), doubling(400), many_of_many(400), deep(40), of_itself(9)])
+def test_a_schema_that_wants_to_grow_stays_small_and_so_do_many(schema: dict[str, Any], level: Schemas) -> None:
+    tools = [tool(f"t{n}", schema) for n in range(64)]
+    began = time.process_time()
+    fitted = fitted_tools(tools, level)
+    assert time.process_time() - began < 1
+    assert fitted is not None
+    assert len(json.dumps(fitted)) < 64 * len(json.dumps(schema)) + 2_000_000
+    assert len(json.dumps(fitted[0])) < 2 * len(json.dumps(schema)) + 60_000
+    assert [one["function"]["name"] for one in fitted] == [one["function"]["name"] for one in tools]
+
+
+def test_references_are_put_in_place_as_ever() -> None:
+    fitted = fitted_tools([tool("t", NESTED)], "inlined")
+    assert fitted is not None
+    who = fitted[0]["function"]["parameters"]["properties"]["who"]
+    assert who["properties"]["name"] == {"type": "string"}
+    assert who["properties"]["knows"] == {"type": "array", "items": {"type": "object"}}
+
+
+ODD = {
+    "type": "object",
+    "properties": {
+        "anything": {},
+        "true": True,
+        "described": {"description": "x"},
+        "tags": {"type": "array"},
+        "pair": {"type": "array", "prefixItems": [{"type": "string"}]},
+        "level": {"type": "integer", "enum": [1, 2, 3], "description": "How high."},
+        "number": {"const": 5},
+        "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "either": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+        "nothing": {"type": "null"},
+        "person": {"allOf": [{"$ref": "#/$defs/Person"}], "description": "Who."},
+        "nobody": {"anyOf": [{"$ref": "#/$defs/Person"}, {"type": "null"}]},
+        "again": {"allOf": [{"$ref": "#"}, {"$ref": "#/$defs/Person"}]},
+        "both": {"allOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}, {"properties": {"b": {}}}]},
+    },
+    "required": ["tags", "gone"],
+    "$defs": {"Person": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}},
+}
+PERSON = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+
+
+def faults(schema: Any, place: str = "$") -> list[str]:
+    """What Gemini, and OpenAI's validator, refuse."""
+    found = []
+    if "anyOf" not in schema and not isinstance(schema.get("type"), str):
+        found.append(f"{place}: schema must have a 'type' key")
+    if schema.get("type") == "array" and not isinstance(schema.get("items"), dict):
+        found.append(f"{place}: array schema missing items")
+    if not all(isinstance(one, str) for one in schema.get("enum", ())):
+        found.append(f"{place}.enum: only allowed for STRING type")
+    found += [
+        f"{place}: {name} is not defined" for name in schema.get("required", ()) if name not in schema["properties"]
+    ]
+    for name, inner in schema.get("properties", {}).items():
+        found += faults(inner, f"{place}.{name}")
+    for inner in [*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())]:
+        found += faults(inner, f"{place}[]")
+    return found
+
+
+@pytest.mark.parametrize("schema", [ODD, NESTED, {"type": "object"}, {}, {"type": "object", "properties": {"a": ODD}}])
+def test_a_bare_schema_has_all_that_strict_servers_want(schema: dict[str, Any]) -> None:
+    fitted = fitted_tools([tool("t", schema)], "bare")
+    assert fitted is not None
+    bare = fitted[0]["function"]["parameters"]
+    assert faults(bare) == []
+    assert fitted_tools([tool("t", bare)], "bare") == fitted
+    if schema is ODD:
+        told = bare["properties"]
+        assert told["level"] == {"type": "integer", "description": "How high. One of 1, 2, 3."}
+        assert told["maybe"] == {"type": "string"}
+        assert told["person"] == {**PERSON, "description": "Who."}
+        assert told["nobody"] == PERSON
+        assert told["both"]["properties"].keys() == {"a", "b"}
+        assert bare["required"] == ["tags"]
+
+
+@pytest.mark.parametrize(
+    ("words", "lesson"),
+    [
+        ("`tool_choice` is not supported", "tool_choice"),
+        ("Unsupported parameter: tool_choice", "tool_choice"),
+        ("tool calling is not enabled for this deployment", "tools"),
+        ('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', "tools"),
+        (
+            "Invalid schema for function 'x': In context=('properties', 'y'), array schema missing items.",
+            "schemas:bare",
+        ),
+        ("`x` functionDeclaration `parameters.y` schema didn't specify the schema type field.", "schemas:bare"),
+        ('Grammar error: Unimplemented keys: ["not"]', "schemas:bare"),
+    ],
+)
+def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str) -> None:
+    sent = {"tools": [tool("t")], "tool_choice": "none", "messages": []}
+    assert Lessons().learn(told_of({"error": {"message": words}}), 400, sent, DIALECTS["generic"]) == lesson

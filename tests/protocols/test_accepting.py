@@ -22,8 +22,8 @@ from tests.protocols.machine import Machine, play
 LIVE = ("queued", "running", "waiting")
 
 numbers = st.integers(0, 9)
-policies = st.sampled_from(("enqueue", "enqueue", "interrupt", "reject"))
-acts = st.sampled_from(("accept", "accept", "claim", "end", "end", "cancel"))
+policies = st.sampled_from(("enqueue", "enqueue", "steer", "steer", "latest", "interrupt", "reject"))
+acts = st.sampled_from(("accept", "accept", "claim", "end", "give way", "cancel"))
 # One of several things that happen at once: what, of which message or turn, by which policy.
 Act = tuple[str, int, Policy]
 
@@ -38,6 +38,8 @@ class Row:
     asked_by: str
     done: bool
     cancel: bool
+    steers: str | None
+    entered: bool
 
 
 class Accepting(Machine):
@@ -85,6 +87,14 @@ class Accepting(Machine):
         if self.held:
             self.at_once([("end", len(self.held) - 1, "enqueue"), ("accept", number, "enqueue")])
 
+    @rule(number=numbers)
+    def a_message_that_steers_comes_is_cancelled_and_given_way_to_at_once(self, number: int) -> None:
+        self.at_once([("claim", 0, "enqueue")])
+        self.at_once([("accept", number, "steer")])
+        if self.held:
+            held, known = len(self.held) - 1, list(self.known).index(self.message(number))
+            self.at_once([("give way", held, "enqueue"), ("cancel", known, "enqueue"), ("accept", number + 1, "steer")])
+
     @rule(policy=policies, number=numbers)
     def one_alone_is_accepted_by_its_policy(self, policy: Policy, number: int) -> None:
         before = {row.id: row for row in self.rows() if row.status in LIVE}
@@ -108,7 +118,13 @@ class Accepting(Machine):
             assert {task.id for task in accepted.cancelled} == queued
             assert {task.id for task in (accepted.interrupted,) if task is not None} == running
             assert accepted.position == len(running)
+        elif policy == "latest":
+            assert {task.id for task in accepted.cancelled} == queued
+            assert accepted.interrupted is None
+            assert accepted.position == len(running)
         else:
+            last = max(before.values(), key=lambda row: row.sequence)
+            assert accepted.task.steers == (last.id if policy == "steer" else None)
             assert accepted.position == len(before)
 
     # One act among others
@@ -130,17 +146,29 @@ class Accepting(Machine):
                 self.held.append(claimed)
         elif what == "end" and self.held:
             await self.end(store, self.held[number % len(self.held)])
+        elif what == "give way" and self.held:
+            await self.give_way(store, self.held[number % len(self.held)])
         elif what == "cancel" and self.known:
             await self.cancel(store, list(self.known.values())[number % len(self.known)])
 
     async def end(self, store: Store, task: Task) -> None:
         said: list[dict[str, Any]] = [{"type": "text", "text": f"attempt {task.attempt}"}]
-        ended = await store.turns.end(task, TurnEnd("completed", said, {}), attempt=task.attempt)
+        await self.write_end(store, task, TurnEnd("completed", said, {}))
+
+    async def give_way(self, store: Store, task: Task) -> None:
+        """As between two steps: it ends for a message that steers it, and for nothing else."""
+        to = await store.turns.steering(task)
+        if to is not None and await self.write_end(store, task, TurnEnd("completed", [], {}, gives_way=to)):
+            assert to in self.released or to in self.looked_for, "it has ended for one that does not follow"
+
+    async def write_end(self, store: Store, task: Task, end: TurnEnd) -> bool:
+        ended = await store.turns.end(task, end, attempt=task.attempt)
         if ended is not None:
             self.ends[task.id] += 1
             assert task.attempt == max(one.attempt for one in self.held if one.id == task.id), "a zombie has ended it"
             if ended.following is not None:
                 self.released[ended.following] += 1
+        return ended is not None
 
     async def cancel(self, store: Store, task_id: str) -> None:
         """Who ends a queued turn looks for the one that follows."""
@@ -173,7 +201,7 @@ class Accepting(Machine):
         found = self.run(
             self.database.fetch(
                 "SELECT t.id, t.status, t.sequence, attempt, t.user_message_id AS message_id, q.id AS asked_by, a.done,"
-                " cancel_requested_at IS NOT NULL AS cancel FROM tasks t"
+                " cancel_requested_at IS NOT NULL AS cancel, t.steers, t.entered FROM tasks t"
                 " JOIN messages a ON a.session_id = t.session_id AND a.id = t.message_id"
                 " JOIN messages q ON q.session_id = t.session_id AND q.id = t.user_message_id"
                 " WHERE t.session_id = $1 ORDER BY t.sequence",
@@ -204,6 +232,15 @@ class Accepting(Machine):
             assert row.done == (row.status not in LIVE)
             if row.status not in LIVE:
                 assert self.ended_as.setdefault(row.id, row.status) == row.status
+
+    @invariant()
+    def what_entered_a_turn_entered_the_one_that_it_steers_and_that_is_over(self) -> None:
+        rows = {row.id: row for row in self.rows()}
+        for row in rows.values():
+            if row.entered:
+                assert row.steers is not None
+                assert rows[row.steers].status == "completed"
+                assert rows[row.steers].sequence < row.sequence
 
     @invariant()
     def positions_are_the_places_in_the_queue(self) -> None:

@@ -20,13 +20,13 @@ from harness.waiting import wait_until
 LEASE = timedelta(milliseconds=300)
 
 
-async def _nothing(_: Delivery, reason: str = "") -> None:
-    pass
+async def _for_ever(_: Delivery, reason: str = "") -> None:
+    await asyncio.Event().wait()
 
 
 def _worker(redis: Redis, blocking: Redis) -> Worker:
     queue = WorkQueue(redis, blocking, keys.CHAT, "w", lease=LEASE)
-    return Worker(queue, _nothing, _nothing, WorkerOptions(slots=2, drain=timedelta(0)), Stopping())
+    return Worker(queue, _for_ever, _for_ever, WorkerOptions(slots=2, drain=timedelta(0)), Stopping())
 
 
 @pytest.mark.requirement("OP-10")
@@ -43,6 +43,7 @@ async def test_liveness_fails_when_leases_stand_still_and_not_while_redis_is_awa
             url = f"http://127.0.0.1:{port}"
             await wait_until(lambda: worker.reading, what="it reads")
             await Producer(endless, keys.CHAT).add(b"{}")
+            await wait_until(lambda: worker.busy == 1, what="it has an entry in flight")
             valkey.stop()
             ticked = worker.tick_age_seconds
             await wait_until(lambda: worker.tick_age_seconds < ticked, what="it tries while Redis is away")

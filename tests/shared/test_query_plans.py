@@ -268,6 +268,7 @@ class Walk:
                 await sessions.page(user_id, after, 10)
         await sessions.create("mine-ada", "ada", None)
         await sessions.owner("mine-ada")
+        await sessions.stored_bytes("ada")
         await sessions.rename("mine-ada", "ada", "Mine")
         await sessions.claim("mine-None", "ada", None)
         for _ in range(2):
@@ -318,6 +319,10 @@ class Walk:
         await turns.begin_approved(task)
         await turns.finalized(task.id)
         await self._store.sessions.delete(task.session_id, "ada")
+        steered = await self._turn("steered")
+        steering = await turns.accept(NewTurn("steered", "ada", "this way", policy="steer"))
+        assert await turns.steering(steered) == steering.task.id
+        await turns.end(steered, TurnEnd("completed", [], {}, gives_way=steering.task.id), attempt=steered.attempt)
         queued = await turns.accept(NewTurn("behind", "ada", "one", create_session=True))
         await turns.request_cancel(queued.task.id, "ada")
 
@@ -330,9 +335,20 @@ class Walk:
         started = await operations.start(operation_id, "runner")
         assert started is not None
         await operations.accepted(operation_id, 1)
+        await self._polls()
         await operations.queues_in_use()
         await operations.unfinished("", timedelta(), 10)
         await self._store.turns.pause(task, [], [], None)
+
+    async def _polls(self) -> None:
+        polls = self._store.polls
+        _, (operation_id,) = await self._paused("pending")
+        await self._store.operations.start(operation_id, "runner")
+        await polls.accepted(operation_id, 1, {"taskId": "1"}, 0)
+        await polls.due(10)
+        await polls.get(operation_id)
+        await polls.again(operation_id, {"taskId": "1"}, 60)
+        await polls.over(operation_id)
 
     async def _approvals(self) -> None:
         turns = self._store.turns

@@ -8,6 +8,7 @@ from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, Session
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.ending import TurnEnd
+from sluiceway.store.records import Task
 
 from harness.database import Database
 
@@ -113,6 +114,61 @@ async def test_reject_refuses_while_a_turn_runs_and_interrupt_asks_the_running_o
     active = await store.sessions.active_task("s")
     assert active is not None
     assert active.id == interrupting.task.id
+
+
+@pytest.mark.requirement("CH-12")
+async def test_the_latest_message_takes_the_place_of_those_that_wait_and_of_nothing_that_runs(store: Store) -> None:
+    first = await store.turns.accept(turn("one", message_id="m1"))
+    second = await store.turns.accept(turn("two", message_id="m2", policy="latest"))
+    assert [task.id for task in second.cancelled] == [first.task.id], "nobody had begun it"
+    assert (second.active, second.position, second.interrupted) == (True, 0, None)
+    await store.turns.claim(second.task.id)
+    waiting = [await store.turns.accept(turn("x", message_id=f"m{n}")) for n in (3, 4)]
+    latest = await store.turns.accept(turn("five", message_id="m5", policy="latest"))
+    assert [task.id for task in latest.cancelled] == [one.task.id for one in waiting]
+    assert (latest.active, latest.position, latest.interrupted) == (False, 1, None)
+    running = await store.turns.get(second.task.id)
+    assert running is not None
+    assert running.cancel_requested_at is None
+    ended = await store.turns.end(running, answer("done"), attempt=1)
+    assert ended is not None
+    assert ended.following == latest.task.id
+    again = await store.turns.accept(turn("five", message_id="m5", policy="latest"))
+    assert (again.created, again.task.id, again.cancelled) == (False, latest.task.id, [])
+
+
+@pytest.mark.requirement("CH-12")
+async def test_a_turn_ends_between_two_steps_for_a_message_that_steers_it_or_is_left_alone(store: Store) -> None:
+    first = await store.turns.accept(turn("one", message_id="m1", policy="steer"))
+    assert first.task.steers is None, "there was nothing to be steered"
+    running = await store.turns.claim(first.task.id)
+    assert running is not None
+    assert await store.turns.steering(running) is None
+    taken_back = await store.turns.accept(turn("two", message_id="m2", policy="steer"))
+    assert await store.turns.steering(running) == taken_back.task.id
+    await store.turns.request_cancel(taken_back.task.id, None)
+    gone = TurnEnd("completed", [], {}, gives_way=taken_back.task.id)
+    assert await store.turns.end(running, gone, attempt=1) is None, "what it was to end for waits no more"
+    assert (await standing(store, first)).status == "running"
+
+    steering = await store.turns.accept(turn("three", message_id="m3", policy="steer"))
+    other = await store.turns.accept(turn("four", message_id="m4"))
+    assert steering.task.steers == running.id
+    end = TurnEnd("completed", [], {}, gives_way=steering.task.id)
+    ended = await store.turns.end(running, end, attempt=1)
+    assert ended is not None
+    assert ended.following == steering.task.id
+    assert await store.turns.end(running, end, attempt=1) is None, "the answer of the commit was lost: it has ended"
+    found = [await standing(store, one) for one in (first, taken_back, steering, other)]
+    assert [one.status for one in found] == ["completed", "cancelled", "queued", "queued"]
+    assert [one.entered for one in found] == [False, False, True, False]
+    assert (other.task.steers, other.position) == (None, 2)
+
+
+async def standing(store: Store, accepted: AcceptedTurn) -> Task:
+    found = await store.turns.get(accepted.task.id)
+    assert found is not None
+    return found
 
 
 async def test_a_session_takes_only_so_many_waiting_turns(store: Store) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from mcp import types
+from mcp import MCPError, types
 from mcp.server import MCPServer
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.extension import Extension, MethodBinding
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
@@ -55,7 +57,49 @@ class Server(MCPServer[Any]):
         return await super().call_tool(name, arguments, context)
 
 
-server = Server("everything")
+class Tasks(Extension):
+    """Calls of `slowly` are tasks: they work until a file says otherwise. They die with the process."""
+
+    identifier = "io.modelcontextprotocol/tasks"
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Path] = {}
+
+    def methods(self) -> list[MethodBinding]:
+        return [
+            MethodBinding(method="tasks/get", params_type=TaskParams, handler=self._get),
+            MethodBinding(method="tasks/cancel", params_type=TaskParams, handler=self._cancel),
+        ]
+
+    async def intercept_tool_call(
+        self, params: types.CallToolRequestParams, ctx: ServerRequestContext[Any, Any], call_next: CallNext
+    ) -> HandlerResult:
+        client = ctx.session.client_capabilities
+        if params.name != "slowly" or client is None or self.identifier not in (client.extensions or {}):
+            return await call_next(ctx)
+        notes = Path((params.arguments or {})["notes"])
+        task_id = f"task-{len(self._tasks)}"
+        self._tasks[task_id] = notes
+        note(notes, f"began {task_id}")
+        return {"resultType": "task", "taskId": task_id, "status": "working", "ttlMs": None, "pollIntervalMs": 500}
+
+    async def _get(self, ctx: ServerRequestContext[Any, Any], params: "TaskParams") -> HandlerResult:
+        if params.task_id not in self._tasks:
+            raise MCPError(types.INVALID_PARAMS, "no such task")
+        told = self._tasks[params.task_id].with_suffix(".told")
+        state = json.loads(told.read_text()) if told.exists() else {"status": "working", "statusMessage": "at it"}
+        return {"resultType": "complete", "taskId": params.task_id, "ttlMs": None, "pollIntervalMs": 500, **state}
+
+    async def _cancel(self, ctx: ServerRequestContext[Any, Any], params: "TaskParams") -> HandlerResult:
+        note(self._tasks[params.task_id], f"cancelled {params.task_id}")
+        return {"resultType": "complete"}
+
+
+class TaskParams(types.RequestParams):
+    task_id: str
+
+
+server = Server("everything", extensions=[Tasks()])
 HARMLESS = types.ToolAnnotations(read_only_hint=True)
 
 
@@ -163,6 +207,12 @@ def variable(name: str) -> str:
 @server.tool(structured_output=False)
 def header(name: str, context: Context[Any, Any]) -> str:
     return (context.headers or {}).get(name, "not sent")
+
+
+@server.tool(structured_output=False)
+def slowly(notes: Path) -> str:
+    """A task, where the client takes tasks."""
+    return "at once"
 
 
 @server.tool(structured_output=False)

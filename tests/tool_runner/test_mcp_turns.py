@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import psutil
+import pytest
 
 from harness.calling import answers, call, calls_tools, offered
 from harness.chat import Chat
@@ -11,7 +12,7 @@ from harness.folding import fold
 from harness.model_server import ModelServer
 from harness.services import Service, Services
 from harness.waiting import wait_until
-from tests.tool_runner.mcp_stage import lines_of, over_pipes
+from tests.tool_runner.mcp_stage import HttpServer, lines_of, over_pipes
 
 
 def mcp_processes(runner: Service) -> list[psutil.Process]:
@@ -81,3 +82,38 @@ async def test_a_runner_that_is_told_to_stop_takes_its_mcp_servers_along(
     assert await runner.terminate() == 0
     assert left
     assert not any(process.is_running() for process in left)
+
+
+@pytest.mark.requirement("CH-10")
+async def test_a_task_of_a_server_is_asked_for_and_told_when_nobody_wants_it(
+    services: Services, model: ModelServer, tmp_path: Path
+) -> None:
+    server, notes = HttpServer(tmp_path), tmp_path / "notes"
+    server.start()
+    servers = {"s": server.settings(approval="none")}
+    try:
+        system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps(servers))
+        await offered(system.url, "s__slowly")
+        for text in ("print this", "and that"):
+            await calls_tools(model, text, call("s__slowly", "call_1", notes=str(notes)))
+        await answers(model, "print this", "It is printed.")
+        async with Chat(system.url) as chat:
+            turn = await chat.ask("print this")
+            await wait_until(lambda: _accepted(chat, turn.task_id), 30, "its server has the task")
+            done = {"status": "completed", "result": {"content": [{"type": "text", "text": "two pages"}]}}
+            notes.with_suffix(".told").write_text(json.dumps(done))
+            message = fold(await chat.answer(turn, timeout=60))
+            assert message.text == "It is printed."
+            assert message.tools["call_1"]["output"] == "two pages"
+
+            notes.with_suffix(".told").unlink()
+            other = await chat.ask("and that")
+            await wait_until(lambda: _accepted(chat, other.task_id), 30, "its server has the task")
+            await chat.cancel(other.task_id)
+            await wait_until(lambda: "cancelled task-1" in lines_of(notes), 30, "its server is told")
+    finally:
+        server.kill()
+
+
+async def _accepted(chat: Chat, task_id: str) -> bool:
+    return [one["status"] for one in (await chat.task(task_id))["operations"]] == ["accepted"]

@@ -56,7 +56,7 @@ class BackgroundModel(Model):
             yield batches
 
     async def _connections(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
-        reader = ResponseReader(self._secret, request.reached, self.manners_of(request.model).by)
+        reader = ResponseReader(self._secret_of(request.model), request.reached, self.manners_of(request.model).by)
         while not reader.over:
             told = reader.reached
             try:
@@ -104,12 +104,12 @@ class BackgroundModel(Model):
         return found
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
-        manners = self.manners_of(request.model)
+        manners, client = self.manners_of(request.model), self._client_of(request.model)
         options: Any = self._options({**HEADERS, **manners.headers(request)})
         if request.reached is not None:
             after = {"starting_after": request.reached.sequence} if request.reached.sequence >= 0 else {}
             options["params"] = {"stream": "true", **after}
-            sent = self._client.get(_path(request.reached), options=options, cast_to=httpx2.Response, **UNREAD)
+            sent = client.get(_path(request.reached), options=options, cast_to=httpx2.Response, **UNREAD)
             response: httpx2.Response = await sent
             return response
 
@@ -119,10 +119,12 @@ class BackgroundModel(Model):
             fitting = replace(
                 request, messages=messages, tools=tools.get("tools"), tool_choice=tools.get("tool_choice")
             )
-            return manners.worded(to_responses(fitting)) | dict(request.extra_body)
+            effort = manners.options.reasoning_effort
+            reasoning = {"reasoning": {"effort": effort}} if effort is not None else {}
+            return manners.worded(to_responses(fitting) | reasoning, request) | dict(request.extra_body)
 
         async def send(body: Body) -> httpx2.Response:
-            made = self._client.post("/responses", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
+            made = client.post("/responses", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
             response: httpx2.Response = await made
             return response
 

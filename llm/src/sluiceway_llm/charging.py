@@ -43,6 +43,11 @@ def _input_of(usage: Usage) -> int:
     return max(0, (usage.total_tokens or 0) - (usage.output_tokens or 0))
 
 
-def _estimate(request: ModelRequest, said_chars: int) -> Usage:
+def estimated_input_tokens(request: ModelRequest) -> int:
     asked = sum(len(json.dumps(message, ensure_ascii=False, default=str)) for message in request.messages)
-    return Usage(input_tokens=asked // _CHARS_OF_A_TOKEN, output_tokens=max(1, said_chars // _CHARS_OF_A_TOKEN))
+    return asked // _CHARS_OF_A_TOKEN
+
+
+def _estimate(request: ModelRequest, said_chars: int) -> Usage:
+    said = max(1, said_chars // _CHARS_OF_A_TOKEN)
+    return Usage(input_tokens=estimated_input_tokens(request), output_tokens=said)

@@ -74,6 +74,7 @@ class ChunkReader:
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self._choice: Any = None
+        self._calls_choice: tuple[Any] | None = None
         self._by_deltas = False
         self._said = False
         self._odd = False
@@ -231,8 +232,13 @@ class ChunkReader:
         self.seen_chunk = True
         if (index := choice.get("index")) != self._choice and index is not None:
             if self._choice is not None:
-                return  # another answer to the same question, which nobody asked for
+                self._read_other(choice, events)
+                return
             self._choice = index
+        if type(choices) is list and len(choices) > 1:
+            for other in choices:
+                if other is not choice:
+                    self._read_other(other, events)
         delta = choice.get("delta")
         if delta:
             if not self._by_deltas:
@@ -251,6 +257,22 @@ class ChunkReader:
             self._end(reason)
         if (error := choice.get("error")) is not None and is_error(error):
             raise error_in_stream(choice, self._secret)
+
+    def _read_other(self, choice: Any, events: list[ModelEvent]) -> None:
+        """Another answer to the same question, which nobody asked for; but some servers give the text in one choice
+        and its calls in another."""
+        delta = (choice.get("delta") or choice.get("message")) if isinstance(choice, dict) else None
+        of_calls = isinstance(delta, dict) and delta.get("tool_calls") and not delta.get("content")
+        index = choice.get("index") if isinstance(choice, dict) else None
+        if of_calls and not self._calls.any:
+            self._calls_choice = (index,)
+        if self._calls_choice != (index,):
+            return
+        calls = delta.get("tool_calls") if isinstance(delta, dict) else None
+        for call in calls if isinstance(calls, list) else [calls]:
+            self._calls.read(call, events)
+        if is_said(reason := choice.get("finish_reason")):
+            self._end(reason)
 
     def _end(self, told: str) -> None:
         reason = good_end(told)

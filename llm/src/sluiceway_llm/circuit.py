@@ -1,4 +1,5 @@
-"""A circuit breaker: while a model is away, it is asked by one call now and then, and not by every call of the process.
+"""Circuit breakers: what is away is asked by one call now and then, and not by every call of the process. Each server
+has one, and each of its models.
 
 Guarantees
 - A call that is silent for too long opens the circuit at once, other signs of a server that is away (no connection,
@@ -6,8 +7,10 @@ Guarantees
 - An open circuit refuses calls (`ModelAway`, with the time after which to come again). When its time is over, one call
   tries: its answer closes the circuit, its failure opens it again, for longer, up to a cap.
 - Whatever a server answers that is there closes it: also a refusal. 429 and 500 say nothing of it being away.
+- A server that cannot be reached is away with all of its models: one of them finds that out for the others. What it
+  says of one model (503, silence) closes no other model's way, and nothing that it does another server's.
 
-One for each model of a server and each process: nothing is shared, so nothing can break between processes.
+Each process has its own: nothing is shared, so nothing can break between processes.
 """
 
 import random
@@ -115,6 +118,55 @@ class Asking:
     def _taken(self) -> Circuit | None:
         circuit, self._circuit = self._circuit, None
         return circuit
+
+
+class Circuits:
+    """Of all servers, and of their models."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Circuit] = {}
+        self._models: dict[tuple[str, str], Circuit] = {}
+
+    def ask(self, server: str, model: str) -> "AskingModel":
+        """A call is about to begin. Raises ModelAway."""
+        whole = self._servers.setdefault(server, Circuit()).ask()
+        try:
+            return AskingModel(whole, self._models.setdefault((server, model), Circuit()).ask())
+        except ModelAway:
+            whole.left()
+            raise
+
+    def closed_way(self, server: str, model: str) -> Circuit | None:
+        """What keeps calls from this model: its server's circuit, or its own; None: nothing."""
+        both = (self._servers.get(server), self._models.get((server, model)))
+        return next((one for one in both if one is not None and one.state != "closed"), None)
+
+
+class AskingModel:
+    """One call, of a model and so of its server. What is said of it first counts."""
+
+    def __init__(self, server: Asking, model: Asking) -> None:
+        self._server = server
+        self._model = model
+
+    def answered(self) -> None:
+        self._server.answered()
+        self._model.answered()
+
+    def failed(self, error: ModelError) -> None:
+        if not error.reached:
+            self._server.failed(error)
+            self._model.left()
+            return
+        if error.status is not None:
+            self._server.answered()
+        self._server.left()
+        self._model.failed(error)
+
+    def left(self) -> None:
+        """It was given up, and says nothing of either."""
+        self._server.left()
+        self._model.left()
 
 
 def is_away(error: ModelError) -> bool:

@@ -1,5 +1,7 @@
 """How an answer may end. An end is good only if it is known to be good: the list is of the good ones."""
 
+import re
+
 _GOOD = {
     "stop": ("stop", "stop_sequence", "end_turn", "end", "eos", "eos_token", "complete", "completed", "done", "finish"),
     "length": ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "max_length"),
@@ -11,6 +13,9 @@ _GOOD = {
 }
 _KNOWN = {alias: reason for reason, aliases in _GOOD.items() for alias in aliases}
 _KNOWN["model_context_window_exceeded"] = "length"
+# Some servers name the token that the model stopped at: <|im_end|>, </s>, <end_of_turn>.
+_TOKEN = re.compile(r"</?[^<>\s]{1,40}>\Z")
+_PREFIX = "finish_reason_"
 _NOT_SAID = frozenset({"", "null", "none", "finish_reason_unspecified"})
 
 
@@ -21,4 +26,5 @@ def is_said(told: object) -> bool:
 
 def good_end(told: str) -> str | None:
     """The reason under its own name; None where it is not known to be good."""
-    return _KNOWN.get(told.strip().lower())
+    reason = told.strip().lower().removeprefix(_PREFIX)
+    return _KNOWN.get(reason) or ("stop" if _TOKEN.match(reason) else None)

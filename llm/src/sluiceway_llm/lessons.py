@@ -18,13 +18,15 @@ _BEYOND_DOUBT = frozenset({"model", "messages", "input", "stream"})
 _NO_TOOLS = re.compile(
     r"(not|n't) (currently )?(support|allow|accept|permit)\w*.{0,30}(tool|function)"
     r"|(tool|function).?(s|use|call|calls|calling|choice)?\b.{0,30}(not|n't|un)\s?(be )?"
-    r"(support|allow|available|implement)"
+    r"(support|allow|available|implement|enabled)"
     r"|endpoints? found that support tool|tools? param requires|requires --enable-auto-tool-choice"
     r"|no (tool|function).?(use|call)",
     re.I | re.S,
 )
 _SCHEMA = re.compile(
-    r"\$ref|\$defs|additionalProperties|json.?schema|invalid.{0,10}schema|anyOf|oneOf|tools.{0,30}parameters", re.I
+    r"\$ref|\$defs|additionalProperties|json.?schema|invalid.{0,10}schema|anyOf|oneOf|tools.{0,30}parameters"
+    r"|function.?declaration|grammar|unimplemented keys",
+    re.I,
 )
 _CALL_ID = re.compile(
     r"(tool.?call.?|call_)ids?\b|tool_calls?\S{0,20}\.id|a-z, A-Z, 0-9|\bid\b.{0,60}(length|characters|chars|too long)",
@@ -36,6 +38,10 @@ _NO_SYSTEM = re.compile(
 _REFUSED = re.compile(
     r"unsupported|not (supported|permitted|allowed|expected)|unknown|unexpected|unrecogni|extra|invalid|remove", re.I
 )
+_EFFORT = "reasoning_effort"
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Least first. Which of them a model takes, it says when it is asked with another one."""
+_LISTED = re.compile(r"\b(supported|valid|allowed|possible|expected)\b.{0,30}(values?|one of|are)\b(.*)", re.I | re.S)
 _GIVEN_BACK = ("reasoning_content", "reasoning_details", "reasoning", "extra_content", "thinking_blocks")
 _SIMPLER: dict[Schemas, Schemas] = {"whole": "inlined", "inlined": "bare"}
 _RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -53,13 +59,18 @@ class Lessons:
     nine_ids: bool = False
     no_system: bool = False
     all_reasoning: bool = False
+    efforts: dict[str, str] = field(default_factory=dict)
+    """Of reasoning: what is asked for instead."""
+    effort_with_tools: str | None = None
+    """OpenAI's newer models take tools in chat requests only with this one."""
 
     def learn(self, told: Told, status: int, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
         """The name of what is new, for a log; None where the refusal says nothing that helps."""
         if status not in TEACHING:
             return None
         words = f"{told.parameter} {told.words}"
-        if (lesson := self._about_tools(words, sent, dialect)) is not None:
+        lesson = self._about_effort(words, sent) or self._about_tools(words, sent, dialect)
+        if lesson is not None:
             return lesson
         if status >= 500 or (status == 404 and not _REFUSED.search(words)):
             return None
@@ -75,17 +86,38 @@ class Lessons:
         }
         found = {name for name, learned in flags.items() if learned} | self.dropped
         found |= {f"{name}:{other}" for name, other in self.renamed.items()}
+        found |= {f"{_EFFORT}:{effort}" for effort in (*self.efforts.values(), self.effort_with_tools) if effort}
         found |= {f"messages:{name}" for name in self.refused_fields}
         return sorted(found | ({f"schemas:{self.schemas}"} if self.schemas is not None else set()))
 
-    def _about_tools(self, words: str, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
-        if not sent.get("tools"):
+    def effort(self, wanted: str | None, with_tools: bool) -> str | None:
+        """Of reasoning, as this model takes it; None: it is not told."""
+        asked = self.effort_with_tools if with_tools and self.effort_with_tools is not None else wanted
+        return asked if asked is None else self.efforts.get(asked, asked)
+
+    def _about_effort(self, words: str, sent: Mapping[str, Any]) -> str | None:
+        if _EFFORT not in words:
             return None
+        asked = sent.get(_EFFORT)
+        listed = _LISTED.search(words.lower())
+        taken = [effort for effort in EFFORTS if listed and re.search(rf"\b{effort}\b", listed[3])]
+        if asked in EFFORTS and taken and asked not in taken:
+            wanted = EFFORTS.index(asked)
+            self.efforts[asked] = min(taken, key=lambda effort: abs(EFFORTS.index(effort) - wanted))
+            return f"{_EFFORT}:{self.efforts[asked]}"
+        if sent.get("tools") and "tool" in words.lower() and self.effort_with_tools is None and asked != "none":
+            self.effort_with_tools = "none"
+            return f"{_EFFORT}:none"
+        return None
+
+    def _about_tools(self, words: str, sent: Mapping[str, Any], dialect: Dialect) -> str | None:
+        if not sent.get("tools") or _EFFORT in words:
+            return None
+        # What is said of the choice says nothing of the tools.
+        words = re.sub(r"\btool_choice\b", "choice", words)
         unknown = _REFUSED.search(words) and re.search(r"""(^|['"`\s.])tools(['"`\s]|$)""", words)
         in_schema = _SCHEMA.search(words)
         if not self.no_tools and not in_schema and (_NO_TOOLS.search(words) or unknown):
-            if "tool_choice" in words and "tool_choice" in sent and not _NO_TOOLS.search(words):
-                return None
             self.no_tools = True
             return "tools"
         level = self.schemas or dialect.schemas

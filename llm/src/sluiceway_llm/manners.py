@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from sluiceway_llm.asker import SESSION, TRACE, trace_id_of
+from sluiceway_llm.asker import SESSION, TRACE, filled, fits_header, headers_for, trace_id_of
 from sluiceway_llm.dialects import DIALECTS, GENERIC, Dialect, dialect_of_answer, dialect_of_host
 from sluiceway_llm.history import Wants, fitted, names_of_calls
 from sluiceway_llm.lessons import Lessons
@@ -55,8 +55,9 @@ class Manners:
     def headers(self, request: ModelRequest) -> dict[str, str]:
         """Beside those that every request has: the session and the trace, which strict servers ignore in headers."""
         told = {SESSION: request.session_id, TRACE: request.traceparent}
-        tracing = {name: value for name, value in told.items() if value and name not in self.options.drop}
-        return {**tracing, **self.options.headers, **request.headers}
+        wanted = {name: value for name, value in told.items() if name not in self.options.drop}
+        tracing = {name: value for name, value in wanted.items() if value and fits_header(value)}
+        return {**tracing, **headers_for(self.options.headers, request), **request.headers}
 
     def tracing(self, request: ModelRequest) -> Body:
         """The same in the body, for servers that look there."""
@@ -69,13 +70,18 @@ class Manners:
             case "headers":
                 return {}
 
-    def worded(self, body: Body) -> Body:
+    def effort(self, tools: Body) -> str | None:
+        """How much the model is to think; None: as it likes."""
+        return self.lessons.effort(self.options.reasoning_effort, with_tools=bool(tools.get("tools")))
+
+    def worded(self, body: Body, request: ModelRequest) -> Body:
         """The parameters under the names that this server knows, without those that it refuses."""
         left_out = self.dialect.drops | self.lessons.dropped | self.options.drop
         renamed = {**self.lessons.renamed, **self.options.rename}
         kept = {name: value for name, value in body.items() if name not in self.options.drop}
         worded = {renamed.get(name, name): value for name, value in kept.items()}
-        return {name: value for name, value in worded.items() if name not in left_out} | dict(self.options.extra_body)
+        added: Body = filled(dict(self.options.extra_body), request)
+        return {name: value for name, value in worded.items() if name not in left_out} | added
 
     def _tools_are_known(self, request: ModelRequest) -> bool:
         refused = self.dialect.drops | self.lessons.dropped | self.options.drop

@@ -27,11 +27,12 @@ import openai
 
 from sluiceway_llm.asker import UserAs, named
 from sluiceway_llm.chunks import ChunkReader
-from sluiceway_llm.circuit import Circuit
+from sluiceway_llm.circuit import AskingModel, Circuits
 from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.continuation import PrefixDialect, Seam, continuing
 from sluiceway_llm.dialects import DIALECTS, dialect_of_answer
 from sluiceway_llm.error_words import told_of
+from sluiceway_llm.line import Budget
 from sluiceway_llm.loose_json import NotJson, loose_values
 from sluiceway_llm.manners import Body, Manners
 from sluiceway_llm.model_errors import (
@@ -102,7 +103,8 @@ class Model:
     Timeouts are in seconds: to connect; until the first event of an answer; and between bytes after that.
     `fallback`: the model that is asked where another one is away. `user`: how the server is told who asks.
     `continuation`: how the server is asked to continue an answer; None: it cannot. `options`: what is known of the
-    server beforehand, and `model_options` of some of its models.
+    server beforehand, and `model_options` of some of its models. `budget`: how often its models may be asked; None:
+    as often as one likes.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Model:
         model_options: Mapping[str, ServerOptions] | None = None,
         fallback: str | None = None,
         user: UserAs = "hash",
+        budget: Budget | None = None,
     ) -> None:
         self._base_url = base_url or _OPENAI
         self._secret = api_key
@@ -130,16 +133,23 @@ class Model:
         self._server_options = options or ServerOptions()
         self._model_options = model_options or {}
         self._manners: dict[str, Manners] = {}
-        self._circuits: dict[str, Circuit] = {}
+        self._circuits = Circuits()
         self.fallback = fallback
+        self.budget = budget
         self._user = user
         self._log = logging.getLogger(__name__)
         self._resources = AsyncExitStack()
         self._client: openai.AsyncOpenAI
+        self._clients: dict[str, openai.AsyncOpenAI] = {}
 
     @classmethod
     def from_settings(
-        cls, settings: ModelSettings, *, max_connections: int, continuation: PrefixDialect | None = None
+        cls,
+        settings: ModelSettings,
+        *,
+        max_connections: int,
+        continuation: PrefixDialect | None = None,
+        budget: Budget | None = None,
     ) -> Self:
         return cls(
             settings.openai_base_url,
@@ -153,6 +163,7 @@ class Model:
             model_options=settings.model_options,
             fallback=settings.model_fallback,
             user=settings.model_user,
+            budget=budget,
         )
 
     @property
@@ -165,9 +176,9 @@ class Model:
         """Whether a request may say what was `reached` of an answer that the server makes already."""
         return False
 
-    def circuit_of(self, model: str) -> Circuit:
-        """Whether this model is worth being asked, for whoever tries again (retry.py)."""
-        return self._circuits.setdefault(model, Circuit())
+    def asking(self, model: str) -> AskingModel:
+        """A call is about to begin, of whoever tries again (retry.py). Raises ModelAway where it is not worth it."""
+        return self._circuits.ask(self._server_of(model), model)
 
     def falls_back(self, model: str, error: ModelError) -> None:
         """The fallback model is asked instead of this one."""
@@ -176,12 +187,11 @@ class Model:
     def told(self) -> dict[str, object]:
         """By model: its circuit where that is not closed, and what is left out for it; for whoever operates this."""
         found: dict[str, object] = {}
-        for model in sorted(self._manners.keys() | self._circuits.keys()):
-            manners, circuit = self._manners.get(model), self._circuits.get(model)
+        for model, manners in sorted(self._manners.items()):
             about: dict[str, object] = {}
-            if circuit is not None and circuit.state != "closed":
+            if (circuit := self._circuits.closed_way(self._server_of(model), model)) is not None:
                 about |= {"circuit": circuit.state, "asked_again_seconds": round(circuit.asked_again_seconds, 1)}
-            if manners is not None and (learned := manners.lessons.told()):
+            if learned := manners.lessons.told():
                 about["learned"] = learned
             if about:
                 found[model] = about
@@ -249,7 +259,7 @@ class Model:
         manners = self.manners_of(request.model)
         names = [str((tool.get("function") or {}).get("name")) for tool in request.tools or ()]
         reader = ChunkReader(
-            self._secret,
+            self._secret_of(request.model),
             tool_names=names,
             by=manners.by,
             continues=bool(request.prefix),
@@ -265,8 +275,27 @@ class Model:
         """How this model is spoken to. What is learned of it stays for the process."""
         if model not in self._manners:
             options = self._server_options.with_(self._model_options.get(model, ServerOptions()))
-            self._manners[model] = Manners(self._base_url, model, options)
+            self._manners[model] = Manners(options.base_url or self._base_url, model, options)
         return self._manners[model]
+
+    def _server_of(self, model: str) -> str:
+        return self.manners_of(model).options.base_url or self._base_url
+
+    def _secret_of(self, model: str) -> str:
+        """Another server's key is its own, or none: ours is not for it."""
+        options = self.manners_of(model).options
+        if options.api_key is not None:
+            return options.api_key.get_secret_value()
+        return self._secret if options.base_url is None else ""
+
+    def _client_of(self, model: str) -> openai.AsyncOpenAI:
+        options = self.manners_of(model).options
+        if options.base_url is None and options.api_key is None:
+            return self._client
+        if model not in self._clients:
+            key = self._secret_of(model) or _NO_KEY
+            self._clients[model] = self._client.with_options(base_url=self._server_of(model), api_key=key)
+        return self._clients[model]
 
     @asynccontextmanager
     async def _opened(
@@ -275,7 +304,7 @@ class Model:
         deadline = asyncio.get_running_loop().time() + self._first_chunk_timeout
         request = replace(request, user=named(request.user, self._user))
         async with AsyncExitStack() as stack:
-            with self._errors():
+            with self._errors(self._secret_of(request.model)):
                 async with asyncio.timeout_at(deadline):
                     response = await self._send(request)
                     body = await stack.enter_async_context(_body(response))
@@ -284,11 +313,11 @@ class Model:
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
         """Not `chat.completions.create`: that walks through all messages with type hints in hand, 0.15 ms each."""
-        manners = self.manners_of(request.model)
+        manners, client = self.manners_of(request.model), self._client_of(request.model)
         options = self._options({**HEADERS, **manners.headers(request)})
 
         async def send(body: Body) -> httpx2.Response:
-            sent = self._client.post("/chat/completions", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
+            sent = client.post("/chat/completions", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
             response: httpx2.Response = await sent
             return response
 
@@ -319,8 +348,10 @@ class Model:
 
     def _json(self, request: ModelRequest, manners: Manners) -> Body:
         messages = manners.fitted(request)
+        tools = manners.tools(request, messages)
         optional = {
-            **manners.tools(request, messages),
+            **tools,
+            "reasoning_effort": manners.effort(tools),
             "user": request.user,
             **manners.tracing(request),
             "temperature": request.temperature,
@@ -333,7 +364,7 @@ class Model:
             "stream_options": {"include_usage": True},
             **{name: value for name, value in optional.items() if value is not None},
         }
-        return {**manners.worded(body), **self._beginning(request, messages), **request.extra_body}
+        return {**manners.worded(body, request), **self._beginning(request, messages), **request.extra_body}
 
     def _beginning(self, request: ModelRequest, messages: list[dict[str, Any]]) -> Body:
         if not request.prefix:
@@ -386,7 +417,7 @@ class Model:
             await _drain(body)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, secret: str | None = None) -> Iterator[None]:
         """Whatever SDK and transport raise before the stream began, as ModelError."""
         try:
             yield
@@ -395,7 +426,10 @@ class Model:
         except openai.APIStatusError as error:
             headers = error.response.headers
             told = error_of_status(
-                error.status_code, _content_of(error.response), self._secret, retry_after_seconds(headers)
+                error.status_code,
+                _content_of(error.response),
+                self._secret if secret is None else secret,
+                retry_after_seconds(headers),
             )
             told.request_id = _request_id(headers)
             raise told from error
@@ -406,7 +440,11 @@ class Model:
         except (openai.APIConnectionError, *_TRANSPORT_ERRORS) as error:
             if isinstance(error.__cause__, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
                 raise ModelWrongAddress from error
-            raise (ModelDropped if _was_dropped(error) else ModelUnavailable) from error
+            if _was_dropped(error):
+                raise ModelDropped from error
+            unreached = ModelUnavailable()
+            unreached.reached = False
+            raise unreached from error
         except openai.OpenAIError as error:
             raise ModelRejected from error
 

@@ -72,6 +72,8 @@ class ModelError(Exception):
         self.user_message = user_message or self.advice
         self.retry_after_seconds = retry_after_seconds
         self.status: int | None = None
+        self.reached = True
+        """False: there was no connection to the server."""
         self.request_id: str | None = None
         self.attempts = 1
         self.usage: Usage | None = None

@@ -9,6 +9,8 @@ Guarantees
 - A model that was away a moment ago is not asked (circuit.py): such a call waits, and costs no request and no try.
 - Where there is a fallback model, it is asked at once where the first one is away, overloaded or rate limited; and the
   first one again after each wait.
+- A model that may be asked only so often (line.py) is asked in the order in which the calls of all processes came. A
+  server that says 429 is then asked by nobody for a while.
 - A connection that was dropped before an answer began is no sign of trouble the first time: no wait.
 - Cancelling interrupts the wait and the call alike.
 - A caller that need not wait here may have longer waits put off: `PutOff` says when the call is to be made again, and
@@ -25,8 +27,9 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from sluiceway_llm.circuit import Asking, ModelAway, is_away
+from sluiceway_llm.circuit import AskingModel, ModelAway, is_away
 from sluiceway_llm.clean_text import label_of
+from sluiceway_llm.line import InLine, Line, Place
 from sluiceway_llm.model import Model
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
@@ -44,6 +47,7 @@ from sluiceway_llm.model_events import (
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
+    Usage,
 )
 
 FIRST_SECONDS = 0.5
@@ -70,10 +74,12 @@ def delay_seconds(
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How often a call has failed so far; and how often in each way, by the name of the error's class."""
+    """How often a call has failed so far; and how often in each way, by the name of the error's class. `place`: where
+    it stands in its model's line."""
 
     failures: int = 0
     kinds: Mapping[str, int] = field(default_factory=dict)
+    place: Place | None = None
 
 
 class PutOff(Exception):
@@ -155,20 +161,23 @@ class RetriedStream:
         self._kinds: Counter[str] = Counter()
         self._longest_wait_seconds: float | None = None
         self._begun = request.reached is not None
+        self._line = Line(model.budget)
         self._call = AsyncExitStack()
         self._batches: AsyncIterator[list[ModelEvent]] | None = None
         self._shown = False
         self._said = said
         self._nothing_said: ModelError | None = None
         self._asked = request
-        self._asking: Asking | None = None
+        self._asking: AskingModel | None = None
         self._last_error: ModelError | None = None
+        self._usage: Usage | None = None
 
     def put_off(self, longest_wait_seconds: float | None, tried: Tried | None) -> None:
         """Raise PutOff for longer waits. `tried`: this continues a call that was put off."""
         self._longest_wait_seconds = longest_wait_seconds
         if tried is not None:
             self._failures, self._kinds = tried.failures, Counter(tried.kinds)
+            self._line = Line(self._model.budget, tried.place)
 
     async def __aenter__(self) -> Self:
         return self
@@ -179,6 +188,9 @@ class RetriedStream:
         if self._asking is not None:
             self._asking.left()
         await self._call.aclose()
+        if not isinstance(error, PutOff):
+            await self._line.leave()
+        await self._line.used(self._usage)
 
     def __aiter__(self) -> Self:
         return self
@@ -190,6 +202,7 @@ class RetriedStream:
             except ModelError as error:
                 error.attempts = self._failures + 1
                 if self._shown:
+                    self._usage = error.usage
                     raise
                 if self._asking is not None:
                     self._asking.failed(error)
@@ -208,9 +221,13 @@ class RetriedStream:
         if self._nothing_said is not None:
             raise self._nothing_said
         if self._batches is None:
-            self._asking = self._model.circuit_of(self._request.model).ask()
+            self._asking = self._model.asking(self._request.model)
+            self._usage = None
+            await self._line.enter(self._request)
             self._batches = await self._call.enter_async_context(self._model.stream(self._request))
         batch = await anext(self._batches)
+        if isinstance(batch[-1], Finished):
+            self._usage = batch[-1].usage
         if self._request is not self._asked:
             batch = [_named(event, self._request.model) for event in batch]
         if not self._said:
@@ -234,24 +251,34 @@ class RetriedStream:
 
     async def _wait_after(self, error: ModelError) -> None:
         """Raises the error again when there is no further try, or when it would come too late."""
-        self._count(error)
-        self._patience.failed()
-        if self._turns_to_fallback(error):
+        if isinstance(error, InLine):
+            # What others ask is no fault of the model.
+            self._patience.answered()
+        else:
+            self._count(error)
+            self._patience.failed()
+        turns, left = self._turns_to_fallback(error), self._patience.left_seconds
+        last = not turns and self._is_last(error, left)
+        delay = self._delay_seconds(error, left)
+        await self._line.failed(error, delay, again=not (turns or last))
+        if turns:
             return
         self._request = self._asked
-        left = self._patience.left_seconds
-        if self._is_last(error, left):
+        if last:
             raise self._last_error or error
-        if isinstance(error, ModelDropped) and self._failures == 1:
-            delay = 0.0
-        else:
-            delay = min(left, delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds))
         if self._on_retry is not None:
             self._on_retry(error, self._failures, delay)
         longest = self._longest_wait_seconds
         if longest is not None and delay > longest and not self._begun:
-            raise PutOff(error, delay, Tried(self._failures, dict(self._kinds)))
+            raise PutOff(error, delay, Tried(self._failures, dict(self._kinds), self._line.place))
         await asyncio.sleep(delay)
+
+    def _delay_seconds(self, error: ModelError, left_seconds: float) -> float:
+        if isinstance(error, InLine):
+            return error.retry_after_seconds or 0.0
+        if isinstance(error, ModelDropped) and self._failures == 1:
+            return 0.0
+        return min(left_seconds, delay_seconds(self._failures, error.retry_after_seconds, self._first_seconds))
 
     def _count(self, error: ModelError) -> None:
         if not isinstance(error, ModelAway):
@@ -260,6 +287,8 @@ class RetriedStream:
             self._last_error = error
 
     def _is_last(self, error: ModelError, left_seconds: float) -> bool:
+        if isinstance(error, InLine):
+            return False  # its time comes
         if not error.retryable or left_seconds <= 0 or self._failures >= self._attempts:
             return True
         if isinstance(error, ModelAway):

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sluiceway_llm.asker import UserAs
 from sluiceway_llm.dialects import Name
 from sluiceway_llm.prices import Price
-from sluiceway_llm.server_options import ServerOptions
+from sluiceway_llm.server_options import Effort, ServerOptions
 
 
 class ModelSettings(BaseSettings):
@@ -31,6 +31,11 @@ class ModelSettings(BaseSettings):
         default=None, min_length=1, description="asked where another model is away, overloaded or rate limited"
     )
     model_user: UserAs = Field(default="hash", description="how the server is told who asks: hash, raw or none")
+    model_requests_per_minute: int = Field(
+        default=0, ge=0, description="of each model, by all processes together; 0: as many as there are"
+    )
+    model_tokens_per_minute: int = Field(default=0, ge=0, description="the same, of prompts and answers")
+    model_reasoning_effort: Effort | None = Field(default=None, description="how much models are to think")
     max_output_tokens: int | None = Field(default=None, ge=1)
 
     model_dialect: Name | Literal["auto"] = Field(
@@ -41,7 +46,9 @@ class ModelSettings(BaseSettings):
     model_extra_body: dict[str, Any] = Field(default_factory=dict, description="fields of every request, as JSON")
     model_headers: dict[str, str] = Field(default_factory=dict, description="headers of every request, as JSON")
     model_options: dict[str, ServerOptions] = Field(
-        default_factory=dict, description="by model: dialect, drop, rename, extra_body, headers, window_tokens; as JSON"
+        default_factory=dict,
+        description="by model: dialect, drop, rename, extra_body, headers, window_tokens, reasoning_effort, base_url,"
+        " api_key, requests_per_minute, tokens_per_minute; as JSON",
     )
     model_prices: dict[str, Price] = Field(
         default_factory=dict, description="by model: USD for a million tokens, input, output, cached_input; as JSON"
@@ -51,6 +58,22 @@ class ModelSettings(BaseSettings):
     )
 
     @property
+    def limits_models(self) -> bool:
+        """Whether any model may be asked only so often."""
+        named = any(one.requests_per_minute or one.tokens_per_minute for one in self.model_options.values())
+        return bool(self.model_requests_per_minute or self.model_tokens_per_minute or named)
+
+    def limits_of(self, model: str) -> tuple[str, int, int]:
+        """Its server, and how many requests and tokens it may be asked for in a minute; 0: any number."""
+        own = self.model_options.get(model, ServerOptions())
+        requests, tokens = own.requests_per_minute, own.tokens_per_minute
+        return (
+            own.base_url or self.openai_base_url,
+            self.model_requests_per_minute if requests is None else requests,
+            self.model_tokens_per_minute if tokens is None else tokens,
+        )
+
+    @property
     def server_options(self) -> ServerOptions:
         return ServerOptions(
             dialect=None if self.model_dialect == "auto" else self.model_dialect,
@@ -58,4 +81,5 @@ class ModelSettings(BaseSettings):
             rename=self.model_rename_parameters,
             extra_body=self.model_extra_body,
             headers=self.model_headers,
+            reasoning_effort=self.model_reasoning_effort,
         )

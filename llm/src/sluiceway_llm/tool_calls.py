@@ -5,6 +5,7 @@ Guarantees
   index 0, the same id, no id or no index, and a call stays one whose id or name is said again with every piece.
 - Each call is told under a number of its own, in the server's order. Its first event has its id, if there is one, and
   its name, whole; the events' arguments, joined, are what the server said, without what it left behind their end.
+- A piece that names no call belongs to the one that is being said, whatever its index; one that says nothing is none.
 - Nothing that is no call, or lacks a part, raises.
 """
 
@@ -41,6 +42,10 @@ class _Call:
         """Whether anything was said of its arguments."""
         return bool(self.pieces)
 
+    @property
+    def says(self) -> bool:
+        return bool(self.name or self.pieces)
+
     def has(self, arguments: str) -> bool:
         return "".join(self.pieces).strip() == arguments.strip()
 
@@ -57,7 +62,7 @@ class CallAssembler:
 
     @property
     def any(self) -> bool:
-        return bool(self._calls)
+        return any(call.says for call in self._calls)
 
     @property
     def broken(self) -> bool:
@@ -67,7 +72,7 @@ class CallAssembler:
     @property
     def extras(self) -> list[dict[str, Any]]:
         """What the server gave with each call, in the order of their numbers: its id, and fields that are its own."""
-        calls = sorted(self._calls, key=lambda call: call.number)
+        calls = sorted((call for call in self._calls if call.says), key=lambda call: call.number)
         return [({"id": call.id} if call.id else {}) | clean_value(call.extras) for call in calls]
 
     def read(self, told: Any, events: list[ModelEvent]) -> None:
@@ -96,6 +101,8 @@ class CallAssembler:
     def close(self, events: list[ModelEvent]) -> None:
         """Tell what was held: calls without arguments, and what was said of calls without a name."""
         for call in self._calls:
+            if not call.says:
+                continue
             rest = call.joiner.rest()
             if not call.told:
                 self._tell(call, CleanText("".join(call.held) + rest), events)
@@ -106,6 +113,8 @@ class CallAssembler:
         self, index: int | None, call_id: CleanText | None, name: CleanText | None, arguments: str
     ) -> _Call | None:
         call = self._by_index.get(index) if index is not None else self._last
+        if call is None and name is None and call_id is None and self._last is not None and not self._last.extent.whole:
+            call = self._last  # some servers count the pieces
         if call_id is not None:
             known = self._by_id.get((index, call_id)) or self._by_id.get((None, call_id))
             if known is None and index is None:

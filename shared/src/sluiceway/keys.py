@@ -8,7 +8,7 @@ GROUP = "workers"
 # The kinds of work queues; see `work_queue`. Those of tools are named by `tool_queue`.
 CHAT = "chat"
 COMPLETIONS = "completions"
-PERSISTENT = ("sw:q:*", "sw:workers:*")
+PERSISTENT = ("sw:q:*", "sw:lanes:*", "sw:workers:*")
 
 
 def task_meta(task_id: str) -> str:
@@ -46,6 +46,21 @@ def webhook_rate(operation_id: str) -> str:
 def rate(name: str, who: str) -> str:
     """How often somebody did something lately. Kept for two windows of that limit."""
     return f"sw:rate:{name}:{who}"
+
+
+def model_budget(model_id: str) -> str:
+    """What a model was asked for within the last minute. The id is a hash of its server and its name."""
+    return f"sw:model:{{{model_id}}}:budget"
+
+
+def model_line(model_id: str) -> str:
+    """Its calls that wait in line, by their arrival."""
+    return f"sw:model:{{{model_id}}}:line"
+
+
+def model_tickets(model_id: str) -> str:
+    """Of each call in line its tokens, and until when others wait for it."""
+    return f"sw:model:{{{model_id}}}:tickets"
 
 
 CATALOGUE = "sw:tools"
@@ -98,6 +113,25 @@ AGENT_STREAMS = "sw:agents"
 
 def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
+
+
+# Queues whose users take turns: of each one entry waits in the queue, his others in a lane; see `queue/work_queue.py`.
+IN_TURNS = frozenset({CHAT})
+
+
+def lane_entries(kind: str) -> str:
+    """What waits in lanes, of all users, in the order in which it came."""
+    return f"sw:lanes:{{{work_queue(kind)}}}:entries"
+
+
+def lane_heads(kind: str) -> str:
+    """Who has an entry in the queue that no worker had yet, by when it was put there."""
+    return f"sw:lanes:{{{work_queue(kind)}}}:heads"
+
+
+def lane(kind: str, user_id: str) -> str:
+    """Which of the entries in lanes are that user's, in his order."""
+    return f"sw:lanes:{{{work_queue(kind)}}}:of:{user_id}"
 
 
 def kind_of(queue: str) -> str:

@@ -58,7 +58,7 @@ function dataSaid({ type, data }: Chunk): Said | null {
   if (type === "data-queue") {
     const position = number("position") ?? 0;
     const seconds = number("wait_seconds", "expected_wait_seconds");
-    return position > 0 ? (words) => words.inQueue(position, seconds) : null;
+    return position > 0 ? (words) => words.inQueue(position, seconds) : (words) => words.nextInQueue;
   }
   if (type !== "data-status") return null;
   if (told.state === "running") return (words) => words.answering;

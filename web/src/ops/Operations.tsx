@@ -155,6 +155,7 @@ function letterColumns(act: (doing: Promise<unknown>) => Promise<void>, onAsk: (
 const QUEUES: Column<api.Queue>[] = [
   { title: "Queue", value: (one) => one.kind },
   { title: "Waiting", value: (one) => one.waiting },
+  { title: "In lanes", value: (one) => one.in_lanes ?? 0 },
   { title: "Oldest", value: (one) => one.waiting_seconds ?? -1, show: (one) => seconds(one.waiting_seconds) },
   { title: "In flight", value: (one) => one.in_flight },
   { title: "Dead", value: (one) => one.dead_letters },

@@ -5,6 +5,7 @@ const KEY = "sluiceway.ops.key";
 export interface Queue {
   kind: string;
   waiting: number;
+  in_lanes?: number;
   waiting_seconds: number | null;
   in_flight: number;
   dead_letters: number;

@@ -131,6 +131,7 @@ export const de: Words = {
   toolDenied: (title) => `${title} wurde nicht erlaubt.`,
   toolRuns: (title) => `${title} läuft…`,
   approvalWanted: "Ein Werkzeug wartet auf deine Freigabe.",
+  nextInQueue: "Deine Antwort ist als nächste dran.",
   inQueue: (position, seconds) =>
     `${position === 1 ? "Eine Antwort ist" : `${position} Antworten sind`} vor deiner dran${seconds ? `, etwa ${Math.ceil(seconds)} s` : ""}.`,
   modelAway: (since) => `Das Modell ist${since ? ` seit ${since}` : " gerade"} nicht da. Die Antwort geht weiter, sobald es zurück ist.`,

@@ -137,6 +137,7 @@ export const en = {
   toolDenied: (title: string) => `${title} was not allowed.`,
   toolRuns: (title: string) => `${title} is running…`,
   approvalWanted: "A tool waits for your approval.",
+  nextInQueue: "Your answer is next.",
   inQueue: (position: number, seconds?: number) =>
     `${position === 1 ? "One answer is" : `${position} answers are`} before yours${seconds ? `, about ${Math.ceil(seconds)} s` : ""}.`,
   modelAway: (since: string) => `The model is away${since ? ` since ${since}` : ""}. The answer goes on when it is back.`,

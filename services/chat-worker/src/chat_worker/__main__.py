@@ -7,6 +7,7 @@ from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.scripts import Scripts
+from sluiceway.service.model_budget import ModelBudget
 from sluiceway.service.worker_process import WorkerProcess, run_worker
 from sluiceway.stream.operation_entries import OperationEntries
 from sluiceway.stream.reader import TaskReader
@@ -48,9 +49,10 @@ async def build(process: WorkerProcess[Settings]) -> None:
     """The model, the flusher for all streams of the process, and the handler of turns."""
     settings, redis, store = process.settings, process.redis, process.store
     kind_of_model = BackgroundModel if settings.model_continuation == "background" else Model
+    budget = ModelBudget(redis, settings.limits_of) if settings.limits_models else None
     model = await process.open(
         kind_of_model.from_settings(
-            settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect
+            settings, max_connections=settings.worker_slots, continuation=settings.prefix_dialect, budget=budget
         )
     )
     registry, writer, reader = (
@@ -73,7 +75,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     prompts = await _prompts(process)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
-    titles = await _titles(process, prices) if settings.titles else None
+    titles = await _titles(process, prices, budget) if settings.titles else None
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     context = Context(settings, store, windows, Summariser(model, settings.summary_seconds))
     await context.warm_up()
@@ -106,10 +108,10 @@ async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
     return prompts
 
 
-async def _titles(process: WorkerProcess[Settings], prices: Prices) -> Titles:
+async def _titles(process: WorkerProcess[Settings], prices: Prices, budget: ModelBudget | None) -> Titles:
     """With a client of their own: no title takes an answer's connection."""
     settings = process.settings
-    client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots))
+    client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots, budget=budget))
     titles = Titles(process.store, client, settings.title_model or settings.model, prices)
     process.beside("titles", titles.run)
     return titles

@@ -13,6 +13,7 @@ from sluiceway.process.metrics import Gathered, counter
 from sluiceway.store.records import Task
 from sluiceway.tracing import names
 from sluiceway.tracing.spans import Attributes, Span, model_call
+from sluiceway_llm.line import InLine
 from sluiceway_llm.model import Finished, Usage
 from sluiceway_llm.model_errors import ModelError
 
@@ -63,6 +64,12 @@ class Metrics:
         )
         self.retries = Counter(
             "sluiceway_model_retries", "Requests that failed and were sent again", ["model", "code"], registry=registry
+        )
+        self.in_line = Counter(
+            "sluiceway_model_in_line",
+            "How often a call was told to wait in line, as its model was asked as often as it may be in a minute",
+            ["model"],
+            registry=registry,
         )
         self.wait_seconds = Counter(
             "sluiceway_model_wait_seconds", "Seconds waited for a model that is away", ["model"], registry=registry
@@ -140,7 +147,10 @@ class CallMeter:
 
     def retries(self, error: ModelError, delay_seconds: float) -> None:
         """It will be asked again after that time."""
-        self._metrics.retries.labels(self._model, error.code).inc()
+        if isinstance(error, InLine):
+            self._metrics.in_line.labels(self._model).inc()
+        else:
+            self._metrics.retries.labels(self._model, error.code).inc()
         self._metrics.wait_seconds.labels(self._model).inc(max(0.0, delay_seconds))
         self.span.event(names.RETRY, {names.ERROR_TYPE: error.code, names.RETRY_DELAY: delay_seconds})
         self._asked = time.monotonic() + delay_seconds

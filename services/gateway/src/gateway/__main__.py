@@ -26,6 +26,7 @@ async def serve(settings: Settings) -> None:
         beside: list[asyncio.Task[Any]] = [group.create_task(gateway.agreement.run(), name="agreement")]
         beside.append(group.create_task(LoopLag(gateway.metrics.registry).run(), name="loop-lag"))
         beside.append(group.create_task(gateway.surroundings.run(), name="surroundings"))
+        beside.append(group.create_task(gateway.queue_news.run(), name="queue-news"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)

@@ -21,6 +21,8 @@ class LimitSettings(CommonSettings):
     max_requests_per_minute_per_address: int = Field(default=1200, ge=0)
     max_newcomers_per_hour: int = Field(default=100, ge=0, description="anonymous people, of one address")
     max_sessions_per_hour: int = Field(default=200, ge=0, description="that one caller begins")
+    max_messages_per_day: int = Field(default=2000, ge=0, description="of one caller, within 24 hours")
+    max_stored_bytes_per_user: int = Field(default=1024**3, ge=0, description="of messages, as Postgres keeps them")
     max_turns_per_user: int = Field(default=20, ge=0, description="that run or wait")
     max_streams_per_user: int = Field(default=64, ge=0, description="open at one gateway")
     max_streams_per_address: int = Field(default=256, ge=0, description="open at one gateway")

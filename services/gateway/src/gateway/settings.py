@@ -22,6 +22,10 @@ class Settings(CallerSettings, LimitSettings):
     max_webhook_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_bodies_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="of all that are read at once")
     max_answers_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of large ones sent at once")
+    max_connections: int = Field(default=20_000, ge=0, description="open at once; 0: no limit")
+    max_connections_per_address: int = Field(
+        default=512, ge=0, description="of the public network; 0: no limit. Behind a proxy this is the proxy's to count"
+    )
     max_stalled_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="that wait for slow streams")
     max_progress_per_minute: int = Field(default=120, ge=1, description="webhooks, of one operation")
     max_message_chars: int = Field(default=32_000, ge=1)

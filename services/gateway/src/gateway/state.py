@@ -45,6 +45,7 @@ from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
 from gateway.metrics import Metrics
 from gateway.ops.queues import Queues
+from gateway.queue_places import QueueNews
 from gateway.settings import Settings
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
@@ -82,6 +83,7 @@ class Gateway:
     agreement: Agreement
     metrics: Metrics
     queues: Queues
+    queue_news: QueueNews
     windows: ModelWindows
     surroundings: Surroundings
 
@@ -137,7 +139,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             hub=hub,
             completions=completions,
             addresses=Addresses(settings.trusted_proxies),
-            limits=Limits(settings, redis),
+            limits=Limits(settings, redis, store),
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
             stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
             webhooks=WebhookIntake(store, completions, signatures, rate),
@@ -146,6 +148,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
             queues=queues,
+            queue_news=QueueNews(redis, registry, hub.tell_waiting),
             windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

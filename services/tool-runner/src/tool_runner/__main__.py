@@ -15,6 +15,7 @@ from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.process.logs import get_logger
 from sluiceway.process.starting import run_service
+from sluiceway.service.model_budget import ModelBudget
 from sluiceway.service.worker_process import WorkerProcess, serve_worker
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway_llm.model import Model
@@ -45,7 +46,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
     mcp = McpServers(settings.mcp_servers, approve_destructive=settings.mcp_approve_destructive)
     registry = Registry(settings, [*builtin_tools(settings), *discover(settings.tools_dir)], [mcp])
     queues = registry.queues()
-    model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values())))
+    budget = ModelBudget(redis, settings.limits_of) if settings.limits_models else None
+    model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values()), budget=budget))
     process.details = lambda: {**registry.details(), **({"models": told} if (told := model.told()) else {})}
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, cookies=no_cookies()))
     output = OperationOutput(redis, settings.retention)

@@ -26,7 +26,7 @@ class Operations:
         """Queue operations that were not queued before. Raises RedisUnavailable; it is right to do it again then."""
         await self.note(operations, await commands(self._redis, self.adding(operations)))
 
-    def adding(self, operations: Sequence[Operation]) -> list[tuple[str | bytes, ...]]:
+    def adding(self, operations: Sequence[Operation]) -> list[tuple[str | bytes | int, ...]]:
         """The commands that queue operations, to be sent along with others. Their answers go to `note`."""
         return [self._queue(one).adding(_job_of(one).encode()) for one in operations]
 

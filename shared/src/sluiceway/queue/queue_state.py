@@ -30,8 +30,9 @@ class ConsumerState:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`. `in_flight`: entries that a worker has;
-    the oldest was queued `in_flight_seconds` ago. None: there is none."""
+    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_lanes` of them wait behind another
+    one of their user. `in_flight`: entries that a worker has; the oldest was queued `in_flight_seconds` ago.
+    None: there is none."""
 
     kind: str
     waiting: int
@@ -39,44 +40,56 @@ class QueueState:
     waiting_seconds: float | None
     in_flight_seconds: float | None
     consumers: tuple[ConsumerState, ...]
+    in_lanes: int = 0
 
 
 async def queue_states(redis: Redis, kinds: Sequence[str]) -> list[QueueState]:
     """In their order, in two round trips. Raises RedisUnavailable."""
-    names = [keys.work_queue(kind) for kind in kinds]
+    names = [(keys.work_queue(kind), keys.lane_entries(kind)) for kind in kinds]
     asked = [
         ask
-        for name in names
-        for ask in (("XLEN", name), ("XINFO", "GROUPS", name), ("XINFO", "CONSUMERS", name, keys.GROUP))
+        for name, lanes in names
+        for ask in (
+            ("XLEN", name),
+            ("XINFO", "GROUPS", name),
+            ("XINFO", "CONSUMERS", name, keys.GROUP),
+            ("XLEN", lanes),
+        )
     ]
     answers = iter(await commands(redis, asked))
     seen = [
-        (length, _group(groups), consumers) for length, groups, consumers in zip(answers, answers, answers, strict=True)
+        (_number(length), _group(groups), consumers, _number(in_lanes))
+        for length, groups, consumers, in_lanes in zip(answers, answers, answers, answers, strict=True)
     ]
     ends: list[tuple[str | bytes | int, ...]] = [("TIME",)]
-    for name, (_, group, _) in zip(names, seen, strict=True):
+    for (name, lanes), (_, group, _, _) in zip(names, seen, strict=True):
         behind = b"(" + group.get(b"last-delivered-id", _NOTHING_DELIVERED)
-        ends += [("XRANGE", name, "-", "+", "COUNT", 1), ("XRANGE", name, behind, "+", "COUNT", 1)]
+        ends += [("XRANGE", name, start, "+", "COUNT", 1) for start in ("-", behind)]
+        ends.append(("XRANGE", lanes, "-", "+", "COUNT", 1))
     (seconds, micros), *firsts = await commands(redis, ends)
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     return [
-        _state(kind, *told, first, unread, now_ms)
-        for kind, told, first, unread in zip(kinds, seen, firsts[::2], firsts[1::2], strict=True)
+        _state(kind, *told, firsts[place * 3 : place * 3 + 3], now_ms)
+        for place, (kind, told) in enumerate(zip(kinds, seen, strict=True))
     ]
 
 
 def _state(
-    kind: str, length: Any, group: dict[bytes, Any], consumers: Any, first: Any, unread: Any, now_ms: int
+    kind: str, length: int, group: dict[bytes, Any], consumers: Any, in_lanes: int, firsts: Sequence[Any], now_ms: int
 ) -> QueueState:
+    """`firsts`: the oldest entry of the queue, of those that no worker had, and of those in lanes."""
+    first, unread, of_lane = (_age(entries, now_ms) for entries in firsts)
     in_flight = int(group.get(b"pending", 0))
-    waiting = max(0, _number(length) - in_flight)
+    unread_number = max(0, length - in_flight)
+    waits = [age for age, number in ((unread, unread_number), (of_lane, in_lanes)) if number and age is not None]
     return QueueState(
         kind=kind,
-        waiting=waiting,
+        waiting=unread_number + in_lanes,
         in_flight=in_flight,
-        waiting_seconds=_age(unread, now_ms) if waiting else None,
-        in_flight_seconds=_age(first, now_ms) if in_flight else None,
+        waiting_seconds=max(waits, default=None),
+        in_flight_seconds=first if in_flight else None,
         consumers=tuple(_consumer(_pairs(one)) for one in consumers) if isinstance(consumers, list) else (),
+        in_lanes=in_lanes,
     )
 
 

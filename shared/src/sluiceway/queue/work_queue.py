@@ -5,6 +5,9 @@ Guarantees
 - The pending entry is the lease. `renew` and `ack` first look whether the entry is still the consumer's own.
 - Entries are never deleted before they were delivered, and queues are never trimmed: the group's lag stays right.
 - What was queued before the first worker came is delivered: the group begins at 0, and is made again when lost.
+- Users take turns (queues of `keys.IN_TURNS`): of each one entry waits in the queue, at its end; the others wait in his
+  lane, in his order, and the next of them follows in the round trip in which a worker gets the one before it. So nobody
+  waits for more than one entry of each other user, and no slot stays free while anybody waits.
 Not guaranteed: order between workers; that an entry is delivered once.
 """
 
@@ -19,12 +22,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import answered, command, redis_errors
-from sluiceway.scripts import Call, Scripts
+from sluiceway.redis_client import answered, command, commands, redis_errors
+from sluiceway.scripts import Call, Scripts, source
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.
 _GONE = timedelta(hours=1)
 _MANY = 10_000
+# What the id of an entry in a lane begins with; see `queue/admit.lua`.
+LANE = "lane:"
 # A larger body is not read for what it is for.
 _READ_BYTES = 64 * 1024
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -72,21 +77,43 @@ class Producer:
 
     def __init__(self, redis: Redis, kind: str, partition: int = 0) -> None:
         self.key = keys.work_queue(kind, partition)
+        self._kind = kind
         self._redis = redis
         self._scripts = Scripts(redis)
 
-    async def add(self, body: bytes) -> str:
-        """Queue an entry; its id. Sent once: on RedisUnavailable it may or may not be queued."""
-        return self.entry_id(await command(self._redis, *self.adding(body)))
+    async def add(self, body: bytes, *, user_id: str | None = None, begun: bool = False) -> str:
+        """Queue an entry; its id. Sent once: on RedisUnavailable it may or may not be queued.
 
-    def adding(self, body: bytes) -> tuple[str | bytes, ...]:
+        `user_id`: whose turn it is, where users take turns; entries of nobody in particular wait for nobody's. `begun`:
+        it goes before those of the user's that wait in his lane.
+        """
+        if user_id is None or self._kind not in keys.IN_TURNS:
+            return self.entry_id(await command(self._redis, *self.adding(body)))
+        return self.entry_id(
+            await self._scripts.run("queue/admit", self._lane_keys(user_id), _admitting(user_id, begun, body))
+        )
+
+    def adding(self, body: bytes, *, user_id: str | None = None, begun: bool = False) -> tuple[str | bytes | int, ...]:
         """The command that queues an entry, to be sent along with others. `entry_id` reads its answer."""
-        return ("XADD", self.key, "*", "d", body)
+        if user_id is None or self._kind not in keys.IN_TURNS:
+            return ("XADD", self.key, "*", "d", body)
+        names = self._lane_keys(user_id)
+        return ("EVAL", source("queue/admit"), len(names), *names, *_admitting(user_id, begun, body))
 
     @staticmethod
     def entry_id(answer: Any) -> str:
         """Raises the ResponseError where the answer is one."""
         return str(answered(answer).decode())
+
+    async def advance(self) -> int:
+        """Do what whoever reads does: the next of each lane whose user has none in the queue follows; how many did. For
+        readers of an older version."""
+        try:
+            return int(await self._scripts.run("queue/advance", *_advancing(self._kind)))
+        except ResponseError as error:
+            if not _group_is_gone(error):
+                raise
+            return 0
 
     async def holds_any(self, entry_ids: Sequence[str]) -> bool:
         """Whether one of the entries is still queued or in flight."""
@@ -105,13 +132,18 @@ class Producer:
     def asking(self, entry_ids: Sequence[str], lease: timedelta) -> list[Call]:
         """The calls by which `states` asks, to be sent along with others; `states_of` reads their answers."""
         lease_ms = int(lease.total_seconds() * 1000)
+        names = [self.key, keys.lane_entries(self._kind)]
         pages = (entry_ids[first : first + _AT_ONCE] for first in range(0, len(entry_ids), _AT_ONCE))
-        return [Call("queue/entry_states", [self.key], [keys.GROUP, lease_ms, *page]) for page in pages]
+        return [Call("queue/entry_states", names, [keys.GROUP, lease_ms, *page]) for page in pages]
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
         """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""
         entries = await command(self._redis, "XRANGE", self.key, f"({entry_id}", "+", "COUNT", count)
         return [(found.decode(), fields.get(b"d", b"")) for found, fields in entries]
+
+    def _lane_keys(self, user_id: str) -> tuple[str, str, str, str]:
+        kind = self._kind
+        return self.key, keys.lane_entries(kind), keys.lane_heads(kind), keys.lane(kind, user_id)
 
 
 class WorkQueue:
@@ -137,7 +169,9 @@ class WorkQueue:
     async def read(self, count: int, block: timedelta) -> list[Delivery]:
         """New entries, waiting for the first. Empty when none came; the group is made again when it is gone."""
         block_ms = max(1, int(block.total_seconds() * 1000))  # 0 would mean for ever
-        return await self._group_read(self._blocking, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.key, ">")
+        return await self._group_read(
+            self._blocking, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.key, ">", then=self._advancing()
+        )
 
     async def own_pending(self, count: int) -> list[Delivery]:
         """What a process of this consumer's name, now dead, left in flight. For the start, before anything is read."""
@@ -210,9 +244,20 @@ class WorkQueue:
             entries = await self._redis.xpending_range(self.key, keys.GROUP, "-", "+", _MANY, self.consumer)
         return {entry["message_id"].decode(): int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
 
-    async def _group_read(self, client: Redis, *arguments: str | int) -> list[Delivery]:
+    def _advancing(self) -> tuple[tuple[str | int, ...], ...]:
+        """Whose entry is delivered, the next of his lane follows: in the same round trip, so that it costs nobody any
+        time, and is done though this process dies."""
+        if self.kind not in keys.IN_TURNS:
+            return ()
+        names, arguments = _advancing(self.kind)
+        return (("EVAL", source("queue/advance"), len(names), *names, *arguments),)
+
+    async def _group_read(
+        self, client: Redis, *arguments: str | int, then: Sequence[Sequence[str | int]] = ()
+    ) -> list[Delivery]:
+        reading = ("XREADGROUP", "GROUP", keys.GROUP, self.consumer, *arguments)
         try:
-            answer = await command(client, "XREADGROUP", "GROUP", keys.GROUP, self.consumer, *arguments)
+            answer = answered((await commands(client, [reading, *then]))[0])
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
@@ -220,6 +265,15 @@ class WorkQueue:
             return []
         entries = answer[0][1] if answer else []
         return [_delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+
+
+def _admitting(user_id: str, begun: bool, body: bytes) -> tuple[str | bytes, ...]:
+    return keys.GROUP, user_id, "1" if begun else "", body
+
+
+def _advancing(kind: str) -> tuple[list[str], list[str | int]]:
+    names = [keys.work_queue(kind), keys.lane_entries(kind), keys.lane_heads(kind)]
+    return names, [keys.GROUP, keys.lane(kind, ""), _AT_ONCE]
 
 
 def states_of(call: Call, answer: Any) -> dict[str, EntryState]:

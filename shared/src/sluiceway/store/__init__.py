@@ -22,6 +22,7 @@ from sluiceway.store.operations import OperationStore
 from sluiceway.store.ops import OpsStore
 from sluiceway.store.parked import ParkedStore
 from sluiceway.store.people import PeopleStore
+from sluiceway.store.polls import PollStore
 from sluiceway.store.pool import TIMEOUT, Pool, PoolState
 from sluiceway.store.probe import check_writable
 from sluiceway.store.retention import RetentionStore
@@ -45,6 +46,7 @@ class Store:
         self.turns = TurnStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
+        self.polls = PollStore(pool)
         self.completions = CompletionStore(pool)
         self.parked = ParkedStore(pool)
         self.deadlines = DeadlineStore(pool)

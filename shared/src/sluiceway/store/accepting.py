@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
-from sluiceway.store.allowance import check_live, check_sessions
+from sluiceway.store.allowance import check_live, check_sessions, one_at_a_time
 from sluiceway.store.approving import take_away
 from sluiceway.store.conversations import forget_compactions
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
@@ -16,7 +16,7 @@ from sluiceway.store.usage import Budget, check_budget
 from sluiceway.wire.message import Part, text_of
 from sluiceway.wire.question import Question
 
-Policy = Literal["enqueue", "interrupt", "reject"]
+Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class AcceptedTurn:
     """`task` is the turn that answers the message; `created`: by this request. `position`: live turns of the session
     before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
-    `cancelled`: queued turns that an interrupt ended. `interrupted`: a running turn that was asked to end.
+    `cancelled`: queued turns that an interrupt ended, or the latest message.
+    `interrupted`: a running turn that was asked to end.
     """
 
     task: Task
@@ -65,6 +66,15 @@ class AcceptedTurn:
     published: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What a policy did to the turns before the new one: see `AcceptedTurn`; and which of them that is to steer."""
+
+    cancelled: list[Task] = field(default_factory=list)
+    interrupted: Task | None = None
+    steers: str | None = None
+
+
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     active, asking = await _lock_session(connection, turn)
     task = await _known_turn(connection, turn)
@@ -73,16 +83,16 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     if asking is not None:
         await take_away(connection, turn.session_id)
     # No active turn, no live one: what most messages find is told without a look at the tasks.
-    cancelled, interrupted = await _make_room(connection, turn) if active is not None else ([], None)
+    room = await _make_room(connection, turn) if active is not None else _Room()
     await check_live(connection, turn.user_id, turn.max_live)
     await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn)
-    task = await _insert_task(connection, turn, message_id, parts)
+    task = await _insert_task(connection, turn, message_id, parts, room.steers)
     if active is None:
         return AcceptedTurn(task, True, 0, True)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
     position = await position_of(connection, task)
-    return AcceptedTurn(task, True, position, active == task.id, cancelled, interrupted)
+    return AcceptedTurn(task, True, position, active == task.id, room.cancelled, room.interrupted)
 
 
 async def position_of(connection: Connection, task: Task) -> int:
@@ -101,8 +111,12 @@ async def position_of(connection: Connection, task: Task) -> int:
 async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None]:
     """The session's active turn, and an ended one whose calls wait for a person. From here on nobody else accepts or
     ends one in it."""
-    lock = "SELECT user_id, active_task_id, approval_task_id FROM sessions WHERE id = $1 FOR UPDATE"
-    row = await connection.fetchrow(lock, turn.session_id)
+    lock = (
+        f"SELECT user_id, active_task_id, approval_task_id, {one_at_a_time('$2', '$3')} FROM sessions WHERE id = $1"
+        " FOR UPDATE"
+    )
+    counted = turn.max_live > 0
+    row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
     if row is None and turn.create_session:
         await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
@@ -110,7 +124,7 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
             turn.session_id,
             turn.user_id,
         )
-        row = await connection.fetchrow(lock, turn.session_id)
+        row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
@@ -157,27 +171,27 @@ async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | N
     return task_of(row) if row is not None else None
 
 
-async def _make_room(connection: Connection, turn: NewTurn) -> tuple[list[Task], Task | None]:
+async def _make_room(connection: Connection, turn: NewTurn) -> _Room:
     """Apply the policy to the turns before this one."""
     rows = await connection.fetch(
         f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence", turn.session_id
     )
     live = [task_of(row) for row in rows]
     # Who asks for another answer, or takes back the question, does not want to wait for the old one.
-    interrupt = turn.policy == "interrupt" or (turn.policy == "enqueue" and (turn.regenerate or turn.edit))
+    interrupt = turn.policy == "interrupt" or (turn.policy != "reject" and (turn.regenerate or turn.edit))
     if live and turn.policy == "reject":
         raise SessionBusy
-    if live and interrupt:
+    if live and (interrupt or turn.policy == "latest"):
         queued = [task for task in live if task.status == "queued"]
         for task in queued:
             await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)
-        running = next((task for task in live if task.status != "queued"), None)
+        running = next((task for task in live if task.status != "queued"), None) if interrupt else None
         if running is not None:
             await note_cancel(connection, running.id)
-        return queued, running
+        return _Room(queued, running)
     if len(live) > turn.max_queued:
         raise TooManyTasks
-    return [], None
+    return _Room(steers=live[-1].id if live and turn.policy == "steer" else None)
 
 
 async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, list[Part] | None]:
@@ -225,7 +239,7 @@ async def _supersede_after(connection: Connection, session_id: str, sequence: in
 
 
 async def _insert_task(
-    connection: Connection, turn: NewTurn, user_message_id: str, question: list[Part] | None
+    connection: Connection, turn: NewTurn, user_message_id: str, question: list[Part] | None, steers: str | None
 ) -> Task:
     """Question, answer to be and task, in their places; active at once when no other turn of the session is.
 
@@ -239,8 +253,8 @@ async def _insert_task(
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
-        "   client_tools)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb FROM place RETURNING {TASK_COLUMNS}",
+        "   client_tools, steers)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11 FROM place RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
         new_task_id(),
@@ -251,6 +265,7 @@ async def _insert_task(
         question,
         turn.question.metadata,
         turn.client_tools,
+        steers,
     )
     if row is None:
         raise SessionNotFound

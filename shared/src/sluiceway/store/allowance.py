@@ -11,21 +11,24 @@ _SESSIONS_RETRY_SECONDS = 600
 
 
 async def check_live(connection: Connection, owner: str | None, most: int) -> None:
-    """Raise TooManyTasks where one more turn would be too many. One that was asked to end counts no more.
-
-    Far from the limit it costs one look. Near it, owners of many turns that come at once wait for one another until
-    the end of their transactions, so that together they do not pass it.
-    """
+    """Raise TooManyTasks where one more turn would be too many. One that was asked to end counts no more. The caller's
+    turn was his owner's only one to be counted: see `one_at_a_time`."""
     if owner is None or most == 0:
         return
-    if await _live(connection, owner) >= most // 2:
-        await connection.execute("SELECT pg_advisory_xact_lock($1::integer, hashtext($2))", _LOCK, owner)
-        if await _live(connection, owner) >= most:
-            raise TooManyTasks(
-                f"You have {most} turns that run or wait, which is as many as one may have.",
-                max_turns=most,
-                retry_after_seconds=_RETRY_SECONDS,
-            )
+    if await _live(connection, owner) >= most:
+        raise TooManyTasks(
+            f"You have {most} turns that run or wait, which is as many as one may have.",
+            max_turns=most,
+            retry_after_seconds=_RETRY_SECONDS,
+        )
+
+
+def one_at_a_time(owner: str, counted: str) -> str:
+    """An expression of a statement before: an owner's transactions follow one another from there to their ends, where
+    they are counted, so that together they do not pass a limit. A look after it sees what those before it did; one in
+    the same statement would not. Both are parameters: the owner, or NULL, and whether there is a limit."""
+    lock = f"(SELECT true FROM pg_advisory_xact_lock({_LOCK}, hashtext({owner}::text)))"
+    return f"CASE WHEN {counted}::boolean AND {owner}::text IS NOT NULL THEN {lock} END AS counted"
 
 
 async def check_sessions(connection: Connection, owner: str | None, most_per_hour: int) -> None:

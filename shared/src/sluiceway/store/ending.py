@@ -28,7 +28,7 @@ class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person or for
     the client, whose answer will continue the message in a turn of its own. Parts or metadata that are None: the
     message keeps its own. `calls`: what the attempt asked of models and is not durable yet; `prompt`: with which
-    system prompt."""
+    system prompt. `gives_way`: to the turn of that id, which steers this one; where it waits no more, nothing ends."""
 
     status: EndStatus
     parts: list[Part] | None
@@ -38,6 +38,7 @@ class TurnEnd:
     awaits: bool = False
     calls: Sequence[ModelCall] = ()
     prompt: dict[str, Any] | None = None
+    gives_way: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ async def end_turn(
         f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
         " ended_at = now(), open_operations = 0"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS})"
+        " AND ($8::text IS NULL"
+        "   OR EXISTS (SELECT 1 FROM tasks WHERE id = $8 AND steers = $1 AND status = 'queued'))"
         " RETURNING extract(epoch FROM now() - created_at)::float",
         task.id,
         end.status,
@@ -68,6 +71,7 @@ async def end_turn(
         attempt,
         end.awaits,
         end.prompt,
+        end.gives_way,
     )
     if ended is None:
         return None
@@ -84,6 +88,8 @@ async def end_turn(
             f"UPDATE operations SET status = 'cancelled', ended_at = now() WHERE task_id = $1 AND {UNENDED}",
             task.id,
         )
+    if end.gives_way is not None:
+        await connection.execute("UPDATE tasks SET entered = true WHERE id = $1", end.gives_way)
     await charge(connection, task, end.calls)
     if activate_next:
         following = await connection.fetchval(_NEXT, task.session_id, task.id)

@@ -69,6 +69,10 @@ class Task:
     prompt: dict[str, Any] | None = None
     # The tools that the client runs, by name, as the request declared them; see `wire/client_tools.py`.
     client_tools: dict[str, Any] | None = None
+    # The turn before it, for which its message was sent while that ran; `entered`: that one ended for it, between two
+    # steps, and this one continues with what it had.
+    steers: str | None = None
+    entered: bool = False
 
     @property
     def ended(self) -> bool:

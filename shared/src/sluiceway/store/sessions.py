@@ -96,6 +96,17 @@ class SessionStore:
             raise SessionNotFound
         return row["user_id"]  # type: ignore[no-any-return]
 
+    async def stored_bytes(self, user_id: str) -> int:
+        """What the user's messages take, as they are kept (large ones compressed)."""
+        async with self._pool.connection() as connection:
+            return int(
+                await connection.fetchval(
+                    "SELECT coalesce(sum(pg_column_size(m.parts) + coalesce(pg_column_size(m.metadata), 0)), 0)"
+                    " FROM sessions s JOIN messages m ON m.session_id = s.id WHERE s.user_id = $1",
+                    user_id,
+                )
+            )
+
     async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
         """The caller's sessions, the one last active first; at most `limit`."""
         # A statement for each case: with `IS NOT DISTINCT FROM`, or `$2 IS NULL OR …`, no index is used. The owner is

@@ -222,6 +222,18 @@ class TurnStore:
             await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", task.session_id)
             return await end_turn(connection, task, end, attempt)
 
+    async def steering(self, task: Task) -> str | None:
+        """The turn that waits to steer this one."""
+        async with self._pool.connection() as connection:
+            found: str | None = await connection.fetchval(
+                "SELECT id FROM tasks WHERE session_id = $1 AND sequence > $2 AND steers = $3 AND status = 'queued'"
+                " ORDER BY sequence LIMIT 1",
+                task.session_id,
+                task.sequence,
+                task.id,
+            )
+        return found
+
     async def request_cancel(self, task_id: str, user_id: str | None) -> tuple[Task, bool]:
         """End a queued turn at once, or note the wish for one that runs. Answers the task as it stands, and whether
         this call ended it. Raises TaskNotFound, AccessDenied."""

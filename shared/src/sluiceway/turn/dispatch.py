@@ -1,4 +1,4 @@
-"""Queueing a turn for a chat worker: its metadata in Redis, and an entry in the chat queue.
+"""Queueing a turn for a chat worker: its metadata in Redis, and an entry in the chat queue, or in its user's lane.
 
 Not guaranteed: that a turn is queued once. A second entry is harmless: claiming is a compare-and-set, and a worker
 drops an entry whose turn is held. Methods raise RedisUnavailable; calling them again then is right.
@@ -32,7 +32,7 @@ class TurnDispatch:
         await self._registry.set_queue_entry(task.id, entry_id)
 
     async def _enqueue(self, task: Task) -> str:
-        return await self._queue.add(job_of(task).encode())
+        return await self._queue.add(job_of(task).encode(), user_id=task.user_id, begun=task.attempt > 0)
 
 
 def job_of(task: Task) -> ChatJob:

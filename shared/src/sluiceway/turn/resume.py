@@ -21,6 +21,6 @@ class TurnResume:
 
         Raises RedisUnavailable; calling it again then is right, a second queue entry is harmless.
         """
-        queued = self._queue.adding(job_of(task).encode())
+        queued = self._queue.adding(job_of(task).encode(), user_id=task.user_id, begun=True)
         (answer,) = await self._output.end_then(task.id, ended.id, output, [queued])
         await self._registry.set_queue_entry(task.id, self._queue.entry_id(answer))

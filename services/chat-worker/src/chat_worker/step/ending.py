@@ -21,6 +21,7 @@ from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish, FinishReason, FinishStep
+from sluiceway.wire.message import replay_of
 from sluiceway.wire.task import EndStatus
 from sluiceway_llm.model import Finished, Provided
 from sluiceway_llm.retry import Patience, PutOff
@@ -30,6 +31,7 @@ from chat_worker.attempt import Attempt
 from chat_worker.calls import AskedCall, to_operation
 from chat_worker.model_wait import ModelWait
 from chat_worker.prompt import keep_provided
+from chat_worker.steering import accepted_part
 from chat_worker.step.offer import Offer, Outcome
 from chat_worker.step.showing import Showing
 
@@ -95,6 +97,12 @@ class StepEnding:
         metadata = self._metadata("completed", {"finishReason": "tool-calls"})
         last = [Finish(finish_reason="tool-calls", message_metadata=_shown(metadata))]
         return await self._write_end("completed", metadata, last, awaits=True)
+
+    async def give_way(self, to: str) -> EndStatus | None:
+        """End the turn, between two steps, for the one that steers it. None: that one waits no more."""
+        metadata = self._metadata("completed", {"finishReason": "other"})
+        last = [*replay_of([accepted_part(to)]), Finish(finish_reason="other", message_metadata=_shown(metadata))]
+        return await self._write_end("completed", metadata, last, gives_way=to)
 
     # And its turn continues
 
@@ -188,19 +196,22 @@ class StepEnding:
         *,
         error: dict[str, Any] | None = None,
         awaits: bool = False,
+        gives_way: str | None = None,
     ) -> EndStatus | None:
         """All shown text in Redis, then the answer in Postgres, then the end of the stream. None: nothing was."""
         writer, account = self._attempt.writer, self._attempt.account
         await writer.drained()
+        parts = self._showing.fold.finished_parts()
         end = TurnEnd(
             status=status,
-            parts=self._showing.fold.finished_parts(),
+            parts=parts if gives_way is None else [*parts, accepted_part(gives_way)],
             metadata=metadata,
             error=error,
             usage=account.usage,
             awaits=awaits,
             calls=account.unwritten,
             prompt=account.prompt,
+            gives_way=gives_way,
         )
         written = writer.written
         ended = await persistently(lambda: self._exits.ending.end(self._task, end, last, written=written))

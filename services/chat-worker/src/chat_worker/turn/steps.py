@@ -14,6 +14,7 @@ from sluiceway_llm.model import Model, Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Prepared, too_long
+from chat_worker.steering import what_became_of_it
 from chat_worker.step.ending import Exits
 from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong
 from chat_worker.step.step import Step
@@ -38,7 +39,7 @@ class TurnSteps:
             return await self._step(turn).ending.fail(*refusal)
         outcome = await self._first_step(turn)
         while outcome == "running":
-            outcome = await self._look_for_answers(turn) or await self._model_step(turn)
+            outcome = await self._look_for_answers(turn) or await self._next_step(turn)
         return outcome
 
     async def cancel(self, attempt: Attempt, reached: Reached | None) -> Outcome:
@@ -53,12 +54,26 @@ class TurnSteps:
     async def _first_step(self, turn: Answering) -> Outcome:
         """Of a message that is a command, its tool's call; else what an earlier worker left, or the model's."""
         if turn.durable.parts:
-            return "running" if turn.durable.asks else await self._model_step(turn)
+            return "running" if turn.durable.asks else await self._next_step(turn)
+        if turn.task.steers is not None:
+            turn.attempt.writer.write(what_became_of_it(turn.task))
+            if (gave_way := await self._give_way(turn)) is not None:
+                return gave_way
         call = await self._requests.command(turn)
         if call is None:
             return await self._model_step(turn)
         ending = self._step(turn).ending
         return await (ending.say(call) if isinstance(call, str) else ending.call([call], self._requests.of_commands))
+
+    async def _next_step(self, turn: Answering) -> Outcome:
+        return await self._give_way(turn) or await self._model_step(turn)
+
+    async def _give_way(self, turn: Answering) -> Outcome | None:
+        """Between two steps the turn ends for a message that steers it. None: there is none, or a step is open."""
+        if turn.fold.step_open:
+            return None
+        to = await persistently(lambda: self._store.turns.steering(turn.task))
+        return await self._step(turn).ending.give_way(to) if to is not None else None
 
     async def _model_step(self, turn: Answering) -> Outcome:
         step, offer = self._step(turn), self._requests.offer(turn)

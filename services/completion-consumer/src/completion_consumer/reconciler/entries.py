@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sluiceway.queue.work_queue import Producer
+from sluiceway.queue.work_queue import LANE, Producer
 from sluiceway.wire.entry_id import EntryId, format_entry_id, parse_entry_id
 
 _PAGE = 1000
@@ -73,8 +73,9 @@ class Entries:
 
 
 def _position(entry_id: str) -> EntryId:
-    """What is no entry id, and that nobody of ours has noted, stands before all entries."""
+    """Of an entry that was in a lane: when it came there, as it went into the queue after that. What is no entry id,
+    and that nobody of ours has noted, stands before all entries."""
     try:
-        return parse_entry_id(entry_id)
+        return parse_entry_id(entry_id.removeprefix(LANE))
     except ValueError:
         return _FIRST

@@ -2,7 +2,8 @@
 
 - An operation past its deadline has failed, and its turn continues; one that waited for a person just ends.
 - An operation that should be queued or in flight, and is neither, is queued again: the runner that gets it
-  decides whether it may be begun again. One that an outside service works on is left to its deadline.
+  decides whether it may be begun again. One that an outside service works on is left to its deadline; or, where the
+  service is asked, it is queued for that when its time has come.
 - A webhook that was accepted, and that the consumer has not dealt with, is put into its queue again.
 - A completion that came before its operation is applied; after `park_for` without one it is a dead letter.
 Each is bounded per round, so that one kind does not keep the others waiting.
@@ -83,6 +84,7 @@ class UnfinishedOperations:
         await current.part("deadlines", self._expire)
         await current.part("approvals", self._expire_approvals)
         await current.part("operations", self._look_at_unfinished)
+        await current.part("polls", self._ask_again)
         await current.part("webhooks", self._send_webhooks_again)
         await current.part("parked", self._look_at_parked)
 
@@ -166,6 +168,16 @@ class UnfinishedOperations:
             "operation_requeued", task_id=operation.task_id, operation_id=operation.id, status=operation.status
         )
         return "operation_requeued"
+
+    # What outside services are asked for
+
+    async def _ask_again(self, current: Round) -> None:
+        """They are queued for a runner; one whose entry is lost is due again in a minute."""
+        due = await self._store.polls.due(_PAGE, current.quarantined_ids("polls"))
+        await current.each("polls", {operation.id: operation for operation in due}, self._ask)
+
+    async def _ask(self, operation: Operation) -> None:
+        await self._operations.publish([operation])
 
     # What was said
 

@@ -5,6 +5,7 @@
   was released and waits under another id.
 - A turn whose operations have all ended, and whose next step was not queued, is queued.
 - A turn that waits for its model is queued when that is to be asked again.
+- A turn in its user's lane, behind one that a worker has, goes into the queue.
 - A turn that waits for operations, and that Redis has forgotten, gets its stream back.
 - A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
 - A turn that was to run, or did, for longer than its deadline fails, also while a worker holds it.
@@ -91,6 +92,7 @@ class UnfinishedTurns:
         self._ending = ending
         self._rebuild = rebuild
         self._catch_up = catch_up
+        self._queue = queue
         self._entries = Entries(queue, "task_id", lease)
         self._finalize_after = finalize_after
         self._deadline = deadline
@@ -103,6 +105,7 @@ class UnfinishedTurns:
         """Raises LeadershipLost."""
         await current.part("ends", self._finalize_ended)
         await current.part("live_turns", self._look_at_live_turns)
+        await current.part("lanes", self._advance_lanes)
         await current.part("next_steps", self._resume)
 
     # Turns that have ended
@@ -229,6 +232,11 @@ class UnfinishedTurns:
             return None
         self._log.warning("turn_released", task_id=released.id, session_id=released.session_id)
         return "turn_released"
+
+    async def _advance_lanes(self, _: Round) -> None:
+        """Chat workers do so, whenever they read; those of a version before lanes do not, and a user's turns behind his
+        first would wait for ever."""
+        await self._queue.advance()
 
     # Turns whose operations have ended, or whose model is to be asked again
 

@@ -1,7 +1,7 @@
 """What the routes for operators answer."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sluiceway.store.records import OperationStatus
@@ -19,7 +19,8 @@ class ConsumerView(Wire):
 
 
 class QueueView(Wire):
-    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_flight`: entries that one has."""
+    """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_lanes` of them wait behind
+    another one of their user. `in_flight`: entries that a worker has."""
 
     kind: str
     waiting: int
@@ -28,6 +29,7 @@ class QueueView(Wire):
     in_flight_seconds: float | None
     dead_letters: int
     consumers: list[ConsumerView]
+    in_lanes: int = 0
 
 
 class QueueList(Wire):
@@ -157,6 +159,10 @@ class Top(Wire):
     sessions: list[UseView]
 
 
+# Median and 95th percentile. (Readers of the document take a fixed sequence of types for an older draft's.)
+Percentiles = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class Load(Wire):
     """Turns that were accepted within the last `minutes`. Seconds are (median, 95th percentile): from the acceptance to
     a worker, and to the end. `sentence`: what is short."""
@@ -167,8 +173,8 @@ class Load(Wire):
     ended: dict[str, int]
     errors: dict[str, int]
     tokens: int
-    queued_seconds: tuple[float, float] | None
-    turn_seconds: tuple[float, float] | None
+    queued_seconds: Percentiles | None
+    turn_seconds: Percentiles | None
 
 
 class FindingView(Wire):

@@ -178,6 +178,13 @@ class MessageTooLong(DomainError):
     default_detail = "The message is longer than this service takes."
 
 
+class StorageFull(DomainError):
+    """`max_stored_bytes` and `stored_bytes` are among its further members. Waiting changes nothing: hence no 429."""
+
+    code, status = "STORAGE_FULL", 403
+    default_detail = "Your conversations take as much room as one may have. Delete some of them to go on."
+
+
 class ContextTooLong(DomainError):
     code, status = "CONTEXT_TOO_LONG", 422
     default_detail = (

@@ -1,5 +1,6 @@
 """What each caller may have of the limits in the settings: requests a minute, by caller and by address; newcomers an
-hour, by address; open streams, by caller and by address.
+hour, by address; messages a day, by caller; open streams, by caller and by address; how much
+is stored, by caller.
 
 Where a gateway serves one machine alone nothing is counted.
 """
@@ -7,20 +8,22 @@ Where a gateway serves one machine alone nothing is counted.
 from collections import Counter
 
 from redis.asyncio import Redis
+from sluiceway.store import Store
 
 from gateway.api.problems import TooManyRequests, TooManyStreams
 from gateway.callers.caller import Caller
 from gateway.callers.rates import Limit, Rates, Taken
+from gateway.callers.stored import StoredBytes
 from gateway.settings import Settings
 
-_MINUTE, _HOUR = 60, 3600
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 # Behind a proxy that is not named in TRUSTED_PROXIES everybody comes from nowhere in particular.
 _NOWHERE = "nowhere"
 _AS_MANY_ADDRESSES = 10
 
 
 class Limits:
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, store: Store) -> None:
         self.on = settings.auth_mode != "none"
         self._rates = Rates(redis)
         self._person = Limit("person", settings.max_requests_per_minute, _MINUTE)
@@ -28,6 +31,8 @@ class Limits:
         self._address = Limit("address", settings.max_requests_per_minute_per_address, _MINUTE)
         self._newcomers = Limit("newcomers", settings.max_newcomers_per_hour, _HOUR)
         self._from_nowhere = Limit("newcomers", settings.max_newcomers_per_hour * _AS_MANY_ADDRESSES, _HOUR)
+        self._messages = Limit("messages", settings.max_messages_per_day, _DAY)
+        self._stored = StoredBytes(settings.max_stored_bytes_per_user, store.sessions.stored_bytes)
         self._streams = OpenStreams(settings.max_streams_per_user, settings.max_streams_per_address)
 
     async def of_address(self, address: str | None) -> Taken | None:
@@ -45,6 +50,12 @@ class Limits:
         not known share the room of ten addresses. Raises TooManyRequests."""
         limit = self._newcomers if address is not None else self._from_nowhere
         await self._take(limit, address or _NOWHERE)
+
+    async def of_message(self, caller: Caller) -> None:
+        """One that is sent again counts again. Raises TooManyRequests, StorageFull, StoreUnavailable."""
+        await self._take(self._messages, caller.user_id)
+        if self.on:
+            await self._stored.check(caller.user_id)
 
     async def _take(self, limit: Limit, who: str | None) -> Taken | None:
         if not self.on or who is None or limit.count == 0:
@@ -73,6 +84,7 @@ _SAID = {
     "person": "You have asked too often within a minute.",
     "service": "This API key has asked too often within a minute.",
     "address": "From your address came too many requests within a minute.",
+    "messages": "You have sent as many messages as one may within a day.",
     "newcomers": "Too many new people came within an hour.",
 }
 

@@ -31,6 +31,7 @@ class Follow:
     are left out. `start_index`: leave out so many visible entries from the beginning of the stream, whatever is
     retracted.
     `merge`: join adjacent deltas of what is replayed. `wait_for_start`: an empty stream is one that has yet to begin.
+    `waits`: it is told its place in the queue while the stream is empty; see `Hub.tell_waiting`.
     `size`: from `Hub.measure`, where there was something to ask before; else it is asked for, one round trip later.
     A kind of stream with other rules than a task's has a subclass, which says them by `page_type` and `view`.
     """
@@ -42,6 +43,7 @@ class Follow:
     start_index: int | None = None
     merge: bool = False
     wait_for_start: bool = True
+    waits: bool = False
     size: Size | None = field(default=None, compare=False, repr=False)
     page_type: ClassVar[type[Page]] = Page
 

@@ -199,6 +199,14 @@ class Hub:
         self.detach(subscription)
         self._open.discard(subscription)
 
+    def tell_waiting(self, events_key: str, text: bytes) -> bool:
+        """Say something that is no entry to those who wait for the first one; whether there are any."""
+        stream = self._streams.get(events_key.encode())
+        waiting = [one for one in stream.live if one.waits and one.cursor == BEGINNING] if stream is not None else []
+        for subscription in waiting if text else ():
+            subscription.say(text)
+        return bool(waiting)
+
     # Fanning out.
 
     def _invalidated(self, push: list[Any]) -> None:

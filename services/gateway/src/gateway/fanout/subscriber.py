@@ -94,6 +94,7 @@ class Subscription:
         "live",
         "page_type",
         "view",
+        "waits",
     )
 
     def __init__(self, hub: Feed, follow: Follow, page: Page, skip: int) -> None:
@@ -103,6 +104,7 @@ class Subscription:
         self.live = self.ended = self._left = False
         self.broken: StreamBroken | None = None
         self._hub = hub
+        self.waits = follow.waits
         self._merge = follow.merge
         self._skip = skip
         # A client that has seen the beginning of an abandoned step gets the rest of it, with what closes its parts.

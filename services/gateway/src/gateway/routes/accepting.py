@@ -30,7 +30,14 @@ from starlette.responses import Response
 from gateway.api.cursors import StreamParams
 from gateway.api.inputs import In, Params
 from gateway.api.models.turns import AcceptedTurn, stream_url
-from gateway.api.problems import ContextTooLong, MessageExceedsWindow, MessageTooLong, ModelNotAllowed, ProblemType
+from gateway.api.problems import (
+    ContextTooLong,
+    MessageExceedsWindow,
+    MessageTooLong,
+    ModelNotAllowed,
+    ProblemType,
+    StorageFull,
+)
 from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routing.table import Call, json_response
@@ -46,6 +53,7 @@ PROBLEMS: tuple[ProblemType, ...] = (
     ModelNotAllowed,
     SessionBusy,
     SessionNotFound,
+    StorageFull,
     StoreUnavailable,
     TooManyTasks,
 )
@@ -83,6 +91,7 @@ def budget_of(settings: Settings, over_budget: bool) -> Budget:
 
 async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
     await call.gateway.windows.check(turn.text, turn.model)
+    await call.gateway.limits.of_message(call.caller)
     accepted = await claiming(call, turn.session_id, lambda: call.gateway.intake.accept(turn))
     task = accepted.task
     _tell(call, accepted)
@@ -95,14 +104,19 @@ async def accept_in_background(call: Call[Any, Any], turn: NewTurn) -> Response:
         status=task.status,
         position=accepted.position,
         stream_url=url,
+        steers=task.steers,
     )
     return json_response(answer, 202, {"Location": url.removesuffix("/stream")})
 
 
-async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamParams) -> Response:
-    """Start the turn and stream its answer from the beginning; so does a repeat of the same message."""
+async def accept_and_follow(
+    call: Call[Any, Any], turn: NewTurn, params: StreamParams, *, counts: bool = False
+) -> Response:
+    """Start the turn and stream its answer from the beginning; so does a repeat of the same message. `counts`: as of
+    `open_stream`."""
     gateway = call.gateway
     await gateway.windows.check(turn.text, turn.model)
+    await gateway.limits.of_message(call.caller)
     await command(gateway.redis, "PING")
     accepted = await claiming(call, turn.session_id, lambda: gateway.intake.accept(turn))
     task_id = accepted.task.id
@@ -113,7 +127,7 @@ async def accept_and_follow(call: Call[Any, Any], turn: NewTurn, params: StreamP
         # Raises TaskExpired for a turn that nobody will ever write to again.
         await gateway.lookup.find(task_id, turn.user_id)
     headers = {RUN_ID_HEADER: task_id}
-    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers)
+    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers, counts=counts)
 
 
 def _tell(call: Call[Any, Any], accepted: Accepted) -> None:

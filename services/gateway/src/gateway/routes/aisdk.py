@@ -73,7 +73,8 @@ async def chat(call: Call[ChatParams, AiSdkRequest]) -> Response:
     answered = answers_in(call.body.messages, call.gateway.settings.max_client_output_chars)
     if answered is not None:
         return await _resume(call, *answered)
-    return await accept_and_follow(call, _turn(call), call.params)
+    # WorkflowChatTransport names no chat, and comes back with `startIndex`: the number of chunks that it got.
+    return await accept_and_follow(call, _turn(call), call.params, counts=call.body.id is None)
 
 
 async def resume(call: Call[ResumeParams, None]) -> Response:

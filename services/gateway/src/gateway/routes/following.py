@@ -43,14 +43,19 @@ async def open_stream(
     head_only: bool = False,
     known: TaskMeta | None = None,
     size: Size | None = None,
+    counts: bool = False,
 ) -> Response:
     """Follow a task that the caller may follow. 204 when the cursor is at the end already.
 
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
+    `counts`: the client counts what it is sent, and may come back with that; so does one that names `skip`.
     `known`: the task's metadata, where the caller has just read it. `size`: `measure_stream` of it, begun before that.
     """
     size = size or measure_stream(gateway, task_id)
     meta = known or await gateway.registry.meta(task_id)
+    waits = cursor == BEGINNING and skip is None and not counts and (meta is None or meta.status == "queued")
+    if waits and not head_only:
+        gateway.queue_news.watch(task_id, meta)
     follow = Follow(
         keys.task_events(task_id),
         cursor=cursor,
@@ -58,6 +63,7 @@ async def open_stream(
         protocol=version,
         start_index=skip,
         merge=merge,
+        waits=waits,
         size=size,
     )
     return await open_follow(gateway, caller, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)

@@ -84,8 +84,11 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(EmptyMessage, *accepting.PROBLEMS),
         description=(
             "Sent again with the same id, it answers the same turn. While another turn of the session runs, `policy` "
-            "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), or refuse "
-            "(`reject`)."
+            "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), take the place "
+            "of those that wait (`latest`), enter it between two of its steps (`steer`), or refuse (`reject`). One "
+            "that steers ends that turn at the next such moment, and its own turn continues with what that one had; "
+            "where none comes, it is the next turn. `GET /api/chat/tasks/{task_id}` says which, and so do both streams "
+            "(`data-steer`)."
         ),
         scopes=("turns",),
     ),

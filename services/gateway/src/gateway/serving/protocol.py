@@ -5,7 +5,8 @@ connection on which no request is served closes after the keep-alive, or `head_t
 byte that follows an answer, whatever trickles in; one whose answer was sent before its body had come is closed; one
 that takes nothing of what is written for `write_timeout_seconds` is cut, and so is one that was closed and takes
 nothing; at most WRITE_BUFFER_BYTES and one piece wait in a connection; a body is read when its request asks for it, and
-what has come before that is bounded for all connections together. What is not HTTP at all is answered as
+what has come before that is bounded for all connections together; so many connections are open at once (room.py). What
+is not HTTP at all is answered as
 problem+json, too.
 """
 
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.api.problems import HeadTooLarge, MalformedRequest, Overloaded, Problem, problem_response
+from gateway.serving.room import Room
 from gateway.serving.unread import UnreadBodies
 from gateway.settings import Settings
 
@@ -39,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     head_timeout_seconds: ClassVar[float] = 20
     write_timeout_seconds: ClassVar[float] = 45
     unread_bodies: ClassVar[UnreadBodies] = UnreadBodies(16 * 1024 * 1024)
+    room: ClassVar[Room] = Room(0, 0)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -55,6 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
             "head_timeout_seconds": settings.head_timeout_seconds,
             "write_timeout_seconds": settings.write_timeout_seconds,
             "unread_bodies": UnreadBodies(settings.max_bodies_bytes),
+            "room": Room(settings.max_connections, settings.max_connections_per_address),
         }
         return type(cls.__name__, (cls,), {"__slots__": (), **bounds})
 
@@ -63,12 +67,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if not self.room.enter(self, self.client[0] if self.client else None):
+            self._answer(Overloaded())
+            self._refused = True
+            transport.close()
+            return
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_write_timer()
         self.unread_bodies.forget(self)
+        self.room.leave(self)
         super().connection_lost(exc)
         # Nothing may lead back here: what leads in a circle is freed by the collector only, which seldom runs.
         if self.cycle is not None:
@@ -126,6 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_complete = True
         self._stop_timer()
+        self.room.asks(self)
         super().on_headers_complete()
         self.cycle.transport = self  # type: ignore[assignment]
 
@@ -135,6 +146,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._linger()
         else:
             super().on_response_complete()
+            if self._is_idle():
+                self.room.rests(self)
+
+    def cut(self) -> None:
+        """Others need the room more."""
+        self._refused = True
+        self.transport.abort()
 
     # The transport, as a request sees it.
 

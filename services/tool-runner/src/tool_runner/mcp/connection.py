@@ -11,7 +11,7 @@ the next call, the end of its stream of changes, or the next listing, whichever 
 import asyncio
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import anyio
@@ -23,6 +23,7 @@ from sluiceway.backoff import Backoff
 from sluiceway.process.logs import get_logger
 
 from tool_runner.mcp.listing import ListedTools
+from tool_runner.mcp.tasks import CancelTask, GetTask, TaskOf, Tasks, TaskState
 from tool_runner.mcp.transports import transport_to
 from tool_runner.mcp_settings import McpServerSettings
 
@@ -101,13 +102,37 @@ class McpConnection:
         """Ask the server; for a server that is away wait `patience_seconds`. `meta`: what goes along in `_meta`.
 
         Raises McpServerAway, McpSessionGone, McpConnectionLost; MCPError: the server refused; ValueError, RuntimeError:
-        what it answered is not what it must be. There is no time limit but the caller's cancelling.
+        what it answered is not what it must be; TaskBegun: it works on it, and is to be asked. There is no time limit
+        but the caller's cancelling.
         """
         client = await self._usable_client(patience_seconds)
-        try:
+        with self._told(client):
             return await client.call_tool(
                 tool, arguments, progress_callback=on_progress, meta=cast("Any", dict(meta)) if meta else None
             )
+
+    async def look_at(self, task_id: str, tool: str, patience_seconds: float) -> TaskState:
+        """How far a task is that a call of the tool began. Raises as `call`."""
+        client = await self._usable_client(patience_seconds)
+        with self._told(client):
+            state = await client.session.send_request(GetTask(params=TaskOf(task_id=task_id)), TaskState)
+            if state.status == "completed":
+                result = types.CallToolResult.model_validate(state.result or {}, by_name=False)
+                if not result.is_error:
+                    await client.session.validate_tool_result(tool, result)
+            return state
+
+    async def cancel_task(self, task_id: str, patience_seconds: float) -> None:
+        """Nobody wants it any more. Raises as `call`."""
+        client = await self._usable_client(patience_seconds)
+        with self._told(client):
+            await client.session.send_request(CancelTask(params=TaskOf(task_id=task_id)), types.EmptyResult)
+
+    @contextlib.contextmanager
+    def _told(self, client: Client) -> Iterator[None]:
+        """What went wrong with the connection, as errors of this module."""
+        try:
+            yield
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             self._doubt(client)
             raise McpConnectionLost from error
@@ -139,7 +164,14 @@ class McpConnection:
         self._ended.clear()
         self._status = None
         transport = transport_to(self._server, self._ended.set, self._note_status, self._listing.look)
-        client = Client(transport, mode=self._server.protocol, cache=None, message_handler=self._on_message)
+        extensions = [Tasks()] if self._server.url is not None else None
+        client = Client(
+            transport,
+            mode=self._server.protocol,
+            cache=None,
+            message_handler=self._on_message,
+            extensions=extensions,
+        )
         try:
             with anyio.fail_after(_CONNECT_SECONDS) as connecting:
                 async with client:

@@ -3,11 +3,14 @@
 It is repeatable only where the server says that calling it twice does no harm; such a call is sent once more when the
 connection broke under it. Everything else that breaks off ends as INTERRUPTED. Errors are the operation's:
 TOOL_UNAVAILABLE (the server is away), TOOL_ERROR (the tool or its server refused), INVALID_RESULT (the answer is not
-what the protocol, or the tool's own output schema, asks for).
+what the protocol, or the tool's own output schema, asks for). A call that its server works on as a task (tasks.py) is
+looked at from time to time.
 """
 
+import asyncio
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mcp import MCPError, types
@@ -18,11 +21,14 @@ from sluiceway.wire.json_values import clean_json
 from tool_runner.mcp.connection import McpConnection, McpConnectionLost, McpServerAway, McpSessionGone
 from tool_runner.mcp.limits import TOO_LARGE
 from tool_runner.mcp.results import error_text, result_value
+from tool_runner.mcp.tasks import TaskBegun, poll_seconds
 from tool_runner.mcp_settings import McpApproval, McpServerSettings
-from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
+from tool_runner.tool.definition import InProgress, Tool, ToolContext, ToolFailed
 
 # Longer than a server takes to restart, much shorter than a user waits for an answer.
 _PATIENCE_SECONDS = 10.0
+# A task is looked at again anyway.
+_LOOK_PATIENCE_SECONDS, _AWAY_SECONDS = 3.0, 10.0
 _MAX_MESSAGE_CHARS = 500
 _MAX_DESCRIPTION_CHARS = 4000
 _MAX_TITLE_CHARS = 100
@@ -74,10 +80,53 @@ class McpTool(Tool[McpArguments]):
     async def run(self, arguments: McpArguments, context: ToolContext) -> Any:
         """Its structured content, else its text. Cancelling this cancels the call at the server."""
         try:
-            result = await self._call(arguments.root, ProgressOf(context), self._meta(context))
+            with self._failures():
+                result = await self._call(arguments.root, ProgressOf(context), self._meta(context))
+        except TaskBegun as begun:
+            return InProgress({"taskId": begun.task_id}, begun.seconds)
+        return _value(result)
+
+    async def look(self, handle: Mapping[str, Any], context: ToolContext) -> Any:
+        """What became of a task; while its server is away it is asked later."""
+        task_id = str(handle.get("taskId"))
+        try:
+            with self._failures(away_too=False):
+                state = await self._connection.look_at(task_id, self._name_there, _LOOK_PATIENCE_SECONDS)
+        except (McpServerAway, McpConnectionLost):
+            return InProgress(handle, _AWAY_SECONDS)
+        match state.status:
+            case "working":
+                if state.status_message:
+                    await context.progress(None, clean_json(state.status_message)[:_MAX_MESSAGE_CHARS])
+                return InProgress(handle, poll_seconds(state.poll_interval_ms))
+            case "input_required":
+                await self.give_up(handle)
+                raise self._failed(f"asks for something that only a person can say: {state.asked}", "INPUT_REQUIRED")
+            case "completed":
+                return _value(types.CallToolResult.model_validate(state.result or {}, by_name=False))
+            case "failed":
+                message = str((state.error or {}).get("message") or state.status_message or "the task failed")
+                raise ToolFailed(message[:_MAX_MESSAGE_CHARS], type="TOOL_ERROR")
+            case "cancelled":
+                raise self._failed("has cancelled the task", "TOOL_ERROR")
+
+    async def give_up(self, handle: Mapping[str, Any]) -> None:
+        with contextlib.suppress(McpServerAway, McpConnectionLost, MCPError, ValueError, RuntimeError):
+            async with asyncio.timeout(_LOOK_PATIENCE_SECONDS):
+                await self._connection.cancel_task(str(handle.get("taskId")), _LOOK_PATIENCE_SECONDS)
+
+    @contextlib.contextmanager
+    def _failures(self, *, away_too: bool = True) -> Iterator[None]:
+        """What a call may end with, as the operation's errors."""
+        try:
+            yield
         except McpServerAway as error:
+            if not away_too:
+                raise
             raise self._failed("is away", "TOOL_UNAVAILABLE") from error
         except McpConnectionLost as error:
+            if not away_too:
+                raise
             raise self._failed("was lost in the middle of the call", "INTERRUPTED") from error
         except MCPError as error:
             if TOO_LARGE in error.message:
@@ -85,9 +134,6 @@ class McpTool(Tool[McpArguments]):
             raise ToolFailed(error.message[:_MAX_MESSAGE_CHARS] or "the server refused", type="TOOL_ERROR") from error
         except (ValueError, RuntimeError) as error:  # what the library raises about answers
             raise self._failed("gave an answer that is not valid", "INVALID_RESULT") from error
-        if result.is_error:
-            raise ToolFailed(error_text(result), type="TOOL_ERROR")
-        return result_value(result)
 
     def _meta(self, context: ToolContext) -> Meta:
         """What a server needs to continue the work and tell how it ended. Ids of the conversation are pseudonyms."""
@@ -117,6 +163,12 @@ class McpTool(Tool[McpArguments]):
 
     def _failed(self, what: str, kind: str) -> ToolFailed:
         return ToolFailed(f"the MCP server {self._connection.name} {what}", type=kind)
+
+
+def _value(result: types.CallToolResult) -> Any:
+    if result.is_error:
+        raise ToolFailed(error_text(result), type="TOOL_ERROR")
+    return result_value(result)
 
 
 def _needs_approval(hints: types.ToolAnnotations, wanted: McpApproval) -> bool:

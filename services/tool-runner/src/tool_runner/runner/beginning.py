@@ -47,7 +47,8 @@ class Beginning:
                 return started
             standing = await persistently(lambda: self._store.operations.get(operation_id))
             if standing is None or standing.status not in ("pending", "running"):
-                self._log.info("operation_over")
+                if standing is None or standing.status != "accepted":  # that one may be asked for
+                    self._log.info("operation_over")
                 return None
             if standing.status == "running" and not await self._is_without_a_runner(standing, delivery):
                 self._log.info("duplicate_entry", entry_id=delivery.entry_id, deliveries=delivery.deliveries)

@@ -32,7 +32,7 @@ from tool_runner.metrics import Metrics
 from tool_runner.runner.beginning import Beginning
 from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
-from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
+from tool_runner.runner.results import Asked, Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
 from tool_runner.runner.runs import Runs
 from tool_runner.settings import Settings
 from tool_runner.tool.definition import AnyTool
@@ -116,6 +116,7 @@ class ToolHandler:
     async def _take(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
         started = await self._beginning.begin(job.operation_id, delivery)
         if started is None:
+            await self._look(queue, delivery, job, tool)
             return
         if started.before >= self._settings.max_deliveries:
             await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
@@ -129,6 +130,28 @@ class ToolHandler:
             self._held_operations.hold(operation, queue.kind, delivery.entry_id) as held,
         ):
             await self._run_to_its_end(job, held, tool, started)
+
+    # What an outside service has
+
+    async def _look(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
+        """Ask for the work that an outside service has; tell it where nobody wants that any more."""
+        polled = await persistently(lambda: self._store.polls.get(job.operation_id))
+        if polled is None:
+            return
+        if polled.operation.ended_at is not None:
+            await tool.give_up(polled.handle)
+            await persistently(lambda: self._store.polls.over(job.operation_id))
+            self._log.info("outside_work_cancelled", status=polled.operation.status)
+            return
+        outcome = await self._runs.look(tool, polled)
+        if isinstance(outcome, Asked):
+            await persistently(lambda: self._store.polls.again(job.operation_id, outcome.handle, outcome.seconds))
+            return
+        operation = polled.operation
+        self._log.info("operation_ended", attempt=operation.attempt, status=_status(outcome))
+        with self._held_operations.hold(operation, queue.kind, delivery.entry_id) as held:
+            await self._tell(job, held, operation, outcome)
+        await self._runs.tell_job_events(tool, operation, outcome)
 
     # From its beginning to its end
 
@@ -183,6 +206,9 @@ class ToolHandler:
                 await persistently(
                     lambda: self._store.operations.accepted(operation.id, operation.attempt, traceparent)
                 )
+            case Asked(handle, seconds):
+                await persistently(lambda: self._store.polls.accepted(operation.id, operation.attempt, handle, seconds))
+                return  # it will be in the queue again
             case Succeeded() | Failed():
                 await self._publish(job, outcome)
             case Unwanted():
@@ -217,7 +243,7 @@ def _status(outcome: Outcome) -> str:
             return "succeeded"
         case Failed():
             return "failed"
-        case HandedOver():
+        case HandedOver() | Asked():
             return "handed_over"
         case Unwanted():
             return "unwanted"

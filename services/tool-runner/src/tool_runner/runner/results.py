@@ -10,7 +10,7 @@ from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 
 from tool_runner.tool.accepting import is_accepted
-from tool_runner.tool.definition import Accepted, ToolFailed
+from tool_runner.tool.definition import Accepted, InProgress, ToolFailed
 
 _MAX_REASON_CHARS = 2000
 _MAX_TYPE_CHARS = 100
@@ -35,11 +35,19 @@ class HandedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """An outside service has the work, and is asked for it after so many seconds, with the handle."""
+
+    handle: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unwanted:
     """The turn ended meanwhile: there is nobody to tell."""
 
 
-Outcome = Succeeded | Failed | HandedOver | Unwanted
+Outcome = Succeeded | Failed | HandedOver | Asked | Unwanted
 
 
 def failed(error_type: str, message: str) -> Failed:
@@ -51,6 +59,8 @@ def outcome_of(returned: Any, max_bytes: int) -> Outcome:
     """What a tool's answer means."""
     if isinstance(returned, Accepted):
         return HandedOver()
+    if isinstance(returned, InProgress):
+        return Asked(clean_json(dict(returned.handle)), returned.seconds)
     try:
         result = clean_json(to_jsonable_python(returned))
         size = len(json.dumps(result, ensure_ascii=False).encode())

@@ -16,6 +16,7 @@ from sluiceway.ids import new_call_id
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.operations import Started
+from sluiceway.store.polls import Polled
 from sluiceway.store.records import Operation
 from sluiceway.store.usage import CallOutcome, ModelCall
 from sluiceway.stream.operation_output import OperationOutput
@@ -25,7 +26,16 @@ from sluiceway_llm.model import Model, ModelRequest, Usage
 from sluiceway_llm.prices import Prices
 
 from tool_runner.runner.held_operations import Held
-from tool_runner.runner.results import Failed, HandedOver, Outcome, Succeeded, Unwanted
+from tool_runner.runner.results import (
+    Asked,
+    Failed,
+    HandedOver,
+    Outcome,
+    Succeeded,
+    Unwanted,
+    outcome_of,
+    outcome_of_error,
+)
 from tool_runner.runner.running import Run
 from tool_runner.settings import Settings
 from tool_runner.tool.callbacks import Callbacks
@@ -35,6 +45,7 @@ from tool_runner.tool.definition import AnyTool
 from tool_runner.tool.progress import Progress
 
 _CHARGE_SECONDS = 5
+_LOOK_SECONDS = 30
 
 
 class Runs:
@@ -80,6 +91,22 @@ class Runs:
             progress.close()
         return outcome
 
+    async def look(self, tool: AnyTool, polled: Polled) -> Outcome:
+        """Ask what became of the work that an outside service has."""
+        progress = Progress(self._output, polled.operation, lambda: None, None)
+        context = self._context(Started(polled.operation, 0, polled.user_id, polled.seconds_left), progress)
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                outcome = outcome_of(await tool.look(polled.handle, context), self._settings.max_result_bytes)
+            await progress.finish()
+        except TimeoutError:
+            return Asked(dict(polled.handle), _LOOK_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever a tool raises ends its operation, and nothing else
+            return outcome_of_error(error)
+        finally:
+            progress.close()
+        return outcome
+
     async def tell_job_events(self, tool: AnyTool, operation: Operation, outcome: Outcome) -> None:
         """The last job event of a tool that has them. Whatever comes of it, the operation has ended."""
         if not _tells_job_events(tool):
@@ -93,7 +120,7 @@ class Runs:
             case Unwanted():
                 stopped = {"event_type": "task_stopped", "task_type": tool.name, "status": "stopped"}
                 await _published(self._job_events.publish_event(operation.id, stopped))
-            case HandedOver():
+            case HandedOver() | Asked():
                 pass
 
     def _context(self, started: Started, progress: Progress) -> ToolContext:

@@ -14,7 +14,7 @@ Not guaranteed: that it runs once. Only a `repeatable` tool is run again after i
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints, overload
 
@@ -52,6 +52,15 @@ class Accepted:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """Returned by a tool whose work an outside service continues that will not tell how it ended: `look` is called with
+    the handle, which is JSON, after so many seconds; in another process, maybe."""
+
+    handle: Mapping[str, Any]
+    seconds: float
+
+
 class NoArguments(BaseModel):
     """The input of a tool that takes none."""
 
@@ -85,6 +94,13 @@ class Tool(ABC, Generic[I]):
     @abstractmethod
     async def run(self, arguments: I, context: ToolContext) -> Any:
         """Do the work. Answers JSON, a pydantic model, a dataclass, or `Accepted`. Raises whatever it likes."""
+
+    async def look(self, handle: Mapping[str, Any], context: ToolContext) -> Any:
+        """What became of the work that `run` answered `InProgress` to: as `run` answers, or `InProgress` again."""
+        raise NotImplementedError
+
+    async def give_up(self, handle: Mapping[str, Any]) -> None:
+        """Nobody wants that work any more. Raises nothing that matters."""
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the arguments, an object's."""

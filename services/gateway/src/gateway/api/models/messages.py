@@ -12,7 +12,7 @@ from gateway.api.inputs import ClientId
 from gateway.api.models.texts import MessageText, ModelName, NewSessionId, PageText
 from gateway.api.models.wire import Asked, Wire
 
-Policy = Literal["enqueue", "interrupt", "reject"]
+Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
 
 
 _OVER_BUDGET = (

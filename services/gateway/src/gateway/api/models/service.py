@@ -34,6 +34,8 @@ class Limits(Wire):
     max_queued_per_session: int
     max_turns_per_user: int
     max_sessions_per_hour: int
+    max_messages_per_day: int
+    max_stored_bytes_per_user: int
     max_requests_per_minute: int
     max_requests_per_minute_per_key: int
     max_requests_per_minute_per_address: int

@@ -37,6 +37,10 @@ class ActiveTask(Wire):
         )
 
 
+# What became of a message that was to enter a turn.
+Steer = Literal["waiting", "accepted", "returned"]
+
+
 class AcceptedTurn(Wire):
     """It is durable now and will be answered. `position` 0 runs or is next; n waits for n others."""
 
@@ -47,6 +51,7 @@ class AcceptedTurn(Wire):
     status: Status
     position: int
     stream_url: str
+    steers: str | None = Field(default=None, description="of a message with `policy: steer`: the turn it is for")
 
 
 class TaskView(Wire):
@@ -65,6 +70,12 @@ class TaskView(Wire):
     ended_at: datetime | None
     stream_url: str
     operations: list[OperationSummary] = Field(description="its tool calls, in their order")
+    steers: str | None = Field(default=None, description="the turn that its message was to enter")
+    steer: Steer | None = Field(
+        default=None,
+        description="`accepted`: that turn ended between two steps, and this one continues with what it had;"
+        " `returned`: it ended before there was such a moment, and this is a turn of its own",
+    )
 
     @classmethod
     def of(cls, task: Task, operations: Sequence[Operation]) -> "TaskView":
@@ -84,7 +95,17 @@ class TaskView(Wire):
             ended_at=task.ended_at,
             stream_url=stream_url(task.id),
             operations=[OperationSummary.summary_of(operation) for operation in operations],
+            steers=task.steers,
+            steer=_steer_of(task),
         )
+
+
+def _steer_of(task: Task) -> Steer | None:
+    if task.steers is None:
+        return None
+    if task.entered:
+        return "accepted"
+    return "waiting" if task.status == "queued" else "returned"
 
 
 class CancelledTurn(Wire):

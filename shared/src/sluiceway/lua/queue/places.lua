@@ -1,0 +1,42 @@
+-- What a user can be told of how long his turn will wait.
+-- KEYS: queue, heads. ARGV: group, what a lane's key begins with, at most so many entries and users, then for each that
+-- is asked for: task id, user, entry id in his lane ('': not known to be in one).
+-- Answers {how many entries were ever delivered or -1, how many wait in the queue, {for each user with a lane: user, its
+-- length}, {for each: its place in the queue, from 0, or ''; its place in its lane, from 0, or ''}}.
+local delivered, read = '0-0', -1
+for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local fact = {}
+    for f = 1, #info, 2 do
+        fact[info[f]] = info[f + 1]
+    end
+    if fact['name'] == ARGV[1] then
+        delivered, read = fact['last-delivered-id'], fact['entries-read'] or -1
+    end
+end
+local waiting = redis.call('XRANGE', KEYS[1], '(' .. delivered, '+', 'COUNT', ARGV[3])
+local places = {}
+for place, entry in ipairs(waiting) do
+    for f = 1, #entry[2], 2 do
+        local task = entry[2][f] == 'd' and string.match(entry[2][f + 1], '"task_id":"([^"]+)"')
+        if task then
+            places[task] = place - 1
+        end
+    end
+end
+local lanes = {}
+for _, user in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[3] - 1)) do
+    local length = redis.call('LLEN', ARGV[2] .. user)
+    if length > 0 then
+        lanes[#lanes + 1] = user
+        lanes[#lanes + 1] = length
+    end
+end
+local answers = {}
+for a = 4, #ARGV, 3 do
+    local place, behind = places[ARGV[a]], false
+    if not place and ARGV[a + 2] ~= '' then
+        behind = redis.call('LPOS', ARGV[2] .. ARGV[a + 1], ARGV[a + 2])
+    end
+    answers[#answers + 1] = {place or '', behind or ''}
+end
+return {read, #waiting, lanes, answers}
