@@ -1,4 +1,4 @@
-"""Proxies that spoil streams: one that keeps the answer until it has a lot of it, and one that ends it after a time."""
+"""Proxies that spoil streams: one that keeps the answer until it has a lot of it, and one that cuts it."""
 
 import asyncio
 import contextlib
@@ -10,17 +10,16 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 @asynccontextmanager
-async def spoiling(target_port: int, *, holds_bytes: int = 0, ends_seconds: float | None = None) -> AsyncIterator[str]:
+async def spoiling(target_port: int, *, holds_bytes: int = 0, ends_behind: bytes | None = None) -> AsyncIterator[str]:
     """The address of a proxy to 127.0.0.1:`target_port`. What the server says is passed on when there are `holds_bytes`
-    of it, or at its end; a connection is closed after `ends_seconds`."""
+    of it, or at its end; a connection is closed when the server has said `ends_behind`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError):
             theirs, ours = await asyncio.open_connection("127.0.0.1", target_port)
-            asking = asyncio.create_task(_pass(reader, ours, 0))
+            asking = asyncio.create_task(_pass(reader, ours, 0, None))
             try:
-                async with asyncio.timeout(ends_seconds):
-                    await _pass(theirs, writer, holds_bytes)
+                await _pass(theirs, writer, holds_bytes, ends_behind)
             finally:
                 asking.cancel()
                 ours.close()
@@ -31,7 +30,9 @@ async def spoiling(target_port: int, *, holds_bytes: int = 0, ends_seconds: floa
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, holds_bytes: int) -> None:
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, holds_bytes: int, ends_behind: bytes | None
+) -> None:
     held = b""
     while piece := await reader.read(_CHUNK):
         held += piece
@@ -39,5 +40,7 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hold
             writer.write(held)
             await writer.drain()
             held = b""
+        if ends_behind is not None and ends_behind in piece:
+            break
     writer.write(held)
     await writer.drain()

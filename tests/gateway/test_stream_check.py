@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -57,12 +58,12 @@ async def test_a_proxy_that_buffers_or_cuts_is_found_and_its_fix_is_named(
 ) -> None:
     key, gateway = key_and_gateway
     port = int(urlsplit(gateway.url).port or 0)
-    async with spoiling(port, holds_bytes=1 << 20) as buffering, spoiling(port, ends_seconds=3.4) as cutting:
+    async with spoiling(port, holds_bytes=1 << 20) as buffering, spoiling(port, ends_behind=b": heartbeat") as cutting:
         good, late, cut = await asyncio.gather(*(_told(url, key) for url in (gateway.url, buffering, cutting)))
     assert good == ""
-    assert late.startswith("Something buffers: what was sent within 1.")
+    assert late.startswith("Something buffers: what was sent within ")
     assert "proxy_buffering off" in late
-    assert cut.startswith("Something ends every answer 3 s after it began")
+    assert re.match(r"Something ends every answer \d s after it began", cut)
     assert "timeouts.request 0s" in cut
     asked = argparse.Namespace(url=gateway.url, seconds=2)
     assert await asyncio.to_thread(check, asked, {"SLUICEWAY_KEY": key}) == 0
