@@ -71,7 +71,9 @@ class _Folder:
     def take(self, chunk: Chunk) -> None:
         kind = chunk["type"]
         assert not self.message.ended, f"{kind} came after the terminal event"
-        assert (kind == "start") == (self.message.id is None), f"{kind} where the message {self.message.id} stands"
+        # What is told in passing comes before there is a message, too.
+        stands = chunk.get("transient") or (kind == "start") == (self.message.id is None)
+        assert stands, f"{kind} where the message {self.message.id} stands"
         streamed, _, part_of = kind.rpartition("-")
         if streamed in _STREAMED:
             self._streamed(streamed, part_of, chunk)

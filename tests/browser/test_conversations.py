@@ -56,19 +56,23 @@ async def test_a_deleted_conversation_can_be_brought_back_for_a_while(
     await expect(chat.conversations).to_have_text(["to be deleted"] if undone else [])
 
 
-async def test_an_answer_is_made_again_in_its_place(services: Services, chat: Chat) -> None:
-    await _with_one(services, chat, "say it")
-    await chat.answers.last.get_by_role("button", name="Answer again").click()
-    await expect(chat.stop_button).to_be_hidden()
-    await chat.sees_answers(answer_to("say it"))
-    await chat.sees_questions("say it")
-    await chat.page.reload()
-    await chat.sees_answers(answer_to("say it"))
-    await chat.sees_questions("say it")
-
-
-async def test_a_question_is_changed_and_what_followed_it_goes(services: Services, chat: Chat) -> None:
+@pytest.mark.requirement("CH-22", "GW-8")
+async def test_what_an_edit_and_another_answer_replace_is_gone_back_to_with_the_keyboard(
+    services: Services, chat: Chat
+) -> None:
     await _with_one(services, chat, "say this")
+    await chat.answers.last.get_by_role("button", name="Answer again").click()
+    versions = chat.answers.last.get_by_role("group", name="Version 2 of 2")
+    await expect(versions).to_contain_text("2 / 2")
+    await chat.sees_answers(answer_to("say this"))
+    second = await chat.answers.last.get_attribute("data-message-id")
+    await versions.get_by_role("button", name="Earlier version").focus()
+    await chat.page.keyboard.press("Enter")
+    # Where it goes on: at the one button there that leads anywhere.
+    back = chat.answers.last.get_by_role("group", name="Version 1 of 2").get_by_role("button", name="Later version")
+    await expect(back).to_be_focused()
+    assert await chat.answers.last.get_attribute("data-message-id") != second
+
     await chat.questions.last.get_by_role("button", name="Edit").click()
     await chat.page.get_by_role("textbox", name="Edit your message").fill("say that")
     await chat.page.keyboard.press("Enter")
@@ -76,7 +80,18 @@ async def test_a_question_is_changed_and_what_followed_it_goes(services: Service
     await chat.sees_answers(answer_to("say that"))
     await chat.page.reload()
     await chat.sees_questions("say that")
-    await chat.sees_answers(answer_to("say that"))
+    await expect(chat.answers.last.get_by_role("group", name="Version")).to_have_count(0)
+    await chat.questions.last.get_by_role("button", name="Earlier version").click()
+    await chat.sees_questions("say this")
+    await expect(chat.answers.last.get_by_role("group", name="Version 1 of 2")).to_be_visible()
+    await chat.questions.last.get_by_role("button", name="Later version").click()
+    await chat.sees_questions("say that")
+
+    # Nothing of what is typed behind a click is lost.
+    await chat.page.get_by_role("link", name="New chat").click()
+    await chat.page.keyboard.type("at once")
+    await expect(chat.box).to_have_value("at once")
+    await expect(chat.questions).to_have_count(0)
 
 
 async def test_the_list_is_grouped_by_days(services: Services, chat: Chat) -> None:

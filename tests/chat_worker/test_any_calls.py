@@ -13,7 +13,7 @@ from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.clean_text import cleaned
 from sluiceway_llm.model_events import ToolCallDelta
 
-from tests.shared.test_json_values import _ANY_TEXT, ANY_JSON, nested
+from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON, nested
 
 OFFERED = {
     name: ToolSpec(

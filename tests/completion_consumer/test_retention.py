@@ -88,18 +88,18 @@ async def test_what_is_old_goes_and_what_is_young_or_live_stays(
 async def test_a_request_that_is_sent_again_after_its_words_have_gone_is_not_another_one(
     scene: Scene, database: Database
 ) -> None:
-    """An edited question goes; its id stays known. A webhook whose row went is answered as one that came late."""
+    """What an edited question was goes; its id stays known. A webhook whose row went is answered as a late one."""
     first = await turn(scene, "s", "hello", message_id="m-1")
     await turn(scene, "s", "and then", message_id="m-2")
     await turn(scene, "s", "hello again", message_id="m-1", edit=True)
     assert await scene.store.retention.purge("old_superseded", MONTH, 100) == 0
     await database.execute("UPDATE messages SET superseded_at = now() - $1::interval WHERE superseded", YEAR)
 
-    assert await scene.store.retention.purge("old_superseded", MONTH, 100) == 3
+    assert await scene.store.retention.purge("old_superseded", MONTH, 100) == 4
     assert await scene.store.retention.purge("old_superseded", MONTH, 100) == 0
 
     texts = await database.fetch("SELECT parts::text FROM messages WHERE superseded")
-    assert [row["parts"] for row in texts] == ["[]"] * 3
+    assert [row["parts"] for row in texts] == ["[]"] * 4
     again = NewTurn(session_id="s", user_id=None, text="hello again", message_id="m-1")
     assert not (await scene.store.turns.accept(again)).created
     with pytest.raises(MessageConflict):

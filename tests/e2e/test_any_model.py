@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.chat import Chat
 from harness.folding import fold
 from harness.model_server import ModelServer, answer_to
-from tests.shared.test_json_values import _ANY_TEXT, ANY_JSON
+from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
 
 # No shrinking: an example is a whole turn or two.
 SOME = settings(

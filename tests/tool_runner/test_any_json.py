@@ -22,7 +22,7 @@ from tool_runner.tool.definition import FunctionTool, NoArguments, ToolFailed
 
 from harness.database import Database
 from harness.services import Service
-from tests.shared.test_json_values import _ANY_TEXT, ANY_JSON, as_doubles, nested
+from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON, as_doubles, nested
 from tests.tool_runner.operations import Caller
 
 MAX_BYTES = 4096

@@ -1,6 +1,7 @@
 // The page: which conversation is shown, the list of conversations, other tabs, settings and keys.
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { flushSync } from "react-dom";
 import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { Problem } from "../client/problem.ts";
@@ -99,6 +100,14 @@ export function App() {
   const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
   onDone.current = useDone(title, preferences.notify, words);
 
+  /** At once: a key that is typed behind the click is for the new box. */
+  const beginNew = () => {
+    flushSync(() => {
+      setMenu(false);
+      setConversation(make(null));
+    });
+    history.pushState(null, "", "#/");
+  };
   const openMenu = () => setMenu(true);
   const closeMenu = useCallback(() => {
     setMenu((open) => {
@@ -108,7 +117,7 @@ export function App() {
   }, []);
   useKeys({
     onEscape: () => (menu ? closeMenu() : page.current?.escape()),
-    onNewChat: () => (location.hash = "#/"),
+    onNewChat: beginNew,
     onCopyLast: () => page.current?.copyLast(),
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
@@ -170,6 +179,7 @@ export function App() {
         list={list}
         current={conversation.sessionId}
         open={menu}
+        onNew={beginNew}
         onPicked={closeMenu}
         onRename={(session, name) => void rename(session, name)}
         onDelete={remove}

@@ -1,7 +1,7 @@
 // One conversation on the page: its messages, what is said of it, and the box below.
 
 import { useChat } from "@ai-sdk/react";
-import { useCallback, useEffect, useImperativeHandle, useRef, useState, useSyncExternalStore, type Ref } from "react";
+import { useCallback, useImperativeHandle, useLayoutEffect, useRef, useState, useSyncExternalStore, type Ref } from "react";
 import { Composer, type ComposerHandle } from "../composer/Composer.tsx";
 import { ConversationContext } from "../conversation/context.ts";
 import type { Conversation } from "../conversation/conversation.ts";
@@ -36,7 +36,8 @@ export function Page({ conversation, onSend, handle }: Props) {
   const log = useRef<LogHandle>(null);
   const isOnline = useOnline();
 
-  useEffect(() => {
+  // Before anything else can happen: what is typed next is for this box.
+  useLayoutEffect(() => {
     if (HAS_KEYBOARD) composer.current?.focus();
   }, []);
   const edit = useCallback((id: string | null) => {

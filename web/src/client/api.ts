@@ -20,6 +20,8 @@ export interface StoredMessage {
   sequence: number;
   created_at: string;
   metadata: Record<string, unknown> | null;
+  /** Where there are branches: the ids of those that may stand in its place, and its own among them. */
+  siblings?: string[] | null;
 }
 
 export interface ActiveTask {
@@ -87,6 +89,9 @@ export const renameSession = (sessionId: string, title: string) =>
   request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { title } });
 export const deleteSession = (sessionId: string) =>
   request<void>("DELETE", `/sessions/${id(sessionId)}`, { keepalive: true });
+/** 409: a turn runs. */
+export const showBranch = (sessionId: string, messageId: string) =>
+  request<void>("POST", `/sessions/${id(sessionId)}/branch`, { body: { message_id: messageId } });
 export const getTask = (taskId: string, signal: AbortSignal) => request<Task>("GET", `/tasks/${id(taskId)}`, { signal });
 export const cancelTask = (taskId: string) => request<unknown>("POST", `/tasks/${id(taskId)}/cancel`);
 export const listTools = () => request<{ tools: Tool[] }>("GET", "/tools");

@@ -6,7 +6,7 @@ import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
 import type { Pending, Snapshot } from "./conversation.ts";
-import { textOf } from "./history.ts";
+import { dataOf, textOf } from "./history.ts";
 import { useScroll } from "./useScroll.ts";
 
 // So many messages are laid out at once; of more, those that are out of sight are not.
@@ -58,7 +58,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
     <div id="messages" className={messages.length > MANY ? "many" : undefined}>
       {messages.map((message, n) =>
         message.role === "user" ? (
-          <Question key={message.id} id={message.id} text={textOf(message)} pending={told.get(message.id)} editing={editing === message.id} idle={!running} onEdit={onEdit} />
+          <Question key={message.id} id={message.id} text={textOf(message)} pending={told.get(message.id)} editing={editing === message.id} idle={!running} siblings={dataOf(message).siblings} onEdit={onEdit} />
         ) : (
           <Answer
             key={message.id}

@@ -203,7 +203,9 @@ export class Conversation {
     const known = this.chat.messages;
     const page = pageOf(session.messages, known);
     const first = page[0] ? sequenceOf(page[0]) : 0;
-    const older = known.filter((message) => sequenceOf(message) < first);
+    // Of another branch what was read before may be no part.
+    const older = this.otherBranch ? [] : known.filter((message) => sequenceOf(message) < first);
+    this.otherBranch = false;
     const questionId = active && trailing(page) > 1 ? await this.questionOf(active) : null;
     const count = active ? waitingFrom(page, active.message_id, questionId) : page.length;
     this.show([...older, ...page.slice(0, count)], page.slice(count));
@@ -448,6 +450,27 @@ export class Conversation {
       await this.chat.sendMessage({ text, messageId });
       if (this.refusal && !this.live?.taskId) this.host.onReturn(text);
     });
+  }
+
+  /** Whether the next history that is read may be another one from its beginning on. */
+  private otherBranch = false;
+  /** The message to which somebody has just gone, and which way: the buttons there get the focus. */
+  arrival: { id: string; forth: boolean } | null = null;
+
+  /** Show the branch of another message that may stand in the place of one. */
+  async showBranch(messageId: string, forth: boolean): Promise<void> {
+    if (this.looping) return;
+    this.set({ problem: null });
+    try {
+      await this.insist(() => api.showBranch(this.sessionId, messageId));
+      this.arrival = { id: messageId, forth };
+      this.otherBranch = true;
+      await this.refresh();
+      while (this.state.hasOlder && !this.chat.messages.some((message) => message.id === messageId)) await this.showOlder();
+      this.host.onChange();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   private async anew(ask: () => Promise<void>): Promise<void> {

@@ -13,6 +13,7 @@ export interface MessageData {
   cost?: unknown;
   sequence?: number;
   createdAt?: string;
+  siblings?: string[];
 }
 
 export const dataOf = (message: UIMessage): MessageData => (message.metadata ?? {}) as MessageData;
@@ -22,8 +23,8 @@ export function textOf(message: UIMessage): string {
   return message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
 }
 
-function messageOf({ id, role, parts, sequence, created_at, metadata }: StoredMessage): UIMessage {
-  return { id, role, parts: parts.map(partOf), metadata: { ...metadata, sequence, createdAt: created_at } };
+function messageOf({ id, role, parts, sequence, created_at, metadata, siblings }: StoredMessage): UIMessage {
+  return { id, role, parts: parts.map(partOf), metadata: { ...metadata, sequence, createdAt: created_at, ...(siblings && { siblings }) } };
 }
 
 /** A call that a person has answered is not waiting any more, whatever its state was when the message was stored. */

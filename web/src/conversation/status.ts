@@ -62,7 +62,8 @@ function dataSaid({ type, data }: Chunk): Said | null {
   }
   if (type !== "data-status") return null;
   if (told.state === "running") return (words) => words.answering;
-  if (told.waitsFor === "model") return modelAway(told.since);
+  // In line it is others that are waited for: the model is there.
+  if (told.waitsFor === "model" && told.code !== "MODEL_IN_LINE") return modelAway(told.since);
   if (told.waitsFor === "summary") return (words) => words.makingNotes;
   const said = told.message ?? told.text;
   return typeof said === "string" && said ? () => said : null;

@@ -5,16 +5,19 @@ import { dataOf, textOf } from "../conversation/history.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
+import { Branches } from "./Branches.tsx";
 
 /** What can be done with an answer. */
-export function AnswerActions({ message, idle }: { message: UIMessage; idle: boolean }) {
+export function AnswerActions({ message, idle, isLast }: { message: UIMessage; idle: boolean; isLast: boolean }) {
   const words = useWords();
   const conversation = useConversation();
   const [details, setDetails] = useState(false);
+  const { siblings } = dataOf(message);
   return (
     <div className="actions">
+      {idle && siblings && <Branches messageId={message.id} siblings={siblings} />}
       {textOf(message) && <CopyButton label={words.copy} text={() => textOf(message)} />}
-      {idle && (
+      {idle && isLast && (
         <button type="button" className="icon" title={words.regenerate} aria-label={words.regenerate} onClick={() => void conversation.regenerate(message.id)}>
           <Icon name="again" />
         </button>

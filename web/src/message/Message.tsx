@@ -11,6 +11,7 @@ import { useWords } from "../words/words.ts";
 import { AnswerActions } from "./Actions.tsx";
 import { Agents } from "./Agents.tsx";
 import { File, Sources } from "./Attached.tsx";
+import { Branches } from "./Branches.tsx";
 import { EditBox } from "./EditBox.tsx";
 import { withoutCode } from "./names.ts";
 import { shownParts, toolNameOf, type ContextState, type Shown } from "./parts.ts";
@@ -38,7 +39,7 @@ export const Answer = memo(function Answer({ message, streaming, called, idle, i
         ))}
       </div>
       {!streaming && <Ending message={message} idle={idle} isLast={isLast} />}
-      {!streaming && message.parts.length > 0 && <AnswerActions message={message} idle={idle && isLast} />}
+      {!streaming && message.parts.length > 0 && <AnswerActions message={message} idle={idle} isLast={isLast} />}
     </article>
   );
 });
@@ -97,10 +98,11 @@ interface QuestionProps {
   pending?: Pending;
   editing: boolean;
   idle: boolean;
+  siblings?: string[];
   onEdit: (id: string | null) => void;
 }
 
-export const Question = memo(function Question({ id, text, pending, editing, idle, onEdit }: QuestionProps) {
+export const Question = memo(function Question({ id, text, pending, editing, idle, siblings, onEdit }: QuestionProps) {
   const words = useWords();
   const conversation = useConversation();
   const send = (changed: string) => {
@@ -122,6 +124,7 @@ export const Question = memo(function Question({ id, text, pending, editing, idl
       {pending?.notice && <Undelivered pending={pending} />}
       {!pending && !editing && idle && (
         <div className="actions">
+          {siblings && <Branches messageId={id} siblings={siblings} />}
           <button type="button" className="icon" title={words.edit} aria-label={words.edit} onClick={() => onEdit(id)}>
             <Icon name="edit" />
           </button>

@@ -13,6 +13,7 @@ interface Props {
   list: SessionList;
   current: string | null;
   open: boolean;
+  onNew: () => void;
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
   onDelete: (session: Session) => void;
@@ -20,7 +21,7 @@ interface Props {
   onShortcuts: () => void;
 }
 
-export function Sidebar({ list, current, open, onPicked, onRename, onDelete, onSettings, onShortcuts }: Props) {
+export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDelete, onSettings, onShortcuts }: Props) {
   const words = useWords();
   const { sessions, hasMore } = useSyncExternalStore(list.subscribe, list.snapshot);
   const [search, setSearch] = useState("");
@@ -37,7 +38,18 @@ export function Sidebar({ list, current, open, onPicked, onRename, onDelete, onS
           <img src="/static/icon.svg" alt="" width="24" height="24" />
           Sluiceway
         </p>
-        <a id="new-chat" ref={newChat} className="button" href="#/" onClick={onPicked}>
+        <a
+          id="new-chat"
+          ref={newChat}
+          className="button"
+          href="#/"
+          onClick={(event) => {
+            // With a key held down it is opened in another tab or window.
+            if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+            event.preventDefault();
+            onNew();
+          }}
+        >
           {words.newChat}
         </a>
       </header>

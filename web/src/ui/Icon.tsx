@@ -4,6 +4,8 @@ const PATHS = {
   check: "m4 10.5 4 4 8-9",
   again: "M15.5 8A6 6 0 1 0 16 12M16 4v4h-4",
   edit: "M4 16l1-4 8-8 3 3-8 8zM11.5 5.5l3 3",
+  back: "m12 5-5 5 5 5",
+  forth: "m8 5 5 5-5 5",
   info: "M10 9v5M10 6.2v.1M10 3a7 7 0 1 1 0 14 7 7 0 0 1 0-14z",
   more: "M5 10h.01M10 10h.01M15 10h.01",
   settings: "M4 6h7M15 6h1M4 14h1M9 14h7M13 4.2v3.6M7 12.2v3.6",

@@ -24,7 +24,7 @@ class Settings(WorkerSettings):
     keep_operations_days: float = Field(default=90, ge=0, description="ended tool calls, with inputs and whole results")
     keep_journal_days: float = Field(default=30, ge=0, description="webhooks; longer than their senders repeat them")
     keep_dead_letters_days: float = Field(default=90, ge=0, description="queue entries that nobody could handle")
-    keep_superseded_days: float = Field(default=30, ge=0, description="words of regenerated and edited messages")
+    keep_superseded_days: float = Field(default=30, ge=0, description="words of branches that are not shown")
     keep_anonymous_days: float = Field(
         default=90, ge=0, description="sessions of people who never signed in, when idle"
     )

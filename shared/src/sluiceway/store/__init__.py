@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sluiceway.process.settings import CommonSettings
 from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
+from sluiceway.store.branches import BranchStore
 from sluiceway.store.completions import CompletionStore
 from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
@@ -43,6 +44,7 @@ class Store:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.sessions = SessionStore(pool)
+        self.branches = BranchStore(pool)
         self.turns = TurnStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)

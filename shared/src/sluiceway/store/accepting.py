@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sluiceway.errors import MessageConflict, MessageNotFound, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.errors import MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.store.allowance import check_live, check_sessions, one_at_a_time
 from sluiceway.store.approving import take_away
-from sluiceway.store.conversations import forget_compactions
+from sluiceway.store.branches import FIRST, follow, set_aside
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
+from sluiceway.store.placing import Placing, place
 from sluiceway.store.pool import Connection
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
 from sluiceway.store.sessions import check_owner
@@ -23,10 +24,11 @@ Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
 class NewTurn:
     """A request for a turn. `question`: what it says of its message beside the text.
 
-    `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer the
-    last user message again (or the one before the assistant message `replaces`). `edit`: the message exists and gets
-    this text; what followed it is superseded. `max_live`, `max_sessions_per_hour`: of this user; 0: no limit.
-    `client_tools`: see `Task`.
+    `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer a
+    user message again: that of the answer `replaces`, or `message_id`, or the last one. `edit`: the message exists and
+    gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
+    What is replaced by any of these stays as a branch, see branches.py. `max_live`, `max_sessions_per_hour`: of this
+    user; 0: no limit. `client_tools`: see `Task`.
     """
 
     session_id: str
@@ -34,6 +36,7 @@ class NewTurn:
     text: str
     question: Question = field(default_factory=Question)
     message_id: str | None = None
+    parent_id: str | None = None
     policy: Policy = "enqueue"
     model: str | None = None
     create_session: bool = False
@@ -82,11 +85,12 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
     if asking is not None:
         await take_away(connection, turn.session_id)
+    placing = await place(connection, turn)
     # No active turn, no live one: what most messages find is told without a look at the tasks.
-    room = await _make_room(connection, turn) if active is not None else _Room()
+    room = await _make_room(connection, turn, placing) if active is not None else _Room()
     await check_live(connection, turn.user_id, turn.max_live)
     await check_budget(connection, turn.user_id, turn.budget)
-    message_id, parts = await _user_message(connection, turn)
+    message_id, parts = await _user_message(connection, turn, placing)
     task = await _insert_task(connection, turn, message_id, parts, room.steers)
     if active is None:
         return AcceptedTurn(task, True, 0, True)
@@ -137,12 +141,12 @@ async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
         return await _known_regeneration(connection, turn)
     if turn.message_id is None:
         return None
-    parts = await connection.fetchval(
-        "SELECT parts FROM messages WHERE session_id = $1 AND id = $2", turn.session_id, turn.message_id
+    known = await connection.fetchrow(
+        "SELECT parts, superseded FROM messages WHERE session_id = $1 AND id = $2", turn.session_id, turn.message_id
     )
-    if parts is None:
+    if known is None:
         return None
-    if text_of(parts) != turn.text:
+    if text_of(known["parts"]) != turn.text or (turn.edit and known["superseded"]):
         if turn.edit:
             return None
         raise MessageConflict
@@ -160,25 +164,27 @@ async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | N
     has completed is that turn, too: who names the old answer again does not know of the newer one."""
     row = await connection.fetchrow(
         f"SELECT {TASK_COLUMNS} FROM tasks t WHERE session_id = $1"
-        f" AND ({LIVE} OR ($2::text IS NOT NULL AND status = 'completed')) AND EXISTS"
+        f" AND ({LIVE} OR ($2::text IS NOT NULL AND status = 'completed'))"
+        " AND ($3::text IS NULL OR t.user_message_id = $3) AND EXISTS"
         " (SELECT 1 FROM tasks before JOIN messages m ON m.session_id = before.session_id AND m.id = before.message_id"
         "  WHERE before.session_id = $1 AND before.user_message_id = t.user_message_id AND before.id <> t.id"
         "  AND m.superseded AND ($2::text IS NULL OR m.id = $2))"
         " ORDER BY sequence DESC LIMIT 1",
         turn.session_id,
         turn.replaces,
+        turn.message_id,
     )
     return task_of(row) if row is not None else None
 
 
-async def _make_room(connection: Connection, turn: NewTurn) -> _Room:
+async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) -> _Room:
     """Apply the policy to the turns before this one."""
     rows = await connection.fetch(
         f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence", turn.session_id
     )
     live = [task_of(row) for row in rows]
     # Who asks for another answer, or takes back the question, does not want to wait for the old one.
-    interrupt = turn.policy == "interrupt" or (turn.policy != "reject" and (turn.regenerate or turn.edit))
+    interrupt = turn.policy == "interrupt" or (turn.policy != "reject" and placing.replaces)
     if live and turn.policy == "reject":
         raise SessionBusy
     if live and (interrupt or turn.policy == "latest"):
@@ -194,47 +200,32 @@ async def _make_room(connection: Connection, turn: NewTurn) -> _Room:
     return _Room(steers=live[-1].id if live and turn.policy == "steer" else None)
 
 
-async def _user_message(connection: Connection, turn: NewTurn) -> tuple[str, list[Part] | None]:
-    """The id of the message that is to be answered, and its parts when it is still to be stored."""
-    if turn.regenerate:
-        return await _message_to_regenerate(connection, turn), None
+async def _user_message(connection: Connection, turn: NewTurn, placing: Placing) -> tuple[str, list[Part] | None]:
+    """The id of the message that is to be answered, at its place, and its parts when it is still to be stored."""
+    if placing.follows is not None:
+        await follow(connection, turn.session_id, placing.follows)
+    if placing.answers is not None:
+        return placing.answers, None
     parts: list[Part] = [{"type": "text", "text": turn.text}]
-    if turn.edit and turn.message_id is not None:
-        sequence = await connection.fetchval(
-            "UPDATE messages SET parts = $3, metadata = $4, superseded = false, superseded_at = NULL"
-            " WHERE session_id = $1 AND id = $2 AND role = 'user' RETURNING sequence",
-            turn.session_id,
-            turn.message_id,
-            parts,
-            turn.question.metadata,
-        )
-        if sequence is not None:
-            await _supersede_after(connection, turn.session_id, sequence)
-            return turn.message_id, None
+    if placing.edits is not None:
+        await _edit(connection, turn, placing.edits, parts)
+        return placing.edits, None
     return turn.message_id or new_message_id(), parts
 
 
-async def _message_to_regenerate(connection: Connection, turn: NewTurn) -> str:
-    row = await connection.fetchrow(
-        "SELECT id, sequence FROM messages WHERE session_id = $1 AND role = 'user' AND NOT superseded"
-        " AND ($2::text IS NULL OR sequence <="
-        "   (SELECT sequence FROM messages WHERE session_id = $1 AND id = $2)) ORDER BY sequence DESC LIMIT 1",
+async def _edit(connection: Connection, turn: NewTurn, message_id: str, parts: list[Part]) -> None:
+    sequence = await connection.fetchval(
+        "UPDATE sessions SET next_sequence = next_sequence + 1 WHERE id = $1 RETURNING next_sequence - 1",
         turn.session_id,
-        turn.replaces,
     )
-    if row is None:
-        raise MessageNotFound
-    await _supersede_after(connection, turn.session_id, row["sequence"])
-    return str(row["id"])
-
-
-async def _supersede_after(connection: Connection, session_id: str, sequence: int) -> None:
-    await forget_compactions(connection, session_id, sequence)
+    await set_aside(connection, turn.session_id, message_id, sequence)
     await connection.execute(
-        "UPDATE messages SET superseded = true, superseded_at = coalesce(superseded_at, now())"
-        " WHERE session_id = $1 AND sequence > $2",
-        session_id,
-        sequence,
+        "UPDATE messages SET parts = $3, metadata = $4, superseded = false, superseded_at = NULL, created_at = now()"
+        " WHERE session_id = $1 AND id = $2",
+        turn.session_id,
+        message_id,
+        parts,
+        turn.question.metadata,
     )
 
 
@@ -248,10 +239,12 @@ async def _insert_task(
     row = await connection.fetchrow(
         "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 2, updated_at = now(),"
         "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
-        " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, metadata, done)"
-        "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, $9::jsonb, true FROM place WHERE $8::jsonb IS NOT NULL),"
-        " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done)"
-        "   SELECT $1, $4, sequence, 'assistant', '[]', false FROM place)"
+        " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, metadata, done, parent_id)"
+        "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, $9::jsonb, true, coalesce((SELECT id FROM messages"
+        "    WHERE session_id = $1 AND NOT superseded ORDER BY messages.sequence DESC LIMIT 1), $12)"
+        "   FROM place WHERE $8::jsonb IS NOT NULL),"
+        " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id)"
+        "   SELECT $1, $4, sequence, 'assistant', '[]', false, $5 FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
         "   client_tools, steers)"
         f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11 FROM place RETURNING {TASK_COLUMNS}",
@@ -266,6 +259,7 @@ async def _insert_task(
         turn.question.metadata,
         turn.client_tools,
         steers,
+        FIRST,
     )
     if row is None:
         raise SessionNotFound

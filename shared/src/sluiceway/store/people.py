@@ -35,7 +35,7 @@ _COUNT = "SELECT " + ", ".join(f"(SELECT count(*) FROM {what}) AS {name}" for na
 _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
     "message": (
         "messages",
-        "session_id, id, sequence, role, parts, metadata, superseded, created_at",
+        "session_id, id, sequence, role, parts, metadata, parent_id, superseded, created_at",
         "sequence",
         _MESSAGES,
     ),

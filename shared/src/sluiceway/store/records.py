@@ -35,6 +35,10 @@ class Message:
     sequence: int
     metadata: dict[str, Any] | None
     created_at: datetime
+    # The message that this one follows ('' for the first, None where that was never noted), and whether it is on a
+    # branch that is not shown; see branches.py.
+    parent_id: str | None = None
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 What has no owner (None) is the one person's of a gateway without users; where there are users it is nobody's.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -21,8 +21,14 @@ _COLUMNS = ", ".join(Session.__slots__)
 # Behind the last message of any session.
 _NO_END = 2**63 - 1
 _OUTPUT_FIELDS = frozenset({"output", "errorText", "preliminary"})
+# Of other branches, what a message was exchanged for, or came in the place of.
+_BESIDE = (
+    "ARRAY(SELECT o.id FROM messages o WHERE o.session_id = $1 AND o.parent_id = m.parent_id AND o.superseded"
+    " AND o.done AND o.role = m.role AND o.parts <> '[]' AND o.sequence {} m.sequence ORDER BY o.sequence)"
+)
 _NEWEST = newest_of(
-    "SELECT m.*, t.parts_before, ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS replayed"
+    "SELECT m.*, t.parts_before, ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS replayed,"
+    f" {_BESIDE.format('<')} AS earlier, {_BESIDE.format('>')} AS later"
     " FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
     f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
     " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
@@ -42,10 +48,12 @@ class SessionCursor:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """Messages of a session, in order. `has_more`: there are older ones."""
+    """Messages of a session, in order. `has_more`: there are older ones. `siblings`: by the id of a message that has
+    others in its place on other branches, these and itself, in the order in which they were written."""
 
     messages: list[Message]
     has_more: bool
+    siblings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def check_owner(owner: str | None, user_id: str | None) -> None:
@@ -133,13 +141,18 @@ class SessionStore:
             before = before_sequence if before_sequence is not None else _NO_END
             rows = await connection.fetch(_NEWEST, session_id, before, limit, max_bytes)
         has_more = bool(rows) and rows[0]["found"] > len(rows)
-        return MessagePage([_as_listed(row) for row in reversed(rows)], has_more)
+        siblings = {row["id"]: [*row["earlier"], row["id"], *row["later"]] for row in rows}
+        several = {message_id: ids for message_id, ids in siblings.items() if len(ids) > 1}
+        return MessagePage([_as_listed(row) for row in reversed(rows)], has_more, several)
 
-    async def messages_after(self, session_id: str, sequence: int, limit: int = 20) -> list[Message]:
+    async def messages_after(
+        self, session_id: str, sequence: int, limit: int = 20, *, all_branches: bool = False
+    ) -> list[Message]:
         """The messages behind that sequence, in order, that are done."""
+        shown = "" if all_branches else " AND NOT superseded"
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT * FROM messages WHERE session_id = $1 AND sequence > $2 AND done AND NOT superseded"
+                f"SELECT * FROM messages WHERE session_id = $1 AND sequence > $2 AND done{shown}"
                 " AND parts <> '[]' ORDER BY sequence LIMIT $3",
                 session_id,
                 sequence,
@@ -157,11 +170,13 @@ class SessionStore:
         return task_of(row) if row is not None else None
 
     async def ended_task(self, session_id: str, within: timedelta) -> str | None:
-        """The last turn, when it ended so short a time ago, and by itself: nobody waits for one that was stopped."""
+        """The last turn, when it ended so short a time ago, and by itself: nobody waits for one that was stopped. Not
+        where another branch is shown."""
         async with self._pool.connection() as connection:
             task_id: str | None = await connection.fetchval(
-                "SELECT CASE WHEN ended_at > now() - $2::interval AND status <> 'cancelled' THEN id END FROM tasks"
-                " WHERE session_id = $1 ORDER BY sequence DESC, created_at DESC LIMIT 1",
+                "SELECT CASE WHEN ended_at > now() - $2::interval AND status <> 'cancelled' AND NOT EXISTS"
+                " (SELECT 1 FROM messages m WHERE m.session_id = $1 AND m.id = t.message_id AND m.superseded)"
+                " THEN id END FROM tasks t WHERE session_id = $1 ORDER BY sequence DESC, created_at DESC LIMIT 1",
                 session_id,
                 within,
             )

@@ -101,6 +101,9 @@ def _waiting(evidence: Evidence, around: Surroundings) -> str:
     if not evidence.operations:
         if (retry_at := evidence.seen.task.retry_at) is not None:
             code = ((evidence.seen.task.model_wait or {}).get("status") or {}).get("code", "no answer")
+            if code == "MODEL_IN_LINE":
+                # Others are waited for: the model was asked as often as it may be in a minute.
+                return f"It is in its model's line, holds no worker, and asks again at {retry_at:%H:%M:%S} UTC."
             return f"Its model is away ({code}): it holds no worker, and is asked again at {retry_at:%H:%M:%S} UTC."
         if evidence.holder is not None or evidence.queued:
             return f"Its next step is queued, and waits for a chat worker: {around.chat_workers} are ready."

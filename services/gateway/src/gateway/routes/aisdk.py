@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sluiceway.errors import (
     AccessDenied,
     ApprovalNotFound,
+    DomainError,
     MessageNotFound,
     RedisUnavailable,
     SessionNotFound,
@@ -25,6 +26,7 @@ from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.approving import ClientOutput, Decision
+from sluiceway.store.branches import FIRST
 from sluiceway.turn.lookup import Followed
 from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
@@ -171,7 +173,7 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
     body, settings = call.body, call.gateway.settings
     session_id = body.id or new_session_id()
     regenerate = body.trigger == "regenerate-message"
-    message_id, text = (None, "") if regenerate else _new_message(body.messages)
+    message_id, text = _question_again(body) if regenerate else _new_message(body.messages)
     check_limits(settings, text, body.model, body.question)
     return NewTurn(
         session_id=session_id,
@@ -181,7 +183,8 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         message_id=message_id,
         policy=body.policy,
         model=body.model,
-        create_session=not regenerate,
+        parent_id=_parent(body),
+        create_session=not regenerate or message_id is not None,
         regenerate=regenerate,
         replaces=body.message_id if regenerate else None,
         client_tools=stored(body.tools),
@@ -192,6 +195,30 @@ def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,
     )
+
+
+def _question_again(body: AiSdkRequest) -> tuple[str | None, str]:
+    """Where no answer is named: the question that the history ends with, which may never have arrived. Without a text
+    that can be taken it has to be known."""
+    last = body.messages[-1] if body.messages and body.message_id is None else None
+    message_id = last.get("id") if isinstance(last, dict) and last.get("role") == "user" else None
+    if not isinstance(message_id, str) or not is_client_id(message_id):
+        return None, ""
+    try:
+        return _new_message(body.messages)
+    except (DomainError, InvalidInput):
+        return message_id, ""
+
+
+def _parent(body: AiSdkRequest) -> str | None:
+    """The message that the new one stands behind on the client's screen; see `NewTurn`. A message that is posted alone
+    may come from a client that shows none of the others, or posts none: only a `parentId` says that it is the first."""
+    named = body.parent_id
+    if "parent_id" in body.model_fields_set and (named is None or (isinstance(named, str) and is_client_id(named))):
+        return named or FIRST
+    before = body.messages[-2] if len(body.messages) > 1 else None
+    known = before.get("id") if isinstance(before, dict) else None
+    return known if isinstance(known, str) and is_client_id(known) else None
 
 
 def _new_message(messages: list[Any]) -> tuple[str | None, str]:
@@ -252,7 +279,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         plain_problems=True,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
-            "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited. "
+            "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited; a "
+            "new message behind a shortened history stands in the place of what followed there. What is replaced, by "
+            "an edit or another answer, stays as a branch. "
             "Where the last message is an answer with tool calls that a person has approved or denied, or with outputs "
             "of tools that the client runs (`tools` of the request that asked, or of the settings), the turn continues "
             "with it: the stream begins with `start` of the same message id, and tells what is new."

@@ -1,5 +1,6 @@
 """Finding what was said, and taking it along."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -27,6 +28,7 @@ class SearchParams(Params):
 class ExportParams(Params):
     session_id: Annotated[ClientId, In("path")]
     format: Annotated[Literal["json", "markdown"], In("query")] = "json"
+    branches: Annotated[Literal["shown", "all"], In("query")] = "shown"
 
 
 async def search(call: Call[SearchParams, None]) -> Response:
@@ -45,13 +47,14 @@ async def export_session(call: Call[ExportParams, None]) -> Response:
     sessions, session_id, form = call.gateway.store.sessions, call.params.session_id, call.params.format
     session = await sessions.get(session_id, await viewer_of_session(call, session_id))
     # The first page before the head: a database that is away is a 503, and no file that breaks off.
-    first = await sessions.messages_after(session_id, 0)
     write = as_json if form == "json" else as_markdown
+    pages = partial(sessions.messages_after, all_branches=call.params.branches == "all")
+    first = await pages(session_id, 0)
     name = f"chat-{''.join(one for one in session_id if one.isalnum() or one in '-_')}.{_ENDINGS[form]}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
     if call.method == "HEAD":
         return Response(headers=headers, media_type=_TYPES[form])
-    return StreamingResponse(write(session, first, sessions.messages_after), headers=headers, media_type=_TYPES[form])
+    return StreamingResponse(write(session, first, pages), headers=headers, media_type=_TYPES[form])
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
@@ -81,8 +84,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(SessionNotFound, AccessDenied, StoreUnavailable),
         description=(
             "All messages of the conversation as it is, in order; with `format=markdown` as a text for people, "
-            "`text/markdown`. What a running turn says is not in it yet. A file that breaks off (the connection ends "
-            "before its last chunk) is not whole."
+            "`text/markdown`. With `branches=all` also what was replaced by edits and other answers, each message with "
+            "the one that it follows. What a running turn says is not in it yet. A file that breaks off (its "
+            "connection ends before its last chunk) is not whole."
         ),
         scopes=("turns", "read"),
     ),

@@ -61,6 +61,7 @@ def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         text=body.message,
         question=body.question,
         message_id=body.id,
+        parent_id=body.parent_id,
         client_tools=stored(body.tools),
         policy=body.policy,
         model=body.model,
@@ -88,7 +89,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
             "of those that wait (`latest`), enter it between two of its steps (`steer`), or refuse (`reject`). One "
             "that steers ends that turn at the next such moment, and its own turn continues with what that one had; "
             "where none comes, it is the next turn. `GET /api/chat/tasks/{task_id}` says which, and so do both streams "
-            "(`data-steer`)."
+            "(`data-steer`). With `parent_id` it stands in the place of what followed that message, which stays as "
+            "another branch; a turn that answers what is replaced does not have to be waited for."
         ),
         scopes=("turns",),
     ),

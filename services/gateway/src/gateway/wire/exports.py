@@ -50,6 +50,8 @@ def _fields(message: Message) -> dict[str, Any]:
         "created_at": message.created_at.isoformat(),
         "parts": message.parts,
         "metadata": message.metadata,
+        "parent_id": message.parent_id,
+        "superseded": message.superseded,
     }
 
 

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from sluiceway.store.records import Session
 
-from gateway.api.models.messages import MessageView
+from gateway.api.inputs import ClientId
+from gateway.api.models.messages import ExportedMessage, MessageView
 from gateway.api.models.texts import NewSessionId, Title
 from gateway.api.models.turns import ActiveTask
 from gateway.api.models.wire import Asked, Wire
@@ -53,4 +54,18 @@ class SessionExport(Wire):
     id: str
     title: str | None
     created_at: datetime
-    messages: list[MessageView]
+    messages: list[ExportedMessage]
+
+
+class ShownBranch(Asked):
+    """The branch of this message is shown, to the end at which it was left."""
+
+    message_id: ClientId
+
+
+class Fork(Asked):
+    """A new session begins with what leads to `message_id`, and that; without it, with all that is shown. With an id of
+    the client's own it can be sent again safely."""
+
+    message_id: ClientId | None = None
+    id: NewSessionId | None = None

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
+from sluiceway.ids import CLIENT_ID_PATTERN
 
 from gateway.api.inputs import ClientId
 from gateway.api.problems import EmptyMessage
@@ -66,4 +67,6 @@ ApprovalReason = Annotated[
 PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
 
 
+# As the `parent_id` of a message; empty: it is the first.
+ParentId = Annotated[str, Field(pattern=f"^$|{CLIENT_ID_PATTERN}")]
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/@-]{1,100}$")]

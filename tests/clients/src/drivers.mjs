@@ -1,0 +1,120 @@
+// The stock clients, each as its own documentation shows it: a component of React, and what a person does with it.
+
+import { AssistantRuntimeProvider } from "@assistant-ui/react";
+import { AssistantChatTransport, useChatRuntime } from "@assistant-ui/react-ai-sdk";
+import { useChat } from "@ai-sdk/react";
+import { useChat as useChat6 } from "@ai-sdk/react-6";
+import { WorkflowChatTransport } from "@ai-sdk/workflow/client";
+import * as ai from "ai";
+import * as ai6 from "ai-6";
+import { createElement, StrictMode, useEffect } from "react";
+import { createRoot } from "react-dom/client";
+import { resumingFetch } from "../../../web/src/client/resumingFetch.ts";
+import { until } from "./waiting.mjs";
+
+/** Resolves when it is there to be used; in StrictMode its effects have run twice by then. */
+async function mounted(component, strict) {
+  const place = document.body.appendChild(document.createElement("div"));
+  const root = createRoot(place);
+  let settled = false;
+  function Whole() {
+    useEffect(() => {
+      const timer = setTimeout(() => (settled = true), 0);
+      return () => clearTimeout(timer);
+    }, []);
+    return createElement(component);
+  }
+  root.render(strict ? createElement(StrictMode, null, createElement(Whole)) : createElement(Whole));
+  await until(() => settled, "the component is there");
+  return () => {
+    root.unmount();
+    place.remove();
+  };
+}
+
+/** `useChat` with the transport that it has by default, or another one. */
+function useChatDriver(hook, sdk, transportOf = ({ base, net }) => new sdk.DefaultChatTransport({ api: `${base}/api/chat`, fetch: net.fetch })) {
+  return async (options) => {
+    const { base, net, id, messages, resume = false, strict = false, body, tools } = options;
+    const transport = transportOf({ ...options, body });
+    const held = { finished: 0 };
+    const more = tools
+      ? {
+          sendAutomaticallyWhen: sdk.lastAssistantMessageIsCompleteWithToolCalls,
+          onToolCall: ({ toolCall }) => {
+            if (toolCall.toolName in tools) void held.chat.addToolOutput({ tool: toolCall.toolName, toolCallId: toolCall.toolCallId, output: tools[toolCall.toolName] });
+          },
+        }
+      : { sendAutomaticallyWhen: sdk.lastAssistantMessageIsCompleteWithApprovalResponses };
+    const unmount = await mounted(function Probe() {
+      held.chat = hook({ id, messages, resume, transport, onFinish: () => void (held.finished += 1), ...more });
+      return null;
+    }, strict);
+    return {
+      sessionId: () => id,
+      screen: () => held.chat.messages,
+      status: () => held.chat.status,
+      error: () => held.chat.error?.message ?? null,
+      send: (text) => void held.chat.sendMessage({ text }, { body }),
+      regenerate: () => void held.chat.regenerate({ body }),
+      edit: (messageId, text) => void held.chat.sendMessage({ text, messageId }, { body }),
+      resume: () => held.chat.resumeStream(),
+      approve: (approvalId, approved) => void held.chat.addToolApprovalResponse({ id: approvalId, approved }),
+      stop: async () => {
+        await fetch(`${base}/api/chat/${id}/stop`, { method: "POST", headers: net.headers });
+      },
+      close: unmount,
+    };
+  };
+}
+
+/** assistant-ui makes the chat's id itself, and edits and regenerates by a history that ends before. */
+const assistantUi = (more = {}) => async ({ base, net, strict = false }) => {
+  const held = {};
+  const transport = new AssistantChatTransport({ api: `${base}/api/chat`, fetch: net.fetch, ...more });
+  const unmount = await mounted(function Probe() {
+    held.runtime = useChatRuntime({ transport });
+    return createElement(AssistantRuntimeProvider, { runtime: held.runtime }, null);
+  }, strict);
+  const thread = () => held.runtime.thread;
+  const sessionId = () => net.posted("/api/chat").findLast(({ body }) => body.id)?.body.id;
+  return {
+    sessionId,
+    screen: () => thread().getState().messages.map(({ id, role, content }) => ({ id, role, parts: content })),
+    status: () => (thread().getState().isRunning ? "streaming" : (thread().getState().messages.at(-1)?.status?.reason === "error" ? "error" : "ready")),
+    error: () => {
+      const said = thread().getState().messages.at(-1)?.status?.error;
+      return typeof said === "object" ? (said?.message ?? JSON.stringify(said)) : said;
+    },
+    send: (text) => thread().append({ role: "user", content: [{ type: "text", text }] }),
+    regenerate: () => thread().getMessageByIndex(thread().getState().messages.length - 1).reload(),
+    edit: (messageId, text) => {
+      const { composer } = thread().getMessageById(messageId);
+      composer.beginEdit();
+      composer.setText(text);
+      composer.send();
+    },
+    stop: async () => {
+      await fetch(`${base}/api/chat/${sessionId()}/stop`, { method: "POST", headers: net.headers });
+    },
+    close: unmount,
+  };
+};
+
+/** Says of the first message that it is the first. */
+const prepareSendMessagesRequest = ({ id, messages, trigger, messageId, body }) => ({
+  body: { ...body, id, messages, trigger, messageId, parentId: messages.at(-2)?.id ?? null },
+});
+
+const resuming = (sdk) => ({ base, net }) => new sdk.DefaultChatTransport({ api: `${base}/api/chat`, fetch: resumingFetch({ fetch: net.fetch }) });
+const workflow = ({ base, net }) => new WorkflowChatTransport({ api: `${base}/api/chat`, fetch: net.fetch });
+
+export const DRIVERS = {
+  "useChat 7": useChatDriver(useChat, ai),
+  "useChat 6": useChatDriver(useChat6, ai6),
+  "useChat 7 with resumingFetch": useChatDriver(useChat, ai, resuming(ai)),
+  "useChat 6 with resumingFetch": useChatDriver(useChat6, ai6, resuming(ai6)),
+  "assistant-ui": assistantUi(),
+  "assistant-ui with parentId": assistantUi({ prepareSendMessagesRequest }),
+  WorkflowChatTransport: useChatDriver(useChat, ai, workflow),
+};

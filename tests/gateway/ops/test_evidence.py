@@ -1,0 +1,92 @@
+"""What is known of a turn, from a real Redis and Postgres, without a process beside them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from gateway.ops.evidence import Evidence, evidence_of
+from redis.asyncio import Redis
+from sluiceway import keys
+from sluiceway.queue.work_queue import WorkQueue
+from sluiceway.redis_client import open_redis
+from sluiceway.store import Store
+from sluiceway.store.accepting import NewTurn
+from sluiceway.store.records import Task
+from sluiceway.wire.events import Data, Start
+
+from harness.turns import Streams, Turns
+
+
+@dataclass(frozen=True)
+class Desk:
+    redis: Redis
+    store: Store
+    streams: Streams
+    turns: Turns
+    queue: WorkQueue
+
+    async def accept(self) -> Task:
+        turn = NewTurn(session_id="s", user_id="u", text="hello", create_session=True)
+        return (await self.turns.intake.accept(turn)).task
+
+    async def evidence(self, task: Task) -> Evidence:
+        seen = await self.store.ops.turn(task.id)
+        assert seen is not None
+        (found,) = await evidence_of(self.redis, [seen], await self.store.ops.open_operations(10, task.id))
+        return found
+
+
+@pytest.fixture
+async def desk(redis: Redis, valkey_url: str, database_url: str) -> AsyncIterator[Desk]:
+    async with (
+        Store.open(database_url, max_size=3, application_name="desk") as store,
+        open_redis(valkey_url, name="reader", blocking=True) as blocking,
+    ):
+        streams = Streams(redis)
+        queue = WorkQueue(redis, blocking, keys.CHAT, "worker-1", lease=timedelta(seconds=5))
+        await queue.ensure_group()
+        yield Desk(redis, store, streams, Turns(store, redis, streams), queue)
+
+
+@pytest.mark.requirement("OP-6")
+async def test_a_turn_is_followed_from_its_queue_to_its_worker_and_to_the_wait_for_the_model(desk: Desk) -> None:
+    task = await desk.accept()
+    waits = await desk.evidence(task)
+    assert (waits.queued, waits.holder, waits.shown, waits.seen.behind) == (True, None, 0, None)
+    behind = await desk.accept()
+    assert (await desk.evidence(behind)).seen.behind == task.id
+
+    (delivery,) = await desk.queue.read(5, timedelta(seconds=1))
+    claimed = await desk.store.turns.claim(task.id)
+    assert claimed is not None
+    await desk.streams.writer.begin(claimed.fields, claimed.attempt, entry_id=delivery.entry_id)
+    away = Data(type="data-status", data={"state": "waiting", "code": "MODEL_TIMEOUT"}, transient=True)
+    await desk.streams.writer.append(task.id, claimed.attempt, 1, [Start(message_id=task.message_id), away])
+    held = await desk.evidence(task)
+    assert held.holder is not None
+    assert held.holder.consumer == "worker-1"
+    assert held.holder.idle_seconds < 5
+    assert (held.shown, held.status) == (2, {"state": "waiting", "code": "MODEL_TIMEOUT"})
+    assert [one.task.id for one in await desk.store.ops.live_turns(10)] == [task.id, behind.id]
+
+    await desk.queue.ack(delivery.entry_id)
+    lost = await desk.evidence(task)
+    assert (lost.queued, lost.holder) == (False, None)
+
+
+@pytest.mark.requirement("OP-6")
+async def test_use_and_ends_are_summed_by_postgres(desk: Desk) -> None:
+    first, second = await desk.accept(), await desk.accept()
+    await desk.turns.intake.cancel(second.id, "u")
+    hour = timedelta(hours=1)
+    (user,) = await desk.store.ops.top("user", hour, 5)
+    assert (user.name, user.turns, user.live, user.tokens) == ("u", 2, 1, 0)
+    (session,) = await desk.store.ops.top("session", hour, 5)
+    assert (session.name, session.turns) == (first.session_id, 2)
+    lately = await desk.store.ops.lately(hour)
+    assert (lately.accepted, lately.ended, lately.errors) == (2, {"cancelled": 1}, {})
+    assert lately.queued_seconds is None
+    assert lately.turn_seconds is not None
+    server = await desk.store.ops.server()
+    assert server["missing"] == []

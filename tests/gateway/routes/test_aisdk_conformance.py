@@ -1,0 +1,79 @@
+"""The published `ai` package, both major versions that browsers have, against a running system.
+
+The packages are installed from their lock file into `.cache/aisdk`, once; the checks are those of `conformance.mjs`.
+"""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.calling import TOOLS_DIR, offered
+from harness.node import Node, find_node
+from harness.services import Services
+
+_ROOT = Path(__file__).parents[3]
+_SOURCE = _ROOT / "tests" / "aisdk"
+_CACHE = _ROOT / ".cache" / "aisdk"
+# Long enough for every cut point, short enough for every time limit of the checks.
+_QUESTION = "tell me of rivers [[tokens=60 rate=60]]"
+
+
+async def _installed(version: str, node: Node) -> Path:
+    """The directory with the package installed as locked, made where it is not there or not the locked one."""
+    source, target = _SOURCE / version, _CACHE / version
+    stamp = target / "node_modules" / ".installed"
+    lock = (source / "package-lock.json").read_text()
+    if not stamp.exists() or stamp.read_text() != lock:
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+        code, output = await node.run(*node.npm, "ci", "--force", "--no-audit", "--no-fund", directory=target)
+        assert code == 0, output
+        stamp.write_text(lock)
+    return target
+
+
+@pytest.mark.requirement("GW-2", "GW-3")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_ai_sdk_client_works(services: Services, version: str) -> None:
+    node = find_node()
+    package, system = await asyncio.gather(_installed(version, node), services.whole())
+    options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--message", _QUESTION]
+    options += ["--stop-path", "/api/chat/{id}/stop", "--after-finish", "replay", "--json"]
+    report = await _checked(node, *options)
+    assert report["ok"] > 100
+    assert _groups(report) == {"send", "none", "midway", "drop", "finished", "stop"}
+
+
+@pytest.mark.requirement("GW-2", "CH-15", "CH-16")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_client_works_with_tools_and_approvals(services: Services, version: str) -> None:
+    node = find_node()
+    starting = services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
+    package, system = await asyncio.gather(_installed(version, node), starting)
+    await offered(system.url, "careful")
+    common = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--json"]
+    tool = [*common, "--message", f"/echo {_QUESTION}", "--stop-path", "/api/chat/{id}/stop"]
+    report = await _checked(node, *tool, "--after-finish", "replay")
+    assert _groups(report) == {"send", "none", "midway", "drop", "finished", "stop"}
+    for answer in ("yes", "no"):
+        careful = [*common, "--message", "/careful hello [[tokens=5 rate=0]]", "--approve", answer, "--only", "send"]
+        names = {result["name"] for result in (await _checked(node, *careful))["results"]}
+        assert "approval continues the same assistant message" in names
+
+
+async def _checked(node: Node, *options: str) -> dict[str, Any]:
+    """The report of a run of the checks, none of which may fail or warn."""
+    code, output = await node.run(node.node, _SOURCE / "conformance.mjs", *options, directory=_ROOT)
+    report: dict[str, Any] = json.loads(output.splitlines()[-1])
+    failed = [result for result in report["results"] if result["level"] in ("fail", "warn")]
+    assert not failed, json.dumps(failed, indent=1)
+    assert code == 0
+    return report
+
+
+def _groups(report: dict[str, Any]) -> set[str]:
+    return {result["group"].partition("@")[0] for result in report["results"]}

@@ -1,0 +1,161 @@
+"""The OpenAPI document: that it is one, that it is complete, and that the gateway keeps to it.
+
+The last is what schemathesis tries: valid and invalid requests to every route, from the document alone, also in
+sequences that follow from one answer to the next request. A stand-in answers every turn at once, so that streams are
+read like any other response, to their end.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.database import Database
+from harness.services import Service, Services
+from tests.gateway.callers import SECRET, add_key, bearer
+from tests.gateway.stand_in import StandIn
+
+# Of each operation and phase. With a --max-time it would go on until that is over.
+_EXAMPLES = 6
+_EXAMPLES_SIGNED_IN = 2
+_MOST_SECONDS = 240
+_AS_OFTEN_AS_THEY_LIKE = {
+    "MAX_REQUESTS_PER_MINUTE": "0",
+    "MAX_REQUESTS_PER_MINUTE_PER_KEY": "0",
+    "MAX_SESSIONS_PER_HOUR": "0",
+    "MAX_TURNS_PER_USER": "0",
+}
+_CONFIGURATION = Path(__file__).parents[1] / "schemathesis.toml"
+
+
+@pytest.mark.requirement("GW-7")
+async def test_nothing_is_answered_that_the_document_does_not_say_and_nothing_breaks(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn, tmp_path: Path
+) -> None:
+    answering = asyncio.create_task(worker.answer_everything())
+    report = await _tried(gateway, tmp_path, "examples,coverage,fuzzing", _EXAMPLES)
+    answering.cancel()
+    # All but the document itself, and the two routes that its configuration leaves out.
+    assert _number(r"Tested: (\d+)", report) == len(await _operations(http)) - 3, report
+    assert _number(r"(\d+) generated", report) > 300, report
+    assert [line for line in gateway.log_lines if line["level"] == "error"] == []
+
+
+@pytest.mark.requirement("GW-7", "SE-6")
+async def test_who_has_signed_in_and_programs_with_every_scope_find_nothing_else(
+    services: Services, worker: StandIn, database: Database, tmp_path: Path
+) -> None:
+    """What nobody in particular is refused at the door, they reach: statements, owners, operators' routes."""
+    gateway = await services.gateway(JWT_SECRET=SECRET, **_AS_OFTEN_AS_THEY_LIKE)
+    callers = {
+        "user": bearer("ada"),
+        "program": await add_key(database, "program", ["turns", "read", "webhooks", "ops:look", "ops:act"]),
+    }
+    answering = asyncio.create_task(worker.answer_everything())
+    directories = {name: tmp_path / name for name in callers}
+    for directory in directories.values():
+        directory.mkdir()
+    reports = await asyncio.gather(
+        *(
+            _tried(gateway, directories[name], "fuzzing", _EXAMPLES_SIGNED_IN, headers)
+            for name, headers in callers.items()
+        )
+    )
+    answering.cancel()
+    for report in reports:
+        assert _number(r"(\d+) generated", report) > 100, report
+    assert [line for line in gateway.log_lines if line["level"] == "error"] == []
+
+
+async def _tried(
+    gateway: Service, directory: Path, phases: str, examples: int, headers: Mapping[str, str] | None = None
+) -> str:
+    """What schemathesis says, which has found nothing."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(_CONFIGURATION), "run"]
+    options = ["--max-examples", str(examples), "--phases", phases, "--request-timeout", "10", "--seed", "2"]
+    for name, value in (headers or {}).items():
+        options += ["--header", f"{name}: {value}"]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        f"{gateway.url}/openapi.json",
+        "--continue-on-failure",
+        *options,
+        cwd=directory,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(_MOST_SECONDS):
+        output, _ = await process.communicate()
+    report = output.decode(errors="replace")
+    assert process.returncode == 0, report
+    return report
+
+
+@pytest.mark.requirement("GW-7")
+async def test_the_document_describes_every_route_with_its_problems(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    operations = await _operations(http)
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations)
+    for (method, path), operation in operations.items():
+        named = set(re.findall(r"{(\w+)}", path))
+        declared = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
+        assert declared == named, path
+        codes = _codes(operation)
+        assert "INTERNAL_ERROR" in codes
+        # Signing out takes a cookie away, whoever asks.
+        asks_who = path.startswith("/api/") and (method, path) != ("DELETE", "/api/auth/session")
+        assert ("UNAUTHENTICATED" in codes) == asks_who, path
+        assert ("requestBody" in operation) == ("MALFORMED_JSON" in codes), (method, path)
+    streams = [operation for operation in operations.values() if "text/event-stream" in str(operation["responses"])]
+    assert len(streams) >= 5
+
+
+@pytest.mark.requirement("GW-7")
+async def test_bounds_of_parameters_and_bodies_are_in_the_document(http: httpx.AsyncClient) -> None:
+    operations = await _operations(http)
+    [limit] = [each for each in operations["GET", "/api/chat/sessions"]["parameters"] if each["name"] == "limit"]
+    assert (limit["schema"]["minimum"], limit["schema"]["maximum"]) == (1, 200)
+    follow = operations["GET", "/api/chat/tasks/{task_id}/stream"]["parameters"]
+    assert {each["name"] for each in follow} >= {"Last-Event-ID", "after", "startIndex", "protocol"}
+    schemas = (await http.get("/openapi.json")).json()["components"]["schemas"]
+    assert schemas["NewMessage"]["properties"]["message"]["maxLength"] == 32_000
+    assert schemas["NewMessage"]["properties"]["model"]["enum"] == ["fake", None]
+    assert "messageId" in schemas["AiSdkRequest"]["properties"]
+
+
+@pytest.mark.requirement("GW-7")
+async def test_the_documentation_page_shows_every_route_and_loads_nothing(http: httpx.AsyncClient) -> None:
+    page = await http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    for method, path in await _operations(http):
+        assert f"{method} {path}" in page.text
+    assert "<script" not in page.text
+    assert not re.findall(r"(?:src|href)=['\"]https?:", page.text)
+    assert re.search(r"style-src 'sha256-[^']+='", page.headers["content-security-policy"])
+
+
+def _number(pattern: str, report: str) -> int:
+    found = re.search(pattern, report)
+    assert found is not None, report
+    return int(found[1])
+
+
+async def _operations(http: httpx.AsyncClient) -> dict[tuple[str, str], dict[str, Any]]:
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    return {(method.upper(), path): operation for path, item in paths.items() for method, operation in item.items()}
+
+
+def _codes(operation: dict[str, Any]) -> set[str]:
+    schemas = [
+        content["schema"]
+        for response in operation["responses"].values()
+        for media_type, content in response.get("content", {}).items()
+        if media_type == "application/problem+json"
+    ]
+    return {code for schema in schemas for code in schema["allOf"][1]["properties"]["code"]["enum"]}

@@ -1,0 +1,107 @@
+"""How answers of servers of the field end: each case is what one was seen to send, in its smallest form."""
+
+import pytest
+
+from harness.model_server import ModelServer
+from tests.llm.field.cases import USED, D, U, bad, delta, end, good, misread, piece, say
+
+pytestmark = pytest.mark.requirement("CH-25")
+
+ENDS = [
+    good("stop", say("a"), end("stop"), U, D, text="a", usage=USED),
+    good("length", say("a"), end("length"), D, text="a", reason="length"),
+    good("content_filter", say("a"), end("content_filter"), D, text="a", reason="content_filter"),
+    good("Anthropic's word", say("a"), end("end_turn"), D, text="a"),
+    good("Gemini's word", say("a"), end("STOP"), text="a"),
+    good("Gemini's other word", say("a"), end("MAX_TOKENS"), text="a", reason="length"),
+    good("the token that it stopped at", say("a"), end("<|eot_id|>"), D, text="a"),
+    good("another such token", say("a"), end("<\uff5cend\u2581of\u2581sentence\uff5c>"), D, text="a"),
+    good("a reason with its type's name", say("a"), end("FINISH_REASON_STOP"), D, text="a"),
+    bad("a call that could not be made", say("Some"), end("MALFORMED_FUNCTION_CALL"), D, text="Some"),
+    good("no reason, [DONE]", say("a"), D, text="a", reason=None),
+    good(
+        "the word null in every chunk",
+        {"choices": [{"delta": {"content": "a"}, "finish_reason": "null"}]},
+        D,
+        text="a",
+        reason=None,
+    ),
+    good(
+        "an empty reason in every chunk",
+        {"choices": [{"delta": {"content": "a"}, "finish_reason": ""}]},
+        end("stop"),
+        text="a",
+    ),
+    good("the end with the last text", {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}, text="a"),
+    good("the end said twice", say("a"), end("stop"), end("stop"), D, text="a"),
+    good("calls promised, text said", say("a"), end("tool_calls"), D, text="a"),
+    good("text behind the end", say("a"), end("stop"), say("b"), D, text="ab"),
+    good("nothing behind [DONE]", say("a"), end("stop"), D, say("b"), {"error": "late"}, text="a"),
+    good("[DONE] in quotes", say("a"), 'data: "[DONE]"\n\n', text="a", reason=None),
+    bad("error as the reason", say("Some"), end("error"), D, text="Some"),
+    bad(
+        "error as the reason, and what it is",
+        say("Some"),
+        end("error", error={"code": 502, "message": "gone"}),
+        D,
+        text="Some",
+    ),
+    bad(
+        "error as the reason, and then what it is",
+        say("Some"),
+        end("error"),
+        {"error": {"code": 429}},
+        D,
+        text="Some",
+        error="MODEL_RATE_LIMITED",
+    ),
+    bad(
+        "an error in the choice",
+        say("Some"),
+        {"choices": [{"delta": {}, "finish_reason": "stop", "error": {"code": 502, "message": "gone"}}]},
+        D,
+        text="Some",
+    ),
+    bad("an error behind the end", say("Some"), end("stop"), {"error": {"message": "x", "code": 500}}, D, text="Some"),
+    bad("an error beside text", {**say("Some"), "error": {"message": "x"}}, end("stop"), D, text="Some"),
+    bad("DeepSeek's word", say("Some"), end("insufficient_system_resource"), D, text="Some"),
+    bad("a word that nobody knows", say("Some"), end("banana"), D, text="Some"),
+    bad("abort", say("Some"), end("abort"), D, text="Some"),
+    bad("error, nothing said", end("error"), D, requests=3),
+    bad("cut", say("Some"), text="Some", error="MODEL_CUT"),
+    bad("cut inside an event", say("Some"), 'data: {"choices": [{"del', text="Some", error="MODEL_CUT"),
+    bad("nothing", end("stop"), U, D, error="MODEL_EMPTY", requests=2),
+    bad("[DONE] alone", D, error="MODEL_EMPTY", requests=2),
+    bad("thoughts alone", delta(reasoning_content="Hm."), end("stop"), D, reasoning="Hm.", error="MODEL_EMPTY"),
+    bad("thoughts in tags alone", say("<think>Hm.</think>"), end("stop"), D, reasoning="Hm.", error="MODEL_EMPTY"),
+    bad("thoughts to the limit", delta(reasoning="Hm."), end("length"), D, reasoning="Hm.", error="MODEL_OUTPUT_LIMIT"),
+    bad(
+        "no calls, though they are promised",
+        delta(tool_calls=[]),
+        end("tool_calls"),
+        D,
+        error="MODEL_EMPTY",
+        requests=2,
+    ),
+    bad("whitespace", say(" "), say("\n"), end("stop"), D, text=" \n", error="MODEL_EMPTY"),
+    bad("filtered before it was said", end("content_filter"), D, error="MODEL_CONTENT_FILTERED"),
+    bad(
+        "a call that is not whole, without an end",
+        piece('{"te', "note", index=0, id="a"),
+        D,
+        error="MODEL_CUT",
+        calls=[("note", '{"te')],
+    ),
+    good(
+        "a call to the limit",
+        piece('{"text": "a very lo', "note", index=0, id="a"),
+        end("length"),
+        D,
+        calls=[("note", '{"text": "a very lo')],
+        reason="length",
+    ),
+]
+
+
+async def test_an_end_is_good_only_where_it_is_known_to_be(model: ModelServer) -> None:
+    assert not await misread(model, ENDS)

@@ -1,0 +1,529 @@
+"""No statement of the store reads a table from end to end: its plan, with the statistics of tables that have grown.
+
+The statements are those that a walk through the whole store sends; a call of asyncpg in the store that the walk did not
+reach fails the test, so a new statement has to be added to the walk.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from asyncpg.pool import PoolConnectionProxy
+from sluiceway import store as store_package
+from sluiceway.errors import DomainError
+from sluiceway.ids import new_call_id, new_operation_id
+from sluiceway.store import Store
+from sluiceway.store.accepting import NewTurn
+from sluiceway.store.approving import ClientOutput, Decision
+from sluiceway.store.conversations import Compaction
+from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations import NewOperation
+from sluiceway.store.pool import Connection, Pool
+from sluiceway.store.records import Task
+from sluiceway.store.retention import RowKind, SessionKind
+from sluiceway.store.sessions import SessionCursor
+from sluiceway.store.usage import Budget, ModelCall
+from sluiceway.store.webhooks import NewWebhook
+from sluiceway.wire.tools import CLIENT_QUEUE
+
+from harness.database import Database
+
+STORE = Path(store_package.__file__).parent
+# Not of requests and turns: the schema, the session of a leader, and what operators look at now and then.
+NOT_WALKED = {"migrate.py", "leadership.py", "ops.py", "pool.py", "probe.py"}
+NOT_WALKED_METHODS = {("dead_letters.py", name) for name in ("counts", "page", "purge")}
+CALLS = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
+# Tables that grow with use. API keys are made by hand, and parked completions go away by themselves.
+GROWING = {
+    "compactions",
+    "dead_letters",
+    "erasure_receipts",
+    "erasures",
+    "message_words",
+    "messages",
+    "model_calls",
+    "operations",
+    "sessions",
+    "tasks",
+    "understandings",
+    "usage_days",
+    "webhook_journal",
+}
+ROWS = """
+INSERT INTO sessions (id, user_id, title, created_at, updated_at)
+    SELECT 's' || n, nullif('u' || n % 2000, 'u0'), 'title ' || n, now() - n * interval '1 minute',
+           now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
+INSERT INTO messages (session_id, id, sequence, role, parts, done)
+    SELECT 's' || n, 'm' || m, m, CASE WHEN m % 2 = 0 THEN 'user' ELSE 'assistant' END,
+           format('[{"type": "text", "text": "word%s of many"}]', n)::jsonb, true
+    FROM generate_series(1, 40000) n, generate_series(1, 4) m;
+INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id, superseded, superseded_at)
+    SELECT 's' || n, 'm' || m, m, 'assistant', '[{"type": "text", "text": "once"}]', true, 'm2', true, now()
+    FROM generate_series(1, 40000, 3) n, generate_series(5, 6) m;
+INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, status, ended_at, settled_at)
+    SELECT 't' || n || '-' || m, 's' || n, nullif('u' || n % 2000, 'u0'), 'm' || m, 'm' || m + 1, m + 1, 'completed',
+           now() - n * interval '1 minute', now() FROM generate_series(1, 40000) n, generate_series(0, 2, 2) m;
+INSERT INTO operations (id, task_id, session_id, message_id, step, tool_call_id, tool_name, input, queue, status,
+                        deadline_seconds, deadline_at, ended_at)
+    SELECT 'o' || n, 't' || n || '-0', 's' || n, 'm1', 1, 'c', 'tool', '{}', 'default', 'succeeded', 60,
+           now() - n * interval '1 minute', now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
+INSERT INTO webhook_journal (operation_id, webhook_id, kind, sender, body, outcome)
+    SELECT 'o' || n, 'w' || m, 'progress', 'signature', '{}', CASE WHEN n % 1000 = 0 THEN 'late' ELSE 'applied' END
+    FROM generate_series(1, 40000) n, generate_series(1, 2) m;
+INSERT INTO model_calls (id, task_id, session_id, attempt, step, purpose, model, outcome, estimated, input_tokens,
+                         output_tokens, reasoning_tokens, cached_tokens)
+    SELECT 'call' || n, 't' || n || '-0', 's' || n, 1, 1, 'answer', 'm', 'answered', false, 1, 1, 0, 0
+    FROM generate_series(1, 40000) n;
+INSERT INTO usage_days SELECT 'u' || n % 2000, current_date - n / 2000, 'm', 0, 1, 1, 1, 0, 0, 0, 0
+    FROM generate_series(1, 60000) n;
+INSERT INTO compactions (session_id, through_sequence) SELECT 's' || n, 1 FROM generate_series(1, 20000) n;
+INSERT INTO erasures (id, task_id, session_id, due_at)
+    SELECT 'e' || n, 'e' || n, 's' || n, CASE WHEN n % 1000 = 0 THEN now() END FROM generate_series(1, 20000) n;
+INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
+INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)
+    SELECT 'q', n::text, '', 'why', 1 FROM generate_series(1, 20000) n;
+"""
+
+
+@dataclass
+class Statements:
+    """What was sent, and from which calls in the store's code."""
+
+    sent: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    reached: set[tuple[str, int]] = field(default_factory=set)
+
+    def note(self, query: str, args: tuple[Any, ...]) -> None:
+        self.sent.setdefault(query, args)
+        frame: Any = sys._getframe(2)
+        path = Path(frame.f_code.co_filename)
+        if path.parent == STORE and path.name not in NOT_WALKED:
+            self.reached.add((path.name, frame.f_lineno))
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """asyncpg works as ever; what it is called with is noted."""
+    found = Statements()
+    for name in CALLS:
+        plain = getattr(PoolConnectionProxy, name)
+
+        def noted(self: Any, query: str, *args: Any, _plain: Any = plain, **more: Any) -> Any:
+            found.note(query, args)
+            return _plain(self, query, *args, **more)
+
+        monkeypatch.setattr(PoolConnectionProxy, name, noted)
+    return found
+
+
+@pytest.fixture
+async def store(database_url: str, statements: Statements) -> AsyncIterator[Store]:
+    async with Store.open(database_url, max_size=2, application_name="test") as opened:
+        yield opened
+
+
+@pytest.mark.requirement("CH-1")
+async def test_every_statement_of_the_store_finds_its_rows_by_an_index(
+    store: Store, statements: Statements, database: Database, database_url: str
+) -> None:
+    await Walk(store, database).whole()
+    assert not _unreached(statements.reached), "calls in the store that the walk does not reach"
+    await database.execute(ROWS)
+    await database.execute("VACUUM ANALYZE")
+
+    complaints = []
+    plans = Pool(database_url, max_size=1, application_name="plans")
+    async with plans.connection() as connection:
+        for query, args in list(statements.sent.items()):
+            if not query.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
+                continue
+            for how, plan in [
+                ("with these values", await _plan(connection, query, args)),
+                ("with any values", await _generic_plan(connection, query, len(args))),
+            ]:
+                complaints += [f"{how}: {found}\n    {query}" for found in _scans(plan)]
+    await plans.close()
+
+    assert not complaints, "\n".join(complaints)
+
+
+async def _plan(connection: Connection, query: str, args: tuple[Any, ...]) -> dict[str, Any]:
+    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args))
+    return plan[0]["Plan"]  # type: ignore[no-any-return]
+
+
+async def _generic_plan(connection: Connection, query: str, count: int) -> dict[str, Any]:
+    """What Postgres uses for a statement that a connection has sent a few times."""
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE looked_at AS {query}")
+    values = f"({', '.join(['NULL'] * count)})" if count else ""
+    plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at{values}"))
+    await connection.execute("DEALLOCATE looked_at")
+    await connection.execute("RESET plan_cache_mode")
+    return plan[0]["Plan"]  # type: ignore[no-any-return]
+
+
+def _scans(plan: dict[str, Any], limited: bool = False) -> Iterator[str]:
+    """Scans of whole tables that grow, be it by an index that only gives the order, of rows that are then left out."""
+    limited = limited or plan["Node Type"] == "Limit"
+    whole_index = plan["Node Type"].startswith("Index") and "Index Cond" not in plan and "Recheck Cond" not in plan
+    partial = any(word in plan.get("Index Name", "") for word in PARTIAL)
+    if plan.get("Relation Name") in GROWING:
+        if plan["Node Type"] == "Seq Scan":
+            yield f"reads all of {plan['Relation Name']}"
+        elif whole_index and not partial and (not limited or "Filter" in plan):
+            yield f"reads all of {plan['Relation Name']} by {plan['Index Name']}"
+    for child in plan.get("Plans", ()):
+        # What a sort or a hash needs it needs whole.
+        stops = plan["Node Type"] in ("Sort", "Hash", "Aggregate", "Materialize")
+        yield from _scans(child, limited and not stops)
+
+
+# Of rows that are few at any time: those that are not done with.
+PARTIAL = (
+    "tasks_live",
+    "tasks_unsettled",
+    "tasks_waiting",
+    "tasks_stranded",
+    "operations_open",
+    "operations_unfinished",
+    "webhook_journal_unapplied",
+)
+
+
+def _unreached(reached: set[tuple[str, int]]) -> list[str]:
+    lost = []
+    for path in sorted(STORE.glob("*.py")):
+        if path.name in NOT_WALKED:
+            continue
+        for node in _walked(path):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS:
+                lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                if isinstance(node.func.value, ast.Name) and not any((path.name, line) in reached for line in lines):
+                    lost.append(f"{path.name}:{node.lineno}")
+    return lost
+
+
+def _walked(path: Path) -> Iterator[ast.AST]:
+    """Every node of a module, without those of methods that are not walked."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, ast.AsyncFunctionDef) or (path.name, node.name) not in NOT_WALKED_METHODS:
+            yield node
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+class Walk:
+    """Through every method of the store, and every branch of it that sends something."""
+
+    def __init__(self, store: Store, database: Database) -> None:
+        self._store = store
+        self._database = database
+        self._number = 0
+
+    async def whole(self) -> None:
+        await self._sessions()
+        await self._accepting()
+        await self._branches()
+        await self._turns()
+        await self._operations()
+        await self._approvals()
+        await self._completions()
+        await self._webhooks()
+        await self._rest()
+        await self._life_of_data()
+
+    async def _turn(self, session_id: str | None = None, **more: Any) -> Task:
+        """Claimed."""
+        self._number += 1
+        fields = {"session_id": session_id or f"walk{self._number}", "user_id": "ada", "text": "hi", **more}
+        fields.setdefault("create_session", True)
+        fields |= {"max_live": 40, "max_sessions_per_hour": 90, "budget": Budget(tokens=10**9)}
+        accepted = await self._store.turns.accept(NewTurn(**fields))
+        claimed = await self._store.turns.claim(accepted.task.id)
+        assert claimed is not None
+        return claimed
+
+    async def _end(self, task: Task, **more: Any) -> None:
+        parts = [{"type": "text", "text": "well"}]
+        end = TurnEnd(**{"status": "completed", "parts": parts, "metadata": {}, "calls": [_call()], **more})
+        assert await self._store.turns.end(task, end, attempt=task.attempt) is not None
+
+    async def _paused(self, status: str, count: int = 1) -> tuple[Task, list[str]]:
+        task = await self._turn()
+        asked = [_operation(status) for _ in range(count)]
+        parts = [{"type": "tool-t", "toolCallId": one.tool_call_id, "state": "input-available"} for one in asked]
+        await self._store.turns.pause(task, parts, asked, {"inputTokens": 1}, calls=[_call()])
+        return task, [one.id for one in asked]
+
+    async def _sessions(self) -> None:
+        sessions, now = self._store.sessions, datetime.now(UTC)
+        for user_id in ("ada", None):
+            await sessions.create(f"mine-{user_id}", user_id, None, 5)
+            for after in (None, SessionCursor(now, "z")):
+                await sessions.page(user_id, after, 10)
+        await sessions.create("mine-ada", "ada", None)
+        await sessions.owner("mine-ada")
+        await sessions.stored_bytes("ada")
+        await sessions.rename("mine-ada", "ada", "Mine")
+        await sessions.claim("mine-None", "ada", None)
+        for _ in range(2):
+            with suppress(DomainError):
+                await sessions.create("mine-ada", "ada", None, 1)
+        await self._store.titles.begin("mine-None", "t", timedelta(seconds=1))
+        await self._store.titles.give("mine-None", "A title")
+
+    async def _accepting(self) -> None:
+        task = await self._turn("talk", message_id="m1")
+        await self._store.turns.accept(NewTurn("talk", "ada", "hi", message_id="m1"))
+        await self._store.turns.accept(NewTurn("talk", "ada", "more", message_id="m2", policy="interrupt"))
+        await self._store.turns.accept(NewTurn("talk", "ada", "more", message_id="m3", policy="interrupt"))
+        await self._end(task)
+        await self._store.sessions.messages("talk", None, 10)
+        await self._store.sessions.messages("talk", 3, 10)
+        await self._store.sessions.messages_after("talk", 3, 10)
+        await self._store.search.find("ada", "hello", 10)
+        await self._store.search.find(None, "hello", 10)
+        await self._store.sessions.active_task("talk")
+        await self._store.sessions.ended_task("talk", timedelta(minutes=1))
+        await self._store.sessions.task_ids("talk")
+        for replaces in (None, task.message_id):
+            again = NewTurn("talk", "ada", "", regenerate=True, replaces=replaces)
+            with suppress(DomainError):
+                await self._store.turns.accept(again)
+        await self._store.turns.accept(NewTurn("talk", "ada", "otherwise", message_id="m1", edit=True))
+        await self._store.turns.accept(NewTurn("talk", "ada", "hi", message_id="m9", max_live=2, budget=Budget(cost=9)))
+
+    async def _branches(self) -> None:
+        async def ask(text: str, **more: Any) -> Task:
+            turn = NewTurn("tree", "ada", text, create_session=True, **more)
+            task = await self._store.turns.claim((await self._store.turns.accept(turn)).task.id)
+            assert task is not None
+            await self._end(task)
+            return task
+
+        first = await ask("one", message_id="m1")
+        await ask("two", message_id="m2")
+        await self._database.execute("UPDATE messages SET parent_id = NULL WHERE session_id = 'tree'")
+        other = await ask("uno", message_id="m1", edit=True)
+        for parent_id in ("", first.message_id, "m1", first.user_message_id, other.message_id):
+            await ask("three", parent_id=parent_id)
+        await ask("", regenerate=True, message_id="m2")
+        branches = self._store.branches
+        await branches.show("tree", "ada", other.message_id)
+        await ask("four", parent_id="m1")
+        for message_id in (None, other.message_id, other.message_id):
+            await branches.fork("tree", "ada", message_id, f"fork-{message_id}", 90)
+        task, _ = await self._paused("approval")
+        await self._end(task, parts=None, awaits=True)
+        await branches.fork(task.session_id, "ada", None, "asked")
+
+    async def _turns(self) -> None:
+        turns = self._store.turns
+        task = await self._turn()
+        await turns.get(task.id)
+        await turns.history(task, 10)
+        await self._store.conversations.before(task, max_messages=10, max_bytes=10)
+        await self._store.conversations.compact(task, Compaction(1, "what was said"))
+        await turns.message(task)
+        await turns.asking(task.session_id, task.message_id)
+        await turns.wait_for_model(await self._turn(), {}, 60)
+        await turns.raise_attempt(task)
+        await turns.ended_before(datetime.now(UTC), task.id, datetime.now(UTC) - timedelta(hours=1), 10)
+        await turns.live("", 10)
+        await turns.unfinalized(timedelta(), 10)
+        await turns.overdue([task.id], timedelta(minutes=1))
+        await turns.activate_next(task.session_id)
+        await turns.request_cancel(task.id, "ada")
+        await turns.pause(task, [], [], None)
+        await turns.begin_approved(task)
+        await turns.finalized(task.id)
+        await self._store.sessions.delete(task.session_id, "ada")
+        steered = await self._turn("steered")
+        steering = await turns.accept(NewTurn("steered", "ada", "this way", policy="steer"))
+        assert await turns.steering(steered) == steering.task.id
+        await turns.end(steered, TurnEnd("completed", [], {}, gives_way=steering.task.id), attempt=steered.attempt)
+        queued = await turns.accept(NewTurn("behind", "ada", "one", create_session=True))
+        await turns.request_cancel(queued.task.id, "ada")
+
+    async def _operations(self) -> None:
+        operations = self._store.operations
+        task, (operation_id,) = await self._paused("pending")
+        await operations.get(operation_id)
+        await operations.output(operation_id)
+        await operations.of_task(task.id)
+        started = await operations.start(operation_id, "runner")
+        assert started is not None
+        await operations.accepted(operation_id, 1)
+        await self._polls()
+        await operations.queues_in_use()
+        await operations.unfinished("", timedelta(), 10)
+        await self._store.turns.pause(task, [], [], None)
+
+    async def _polls(self) -> None:
+        polls = self._store.polls
+        _, (operation_id,) = await self._paused("pending")
+        await self._store.operations.start(operation_id, "runner")
+        await polls.accepted(operation_id, 1, {"taskId": "1"}, 0)
+        await polls.due(10)
+        await polls.get(operation_id)
+        await polls.again(operation_id, {"taskId": "1"}, 60)
+        await polls.over(operation_id)
+
+    async def _approvals(self) -> None:
+        turns = self._store.turns
+        for approved, answers in ((True, 2), (False, 1)):
+            task, _ = await self._paused("approval", 2)
+            await self._end(task, parts=None, awaits=True)
+            calls = [one.tool_call_id for one in await self._store.operations.of_task(task.id)]
+            for call_id in calls[:answers]:
+                noted = await turns.answer(task.id, "ada", {call_id: Decision(approved)})
+            if noted.task is not None:
+                claimed = await turns.claim(noted.task.id)
+                assert claimed is not None
+                await turns.begin_approved(claimed)
+                await turns.answer(task.id, "ada", {calls[0]: Decision(approved)})
+            else:
+                await self._turn(task.session_id, create_session=False)
+                with suppress(DomainError):
+                    await turns.answer(task.id, "ada", {calls[1]: Decision(True)})
+        task, _ = await self._paused("approval")
+        await self._end(task, parts=None, awaits=True)
+        await self._database.execute("UPDATE operations SET deadline_at = now() WHERE task_id = $1", task.id)
+        await self._store.deadlines.unanswered(10)
+        await self._store.deadlines.expire_approvals(task.session_id, OperationEnd("expired", error=_ERROR))
+        task, (call_id,) = await self._paused("client")
+        await self._end(task, parts=None, awaits=True)
+        await turns.answer(task.id, "ada", {call_id: ClientOutput("well")})
+        # Another turn waits already when the calls are to be asked for.
+        task, _ = await self._paused("approval")
+        await self._store.turns.accept(NewTurn(task.session_id, "ada", "behind"))
+        await self._end(task, parts=None, awaits=True)
+
+    async def _completions(self) -> None:
+        completions, ended = self._store.completions, OperationEnd("succeeded", output=1, shown=1)
+        task, (operation_id,) = await self._paused("pending")
+        for named_operation, named in (
+            (operation_id, task.id),
+            (operation_id, None),
+            ("o-none", "t-none"),
+            (None, task.id),
+        ):
+            await completions.complete(ReportedEnd(named_operation, named, ended, "digest", receipt=1))
+        task, (operation_id,) = await self._paused("pending")
+        await completions.complete(ReportedEnd(None, task.id, ended, "digest"))
+        task, (operation_id,) = await self._paused("pending")
+        await completions.complete(ReportedEnd(operation_id, None, ended, "digest"))
+        await completions.note_progress(1, "applied")
+        await completions.stranded("", 10)
+        task, (operation_id,) = await self._paused("pending")
+        operation = await self._store.operations.get(operation_id)
+        assert operation is not None
+        await self._store.deadlines.overdue(10)
+        await self._store.deadlines.expire(operation, OperationEnd("expired", error=_ERROR))
+        # A restored backup: the turn has ended, and its operation has not.
+        task, (operation_id,) = await self._paused("pending")
+        await self._database.execute("UPDATE tasks SET status = 'completed', ended_at = now() WHERE id = $1", task.id)
+        await self._store.deadlines.expire(operation, OperationEnd("expired", error=_ERROR))
+        await completions.complete(ReportedEnd(operation_id, None, ended, "digest"))
+
+    async def _webhooks(self) -> None:
+        webhooks, (task, (operation_id,)) = self._store.webhooks, await self._paused("pending")
+        new = NewWebhook(operation_id, "progress", "w1", "signature", {"percent": 1})
+        webhook = await webhooks.receive(new)
+        await webhooks.get(webhook.id)
+        for operation in (None, operation_id):
+            for before_id in (None, 5):
+                for outcome in (None, "late"):
+                    await webhooks.page(operation, outcome, before_id, 10)
+        await webhooks.unapplied(timedelta(), 10)
+        await self._end(task, parts=[{"type": "tool-t", "toolCallId": operation_id, "state": "input-available"}])
+        await self._database.execute("UPDATE operations SET status = 'succeeded' WHERE id = $1", operation_id)
+        with suppress(DomainError):
+            await webhooks.receive(NewWebhook(operation_id, "complete", "w2", "signature", {}))
+
+    async def _life_of_data(self) -> None:
+        store, day, (task, _) = self._store, timedelta(days=1), await self._paused("pending")
+        await store.rewinding.skip(await store.rewinding.mark())
+        await store.rewinding.unknown([task.id])
+        await store.rewinding.open_of([task.id])
+        await store.rewinding.overtake(task, 5)
+        await store.rewinding.adopt(task, 6)
+        await store.sessions.delete(task.session_id, "ada")
+        await store.erasures.due(10)
+        await store.erasures.of_session(task.session_id)
+        await store.erasures.erased([task.id])
+        for rows in get_args(RowKind):
+            await store.retention.purge(rows, day, 10)
+        for sessions in get_args(SessionKind):
+            await store.retention.purge_sessions(sessions, day, 10)
+        for user_id in ("ada", None):
+            rows = [row async for row in store.people.export(user_id)]
+            assert rows or user_id is None
+            while await store.people.erase_some(user_id) is not None:
+                pass
+        await store.people.receipt("ada", "self", {})
+
+    async def _rest(self) -> None:
+        store = self._store
+        await store.now()
+        await store.unsuitable()
+        await store.dead_letters.add(queue="q", entry_id="1-1", body=b"", reason="", deliveries=1, task_id=None)
+        (letter, *_) = await store.dead_letters.newest(10)
+        await store.dead_letters.get(letter.id)
+        await store.dead_letters.rewrite(letter.id, b"{}", "t")
+        await store.dead_letters.remove(letter.id)
+        await store.parked.add("o", "t", {})
+        (parked, *_) = await store.parked.page(0, timedelta(), 10)
+        await store.parked.remove(parked.id)
+        await store.parked.give_up(parked.id, "q", "why")
+        await store.backlog.count(ended_for=timedelta(), received_for=timedelta(), live_after="a", unfinished_after="a")
+        await store.api_keys.add("name", b"digest", ["turns"], None)
+        await store.api_keys.find(b"digest")
+        await store.api_keys.all()
+        await store.api_keys.revoke("name")
+        task, today = await self._turn(), datetime.now(UTC).date()
+        await store.usage.charge(task, [_call()])
+        await store.usage.today("ada")
+        await store.usage.of_user("ada", today, today)
+        await store.usage.of_all(today, today, 10)
+        await store.usage.of_session(task.session_id)
+        await store.usage.of_task(task.id)
+        await store.sessions.delete(task.session_id, "ada")
+        await store.usage.charge(task, [_call()])
+        await store.understandings.put("ada", {"name": "Ada"})
+        await store.understandings.remember("ada", "name", "Ada L.")
+        await store.understandings.get("ada")
+        await store.understandings.acquaintance("ada", "s")
+        await store.understandings.forget("ada")
+
+
+_ERROR = {"type": "EXPIRED", "message": "too late"}
+
+
+def _call() -> ModelCall:
+    return ModelCall(new_call_id(), 1, "answer", "m", "answered", 1, 1)
+
+
+def _operation(status: str) -> NewOperation:
+    operation_id = new_operation_id()
+    fields: dict[str, Any] = {"approval_id": operation_id} if status == "approval" else {}
+    return NewOperation(
+        id=operation_id,
+        step=1,
+        tool_call_id=operation_id,
+        tool_name="t",
+        input={},
+        queue=CLIENT_QUEUE if status == "client" else "default",
+        status=status,  # type: ignore[arg-type]
+        deadline_seconds=60,
+        **fields,
+    )
