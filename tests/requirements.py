@@ -401,7 +401,5 @@ PROMISES = {
 OPEN = {
     "CH-19": "Not built: a second message waits.",
     "GW-9": "Not built.",
-    "OP-5": "No OpenTelemetry traces: entries and log lines carry the trace's id alone.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
-    "OP-11": "Backup, restore, upgrade, rollback and sizing are not on a page.",
 }

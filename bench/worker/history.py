@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from statistics import median
 
+from chat_worker.account import Account
 from chat_worker.context.context import Context, Held
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
@@ -71,7 +72,9 @@ async def _measured(context: Context, task: Task) -> Preparing:
         began = time.perf_counter()
         conversation = await context.load(task)
         loaded = time.perf_counter()
-        prepared = await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted)
+        prepared = await context.prepare(
+            task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted, Account()
+        )
         prepares.append((time.perf_counter() - loaded) * 1000)
         loads.append((loaded - began) * 1000)
         sent = len(prepared.messages) if prepared is not None else 0
@@ -80,7 +83,7 @@ async def _measured(context: Context, task: Task) -> Preparing:
 
 async def _prepared(context: Context, task: Task) -> None:
     conversation = await context.load(task)
-    await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted)
+    await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted, Account())
 
 
 async def _uninterrupted(compacting: Coroutine[None, None, bool]) -> bool | None:

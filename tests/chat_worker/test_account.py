@@ -108,15 +108,3 @@ def test_a_call_that_never_began_costs_nothing_and_a_total_alone_counts() -> Non
     account.charge(request, "answered", Usage(total_tokens=12), 5)
     assert [(call.input_tokens, call.output_tokens) for call in account.unwritten] == [(12, 0)]
     assert account.usage == {"totalTokens": 12}
-
-
-@pytest.mark.requirement("CH-20")
-def test_notes_of_a_conversation_are_charged_to_the_turn_that_made_them() -> None:
-    account = Account(PRICES)
-
-    account.charge_notes("m", {"inputTokens": 1000, "outputTokens": 50, "totalTokens": 1050})
-
-    (call,) = account.unwritten
-    assert (call.purpose, call.step, call.input_tokens, call.output_tokens) == ("notes", 0, 1000, 50)
-    assert account.usage is None
-    assert call.cost == pytest.approx((1000 + 2 * 50) / 1e6)

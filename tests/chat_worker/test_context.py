@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from chat_worker.account import Account
 from chat_worker.context.context import Context, Held, Prepared
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
@@ -56,6 +57,7 @@ class Talk:
     redis: Redis
     settings: dict[str, Any] = field(default_factory=dict)
     session: str = "s"
+    account: Account = field(default_factory=Account)
 
     def context(self, **settings: Any) -> Context:
         told = Settings(**{"model": "fake", "summary_seconds": 20, **self.settings, **settings})
@@ -87,7 +89,7 @@ class Talk:
         """What was sent in the end, and how often the server refused it for its length."""
         held, refusals = Held(await context.load(task)), 0
         while True:
-            prepared = await context.prepare(task, held, model, SYSTEM, [], list(own), uninterrupted)
+            prepared = await context.prepare(task, held, model, SYSTEM, [], list(own), uninterrupted, self.account)
             assert prepared is not None
             if not send:
                 return prepared, refusals
@@ -308,7 +310,7 @@ async def test_a_refusal_without_a_number_makes_the_room_smaller_until_it_fits(t
     held = Held(await context.load(task))
     sizes = []
     for _ in range(10):
-        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted)
+        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted, talk.account)
         assert prepared is not None
         sizes.append(prepared.tokens)
         if tokens_of({"messages": prepared.messages}) <= 900:
@@ -379,8 +381,10 @@ async def test_what_is_read_is_bounded_by_messages_and_bytes_however_long_the_se
     assert few.messages[-1].parts == small.messages[-1].parts == [{"type": "text", "text": "the newest"}]
 
 
-@pytest.mark.requirement("CH-14")
-async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is_told(talk: Talk) -> None:
+@pytest.mark.requirement("CH-14", "CH-20")
+async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is_told(
+    talk: Talk, model: ModelServer
+) -> None:
     context = talk.context(max_context_messages=10)
     for n in range(8):
         await talk.exchange(f"question {n}")
@@ -388,6 +392,9 @@ async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is
     prepared = await talk.prepare(context, await talk.ask("and now?"))
 
     assert prepared.data["state"] == "summarised"
+    notes = talk.account.unwritten
+    assert {(call.purpose, call.outcome, call.step) for call in notes} == {("notes", "answered", 0)}
+    assert (len(notes), talk.account.usage) == (len(await summaries(model)), None)
     assert [one["role"] for one in prepared.messages[:4]] == ["system", "user", "assistant", "user"]
     assert len(prepared.messages) <= 8
 

@@ -7,6 +7,7 @@ import asyncio
 import time
 from datetime import timedelta
 
+import httpx
 import pytest
 from sluiceway import keys
 from sluiceway.errors import Fenced, StoreUnavailable
@@ -281,6 +282,7 @@ async def test_a_turn_that_postgres_does_not_have_any_more_ends_for_those_who_fo
         assert await scene.streams.registry.active(task.session_id) is None
     assert len(entries) >= 2 <= took
     assert told_as_errors(consumer, "turn_lost") == {waiting.task.id, queued.id}
+    await wait_until(lambda: _tells(consumer, "2 turns were lost"), what="operators are told, too")
 
 
 @pytest.mark.requirement("OP-11")
@@ -312,3 +314,10 @@ async def _status(scene: Scene, task: Task) -> str:
     found = await scene.store.turns.get(task.id)
     assert found is not None
     return found.status
+
+
+async def _tells(consumer: Service, words: str) -> bool:
+    """Whether its readiness warns with these words."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = (await http.get(f"{consumer.url}/readyz")).json()
+    return words in str(answer.get("warnings", {}).get("store", ""))

@@ -48,7 +48,7 @@ async def _poison(redis: Redis, task_id: str) -> None:
 
 @pytest.mark.requirement("OP-6")
 async def test_a_turn_without_a_worker_is_explained_and_one_that_was_given_up_is_replayed(
-    services: Services, database: Database, redis: Redis
+    services: Services, database: Database, redis: Redis, tmp_path: Path
 ) -> None:
     gateway = await services.gateway()
     ctl = await _ctl(gateway.url, database)
@@ -80,7 +80,12 @@ async def test_a_turn_without_a_worker_is_explained_and_one_that_was_given_up_is
         await wait_until(lambda: _is(chat, turn.task_id, "failed"), what="its turn has failed")
         assert "TURN_GAVE_UP" in (await ctl("explain", turn.task_id))[1]
 
-        replayed = await _answer(ctl, "dead", "replay", letter["id"])
+        job = tmp_path / "job.json"
+        job.write_text('{"task": "a typing error"}')
+        code, refused = await ctl("dead", "edit", letter["id"], "--file", str(job))
+        assert (code, "This is no job of the queue chat: task_id: Field required" in refused) == (1, True)
+        job.write_text(json.dumps({"task_id": turn.task_id}))
+        replayed = await _answer(ctl, "dead", "edit", letter["id"], "--file", str(job), "--replay")
         assert replayed["task_id"] != turn.task_id
         await wait_until(lambda: _is(chat, replayed["task_id"], "completed"), what="the same message is answered")
         assert (await _answer(ctl, "dead", "list"))["dead_letters"] == []
@@ -97,7 +102,7 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
     ctl = await _ctl(system.url, database)
     await offered(system.url, "current_time")
     async with Chat(system.url) as chat:
-        slow = await chat.ask("slowly [[tokens=1000 rate=20]]")
+        slow = await chat.ask("slowly [[tokens=4000 rate=20]]")
         alive = f"Worker {system.worker.name} (alive "
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words=alive), what="its holder is told")
         (one,) = (await _answer(ctl, "turns"))["turns"]
@@ -132,6 +137,20 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         assert top["users"][0]["tokens"] > 0
         assert {one["name"] for one in top["sessions"]} >= {slow.session_id, away.session_id}
 
+        tailed = (await ctl("tail", slow.task_id, "--seconds", "1"))[1]
+        assert "text-delta x" in tailed
+        assert "word" not in tailed
+
+        code, drained = await ctl("drain", system.worker.name, "--wait", "8")
+        assert (code, "It is still at work." in drained) == (1, True)
+        assert f"{system.worker.name} holds 1 entries" in drained
+        assert "operators: drained by an operator" in (await ctl("ps"))[1]
+        left = await chat.ask("left [[tokens=3 rate=0]]")
+        assert "none is ready" in (await ctl("explain", left.task_id))[1]
+        assert (await ctl("drain", "nobody"))[0] == 1
+        assert (await ctl("drain", system.worker.name, "--undo"))[0] == 0
+        await wait_until(lambda: _is(chat, left.task_id, "completed"), what="it is at work again")
+
         system.worker.kill9()
         silent = f"Its worker {system.worker.name} is silent"
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words=silent), what="that its holder is dead")
@@ -139,6 +158,8 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words="attempt 2"), what="who has taken it over")
         assert (await ctl("cancel", slow.task_id))[0] == 0
         await wait_until(lambda: _is(chat, slow.task_id, "cancelled"), what="it has ended")
+        code, tailed = await ctl("tail", slow.task_id)
+        assert (code, "It was cancelled" in tailed, "  2-1  " in tailed or "2-" in tailed) == (0, True, True)
 
 
 @pytest.mark.requirement("OP-6")

@@ -70,6 +70,11 @@ WINDOWS = "sw:windows"
 SETTINGS = "sw:settings"
 
 
+def drained(worker: str) -> str:
+    """There while an operator wants that worker to take nothing."""
+    return f"sw:drained:{worker}"
+
+
 # How far Postgres was: a lower number there means that it went back, as after a restore.
 STORE_MARK = "sw:store:mark"
 

@@ -93,6 +93,11 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/ops/dead-letters/{id}/replay"): Row("keys", ("ops:act",)),
     ("DELETE", "/api/ops/dead-letters/{id}"): Row("keys", ("ops:act",)),
     ("DELETE", "/api/ops/dead-letters"): Row("keys", ("ops:act",)),
+    ("PUT", "/api/ops/dead-letters/{id}"): Row("keys", ("ops:act",), {"body": {"task_id": "nobody-s"}}),
+    ("GET", "/api/ops/turns/{task_id}/events"): Row("keys", ("ops:look",)),
+    ("POST", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",)),
+    ("DELETE", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",)),
+    ("GET", "/api/chat/stream-probe"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/top"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/load"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/doctor"): Row("keys", ("ops:look",)),
@@ -129,6 +134,7 @@ class Alice:
     def path(self, route: str) -> str:
         named = {"session_id": "s", "id": "s", "tool_call_id": "call-1", "operation_id": self.operation_id}
         named |= {"job_id": self.operation_id, "task_id": self.task_id, "file_id": self.file_id}
+        named["worker_name"] = "nobody"
         if route.startswith("/api/ops"):
             named["task_id"] = "nobody-s"  # who may act would change what is hers
         if "webhooks" in route or "dead-letters" in route:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from gateway.ops.doctor import Doctor, Finding, of_postgres, of_redis
+from gateway.ops.doctor import Doctor, Finding, _pools, of_postgres, of_redis
 from redis.asyncio import Redis
 from sluiceway.process.settings import CommonSettings
 from sluiceway.redis_client import open_redis
@@ -85,3 +85,11 @@ async def test_what_the_processes_of_a_system_wait_for_is_unfit(
     postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on", "postgres")
     async with doctor_of(valkey.url, database_url) as (doctor, _, store):
         assert unfit(await doctor.examine())["postgres writes"] == await store.unsuitable()
+
+
+def test_pools_that_ask_for_more_than_postgres_has_are_found() -> None:
+    facts = {"most_connections": 100}
+    assert _pools(facts, [8] * 12, pooled=False).ok
+    full = _pools(facts, [8] * 13, pooled=False)
+    assert (full.ok, "13 processes may have 104 connections together" in full.detail) == (False, True)
+    assert _pools(facts, [8] * 13, pooled=True).ok

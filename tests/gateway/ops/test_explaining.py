@@ -60,6 +60,11 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         AROUND,
         "waits for the model since 12:00 (MODEL",
     ),
+    "asking": (
+        replace(_evidence(attempt=1), holder=ALIVE, shown=2, newest="start-step"),
+        AROUND,
+        "attempt 1: it asks its model, which has said nothing in this step, 60 s ago begun",
+    ),
     "silent": (replace(_evidence(), holder=SILENT), AROUND, "Its worker w-1 is silent for 41 s"),
     "nobody to take over": (replace(_evidence(), holder=SILENT), replace(AROUND, chat_workers=0), "none is ready"),
     "lost": (replace(_evidence(), queued=False), AROUND, "in no queue: the reconciler queues it"),

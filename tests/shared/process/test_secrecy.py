@@ -46,6 +46,7 @@ def test_secrets_are_known_by_their_type_however_deep_they_are() -> None:
         "DATABASE_URL",
         "HTTP_OPERATIONS",
         "MCP_SERVERS",
+        "MODEL_OPTIONS",
         "OPENAI_API_KEY",
         "REDIS_URL",
         "WEBHOOK_SECRETS",

@@ -504,6 +504,7 @@ class Walk:
         await store.dead_letters.add(queue="q", entry_id="1-1", body=b"", reason="", deliveries=1, task_id=None)
         (letter, *_) = await store.dead_letters.newest(10)
         await store.dead_letters.get(letter.id)
+        await store.dead_letters.rewrite(letter.id, b"{}", "t")
         await store.dead_letters.remove(letter.id)
         await store.parked.add("o", "t", {})
         (parked, *_) = await store.parked.page(0, timedelta(), 10)

@@ -47,17 +47,6 @@ class Account:
             cost = {COST: used.cost} if used.cost is not None else {}
             self.usage = _added(self.usage, told.as_dict() | cost)
 
-    def charge_notes(self, model: str, told: dict[str, int]) -> None:
-        """Note what the notes of a conversation took, as a turn's usage has it: all of their calls as one."""
-        used = Usage(
-            input_tokens=told.get("inputTokens"),
-            output_tokens=told.get("outputTokens"),
-            total_tokens=told.get("totalTokens"),
-            reasoning_tokens=told.get("reasoningTokens"),
-            cached_input_tokens=told.get("cachedInputTokens"),
-        )
-        self.charge(ModelRequest(model=model, messages=[]), "answered", used, 0, purpose="notes")
-
     def written(self) -> None:
         """They are durable."""
         self.unwritten.clear()

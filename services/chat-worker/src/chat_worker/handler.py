@@ -6,9 +6,12 @@ from pydantic import TypeAdapter
 from sluiceway.errors import Unavailable
 from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, Producer
-from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
+from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job
 from sluiceway.store import Store
+from sluiceway.store.records import Task
 from sluiceway.stream.registry import TaskRegistry
+from sluiceway.tracing import names
+from sluiceway.tracing.spans import Attributes, processing, trace_id_of
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.wire.jobs import ChatJob
 
@@ -57,7 +60,18 @@ class ChatHandler:
             elif task.status == "waiting":
                 self._log.info("turn_waits", open_operations=task.open_operations, retry_at=task.retry_at)
             else:
-                await self._runner.run(task, delivery.entry_id, repeated=delivery.deliveries > 1)
+                await self._run(task, job, delivery)
+
+    async def _run(self, task: Task, job: ChatJob, delivery: Delivery) -> None:
+        told: Attributes = {
+            names.TASK: task.id,
+            names.GEN_AI_CONVERSATION: task.session_id,
+            names.ATTEMPT: task.attempt,
+            names.DELIVERIES: delivery.deliveries,
+        }
+        same = trace_id_of(job.traceparent) == trace_id_of(task.traceparent)
+        with processing("chat", delivery.entry_id, job.traceparent if same else task.traceparent, told):
+            await self._runner.run(task, delivery.entry_id, repeated=delivery.deliveries > 1)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and end its turn with an error that the user sees."""

@@ -5,12 +5,16 @@ Of a token costs nothing: a model call is looked at when it begins, at its first
 """
 
 import time
+from contextlib import ExitStack
+from types import TracebackType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sluiceway.process.metrics import Gathered, counter
 from sluiceway.store.records import Task
+from sluiceway.tracing import names
+from sluiceway.tracing.spans import Attributes, Span, model_call
 from sluiceway_llm.line import InLine
-from sluiceway_llm.model import Usage
+from sluiceway_llm.model import Finished, Usage
 from sluiceway_llm.model_errors import ModelError
 
 from chat_worker.flusher import Flusher
@@ -95,6 +99,7 @@ class TurnMeter:
         # By Postgres's clock, both.
         if task.attempt == 1 and task.started_at is not None:
             self.queued_seconds = max(0.0, (task.started_at - task.created_at).total_seconds())
+        self.session_id = task.session_id
         self._metrics = metrics
         self._claimed = time.monotonic()
         self._says_nothing = True
@@ -112,24 +117,32 @@ class TurnMeter:
 
 
 class CallMeter:
-    """One model call with its retries. Used as `with turn.calls(model) as call`."""
+    """One model call with its retries, and its span. Used as `with turn.calls(model) as call`."""
 
     def __init__(self, metrics: Metrics, turn: TurnMeter, model: str) -> None:
         self._metrics = metrics
         self._turn = turn
         self._model = model
+        self._leave = ExitStack()
+        self.span = Span()
 
     def __enter__(self) -> "CallMeter":
+        self.span = self._leave.enter_context(model_call(self._model, self._turn.session_id, "answer"))
         self._began = self._asked = time.monotonic()
         self._metrics.calls.inc()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self._metrics.calls.dec()
         self._metrics.model_seconds.labels(self._model).observe(time.monotonic() - self._began)
+        self._leave.__exit__(kind, error, where)
 
     def first_token(self) -> None:
-        self._metrics.model_first_token_seconds.labels(self._model).observe(time.monotonic() - self._asked)
+        seconds = time.monotonic() - self._asked
+        self._metrics.model_first_token_seconds.labels(self._model).observe(seconds)
+        self.span.set({names.GEN_AI_TIME_TO_FIRST_CHUNK: seconds})
         self._turn.first_token()
 
     def retries(self, error: ModelError, delay_seconds: float) -> None:
@@ -139,12 +152,36 @@ class CallMeter:
         else:
             self._metrics.retries.labels(self._model, error.code).inc()
         self._metrics.wait_seconds.labels(self._model).inc(max(0.0, delay_seconds))
+        self.span.event(names.RETRY, {names.ERROR_TYPE: error.code, names.RETRY_DELAY: delay_seconds})
         self._asked = time.monotonic() + delay_seconds
 
     def failed(self, error: ModelError) -> None:
         self._metrics.errors.labels(self._model, error.code).inc()
 
+    def answered(self, finished: Finished) -> None:
+        self.span.set(told_of(finished))
+
     def used(self, usage: Usage | None) -> None:
+        self.span.set(tokens_of(usage))
         for name, count in usage.as_dict().items() if usage is not None else ():
             if name in _KINDS:
                 self._metrics.tokens.labels(self._model, _KINDS[name]).inc(max(0, count))
+
+
+def told_of(finished: Finished) -> Attributes:
+    """What a span has of an answer."""
+    reasons = [finished.reason] if finished.reason is not None else None
+    told: Attributes = {names.GEN_AI_RESPONSE_MODEL: finished.model, names.GEN_AI_FINISH_REASONS: reasons}
+    return {**told, **tokens_of(finished.usage)}
+
+
+def tokens_of(usage: Usage | None) -> Attributes:
+    """As a span has them."""
+    if usage is None:
+        return {}
+    return {
+        names.GEN_AI_INPUT_TOKENS: usage.input_tokens,
+        names.GEN_AI_OUTPUT_TOKENS: usage.output_tokens,
+        names.GEN_AI_CACHED_INPUT_TOKENS: usage.cached_input_tokens,
+        names.GEN_AI_REASONING_TOKENS: usage.reasoning_tokens,
+    }

@@ -20,6 +20,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Message, Task
 from sluiceway.store.usage import CallOutcome
+from sluiceway.tracing.spans import model_call
 from sluiceway.wire.events import Data
 from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta, Usage
 from sluiceway_llm.model_errors import ModelError
@@ -96,7 +97,8 @@ class Titles:
         messages = [{"role": "system", "content": _PROMPT}, {"role": "user", "content": message[:READ_CHARS]}]
         request = ModelRequest(model=self._model, messages=messages, user=task.user_id, max_tokens=_MAX_TOKENS)
         try:
-            return title_of(await self._said(request, account))
+            with model_call(self._model, task.session_id, "title"):
+                return title_of(await self._said(request, account))
         except (ModelError, TimeoutError) as error:
             code = error.code if isinstance(error, ModelError) else "MODEL_TIMEOUT"
             self._log.warning("title_not_said", task_id=task.id, session_id=task.session_id, code=code)

@@ -63,9 +63,11 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.work_on(queue, handler.handle, handler.dead_letter)
 
     finalize_after = timedelta(seconds=settings.settle_after_seconds)
+    lost_turns = LostTurns(redis, store, registry, ending, live_ttl_ms=settings.retention.live_ms)
+    process.readiness.look_at("store", lost_turns.told, every_seconds=2, needed=False)
     unfinished = Unfinished(
         store,
-        LostTurns(redis, store, registry, ending, live_ttl_ms=settings.retention.live_ms),
+        lost_turns,
         ForgottenEnds(store, registry, reader, ending, retention=settings.retention.ended),
         UnfinishedTurns(
             store,

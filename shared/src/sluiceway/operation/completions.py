@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import command, commands
+from sluiceway.tracing.spans import current
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json
 
@@ -48,6 +49,9 @@ class Completions:
         return bool(await command(self._redis, "GET", keys.operation_reported(operation_id)) == REPORTED)
 
     async def publish(self, job: CompletionJob | ProgressJob) -> str:
+        """Queue it, as a part of the trace that it names, or else of the current one."""
+        if job.traceparent is None and (traceparent := current().traceparent) is not None:
+            job = job.model_copy(update={"traceparent": traceparent})
         if isinstance(job, ProgressJob) or job.operation_id is None:
             return await self._queue.add(job.encode())
         reported = ("SET", keys.operation_reported(job.operation_id), REPORTED, "PX", _REPORTED_MS)

@@ -13,6 +13,7 @@ from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import commands
 from sluiceway.store.records import Operation
 from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.tracing.spans import within
 from sluiceway.wire.jobs import ToolJob
 
 
@@ -44,5 +45,5 @@ def _job_of(operation: Operation) -> ToolJob:
         operation_id=operation.id,
         task_id=operation.task_id,
         tool_name=operation.tool_name,
-        traceparent=operation.traceparent,
+        traceparent=within(operation.traceparent),
     )

@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
 from sluiceway.process.tracebacks import traceback_of
+from sluiceway.tracing.spans import trace_id_of
 
 Logger = FilteringBoundLogger
 
@@ -79,8 +80,7 @@ def user_hash(user_id: str | None) -> str | None:
 
 def joined(traceparent: str | None, user_id: str | None) -> dict[str, str]:
     """What joins a line to the others of its trace and user, where that is not bound."""
-    trace = (traceparent or "").split("-")
-    fields = {"trace_id": trace[1] if len(trace) > 1 else None, "user": user_hash(user_id)}
+    fields = {"trace_id": trace_id_of(traceparent), "user": user_hash(user_id)}
     return {name: value for name, value in fields.items() if value is not None}
 
 

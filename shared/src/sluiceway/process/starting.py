@@ -1,4 +1,4 @@
-"""The entrance of every service: settings → secrets kept → logging → its own `serve`, on uvloop."""
+"""The entrance of every service: settings → secrets kept → logging → traces → its own `serve`, on uvloop."""
 
 import sys
 from collections.abc import Callable, Coroutine
@@ -11,7 +11,8 @@ from pydantic_settings import SettingsError
 from sluiceway.process.logs import configure_logging
 from sluiceway.process.secrecy import keep_secrets, secret_names
 from sluiceway.process.secret_files import SecretFileUnreadable
-from sluiceway.process.settings import CommonSettings
+from sluiceway.process.settings import CommonSettings, process_name
+from sluiceway.tracing import exporting
 
 S = TypeVar("S", bound=CommonSettings)
 
@@ -22,6 +23,10 @@ def run_service(component: str, settings_type: type[S], serve: Callable[[S], Cor
         settings = settings_type()
     except (ValidationError, SettingsError, SecretFileUnreadable) as error:
         sys.exit(f"{component}: the settings are not valid:\n{error}")
-    keep_secrets(secret_names(settings_type), debuggable=settings.debuggable)
+    keep_secrets(secret_names(settings_type) | exporting.SECRET_VARIABLES, debuggable=settings.debuggable)
     configure_logging(component, settings.log_format, settings.log_level)
-    uvloop.run(serve(settings))
+    end_traces = exporting.start(component, process_name())
+    try:
+        uvloop.run(serve(settings))
+    finally:
+        end_traces()

@@ -79,6 +79,8 @@ class Worker:
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._ids: dict[str, dict[str, str]] = {}
         self._freed = asyncio.Event()
+        self._taking = asyncio.Event()
+        self._taking.set()
         self._ramp = Ramp(options.slots)
         self._log = get_logger()
         self._ticked_at = time.monotonic()
@@ -103,6 +105,13 @@ class Worker:
         if self.tick_age_seconds <= self._queue.lease.total_seconds() + _STUCK_SECONDS:
             return None
         return f"leases were last renewed {self.tick_age_seconds:.0f} s ago"
+
+    def pause(self) -> None:
+        """Take nothing more until `unpause`; what is in flight is finished. A read that waits may bring one more."""
+        self._taking.clear()
+
+    def unpause(self) -> None:
+        self._taking.set()
 
     async def run(self) -> None:
         """Work until `stopping`, then drain."""
@@ -129,6 +138,7 @@ class Worker:
         await self._recover()
         self._ramp = Ramp(self._options.slots)
         while True:
+            await self._taking.wait()
             free = await self._free_slots()
             for delivery in self._not_in_flight(await persistently(partial(self._queue.read, free, _BLOCK))):
                 self._start(delivery)
@@ -148,7 +158,7 @@ class Worker:
             period = min(self._queue.lease.total_seconds() * 0.3, _SWEEP_SECONDS)
             await asyncio.sleep(period * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
             free = self._options.slots - self.busy
-            if free <= 0:
+            if free <= 0 or not self._taking.is_set():
                 continue
             for delivery in self._not_in_flight(await persistently(partial(self._queue.sweep, free))):
                 self._take_over(delivery)

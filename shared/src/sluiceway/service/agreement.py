@@ -33,7 +33,7 @@ _AGREED_SECRETS = ("webhook_secrets",)
 # Texts of which no value is told, as they may name an account.
 _AGREED_PLACES = ("files_url",)
 # What a process says beside its settings.
-_VERSION, _LACKS = "(version)", "(lacks)"
+_VERSION, _LACKS, _POOL = "(version)", "(lacks)", "(pool)"
 _PERIOD_SECONDS = 2.0
 _VALID_MS = 7000
 _LEAVE_SECONDS = 1
@@ -44,13 +44,14 @@ _PURPOSE = b"sluiceway settings agreement v1"
 @dataclass(frozen=True, slots=True)
 class OtherProcess:
     """One that takes part. `lacks`: what it is not ready for, in words; empty: it is, or is of a version that does not
-    say."""
+    say. `pool`: how many connections to Postgres it may have; 0: it does not say."""
 
     component: str
     name: str
     version: str
     lacks: str
     lease_seconds: float | None
+    pool: int = 0
 
 
 class Agreement:
@@ -71,6 +72,8 @@ class Agreement:
         self._values = {**_values(settings), **_fingerprints(settings)}
         self._log = get_logger()
         self._lacks = lacks
+        self.pool = settings.database_pool_size
+        self.pooled = settings.database_direct_url is not None
         self.differences: Mapping[str, str] = {}
         self.others: Sequence[OtherProcess] | None = None
 
@@ -96,7 +99,7 @@ class Agreement:
     async def compare(self) -> None:
         """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""
         lacks = {_LACKS: "; ".join(f"{part}: {told}" for part, told in self._lacks().items())}
-        said = self._values | {_VERSION: version_of(self._process.partition(" ")[0])} | lacks
+        said = self._values | {_VERSION: version_of(self._process.partition(" ")[0]), _POOL: str(self.pool)} | lacks
         arguments: list[Argument] = [self._process, json.dumps(said), _VALID_MS]
         flat = await self._scripts.run("service/compare_settings", [keys.SETTINGS], arguments)
         others = {_text(name): _read(values) for name, values in zip(flat[::2], flat[1::2], strict=True)}
@@ -149,8 +152,14 @@ def _fingerprint(secret: SecretStr) -> str:
 def _other(process: str, values: Mapping[str, str]) -> OtherProcess:
     component, _, name = process.partition(" ")
     lease = values.get("lease_seconds")
+    pool = values.get(_POOL, "")
     return OtherProcess(
-        component, name, values.get(_VERSION, ""), values.get(_LACKS, ""), float(lease) if lease is not None else None
+        component,
+        name,
+        values.get(_VERSION, ""),
+        values.get(_LACKS, ""),
+        float(lease) if lease is not None else None,
+        int(pool) if pool.isdecimal() else 0,
     )
 
 

@@ -46,8 +46,3 @@ async def keep_dead_letter(
         operation_id=ids.get("operation_id"),
     )
     get_logger().error("dead_letter", task_id=task_id, **ids, entry_id=delivery.entry_id, reason=reason)
-
-
-def trace_id_of(traceparent: str | None) -> str | None:
-    """The trace's id in a W3C traceparent."""
-    return traceparent.split("-")[1] if traceparent else None

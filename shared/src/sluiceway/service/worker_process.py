@@ -30,6 +30,7 @@ from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistentl
 from sluiceway.redis_client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
+from sluiceway.service.draining import LOOK_SECONDS, Drained
 from sluiceway.service.presence import Presence
 from sluiceway.service.readiness import Readiness, schema_of
 from sluiceway.service.surroundings import Surroundings
@@ -82,6 +83,7 @@ class WorkerProcess(Generic[S]):
         self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []
         self.readiness.look_at("postgres", schema_of(store))
         self.readiness.ask("queues", self._unread)
+        self.readiness.look_at("operators", Drained(redis, settings.worker_name, self._workers).look, LOOK_SECONDS)
         self.readiness.ask("surroundings", self._surroundings.problem)
         self.beside("readiness", self.readiness.run)
         self.beside("surroundings", self._surroundings.run)

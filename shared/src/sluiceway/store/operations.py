@@ -94,14 +94,16 @@ class OperationStore:
             return None
         return Started(operation_of(row), row["attempt"] - 1, row["user_id"], row["seconds_left"])
 
-    async def accepted(self, operation_id: str, attempt: int) -> bool:
-        """An outside service works on it: from here on it waits for a webhook, or for its deadline."""
+    async def accepted(self, operation_id: str, attempt: int, traceparent: str | None = None) -> bool:
+        """An outside service works on it: from here on it waits for a webhook, or for its deadline. `traceparent`:
+        the span that its webhook continues."""
         async with self._pool.connection() as connection:
             found = await connection.fetchval(
-                "UPDATE operations SET status = 'accepted' WHERE id = $1 AND attempt = $2 AND status = 'running'"
-                " RETURNING id",
+                "UPDATE operations SET status = 'accepted', traceparent = coalesce($3, traceparent)"
+                " WHERE id = $1 AND attempt = $2 AND status = 'running' RETURNING id",
                 operation_id,
                 attempt,
+                traceparent,
             )
         return found is not None
 

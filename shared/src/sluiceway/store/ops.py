@@ -54,7 +54,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Lately:
-    """Turns accepted in a period. Seconds are (median, 95th percentile); None: there was none."""
+    """Turns accepted in a period. Seconds are (median, 95th percentile); None: there was none.
+    `waits_for_model`: those that do now."""
 
     accepted: int
     ended: dict[str, int]
@@ -62,6 +63,7 @@ class Lately:
     tokens: int
     queued_seconds: tuple[float, float] | None
     turn_seconds: tuple[float, float] | None
+    waits_for_model: int = 0
 
 
 class OpsStore:
@@ -109,7 +111,8 @@ class OpsStore:
         whole = _PERCENTILES.format(what="ended_at - created_at", when="ended_at IS NOT NULL")
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                f"SELECT count(*) AS accepted, coalesce({_TOKENS}, 0) AS tokens, {queued} AS queued, {whole} AS whole"
+                f"SELECT count(*) AS accepted, coalesce({_TOKENS}, 0) AS tokens, {queued} AS queued, {whole} AS whole,"
+                " count(*) FILTER (WHERE status = 'waiting' AND retry_at IS NOT NULL) AS waits_for_model"
                 " FROM tasks WHERE created_at > now() - $1::interval",
                 since,
             )
@@ -124,7 +127,15 @@ class OpsStore:
         for end in ends:
             ended[end["status"]] = ended.get(end["status"], 0) + end["number"]
         errors = {end["code"]: end["number"] for end in ends if end["code"]}
-        return Lately(row["accepted"], ended, errors, row["tokens"], _pair(row["queued"]), _pair(row["whole"]))
+        return Lately(
+            row["accepted"],
+            ended,
+            errors,
+            row["tokens"],
+            _pair(row["queued"]),
+            _pair(row["whole"]),
+            row["waits_for_model"],
+        )
 
     async def server(self) -> dict[str, Any]:
         """Facts of the server, by name."""

@@ -33,6 +33,13 @@ class TaskReader:
             if len(answer) < _PAGE_ENTRIES:
                 return entries
 
+    async def page(self, task_id: str, after: EntryId, limit: int) -> list[tuple[EntryId, str, bytes]]:
+        """So many entries after that one, as they are stored: id, type, JSON."""
+        found = await command(
+            self._redis, "XRANGE", keys.task_events(task_id), f"({after[0]}-{after[1]}", "+", "COUNT", limit
+        )
+        return [(parse_entry_id(entry.decode()), fields[b"t"].decode(), fields[b"d"]) for entry, fields in found]
+
     async def last_id(self, task_id: str) -> EntryId | None:
         entries = await command(self._redis, "XREVRANGE", keys.task_events(task_id), "+", "-", "COUNT", 1)
         return parse_entry_id(entries[0][0].decode()) if entries else None

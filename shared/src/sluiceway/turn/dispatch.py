@@ -9,6 +9,7 @@ import asyncio
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store.records import Task
 from sluiceway.stream.registry import TaskRegistry
+from sluiceway.tracing.spans import within
 from sluiceway.wire.jobs import ChatJob
 
 
@@ -35,4 +36,4 @@ class TurnDispatch:
 
 
 def job_of(task: Task) -> ChatJob:
-    return ChatJob(task_id=task.id, traceparent=task.traceparent)
+    return ChatJob(task_id=task.id, traceparent=within(task.traceparent))

@@ -61,6 +61,7 @@ class CompletionJob(Job):
     result: Any = None
     error: OperationError | None = None
     receipt: int | None = None
+    traceparent: str | None = None
 
 
 class ProgressJob(Job):
@@ -73,3 +74,4 @@ class ProgressJob(Job):
     data: Any = None
     number: int = 0
     receipt: int | None = None
+    traceparent: str | None = None

@@ -23,9 +23,10 @@ from sluiceway.store.records import Task
 from sluiceway.wire.token_estimate import estimated_tokens
 from sluiceway_llm.model_errors import ModelContextExceeded
 
+from chat_worker.account import Account
 from chat_worker.attachments import Attachments
 from chat_worker.context.exchanges import LEAST_CHARS, Exchange, exchanges_of, shortened, steps_of
-from chat_worker.context.summary import Summariser, summary_tokens
+from chat_worker.context.summary import Summariser, SummaryAsked, summary_tokens
 from chat_worker.context.tokens import TokenCounter
 from chat_worker.context.windows import Window, Windows
 from chat_worker.prompt import ModelMessages
@@ -152,8 +153,10 @@ class Context:
         tools: Sequence[Mapping[str, Any]],
         own: ModelMessages,
         waiting: Waiting,
+        account: Account,
     ) -> Prepared | None:
-        """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted."""
+        """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted.
+        `account`: where the calls for notes are charged."""
         fitting = _Fitting(self._windows.limit(name), self._settings, self._counter(name), held.tighter)
         fixed = await fitting.count(system) + (estimated_tokens(json.dumps(tools)) if tools else 0)
         state, whole = "", own
@@ -169,7 +172,7 @@ class Context:
             cut = fitting.cut(held.conversation, exchanges, counts, fixed)
             if cut is None:
                 break
-            if not await waiting(self._compact(task, held, name, exchanges, cut)):
+            if not await waiting(self._compact(task, held, name, exchanges, cut, account)):
                 return None
             compaction = held.conversation.compaction
             state = "summarised" if compaction is not None and compaction.summary else "truncated"
@@ -196,7 +199,9 @@ class Context:
             self._windows.learn(name, max(1, int(sent.tokens * 0.9)))
         return True
 
-    async def _compact(self, task: Task, held: Held, name: str, exchanges: Sequence[Exchange], cut: int) -> bool:
+    async def _compact(
+        self, task: Task, held: Held, name: str, exchanges: Sequence[Exchange], cut: int, account: Account
+    ) -> bool:
         """Move the cut-off behind so many exchanges."""
         conversation = held.conversation
         through = exchanges[cut - 1].through if cut else conversation.messages[0].sequence - 1
@@ -206,7 +211,8 @@ class Context:
         if self._settings.compaction == "summary" and cut:
             notes = compaction.summary
             window = self._windows.limit(writer).tokens
-            summary = await self._summariser.summarise(writer, window, notes, exchanges[:cut], task.user_id)
+            asked = SummaryAsked(writer, window, task.user_id, task.session_id)
+            summary = await self._summariser.summarise(asked, notes, exchanges[:cut], account)
             if summary is not None:
                 compaction = Compaction(through, summary.text, writer, summary.usage or None)
         stored = await persistently(lambda: self._store.conversations.compact(task, compaction))

@@ -1,7 +1,8 @@
 """Summaries of what a model will not be sent any more, by a model.
 
 Guarantees: a summary is made of pieces that fit its model, oldest first, each with the notes so far; it takes a bounded
-number of calls and a bounded time. Where it fails there is none, and the caller continues without one.
+number of calls and a bounded time. Where it fails there is none, and the caller continues without one. Each of its
+calls is charged, however it ends.
 """
 
 import asyncio
@@ -9,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sluiceway.process.logs import get_logger
+from sluiceway.store.usage import CallOutcome
+from sluiceway.tracing.spans import model_call
 from sluiceway.wire.token_estimate import estimated_tokens
-from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta
+from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta, Usage
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.retry import Patience, stream_with_retries
+from sluiceway_llm.retry import Patience, RetriedStream, stream_with_retries
 
+from chat_worker.account import Account
 from chat_worker.context.exchanges import Exchange, cut_middle
 from chat_worker.prompt import ModelMessages
 
+PURPOSE = "notes"
 _MOST_CALLS = 8
 _PATIENCE_SECONDS = 10.0
 _ATTEMPTS = 3
@@ -36,6 +41,16 @@ class Summary:
     usage: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SummaryAsked:
+    """Who writes a summary, how many tokens that model takes, and for whom it is."""
+
+    model: str
+    window: int
+    user_id: str | None
+    session_id: str | None
+
+
 class Summariser:
     """`seconds`: for one summary, with all of its calls."""
 
@@ -45,28 +60,29 @@ class Summariser:
         self._log = get_logger()
 
     async def summarise(
-        self, name: str, window: int, notes: str | None, exchanges: Sequence[Exchange], user: str | None
+        self, asked: SummaryAsked, notes: str | None, exchanges: Sequence[Exchange], account: Account
     ) -> Summary | None:
         """Notes of these exchanges, and of what the notes so far say; of the older ones, where it fails on the way.
         None: it failed at once, and the log says why."""
         summary, done = Summary(notes or ""), 0
-        pieces = _pieces(exchanges, window // 2)
+        pieces = _pieces(exchanges, asked.window // 2)
         try:
             async with asyncio.timeout(self._seconds):
                 for piece in pieces:
-                    await self._add(summary, name, window, piece, user)
+                    with model_call(asked.model, asked.session_id, PURPOSE):
+                        await self._add(summary, asked, piece, account)
                     done += 1
         except (ModelError, TimeoutError) as error:
             code = error.code if isinstance(error, ModelError) else "TIMEOUT"
-            self._log.warning("summary_failed", model=name, code=code, pieces=len(pieces), done=done)
+            self._log.warning("summary_failed", model=asked.model, code=code, pieces=len(pieces), done=done)
         # Notes of a part are better than none.
         return summary if done else None
 
-    async def _add(self, summary: Summary, name: str, window: int, piece: str, user: str | None) -> None:
-        tokens = summary_tokens(window)
+    async def _add(self, summary: Summary, asked: SummaryAsked, piece: str, account: Account) -> None:
+        tokens = summary_tokens(asked.window)
         told = f"Notes so far:\n{summary.text}\n\n" if summary.text else ""
         request = ModelRequest(
-            model=name,
+            model=asked.model,
             messages=[
                 {"role": "system", "content": _SYSTEM.format(words=tokens // 2)},
                 {
@@ -74,23 +90,42 @@ class Summariser:
                     "content": f"{told}<conversation>\n{piece}\n</conversation>\n\nWrite the new notes.",
                 },
             ],
-            user=user,
+            user=asked.user_id,
+            session_id=asked.session_id,
             max_tokens=tokens,
         )
-        texts: list[str] = []
-        patience = Patience(_PATIENCE_SECONDS)
-        async with stream_with_retries(
-            self._model, request, attempts=_ATTEMPTS, patience=patience, must_say=True
-        ) as batches:
-            async for batch in batches:
-                for event in batch:
-                    if isinstance(event, TextDelta):
-                        texts.append(event.text)
-                    elif isinstance(event, Finished) and event.usage is not None:
-                        for kind, count in event.usage.as_dict().items():
-                            summary.usage[kind] = summary.usage.get(kind, 0) + count
+        text = await self._said(summary, request, account)
         # A server that knows no limit may say more than it was asked for.
-        summary.text = cut_middle("".join(texts).strip(), tokens * _CHARS_OF_A_TOKEN * 2)
+        summary.text = cut_middle(text.strip(), tokens * _CHARS_OF_A_TOKEN * 2)
+
+    async def _said(self, summary: Summary, request: ModelRequest, account: Account) -> str:
+        texts: list[str] = []
+        outcome: CallOutcome = "stopped"
+        used: Usage | None = None
+        try:
+            async with self._asked(request, account) as batches:
+                async for batch in batches:
+                    texts += [event.text for event in batch if isinstance(event, TextDelta)]
+                    used = next((event.usage for event in batch if isinstance(event, Finished)), used)
+            outcome = "answered"
+        except ModelError as error:
+            outcome, used = "failed", error.usage
+            raise
+        finally:
+            account.charge(request, outcome, used, sum(map(len, texts)), purpose=PURPOSE)
+        for kind, count in used.as_dict().items() if used is not None else ():
+            summary.usage[kind] = summary.usage.get(kind, 0) + count
+        return "".join(texts)
+
+    def _asked(self, request: ModelRequest, account: Account) -> RetriedStream:
+        def will_retry(error: ModelError, _: int, __: float) -> None:
+            if error.usage is not None:
+                account.charge(request, "failed", error.usage, 0, purpose=PURPOSE)
+
+        patience = Patience(_PATIENCE_SECONDS)
+        return stream_with_retries(
+            self._model, request, attempts=_ATTEMPTS, patience=patience, must_say=True, on_retry=will_retry
+        )
 
 
 def summary_tokens(window: int) -> int:

@@ -58,6 +58,7 @@ class Asking:
         outcome: CallOutcome = "stopped"
         usage: Usage | None = None
         with self._call:
+            self._request = replace(self._request, traceparent=self._call.span.traceparent or self._request.traceparent)
             try:
                 finished = await self._showing.unless_interrupted(self._follow())
             except PutOff:
@@ -69,6 +70,7 @@ class Asking:
             else:
                 if finished is not None:
                     outcome, usage = "answered", finished.usage
+                    self._call.answered(finished)
                 return finished
             finally:
                 self.count(outcome, usage)

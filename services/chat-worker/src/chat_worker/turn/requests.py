@@ -119,11 +119,8 @@ class Requests:
         tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
         system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
         own += asked_again(turn.unfit)
-        before = held.conversation.compaction
-        sent = await self._context.prepare(turn.task, held, model, system, tools, own, waiting)
-        notes = held.conversation.compaction
-        if notes is not None and notes is not before and notes.usage:
-            turn.attempt.account.charge_notes(notes.model or model, notes.usage)
+        account = turn.attempt.account
+        sent = await self._context.prepare(turn.task, held, model, system, tools, own, waiting, account)
         if sent is not None and sent.state and sent.state != held.told:
             held.told = sent.state
             showing.context(sent.data)

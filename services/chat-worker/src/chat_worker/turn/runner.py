@@ -13,6 +13,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
 from sluiceway.store.records import Task
+from sluiceway.tracing.spans import current
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import ERROR
 from sluiceway_llm.prices import Prices
@@ -77,6 +78,7 @@ class TurnRunner:
             if status == "released":
                 await self._attempts.release(task)
             await self._charge(task, account)
+            current().ended(status, facts.get("code"))
             duration_ms = round((time.monotonic() - began) * 1000)
             self._log.info("turn_ended", **facts, attempt=task.attempt, status=status, duration_ms=duration_ms)
 

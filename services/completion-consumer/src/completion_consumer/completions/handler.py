@@ -5,6 +5,8 @@ from sluiceway.queue.work_queue import Delivery
 from sluiceway.queue.worker import Unreadable
 from sluiceway.service.deliveries import keep_dead_letter
 from sluiceway.store import Store
+from sluiceway.tracing import names
+from sluiceway.tracing.spans import processing, trace_id_of
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json
 
@@ -39,7 +41,11 @@ class CompletionHandler:
     async def handle(self, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good."""
         job = read_job(delivery, self._max_completion_bytes)
-        with bound(operation_id=job.operation_id, entry_id=delivery.entry_id):
+        told = {names.OPERATION: job.operation_id, names.DELIVERIES: delivery.deliveries}
+        with (
+            bound(operation_id=job.operation_id, entry_id=delivery.entry_id, trace_id=trace_id_of(job.traceparent)),
+            processing("completions", delivery.entry_id, job.traceparent, told),
+        ):
             if isinstance(job, ProgressJob):
                 await self._reports.show(job)
                 self._metrics.completions.labels("progress").inc()

@@ -8,6 +8,7 @@ another one, and when a leader begins. What Postgres has as live, and Redis furt
 Not promised: that a turn which Redis knows as ended, and Postgres not at all, is in any history. Its stream expires.
 """
 
+import time
 from datetime import datetime
 
 from redis.asyncio import Redis
@@ -27,6 +28,7 @@ from completion_consumer.reconciler.round import Round
 _PAGE_KEYS = 1000
 # Of a round, so that half a million keys are looked through within a minute.
 _PAGES = 20
+_NEWS_SECONDS = 900.0
 
 
 class LostTurns:
@@ -41,7 +43,16 @@ class LostTurns:
         self._server: datetime | None = None
         # Where in the keys of Redis the look is; None: it is through.
         self._cursor: int | None = None
+        self._went_back: float | None = None
+        self._lost = 0
         self._log = get_logger()
+
+    async def told(self) -> str | None:
+        """For operators, while it is news: Postgres went back, and what that took."""
+        seconds = time.monotonic() - self._went_back if self._went_back is not None else _NEWS_SECONDS
+        if seconds >= _NEWS_SECONDS:
+            return None
+        return f"Postgres went back {seconds / 60:.0f} min ago (a restore or failover): {self._lost} turns were lost"
 
     async def look(self, current: Round) -> None:
         """Raises LeadershipLost."""
@@ -55,7 +66,7 @@ class LostTurns:
             self._log.error("store_went_back", told=told.number, found=mark.number)
             await self._store.rewinding.skip(told)
             current.count("store_went_back")
-            self._cursor = 0
+            self._cursor, self._went_back, self._lost = 0, time.monotonic(), 0
         if mark.server != self._server:
             self._server, self._cursor = mark.server, 0
         number = max(mark.number, told.number if told is not None else 0)
@@ -89,6 +100,7 @@ class LostTurns:
     async def _abort(self, meta: TaskMeta) -> str:
         await self._ending.forget(meta.task_id)
         self._log.error("turn_lost", task_id=meta.task_id, session_id=meta.session_id, status=meta.status)
+        self._lost += 1
         return "turn_lost"
 
 

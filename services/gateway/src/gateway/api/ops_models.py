@@ -1,13 +1,13 @@
 """What the routes for operators answer."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.task import Status
 
-from gateway.api.models.wire import Wire
+from gateway.api.models.wire import Asked, Wire
 
 
 class ConsumerView(Wire):
@@ -186,3 +186,35 @@ class FindingView(Wire):
 class Examination(Wire):
     ok: bool
     findings: list[FindingView]
+
+
+class DrainedWorker(Wire):
+    worker: str
+    detail: str
+
+
+class TurnEvent(Wire):
+    """Events of the same type in a row. `bytes`: of their JSON. `detail`: a code, a state or a tool's name."""
+
+    first_id: str
+    last_id: str
+    type: str
+    count: int
+    bytes: int
+    detail: str
+
+
+class TurnEvents(Wire):
+    """`last_id`: where to continue. `whole`: the turn has ended, and there is no more."""
+
+    task_id: str
+    status: str
+    events: list[TurnEvent]
+    last_id: str
+    whole: bool
+
+
+class EditedLetter(Asked):
+    """What it is to say instead: a job of its queue."""
+
+    body: dict[str, Any]

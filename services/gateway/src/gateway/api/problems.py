@@ -101,6 +101,11 @@ class NotReplayable(DomainError):
     default_detail = "Nothing would come of replaying this dead letter."
 
 
+class WorkerNotFound(DomainError):
+    code, status = "WORKER_NOT_FOUND", 404
+    default_detail = "There is no such worker now."
+
+
 class NotRequeueable(DomainError):
     code, status = "NOT_REQUEUEABLE", 409
     default_detail = "This turn needs no other queue entry."

@@ -3,6 +3,7 @@ gateway: SLUICEWAY_URL and SLUICEWAY_KEY, see client.py. `doctor` ends with 1 wh
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -19,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     try:
         sys.exit(asked.ask(asked) if "ask" in asked else asyncio.run(_run(asked.action, asked)))
+    except BrokenPipeError:
+        # Whoever read it has read enough, as `head` does. Nothing is to be flushed any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except SluicewayError as error:
         sys.exit(f"sluicewayctl: {error}")
 

@@ -42,22 +42,36 @@ class OpsClient:
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._ask("GET", path, query)
 
+    def readiness(self) -> dict[str, Any]:
+        """What the gateway's own probe says, which asks nobody for a key. Raises Refused."""
+        try:
+            answer: dict[str, Any] = self._http.get(f"{self._url}/readyz").json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise Refused(f"{self._url}/readyz does not answer: {error or type(error).__name__}") from None
+        return answer
+
     def post(self, path: str) -> dict[str, Any]:
         return self._ask("POST", path, {})
+
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._ask("PUT", path, {}, body)
 
     def delete(self, path: str, **query: Any) -> dict[str, Any]:
         return self._ask("DELETE", path, query)
 
-    def _ask(self, method: str, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, Any], body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Raises Refused."""
         known = {name: value for name, value in query.items() if value is not None}
         try:
-            response = self._http.request(method, path, params=known)
+            response = self._http.request(method, path, params=known, json=body)
             answer: dict[str, Any] = response.json()
         except httpx.HTTPError as error:
             raise Refused(f"{self._url} does not answer: {error or type(error).__name__}") from None
         except ValueError:
             raise Refused(f"{self._url} answered {response.status_code}, and no JSON: is it a gateway?") from None
         if response.is_error:
-            raise Refused(f"{answer.get('detail', 'refused')} ({answer.get('code', response.status_code)})")
+            more = "; `sluicewayctl doctor` says more" if response.status_code == 503 else ""
+            raise Refused(f"{answer.get('detail', 'refused')} ({answer.get('code', response.status_code)}){more}")
         return answer

@@ -5,17 +5,22 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.ctl.client import OpsClient
+from gateway.ctl import stream_check, tail, workers
+from gateway.ctl.client import OpsClient, Refused
 
 Ask = Callable[[OpsClient, argparse.Namespace], dict[str, Any]]
+_FORGOTTEN_SECONDS = 3600
 Show = Callable[[Mapping[str, Any]], None]
 
 
 def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """One command each; all take --json."""
     _command(nouns, "queues", "how far behind the queues are", lambda ops, _: ops.get("/queues"), _show_queues)
-    _command(nouns, "ps", "who is there, and what they lack", lambda ops, _: ops.get("/processes"), _show_processes)
-    _command(nouns, "doctor", "whether what we stand on is fit", lambda ops, _: ops.get("/doctor"), _show_findings)
+    _command(nouns, "ps", "who is there, and what they lack", _processes, _show_processes)
+    doctor = _command(nouns, "doctor", "whether what we stand on is fit", _doctor, _show_findings)
+    stream_check.add_to(doctor)
+    tail.add_to(nouns.add_parser("tail", help="what happens in a turn, as it happens"))
+    workers.add_to(nouns.add_parser("drain", help="let a worker take nothing more"))
 
     turns = _command(nouns, "turns", "turns that have not ended", _turns, _show_turns)
     turns.add_argument("--limit", type=int)
@@ -45,6 +50,10 @@ def _add_dead(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         ("remove", "forget it", _remove, _show_removed),
     ):
         _command(verbs, name, told, ask, show).add_argument("number", type=int)
+    edit = _command(verbs, "edit", "let one say something else", _edit, _show_detail)
+    edit.add_argument("number", type=int)
+    edit.add_argument("--file", type=argparse.FileType("r"), default="-", help="the job as JSON; else from stdin")
+    edit.add_argument("--replay", action="store_true", help="and replay it")
     purge = _command(verbs, "purge", "forget all of a queue", _purge, _show_removed)
     purge.add_argument("queue")
     purge.add_argument("--older-than-hours", type=float)
@@ -57,6 +66,8 @@ def _command(
     parser.add_argument("--json", action="store_true", help="as the gateway answers it")
 
     def run(asked: argparse.Namespace) -> int:
+        if getattr(asked, "what", None) == "stream":
+            return stream_check.check(asked)
         with OpsClient.from_environment() as ops:
             answer = ask(ops, asked)
         if asked.json:
@@ -108,6 +119,39 @@ def _letter(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
     return ops.get(f"/dead-letters/{asked.number}")
 
 
+def _edit(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
+    try:
+        body = json.load(asked.file)
+    except ValueError as error:
+        raise Refused(f"this is no JSON: {error}") from None
+    answer = ops.put(f"/dead-letters/{asked.number}", {"body": body})
+    return _replay(ops, asked) if asked.replay else answer
+
+
+def _doctor(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
+    """With what the gateway's own probe finds: whether writes are taken, and which lock holds them up. That one needs
+    neither a key nor Postgres."""
+    checks = ops.readiness().get("checks", {})
+    tried = [{"name": f"probe: {name}", "ok": one["ok"], "detail": one["detail"]} for name, one in checks.items()]
+    try:
+        findings = ops.get("/doctor")["findings"]
+    except Refused as error:
+        findings = [{"name": "doctor", "ok": False, "detail": str(error)}]
+    all_of_them = [*findings, *tried]
+    return {"ok": all(one["ok"] for one in all_of_them), "findings": all_of_them}
+
+
+def _processes(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
+    """With those that hold a place at a queue and do not speak: frozen, or dead."""
+    found = ops.get("/processes")
+    there = {one["name"] for one in found["processes"]}
+    silent: dict[str, float] = {}
+    for who in (who for queue in ops.get("/queues")["queues"] for who in queue["consumers"]):
+        if who["name"] not in there and who["idle_seconds"] < _FORGOTTEN_SECONDS:
+            silent[who["name"]] = min(who["idle_seconds"], silent.get(who["name"], who["idle_seconds"]))
+    return {**found, "silent": silent}
+
+
 def _replay(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
     return ops.post(f"/dead-letters/{asked.number}/replay")
 
@@ -147,6 +191,9 @@ def _show_queues(answer: Mapping[str, Any]) -> None:
 
 def _show_processes(answer: Mapping[str, Any]) -> None:
     rows = [(one["component"], one["name"], one["version"], one["lacks"] or "ready") for one in answer["processes"]]
+    rows += [
+        ("?", name, "?", f"silent for {_seconds(told)}: frozen or dead") for name, told in answer["silent"].items()
+    ]
     _table(("SERVICE", "NAME", "VERSION", "STATE"), rows)
 
 

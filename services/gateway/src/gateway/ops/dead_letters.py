@@ -7,8 +7,9 @@ claiming a turn, and ending an operation, are compare-and-sets.
 import json
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
@@ -17,7 +18,7 @@ from sluiceway.store.accepting import NewTurn
 from sluiceway.store.dead_letters import DeadLetter
 from sluiceway.store.records import OPEN
 from sluiceway.turn.intake import TurnIntake
-from sluiceway.wire.jobs import ToolJob
+from sluiceway.wire.jobs import ChatJob, CompletionJob, Job, ProgressJob, ToolJob
 
 from gateway.api.problems import DeadLetterNotFound, NotReplayable
 
@@ -42,6 +43,19 @@ class DeadLetters:
         if letter is None:
             raise DeadLetterNotFound
         return letter
+
+    async def edit(self, letter_id: int, said: dict[str, Any]) -> None:
+        """Let it say that, which has to be a job of its queue. Raises DeadLetterNotFound, NotReplayable."""
+        kind = keys.kind_of((await self.get(letter_id)).queue)
+        try:
+            job: Job = _kind_of_job(kind).validate_python(said)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise NotReplayable(f"This is no job of the queue {kind}: {where}: {first['msg']}") from None
+        task_id = job.task_id if isinstance(job, ChatJob) else None
+        if not await self._store.dead_letters.rewrite(letter_id, job.encode(), task_id):
+            raise DeadLetterNotFound
 
     async def replay(self, letter_id: int) -> Replayed:
         """Raises DeadLetterNotFound, NotReplayable, and what accepting a turn raises."""
@@ -89,6 +103,12 @@ class DeadLetters:
         operation = await self._store.operations.get(operation_id) if operation_id is not None else None
         if operation is not None and operation.status not in OPEN:
             raise NotReplayable(f"Its operation has ended ({operation.status}), and its turn has gone on.")
+
+
+def _kind_of_job(kind: str) -> TypeAdapter[Any]:
+    if kind == keys.CHAT:
+        return TypeAdapter(ChatJob)
+    return TypeAdapter(CompletionJob | ProgressJob) if kind == keys.COMPLETIONS else TypeAdapter(ToolJob)
 
 
 def _operation_named_by(body: bytes) -> str | None:

@@ -19,6 +19,8 @@ from sluiceway.store import Store
 
 _MOST_SKEW_SECONDS = 5.0
 _FULL = 0.9
+_RESERVED = 3
+"""Connections that Postgres keeps for superusers, unless it was told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Doctor:
         facts = await self._store.ops.server()
         clocks["postgres"] = facts["clock"] - time.time()
         findings += of_postgres(facts, problems)
+        pools = [self._agreement.pool, *(one.pool for one in self._agreement.others or ())]
+        findings.append(_pools(facts, pools, pooled=self._agreement.pooled))
 
     def _of_processes(self) -> Iterable[Finding]:
         others: Sequence[OtherProcess] = self._agreement.others or ()
@@ -148,6 +152,16 @@ def _durability(facts: Mapping[str, Any]) -> Finding:
 def _connections(facts: Mapping[str, Any]) -> Finding:
     used, most = facts["connections"], facts["most_connections"]
     return Finding("postgres connections", used < most * _FULL, f"{used} of {most} in use")
+
+
+def _pools(facts: Mapping[str, Any], pools: Sequence[int], *, pooled: bool) -> Finding:
+    """Whether all processes find room at once: a rollout has twice as many for a while."""
+    wanted, room = sum(pools), facts["most_connections"] - _RESERVED
+    told = f"{len(pools)} processes may have {wanted} connections together (DATABASE_POOL_SIZE); {room} are to be had"
+    if pooled:
+        return Finding("postgres pools", True, f"{told} past the pooler, which shares its own among them")
+    more = "" if wanted <= room else ": lower it, raise max_connections, or set a pooler before Postgres"
+    return Finding("postgres pools", wanted <= room, told + more)
 
 
 def _transactions(facts: Mapping[str, Any]) -> Finding:

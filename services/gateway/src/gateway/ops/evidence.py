@@ -31,8 +31,8 @@ class OperationEvidence:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """`meta`: what Redis has; None: it does not know the turn. `entry`: its queue entry, `queued` where it is still
-    there, `holder` who has it. `shown`: how many events its stream has. `status`: what the worker last told the
-    browser, where nothing was said since."""
+    there, `holder` who has it. `shown`: how many events its stream has, `newest` the type of the last. `status`: what
+    the worker last told the browser, where nothing was said since."""
 
     seen: TurnSeen
     meta: TaskMeta | None
@@ -41,6 +41,7 @@ class Evidence:
     holder: EntryHolder | None
     shown: int
     status: Mapping[str, Any] | None
+    newest: str | None = None
     operations: Sequence[OperationEvidence] = field(default_factory=tuple)
 
 
@@ -78,6 +79,7 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
             holder=place.holder,
             shown=length if isinstance(length, int) else 0,
             status=_status(last),
+            newest=_type(last),
             operations=of_task.get(turn.task.id, ()),
         )
         for turn, meta, entry, (_, length, last) in zip(turns, metas, entries, told, strict=True)
@@ -94,6 +96,13 @@ async def _operations(redis: Redis, seen: Sequence[OperationSeen]) -> list[Opera
         OperationEvidence(one, place.holder, place.queued)
         for one, place in zip(seen, (places.get(one, EntryPlace()) for one in known), strict=True)
     ]
+
+
+def _type(newest: Any) -> str | None:
+    try:
+        return str(newest[0][1][b"t"].decode())
+    except (LookupError, TypeError, AttributeError):
+        return None
 
 
 def _status(newest: Any) -> Mapping[str, Any] | None:

@@ -49,7 +49,8 @@ def phase(evidence: Evidence, around: Surroundings) -> str:
         return f"waits for {names}" if names else "waits for its next step"
     if evidence.holder is None or not _alive(evidence.holder, around):
         return "its worker is silent"
-    return _at_the_model(evidence) or ("answers" if evidence.shown else "began")
+    doing = "answers" if evidence.shown else "began"
+    return _at_the_model(evidence) or ("asks its model" if _says_nothing(evidence) else doing)
 
 
 def _ended(evidence: Evidence, around: Surroundings) -> str:
@@ -92,7 +93,7 @@ def _running(evidence: Evidence, around: Surroundings) -> str:
             f"Its worker {holder.consumer} is silent {_for(holder.idle_seconds)}, longer than a lease; another takes it"
             f" over, {left}."
         )
-    doing = _at_the_model(evidence) or ("has begun to answer" if evidence.shown else "has shown nothing yet")
+    doing = _at_the_model(evidence) or _doing(evidence)
     return f"Worker {holder.consumer} (alive {_ago(holder.idle_seconds)}) has it, attempt {task.attempt}: it {doing}."
 
 
@@ -137,6 +138,19 @@ def _runner(one: OperationEvidence, around: Surroundings) -> str:
     if _alive(one.holder, around):
         return f"with runner {one.holder.consumer} (alive {_ago(one.holder.idle_seconds)})"
     return f"with runner {one.holder.consumer}, silent {_for(one.holder.idle_seconds)}"
+
+
+def _doing(evidence: Evidence) -> str:
+    if _says_nothing(evidence):
+        began = evidence.seen.running_seconds
+        since = f", {_ago(began)} begun" if began is not None and evidence.seen.task.attempt == 1 else ""
+        return f"asks its model, which has said nothing in this step{since}"
+    return "has begun to answer" if evidence.shown else "has shown nothing yet"
+
+
+def _says_nothing(evidence: Evidence) -> bool:
+    """A step was begun, and nothing came of it yet."""
+    return evidence.newest in ("start", "start-step")
 
 
 def _at_the_model(evidence: Evidence) -> str | None:

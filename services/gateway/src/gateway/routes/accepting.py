@@ -4,7 +4,6 @@ A start in the background needs Postgres alone: the 202 says that the message is
 is back. A start that is to be followed needs Redis, and is refused before anything is stored.
 """
 
-import re
 from typing import Annotated, Any
 
 from sluiceway.errors import (
@@ -21,10 +20,10 @@ from sluiceway.errors import (
 )
 from sluiceway.process.logs import note
 from sluiceway.redis_client import command
-from sluiceway.service.deliveries import trace_id_of
 from sluiceway.store.accepting import AcceptedTurn as Accepted
 from sluiceway.store.accepting import NewTurn
 from sluiceway.store.usage import Budget
+from sluiceway.tracing.spans import current, is_traceparent, trace_id_of
 from sluiceway.wire.question import Question
 from starlette.responses import Response
 
@@ -64,7 +63,6 @@ PROBLEMS: tuple[ProblemType, ...] = (
 FOLLOWED_PROBLEMS: tuple[ProblemType, ...] = (*PROBLEMS, RedisUnavailable, TaskExpired)
 REGENERATE_PROBLEMS: tuple[ProblemType, ...] = (MessageNotFound,)
 RUN_ID_HEADER = "x-workflow-run-id"
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class TracedParams(Params):
@@ -74,7 +72,8 @@ class TracedParams(Params):
 
     @property
     def trace(self) -> str | None:
-        return self.traceparent if self.traceparent and _TRACEPARENT.fullmatch(self.traceparent) else None
+        """Of this request's span, where it has one: that continues the caller's."""
+        return current().traceparent or (self.traceparent if is_traceparent(self.traceparent) else None)
 
 
 def check_limits(settings: Settings, text: str, model: str | None, question: Question) -> None:

@@ -21,6 +21,7 @@ from gateway.routes import (
     people,
     sessions,
     signing_in,
+    stream_probe,
     system,
     tasks,
     tools,
@@ -54,6 +55,7 @@ _ROUTES = (
     *people.ROUTES,
     *webhooks.ROUTES,
     *ops.ROUTES,
+    *stream_probe.ROUTES,
     *signing_in.ROUTES,
     *system.ROUTES,
 )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sluiceway.process.logs import bound, get_logger
+from sluiceway.tracing.spans import is_traceparent, trace_id_of
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -22,11 +23,10 @@ from gateway.api.problems import CorsRefused, problem_response
 from gateway.fanout.subscriber import StreamBroken
 from gateway.metrics import Metrics
 from gateway.serving.outbox import Outbox
+from gateway.serving.request_span import QUIET_PATHS, request_span, tell_span
 from gateway.wire.unwound import Stream
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -76,20 +76,23 @@ class Edge:
                 message["headers"] = [*decorated, *scope.get("more_headers", ())]
             await send(message)
 
+        caller = _traceparent(scope)
         with (
+            request_span(scope, caller) as span,
             self._outbox.sending(send_decorated, scope) as sending,
-            bound(request_id=request_id, trace_id=_trace_id(scope)),
+            bound(request_id=request_id, trace_id=trace_id_of(span.traceparent or caller)),
         ):
             try:
                 await self._app(scope, receive, sending)
             finally:
+                tell_span(span, scope, sending.status)
                 self._tell(scope, sending.status, time.perf_counter() - started)
         stream: Stream | None = scope.pop("unwound", None)
         return stream
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         """Of what probes ask for nothing is told."""
-        if scope["path"] in _QUIET_PATHS:
+        if scope["path"] in QUIET_PATHS:
             return
         route, cause = scope.get("route_path", "unknown"), scope.get("cause", {})
         self._metrics.request(scope["method"], route, status, seconds, cause.get("code"))
@@ -116,12 +119,10 @@ def _request_id(scope: Scope) -> str:
     return f"req_{secrets.token_hex(8)}"
 
 
-def _trace_id(scope: Scope) -> str | None:
-    """That of the caller's trace, which the turn continues."""
-    for name, value in scope["headers"]:
-        if name == b"traceparent" and (found := _TRACEPARENT.fullmatch(value.decode("latin-1"))):
-            return found[1]
-    return None
+def _traceparent(scope: Scope) -> str | None:
+    """The caller's, which the turn continues."""
+    told = (value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent")
+    return next((text for text in told if is_traceparent(text)), None)
 
 
 def _decorated(headers: list[tuple[bytes, bytes]], request_id: str, scope: Scope) -> list[tuple[bytes, bytes]]:

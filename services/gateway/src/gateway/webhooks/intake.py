@@ -15,10 +15,12 @@ from typing import Any
 
 from sluiceway.errors import OperationNotFound, OperationNotStarted, RedisUnavailable
 from sluiceway.operation.completions import Completions
-from sluiceway.process.logs import get_logger
+from sluiceway.process.logs import get_logger, note
 from sluiceway.store import Store
-from sluiceway.store.records import ASKING
+from sluiceway.store.records import ASKING, Operation
 from sluiceway.store.webhooks import NewWebhook, Sender, Webhook, WebhookKind
+from sluiceway.tracing import names
+from sluiceway.tracing.spans import continued, current, trace_id_of, within
 
 from gateway.api.body import Body
 from gateway.api.problems import InvalidParameter, Unauthenticated
@@ -53,16 +55,20 @@ class WebhookIntake:
     async def take(self, reading: Reading, head: Head, body: Body) -> None:
         """Raises InvalidSignature, Unauthenticated, InvalidParameter, OperationNotFound, OperationNotStarted,
         OperationEnded, TooManyWebhooks, StoreUnavailable, and what reading the body raises."""
-        await self._judge(reading, head, body)
+        operation = await self._judge(reading, head, body)
         content = await body.read()
         sender, webhook_id = self._sender(head, content)
         journalled = reading.read(content)
         if reading.kind == "progress":
             await self._rate.count(head.operation_id)
         new = NewWebhook(head.operation_id, reading.kind, webhook_id, sender, journalled)
-        await self._queue(await self._write_down(new))
+        # A sender that knows nothing of traces, or has one of its own, is a part of the turn's all the same.
+        note(trace_id=trace_id_of(operation.traceparent))
+        parent, told = within(operation.traceparent), {names.OPERATION: operation.id, names.TASK: operation.task_id}
+        with continued(names.webhook(reading.kind), parent, "producer", told, link=current().traceparent):
+            await self._queue(await self._write_down(new))
 
-    async def _judge(self, reading: Reading, head: Head, body: Body) -> None:
+    async def _judge(self, reading: Reading, head: Head, body: Body) -> Operation:
         self._judge_seal(head)
         body.judge_length()
         operation = await self._store.operations.get(head.operation_id)
@@ -72,6 +78,7 @@ class WebhookIntake:
             raise OperationNotStarted
         if reading.kind == "progress":
             await self._rate.check(head.operation_id)
+        return operation
 
     def _judge_seal(self, head: Head) -> None:
         seal = head.seal

@@ -20,10 +20,12 @@ from sluiceway.operation.completions import Completions
 from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import persistently
-from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job, trace_id_of
+from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job
 from sluiceway.store import Store
 from sluiceway.store.operations import Started
 from sluiceway.store.records import Operation
+from sluiceway.tracing import names
+from sluiceway.tracing.spans import Attributes, continued, current, trace_id_of, within
 from sluiceway.wire.jobs import ToolJob
 
 from tool_runner.metrics import Metrics
@@ -120,8 +122,11 @@ class ToolHandler:
             await self.dead_letter(queue, delivery, f"begun {started.before} times without an end")
             return
         operation = started.operation
+        same = trace_id_of(job.traceparent) == trace_id_of(operation.traceparent)
+        parent = job.traceparent if same else operation.traceparent
         with (
             bound(session_id=operation.session_id, user=user_hash(started.user_id)),
+            continued(names.execute_tool(tool.name), parent, attributes=_told(operation)),
             self._held_operations.hold(operation, queue.kind, delivery.entry_id) as held,
         ):
             await self._run_to_its_end(job, held, tool, started)
@@ -173,6 +178,7 @@ class ToolHandler:
             await self._runs.tell_job_events(tool, operation, outcome)
         finally:
             seconds = time.monotonic() - began
+            current().ended(status, facts.get("code"))
             self._metrics.ended(tool.name, status, seconds)
             duration_ms = round(seconds * 1000)
             self._log.info(
@@ -196,7 +202,10 @@ class ToolHandler:
     async def _told(self, job: ToolJob, held: Held, operation: Operation, outcome: Outcome) -> None:
         match outcome:
             case HandedOver():
-                await persistently(lambda: self._store.operations.accepted(operation.id, operation.attempt))
+                traceparent = within(operation.traceparent)
+                await persistently(
+                    lambda: self._store.operations.accepted(operation.id, operation.attempt, traceparent)
+                )
             case Asked(handle, seconds):
                 await persistently(lambda: self._store.polls.accepted(operation.id, operation.attempt, handle, seconds))
                 return  # it will be in the queue again
@@ -213,6 +222,19 @@ class ToolHandler:
         await persistently(
             lambda: self._completions.publish_operation_complete(job.operation_id, job.task_id, success, result, error)
         )
+
+
+def _told(operation: Operation) -> Attributes:
+    """Of its span, when it begins."""
+    return {
+        names.GEN_AI_OPERATION: "execute_tool",
+        names.GEN_AI_TOOL_NAME: operation.tool_name,
+        names.GEN_AI_TOOL_CALL: operation.tool_call_id,
+        names.GEN_AI_CONVERSATION: operation.session_id,
+        names.TASK: operation.task_id,
+        names.OPERATION: operation.id,
+        names.ATTEMPT: operation.attempt,
+    }
 
 
 def _status(outcome: Outcome) -> str:

@@ -23,6 +23,7 @@ from sluiceway.store.polls import Polled
 from sluiceway.store.records import Operation
 from sluiceway.store.usage import CallOutcome, ModelCall
 from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.tracing.spans import within
 from sluiceway.wire.file_part import file_part
 from sluiceway.wire.message import Part
 from sluiceway_llm.charging import charged
@@ -148,7 +149,7 @@ class Runs:
             job_events=self._job_events,
             agents=self._agents,
             reporter=progress,
-            traceparent=operation.traceparent,
+            traceparent=within(operation.traceparent),
             callback=self._callbacks.of(operation.id) if self._callbacks is not None else None,
             callbacks=self._callbacks,
             read_conversation=partial(self._read_conversation, operation.task_id),

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from sluiceway.process.logs import get_logger
+from sluiceway.tracing.spans import model_call
 from sluiceway_llm.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from sluiceway_llm.model_errors import ModelContentFiltered, ModelError
 from sluiceway_llm.model_events import ModelEvent
@@ -107,9 +108,11 @@ async def _asked(
         traceparent=context.traceparent,
     )
     for last in (False, True):
-        answer = _Answer(context, request, on_said, patience)
         try:
-            return await answer.heard()
+            with model_call(request.model, context.session_id, "tool") as call:
+                told = replace(request, traceparent=call.traceparent or request.traceparent)
+                answer = _Answer(context, told, on_said, patience)
+                return await answer.heard()
         except ModelError as error:
             if last or not (error.retryable and answer.said.anything):
                 raise ToolFailed(error.user_message, error.code) from error

@@ -20,6 +20,8 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl
 from sluiceway.backoff import Backoff
 from sluiceway.process.logs import get_logger
+from sluiceway.tracing import names
+from sluiceway.tracing.spans import span
 
 from tool_runner.tool.callbacks import Callbacks
 from tool_runner.tool.definition import Accepted, Tool, ToolContext, ToolFailed
@@ -86,12 +88,16 @@ class HttpOperation(Tool[Work]):
     async def _asked(self, url: str, question: dict[str, Any], context: ToolContext) -> tuple[int, bytes]:
         """Status and body, after as many tries as it takes and makes sense."""
         headers = {"idempotency-key": context.operation_id, "accept": "application/json", "accept-encoding": "identity"}
-        if context.traceparent is not None:
-            headers["traceparent"] = context.traceparent
         backoff = Backoff(first_seconds=0.5)
         for left in reversed(range(_TRIES)):
             try:
-                status, body = await _posted(url, question, headers, context)
+                with span(
+                    "POST", "client", {names.HTTP_METHOD: "POST", names.SERVER_ADDRESS: httpx.URL(url).host}
+                ) as call:
+                    traceparent = call.traceparent or context.traceparent
+                    traced = {**headers, "traceparent": traceparent} if traceparent is not None else headers
+                    status, body = await _posted(url, question, traced, context)
+                    call.set({names.HTTP_STATUS: status})
                 if not left or status not in _ASK_AGAIN:
                     return status, body
                 reason = str(status)

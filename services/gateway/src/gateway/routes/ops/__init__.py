@@ -4,12 +4,14 @@ Keys with the scope `ops:look` or `ops:act`, and users whose token has a role th
 names.
 """
 
-from gateway.routes.ops import dead_letters, examining, operations, queues, turns, usage
+from gateway.routes.ops import dead_letters, events, examining, operations, queues, turns, usage, workers
 from gateway.routes.ops.route import Routes
 
 ROUTES: Routes = (
     *queues.ROUTES,
     *turns.ROUTES,
+    *events.ROUTES,
+    *workers.ROUTES,
     *operations.ROUTES,
     *dead_letters.ROUTES,
     *usage.ROUTES,

@@ -11,7 +11,14 @@ from starlette.responses import Response
 
 from gateway.api.cursors import page_size
 from gateway.api.inputs import In, Params, PositiveNumber
-from gateway.api.ops_models import DeadLetterDetail, DeadLetterPage, DeadLetterView, PurgedLetters, ReplayedLetter
+from gateway.api.ops_models import (
+    DeadLetterDetail,
+    DeadLetterPage,
+    DeadLetterView,
+    EditedLetter,
+    PurgedLetters,
+    ReplayedLetter,
+)
 from gateway.api.problems import DeadLetterNotFound, InvalidCursor, NotReplayable
 from gateway.ops.dead_letters import DeadLetters
 from gateway.routes.ops.route import AWAY, Routes, log_act, route
@@ -56,6 +63,12 @@ async def replay_dead_letter(call: Call[LetterParams, None]) -> Response:
     replayed = await _letters(call.gateway).replay(call.params.id)
     log_act(call, "operator_replayed", dead_letter=call.params.id, task_id=replayed.task_id)
     return json_response(ReplayedLetter(task_id=replayed.task_id, detail=replayed.detail), 202)
+
+
+async def edit_dead_letter(call: Call[LetterParams, EditedLetter]) -> Response:
+    await _letters(call.gateway).edit(call.params.id, call.body.body)
+    log_act(call, "operator_edited", dead_letter=call.params.id)
+    return json_response(ReplayedLetter(task_id=None, detail="It says that now; replay it."))
 
 
 async def remove_dead_letter(call: Call[LetterParams, None]) -> Response:
@@ -132,6 +145,17 @@ ROUTES: Routes = (
             "Its entry goes into its queue again. A turn that was given up has ended: its message gets a new turn. 409 "
             "where nothing would come of it."
         ),
+    ),
+    route(
+        "PUT",
+        "/dead-letters/{id}",
+        edit_dead_letter,
+        "Let a dead letter say something else",
+        {200: Success("It is kept so, and can be replayed.", ReplayedLetter)},
+        LetterParams,
+        body=EditedLetter,
+        problems=(DeadLetterNotFound, NotReplayable, StoreUnavailable),
+        description="`body` is a job of its queue, as the letter shows it; 409 where it is none.",
     ),
     route(
         "DELETE",
