@@ -1,7 +1,7 @@
 """All names that stand in spans: those of OpenTelemetry's semantic conventions, written out, and a few of our own.
 
 Written out, as the conventions for generative models and for messaging are still moved between modules from release to
-release; `tests/shared/test_tracing.py` compares them with the installed ones.
+release; `tests/shared/tracing/test_tracing.py` compares them with the installed ones.
 """
 
 # HTTP
