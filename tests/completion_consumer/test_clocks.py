@@ -32,6 +32,7 @@ _MAY_TELL_THE_TIME = {
     "services/gateway/src/gateway/callers/api_keys.py": "a key ends on a day that an operator chose",
     "services/gateway/src/gateway/ops/doctor.py": "how far clocks are apart is told to an operator",
     "services/gateway/src/gateway/ctl/keys.py": "likewise, and shown only",
+    "services/gateway/src/gateway/ctl/tail.py": "when an operator saw a line is shown only",
     "llm/src/sluiceway_llm/retry_after.py": "RFC 9110: an HTTP date of the model's server",
 }
 
