@@ -3,7 +3,8 @@
 Guarantees
 - What goes wrong with one thing, or with one kind of things, keeps the others neither from this round nor from the next
   ones: it is logged with its id, counted, and left out for a while.
-- A round ends: each kind has its number of things and its time; the rest is the next round's.
+- A round ends: each kind has its number of things and its time; the rest is the next round's. So it is with a Redis
+  that hangs: what is left is not begun, as each kind would wait for it again.
 - Nothing is begun any more once the process does not lead.
 """
 
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from sluiceway.errors import SluicewayError, Unavailable
+from sluiceway.errors import RedisUnavailable, SluicewayError, Unavailable
 from sluiceway.process.logs import bound, get_logger, joined
 
 from completion_consumer.metrics import Metrics
@@ -27,6 +28,8 @@ _ONE_SECONDS = 15
 _SLOW_SECONDS = 5
 # For as long as some statements wait for a lock: two locked rows must not take turns in front of all others.
 _LOCKED_SECONDS = 30
+# More than one command's timeout: the second was no chance.
+_HUNG_SECONDS = 6
 
 
 class LeadershipLost(SluicewayError):
@@ -42,14 +45,20 @@ class Round:
         self.done: Counter[str] = Counter()
         self.errors = 0
         self.away: Unavailable | None = None
+        self._hung_seconds = 0.0
 
     async def part(self, kind: str, look: Callable[["Round"], Awaitable[None]]) -> None:
         """Look at one kind of things. Raises LeadershipLost, nothing else."""
         self._check()
+        if self._hung_seconds > _HUNG_SECONDS:
+            return
+        began = time.monotonic()
         try:
             await look(self)
         except Unavailable as error:
             self.away = error
+            if isinstance(error, RedisUnavailable):
+                self._hung_seconds += time.monotonic() - began
         except LeadershipLost:
             raise
         except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the other kinds are looked at
