@@ -39,8 +39,9 @@ def count_of(value: object) -> int | None:
     """A number of tokens, from whatever a server wrote; None where it is none."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
+    # Of any size: what is no number is in no range, and an integer may be larger than any float.
     return int(value) if 0 <= value <= MAX_COUNT else None
 
 

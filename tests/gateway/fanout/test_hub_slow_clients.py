@@ -42,10 +42,11 @@ async def test_a_client_that_takes_nothing_is_broken_and_holds_up_nobody(impatie
     await stuck.open("/stream")
     async with follow(impatient.url("stream")) as healthy:
         await healthy.read_until("start")
+        reading = asyncio.create_task(healthy.read_to_end())
         await fill_until_slow(impatient, publisher)
         await wait_until(lambda: impatient.stats().broken == 1, what="the stuck client is broken")
         await publisher.finish()
-        await healthy.read_to_end()
+        await reading
         assert [event.id for event in healthy.events[:-1]] == [entry_id for entry_id, _ in publisher.entries]
     seen = [event async for event in stuck.events()]
     stuck.close()

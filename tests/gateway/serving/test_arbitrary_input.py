@@ -90,7 +90,8 @@ def _throw(gateway: Service, routes: list[tuple[str, str, dict[str, Any]]]) -> N
             with http.stream(method, url, content=body, headers=headers) as response:
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     response.read()
-                _judge(operation, response)
+                if response.request.url.path.count("/") == path.count("/"):  # "..", as an id, leads to another route
+                    _judge(operation, response)
 
         one()
 

@@ -17,6 +17,8 @@ from gateway.callers.jwks import ALGORITHMS, ProviderKeys
 
 _LONGEST_USER_ID = 200
 _MOST_ROLES = 100
+# A year that no clock reaches, as seconds.
+_FOR_EVER = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Tokens:
         return Caller(
             _user_id(claim(claims, expected.user_claim)),
             "user",
-            expires_at=float(claims["exp"]) + expected.leeway_seconds,
+            expires_at=min(int(claims["exp"]), _FOR_EVER) + expected.leeway_seconds,
             org=_text(claim(claims, expected.org_claim)),
             roles=_roles(claim(claims, expected.roles_claim)),
         )

@@ -138,7 +138,8 @@ class Progress:
 def _output(percent: float | None, message: str | None, data: Any) -> dict[str, Any]:
     """The preliminary output: what is absent is left out."""
     output: dict[str, Any] = {"status": "running"}
-    if isinstance(percent, int | float) and math.isfinite(percent):
+    # An integer may be larger than any float.
+    if isinstance(percent, int) or (isinstance(percent, float) and math.isfinite(percent)):
         output["percent"] = min(100, max(0, percent))
     if message is not None:
         output["message"] = str(message)[:_MAX_MESSAGE_CHARS]
