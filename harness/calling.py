@@ -24,13 +24,13 @@ async def calls_tools(model: ModelServer, match: str, *calls: dict[str, Any], sa
     await model.script(*words, *calls, {"finish": "tool_calls"}, match=match)
 
 
-async def answers(model: ModelServer, match: str, text: str, times: int = 1) -> None:
-    """The next answer to a message with `match` in it is this text; `times` more, for a step that is asked again."""
-    await model.script({"text": text}, {"finish": "stop"}, match=match, times=times)
+async def answers(model: ModelServer, match: str, text: str) -> None:
+    """The next answer to a message with `match` in it is this text."""
+    await model.script({"text": text}, {"finish": "stop"}, match=match)
 
 
 async def offered(url: str, tool: str) -> None:
-    """Wait until the chat workers offer the model this tool. They look every second."""
+    """Wait until a chat worker offers the model this tool. Each looks every second."""
 
     async def is_offered() -> bool:
         async with Chat(url) as chat:

@@ -77,7 +77,8 @@ async def test_a_turn_that_waited_for_a_tool_continues_in_a_conversation_that_no
     services: Services, model: ModelServer, redis: Redis
 ) -> None:
     """The server takes less by then, as after a switch of the model behind it."""
-    system = await services.whole(workers=2, tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
+    # One worker: another may not have seen yet that the tool is there.
+    system = await services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
     await offered(system.url, "wait_at")
     async with Chat(system.url) as chat:
         session = await chat.open_session()
@@ -88,8 +89,7 @@ async def test_a_turn_that_waited_for_a_tool_continues_in_a_conversation_that_no
         first = await model.wait_for(lambda one: "quick tool" in str(one.body) and one.finished_at)
         window = tokens_of(first.body) - 600
         await model.strict(f"window:{window}", *STRICT[1:])
-        # On a busy machine a successor may ask it once more.
-        await answers(model, "quick tool", "It went through.", times=3)
+        await answers(model, "quick tool", "It went through.")
         await redis.set("test:{g}", "1", ex=60)
 
         message = fold(await chat.answer(turn))

@@ -19,13 +19,11 @@ _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_size(value: Any) -> bool:
-    return _is_number(value) and value >= 0 and value % 1 == 0
+    return _is_number(value) and value >= 0 and float(value).is_integer()
 
 
 def _are_names(value: Any) -> bool:
