@@ -5,7 +5,7 @@ from playwright.async_api import expect
 
 from harness.model_server import ModelServer, answer_to
 from harness.services import Services
-from tests.browser.chat import Chat
+from tests.browser.chat import TIMEOUT_MS, Chat
 
 
 @pytest.mark.requirement("CH-3", "CH-1", "CH-4")
@@ -17,13 +17,14 @@ async def test_a_title_comes_while_the_answer_is_written_and_messages_are_found(
     await model.script({"text": "The <i>long</i> river"}, match="of the river")
     await chat.open(system.url)
     await chat.send("Tell me of the river and its locks")
-    await expect(chat.page.get_by_role("heading", name="The long river")).to_be_visible()
+    await expect(chat.page.get_by_role("heading", name="The long river")).to_be_visible(timeout=TIMEOUT_MS)
     await expect(chat.conversations).to_have_text(["The long river"])
     await model.open_gate("titled")
     await expect(chat.answers).to_have_count(1)
 
     for number in range(8):
         await chat.page.get_by_role("link", name="New chat").click()
+        await expect(chat.answers).to_have_count(0)
         await chat.send(f"word{number} [[tokens=2 rate=0]]")
         await chat.sees_answers(answer_to(f"word{number} [[tokens=2 rate=0]]", 2))
     await chat.page.get_by_role("searchbox").fill("locks")

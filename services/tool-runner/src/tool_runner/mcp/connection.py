@@ -241,6 +241,7 @@ class McpConnection:
         while True:
             try:
                 async with client.listen(tools_list_changed=True) as changes:
+                    self._stale.set()  # what changed since the last list, and before this, is not told
                     async for _ in changes:
                         backoff.reset()
                         self._stale.set()
