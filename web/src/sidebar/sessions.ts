@@ -35,6 +35,7 @@ export class SessionList {
   private words = new Map(recall<[string, string][]>(STORED, []));
   private readonly listeners = new Set<() => void>();
   private readonly removed = new Set<string>();
+  private readonly toldTitles = new Map<string, string>();
   private loadingMore = false;
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -89,8 +90,10 @@ export class SessionList {
     }
   }
 
+  /** A page that was asked for before a title was told has none, and a title may be told before the first page is there. */
   private show(sessions: Session[]): void {
-    this.set({ sessions: sessions.filter((session) => !this.removed.has(session.id)), hasMore: this.cursor !== null, loaded: true });
+    const titled = sessions.map((session) => ({ ...session, title: session.title ?? this.toldTitles.get(session.id) ?? null }));
+    this.set({ sessions: titled.filter((session) => !this.removed.has(session.id)), hasMore: this.cursor !== null, loaded: true });
   }
 
   /** Out of sight. It is the caller who has it deleted. */
@@ -105,6 +108,7 @@ export class SessionList {
   }
 
   renamed(sessionId: string, title: string): void {
+    this.toldTitles.set(sessionId, title);
     this.set({ sessions: this.state.sessions.map((session) => (session.id === sessionId ? { ...session, title } : session)) });
   }
 
