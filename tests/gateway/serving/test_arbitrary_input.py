@@ -90,14 +90,16 @@ def _throw(gateway: Service, routes: list[tuple[str, str, dict[str, Any]]]) -> N
             with http.stream(method, url, content=body, headers=headers) as response:
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     response.read()
-                if response.request.url.path.count("/") == path.count("/"):  # "..", as an id, leads to another route
-                    _judge(operation, response)
+                _judge(operation, response, elsewhere=bool({".", ".."} & set(filled.split("/"))))
 
         one()
 
 
-def _judge(operation: dict[str, Any], response: httpx.Response) -> None:
+def _judge(operation: dict[str, Any], response: httpx.Response, *, elsewhere: bool) -> None:
+    """`elsewhere`: an id that is a step in a path led to a route that may not be this one."""
     assert response.status_code < 500, (response.request.url, response.text)
+    if elsewhere:
+        return
     if response.status_code == 404 and "ROUTE_NOT_FOUND" in response.text:
         return  # an id that leads to another path
     if response.status_code in (307, 405):
