@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sluiceway.errors import MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
-from sluiceway.store.allowance import check_live, check_sessions, one_at_a_time
+from sluiceway.store.allowance import check_live, check_live_of_org, check_sessions, one_at_a_time
 from sluiceway.store.approving import take_away
 from sluiceway.store.branches import FIRST, follow, set_aside
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
@@ -30,7 +30,8 @@ class NewTurn:
     user message again: that of the answer `replaces`, or `message_id`, or the last one. `edit`: the message exists and
     gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
     What is replaced by any of these stays as a branch, see branches.py. `max_live`, `max_sessions_per_hour`: of this
-    user; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
+    user; `max_live_of_org`: of his organisation; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the
+    ids of those that go with the message.
     """
 
     session_id: str
@@ -47,6 +48,7 @@ class NewTurn:
     edit: bool = False
     max_queued: int = 20
     max_live: int = 0
+    max_live_of_org: int = 0
     max_sessions_per_hour: int = 0
     budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
@@ -93,6 +95,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     # No active turn, no live one: what most messages find is told without a look at the tasks.
     room = await _make_room(connection, turn, placing) if active is not None else _Room()
     await check_live(connection, turn.user_id, turn.max_live)
+    await check_live_of_org(connection, turn.user_id, turn.max_live_of_org)
     await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn, placing)
     task = await _insert_task(connection, turn, message_id, parts, room.steers)
@@ -133,6 +136,8 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
             turn.user_id,
         )
         row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
+        if row is None:  # another organisation's
+            raise AccessDenied
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
