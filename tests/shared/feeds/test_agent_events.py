@@ -31,7 +31,7 @@ from harness.proxies.proxy import Proxy
 from harness.retention import RETENTION, retention
 from harness.waiting import wait_until
 
-_PROCESS = Path(__file__).parents[3] / "harness" / "agents_process.py"
+_PROCESS = Path(__file__).parents[3] / "harness" / "processes" / "agents_process.py"
 
 
 @pytest.fixture

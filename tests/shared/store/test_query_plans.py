@@ -110,7 +110,7 @@ class Statements:
         self.sent.setdefault(query, args)
         frame: Any = sys._getframe(2)
         path = Path(frame.f_code.co_filename)
-        if path.parent == STORE and path.name not in NOT_WALKED:
+        if STORE in path.parents and path.name not in NOT_WALKED:
             self.reached.add((path.name, frame.f_lineno))
 
 
@@ -140,6 +140,7 @@ async def test_every_statement_of_the_store_finds_its_rows_by_an_index(
     store: Store, statements: Statements, database: Database, database_url: str
 ) -> None:
     await Walk(store, database).whole()
+    assert statements.reached, "the walk reached nothing: is the store where it was?"
     assert not _unreached(statements.reached), "calls in the store that the walk does not reach"
     await database.execute(ROWS)
     await database.execute("VACUUM ANALYZE")
@@ -206,7 +207,7 @@ PARTIAL = (
 
 def _unreached(reached: set[tuple[str, int]]) -> list[str]:
     lost = []
-    for path in sorted(STORE.glob("*.py")):
+    for path in sorted(STORE.rglob("*.py")):
         if path.name in NOT_WALKED:
             continue
         for node in _walked(path):
