@@ -14,9 +14,9 @@ from urllib.parse import quote_plus, urljoin
 import httpx
 import jwt
 
-from harness.child import Child
-from harness.node import find_node
-from harness.ports import free_port
+from harness.processes.child import Child
+from harness.processes.node import find_node
+from harness.processes.ports import free_port
 from harness.waiting import wait_until
 from tests.gateway.identity_provider import SigningKey
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness.ports import free_port
-from harness.services import Service, Services
+from harness.processes.ports import free_port
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SESSION_SECRETS
 from tests.gateway.conftest import client_of

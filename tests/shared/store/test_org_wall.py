@@ -10,14 +10,14 @@ import pytest
 from sluiceway.errors import SessionNotFound, StoreRefuses
 from sluiceway.ids import org_of, owner_in_org, user_of
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.pool import Pool
-from sluiceway.store.wall import ROLE, acting_for
+from sluiceway.store.database.pool import Pool
+from sluiceway.store.database.wall import ROLE, acting_for
+from sluiceway.store.turns.accepting import NewTurn
 
-from harness import pgbouncer
-from harness.database import Database
-from harness.pgbouncer import PgBouncer
-from harness.postgres import Postgres
+from harness.databases import pgbouncer
+from harness.databases.database import Database
+from harness.databases.pgbouncer import PgBouncer
+from harness.databases.postgres import Postgres
 
 pytestmark = pytest.mark.requirement("SE-1")
 

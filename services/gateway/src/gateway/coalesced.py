@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from sluiceway.store.wall import acting_for
+from sluiceway.store.database.wall import acting_for
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sluiceway.errors import FileNotFound, FileQuotaReached, FilesUnavailable, FileTooLarge, FileTypeRefused
 from sluiceway.files.keeping import Sent
-from sluiceway.store.wall import acting_for
+from sluiceway.store.database.wall import acting_for
 
 from gateway.api.posted_file import PostedFile
 from gateway.api.problems import FilesNotSetUp, FileUrlRefused, ProblemType, TooManyFiles

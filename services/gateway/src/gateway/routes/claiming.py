@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sluiceway.errors import AccessDenied, SessionNotFound
+from sluiceway.store.database.wall import acting_for
 from sluiceway.store.records import Session
-from sluiceway.store.wall import acting_for
 
 from gateway.api.problems import Unauthenticated
 from gateway.callers.caller import Caller

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import note, user_hash
-from sluiceway.store.wall import act_for
+from sluiceway.store.database.wall import act_for
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
