@@ -128,9 +128,9 @@ ALICE = bearer("alice", org="acme")
 OWNER = "org:acme:alice"
 # What another organisation has is not there.
 _NOT_THERE = {
-    (404, code)
-    for code in ("SESSION_NOT_FOUND", "TASK_NOT_FOUND", "OPERATION_NOT_FOUND", "FILE_NOT_FOUND", "JOB_NOT_FOUND")
-} | {(404, "AGENT_STREAM_NOT_FOUND")}
+    (404, f"{what}_NOT_FOUND")
+    for what in ("SESSION", "TASK", "OPERATION", "FILE", "JOB", "AGENT_STREAM", "APPROVAL", "TOOL_CALL")
+}
 
 
 @dataclass(frozen=True)
