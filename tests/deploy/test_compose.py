@@ -140,6 +140,7 @@ OPTIONAL = {
     "DAILY_TOKENS_PER_USER": ("gateway",),
     "DAILY_COST_PER_USER": ("gateway",),
     "BUDGET_REACHED": ("gateway",),
+    "OPERATION_CLAIM_SECONDS": ("completion-consumer",),
     "TURN_DEADLINE_SECONDS": ("completion-consumer",),
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
