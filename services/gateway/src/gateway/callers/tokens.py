@@ -8,6 +8,7 @@ name them. Whatever is wrong with a token ends as Unauthenticated, with a reason
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import jwt
 from sluiceway.ids import owner_in_org
@@ -17,7 +18,8 @@ from gateway.callers.caller import RESERVED_PREFIXES, Caller
 from gateway.callers.jwks import ALGORITHMS, ProviderKeys
 
 _LONGEST_USER_ID = 200
-_LONGEST_ORG = 100
+# As it stands in an owner's name, percent-encoded.
+_LONGEST_ORG = 200
 _MOST_ROLES = 100
 # A year that no clock reaches, as seconds.
 _FOR_EVER = 1 << 40
@@ -129,7 +131,7 @@ def _org(value: Any) -> str | None:
     """A claim that is there and says nothing that can be one is not the same as none: he would be somebody else."""
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ORG or not value.isprintable():
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(quote(value, safe="")) <= _LONGEST_ORG:
         raise Unauthenticated("The token's organisation is not the name of one.")
     return value
 
