@@ -87,6 +87,8 @@ class ScriptedChat:
         # What is stored with the next answer: more of its metadata, and why it failed.
         self.metadata: dict[str, Any] = {}
         self.failure: dict[str, Any] | None = None
+        # What the page is told that it can ask for.
+        self.config: dict[str, Any] | None = None
         # What each request for an answer asked for.
         self.triggers: list[dict[str, Any]] = []
         self._asked = asyncio.Event()
@@ -150,7 +152,7 @@ class ScriptedChat:
         body = await request.json()
         if self.refusal is not None:
             return JSONResponse(*self.refusal)
-        self.triggers.append({name: body[name] for name in ("trigger", "messageId") if name in body})
+        self.triggers.append({name: body[name] for name in ("trigger", "messageId", "model") if name in body})
         if body["trigger"] == "submit-message":
             message = body["messages"][-1]
             self._store(message["id"], "user", message["parts"])
@@ -202,12 +204,16 @@ class ScriptedChat:
     async def list_tools(self, _: Request) -> Response:
         return JSONResponse({"detail": "No."}, 404) if self.tools is None else JSONResponse({"tools": self.tools})
 
+    async def told_config(self, _: Request) -> Response:
+        return JSONResponse({"detail": "No."}, 404) if self.config is None else JSONResponse(self.config)
+
     def app(self) -> Starlette:
         api = "/api/chat"
         return Starlette(
             routes=[
                 Route("/", lambda _: chat_page()),
                 Mount("/static", PageFiles()),
+                Route("/config", self.told_config),
                 Route(f"{api}/tools", self.list_tools),
                 Route(f"{api}/sessions", _list_sessions, methods=["GET", "POST"]),
                 Route(f"{api}/sessions/{{id}}", self.session),

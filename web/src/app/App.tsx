@@ -6,6 +6,7 @@ import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
+import { ModelPicker } from "../conversation/ModelPicker.tsx";
 import { unsentConversation } from "../conversation/outbox.ts";
 import { firstWords } from "../message/names.ts";
 import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
@@ -165,6 +166,7 @@ export function App() {
           <h1 id="title" dir="auto">
             {title ?? words.newChat}
           </h1>
+          <ModelPicker key={conversation.sessionId} conversation={conversation} />
         </header>
         <Page
           key={conversation.sessionId}

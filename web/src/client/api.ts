@@ -118,9 +118,36 @@ export function getSession(sessionId: string, { before, signal }: { before?: num
   return request<SessionDetail>("GET", `/sessions/${id(sessionId)}${query}`, { signal });
 }
 
+/** What a message is sent with, on every route that takes one. */
+export interface MessageOptions {
+  over_budget?: true;
+  model?: string;
+}
+
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true; files?: { url: string }[] } = {}) =>
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: MessageOptions & { files?: { url: string }[] } = {}) =>
   request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
+
+/** What the server can be asked for. */
+export interface ServiceConfig {
+  /** The models that a message may ask for; none: there is nothing to choose. */
+  models: string[];
+  /** The one that answers where none is named, where that is known. */
+  default_model?: string | null;
+  file_types: string[];
+  limits: { max_files_per_message: number; max_file_bytes: number; max_queued_per_session: number };
+}
+
+let config: Promise<ServiceConfig> | null = null;
+
+/** Read once a visit; where that failed, with the next call again. */
+export function serviceConfig(): Promise<ServiceConfig> {
+  config ??= request<ServiceConfig>("GET", "/config").catch((error: unknown) => {
+    config = null;
+    throw error;
+  });
+  return config;
+}
 
 export interface FileLimits {
   types: string[];
@@ -129,8 +156,8 @@ export interface FileLimits {
 }
 
 export async function fileLimits(): Promise<FileLimits> {
-  const told = await request<{ file_types: string[]; limits: { max_files_per_message: number; max_file_bytes: number } }>("GET", "/config");
-  return { types: told.file_types, most: told.limits.max_files_per_message, mostBytes: told.limits.max_file_bytes };
+  const { file_types, limits } = await serviceConfig();
+  return { types: file_types, most: limits.max_files_per_message, mostBytes: limits.max_file_bytes };
 }
 
 export interface StoredFile {
@@ -154,7 +181,7 @@ export const answerApproval = (taskId: string, toolCallId: string, approved: boo
 export async function withLimit(problem: Problem): Promise<Problem> {
   if (problem.code !== "TOO_MANY_TASKS" || problem.limit !== null) return problem;
   try {
-    const { limits } = await request<{ limits: { max_queued_per_session: number } }>("GET", "/config");
+    const { limits } = await serviceConfig();
     return new Problem(problem.message, { ...problem, limit: limits.max_queued_per_session });
   } catch {
     return problem;

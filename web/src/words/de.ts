@@ -70,6 +70,8 @@ export const de: Words = {
   details: "Einzelheiten",
   detailsOf: (what) => what,
   model: "Modell",
+  modelDefault: "Standard",
+  modelHint: "Das Modell, das auf deine nächste Nachricht antwortet",
   tokensIn: "Gelesene Tokens",
   tokensOut: "Geschriebene Tokens",
   cost: "Kosten",

@@ -74,6 +74,8 @@ export const en = {
   details: "Details",
   detailsOf: (what: string) => `${what}`,
   model: "Model",
+  modelDefault: "Default",
+  modelHint: "The model that answers your next message",
   tokensIn: "Tokens read",
   tokensOut: "Tokens written",
   cost: "Cost",

@@ -1,0 +1,36 @@
+// Which model answers the next message, where the server has more than one to offer.
+
+import { useEffect, useState, useSyncExternalStore } from "react";
+import { serviceConfig, type ServiceConfig } from "../client/api.ts";
+import { Problem } from "../client/problem.ts";
+import { useWords } from "../words/words.ts";
+import type { Conversation } from "./conversation.ts";
+
+export function ModelPicker({ conversation }: { conversation: Conversation }) {
+  const words = useWords();
+  const [config, setConfig] = useState<ServiceConfig | null>(null);
+  // What is chosen, and what an answer that has just come says.
+  useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  useEffect(() => {
+    const take = (told: ServiceConfig) => {
+      setConfig(told);
+      conversation.offerModels(told.models);
+    };
+    serviceConfig().then(take, (error: unknown) => {
+      if (!(error instanceof Problem)) throw error;
+    });
+  }, [conversation]);
+  const models = config?.models ?? [];
+  // Where it is not told which one answers by itself, that is a choice of its own.
+  const choices = config?.default_model ? models : ["", ...models];
+  if (!config || choices.length < 2 || models.length === 0) return null;
+  return (
+    <select id="model" aria-label={words.model} title={words.modelHint} value={conversation.model || choices[0]} onChange={(event) => conversation.chooseModel(event.target.value)}>
+      {choices.map((name) => (
+        <option key={name} value={name}>
+          {name || words.modelDefault}
+        </option>
+      ))}
+    </select>
+  );
+}
