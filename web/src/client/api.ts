@@ -22,6 +22,12 @@ export interface StoredMessage {
   metadata: Record<string, unknown> | null;
   /** Where there are branches: the ids of those that may stand in its place, and its own among them. */
   siblings?: string[] | null;
+  feedback?: Feedback | null;
+}
+
+export interface Feedback {
+  rating: "up" | "down";
+  comment: string;
 }
 
 export interface ActiveTask {
@@ -134,6 +140,8 @@ export interface ServiceConfig {
   models: string[];
   /** The one that answers where none is named, where that is known. */
   default_model?: string | null;
+  /** Whether a conversation can be shared by a link. */
+  share_links?: boolean;
   file_types: string[];
   limits: { max_files_per_message: number; max_file_bytes: number; max_queued_per_session: number };
 }
@@ -187,6 +195,33 @@ export async function withLimit(problem: Problem): Promise<Problem> {
     return problem;
   }
 }
+
+const feedbackPath = (sessionId: string, messageId: string) => `/sessions/${id(sessionId)}/messages/${id(messageId)}/feedback`;
+/** Null: what was said of it is taken back. */
+export const giveFeedback = (sessionId: string, messageId: string, feedback: Feedback | null) =>
+  request<void>(feedback ? "PUT" : "DELETE", feedbackPath(sessionId, messageId), feedback ? { body: feedback } : {});
+
+export interface Share {
+  token: string;
+  path: string;
+  shared_at: string;
+}
+
+const sharePath = (sessionId: string) => `/sessions/${id(sessionId)}/share`;
+export const readShare = (sessionId: string) => request<Share>("GET", sharePath(sessionId));
+/** The same link again, where there is one, to what was said by now. */
+export const shareSession = (sessionId: string) => request<Share>("PUT", sharePath(sessionId));
+export const revokeShare = (sessionId: string) => request<void>("DELETE", sharePath(sessionId));
+
+export interface SharedPage {
+  title: string | null;
+  shared_at: string;
+  messages: Omit<StoredMessage, "id" | "metadata">[];
+  has_more: boolean;
+}
+
+export const readShared = (token: string, before?: number) =>
+  request<SharedPage>("GET", `/shared/${id(token)}${before === undefined ? "" : `?before_sequence=${before}`}`);
 
 interface Persistence {
   signal?: AbortSignal;

@@ -1,25 +1,18 @@
 // Which model answers the next message, where the server has more than one to offer.
 
-import { useEffect, useState, useSyncExternalStore } from "react";
-import { serviceConfig, type ServiceConfig } from "../client/api.ts";
-import { Problem } from "../client/problem.ts";
+import { useEffect, useSyncExternalStore } from "react";
+import { useConfig } from "../client/useConfig.ts";
 import { useWords } from "../words/words.ts";
 import type { Conversation } from "./conversation.ts";
 
 export function ModelPicker({ conversation }: { conversation: Conversation }) {
   const words = useWords();
-  const [config, setConfig] = useState<ServiceConfig | null>(null);
+  const config = useConfig();
   // What is chosen, and what an answer that has just come says.
   useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useEffect(() => {
-    const take = (told: ServiceConfig) => {
-      setConfig(told);
-      conversation.offerModels(told.models);
-    };
-    serviceConfig().then(take, (error: unknown) => {
-      if (!(error instanceof Problem)) throw error;
-    });
-  }, [conversation]);
+    if (config) conversation.offerModels(config.models);
+  }, [config, conversation]);
   const models = config?.models ?? [];
   // Where it is not told which one answers by itself, that is a choice of its own.
   const choices = config?.default_model ? models : ["", ...models];

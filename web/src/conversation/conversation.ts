@@ -484,6 +484,27 @@ export class Conversation {
     });
   }
 
+  /** What a person thinks of an answer; null: nothing any more. It is seen at once, and goes where it was not taken. */
+  async rate(messageId: string, feedback: api.Feedback | null): Promise<void> {
+    const before = dataOf(this.chat.messages.find((message) => message.id === messageId)!).feedback ?? null;
+    this.set({ problem: null });
+    this.setFeedback(messageId, feedback);
+    try {
+      await api.persist(() => api.giveFeedback(this.sessionId, messageId, feedback), { signal: this.signal, onWait: () => {}, tries: SEND_TRIES });
+    } catch (error) {
+      this.setFeedback(messageId, before);
+      this.failed(error);
+    }
+  }
+
+  private setFeedback(messageId: string, feedback: api.Feedback | null): void {
+    this.chat.messages = this.chat.messages.map((message) => {
+      if (message.id !== messageId) return message;
+      const { feedback: _, ...metadata } = dataOf(message);
+      return { ...message, metadata: { ...metadata, ...(feedback && { feedback }) } };
+    });
+  }
+
   /** Whether the next history that is read may be another one from its beginning on. */
   private otherBranch = false;
   /** The message to which somebody has just gone, and which way: the buttons there get the focus. */

@@ -33,6 +33,24 @@ export const en = {
   search: "Search the titles",
   nothingFound: "No conversation has such a title.",
 
+  // Sharing
+  share: "Share",
+  whatIsShared:
+    "Whoever has the link can read this conversation as it stands now, without signing in. What is said later is not shown, and neither are files and what tools were told.",
+  makeLink: "Make a link",
+  link: "Link",
+  copyLink: "Copy the link",
+  sharedAsOf: (time: string) => `It shows what was said by ${time}.`,
+  shareNewest: "Show what was said since",
+  unshare: "Stop sharing",
+  nothingToShare: "There is nothing to share yet.",
+  sharedConversation: "Shared conversation",
+  readOnly: (time: string) => `Somebody has shared this conversation with you, as it stood at ${time}.`,
+  linkGone: "This link does not open anything any more.",
+  showEarlier: "Show earlier messages",
+  startOwn: "Start a chat of your own",
+  fileNotShared: "A file that is not shared.",
+
   // The composer
   message: "Message",
   table: "Table",
@@ -66,6 +84,10 @@ export const en = {
   versionOf: (at: number, count: number) => `Version ${at} of ${count}`,
   earlierVersion: "Earlier version",
   laterVersion: "Later version",
+  goodAnswer: "Good answer",
+  badAnswer: "Bad answer",
+  whyBad: "What was wrong with it? (if you like)",
+  sendWhy: "Send",
   edit: "Edit",
   editMessage: "Edit your message",
   resend: "Send",

@@ -17,6 +17,7 @@ from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
 from sluiceway.store.erasing import ErasureStore
+from sluiceway.store.feedback import FeedbackStore
 from sluiceway.store.files import FileStore
 from sluiceway.store.leadership import Leadership
 from sluiceway.store.migrate import is_current, migrate
@@ -31,6 +32,7 @@ from sluiceway.store.retention import RetentionStore
 from sluiceway.store.rewinding import RewindStore
 from sluiceway.store.search import SearchStore
 from sluiceway.store.sessions import SessionStore
+from sluiceway.store.shares import ShareStore
 from sluiceway.store.suitability import problems
 from sluiceway.store.titles import TitleStore
 from sluiceway.store.turns import TurnStore
@@ -46,6 +48,8 @@ class Store:
         self._pool = pool
         self.sessions = SessionStore(pool)
         self.branches = BranchStore(pool)
+        self.shares = ShareStore(pool)
+        self.feedback = FeedbackStore(pool)
         self.turns = TurnStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
