@@ -94,7 +94,7 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await chat.page.set_viewport_size({"width": width, "height": 800})
     await chat.page.emulate_media(color_scheme=scheme)
     await chat.open(scripted.url)
-    await _axe(chat)
+    await check_axe(chat)
     turn = await begin(chat, scripted)
     reasoning = [{"type": f"reasoning-{event}", "id": "r", "delta": "Well."} for event in ("start", "delta", "end")]
     await turn.say(BEGIN, *reasoning, *text(MARKDOWN), *call("delete_file", path="/tmp/x"), *call("bad", "c3"))
@@ -102,18 +102,18 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await turn.say(agent(1, "start", ""), agent(2, "thought", "Hm."), approval())
     await expect(chat.page.get_by_role("button", name="Approve")).to_be_visible()
     await expect(chat.page.locator("math")).to_have_count(1)
-    await _axe(chat)
+    await check_axe(chat)
     await chat.box.focus()
     await chat.page.keyboard.type("/")
     await expect(chat.page.get_by_role("option")).to_have_count(3)
-    await _axe(chat)
+    await check_axe(chat)
     await chat.page.keyboard.press("Escape")
     await chat.page.keyboard.press("Control+/")
     await expect(chat.page.get_by_role("dialog")).to_be_visible()
-    await _axe(chat)
+    await check_axe(chat)
 
 
-async def _axe(chat: Chat) -> None:
+async def check_axe(chat: Chat) -> None:
     await chat.page.evaluate(_AXE.read_text())
     found = await chat.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]
