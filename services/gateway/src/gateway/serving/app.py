@@ -32,7 +32,7 @@ from gateway.routes import (
     usage,
     webhooks,
 )
-from gateway.routes.accepting import RUN_ID_HEADER
+from gateway.routes.accepting import RUN_ID_HEADER, STREAM_ID_HEADER
 from gateway.routes.pages import PageFiles
 from gateway.routing.documentation import Documentation
 from gateway.routing.table import routes
@@ -72,6 +72,7 @@ _READABLE_ELSEWHERE = (
     "ratelimit-remaining",
     "ratelimit-reset",
     RUN_ID_HEADER,
+    STREAM_ID_HEADER,
     "x-vercel-ai-ui-message-stream",
 )
 _SENT_FROM_ELSEWHERE = (
