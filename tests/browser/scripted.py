@@ -26,6 +26,8 @@ from harness.waiting import wait_until
 Chunk = dict[str, Any]
 # How long the page may take to ask.
 _PATIENCE_SECONDS = 40
+# Messages of one read, as those of a gateway.
+_PAGE = 50
 _NOW = "2026-11-22T04:00:00Z"
 
 
@@ -143,9 +145,10 @@ class ScriptedChat:
     async def session(self, request: Request) -> Response:
         turn = self._active
         active = turn and {"task_id": turn.task_id, "status": "running", "message_id": turn.message_id}
-        return JSONResponse(
-            {**_session(request.path_params["id"]), "messages": self.messages, "has_more": False, "active_task": active}
-        )
+        before = int(request.query_params.get("before_sequence", len(self.messages) + 1))
+        older = [one for one in self.messages if one["sequence"] < before]
+        page = {"messages": older[-_PAGE:], "has_more": len(older) > _PAGE, "active_task": active}
+        return JSONResponse({**_session(request.path_params["id"]), **page})
 
     async def chat(self, request: Request) -> Response:
         """A message, and its answer from the beginning."""

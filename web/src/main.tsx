@@ -2,6 +2,7 @@ import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { Guard } from "./app/Guard.tsx";
+import { keepTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
 import "./style/style.css";
@@ -14,6 +15,7 @@ addEventListener("hashchange", () => {
 });
 
 applyPreferences(readPreferences());
+keepTyped();
 createRoot(document.getElementById("root")!).render(
   <Guard>
     {token === null ? (

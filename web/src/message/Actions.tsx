@@ -23,10 +23,10 @@ export function AnswerActions({ message, idle, isLast }: { message: UIMessage; i
           <Icon name="again" />
         </button>
       )}
-      {sequence !== undefined && <Thumbs messageId={message.id} feedback={feedback} />}
       <button type="button" className="icon" title={words.details} aria-label={words.details} aria-expanded={details} onClick={() => setDetails(!details)}>
         <Icon name="info" />
       </button>
+      {sequence !== undefined && <Thumbs messageId={message.id} feedback={feedback} />}
       {details && <Details message={message} />}
     </div>
   );
