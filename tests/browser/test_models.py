@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from harness.services import Services
+from harness.processes.services import Services
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
 from tests.browser.test_tool_parts import BEGIN, END, text

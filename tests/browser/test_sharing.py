@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
-from harness.database import Database
+from harness.databases.database import Database
 from harness.model_server import answer_to
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.gateway.callers import add_key

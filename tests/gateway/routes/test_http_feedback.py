@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from harness.database import Database
-from harness.services import Services
-from harness.sse import follow
+from harness.clients.sse import follow
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from gateway.api.models.shares import shared_parts
 
-from harness.database import Database
-from harness.services import Service, Services
-from harness.sse import follow
+from harness.clients.sse import follow
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
-from sluiceway.store.feedback import Rating
+from sluiceway.store.sessions.feedback import Rating
 
 from gateway.api.models.texts import without_nul
 from gateway.api.models.wire import Asked, Wire

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 from sluiceway.operation.answer_format import AnswerFormat, UnfitSchema
-from sluiceway.store.feedback import rating_of
 from sluiceway.store.records import Message
+from sluiceway.store.sessions.feedback import rating_of
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.question import Page, Question
 

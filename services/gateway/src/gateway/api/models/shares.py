@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 from sluiceway.store.records import Message
-from sluiceway.store.shares import Share, SharedPage
+from sluiceway.store.turns.shares import Share, SharedPage
 
 from gateway.api.models.wire import Wire
 

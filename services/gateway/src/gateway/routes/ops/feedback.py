@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 from sluiceway.errors import StoreUnavailable
-from sluiceway.store.feedback import Rating
+from sluiceway.store.sessions.feedback import Rating
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size
