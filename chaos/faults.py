@@ -11,6 +11,7 @@ from sluiceway import keys
 
 from chaos.burden import Burden
 from chaos.ledger import Ledger, Sign
+from chaos.redis_path import RedisPath
 from chaos.stack import KINDS, Kind, Stack
 from harness.backup import Backup
 from harness.services import Service
@@ -101,7 +102,7 @@ class Faults:
         await self.stack.process_thread.do(self.stack.redis_path.primary.start)
 
     async def fail_over_redis(self) -> None:
-        """To a replica that lacks the last writes."""
+        """To a replica that lacks the last writes, or may."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("Redis failed over", "silence", touched)
         await self.stack.redis_path.fail_over()
@@ -110,6 +111,7 @@ class Faults:
         """Of all services to Redis: all at once, then one or another in the middle of a command."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("connections to Redis reset", "silence", touched)
+        assert isinstance(self.stack.redis_path, RedisPath), "the scenario is of one address"
         await self.stack.process_thread.do(self.stack.redis_path.reset_connections)
         await self.stack.redis_path.cut_often(self.rng.uniform(1, 3))
 

@@ -20,6 +20,7 @@ from sluiceway import keys
 from chaos.process_thread import ProcessThread
 from chaos.questions import MAX_ANSWER_CHARS
 from chaos.redis_path import RedisPath
+from chaos.sentinel_path import SentinelPath
 from harness.child import Child
 from harness.model_process import ModelProcess
 from harness.ports import free_port
@@ -28,6 +29,9 @@ from harness.services import Service, Services, clean_environment
 from harness.waiting import wait_until
 
 Kind = Literal["gateway", "chat-worker", "tool-runner", "completion-consumer"]
+# How Redis is reached: at one address, behind which servers change, or through Sentinels.
+Topology = Literal["address", "sentinel"]
+_PATHS: Mapping[Topology, type[RedisPath | SentinelPath]] = {"address": RedisPath, "sentinel": SentinelPath}
 KINDS: tuple[Kind, ...] = ("gateway", "chat-worker", "tool-runner", "completion-consumer")
 
 _ROOT = Path(__file__).parents[1]
@@ -57,10 +61,11 @@ class Stack:
         database_url: str,
         overrides: Mapping[str, str],
         rng: random.Random,
+        topology: Topology = "address",
     ) -> None:
         self.directory = directory
         self.process_thread = ProcessThread()
-        self.redis_path = RedisPath(directory, rng, self.process_thread)
+        self.redis_path = _PATHS[topology](directory, rng, self.process_thread)
         self.postgres = postgres
         self.database_url = database_url
         self._tally = directory / "tally.txt"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -33,9 +33,11 @@ from redis.exceptions import (
 )
 
 from sluiceway.errors import RedisRefuses, RedisUnavailable
+from sluiceway.redis_sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
+from sluiceway.redis_url import RedisUrl
 
 # It is there, and is not what it has to be: a wrong password or user, a right that is missing, a cluster.
-_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError)
+_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService)
 # Redis itself is away, starting, failing over or full. A wrong command or a script error is a defect and is not here.
 AWAY = (
     *_REFUSES,
@@ -56,6 +58,8 @@ _AWAY_CODES = ("UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY")
 _DENIED_IN_A_SCRIPT = "ACL failure in script"
 # What a server says that is not, or no longer, the one to write to. The way to its successor is a new connection.
 _DEMOTED = (ReadOnlyError, MasterDownError, ClusterDownError)
+# As above. A primary whose replicas are gone may be one that was cut off, and has a successor.
+_DEMOTED_CODES = ("UNBLOCKED", "NOREPLICAS")
 
 _WAIT_SECONDS = 5
 _SOCKET_SECONDS = 5
@@ -110,9 +114,22 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
     ours, so that a connection that died without a word is noticed too.
 
     Who finds all connections in use waits for one. (redis-py's default pool raises at once, which made a storm of
-    reconnecting browsers look like a Redis that is away.)
+    reconnecting browsers look like a Redis that is away.) Where the URL names Sentinels, each connection leads to the
+    server that is the primary when it is made, and none is left with another one. Raises ValueError, see `RedisUrl`.
     """
-    pool = Pool.from_url(
+    named = RedisUrl.parse(url)
+    if named.topology == "sentinel":
+        primary = Primary(named)
+        pool = _pool(named.url_of(named.nodes[0]), name, blocking, max_connections)
+        tls = issubclass(pool.connection_class, SSLConnection)
+        pool.connection_class = TlsPrimaryConnection if tls else PrimaryConnection
+        pool.connection_kwargs["primary"] = primary
+        return PrimaryRedis.leading_to(primary, pool)
+    return Redis.from_pool(_pool(url, name, blocking, max_connections))
+
+
+def _pool(url: str, name: str, blocking: bool, max_connections: int) -> Pool:
+    return Pool.from_url(
         url,
         timeout=_WAIT_SECONDS,
         client_name=name,
@@ -124,7 +141,6 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
         health_check_interval=0,
         max_connections=max_connections,
     )
-    return Redis.from_pool(pool)
 
 
 def is_away(error: object) -> bool:
@@ -157,7 +173,7 @@ async def redis_errors(redis: Redis) -> AsyncIterator[None]:
     except (*AWAY, ResponseError, RuntimeError) as error:
         if not is_away(error):
             raise
-        useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith("UNBLOCKED")
+        useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith(_DEMOTED_CODES)
         if useless and isinstance(redis.connection_pool, Pool):
             await redis.connection_pool.drop_idle()
         kind = RedisRefuses if _is_refused(error) else RedisUnavailable

@@ -52,6 +52,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("SCRIPT", "LOAD", "return 1"),
     ("SET", _KEY, "v"),
     ("TIME",),
+    ("WAIT", "0", "1"),
     ("XACK", _KEY, "g", _ID),
     ("XADD", _KEY, "*", "f", "v"),
     ("XAUTOCLAIM", _KEY, "g", "c", "1", _ID),

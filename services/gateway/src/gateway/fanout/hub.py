@@ -27,6 +27,7 @@ from sluiceway.process.logs import get_logger
 from gateway.fanout.follow import FIRST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
 from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
+from gateway.fanout.redis_way import way_of
 from gateway.fanout.redis_wire import Reply, pack
 from gateway.fanout.subscriber import Backlog, StreamBroken, Subscription
 from gateway.fanout.uplink import Uplink
@@ -110,7 +111,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._uplink = Uplink(
-            self._url,
+            way_of(self._url),
             name=self._name,
             reply_seconds=self._reply_seconds,
             on_push=self._invalidated,
