@@ -15,18 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from sluiceway.redis_asking import ask, first_answers, text_of
 from sluiceway.redis_url import Node, RedisUrl
 
 FOLLOW_SECONDS = 1.0
-_ANSWER_SECONDS = 1.0
-# After the first answer: how long another one, that knows better, is waited for.
-_MORE_SECONDS = 0.05
 _PRIMARY = b"master"
 
 
@@ -67,29 +63,15 @@ class Primary:
         return self._url.url_of(node)
 
     async def _ask_all(self) -> Node:
-        asking = [asyncio.create_task(self._ask(node), name=f"sentinel-{node}") for node in self._url.nodes]
-        try:
-            return self._newest(await _first_answers(asking))
-        finally:
-            for one in asking:
-                one.cancel()
-            await asyncio.wait(asking)
+        return self._newest(await first_answers(self._ask(node) for node in self._url.nodes))
 
-    async def _ask(self, sentinel: Node) -> "Answer":
-        options: dict[str, Any] = {**parse_url(self._url.sentinel_url(sentinel))}
-        kind: type[Connection] = options.pop("connection_class", Connection)
-        connection = kind(**options, socket_timeout=_ANSWER_SECONDS, retry=Retry(NoBackoff(), 0))
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("SENTINEL", "MASTER", self._url.service)
-                facts = _facts(await connection.read_response())
-        finally:
-            await connection.disconnect(nowait=True)
+    async def _ask(self, sentinel: Node) -> Answer:
+        (told,) = await ask(self._url.sentinel_url(sentinel), ("SENTINEL", "MASTER", self._url.service))
+        facts = _facts(told)
         down = "o_down" in facts["flags"].split(",")
         return Answer(int(facts["config-epoch"]), Node(facts["ip"], int(facts["port"])), down)
 
-    def _newest(self, answers: "list[Answer | BaseException]") -> Node:
+    def _newest(self, answers: list[Answer | BaseException]) -> Node:
         known = [answer for answer in answers if isinstance(answer, Answer)]
         if known:
             newest = max(known, key=lambda answer: (answer.failovers, answer.down))
@@ -105,30 +87,12 @@ class Primary:
         raise RedisConnectionError(f"no Sentinel of REDIS_URL answers ({'; '.join(sorted(reasons))})")
 
 
-async def _first_answers(asking: list[asyncio.Task[Answer]]) -> list[Answer | BaseException]:
-    """Of those that have answered, or failed, a moment after the first that has answered."""
-    waiting, answers = set(asking), list[Answer | BaseException]()
-    patience: float | None = None
-    while waiting:
-        done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        if not done:
-            break
-        answers += [one.exception() or one.result() for one in done]
-        if any(isinstance(answer, Answer) for answer in answers):
-            patience = _MORE_SECONDS
-    return answers
-
-
 def _facts(told: Any) -> dict[str, str]:
     """By name: of RESP2 a flat list, of RESP3 a map."""
     pairs: Iterable[tuple[Any, Any]] = (
         told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
     )
-    return {_text(name): _text(value) for name, value in pairs}
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return {text_of(name): text_of(value) for name, value in pairs}
 
 
 class PrimaryConnection(Connection):

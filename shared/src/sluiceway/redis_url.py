@@ -3,6 +3,7 @@
     redis://USER:PASSWORD@HOST:PORT/DB?OPTIONS               one server, or one address of it; rediss:// by TLS; unix://PATH
     redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB?OPTIONS
                                                              the primary that Sentinels know under that name
+    redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT?OPTIONS  a Redis Cluster, found by any of these nodes
 
 User and password are Redis's. Those of the Sentinels are the options `sentinel_username` and `sentinel_password`. All
 other options are redis-py's; those of TLS (`ssl_…`) count for the Sentinels, too, with rediss+sentinel://.
@@ -15,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 
 from redis.asyncio.connection import parse_url
 
-Topology = Literal["single", "sentinel"]
+Topology = Literal["single", "sentinel", "cluster"]
 # What schemes there are: the topology, and whether it is by TLS.
 _SCHEMES: dict[str, tuple[Topology, bool]] = {
     "redis": ("single", False),
@@ -23,8 +24,10 @@ _SCHEMES: dict[str, tuple[Topology, bool]] = {
     "unix": ("single", False),
     "redis+sentinel": ("sentinel", False),
     "rediss+sentinel": ("sentinel", True),
+    "redis+cluster": ("cluster", False),
+    "rediss+cluster": ("cluster", True),
 }
-_PORTS: dict[Topology, int] = {"single": 6379, "sentinel": 26379}
+_PORTS: dict[Topology, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 _OF_SENTINELS = {"sentinel_username": "username", "sentinel_password": "password"}
 _OF_TLS = "ssl_"
 
@@ -67,7 +70,19 @@ class RedisUrl:
         if topology == "single":
             _checked(url)
             return cls(topology, url)
-        return cls._of_sentinels(parts, "rediss" if tls else "redis")
+        scheme = "rediss" if tls else "redis"
+        return cls._of_sentinels(parts, scheme) if topology == "sentinel" else cls._of_cluster(parts, scheme)
+
+    @classmethod
+    def _of_cluster(cls, parts: SplitResult, scheme: str) -> Self:
+        login, hosts = _login_and_hosts(parts)
+        if parts.path.strip("/") not in ("", "0"):
+            raise ValueError("names a database: a cluster has one, 0")
+        nodes = tuple(_nodes(hosts, _PORTS["cluster"]))
+        options = f"?{parts.query}" if parts.query else ""
+        found = cls("cluster", "", before=f"{scheme}://{login}", behind=options, nodes=nodes)
+        _checked(found.url_of(nodes[0]))
+        return found
 
     @classmethod
     def _of_sentinels(cls, parts: SplitResult, scheme: str) -> Self:

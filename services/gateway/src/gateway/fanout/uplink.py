@@ -142,6 +142,12 @@ class Uplink:
             except hiredis.ReplyError as error:
                 raise RedisUnavailable(str(error)) from error
 
+    async def fetch_once(self, command: bytes, take: Take | None = None) -> Any:
+        """As above, of the wire that stands now. Raises WireLost, hiredis.ReplyError."""
+        if self._wire is None:
+            raise WireLost("not connected")
+        return await self._wire.fetch(command, take)
+
     async def _standing(self, patience_seconds: float) -> RedisWire:
         while self._wire is None:
             try:
