@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 
 from chaos.process_thread import ProcessThread
-from harness.redis_sentinels import RedisSentinels
-from harness.valkey import Valkey
+from harness.databases.redis_sentinels import RedisSentinels
+from harness.databases.valkey import Valkey
 
 
 class SentinelPath:

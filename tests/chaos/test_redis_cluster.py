@@ -8,16 +8,16 @@ from sluiceway import keys
 from sluiceway.redis_client import open_redis
 from sluiceway.service.redis_suitability import unsuitable
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.watched_turns import watched_turns
+from harness.databases.database import Database
+from harness.databases.redis_cluster import RedisCluster
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.redis_cluster import RedisCluster
-from harness.services import Services, System
-from harness.valkey import Valkey
+from harness.processes.services import Services, System
 from harness.waiting import wait_until
-from harness.watched_turns import watched_turns
 
 NEXT_TEXT_SECONDS = 5
 

@@ -9,12 +9,12 @@ from sluiceway.errors import RedisUnavailable
 from sluiceway.redis_client import command, open_redis
 from sluiceway.redis_sentinel import UnknownService
 
-from harness.chat import Chat
-from harness.database import Database
-from harness.redis_sentinels import SERVICE, RedisSentinels
-from harness.services import Services, System
+from harness.clients.chat import Chat
+from harness.clients.watched_turns import watched_turns
+from harness.databases.database import Database
+from harness.databases.redis_sentinels import SERVICE, RedisSentinels
+from harness.processes.services import Services, System
 from harness.waiting import wait_until
-from harness.watched_turns import watched_turns
 
 NEXT_TEXT_SECONDS = 5
 

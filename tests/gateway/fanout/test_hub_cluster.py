@@ -11,9 +11,9 @@ from sluiceway.errors import RedisUnavailable
 from sluiceway.redis_client import command, open_redis
 from sluiceway.redis_slots import slot_of
 
-from harness.redis_cluster import RedisCluster
-from harness.sse import SseStream, follow
-from harness.valkey import Valkey
+from harness.clients.sse import SseStream, follow
+from harness.databases.redis_cluster import RedisCluster
+from harness.databases.valkey import Valkey
 from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, hub_server
 

@@ -10,7 +10,7 @@ from sluiceway.operation.completions import Completions, ReplicaWait
 from sluiceway.redis_client import open_redis
 from structlog.testing import capture_logs
 
-from harness.valkey import Valkey
+from harness.databases.valkey import Valkey
 from harness.waiting import wait_until
 
 QUEUE = keys.work_queue(keys.COMPLETIONS)
