@@ -142,6 +142,22 @@ _LIST = (
         _PEOPLE,
         "sentinel",
     ),
+    Scenario(
+        "cluster-failover",
+        "a primary of a cluster is killed or frozen",
+        _again(Faults.fail_over_redis),
+        _ALL,
+        _PEOPLE,
+        "cluster",
+    ),
+    Scenario(
+        "cluster-reshard",
+        "slots of live streams, and of the queue, move to other nodes",
+        _again(Faults.move_slots),
+        _ALL,
+        _PEOPLE,
+        "cluster",
+    ),
     Scenario("mixture", "anything, in any order", _anything, _ALL, _PEOPLE),
 )
 SCENARIOS = {scenario.name: scenario for scenario in _LIST}

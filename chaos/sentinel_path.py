@@ -27,6 +27,9 @@ class SentinelPath:
     def start(self) -> None:
         self._servers.start()
 
+    def start_again(self) -> None:
+        self.primary.start()
+
     def stop(self) -> None:
         self._servers.stop()
 
