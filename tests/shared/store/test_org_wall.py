@@ -32,6 +32,8 @@ _WALLED = {
     "operations": "session_id",
     "model_calls": "session_id",
     "compactions": "session_id",
+    "feedback": "session_id",
+    "shares": "session_id",
     "files": "session_id",
     "usage_days": "model",
     "understandings": "facts->>'of'",
@@ -76,6 +78,14 @@ async def _fill(two: Two, database: Database) -> dict[str | None, str]:
             task_id,
         )
         await database.execute("INSERT INTO compactions (session_id, through_sequence) VALUES ($1, 1)", session)
+        await database.execute(
+            "INSERT INTO feedback (session_id, message_id, rating) SELECT session_id, id, 1 FROM messages"
+            " WHERE session_id = $1 LIMIT 1",
+            session,
+        )
+        await database.execute(
+            "INSERT INTO shares (session_id, token, message_id, parts) VALUES ($1, $1, 'm', 0)", session
+        )
         await database.execute(
             "INSERT INTO files (id, user_id, session_id, name, media_type, size) VALUES ($1, $2, $1, 'n', 't', 1)",
             session,

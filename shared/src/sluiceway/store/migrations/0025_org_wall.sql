@@ -24,7 +24,7 @@ BEGIN
     PERFORM build_wall('usage_days', own), build_wall('understandings', own);
     PERFORM build_wall('messages', of_session), build_wall('message_words', of_session);
     PERFORM build_wall('operations', of_session), build_wall('model_calls', of_session);
-    PERFORM build_wall('compactions', of_session);
+    PERFORM build_wall('compactions', of_session), build_wall('feedback', of_session), build_wall('shares', of_session);
     PERFORM build_wall('webhook_journal', of_operation), build_wall('dead_letters', of_task);
     PERFORM build_wall('parked_completions', of_task || ' OR ' || of_operation);
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO sluiceway_walled', current_schema());
