@@ -1,6 +1,7 @@
 """A message that steers is answered once, whoever is killed while it waits, enters and is answered."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -16,7 +17,7 @@ from harness.waiting import wait_until
 
 _FIRST, _SECOND = "plan the harvest", "rather briefly"
 # Reconciler and leases are quick, so that what they see through does not take the test's time.
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "TOOLS_DIR": str(TOOLS_DIR),
     "RECONCILE_SECONDS": "0.2",
     "SETTLE_AFTER_SECONDS": "0.5",
