@@ -114,7 +114,7 @@ class Hub:
             name=self._name,
             reply_seconds=self._reply_seconds,
             on_push=self._invalidated,
-            on_up=self._all_dirty,
+            on_up=self._came_up,
         )
         self._reader = Reader(self._uplink, self._join_seconds)
         self._group = await asyncio.TaskGroup().__aenter__()
@@ -219,6 +219,11 @@ class Hub:
             stream = self._streams.get(key)
             if stream is not None:
                 self._mark(stream)
+
+    def _came_up(self) -> None:
+        for stream in [stream for stream in self._streams.values() if stream.page_type.doubted]:
+            self._break(stream.live, "Redis was away")
+        self._all_dirty()
 
     def _all_dirty(self) -> None:
         self._dirty.update(self._streams.values())
