@@ -113,7 +113,7 @@ async def test_a_reader_goes_on_behind_any_event_by_header_or_query(gateway: Ser
     for seen in range(6):
         ways = ({"cursor": ids[seen]}, {"query": f"?after={ids[seen]}"}, {"query": "?after=1-1", "cursor": ids[seen]})
         for way in ways:
-            async with _events(gateway, **way) as again:  # type: ignore[arg-type]
+            async with _events(gateway, **way) as again:
                 assert again.events[0].chunk["resumed"]
                 assert again.events[0].id == ids[seen]
                 told = await _told(again, 5 - seen)
@@ -177,10 +177,12 @@ async def _is_ready(gateway: Service) -> bool:
 
 
 async def test_each_person_is_told_of_his_own_alone_and_only_while_he_is_signed_in(services: Services) -> None:
-    gateway = await services.gateway(JWT_SECRET=SECRET, AUTH_REQUIRED="false", MAX_STREAMS_PER_USER="2")
+    gateway = await services.gateway(
+        JWT_SECRET=SECRET, AUTH_REQUIRED="false", MAX_STREAMS_PER_USER="2", JWT_LEEWAY_SECONDS="0"
+    )
     async with client_of(gateway) as http, AsyncExitStack() as stack:
         nobody = await anonymous(http)
-        until = int(time.time()) + 3
+        until = int(time.time()) + 5
         alice, bob, somebody = [
             await stack.enter_async_context(_events(gateway, headers))
             for headers in (bearer("alice", exp=until), BOB, nobody)
