@@ -117,7 +117,7 @@ async def test_another_device_knows_of_everything_through_a_flush_and_the_restar
         running = await chat.ask("a long one")
         two = running.session_id
         await device.hears("turn-started", task_id=running.task_id)
-        others = {session_id: None for session_id in device.sessions if session_id != two}
+        others: dict[str, str | None] = {session_id: None for session_id in device.sessions if session_id != two}
         valkey.flush()
         await wait_until(lambda: device.ready == [False, False], 30, "the device was told to read everything")
         await device.knows({**others, two: "runs"})

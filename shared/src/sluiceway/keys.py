@@ -4,8 +4,6 @@ The braces are literal: they are hash tags, so all keys of a task share a slot a
 A key either has a TTL, from `Retention` or the lease, or is listed in PERSISTENT.
 """
 
-import hashlib
-
 GROUP = "workers"
 # The kinds of work queues; see `work_queue`. Those of tools are named by `tool_queue`.
 CHAT = "chat"
@@ -113,10 +111,9 @@ def agent_published(task_id: str) -> str:
 AGENT_STREAMS = "sw:agents"
 
 
-def person_events(user_id: str | None) -> str:
-    """What a person's devices are told. None: the one person of a machine without users."""
-    who = "local" if user_id is None else hashlib.sha256(user_id.encode()).hexdigest()[:32]
-    return f"sw:person:{{{who}}}:events"
+def person_events(person_id: str) -> str:
+    """What a person's devices are told. The id is a hash of his name."""
+    return f"sw:person:{{{person_id}}}:events"
 
 
 def work_queue(kind: str, partition: int = 0) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from redis.asyncio import Redis
-from sluiceway import keys
-from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents
+from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents, events_key
 from sluiceway.wire.person_event import SessionDeleted
 
 from harness.retention import RETENTION
@@ -104,7 +103,7 @@ async def test_a_message_that_begins_a_session_tells_of_both_and_one_that_waits_
         assert [(one["id"], one["active_task_id"], one["awaits_you"]) for one in listed] == [("c", None, False)]
 
 
-async def test_a_reader_goes_on_behind_any_event_by_header_or_query(gateway: Service, http: httpx.AsyncClient) -> None:
+async def test_a_reader_resumes_behind_any_event_by_header_or_query(gateway: Service, http: httpx.AsyncClient) -> None:
     names = [f"s{number}" for number in range(5)]
     async with _events(gateway) as stream:
         await _sessions(http, *names)
@@ -218,7 +217,7 @@ async def test_what_was_told_to_a_person_goes_with_him(services: Services, redis
         assert (await http.delete("/api/chat/me", headers=ALICE)).status_code == 200
         await stream.read_to_end()
         assert stream.end == "broken"
-        assert await redis.exists(keys.person_events("alice")) == 0
+        assert await redis.exists(events_key("alice")) == 0
 
 
 async def test_a_silent_stream_is_kept_alive_and_all_are_read_on_one_connection(

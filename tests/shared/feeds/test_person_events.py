@@ -9,9 +9,8 @@ import pytest
 from pydantic import ValidationError
 from redis import exceptions as redis_errors
 from redis.asyncio import Redis
-from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
-from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents
+from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents, events_key
 from sluiceway.redis_client import open_redis
 from sluiceway.wire.person_event import AnyPersonEvent, PersonEvent, SessionRenamed, TurnEnded, TurnStarted
 
@@ -32,7 +31,7 @@ def people(redis: Redis) -> PersonEvents:
 
 async def _stored(redis: Redis, user_id: str | None = "ada") -> list[tuple[int, int, str]]:
     """Generation, number and kind of each entry."""
-    stored: Any = await redis.xrange(keys.person_events(user_id))
+    stored: Any = await redis.xrange(events_key(user_id))
     return [(*map(int, entry_id.split(b"-")), fields[b"t"].decode()) for entry_id, fields in stored]
 
 
@@ -65,7 +64,7 @@ async def test_what_is_told_is_trimmed_and_expires(people: PersonEvents, redis: 
     stored = await _stored(redis)
     assert len(stored) == MOST_KEPT
     assert stored[-1][1] - stored[0][1] == MOST_KEPT - 1
-    left_ms = await redis.pttl(keys.person_events("ada"))
+    left_ms = await redis.pttl(events_key("ada"))
     assert RETENTION.live_ms - 60_000 < left_ms <= RETENTION.live_ms
 
 
@@ -76,7 +75,7 @@ async def test_after_a_loss_a_generation_begins_that_is_greater(people: PersonEv
     if loss == "asked":
         await people.begin_anew("ada")
     else:
-        await (redis.flushall() if loss == "flushed" else redis.delete(keys.person_events("ada")))
+        await (redis.flushall() if loss == "flushed" else redis.delete(events_key("ada")))
     await people.tell("ada", ENDED)
     generation, number, kind = (await _stored(redis))[-1]
     assert generation > before[0]
@@ -126,7 +125,7 @@ async def test_redis_away_is_told_to_who_tells_again_and_made_up_for_where_nobod
     await away.mention("ada", SessionRenamed(session_id="s", title="lost"))
     valkey.start()
     await wait_until(lambda: _begun_after(redis, before[0]), what="a new generation")
-    assert await redis.exists(keys.person_events("bob")) == 0
+    assert await redis.exists(events_key("bob")) == 0
     running.cancel()
 
 
@@ -144,10 +143,10 @@ async def away(valkey_url: str) -> AsyncIterator[PersonEvents]:
         yield PersonEvents(client, RETENTION)
 
 
-async def test_a_key_that_somebody_else_has_written_keeps_no_turn_from_going_on(
+async def test_a_key_that_somebody_else_has_written_keeps_no_turn_from_its_end(
     people: PersonEvents, redis: Redis
 ) -> None:
-    await redis.set(keys.person_events("ada"), "no stream", ex=60)
+    await redis.set(events_key("ada"), "no stream", ex=60)
     await people.tell("ada", STARTED)
     await people.mention("ada", STARTED)
 

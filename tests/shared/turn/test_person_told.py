@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway import keys
 from sluiceway.errors import SessionNotFound
+from sluiceway.feeds.person_events import events_key
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.ending import TurnEnd
@@ -30,7 +30,7 @@ class Scene:
         return await self.store.turns.accept(NewTurn(session_id="s", user_id="ada", text=text, create_session=True))
 
     async def told(self, user_id: str = "ada") -> list[Any]:
-        stored: Any = await self.redis.xrange(keys.person_events(user_id))
+        stored: Any = await self.redis.xrange(events_key(user_id))
         events = [fields[b"d"] for _, fields in stored if fields[b"t"] != b"begin"]
         return [AnyPersonEvent.model_validate_json(event).root for event in events]
 

@@ -60,7 +60,7 @@ export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDele
             <h2>{name}</h2>
             <ul>
               {group.map((session) => (
-                <SessionItem key={session.id} session={session} title={list.titleOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} />
+                <SessionItem key={session.id} session={session} title={list.titleOf(session)} state={list.stateOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} />
               ))}
             </ul>
           </section>

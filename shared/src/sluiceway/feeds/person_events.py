@@ -13,6 +13,7 @@ the telling, and neither the reconciler nor a request that is sent again comes b
 """
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
@@ -34,6 +35,11 @@ _MOST_OWED = 10_000
 _AGAIN_SECONDS = 1.0
 # Somebody waits for the answer to what is mentioned here.
 _PATIENCE_SECONDS = 2.0
+
+
+def events_key(user_id: str | None) -> str:
+    """Of a person's events, for those who read them. None: the one person of a machine without users."""
+    return keys.person_events("local" if user_id is None else hashlib.sha256(user_id.encode()).hexdigest()[:32])
 
 
 class PersonEvents:
@@ -74,7 +80,7 @@ class PersonEvents:
 
     async def erase(self, user_id: str | None) -> None:
         """Take out all that was told. Raises RedisUnavailable."""
-        await command(self._redis, "DEL", keys.person_events(user_id))
+        await command(self._redis, "DEL", events_key(user_id))
 
     async def run(self) -> None:
         """Make up for what could not be mentioned, until cancelled."""
@@ -100,5 +106,5 @@ class PersonEvents:
 
     async def _add(self, user_id: str | None, told: Sequence[str | bytes], *, anew: bool = False) -> bytes:
         arguments: list[Argument] = [self._ttl_ms, MOST_KEPT, "1" if anew else "", *told]
-        place: bytes = await self._scripts.run("feeds/tell_person", [keys.person_events(user_id)], arguments)
+        place: bytes = await self._scripts.run("feeds/tell_person", [events_key(user_id)], arguments)
         return place

@@ -8,8 +8,8 @@ client reads the list of sessions. Whatever Redis forgets breaks the stream, and
 import contextlib
 from typing import Annotated, Any
 
-from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, StreamTruncated
+from sluiceway.feeds.person_events import events_key
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 from starlette.responses import Response
 
@@ -42,7 +42,7 @@ async def follow_me(call: Call[FollowMeParams, None]) -> Response:
 
 
 async def _follow(call: Call[FollowMeParams, None], after: EntryId, *, resumed: bool) -> Response:
-    follow = FollowPerson(keys.person_events(call.caller.user_id), cursor=after)
+    follow = FollowPerson(events_key(call.caller.user_id), cursor=after)
     said = greeting(after, resumed=resumed)
     return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD", greeting=said)
 
