@@ -4,7 +4,7 @@ import { listSessions, type Session } from "../client/api.ts";
 import type { PersonEvent } from "../client/personEvents.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import { firstWords } from "../message/names.ts";
-import { recall, remember } from "../storage.ts";
+import { onChanged, recall, remember } from "../storage.ts";
 import type { Words } from "../words/words.ts";
 import { Unread } from "./unread.ts";
 
@@ -47,6 +47,13 @@ export class SessionList {
   /** Turns that have ended do not start again. */
   private ended: string[] = [];
   private readonly unread = new Unread(() => this.set({}));
+
+  constructor() {
+    onChanged(STORED, () => {
+      this.words = new Map(recall<[string, string][]>(STORED, []));
+      this.set({});
+    });
+  }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);

@@ -1,6 +1,6 @@
 // Conversations in which something was said that nobody on this device has looked at.
 
-import { recall, remember } from "../storage.ts";
+import { onChanged, recall, remember } from "../storage.ts";
 
 const STORED = "sluiceway.unread";
 const MOST = 300;
@@ -10,8 +10,7 @@ export class Unread {
 
   /** `onChange`: another tab has changed it. */
   constructor(onChange: () => void) {
-    window.addEventListener("storage", ({ key }) => {
-      if (key !== STORED) return;
+    onChanged(STORED, () => {
       this.ids = new Set(recall<string[]>(STORED, []));
       onChange();
     });
