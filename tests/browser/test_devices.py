@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, expect
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
+from harness.processes.services import Services
 from tests.browser.chat import Chat
 from tests.browser.conftest import one_browser
 

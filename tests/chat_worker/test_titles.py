@@ -11,10 +11,10 @@ from chat_worker.titles import READ_CHARS, Titles
 from redis.asyncio import Redis
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
-from sluiceway_llm.model import Model
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
+from sluiceway_llm.calling.model import Model
 
 from harness.model_server import ModelServer
 from harness.retention import RETENTION

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.sse import follow
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.services import Services
-from harness.sse import follow
-from harness.valkey import Valkey
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 

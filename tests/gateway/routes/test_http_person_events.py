@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents, events_key
 from sluiceway.wire.person_event import SessionDeleted
 
+from harness.clients.sse import SseStream, follow
+from harness.databases.valkey import Valkey
+from harness.processes.services import Service, Services
 from harness.retention import RETENTION
-from harness.services import Service, Services
-from harness.sse import SseStream, follow
-from harness.valkey import Valkey
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, anonymous, bearer
 from tests.gateway.conftest import client_of

@@ -14,9 +14,9 @@ from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents, events_key
 from sluiceway.redis_client import open_redis
 from sluiceway.wire.person_event import AnyPersonEvent, PersonEvent, SessionRenamed, TurnEnded, TurnStarted
 
-from harness.redis_pair import RedisPair
+from harness.databases.redis_pair import RedisPair
+from harness.databases.valkey import Valkey
 from harness.retention import RETENTION
-from harness.valkey import Valkey
 from harness.waiting import wait_until
 
 STARTED = TurnStarted(session_id="s", task_id="t", message_id="m")

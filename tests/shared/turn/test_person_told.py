@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 from sluiceway.errors import SessionNotFound
 from sluiceway.feeds.person_events import events_key
 from sluiceway.store import Store
-from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
+from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.person_event import AnyPersonEvent
 
-from harness.turns import Streams, Turns
+from harness.clients.turns import Streams, Turns
 
 pytestmark = pytest.mark.requirement("GW-9", "TS-5")
 

@@ -14,8 +14,8 @@ from sluiceway.errors import Fenced, NotStorable, TaskNotFound
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.ending import Ended, TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import Ended, TurnEnd
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
