@@ -13,6 +13,7 @@ from gateway.routes import (
     aisdk,
     answers,
     branches,
+    feedback,
     files,
     finding,
     jobs,
@@ -21,6 +22,7 @@ from gateway.routes import (
     people,
     person_events,
     sessions,
+    shares,
     signing_in,
     stream_probe,
     system,
@@ -31,7 +33,7 @@ from gateway.routes import (
     usage,
     webhooks,
 )
-from gateway.routes.accepting import RUN_ID_HEADER
+from gateway.routes.accepting import RUN_ID_HEADER, STREAM_ID_HEADER
 from gateway.routes.pages import PageFiles
 from gateway.routing.documentation import Documentation
 from gateway.routing.table import routes
@@ -46,6 +48,8 @@ _ROUTES = (
     *tools.ROUTES,
     *usage.ROUTES,
     *branches.ROUTES,
+    *feedback.ROUTES,
+    *shares.ROUTES,
     *finding.ROUTES,
     *understanding.ROUTES,
     *aisdk.ROUTES,
@@ -70,6 +74,7 @@ _READABLE_ELSEWHERE = (
     "ratelimit-remaining",
     "ratelimit-reset",
     RUN_ID_HEADER,
+    STREAM_ID_HEADER,
     "x-vercel-ai-ui-message-stream",
 )
 _SENT_FROM_ELSEWHERE = (
