@@ -120,54 +120,55 @@ async def test_a_reader_resumes_behind_any_event_by_header_or_query(gateway: Ser
                 assert [event.id for event in again.events] == ids[seen:]
 
 
-@pytest.mark.parametrize("loss", ["trimmed", "flushed", "made up", "of another generation"])
 async def test_who_may_have_missed_something_is_told_to_read_everything(
-    gateway: Service, http: httpx.AsyncClient, redis: Redis, loss: str
+    gateway: Service, http: httpx.AsyncClient, redis: Redis
 ) -> None:
     people = PersonEvents(redis, RETENTION)
-    async with _events(gateway) as stream:
-        await _sessions(http, "s")
-        await _told(stream, 1)
-    cursor = stream.last_event_id
-    if loss == "trimmed":
+
+    async def trim() -> None:
         await people.tell(None, *[SessionDeleted(session_id="x")] * (MOST_KEPT + 1))
-    elif loss == "flushed":
+
+    async def flush() -> None:
         await redis.flushall()
-    elif loss == "made up":
+
+    async def make_up() -> None:
         await people.begin_anew(None)
-    else:
-        cursor = "7-7"
-    async with _events(gateway, cursor=cursor) as again:
-        assert again.events[0].chunk["resumed"] is False
-        await _sessions(http, "t")
-        assert await _told(again, 1) == [("session-created", "t")]
-    async with _events(gateway, cursor=again.events[0].id) as third:
-        assert third.events[0].chunk["resumed"]
-        assert await _told(third, 1) == [("session-created", "t")]
+
+    losses = {"trimmed": trim, "flushed": flush, "made up for": make_up}
+    for name, lose in losses.items():
+        async with _events(gateway) as stream:
+            await _sessions(http, f"{name} 1")
+            await _told(stream, 1)
+        await lose()
+        for cursor in (stream.last_event_id, "7-7"):
+            async with _events(gateway, cursor=cursor) as again:
+                assert again.events[0].chunk["resumed"] is False, name
+                await _sessions(http, f"{name} {cursor}")
+                assert await _told(again, 1) == [("session-created", f"{name} {cursor}")]
+        async with _events(gateway, cursor=again.events[0].id) as third:
+            assert third.events[0].chunk["resumed"]
+            assert await _told(third, 1) == [("session-created", f"{name} 7-7")]
 
 
-@pytest.mark.parametrize("loss", ["flushed", "restarted", "made up"])
 async def test_who_follows_when_redis_forgets_is_broken_off_and_told_so_when_he_comes_back(
-    services: Services, valkey: Valkey, loss: str
+    services: Services, valkey: Valkey, redis: Redis
 ) -> None:
     services.expect_in_logs("redis_|not_told|connection|surroundings|readiness|Redis")
     gateway = await services.gateway()
-    async with client_of(gateway) as http, _events(gateway) as stream:
-        await _sessions(http, "s")
-        await _told(stream, 1)
-        if loss == "restarted":
-            valkey.restart()
-        elif loss == "flushed":
-            valkey.flush()
-        else:
-            async with Redis.from_url(valkey.url) as redis:
+    for number, lose in enumerate((valkey.flush, None, valkey.restart)):
+        async with client_of(gateway) as http, _events(gateway) as stream:
+            await _sessions(http, f"s{number}")
+            await _told(stream, 1)
+            if lose is None:
                 await PersonEvents(redis, RETENTION).begin_anew(None)
-        await stream.read_to_end()
-        assert stream.end == "broken"
-        assert not stream.done
-        await wait_until(lambda: _is_ready(gateway), what="the gateway has its Redis")
-        async with _events(gateway, cursor=stream.last_event_id) as again:
-            assert again.events[0].chunk["resumed"] is False
+            else:
+                lose()
+            await stream.read_to_end()
+            assert stream.end == "broken"
+            assert not stream.done
+            await wait_until(lambda: _is_ready(gateway), what="the gateway has its Redis")
+            async with _events(gateway, cursor=stream.last_event_id) as again:
+                assert again.events[0].chunk["resumed"] is False
 
 
 async def _is_ready(gateway: Service) -> bool:
