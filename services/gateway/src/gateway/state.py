@@ -21,9 +21,11 @@ from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
@@ -119,6 +121,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
+        background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
         completions = Completions(redis)
         objects = FileObjects(settings.files_url)
         signatures = Signatures(settings.webhook_secrets)
@@ -138,7 +141,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             redis=redis,
             registry=registry,
             reader=reader,
-            intake=TurnIntake(store, registry, dispatch, ending, erasing),
+            intake=TurnIntake(store, registry, dispatch, ending, erasing, background),
             lookup=TurnLookup(store, registry),
             dispatch=dispatch,
             hub=hub,

@@ -13,6 +13,7 @@ from sluiceway.store.api_keys import ApiKeyStore
 from sluiceway.store.backlog import BacklogStore
 from sluiceway.store.branches import BranchStore
 from sluiceway.store.completions import CompletionStore
+from sluiceway.store.continuing import BackgroundStore
 from sluiceway.store.conversations import ConversationStore
 from sluiceway.store.dead_letters import DeadLetterStore
 from sluiceway.store.deadlines import DeadlineStore
@@ -47,6 +48,7 @@ class Store:
         self.sessions = SessionStore(pool)
         self.branches = BranchStore(pool)
         self.turns = TurnStore(pool)
+        self.background = BackgroundStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.polls = PollStore(pool)

@@ -15,6 +15,7 @@ from sluiceway.store.approving import ClientOutput, Decision
 from sluiceway.store.erasing import Erasure
 from sluiceway.store.records import Session, Task
 from sluiceway.stream.registry import TaskRegistry
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
@@ -39,13 +40,20 @@ class AnswerOutcome:
 
 class TurnIntake:
     def __init__(
-        self, store: Store, registry: TaskRegistry, dispatch: TurnDispatch, ending: TurnEnding, erasing: TurnErasing
+        self,
+        store: Store,
+        registry: TaskRegistry,
+        dispatch: TurnDispatch,
+        ending: TurnEnding,
+        erasing: TurnErasing,
+        background: TurnBackground,
     ) -> None:
         self._store = store
         self._registry = registry
         self._dispatch = dispatch
         self._ending = ending
         self._erasing = erasing
+        self._background = background
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> AcceptedTurn:
@@ -133,7 +141,7 @@ class TurnIntake:
         return session
 
     async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
-        """Publish the new turn, and what an interrupt did to those before it."""
+        """Publish the new turn, and what became of those before it."""
         try:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
@@ -142,8 +150,12 @@ class TurnIntake:
                     await self._ending.finalize(ended)
             if accepted.interrupted is not None:
                 await self._stop(accepted.interrupted)
+            for task in accepted.stopped:
+                await self._stop(task)
             if accepted.created and accepted.active:
                 await self._dispatch.publish_new(accepted.task)
+            if accepted.background is not None:
+                await self._background.tell(accepted.background)
         except RedisUnavailable as error:
             self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
             return False

@@ -49,7 +49,13 @@ async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
         return Response(status_code=204)
     head_only = call.method == "HEAD"
     return await open_stream(
-        gateway, call.caller, task.task_id, version=call.params.version, merge=True, head_only=head_only
+        gateway,
+        call.caller,
+        task.task_id,
+        version=call.params.version,
+        merge=True,
+        head_only=head_only,
+        answer_only=True,
     )
 
 
