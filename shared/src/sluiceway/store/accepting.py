@@ -8,7 +8,7 @@ from sluiceway.errors import MessageConflict, SessionBusy, SessionNotFound, TooM
 from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.store.allowance import check_live, check_sessions, one_at_a_time
 from sluiceway.store.approving import take_away
-from sluiceway.store.background import make_way
+from sluiceway.store.background import MadeWay, make_way
 from sluiceway.store.branches import FIRST, follow, set_aside
 from sluiceway.store.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.files import attach
@@ -64,7 +64,8 @@ class AcceptedTurn:
     before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
     `cancelled`: queued turns that an interrupt ended, or the latest message. `interrupted`: a running turn that was
-    asked to end; `stopped`: such ones in the background. `background`: the turn that made way for this one.
+    asked to end; `stopped`: such ones in the background. `background`: the turn that made way; `following`: for that
+    one, which was queued before.
     """
 
     task: Task
@@ -76,6 +77,7 @@ class AcceptedTurn:
     published: bool = False
     stopped: Sequence[Task] = ()
     background: Task | None = None
+    following: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class _Room:
     interrupted: Task | None = None
     steers: str | None = None
     stopped: Sequence[Task] = ()
-    background: Task | None = None
+    made: MadeWay | None = None
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
@@ -117,7 +119,8 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         room.cancelled,
         room.interrupted,
         stopped=room.stopped,
-        background=room.background,
+        background=room.made.background if room.made is not None else None,
+        following=room.made.following if room.made is not None else None,
     )
 
 
@@ -219,8 +222,7 @@ async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) ->
     if len(live) > turn.max_queued:
         raise TooManyTasks
     if turn.policy is None:
-        made = await make_way(connection, turn.session_id)
-        return _Room(background=made.background if made is not None else None)
+        return _Room(made=await make_way(connection, turn.session_id))
     return _Room(steers=line[-1].id if line and turn.policy == "steer" else None)
 
 

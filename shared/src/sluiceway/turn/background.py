@@ -9,6 +9,7 @@ Methods raise StoreUnavailable and RedisUnavailable; calling them again then is 
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
+from sluiceway.store.background import MadeWay
 from sluiceway.store.records import Task
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.turn.dispatch import TurnDispatch
@@ -34,10 +35,17 @@ class TurnBackground:
         made = await self._store.background.make_way(task)
         if made is None:
             return False
-        self._log.info("turn_made_way", task_id=task.id, session_id=task.session_id, following=made.following)
-        await self._publish(made.following)
-        await self.tell(made.background)
+        await self.went(made)
         return True
+
+    async def went(self, made: MadeWay) -> None:
+        """Do what follows in Redis: the turn that became active is queued, and followers are told."""
+        task = made.background
+        self._log.info("turn_made_way", task_id=task.id, session_id=task.session_id, following=made.following)
+        following = await self._store.turns.get(made.following) if made.following is not None else None
+        if following is not None and following.status == "queued":
+            await self._dispatch.publish(following)
+        await self.tell(task)
 
     async def carry_on(self, task: Task) -> bool:
         """End a turn in the background that waits for nothing any more, and queue the turn that continues it. False: it
@@ -51,10 +59,5 @@ class TurnBackground:
         # This queues the turn that continues it, where that is the session's active one.
         await self._ending.finalize(continued.ended)
         if continued.made_way is not None:
-            await self.tell(continued.made_way.background)
+            await self.went(continued.made_way)
         return True
-
-    async def _publish(self, task_id: str | None) -> None:
-        following = await self._store.turns.get(task_id) if task_id is not None else None
-        if following is not None and following.status == "queued":
-            await self._dispatch.publish(following)

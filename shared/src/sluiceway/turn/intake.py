@@ -12,6 +12,7 @@ from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
 from sluiceway.store.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.approving import ClientOutput, Decision
+from sluiceway.store.background import MadeWay
 from sluiceway.store.erasing import Erasure
 from sluiceway.store.records import Session, Task
 from sluiceway.stream.registry import TaskRegistry
@@ -155,7 +156,7 @@ class TurnIntake:
             if accepted.created and accepted.active:
                 await self._dispatch.publish_new(accepted.task)
             if accepted.background is not None:
-                await self._background.tell(accepted.background)
+                await self._background.went(MadeWay(accepted.background, accepted.following))
         except RedisUnavailable as error:
             self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
             return False
