@@ -399,7 +399,6 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-19": "Not built: a second message waits.",
     "GW-9": "Not built.",
     "OP-8": "One server: Sentinel and Cluster are not supported.",
 }
