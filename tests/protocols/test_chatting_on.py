@@ -113,7 +113,7 @@ class ChattingOn(Machine):
 
     async def say(self, store: Store, policy: Policy | None) -> None:
         self.said += 1
-        turn = NewTurn(self.session, None, f"message {self.said}", policy=policy, create_session=True)
+        turn = NewTurn(self.session, None, f"message {self.said}", policy=policy, create_session=True, max_queued=1000)
         accepted = await store.turns.accept(turn)
         if accepted.background is not None:
             self.went_there[accepted.background.id] += 1
@@ -240,4 +240,4 @@ def _part(call: NewOperation) -> dict[str, Any]:
 def test_a_turn_that_made_way_is_continued_once_in_its_place_whatever_comes_at_once(
     stores: tuple[Store, Store], rows: Database, loop: asyncio.AbstractEventLoop
 ) -> None:
-    play(lambda: ChattingOn(loop, stores, rows), examples=30, steps=12)
+    play(lambda: ChattingOn(loop, stores, rows), examples=15, steps=12)

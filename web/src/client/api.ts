@@ -35,6 +35,8 @@ export interface SessionDetail extends Session {
   messages: StoredMessage[];
   has_more: boolean;
   active_task: ActiveTask | null;
+  /** Turns that made way for a message; their tools run on. */
+  background_tasks?: ActiveTask[];
 }
 
 export interface Task {
@@ -119,8 +121,8 @@ export function getSession(sessionId: string, { before, signal }: { before?: num
 }
 
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true; files?: { url: string }[] } = {}) =>
-  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "interrupt" | undefined, more: { over_budget?: true; files?: { url: string }[] } = {}) =>
+  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, ...(policy && { policy }), ...more } });
 
 export interface FileLimits {
   types: string[];
