@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from harness.asking import asked, questions
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat, Turn
-from harness.folding import fold
+from harness.clients.asking import asked, questions
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import fold
+from harness.clients.sse import follow
 from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record
-from harness.services import Services
-from harness.sse import follow
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.e2e.test_tools import open_gate
 
@@ -36,7 +36,7 @@ async def waits_at(chat: Chat, model: ModelServer, gate: str) -> Turn:
 async def continuing(chat: Chat, turn: Turn) -> Turn:
     """The turn that continues this one, once it is there."""
 
-    async def there() -> str | None:
+    async def there() -> object:
         return (await chat.task(turn.task_id))["continued_by"]
 
     task_id = await wait_until(there, 30, "a turn continues it")

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from sluiceway.ids import new_operation_id
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn, Policy
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import OperationEnd, ReportedEnd
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Task, task_of
+from sluiceway.store.turns.accepting import NewTurn, Policy
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.results import results_in
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.protocols.machine import Machine, play
 
 LIVE = ("queued", "running", "waiting")

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from sluiceway.errors import SessionBusy
-from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.approving import Decision
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
+from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.records import Operation, Task
+from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.turns.approving import Decision
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.results import results_in
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.completion_consumer.scene import PENDING, Scene, Waiting
 
 SESSION = "s-background"

@@ -12,7 +12,7 @@ from typing import Any
 
 from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
 from sluiceway.operation.input_schema import InputSchema, UnfitSchema
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.events import (
     Event,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field, field_validator
 from sluiceway.process.settings import WorkerSettings
-from sluiceway.store.retention import KeptFor, RowKind, SessionKind
+from sluiceway.store.operating.retention import KeptFor, RowKind, SessionKind
 
 LONGEST_REPEATS_DAYS = 3
 # Longer than anybody says something about what was deleted: an operation's deadline, a sender's repeats.
@@ -36,6 +36,9 @@ class Settings(WorkerSettings):
     settle_after_seconds: float = Field(default=3, ge=0, description="an ended turn older than that is finalized")
     agent_silence_seconds: float = Field(
         default=900, ge=1, description="an agent stream of which nothing was heard for so long has lost its publisher"
+    )
+    operation_claim_seconds: float = Field(
+        default=60, ge=1, description="a tool call that waits for so long, and whose tool no runner offers, fails"
     )
     turn_deadline_seconds: float = Field(default=3600, gt=0, description="for what a turn does not wait for others")
 

@@ -9,8 +9,8 @@ Methods raise StoreUnavailable and RedisUnavailable; calling them again then is 
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.background import MadeWay
 from sluiceway.store.records import Task
+from sluiceway.store.turns.background import MadeWay
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
