@@ -88,7 +88,7 @@ async def test_chatting_on_outlives_a_worker_a_consumer_and_redis(
 
 
 @pytest.mark.requirement("CH-19", "GW-2")
-async def test_a_stream_of_the_stock_client_ends_where_its_turn_makes_way_and_the_turns_own_goes_on(
+async def test_a_stream_of_the_stock_client_ends_where_its_turn_makes_way_and_that_of_the_turn_is_whole(
     chat: Chat, other_chat: Chat, model: ModelServer, shared_redis: Redis
 ) -> None:
     await calls_tools(model, "go through west", call("wait_at", "call_west", gate="west"))
