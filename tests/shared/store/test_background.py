@@ -1,13 +1,15 @@
 """Turns that make way for a message while they only wait for operations, and the turns that continue them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from gateway.wire.exports import as_markdown
 from sluiceway.errors import SessionBusy
 from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, ReportedEnd
-from sluiceway.store.records import Operation, Task
+from sluiceway.store.records import Message, Operation, Task
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.turns.approving import Decision
 from sluiceway.store.turns.ending import TurnEnd
@@ -223,3 +225,25 @@ async def test_a_client_that_has_not_seen_the_continuing_turn_writes_behind_it(s
 
     assert (behind.position, behind.cancelled, behind.interrupted) == (1, [], None)
     assert await active(scene) == continued.by.id
+
+
+@pytest.mark.requirement("CH-19")
+async def test_what_runs_in_the_background_keeps_its_session_and_is_no_text_of_anybody_s(scene: Scene) -> None:
+    waiting, accepted = await in_background(scene)
+    await run_to_end(scene, accepted.task)
+    retention = scene.store.retention
+    assert await retention.purge_sessions("old_sessions", timedelta(), 10) == []
+    await ended(scene, waiting.operation)
+    continued = await scene.store.background.carry_on(waiting.task)
+    assert continued is not None
+    assert continued.by is not None
+    await run_to_end(scene, continued.by)
+    session = await scene.store.sessions.get(SESSION, None)
+    messages = await scene.store.sessions.messages_after(SESSION, 0, 100)
+
+    async def no_more(session_id: str, after: int) -> Sequence[Message]:
+        return []
+
+    text = "".join([chunk async for chunk in as_markdown(session, messages, no_more)])
+    assert [text.count(f"## {who}") for who in ("You", "Assistant")] == [2, 3]
+    assert len(await retention.purge_sessions("old_sessions", timedelta(), 10)) == 1
