@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 
 from sluiceway.errors import RedisUnavailable, SessionNotFound, Unavailable
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
 from sluiceway.store.records import Session, Task
@@ -20,6 +21,7 @@ from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
+from sluiceway.wire.person_event import PersonEvent, SessionCreated, SessionDeleted
 from sluiceway.wire.task import Status
 
 
@@ -47,6 +49,7 @@ class TurnIntake:
         dispatch: TurnDispatch,
         ending: TurnEnding,
         erasing: TurnErasing,
+        people: PersonEvents,
         background: TurnBackground,
     ) -> None:
         self._store = store
@@ -55,6 +58,7 @@ class TurnIntake:
         self._ending = ending
         self._erasing = erasing
         self._background = background
+        self._people = people
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> AcceptedTurn:
@@ -121,7 +125,9 @@ class TurnIntake:
         except SessionNotFound:
             # Perhaps it is this very request that deleted it, and the answer was lost.
             await self.erase(await self._store.erasures.of_session(session_id))
+            await self._people.mention(user_id, SessionDeleted(session_id=session_id))
             raise
+        await self._people.mention(user_id, SessionDeleted(session_id=session_id))
         await self.erase(erasures)
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
@@ -139,6 +145,9 @@ class TurnIntake:
         session = await self._store.sessions.claim(session_id, user_id, before)
         for task_id in await self._store.sessions.task_ids(session_id):
             await self._registry.set_owner(task_id, user_id)
+        if before != user_id:
+            await self._people.mention(before, SessionDeleted(session_id=session_id))
+        await self._people.mention(user_id, SessionCreated(session_id=session_id, title=session.title))
         return session
 
     async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
@@ -154,7 +163,8 @@ class TurnIntake:
             for task in accepted.stopped:
                 await self._stop(task)
             if accepted.created and accepted.active:
-                await self._dispatch.publish_new(accepted.task)
+                created: list[PersonEvent] = [SessionCreated(session_id=accepted.task.session_id)]
+                await self._dispatch.publish_new(accepted.task, *(created if accepted.session_created else ()))
             if accepted.background is not None:
                 await self._background.went(MadeWay(accepted.background, accepted.following))
         except RedisUnavailable as error:

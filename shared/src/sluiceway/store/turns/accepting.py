@@ -65,7 +65,7 @@ class AcceptedTurn:
 
     `cancelled`: queued turns that an interrupt ended, or the latest message. `interrupted`: a running turn that was
     asked to end; `stopped`: such ones in the background. `background`: the turn that made way; `following`: for that
-    one, which was queued before.
+    one, which was queued before. `session_created`: the session is new, too.
     """
 
     task: Task
@@ -78,6 +78,7 @@ class AcceptedTurn:
     stopped: Sequence[Task] = ()
     background: Task | None = None
     following: str | None = None
+    session_created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class _Room:
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
-    active, asking = await _lock_session(connection, turn)
+    active, asking, is_new = await _lock_session(connection, turn)
     task = await _known_turn(connection, turn)
     if task is not None:
         return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
@@ -109,7 +110,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         room = replace(room, stopped=[*room.stopped, *await _left_behind(connection, turn.session_id)])
     task = await insert_task(connection, turn, message_id, parts, turn.question.metadata, steers=room.steers)
     if not looks:
-        return AcceptedTurn(task, True, 0, True, stopped=room.stopped)
+        return AcceptedTurn(task, True, 0, True, session_created=is_new, stopped=room.stopped)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
     return AcceptedTurn(
         task,
@@ -118,6 +119,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         active == task.id,
         room.cancelled,
         room.interrupted,
+        session_created=is_new,
         stopped=room.stopped,
         background=room.made.background if room.made is not None else None,
         following=room.made.following if room.made is not None else None,
@@ -137,16 +139,17 @@ async def position_of(connection: Connection, task: Task) -> int:
     )
 
 
-async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None]:
-    """The session's active turn, and an ended one whose calls wait for a person. From here on nobody else accepts or
-    ends one in it."""
+async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None, bool]:
+    """The session's active turn, an ended one whose calls wait for a person, and whether the session was made here.
+    From here on nobody else accepts or ends one in it."""
     lock = (
         f"SELECT user_id, active_task_id, approval_task_id, {one_at_a_time('$2', '$3')} FROM sessions WHERE id = $1"
         " FOR UPDATE"
     )
     counted = turn.max_live > 0
     row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
-    if row is None and turn.create_session:
+    is_new = row is None and turn.create_session
+    if is_new:
         await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
             "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
@@ -157,7 +160,7 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
-    return row["active_task_id"], row["approval_task_id"]
+    return row["active_task_id"], row["approval_task_id"], is_new
 
 
 async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
