@@ -92,8 +92,8 @@ export class Conversation {
   private teller = new Teller();
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
-  private readonly background: BackgroundTurns;
   private started: string[] = [];
+  private readonly background: BackgroundTurns;
   /** Messages that a person sends although the day's budget is used up. */
   private readonly overBudget = new Set<string>();
   private offered: readonly string[] | null = null;

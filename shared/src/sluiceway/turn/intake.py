@@ -57,8 +57,8 @@ class TurnIntake:
         self._dispatch = dispatch
         self._ending = ending
         self._erasing = erasing
-        self._background = background
         self._people = people
+        self._background = background
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> AcceptedTurn:

@@ -75,10 +75,10 @@ class AcceptedTurn:
     cancelled: list[Task] = field(default_factory=list)
     interrupted: Task | None = None
     published: bool = False
+    session_created: bool = False
     stopped: Sequence[Task] = ()
     background: Task | None = None
     following: str | None = None
-    session_created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
