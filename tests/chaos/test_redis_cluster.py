@@ -7,6 +7,7 @@ import pytest
 from sluiceway import keys
 from sluiceway.redis_client import open_redis
 from sluiceway.service.redis_suitability import unsuitable
+from sluiceway.wire.events import TextDelta
 
 from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
 from harness.clients.chat import Chat
@@ -18,6 +19,7 @@ from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
 from harness.processes.services import Services, System
 from harness.waiting import wait_until
+from tests.chat_worker.test_flusher import Desk
 
 NEXT_TEXT_SECONDS = 5
 
@@ -73,6 +75,33 @@ async def test_nothing_is_lost_or_doubled_when_a_primary_dies_or_slots_move_in_m
         assert fold(await chat.answer(turn)).text == "Let me ask. It said hello."
     for gateway in system.gateways:
         await wait_until(lambda: gateway.answers("/readyz"), 30, "the gateway is ready")  # noqa: B023
+
+
+@pytest.mark.requirement("TS-2")
+async def test_streams_of_the_other_nodes_are_written_while_one_is_away(nodes: RedisCluster) -> None:
+    async with open_redis(nodes.url, name="test") as client:
+        desk = Desk(client)
+        running = asyncio.create_task(desk.flusher.run())
+        ids = [f"task_{number}" for number in range(9)]
+        writers = {task_id: await desk.writer(task_id) for task_id in ids}
+        await nodes.whole()
+        shard = nodes.shard_of(keys.task_events(ids[0]))
+        away = {task_id for task_id in ids if nodes.owner(keys.task_events(task_id)) in shard}
+        nodes.set("cluster-require-full-coverage", "no")
+        for node in shard:
+            node.stop()
+        for task_id, writer in writers.items():
+            writer.write(TextDelta(id="0", delta=task_id))
+        others = [task_id for task_id in ids if task_id not in away]
+        await asyncio.wait_for(asyncio.gather(*(writers[task_id].drained() for task_id in others)), 20)
+        assert [await desk.text(task_id) for task_id in others] == others
+        assert all(writers[task_id].written == 0 for task_id in away)
+        running.cancel()
+        await asyncio.wait([running])
+    for node in shard:
+        nodes.bring_back(node)
+    nodes.set("cluster-require-full-coverage", "yes")
+    await nodes.whole()
 
 
 async def test_a_cluster_that_is_named_as_one_is_suitable_and_a_single_server_is_not(

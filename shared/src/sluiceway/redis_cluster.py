@@ -219,9 +219,12 @@ async def _hang_up(pool: ConnectionPool) -> None:
 class ClusterPipeline:
     """What of redis-py's pipeline is used: commands that are gathered, and carried out node by node."""
 
-    def __init__(self, cluster: ClusterRedis, *, ordered: bool = False) -> None:
+    def __init__(self, cluster: ClusterRedis, *, ordered: bool = False, isolated: bool = False) -> None:
+        """`ordered`: one after the other. `isolated`: where a node is away the error is the answer to its commands,
+        and the others have theirs; it is raised where all are away."""
         self._cluster = cluster
         self._ordered = ordered
+        self._isolated = isolated
         self._commands: list[Command] = []
 
     async def __aenter__(self) -> Self:
@@ -243,15 +246,23 @@ class ClusterPipeline:
             for node, places in parts:
                 await self._run(node, places, answers)
         else:
-            running = (self._run(node, places, answers) for node, places in parts)
-            for error in await asyncio.gather(*running, return_exceptions=True):
-                if isinstance(error, BaseException):
-                    raise error
+            await self._side_by_side(parts, answers)
         if raise_on_error:
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
         return answers
+
+    async def _side_by_side(self, parts: Sequence[tuple[Node, list[int]]], answers: list[Any]) -> None:
+        running = (self._run(node, places, answers) for node, places in parts)
+        errors = await asyncio.gather(*running, return_exceptions=True)
+        for error, (_, places) in zip(errors, parts, strict=True):
+            if error is None:
+                continue
+            if not self._isolated or not isinstance(error, _DOUBTFUL) or None not in errors:
+                raise error
+            for place in places:
+                answers[place] = error
 
     async def _parts(self) -> list[tuple[Node, list[int]]]:
         """By node; where order matters, by runs of one node. What has no key goes with what is before it."""

@@ -4,6 +4,8 @@ A token alone goes out at once. Under load batches form by themselves: while one
 adjacent deltas of the same part become one, and the next flush takes them all in one round trip. The pause between two
 flushes grows with what the last one carried, to at most `MAX_PAUSE_SECONDS`.
 
+Where one node of a cluster is away, the streams of the others are flushed meanwhile.
+
 Guarantees: order within a stream; each event once, also when a flush has to be sent again (batches are numbered, and
 the script skips a number that it has seen); nothing is dropped while Redis is away, it is sent when Redis is back.
 A writer learns that it was cancelled, fenced or lost (Redis forgot some of what it had acknowledged) from the answer to
@@ -27,6 +29,7 @@ MIN_PAUSE_SECONDS = 0.003
 PAUSE_PER_STREAM_SECONDS = 0.00003
 MAX_PAUSE_SECONDS = 0.008
 HEARTBEAT_SECONDS = 0.4
+CUT_OFF_SECONDS = 0.2
 # Heartbeats go out in so many groups, one after the other: hundreds at once would hold up the tokens.
 HEARTBEAT_GROUPS = 8
 
@@ -154,6 +157,8 @@ class Flusher:
         self._scripts = scripts
         self._writers: set[StreamWriter] = set()
         self._dirty: dict[StreamWriter, None] = {}
+        # Those whose node is away: they are dirty again a moment later.
+        self._cut_off: set[StreamWriter] = set()
         self._wakeup = asyncio.Event()
         self._hurried = asyncio.Event()
         self._next_group = itertools.cycle(range(HEARTBEAT_GROUPS))
@@ -167,9 +172,12 @@ class Flusher:
     def close(self, writer: StreamWriter) -> None:
         """Forget the writer; what it has not sent is not sent any more."""
         self._writers.discard(writer)
+        self._cut_off.discard(writer)
         self._dirty.pop(writer, None)
 
     def wake(self, writer: StreamWriter) -> None:
+        if writer in self._cut_off:
+            return
         self._dirty[writer] = None
         self._wakeup.set()
 
@@ -213,9 +221,24 @@ class Flusher:
         if not batches:
             return
         self.flushes += 1
-        answers = await self._scripts.run_many([call for _, call in batches])
+        answers = await self._scripts.run_many([call for _, call in batches], each=True)
+        away = [(writer, answer) for (writer, _), answer in zip(batches, answers, strict=True) if _is_away(answer)]
         for (writer, _), answer in zip(batches, answers, strict=True):
-            writer.answered(self._result(writer, answer))
+            if not _is_away(answer):
+                writer.answered(self._result(writer, answer))
+        if away:
+            self._log.warning("flush_delayed", streams=len(away), reason=str(away[0][1]))
+            self._later({writer for writer, _ in away if writer in self._writers})
+
+    def _later(self, writers: set[StreamWriter]) -> None:
+        """What they write meanwhile goes along."""
+        self._cut_off |= writers
+        asyncio.get_running_loop().call_later(CUT_OFF_SECONDS, self._again, writers)
+
+    def _again(self, writers: set[StreamWriter]) -> None:
+        for writer in writers & self._cut_off:
+            self._cut_off.discard(writer)
+            self.wake(writer)
 
     async def _heartbeat_loop(self) -> None:
         for group in itertools.cycle(range(HEARTBEAT_GROUPS)):
@@ -224,11 +247,12 @@ class Flusher:
             if not writers:
                 continue
             try:
-                answers = await self._scripts.run_many([writer.heartbeat() for writer in writers])
+                answers = await self._scripts.run_many([writer.heartbeat() for writer in writers], each=True)
             except RedisUnavailable:
                 continue  # the flush loop says so; leases are fenced whatever happens meanwhile
             for writer, answer in zip(writers, answers, strict=True):
-                writer.note_result(self._result(writer, answer))
+                if not _is_away(answer):
+                    writer.note_result(self._result(writer, answer))
 
     def _result(self, writer: StreamWriter, answer: bytes | Exception) -> WriteResult:
         if isinstance(answer, Exception):
@@ -236,3 +260,7 @@ class Flusher:
             self._log.error("append_refused", task_id=writer.task_id, reason=str(answer))
             return "fenced"
         return answer.decode()  # type: ignore[return-value]  # the scripts' four words
+
+
+def _is_away(answer: object) -> bool:
+    return isinstance(answer, RedisUnavailable)
