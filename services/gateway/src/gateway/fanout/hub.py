@@ -184,7 +184,7 @@ class Hub:
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands; of a cluster each of them."""
+        """Whether the connection stands; of those to a cluster any."""
         return self._servers.up
 
     def attach(self, subscription: Subscription) -> bool:
@@ -359,7 +359,7 @@ class Hub:
         for slot in itertools.cycle(range(_HEARTBEAT_SLOTS)):
             await asyncio.sleep(self._heartbeat_seconds / _HEARTBEAT_SLOTS)
             self._servers.check()
-            if not self._servers.up:
+            if not self._servers.whole:
                 self._break(self._cut_off(), "Redis is away")
             for stream in [stream for stream in self._streams.values() if stream.heartbeat_slot == slot]:
                 for subscription in tuple(stream.live):
