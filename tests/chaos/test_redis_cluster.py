@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from sluiceway import keys
+from sluiceway.errors import RedisRefuses
 from sluiceway.redis_client import open_redis
 from sluiceway.service.redis_suitability import unsuitable
 from sluiceway.wire.events import TextDelta
@@ -109,6 +110,14 @@ async def test_a_cluster_that_is_named_as_one_is_suitable_and_a_single_server_is
 ) -> None:
     async with open_redis(nodes.url, name="test") as client:
         assert await unsuitable(client) is None
+        nodes.set("maxmemory-policy", "allkeys-lru")
+        told = await unsuitable(client)
+        nodes.set("maxmemory-policy", "noeviction")
+        assert told is not None
+        assert told.startswith("Redis evicts keys")
     async with open_redis(f"redis://127.0.0.1:{nodes.nodes[0].port}/0", name="test") as client:
         told = await unsuitable(client)
         assert told == ("REDIS_URL leads to a node of a cluster, which splits the keys: begin it with redis+cluster://")
+    async with open_redis(f"redis+cluster://127.0.0.1:{valkey.port}", name="test") as client:
+        with pytest.raises(RedisRefuses, match="is no node of a cluster: begin it with redis://"):
+            await unsuitable(client)

@@ -35,11 +35,11 @@ from redis.exceptions import (
 from sluiceway.errors import RedisRefuses, RedisUnavailable
 from sluiceway.redis_cluster import ClusterPipeline, ClusterRedis
 from sluiceway.redis_sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
-from sluiceway.redis_slots import SlotMap
+from sluiceway.redis_slots import NoCluster, SlotMap
 from sluiceway.redis_url import RedisUrl
 
 # It is there, and is not what it has to be: a wrong password or user, a right that is missing, a cluster.
-_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService)
+_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService, NoCluster)
 # Redis itself is away, starting, failing over or full. A wrong command or a script error is a defect and is not here.
 AWAY = (
     *_REFUSES,
