@@ -190,9 +190,9 @@ async def redis_errors(redis: Redis) -> AsyncIterator[None]:
         if not is_away(error):
             raise
         useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith(_DEMOTED_CODES)
-        if useless:
-            for pool in pools_of(redis):
-                await pool.drop_idle()
+        # Of a cluster the other nodes' are good; a dead one is found when it is taken.
+        if useless and isinstance(redis.connection_pool, Pool) and not isinstance(redis, ClusterRedis):
+            await redis.connection_pool.drop_idle()
         kind = RedisRefuses if _is_refused(error) else RedisUnavailable
         raise kind(f"{type(error).__name__}: {error}") from error
 
