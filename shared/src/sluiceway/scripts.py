@@ -62,26 +62,26 @@ class Scripts:
         Raises RedisUnavailable when Redis is away: then any of the calls may or may not have been carried out. `each`:
         where that is one node of a cluster, and others answer, it stands in the places of that node's calls instead.
         """
+        isolated = each and isinstance(self._redis, ClusterRedis)
         async with redis_errors(self._redis):
-            answers = await self._run_many(calls, each)
-        if not each:
+            answers = await self._run_many(calls, isolated)
+        if not isolated:
             return answers
         return [RedisUnavailable(str(answer)) if _is_no_answer(answer) else answer for answer in answers]
 
-    async def _run_many(self, calls: Sequence[Call], each: bool) -> list[Any]:
-        answers = await self._pipeline(calls, each)
+    async def _run_many(self, calls: Sequence[Call], isolated: bool) -> list[Any]:
+        answers = await self._pipeline(calls, isolated)
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             for name in {calls[place].script for place in unknown}:
                 await self._redis.script_load(source(name))
-            told = await self._pipeline([calls[place] for place in unknown], each)
+            told = await self._pipeline([calls[place] for place in unknown], isolated)
             for place, answer in zip(unknown, told, strict=True):
                 answers[place] = answer
         return answers
 
-    async def _pipeline(self, calls: Sequence[Call], each: bool) -> list[Any]:
+    async def _pipeline(self, calls: Sequence[Call], isolated: bool) -> list[Any]:
         self.round_trips += 1
-        isolated = each and isinstance(self._redis, ClusterRedis)
         pipeline: Any = self._redis.pipeline(transaction=False)
         if isolated and isinstance(self._redis, ClusterRedis):
             pipeline = ClusterPipeline(self._redis, isolated=True)

@@ -157,8 +157,9 @@ class Flusher:
         self._scripts = scripts
         self._writers: set[StreamWriter] = set()
         self._dirty: dict[StreamWriter, None] = {}
-        # Those whose node is away: they are dirty again a moment later.
+        # Those whose node is away: they are flushed apart, so that the others do not wait for it.
         self._cut_off: set[StreamWriter] = set()
+        self._group: asyncio.TaskGroup | None = None
         self._wakeup = asyncio.Event()
         self._hurried = asyncio.Event()
         self._next_group = itertools.cycle(range(HEARTBEAT_GROUPS))
@@ -187,9 +188,9 @@ class Flusher:
 
     async def run(self) -> None:
         """Flush, and send heartbeats, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._flush_loop(), name="flusher")
-            group.create_task(self._heartbeat_loop(), name="task-heartbeat")
+        async with asyncio.TaskGroup() as self._group:
+            self._group.create_task(self._flush_loop(), name="flusher")
+            self._group.create_task(self._heartbeat_loop(), name="task-heartbeat")
 
     async def _flush_loop(self) -> None:
         backoff = Backoff(first_seconds=0.05, cap_seconds=2)
@@ -199,7 +200,7 @@ class Flusher:
             writers = list(self._dirty)
             self._dirty.clear()
             try:
-                await self._flush(writers)
+                self._set_apart(await self._flush(writers))
             except RedisUnavailable as error:
                 self._log.warning("flush_delayed", streams=len(writers), reason=str(error))
                 for writer in writers:
@@ -216,29 +217,39 @@ class Flusher:
                 await self._hurried.wait()
         self._hurried.clear()
 
-    async def _flush(self, writers: list[StreamWriter]) -> None:
+    async def _flush(self, writers: list[StreamWriter]) -> set[StreamWriter]:
+        """Those whose node is away, where that of others is not."""
         batches = [(writer, call) for writer in writers if (call := writer.take()) is not None]
         if not batches:
-            return
+            return set()
         self.flushes += 1
+        away: set[StreamWriter] = set()
         answers = await self._scripts.run_many([call for _, call in batches], each=True)
-        away = [(writer, answer) for (writer, _), answer in zip(batches, answers, strict=True) if _is_away(answer)]
         for (writer, _), answer in zip(batches, answers, strict=True):
-            if not _is_away(answer):
+            if isinstance(answer, RedisUnavailable):
+                away.add(writer)
+            else:
                 writer.answered(self._result(writer, answer))
-        if away:
-            self._log.warning("flush_delayed", streams=len(away), reason=str(away[0][1]))
-            self._later({writer for writer, _ in away if writer in self._writers})
+        return away
 
-    def _later(self, writers: set[StreamWriter]) -> None:
-        """What they write meanwhile goes along."""
-        self._cut_off |= writers
-        asyncio.get_running_loop().call_later(CUT_OFF_SECONDS, self._again, writers)
+    def _set_apart(self, writers: set[StreamWriter]) -> None:
+        if writers and self._group is not None:
+            self._cut_off |= writers
+            self._log.warning("flush_delayed", streams=len(writers), reason="their node of the cluster is away")
+            self._group.create_task(self._until_answered(writers), name="flusher-apart")
 
-    def _again(self, writers: set[StreamWriter]) -> None:
-        for writer in writers & self._cut_off:
-            self._cut_off.discard(writer)
-            self.wake(writer)
+    async def _until_answered(self, away: set[StreamWriter]) -> None:
+        """What they write meanwhile goes along, or follows."""
+        while away := away & self._writers:
+            await asyncio.sleep(CUT_OFF_SECONDS)
+            try:
+                still = await self._flush(list(away))
+            except RedisUnavailable:
+                continue
+            for writer in away - still:
+                self._cut_off.discard(writer)
+                self.wake(writer)
+            away = still
 
     async def _heartbeat_loop(self) -> None:
         for group in itertools.cycle(range(HEARTBEAT_GROUPS)):
@@ -251,7 +262,7 @@ class Flusher:
             except RedisUnavailable:
                 continue  # the flush loop says so; leases are fenced whatever happens meanwhile
             for writer, answer in zip(writers, answers, strict=True):
-                if not _is_away(answer):
+                if not isinstance(answer, RedisUnavailable):
                     writer.note_result(self._result(writer, answer))
 
     def _result(self, writer: StreamWriter, answer: bytes | Exception) -> WriteResult:
@@ -260,7 +271,3 @@ class Flusher:
             self._log.error("append_refused", task_id=writer.task_id, reason=str(answer))
             return "fenced"
         return answer.decode()  # type: ignore[return-value]  # the scripts' four words
-
-
-def _is_away(answer: object) -> bool:
-    return isinstance(answer, RedisUnavailable)
