@@ -13,8 +13,8 @@ _PARTS = (
     "bench.completions",
     "bench.tools",
     "bench.fairness",
-    "bench.topology",
     "bench.page",
+    "bench.topology",
 )
 
 
