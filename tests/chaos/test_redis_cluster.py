@@ -85,6 +85,10 @@ async def test_streams_of_the_other_nodes_are_written_while_one_is_silent(nodes:
         running = asyncio.create_task(desk.flusher.run())
         ids = [f"task_{number}" for number in range(9)]
         writers = {task_id: await desk.writer(task_id) for task_id in ids}
+        noted = {
+            meta.replication_id for task_id in ids if (meta := await desk.streams.registry.meta(task_id)) is not None
+        }
+        assert noted == await desk.streams.reader.replication_ids(), "no turn looks as if its server had failed over"
         await nodes.whole()
         shard = nodes.shard_of(keys.task_events(ids[0]))
         away = {task_id for task_id in ids if nodes.owner(keys.task_events(task_id)) in shard}
