@@ -79,6 +79,22 @@ class RedisCluster:
                 return next(node for node in self.nodes if node.port == int(primary[1]))
         raise AssertionError(f"nobody has slot {slot}")
 
+    def shard_of(self, key: str) -> list[Valkey]:
+        """The primary that has a key's slot, and its replica."""
+        primary = self.owner(key)
+        of_primary = self.id_of(primary)
+        told = str(primary.ask("CLUSTER", "REPLICAS", of_primary))
+        return [
+            primary,
+            *(node for node in self.nodes if node.running and self.id_of(node) in told.replace(of_primary, "")),
+        ]
+
+    def set(self, option: str, value: str) -> None:
+        """On every node that runs."""
+        for node in self.nodes:
+            if node.running:
+                node.ask("CONFIG", "SET", option, value)
+
     async def fail_over(self, primary: Valkey, *, freeze: bool = False) -> float:
         """That primary is killed, or freezes. Answers when, by the event loop's clock, its replica was promoted."""
         before = {node.port for node in self.primaries()}

@@ -5,19 +5,25 @@ from collections.abc import Iterator
 
 import pytest
 from sluiceway import keys
+from sluiceway.errors import RedisRefuses
+from sluiceway.operation.completions import Completions
 from sluiceway.redis_client import open_redis
 from sluiceway.service.redis_suitability import unsuitable
+from sluiceway.wire.events import TextDelta
 
 from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
 from harness.clients.chat import Chat
-from harness.clients.folding import fold
+from harness.clients.viewer import Viewer
 from harness.clients.watched_turns import watched_turns
 from harness.databases.database import Database
 from harness.databases.redis_cluster import RedisCluster
 from harness.databases.valkey import Valkey
+from harness.metrics import metrics_of
 from harness.model_server import ModelServer
 from harness.processes.services import Services, System
 from harness.waiting import wait_until
+from tests.chaos.test_tools_survive import operation_in
+from tests.chat_worker.test_flusher import Desk
 
 NEXT_TEXT_SECONDS = 5
 
@@ -36,7 +42,14 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
 
 @pytest.fixture
 async def system(services: Services, nodes: RedisCluster) -> System:
-    system = await services.whole(gateways=2, tool_runners=1, REDIS_URL=nodes.url, TOOLS_DIR=str(TOOLS_DIR))
+    system = await services.whole(
+        gateways=2,
+        tool_runners=1,
+        REDIS_URL=nodes.url,
+        TOOLS_DIR=str(TOOLS_DIR),
+        RECONCILE_SECONDS="0.5",
+        SETTLE_AFTER_SECONDS="0.5",
+    )
     await offered(system.url, "outside")
     return system
 
@@ -67,12 +80,78 @@ async def test_nothing_is_lost_or_doubled_when_a_primary_dies_or_slots_move_in_m
                 await watched.whole(database)
             cluster.bring_back(victim)
             await cluster.whole()
-        await calls_tools(model, "ask somebody", call("echo", "call_q", text="hello"), says="Let me ask. ")
-        await answers(model, "ask somebody", "It said hello.")
-        turn = await chat.ask("ask somebody")
-        assert fold(await chat.answer(turn)).text == "Let me ask. It said hello."
+        await _waits_for_an_operation(system, cluster, chat, model, database)
     for gateway in system.gateways:
         await wait_until(lambda: gateway.answers("/readyz"), 30, "the gateway is ready")  # noqa: B023
+
+
+async def _waits_for_an_operation(
+    system: System, cluster: RedisCluster, chat: Chat, model: ModelServer, database: Database
+) -> None:
+    """It is left alone by the reconciler while it waits: its node is the one that it was written on."""
+    await calls_tools(model, "ask somebody", call("outside", "call_o", text="hello"), says="Let me ask. ")
+    await answers(model, "ask somebody", "They said hi.")
+    turn = await chat.ask("ask somebody")
+    operation_id = await operation_in(database, turn, "accepted")
+    rebuilt, rounds = await _counted(system, _REBUILT), await _counted(system, _ROUNDS)
+    async with Viewer(chat.stream_url(turn)) as viewer:
+        await viewer.shows("Let me ask. ")
+
+        async def gone_round() -> bool:
+            return await _counted(system, _ROUNDS) >= rounds + 6
+
+        await wait_until(gone_round, 30, "the reconciler has looked at the turn")
+        async with open_redis(cluster.url, name="test") as client:
+            await Completions(client).publish_operation_complete(operation_id, None, True, "hi")
+        assert (await viewer.end()).text == "Let me ask. They said hi."
+        assert viewer.restarts == 0
+    assert await _counted(system, _REBUILT) == rebuilt
+
+
+_ROUNDS, _REBUILT = ("sluiceway_reconciler_rounds_total", ""), ("sluiceway_reconciler_repaired_total", "turn_restored")
+
+
+async def _counted(system: System, named: tuple[str, str]) -> float:
+    told = await metrics_of(system.consumers[0])
+    return sum(value for (name, label), value in told.items() if name == named[0] and named[1] in ("", label))
+
+
+@pytest.mark.requirement("TS-2")
+async def test_streams_of_the_other_nodes_are_written_while_one_is_silent(nodes: RedisCluster) -> None:
+    async with open_redis(nodes.url, name="test") as client:
+        desk = Desk(client)
+        running = asyncio.create_task(desk.flusher.run())
+        ids = [f"task_{number}" for number in range(9)]
+        writers = {task_id: await desk.writer(task_id) for task_id in ids}
+        noted = {
+            meta.replication_id for task_id in ids if (meta := await desk.streams.registry.meta(task_id)) is not None
+        }
+        assert noted == await desk.streams.reader.replication_ids(), "no turn looks as if its server had failed over"
+        await nodes.whole()
+        shard = nodes.shard_of(keys.task_events(ids[0]))
+        away = {task_id for task_id in ids if nodes.owner(keys.task_events(task_id)) in shard}
+        nodes.set("cluster-require-full-coverage", "no")
+        for node in shard:
+            node.freeze()
+        for task_id, writer in writers.items():
+            writer.write(TextDelta(id="0", delta=task_id))
+        others = [task_id for task_id in ids if task_id not in away]
+        await asyncio.wait_for(asyncio.gather(*(writers[task_id].drained() for task_id in others)), 20)
+        assert [await desk.text(task_id) for task_id in others] == others
+        for task_id in others:  # and again, without a wait for who is known to be silent
+            writers[task_id].write(TextDelta(id="1", delta="!"))
+        await asyncio.wait_for(asyncio.gather(*(writers[task_id].drained() for task_id in others)), 20)
+        assert all(writers[task_id].written == 0 for task_id in away)
+        for node in shard:
+            nodes.bring_back(node)
+        nodes.set("cluster-require-full-coverage", "yes")
+        await nodes.whole()
+        await asyncio.wait_for(asyncio.gather(*(writers[task_id].drained() for task_id in away)), 30)
+        assert [await desk.text(task_id) for task_id in ids] == [
+            task_id if task_id in away else f"{task_id}!" for task_id in ids
+        ]
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_cluster_that_is_named_as_one_is_suitable_and_a_single_server_is_not(
@@ -80,6 +159,14 @@ async def test_a_cluster_that_is_named_as_one_is_suitable_and_a_single_server_is
 ) -> None:
     async with open_redis(nodes.url, name="test") as client:
         assert await unsuitable(client) is None
+        nodes.set("maxmemory-policy", "allkeys-lru")
+        told = await unsuitable(client)
+        nodes.set("maxmemory-policy", "noeviction")
+        assert told is not None
+        assert told.startswith("Redis evicts keys")
     async with open_redis(f"redis://127.0.0.1:{nodes.nodes[0].port}/0", name="test") as client:
         told = await unsuitable(client)
         assert told == ("REDIS_URL leads to a node of a cluster, which splits the keys: begin it with redis+cluster://")
+    async with open_redis(f"redis+cluster://127.0.0.1:{valkey.port}", name="test") as client:
+        with pytest.raises(RedisRefuses, match="is no node of a cluster: begin it with redis://"):
+            await unsuitable(client)

@@ -35,11 +35,11 @@ from redis.exceptions import (
 from sluiceway.errors import RedisRefuses, RedisUnavailable
 from sluiceway.redis_cluster import ClusterPipeline, ClusterRedis
 from sluiceway.redis_sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
-from sluiceway.redis_slots import SlotMap
+from sluiceway.redis_slots import NoCluster, SlotMap
 from sluiceway.redis_url import RedisUrl
 
 # It is there, and is not what it has to be: a wrong password or user, a right that is missing, a cluster.
-_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService)
+_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService, NoCluster)
 # Redis itself is away, starting, failing over or full. A wrong command or a script error is a defect and is not here.
 AWAY = (
     *_REFUSES,
@@ -190,9 +190,9 @@ async def redis_errors(redis: Redis) -> AsyncIterator[None]:
         if not is_away(error):
             raise
         useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith(_DEMOTED_CODES)
-        if useless:
-            for pool in pools_of(redis):
-                await pool.drop_idle()
+        # Of a cluster the other nodes' are good; a dead one is found when it is taken.
+        if useless and isinstance(redis.connection_pool, Pool) and not isinstance(redis, ClusterRedis):
+            await redis.connection_pool.drop_idle()
         kind = RedisRefuses if _is_refused(error) else RedisUnavailable
         raise kind(f"{type(error).__name__}: {error}") from error
 

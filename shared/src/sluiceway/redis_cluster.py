@@ -33,6 +33,8 @@ from sluiceway.redis_url import Node
 # A slot that is on its way, with some of the keys here and some there, is waited for; then it is as if Redis were away.
 _REDIRECT_SECONDS = 4.0
 _TRY_AGAIN_SECONDS = 0.03
+# How long those who have their answers wait for a node that is silent.
+_PATIENCE_SECONDS = 1.0
 _DOUBTFUL = (RedisConnectionError, RedisTimeoutError, OSError, ReadOnlyError, MasterDownError, ClusterDownError)
 _REDIRECTS = (MovedError, AskError, TryAgainError)
 _KEYLESS = frozenset({"PING", "TIME", "INFO", "SCRIPT", "WAIT", "CLIENT", "ROLE", "CLUSTER", "CONFIG", "ACL", "MULTI"})
@@ -219,9 +221,12 @@ async def _hang_up(pool: ConnectionPool) -> None:
 class ClusterPipeline:
     """What of redis-py's pipeline is used: commands that are gathered, and carried out node by node."""
 
-    def __init__(self, cluster: ClusterRedis, *, ordered: bool = False) -> None:
+    def __init__(self, cluster: ClusterRedis, *, ordered: bool = False, isolated: bool = False) -> None:
+        """`ordered`: one after the other. `isolated`: where a node is away, or silent while others have answered, the
+        error is the answer to its commands, and the others have theirs; it is raised where all are away."""
         self._cluster = cluster
         self._ordered = ordered
+        self._isolated = isolated
         self._commands: list[Command] = []
 
     async def __aenter__(self) -> Self:
@@ -243,15 +248,33 @@ class ClusterPipeline:
             for node, places in parts:
                 await self._run(node, places, answers)
         else:
-            running = (self._run(node, places, answers) for node, places in parts)
-            for error in await asyncio.gather(*running, return_exceptions=True):
-                if isinstance(error, BaseException):
-                    raise error
+            await self._side_by_side(parts, answers)
         if raise_on_error:
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
         return answers
+
+    async def _side_by_side(self, parts: Sequence[tuple[Node, list[int]]], answers: list[Any]) -> None:
+        tasks = [asyncio.create_task(self._run(node, places, answers), name=f"part-{node}") for node, places in parts]
+        try:
+            done, late = await asyncio.wait(tasks, timeout=_PATIENCE_SECONDS if self._isolated else None)
+            if late and not done:
+                await asyncio.wait(late)
+        finally:
+            for task in tasks:
+                task.cancel()
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        for error, (_, places) in zip(errors, parts, strict=True):
+            if isinstance(error, asyncio.CancelledError):
+                error = RedisTimeoutError("a node of the cluster is silent, while others answer")
+                self._cluster.doubt()
+            if error is None:
+                continue
+            if not self._isolated or not isinstance(error, _DOUBTFUL) or None not in errors:
+                raise error
+            for place in places:
+                answers[place] = error
 
     async def _parts(self) -> list[tuple[Node, list[int]]]:
         """By node; where order matters, by runs of one node. What has no key goes with what is before it."""

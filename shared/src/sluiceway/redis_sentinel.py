@@ -19,7 +19,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from sluiceway.redis_asking import ask, first_answers, text_of
+from sluiceway.redis_asking import Shared, ask, first_answers, text_of
 from sluiceway.redis_url import Node, RedisUrl
 
 FOLLOW_SECONDS = 1.0
@@ -45,19 +45,12 @@ class Primary:
 
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
-        self._asking: asyncio.Task[Node] | None = None
+        self._asking = Shared(self._ask_all)
+        self.close = self._asking.close
 
     async def find(self) -> Node:
         """Raises RedisConnectionError where no Sentinel knows one, AuthenticationError, UnknownService."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_all(), name="sentinels")
-        return await asyncio.shield(self._asking)
-
-    async def close(self) -> None:
-        """Whoever asks just now is told that it was cancelled."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait([self._asking])
+        return await self._asking.answer()
 
     def url_of(self, node: Node) -> str:
         return self._url.url_of(node)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import ClusterDownError, MovedError, ResponseError
+from redis.exceptions import AuthenticationError, ClusterDownError, MovedError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from sluiceway.redis_asking import ask, first_answers, text_of
+from sluiceway.redis_asking import Shared, ask, first_answers, text_of
 from sluiceway.redis_url import Node, RedisUrl
 
 SLOTS = 16384
@@ -25,6 +25,10 @@ _ASKED_AT_ONCE = 3
 # A map that is in doubt is not drawn more often than this.
 _PAUSE_SECONDS = 0.1
 _VERSION = re.compile(r"cluster_current_epoch:(\d+)")
+
+
+class NoCluster(RedisConnectionError):
+    """A person has to mend it."""
 
 
 def slot_of(key: str | bytes) -> int:
@@ -60,22 +64,19 @@ class SlotMap:
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
         self._view: View | None = None
-        self._drawing: asyncio.Task[View] | None = None
+        self._drawing = Shared(self._draw)
+        self.draw = self._drawing.answer
+        self.close = self._drawing.close
         self._drawn_at = 0.0
         self._doubted = False
 
     async def view(self) -> View:
-        """As last seen, or drawn again where it is in doubt. Raises RedisConnectionError, ResponseError."""
+        """As last seen, or drawn again where it is in doubt. Raises what `AWAY` of `redis_client` has."""
         if self._view is None or (
             self._doubted and asyncio.get_running_loop().time() > self._drawn_at + _PAUSE_SECONDS
         ):
             return await self.draw()
         return self._view
-
-    async def draw(self) -> View:
-        if self._drawing is None or self._drawing.done():
-            self._drawing = asyncio.create_task(self._draw(), name="slot-map")
-        return await asyncio.shield(self._drawing)
 
     def doubt(self) -> None:
         """A node is away, or is not what it was."""
@@ -91,11 +92,6 @@ class SlotMap:
 
     def url_of(self, node: Node) -> str:
         return self._url.url_of(node)
-
-    async def close(self) -> None:
-        if self._drawing is not None:
-            self._drawing.cancel()
-            await asyncio.wait([self._drawing])
 
     async def _draw(self) -> View:
         known = list(self._view.nodes) if self._view is not None else []
@@ -125,9 +121,13 @@ class SlotMap:
 
 def _worst(errors: Sequence[BaseException]) -> BaseException:
     """What a person has to mend comes first."""
-    refusals = [error for error in errors if isinstance(error, ResponseError)]
+    for error in errors:
+        if isinstance(error, AuthenticationError | NoPermissionError):
+            return error
+        if isinstance(error, ResponseError) and "cluster support disabled" in str(error):
+            return NoCluster("REDIS_URL leads to a server that is no node of a cluster: begin it with redis://")
     reasons = "; ".join(sorted({f"{type(error).__name__}: {error}" for error in errors}))
-    return next(iter(refusals), RedisConnectionError(f"no node of the cluster answers ({reasons})"))
+    return RedisConnectionError(f"no node of the cluster answers ({reasons})")
 
 
 def _view(slots: Iterable[Any], asked: Node, version: int) -> View:

@@ -10,7 +10,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
+from sluiceway.errors import RedisUnavailable
 from sluiceway.redis_client import command, is_away, redis_errors
+from sluiceway.redis_cluster import ClusterPipeline, ClusterRedis
 
 Argument = str | bytes | int | float
 
@@ -54,31 +56,44 @@ class Scripts:
             await command(self._redis, "SCRIPT LOAD", source(script))
             return await command(self._redis, *call.command())
 
-    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call], *, each: bool = False) -> list[Any]:
         """Many calls, one round trip. Each answer stands in its call's place, or the ResponseError it got.
 
-        Raises RedisUnavailable when Redis is away: then any of the calls may or may not have been carried out.
+        Raises RedisUnavailable when Redis is away: then any of the calls may or may not have been carried out. `each`:
+        where that is one node of a cluster, and others answer, it stands in the places of that node's calls instead.
         """
+        isolated = each and isinstance(self._redis, ClusterRedis)
         async with redis_errors(self._redis):
-            return await self._run_many(calls)
+            answers = await self._run_many(calls, isolated)
+        if not isolated:
+            return answers
+        return [RedisUnavailable(str(answer)) if _is_no_answer(answer) else answer for answer in answers]
 
-    async def _run_many(self, calls: Sequence[Call]) -> list[Any]:
-        answers = await self._pipeline(calls)
+    async def _run_many(self, calls: Sequence[Call], isolated: bool) -> list[Any]:
+        answers = await self._pipeline(calls, isolated)
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             for name in {calls[place].script for place in unknown}:
                 await self._redis.script_load(source(name))
-            for place, answer in zip(unknown, await self._pipeline([calls[place] for place in unknown]), strict=True):
+            told = await self._pipeline([calls[place] for place in unknown], isolated)
+            for place, answer in zip(unknown, told, strict=True):
                 answers[place] = answer
         return answers
 
-    async def _pipeline(self, calls: Sequence[Call]) -> list[Any]:
+    async def _pipeline(self, calls: Sequence[Call], isolated: bool) -> list[Any]:
         self.round_trips += 1
-        async with self._redis.pipeline(transaction=False) as pipe:
+        pipeline: Any = self._redis.pipeline(transaction=False)
+        if isolated and isinstance(self._redis, ClusterRedis):
+            pipeline = ClusterPipeline(self._redis, isolated=True)
+        async with pipeline as pipe:
             for call in calls:
                 pipe.execute_command(*call.command())
             answers: list[Any] = await pipe.execute(raise_on_error=False)
-        for answer in answers:
-            if is_away(answer) or (isinstance(answer, Exception) and not isinstance(answer, ResponseError)):
-                raise answer
+        away = [answer for answer in answers if _is_no_answer(answer)]
+        if away and (not isolated or len(away) == len(answers)):
+            raise away[0]
         return answers
+
+
+def _is_no_answer(answer: Any) -> bool:
+    return isinstance(answer, Exception) and (is_away(answer) or not isinstance(answer, ResponseError))

@@ -4,6 +4,8 @@ A token alone goes out at once. Under load batches form by themselves: while one
 adjacent deltas of the same part become one, and the next flush takes them all in one round trip. The pause between two
 flushes grows with what the last one carried, to at most `MAX_PAUSE_SECONDS`.
 
+Where one node of a cluster is away, the streams of the others are flushed meanwhile.
+
 Guarantees: order within a stream; each event once, also when a flush has to be sent again (batches are numbered, and
 the script skips a number that it has seen); nothing is dropped while Redis is away, it is sent when Redis is back.
 A writer learns that it was cancelled, fenced or lost (Redis forgot some of what it had acknowledged) from the answer to
@@ -27,6 +29,7 @@ MIN_PAUSE_SECONDS = 0.003
 PAUSE_PER_STREAM_SECONDS = 0.00003
 MAX_PAUSE_SECONDS = 0.008
 HEARTBEAT_SECONDS = 0.4
+CUT_OFF_SECONDS = 0.2
 # Heartbeats go out in so many groups, one after the other: hundreds at once would hold up the tokens.
 HEARTBEAT_GROUPS = 8
 
@@ -154,6 +157,9 @@ class Flusher:
         self._scripts = scripts
         self._writers: set[StreamWriter] = set()
         self._dirty: dict[StreamWriter, None] = {}
+        # Those whose node is away: they are flushed apart, so that the others do not wait for it.
+        self._cut_off: set[StreamWriter] = set()
+        self._group: asyncio.TaskGroup | None = None
         self._wakeup = asyncio.Event()
         self._hurried = asyncio.Event()
         self._next_group = itertools.cycle(range(HEARTBEAT_GROUPS))
@@ -167,9 +173,12 @@ class Flusher:
     def close(self, writer: StreamWriter) -> None:
         """Forget the writer; what it has not sent is not sent any more."""
         self._writers.discard(writer)
+        self._cut_off.discard(writer)
         self._dirty.pop(writer, None)
 
     def wake(self, writer: StreamWriter) -> None:
+        if writer in self._cut_off:
+            return
         self._dirty[writer] = None
         self._wakeup.set()
 
@@ -179,9 +188,9 @@ class Flusher:
 
     async def run(self) -> None:
         """Flush, and send heartbeats, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._flush_loop(), name="flusher")
-            group.create_task(self._heartbeat_loop(), name="task-heartbeat")
+        async with asyncio.TaskGroup() as self._group:
+            self._group.create_task(self._flush_loop(), name="flusher")
+            self._group.create_task(self._heartbeat_loop(), name="task-heartbeat")
 
     async def _flush_loop(self) -> None:
         backoff = Backoff(first_seconds=0.05, cap_seconds=2)
@@ -191,7 +200,7 @@ class Flusher:
             writers = list(self._dirty)
             self._dirty.clear()
             try:
-                await self._flush(writers)
+                self._set_apart(await self._flush(writers))
             except RedisUnavailable as error:
                 self._log.warning("flush_delayed", streams=len(writers), reason=str(error))
                 for writer in writers:
@@ -208,14 +217,39 @@ class Flusher:
                 await self._hurried.wait()
         self._hurried.clear()
 
-    async def _flush(self, writers: list[StreamWriter]) -> None:
+    async def _flush(self, writers: list[StreamWriter]) -> set[StreamWriter]:
+        """Those whose node is away, where that of others is not."""
         batches = [(writer, call) for writer in writers if (call := writer.take()) is not None]
         if not batches:
-            return
+            return set()
         self.flushes += 1
-        answers = await self._scripts.run_many([call for _, call in batches])
+        away: set[StreamWriter] = set()
+        answers = await self._scripts.run_many([call for _, call in batches], each=True)
         for (writer, _), answer in zip(batches, answers, strict=True):
-            writer.answered(self._result(writer, answer))
+            if isinstance(answer, RedisUnavailable):
+                away.add(writer)
+            else:
+                writer.answered(self._result(writer, answer))
+        return away
+
+    def _set_apart(self, writers: set[StreamWriter]) -> None:
+        if writers and self._group is not None:
+            self._cut_off |= writers
+            self._log.warning("flush_delayed", streams=len(writers), reason="their node of the cluster is away")
+            self._group.create_task(self._until_answered(writers), name="flusher-apart")
+
+    async def _until_answered(self, away: set[StreamWriter]) -> None:
+        """What they write meanwhile goes along, or follows."""
+        while away := away & self._writers:
+            await asyncio.sleep(CUT_OFF_SECONDS)
+            try:
+                still = await self._flush(list(away))
+            except RedisUnavailable:
+                continue
+            for writer in away - still:
+                self._cut_off.discard(writer)
+                self.wake(writer)
+            away = still
 
     async def _heartbeat_loop(self) -> None:
         for group in itertools.cycle(range(HEARTBEAT_GROUPS)):
@@ -224,11 +258,12 @@ class Flusher:
             if not writers:
                 continue
             try:
-                answers = await self._scripts.run_many([writer.heartbeat() for writer in writers])
+                answers = await self._scripts.run_many([writer.heartbeat() for writer in writers], each=True)
             except RedisUnavailable:
                 continue  # the flush loop says so; leases are fenced whatever happens meanwhile
             for writer, answer in zip(writers, answers, strict=True):
-                writer.note_result(self._result(writer, answer))
+                if not isinstance(answer, RedisUnavailable):
+                    writer.note_result(self._result(writer, answer))
 
     def _result(self, writer: StreamWriter, answer: bytes | Exception) -> WriteResult:
         if isinstance(answer, Exception):

@@ -47,8 +47,8 @@ class TaskReader:
         """How far the model's answer was shown, in the writer's own words; "" where nothing is known of that."""
         return (await command(self._redis, "HGET", keys.task_meta(task_id), "reached") or b"").decode()
 
-    async def replication_id(self) -> str:
-        """The server's replication id, or those of all primaries of a cluster. Another one than before means a failover
-        or a restart, and that the last writes may be gone."""
+    async def replication_ids(self) -> frozenset[str]:
+        """The replication id of the server, or those of all primaries of a cluster. One that is gone means a failover
+        or a restart, and that the last writes of the streams that name it may be gone."""
         told = await on_each_primary(self._redis, "EVAL", source("stream/replication_id"), 0)
-        return ",".join(sorted(one.decode() for one in told))
+        return frozenset(one.decode() for one in told)

@@ -14,7 +14,7 @@ REBUILDING = "restored"
 @dataclass(frozen=True, slots=True)
 class TaskMeta:
     """`retracted`: what retried steps abandoned, as ranges between the entries (kept, resumed).
-    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_id`.
+    `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_ids`.
     `queue_entry`: the entry that asks for the next step. `held_entry`: the one under whose lease the latest attempt
     writes. `rebuilding`: the stream is being written again, and may lack what Postgres has.
     `ended_operations`: whose end was shown."""

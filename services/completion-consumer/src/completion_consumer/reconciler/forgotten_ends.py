@@ -37,7 +37,7 @@ class ForgottenEnds:
         self._reader = reader
         self._ending = ending
         self._period = min(LATELY, retention / 2)
-        self._replication_id: str | None = None
+        self._replication_ids: frozenset[str] | None = None
         # Where in the turns that have ended lately the look is, and how far back it goes; None: it is through.
         self._place: tuple[datetime, str] | None = None
         self._since = datetime.min
@@ -48,13 +48,13 @@ class ForgottenEnds:
         await current.part("ends", self._look_back)
 
     async def _look_back(self, current: Round) -> None:
-        replication_id = await self._reader.replication_id()
-        if replication_id != self._replication_id:
-            if self._replication_id is not None:
+        replication_ids = await self._reader.replication_ids()
+        if replication_ids != self._replication_ids:
+            if self._replication_ids is not None:
                 self._log.warning("redis_replaced")
             now = await self._store.now()
             self._since = now - self._period
-            self._replication_id, self._place = replication_id, (now + self._period, _LAST_ID)
+            self._replication_ids, self._place = replication_ids, (now + self._period, _LAST_ID)
         if self._place is None:
             return
         page = await self._store.turns.ended_before(*self._place, self._since, _PAGE)

@@ -112,7 +112,7 @@ class UnfinishedTurns:
         self._finalize_after = finalize_after
         self._deadline = deadline
         self._next_step_after = ""
-        self._replication_id = ""
+        self._replication_ids: frozenset[str] = frozenset()
         self._log = get_logger()
         self.looked_at = ""
 
@@ -139,7 +139,7 @@ class UnfinishedTurns:
 
     async def _look_at_live_turns(self, current: Round) -> None:
         for _ in range(_PAGES):
-            self._replication_id = await self._reader.replication_id()
+            self._replication_ids = await self._reader.replication_ids()
             page = await self._store.turns.live(self.looked_at, _PAGE)
             # At once: what fails in this page must not keep the next rounds from the others.
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
@@ -192,7 +192,7 @@ class UnfinishedTurns:
             # Nobody holds it, and it is in no queue: only its operations, or its time, can bring it on.
             if meta is None or meta.status == "queued" or (not held and _is_incomplete(task, meta)):
                 return "forgotten"
-            if meta.replication_id not in (None, self._replication_id):
+            if meta.replication_id is not None and meta.replication_id not in self._replication_ids:
                 return "forgotten"  # the last of it, perhaps
             # Its worker died after the step was durable, and before Redis had learned that the turn waits.
             if meta.status == "running" and not held:

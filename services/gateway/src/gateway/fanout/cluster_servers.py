@@ -59,13 +59,17 @@ class ClusterServers:
                 while True:
                     with contextlib.suppress(RedisError, OSError, TimeoutError):
                         self._see(await self._slots.draw())
-                    await until(self._look, FOLLOW_SECONDS if self.up else _LOOK_SECONDS)
+                    await until(self._look, FOLLOW_SECONDS if self.whole else _LOOK_SECONDS)
         finally:
             self._group = None
             await self._slots.close()
 
     @property
     def up(self) -> bool:
+        return any(rounds.uplink.up for rounds in self._nodes.values())
+
+    @property
+    def whole(self) -> bool:
         return self._view is not None and all(self._rounds(node).uplink.up for node in self._view.primaries)
 
     @property

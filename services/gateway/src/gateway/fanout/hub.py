@@ -29,7 +29,7 @@ from gateway.fanout.cluster_servers import ClusterServers, ask_there
 from gateway.fanout.follow import FIRST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
 from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
-from gateway.fanout.redis_wire import Reply, pack
+from gateway.fanout.redis_wire import OnReply, Reply, pack
 from gateway.fanout.rounds import Rounds
 from gateway.fanout.servers import Asking, OneServer, Servers, is_cluster
 from gateway.fanout.subscriber import Backlog, StreamBroken, Subscription
@@ -184,7 +184,7 @@ class Hub:
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands; of a cluster each of them."""
+        """Whether the connection stands; of those to a cluster any."""
         return self._servers.up
 
     def attach(self, subscription: Subscription) -> bool:
@@ -285,7 +285,7 @@ class Hub:
         rounds.answered()
         try:
             if isinstance(reply, Exception):
-                self._refused(rounds, command, stream, take, reply)
+                self._refused(rounds, command, stream, cursor, take, reply)
             elif not stream.live:
                 pass
             elif stream.rounds is rounds and stream.cursor == cursor:
@@ -299,10 +299,13 @@ class Hub:
             self._break(stream.live, f"unreadable: {error!r}")
         rounds.plan()
 
-    def _refused(self, rounds: Rounds, command: bytes, stream: Stream, take: Take, error: Exception) -> None:
+    def _refused(
+        self, rounds: Rounds, command: bytes, stream: Stream, cursor: EntryId, take: Take, error: Exception
+    ) -> None:
         found = self._servers.elsewhere(rounds, stream.key, error)
         if isinstance(found, Asking):
-            self._ask_on_its_way(found.rounds, rounds, command, stream, take)
+            on_reply = partial(self._answered, rounds, command, stream, cursor, take)
+            self._ask_on_its_way(found.rounds, rounds, command, stream, on_reply)
         elif found is not None:
             stream.rounds = found
             found.mark(stream)
@@ -320,13 +323,15 @@ class Hub:
                 get_logger().warning("redis_refused", reason=str(error))
                 rounds.uplink.reset()
 
-    def _ask_on_its_way(self, there: Rounds | None, rounds: Rounds, command: bytes, stream: Stream, take: Take) -> None:
+    def _ask_on_its_way(
+        self, there: Rounds | None, rounds: Rounds, command: bytes, stream: Stream, on_reply: OnReply
+    ) -> None:
         """Its slot is being moved, and the key has gone before it; the slot's owner is still the old one."""
         if there is None or not there.uplink.up:
             self._loop.call_later(_AGAIN_SECONDS, self._mark, stream)
         else:
             rounds.wait_for_another()
-            ask_there(there, command, partial(self._answered, rounds, command, stream, stream.cursor, take))
+            ask_there(there, command, on_reply)
 
     def _mark(self, stream: Stream) -> None:
         if stream.live:
@@ -366,7 +371,7 @@ class Hub:
         for slot in itertools.cycle(range(_HEARTBEAT_SLOTS)):
             await asyncio.sleep(self._heartbeat_seconds / _HEARTBEAT_SLOTS)
             self._servers.check()
-            if not self._servers.up:
+            if not self._servers.whole:
                 self._break(self._cut_off(), "Redis is away")
             for stream in [stream for stream in self._streams.values() if stream.heartbeat_slot == slot]:
                 for subscription in tuple(stream.live):

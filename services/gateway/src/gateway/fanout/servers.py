@@ -27,6 +27,11 @@ class Servers(Protocol):
 
     @property
     def up(self) -> bool:
+        """Whether any wire stands: where a node of a cluster is away, the streams of the others are served."""
+        ...
+
+    @property
+    def whole(self) -> bool:
         """Whether every wire stands."""
         ...
 
@@ -80,6 +85,10 @@ class OneServer:
 
     @property
     def up(self) -> bool:
+        return self._uplink.up
+
+    @property
+    def whole(self) -> bool:
         return self._uplink.up
 
     @property
