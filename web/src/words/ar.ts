@@ -34,6 +34,7 @@ export const ar: Words = {
   optionsOf: (title) => `خيارات ${apart(title)}`,
   rename: "إعادة التسمية",
   newTitle: "عنوان جديد",
+  sessionState: { runs: "تُكتب الآن إجابة", needsYou: "بانتظارك", unread: "إجابة جديدة" },
   remove: "حذف",
   removed: (title) => `حُذفت «${apart(title)}».`,
   undo: "تراجع",
@@ -123,6 +124,9 @@ export const ar: Words = {
       }[state] ?? "تطول المحادثة، وستُلخّص الرسائل الأقدم قريبًا."
     } سعة النموذج ممتلئة بنسبة ${percent}٪.`,
   stopped: "توقفت.",
+  runsOn: "يستمر هذا بينما تكتب.",
+  endIt: "أنهِه",
+  resultsCame: "وصلت النتائج.",
   failed: "توقفت الإجابة قبل نهايتها.",
   cutShort: "اختُصرت الإجابة لأنها بلغت أقصى طول.",
   queued: "في الانتظار. يُجاب عنها بعد الرسالة التي قبلها.",

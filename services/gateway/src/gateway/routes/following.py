@@ -44,10 +44,12 @@ async def open_stream(
     known: TaskMeta | None = None,
     size: Size | None = None,
     counts: bool = False,
+    answer_only: bool = False,
 ) -> Response:
     """Follow a task that the caller may follow. 204 when the cursor is at the end already.
 
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
+    `answer_only`: for clients that show one answer at a time: it ends where the turn goes into the background.
     `counts`: the client counts what it is sent, and may come back with that; so does one that names `skip`.
     `known`: the task's metadata, where the caller has just read it. `size`: `measure_stream` of it, begun before that.
     """
@@ -64,6 +66,7 @@ async def open_stream(
         start_index=skip,
         merge=merge,
         waits=waits,
+        answer_only=answer_only,
         size=size,
     )
     return await open_follow(gateway, caller, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
@@ -80,8 +83,10 @@ async def open_follow(
     headers: Mapping[str, str] | None = None,
     *,
     head_only: bool = False,
+    greeting: bytes = b"",
 ) -> Response:
-    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds."""
+    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds. `greeting`: an
+    event that comes before it."""
     if gateway.drain.breaking:
         raise Draining
     gateway.limits.check_streams(caller)
@@ -89,7 +94,7 @@ async def open_follow(
         subscription = await gateway.hub.join(follow)
     except StreamEnded:
         return Response(status_code=204, headers=headers)
-    stream = EventStream(subscription, headers=headers)
+    stream = EventStream(subscription, headers=headers, greeting=greeting)
     if head_only:
         return HeadOnly(stream)
     # What stays alive around a stream costs memory: on a machine of one person nothing has to.

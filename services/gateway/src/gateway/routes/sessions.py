@@ -1,5 +1,6 @@
 """Sessions: made, listed, read, renamed, deleted, claimed."""
 
+import asyncio
 import contextlib
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import new_session_id
 from sluiceway.store.sessions.sessions import SessionCursor
+from sluiceway.wire.person_event import SessionCreated, SessionRenamed
 from starlette.responses import Response
 
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
@@ -48,6 +50,7 @@ async def create_session(call: Call[NoParams, NewSession]) -> Response:
     session, created = await call.gateway.store.sessions.create(
         session_id, call.caller.user_id, call.body.title, call.gateway.settings.max_sessions_per_hour
     )
+    await call.gateway.people.mention(call.caller.user_id, SessionCreated(session_id=session.id, title=session.title))
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 
@@ -66,7 +69,9 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
     limit = page_size(call.params.limit, gateway.settings)
     session = await gateway.store.sessions.get(session_id, await viewer_of_session(call, session_id))
     # The turn before the messages: one that ends in between is in both, which does no harm, and never in neither.
-    active = await _active_task(gateway, session_id)
+    active, background = await asyncio.gather(
+        _active_task(gateway, session_id), gateway.store.background.of_session(session_id)
+    )
     page = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit)
     detail = SessionDetail(
         **dict(SessionView.of(session)),
@@ -76,6 +81,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
         ],
         has_more=page.has_more,
         active_task=active,
+        background_tasks=[ActiveTask.of(task, None) for task in background],
     )
     return json_response(detail)
 
@@ -83,6 +89,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
 async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
     session_id, caller, sessions = call.params.session_id, call.caller, call.gateway.store.sessions
     renamed = await claiming(call, session_id, lambda: sessions.rename(session_id, caller.user_id, call.body.title))
+    await call.gateway.people.mention(caller.user_id, SessionRenamed(session_id=session_id, title=call.body.title))
     return json_response(SessionView.of(renamed))
 
 

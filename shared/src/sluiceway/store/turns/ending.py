@@ -16,9 +16,11 @@ _ASKS = (
     f"EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND {ASKS})"
     " AND NOT EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND status = 'approval' AND approval IS NOT NULL)"
 )
+# Where a person is waited for ($3), no turn that nobody asked for takes the question away.
 _NEXT = (
     "UPDATE sessions SET updated_at = now(), active_task_id ="
-    " (SELECT id FROM tasks WHERE session_id = $1 AND status = 'queued' ORDER BY sequence LIMIT 1)"
+    " (SELECT id FROM tasks WHERE session_id = $1 AND status = 'queued' AND (continues IS NULL OR NOT $3)"
+    "  ORDER BY sequence LIMIT 1)"
     " WHERE id = $1 AND active_task_id = $2 RETURNING active_task_id"
 )
 
@@ -43,10 +45,11 @@ class TurnEnd:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An end that was written by this call. `seconds`: since the turn was accepted. `following`: the turn that became
-    the session's active one by it."""
+    """An end that was written by this call. `seconds`: since the turn was accepted. `user_id`: whose it is by now: it
+    may have been claimed while it ran. `following`: the turn that became the session's active one by it."""
 
     seconds: float
+    user_id: str | None
     following: str | None = None
 
 
@@ -57,13 +60,13 @@ async def end_turn(
     connection: Connection, task: Task, end: TurnEnd, attempt: int | None, *, activate_next: bool = True
 ) -> Ended | None:
     """Write the answer and the status. The caller holds the session's row. None: it has ended, or is another's."""
-    ended = await connection.fetchval(
+    ended = await connection.fetchrow(
         f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
         " ended_at = now(), open_operations = 0"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS})"
         " AND ($8::text IS NULL"
         "   OR EXISTS (SELECT 1 FROM tasks WHERE id = $8 AND steers = $1 AND status = 'queued'))"
-        " RETURNING extract(epoch FROM now() - created_at)::float",
+        " RETURNING extract(epoch FROM now() - created_at)::float AS seconds, user_id",
         task.id,
         end.status,
         end.error,
@@ -92,14 +95,14 @@ async def end_turn(
         await connection.execute("UPDATE tasks SET entered = true WHERE id = $1", end.gives_way)
     await charge(connection, task, end.calls)
     if activate_next:
-        following = await connection.fetchval(_NEXT, task.session_id, task.id)
+        following = await connection.fetchval(_NEXT, task.session_id, task.id, end.awaits)
         if end.awaits:
             await _await_person(connection, task, following)
-        return Ended(ended, following)
+        return Ended(ended["seconds"], ended["user_id"], following)
     await connection.execute(
         "UPDATE sessions SET active_task_id = NULL WHERE id = $1 AND active_task_id = $2", task.session_id, task.id
     )
-    return Ended(ended)
+    return Ended(ended["seconds"], ended["user_id"])
 
 
 async def _with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:
