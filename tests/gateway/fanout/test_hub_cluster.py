@@ -140,7 +140,7 @@ async def test_a_slot_that_moves_under_followers_is_followed_there_without_a_gap
 
 
 @pytest.mark.parametrize("freeze", [False, True], ids=["killed", "frozen"])
-async def test_the_others_go_on_while_a_primary_is_away_and_its_streams_are_read_on_at_its_replica(
+async def test_other_streams_continue_while_a_primary_is_away_and_its_own_are_read_from_its_replica(
     cluster: RedisCluster, server: HubServer, client: Redis, freeze: bool
 ) -> None:
     async with AsyncExitStack() as stack:
