@@ -16,17 +16,19 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 
 
 class PgBouncer:
-    """Nothing in its configuration is for us: it is as a distribution has it, but for the mode."""
+    """Nothing in its configuration is for us: it is as a distribution has it, but for the mode. Or it is the one that
+    is given, which says `{port}` where it listens."""
 
-    def __init__(self, directory: Path, postgres_port: int, mode: str) -> None:
+    def __init__(self, directory: Path, postgres_port: int, mode: str, told: str | None = None) -> None:
         assert PROGRAM is not None
         self.port = free_port()
         configuration = directory / f"{mode}.ini"
-        configuration.write_text(
+        ours = (
             f"[databases]\n* = host=127.0.0.1 port={postgres_port} user=postgres\n"
-            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            "[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = 20\n"
         )
+        configuration.write_text((told or ours).replace("{port}", str(self.port)))
         configuration.chmod(0o644)
         # It refuses to run as root.
         user = "nobody" if os.geteuid() == 0 else None

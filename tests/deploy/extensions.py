@@ -90,6 +90,30 @@ class _Prometheus(_Strict):
     metadata: _PrometheusQuery
 
 
+class _Policy(_Strict):
+    type: Literal["Pods", "Percent"]
+    value: int = Field(gt=0)
+    period_seconds: int = Field(gt=0, le=1800)
+
+
+class _Pace(_Strict):
+    stabilization_window_seconds: int = Field(ge=0, le=3600)
+    policies: list[_Policy]
+
+
+class _Behavior(_Strict):
+    scale_up: _Pace
+    scale_down: _Pace
+
+
+class _Autoscaler(_Strict):
+    behavior: _Behavior
+
+
+class _Advanced(_Strict):
+    horizontal_pod_autoscaler_config: _Autoscaler
+
+
 class _ScaledSpec(_Strict):
     scale_target_ref: _ScaleTarget
     polling_interval: int = 30
@@ -97,6 +121,7 @@ class _ScaledSpec(_Strict):
     min_replica_count: int = Field(ge=0)
     max_replica_count: int = Field(ge=1)
     triggers: list[_Cpu | _Prometheus]
+    advanced: _Advanced | None = None
 
 
 class ScaledObject(_Strict):

@@ -131,6 +131,19 @@ def test_every_metric_that_something_is_scaled_by_is_one_that_the_services_tell(
     assert asked <= told
 
 
+def test_both_autoscalers_take_pods_away_one_at_a_time_and_alike() -> None:
+    """What a pod that goes cannot finish begins again elsewhere."""
+    hpa = {one["metadata"]["name"]: one["spec"]["behavior"] for one in of("prod", "HorizontalPodAutoscaler")}
+    keda = {
+        one["metadata"]["name"]: one["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        for one in of("keda", "ScaledObject")
+    }
+    assert hpa == keda
+    for behavior in hpa.values():
+        assert behavior["scaleDown"]["stabilizationWindowSeconds"] >= 300
+        assert [(one["type"], one["value"]) for one in behavior["scaleDown"]["policies"]] == [("Pods", 1)]
+
+
 def test_an_autoscaler_wants_more_before_all_slots_are_taken() -> None:
     for scaler in of("prod", "HorizontalPodAutoscaler"):
         service = scaler["metadata"]["name"].removeprefix("sluiceway-")
@@ -216,9 +229,15 @@ def _cell(policies: list[manifests.Document], source: End, target: End, port: in
     return "yes" if may_reach(policies, source, target, port) else "no"
 
 
-def test_the_servers_for_trying_are_reached_by_our_pods_alone() -> None:
+def test_the_servers_of_components_are_reached_by_our_pods_alone() -> None:
+    own = [one for name in ("pooler", "model-in-cluster") for one in manifests.of_component(name)]
     policies = [*of("prod", "NetworkPolicy"), *of("dev", "NetworkPolicy")]
-    for name, port in (("valkey", 6379), ("postgres", 5432)):
+    policies += [one for one in own if one["kind"] == "NetworkPolicy"]
+    model = End(labels={"app.kubernetes.io/name": "model", _COMPONENT: "model"})
+    assert may_reach(policies, pod("chat-worker"), model, 8080)
+    assert not may_reach(policies, pod("gateway"), model, 8080)
+    assert not may_reach(policies, SOURCES["other pods"], model, 8080)
+    for name, port in (("valkey", 6379), ("postgres", 5432), ("pooler", 5432)):
         server = End(labels={"app.kubernetes.io/name": name, _COMPONENT: name})
         assert may_reach(policies, pod("completion-consumer"), server, port)
         assert not may_reach(policies, SOURCES["other pods"], server, port)

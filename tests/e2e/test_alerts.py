@@ -228,13 +228,13 @@ class Faults:
 
     async def no_runner(self) -> None:
         """For a call, which fails."""
-        self._system.tool_runners[0].freeze()
+        self._system.tool_runners[0].kill9()
         async with Chat(self._system.url) as chat:
             await self._calls_a_tool(chat, "first")
 
     async def nobody_works(self) -> None:
         """A result finds no consumer, a turn no worker."""
-        self._system.tool_runners[0].thaw()
+        await self._system.tool_runners[0].start()
         async with Chat(self._system.url) as chat:
             await wait_until(self.no_fault, 30, "the tool is offered again")
             self._system.consumer.kill9()

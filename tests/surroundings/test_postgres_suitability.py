@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import asyncpg
 import pytest
@@ -18,6 +18,8 @@ from harness.databases import pgbouncer
 from harness.databases.pgbouncer import PgBouncer
 from harness.databases.postgres import Postgres
 from harness.waiting import wait_until
+
+_ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.requirement("OP-12")
 _ROLE = "limited_role"
@@ -106,27 +108,27 @@ async def test_a_migration_that_waits_for_a_lock_lets_others_pass_meanwhile(
     empty_database_url: str, postgres: Postgres
 ) -> None:
     # A statement that runs for long holds what the next migration wants for itself.
-    (first, second), rest = migrations()[:2], migrations()[2:]
+    before, rest = migrations()[:3], migrations()[3:]
     database = urlsplit(empty_database_url).path.strip("/")
-    for _, sql in (first, second):
+    for _, sql in before:
         postgres.execute(sql, database)
     holder = await asyncpg.connect(empty_database_url)
     other = await asyncpg.connect(empty_database_url)
     transaction = holder.transaction()
     await transaction.start()
-    await holder.execute("LOCK TABLE operations IN ROW EXCLUSIVE MODE")
+    await holder.execute("LOCK TABLE tasks IN ROW EXCLUSIVE MODE")
     await other.execute(
         "CREATE TABLE schema_migrations"
         " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    for name, sql in (first, second):
+    for name, sql in before:
         await other.execute("INSERT INTO schema_migrations VALUES ($1, $2)", name, sha256(sql.encode()).hexdigest())
     with capture_logs() as lines:
         async with store_at(empty_database_url) as store:
             migrating = asyncio.create_task(store.migrate())
             await wait_until(lambda: any(line["event"] == "migration_waits" for line in lines))
             async with asyncio.timeout(5):  # behind a waiting CREATE INDEX it would wait as long as the holder does
-                await other.execute("LOCK TABLE operations IN ROW EXCLUSIVE MODE; SELECT 1")
+                await other.execute("LOCK TABLE tasks IN ROW EXCLUSIVE MODE; SELECT 1")
             await transaction.rollback()
             applied = await migrating
     await holder.close()
@@ -163,6 +165,45 @@ async def test_a_pooler_in_session_mode_is_as_good_as_the_server(database_url: s
             await leader.resign()
             await wait_until(other.stand, what="the other one leads")
             await other.resign()
+
+
+def _as_in_kubernetes(directory: Path, database: SplitResult) -> str:
+    directory.chmod(0o755)
+    roles = directory / "userlist.txt"
+    roles.write_text('"postgres" "the word"\n')
+    roles.chmod(0o644)
+    told = (_ROOT / "deploy" / "k8s" / "components" / "pooler" / "pgbouncer.ini").read_text()
+    for written, here in (
+        ("sluiceway = host=postgres port=5432", f"{database.path[1:]} = host=127.0.0.1 port={database.port}"),
+        ("listen_addr = 0.0.0.0", "listen_addr = 127.0.0.1"),
+        ("listen_port = 5432", "listen_port = {port}"),
+        ("/run/pooler/userlist.txt", str(roles)),
+    ):
+        assert written in told
+        told = told.replace(written, here)
+    return told
+
+
+@needs_pgbouncer
+async def test_the_pooler_that_kubernetes_is_offered_serves_those_that_know_the_password(
+    database_url: str, server_directory: Path
+) -> None:
+    """The component's configuration, but for addresses."""
+    parts = urlsplit(database_url)
+    told = _as_in_kubernetes(server_directory, parts)
+    pooler = PgBouncer(server_directory, parts.port or 0, "component", told)
+    pooler.start()
+    try:
+        address = f"127.0.0.1:{pooler.port}{parts.path}"
+        async with store_at(f"postgresql://postgres:the word@{address}", database_url) as store:
+            assert await store.unsuitable() is None
+            assert await store.migrate() == []
+            await store.sessions.create("s-1", None, None)
+        async with store_at(f"postgresql://postgres:another@{address}", database_url) as store:
+            with pytest.raises(StoreUnavailable):
+                await store.sessions.create("s-2", None, None)
+    finally:
+        pooler.stop()
 
 
 @needs_pgbouncer

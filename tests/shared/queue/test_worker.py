@@ -397,6 +397,31 @@ async def test_a_burst_is_shared_by_workers_that_come_up_one_after_the_other(ben
     assert min(held.values()) >= 25
 
 
+async def test_a_burst_is_shared_by_workers_that_are_idle(bench: Bench, producer: Producer, redis: Redis) -> None:
+    held: dict[str, int] = {"first": 0, "second": 0, "third": 0}
+    ended = asyncio.Event()
+
+    def holding(name: str) -> Handle:
+        async def handle(_: Delivery) -> None:
+            held[name] += 1
+            await ended.wait()
+
+        return handle
+
+    async with contextlib.AsyncExitStack() as stack:
+        for name in held:
+            await stack.enter_async_context(bench.worker(name, holding(name), slots=100, drain=5))
+        ramp = Ramp(100)
+        await wait_until(lambda: ramp.over, what="all have been there for a while")
+        async with redis.pipeline(transaction=True) as burst:
+            for number in range(90):
+                burst.xadd(keys.work_queue("test"), {"d": str(number)})
+            await burst.execute()
+        await wait_until(lambda: sum(held.values()) >= 90, what="all are held")
+        ended.set()
+    assert min(held.values()) >= 20
+
+
 def test_a_ramp_ends_with_all_slots_and_holds_no_small_worker_back() -> None:
     now = [100.0]
     large, small = Ramp(100, lambda: now[0]), Ramp(4, lambda: now[0])

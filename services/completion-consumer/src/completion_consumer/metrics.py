@@ -34,6 +34,8 @@ REPAIRS = (
     "turn_continued",
     "turn_restored",
     "turn_waits",
+    "turn_made_way",
+    "background_told",
     "turn_cancelled",
     "turn_expired",
     "cancel_told",

@@ -6,7 +6,8 @@ Guarantees
   cannot be read (`Unreadable`), and what Postgres refuses (`NotStorable`), goes there at once.
 - What Redis forgot under a handler (`Forgotten`) is released at once: it has to begin again, anywhere.
 - A lease is renewed every third of its time, by a script that checks the owner. A lost lease cancels the handler.
-- A worker that has just come takes what waits little by little, for seconds: others that come with it get their share.
+- A worker takes what waits little by little, so that others with free slots get their share; one that has just
+  come waits between, for seconds: others may be about to come.
 - Entries of dead owners are taken over, with jitter, also while the queue is idle.
 - SIGTERM: reading stops; handlers get `drain` time; what is not finished then is released, and is delivered to
   another worker at once.
@@ -45,6 +46,8 @@ _BLOCK = timedelta(seconds=2)
 _SWEEP_SECONDS = 1.0
 _CLEANUP_SECONDS = 3
 _RAMP_STEP_SECONDS = 0.05
+# Of a burst, in one round trip: the first one of several idle workers would take all that its slots hold.
+_READ_AT_ONCE = 4
 # On top of the lease: one try to renew takes at most as long as a socket's timeout, and the backoff behind it.
 _STUCK_SECONDS = 30
 
@@ -139,7 +142,7 @@ class Worker:
         self._ramp = Ramp(self._options.slots)
         while True:
             await self._taking.wait()
-            free = await self._free_slots()
+            free = min(await self._free_slots(), _READ_AT_ONCE)
             for delivery in self._not_in_flight(await persistently(partial(self._queue.read, free, _BLOCK))):
                 self._start(delivery)
             self.reading = True

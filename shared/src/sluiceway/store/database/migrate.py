@@ -1,5 +1,5 @@
-"""Schema migrations: forward-only SQL files, applied in order of their names, each in a transaction, under an
-advisory lock, so that any number of processes may start at once.
+"""Schema migrations: forward-only SQL files, applied in order of their names, under an advisory lock, so that any
+number of processes may start at once; each in a transaction, but for those that only make indexes: see index_files.py.
 
 A new version of one service works beside the old version of another: a migration only adds. An applied file must not
 change; its checksum is compared. `python -m sluiceway.migrate` applies them by hand.
@@ -18,11 +18,13 @@ import asyncpg
 from sluiceway.backoff import Backoff
 from sluiceway.errors import SluicewayError, StoreRefuses
 from sluiceway.process.logs import get_logger
+from sluiceway.store.database.index_files import indexes_of, make
 from sluiceway.store.database.pool import AnyConnection, Pool, advisory_lock
 
 # Any fixed number, known to nobody else in this database.
 _LOCK = 7_305_804_402_001
 _LONGEST_SECONDS = 3600
+_ASK_SECONDS = 0.2
 _LOCK_SECONDS = 2
 _LOCK_ATTEMPTS = 100
 _Applied = dict[str, str]
@@ -49,11 +51,19 @@ async def migrate(pool: Pool) -> list[str]:
     async with pool.session() as connection:
         if not _missing(await _known(connection)):
             return []
-        async with advisory_lock(connection, "pg_advisory_lock($1)", "pg_advisory_unlock($1)", _LOCK):
-            try:
-                return await _apply_missing(connection)
-            except asyncpg.InsufficientPrivilegeError as error:
-                raise StoreRefuses(_NEEDS_THE_OWNER.format(error=error.args[0])) from None
+        while True:
+            # Who waited for it in a statement would hold up an index that is made CONCURRENTLY, which waits for him.
+            async with advisory_lock(connection, "pg_try_advisory_lock($1)", "pg_advisory_unlock($1)", _LOCK) as held:
+                if held:
+                    return await _apply_all(connection)
+            await asyncio.sleep(_ASK_SECONDS)
+
+
+async def _apply_all(connection: AnyConnection) -> list[str]:
+    try:
+        return await _apply_missing(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StoreRefuses(_NEEDS_THE_OWNER.format(error=error.args[0])) from None
 
 
 async def is_current(pool: Pool) -> bool:
@@ -94,7 +104,12 @@ async def _apply_missing(connection: AnyConnection) -> list[str]:
     )
     missing = _missing(await _known(connection))
     for name, sql, checksum in missing:
-        await _apply(connection, name, sql, checksum)
+        if indexes := indexes_of(sql):
+            for index in indexes:
+                await make(connection, index)
+            await _note(connection, name, checksum)
+        else:
+            await _apply(connection, name, sql, checksum)
     return [name for name, _, _ in missing]
 
 
@@ -109,9 +124,7 @@ async def _apply(connection: AnyConnection, name: str, sql: str, checksum: str) 
                     f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"
                 )
                 await connection.execute(sql, timeout=_LONGEST_SECONDS)
-                await connection.execute(
-                    "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum
-                )
+                await _note(connection, name, checksum)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             if attempt == _LOCK_ATTEMPTS:
                 raise
@@ -119,3 +132,7 @@ async def _apply(connection: AnyConnection, name: str, sql: str, checksum: str) 
             await asyncio.sleep(backoff.next_seconds())
         else:
             return
+
+
+async def _note(connection: AnyConnection, name: str, checksum: str) -> None:
+    await connection.execute("INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum)
