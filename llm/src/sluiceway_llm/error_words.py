@@ -25,10 +25,22 @@ _LABELS = (
     "errorCode",
     "statusCode",
     "status_code",
+    "__type",
     "reason",
     "kind",
 )
-_MESSAGES = ("message", "msg", "detail", "error_description", "error_message", "errorMessage", "description", "title")
+_MESSAGES = (
+    "message",
+    "Message",
+    "error_msg",
+    "msg",
+    "detail",
+    "error_description",
+    "error_message",
+    "errorMessage",
+    "description",
+    "title",
+)
 _MESSAGES_TOO = ("status_msg", "error", "text")
 _WITHIN = ("error", "errors", "detail", "details", "message", "innererror", "metadata", "raw", "base_resp", "response")
 _WINDOWS = ("n_ctx", "max_model_len", "context_length")
@@ -96,6 +108,8 @@ def told_of(body: object) -> Told:
         messages += texts
         parameters += [str(value[name]) for name in ("param", "field") if isinstance(value.get(name), str)]
         windows += [value[name] for name in _WINDOWS if isinstance(value.get(name), int)]
+        if value.get("flagged_input") is not None:
+            labels.append("flagged")  # OpenRouter's moderation, which has no other word for it
         where = value.get("loc")
         if isinstance(where, list) and where:
             parameters.append(str(where[-1] if where[0] != "body" or len(where) < 2 else where[1]))

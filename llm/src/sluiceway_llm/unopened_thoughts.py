@@ -53,17 +53,24 @@ class ClosingTag:
 
 
 class WatchedText:
-    """A text as it comes, without such a tag."""
+    """A text as it comes, without such a tag; of one that begins with the tag, without the whitespace behind it."""
 
     def __init__(self) -> None:
         self._tag = ClosingTag()
+        self._said_any = False
 
     @property
     def found(self) -> bool:
         return self._tag.found
 
     def feed(self, piece: str) -> Said:
-        return [("text", text) for text in self._tag.feed(piece) if text]
+        said: Said = []
+        for text in self._tag.feed(piece):
+            text = text.lstrip() if self._tag.found and not self._said_any else text
+            if text:
+                self._said_any = True
+                said.append(("text", text))
+        return said
 
     def rest(self, *, answered: bool) -> Said:
         held = self._tag.rest()
