@@ -11,6 +11,8 @@ no:PARAMETER       that parameter
 max_completion_tokens  max_tokens instead of it
 plain_schemas      $ref, $defs, additionalProperties in tools' schemas
 back:FIELD         an assistant's calls without the FIELD that was streamed with them (in the message or in a call)
+thoughts_everywhere  an assistant's message without reasoning_content
+signed             calls of which none has Gemini's signature
 no_back:FIELD      a message that has the FIELD
 no_system          a system message
 filled             messages that say nothing and call nothing
@@ -130,6 +132,20 @@ def _back(body: Body, name: str) -> str | None:
     return None
 
 
+def _thoughts_everywhere(body: Body, _: str) -> str | None:
+    for place, one in enumerate(_messages(body)):
+        if one["role"] == "assistant" and "reasoning_content" not in one:
+            return f"The `reasoning_content` of message {place} must be passed back in the thinking mode."
+    return None
+
+
+def _signed(body: Body, _: str) -> str | None:
+    for one in _messages(body):
+        if one.get("tool_calls") and not any("extra_content" in call for call in one["tool_calls"]):
+            return "Function call is missing a thought_signature in functionCall parts."
+    return None
+
+
 def _no_back(body: Body, name: str) -> str | None:
     return f"property '{name}' is unsupported" if any(name in one for one in _messages(body)) else None
 
@@ -204,6 +220,8 @@ _RULES: dict[str, Callable[[Body, str], str | None]] = {
     "max_completion_tokens": _max_completion_tokens,
     "plain_schemas": _plain_schemas,
     "back": _back,
+    "thoughts_everywhere": _thoughts_everywhere,
+    "signed": _signed,
     "no_back": _no_back,
     "no_system": _no_system,
     "filled": _filled,

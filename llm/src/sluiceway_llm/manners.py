@@ -102,7 +102,8 @@ class Manners:
             tools=self._tools_are_known(request),
             system=not lessons.no_system,
             all_reasoning=lessons.all_reasoning,
-            signed=self.dialect.name == "gemini",
+            reasoning_everywhere=lessons.reasoning_everywhere,
+            signed=lessons.signed or self.dialect.name == "gemini",
             pictures=self._takes_pictures and not lessons.no_pictures,
             unfit=frozenset(lessons.unfit_pictures),
         )

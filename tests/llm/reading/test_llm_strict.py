@@ -487,8 +487,69 @@ def test_a_bare_schema_has_all_that_strict_servers_want(schema: dict[str, Any]) 
         ),
         ("`x` functionDeclaration `parameters.y` schema didn't specify the schema type field.", "schemas:bare"),
         ('Grammar error: Unimplemented keys: ["not"]', "schemas:bare"),
+        ("Unsupported value: 'temperature' does not support 0.1 with this model.", "temperature"),
+        ('json: unknown field "stream_options"', "stream_options"),
+        ("Stream options can only be defined when `stream=True`.", "stream_options"),
+        (
+            "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra inputs are not permitted'}]",
+            "stream_options",
+        ),
+        ("property 'user' is unsupported", "user"),
+        ("The parameter is invalid: user", "user"),
+        ('Invalid JSON payload received. Unknown name "user": Cannot find field.', "user"),
+        ("Conversation roles must alternate user/assistant", None),
+        ("The first message must come from the user.", None),
+        ("Only user and assistant roles are supported!", "system"),
+        ("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "system"),
+        ("Unexpected role 'system'", "system"),
+        ("Developer instruction is not enabled for models/gemma-3-27b-it", "system"),
+        ("Function calling is not enabled for models/gemma-3-27b-it", "tools"),
+        ("tools param requires --jinja flag", "tools"),
+        ("Function call is missing a thought_signature in functionCall parts.", "signed"),
+        ("messages[2]: assistant message with tool_calls must include reasoning_content", "reasoning"),
+        ("The `reasoning_content` in the thinking mode must be passed back to the API.", "reasoning"),
+        ("messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'", "ids"),
+        ("Argument not supported: session_id", "session_id"),
+        ("'metadata' is only allowed when store is enabled", "metadata"),
     ],
 )
-def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str) -> None:
-    sent = {"tools": [tool("t")], "tool_choice": "none", "messages": []}
+def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str | None) -> None:
+    beside = {"user": "u", "temperature": 0.1, "stream_options": {}, "metadata": {}, "session_id": "s"}
+    sent = {"tools": [tool("t")], "tool_choice": "none", "messages": [user("a"), calls("c"), result("c")], **beside}
     assert Lessons().learn(told_of({"error": {"message": words}}), 400, sent, DIALECTS["generic"]) == lesson
+
+
+@pytest.mark.parametrize("history", [[user("a"), calls("c1"), result("c1"), said("x"), GO], [user("a"), said("x"), GO]])
+async def test_a_server_that_wants_thoughts_with_all_that_was_said_gets_them(
+    model: ModelServer, history: Messages
+) -> None:
+    await model.strict("thoughts_everywhere")
+    async with adapter(model) as llm:
+        for _ in range(2):
+            assert "go " in await answer(llm, history)
+    told = (await model.requests())[-1].body["messages"]
+    assert all(one["reasoning_content"] for one in told if one["role"] == "assistant")
+
+
+async def test_calls_that_a_server_behind_a_proxy_did_not_sign_are_marked_once_it_says_so(model: ModelServer) -> None:
+    await model.strict("signed")
+    async with adapter(model) as llm:
+        for _ in range(2):
+            assert "go " in await answer(llm, [user("a"), calls("c1", by="another"), result("c1"), said("x"), GO])
+    assert len(await model.requests()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": ', '{"arguments": "{\\"a\\": "}'),
+        ("", "{}"),
+        ("null", "{}"),
+        ({"a": 1}, '{"a": 1}'),
+    ],
+)
+def test_arguments_are_an_object_whatever_is_stored(arguments: Any, sent: str) -> None:
+    message = calls("c1")
+    message["tool_calls"][0]["function"]["arguments"] = arguments
+    assert sent_back(message)["tool_calls"][0]["function"]["arguments"] == sent
