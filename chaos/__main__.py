@@ -15,7 +15,7 @@ from chaos.report import account, notes, table, write_json
 from chaos.running import Form, Outcome, run
 from chaos.scenarios import SCENARIOS
 from chaos.stack import Stack
-from harness.postgres import Postgres
+from harness.databases.postgres import Postgres
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import httpx
 
 from chaos.ledger import EntryId, Seen, Turn, View
-from harness.sse import SseStream
+from harness.clients.sse import SseStream
 
 # How one connection ended. `away`: it could not be served just now, or broke. `left`: the client went away itself.
 End = Literal["done", "nothing", "away", "left", "truncated", "expired"]

@@ -12,8 +12,8 @@ from sluiceway import keys
 from chaos.burden import Burden
 from chaos.ledger import Ledger, Sign
 from chaos.stack import KINDS, Kind, Stack
-from harness.backup import Backup
-from harness.services import Service
+from harness.databases.backup import Backup
+from harness.processes.services import Service
 
 _BUSY_SECONDS = 5.0
 _GRACE_SECONDS = 30.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from chaos.questions import Question
-from harness.sse import Chunk
+from harness.clients.sse import Chunk
 
 EntryId = tuple[int, int]
 # How a fault shows at the client of a turn that it touched: its next event is of another attempt, came over another

@@ -1,7 +1,7 @@
 """One thread that starts and stops processes, so that the event loop goes on meanwhile.
 
-It lives until it is let go, and not with an event loop: Linux ends a child of ours (see harness/child.py) with
-the thread that started it.
+It lives until it is let go, and not with an event loop: Linux ends a child of ours (see harness/processes/child.py)
+with the thread that started it.
 """
 
 import asyncio

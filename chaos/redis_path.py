@@ -9,9 +9,9 @@ import random
 from pathlib import Path
 
 from chaos.process_thread import ProcessThread
-from harness.loop_thread import LoopThread
-from harness.proxy import Fate, Proxy
-from harness.valkey import Valkey
+from harness.databases.valkey import Valkey
+from harness.processes.loop_thread import LoopThread
+from harness.proxies.proxy import Fate, Proxy
 from harness.waiting import wait_until
 
 _CUTS = 0.05

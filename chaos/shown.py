@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from chaos.ledger import View
-from harness.folding import fold
+from harness.clients.folding import fold
 
 _RETRIED = "RETRIED"
 

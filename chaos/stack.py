@@ -20,11 +20,11 @@ from sluiceway import keys
 from chaos.process_thread import ProcessThread
 from chaos.questions import MAX_ANSWER_CHARS
 from chaos.redis_path import RedisPath
-from harness.child import Child
-from harness.model_process import ModelProcess
-from harness.ports import free_port
-from harness.postgres import Postgres
-from harness.services import Service, Services, clean_environment
+from harness.databases.postgres import Postgres
+from harness.processes.child import Child
+from harness.processes.model_process import ModelProcess
+from harness.processes.ports import free_port
+from harness.processes.services import Service, Services, clean_environment
 from harness.waiting import wait_until
 
 Kind = Literal["gateway", "chat-worker", "tool-runner", "completion-consumer"]

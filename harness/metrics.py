@@ -5,7 +5,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.services import Service
+from harness.processes.services import Service
 from harness.waiting import wait_until
 
 

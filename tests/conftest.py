@@ -18,13 +18,13 @@ from hypothesis import settings
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.database import Database
-from harness.fork_server import ForkServer
-from harness.model_process import ModelProcess
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
 from harness.model_server.client import ModelServer
-from harness.postgres import Postgres
-from harness.services import Services, clean_environment
-from harness.valkey import Valkey
+from harness.processes.fork_server import ForkServer
+from harness.processes.model_process import ModelProcess
+from harness.processes.services import Services, clean_environment
 
 # How long an example takes says how busy the machine is; what must be fast says so itself.
 settings.register_profile("tests", deadline=None)

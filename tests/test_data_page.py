@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.test_architecture import _keys
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from harness.database import Database
-from harness.postgres import Postgres
-from harness.services import Services
-from harness.valkey import Valkey
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
+from harness.processes.services import Services
 
 
 @pytest.mark.requirement("OP-2")
@@ -49,7 +49,9 @@ async def test_servers_come_back_at_the_same_place_with_what_they_promise_to_kee
     await connection.close()
 
 
-_TAKES_PORTS = "from harness.ports import free_port; print(*[free_port() for _ in range(250)], flush=True); input()"
+_TAKES_PORTS = (
+    "from harness.processes.ports import free_port; print(*[free_port() for _ in range(250)], flush=True); input()"
+)
 
 
 @pytest.mark.requirement("OP-2")

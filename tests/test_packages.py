@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.uv import find_uv
+from harness.processes.uv import find_uv
 
 _ROOT = Path(__file__).parents[1]
 _REQUIREMENTS = _ROOT / "requirements"

@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 
 from bench.worker.stage import Stage
-from harness.chat import Chat
+from harness.clients.chat import Chat
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, bearer
 

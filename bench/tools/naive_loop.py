@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 import uvloop
-from sluiceway_llm.model import Model, ModelRequest, ToolCallDelta
+from sluiceway_llm.calling.model import Model, ModelRequest, ToolCallDelta
 
 from bench.tools.offered.no_op import no_op
 

@@ -35,8 +35,8 @@ from bench.tools.cast import SERVICES, Cast
 from bench.tools.observed import RoundTrips
 from bench.tools.watching import watched
 from bench.worker.stage import Stage
-from harness.calling import call
-from harness.chat import Chat
+from harness.clients.calling import call
+from harness.clients.chat import Chat
 from harness.model_server import ModelServer
 from harness.model_server.record import Record
 from harness.waiting import wait_until

@@ -29,12 +29,12 @@ from bench.tools.cast import SERVICES, Cast, cast
 from bench.tools.memory import Footprint, footprint
 from bench.tools.observed import Held
 from bench.worker.stage import Stage
-from harness.calling import call
-from harness.chat import Chat
-from harness.child import Child
+from harness.clients.calling import call
+from harness.clients.chat import Chat
 from harness.model_server import ModelServer
-from harness.ports import free_port
-from harness.services import probe
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import probe
 from harness.waiting import wait_until
 
 OPERATIONS = 1000

@@ -14,8 +14,8 @@ from sluiceway import keys
 from sluiceway.redis_client import open_redis
 
 from bench.worker.stage import Stage
+from harness.clients.turns import Streams
 from harness.retention import RETENTION, retention
-from harness.turns import Streams
 
 FEW, MANY = 10, 100_000
 _LOOKS = 500

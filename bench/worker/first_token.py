@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bench.worker.stage import Stage, services
-from harness.chat import Chat
+from harness.clients.chat import Chat
 from harness.model_server.record import Record
 
 CLIENTS = 50

@@ -18,10 +18,10 @@ from chat_worker.context.windows import Windows
 from chat_worker.settings import Settings
 from redis.asyncio import Redis
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.pool import Pool
+from sluiceway.store.database.pool import Pool
 from sluiceway.store.records import Task
-from sluiceway_llm.model import Model
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway_llm.calling.model import Model
 
 from bench.worker.stage import Stage
 

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import psutil
 from sluiceway.store import Store
 
-from harness.child import Child
-from harness.model_process import ModelProcess
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.ports import free_port
-from harness.services import clean_environment, probe
-from harness.valkey import Valkey
+from harness.processes.child import Child
+from harness.processes.model_process import ModelProcess
+from harness.processes.ports import free_port
+from harness.processes.services import clean_environment, probe
 from harness.waiting import wait_until
 
 MEMORY = Path("/dev/shm")

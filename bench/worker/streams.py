@@ -13,7 +13,7 @@ from sluiceway import keys
 
 from bench.worker.counted_worker import BYTES
 from bench.worker.stage import Stage, services
-from harness.chat import Chat
+from harness.clients.chat import Chat
 from harness.model_server import ModelServer
 from harness.waiting import wait_until
 

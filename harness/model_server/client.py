@@ -1,6 +1,6 @@
 """Drives a running model server from a test: scripts, gates, and the record of what was asked of it.
 
-The process itself is started by `harness.model_process` (the fixture `model` gives one that is fresh).
+The process itself is started by `harness.processes.model_process` (the fixture `model` gives one that is fresh).
 """
 
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.uv import find_uv
+from harness.processes.uv import find_uv
 
 _ROOT = Path(__file__).parents[2]
 _PINS = _ROOT / "requirements" / "crewai.txt"

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from harness.waiting import wait_until
 
 Chunk = dict[str, Any]

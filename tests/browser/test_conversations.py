@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from harness.model_server import answer_to
-from harness.services import Services, System
+from harness.processes.services import Services, System
 from tests.browser.chat import Chat
 
 pytestmark = pytest.mark.requirement("GW-8")

@@ -5,9 +5,9 @@ import base64
 import pytest
 from playwright.async_api import FilePayload, expect
 
-from harness.calling import answers
+from harness.clients.calling import answers
 from harness.model_server import ModelServer
-from harness.services import Services
+from harness.processes.services import Services
 from tests.browser.chat import Chat
 
 pytestmark = pytest.mark.requirement("GW-8", "CH-17")

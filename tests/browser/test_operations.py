@@ -3,9 +3,9 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from harness.chat import Chat
-from harness.database import Database
-from harness.services import Services
+from harness.clients.chat import Chat
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.callers import add_key
 
 

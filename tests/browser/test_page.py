@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
-from harness.valkey import Valkey
+from harness.processes.services import Services
 from tests.browser.chat import TIMEOUT_MS, Chat
 
 # Twenty words come at once, the others when the gate is opened: the middle of an answer lasts as long as a test likes.

@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
+from harness.processes.services import Services
 from tests.browser.chat import TIMEOUT_MS, Chat
 
 

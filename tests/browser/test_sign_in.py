@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from harness.ports import free_port
-from harness.services import Services
+from harness.processes.ports import free_port
+from harness.processes.services import Services
 from tests.gateway.callers import SESSION_SECRETS
 from tests.gateway.conftest import client_of
 from tests.gateway.identity_provider import IdentityProvider, SigningKey

@@ -8,9 +8,9 @@ import pytest
 from playwright.async_api import expect
 from redis.asyncio import Redis
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services, System
+from harness.processes.services import Services, System
 from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 

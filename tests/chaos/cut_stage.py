@@ -10,14 +10,14 @@ import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.asking import questions
-from harness.calling import answers, call, calls_tools
-from harness.chat import Chat, Turn
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.asking import questions
+from harness.clients.calling import answers, call, calls_tools
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.databases.database import Database
 from harness.model_server import ModelServer, answer_to
-from harness.postgres_proxy import PostgresProxy
-from harness.services import Services, System
+from harness.processes.services import Services, System
+from harness.proxies.postgres_proxy import PostgresProxy
 from harness.waiting import wait_until
 
 KEY = {"x-api-key": "the key of a trusted caller"}

@@ -10,15 +10,15 @@ from sluiceway import keys
 from sluiceway.process.settings import WorkerSettings
 from sluiceway.wire.jobs import ChatJob
 
-from harness.asking import questions
-from harness.chat import Chat, Turn
-from harness.database import Database, stored_answer, task_status
-from harness.folding import Message, fold
-from harness.llama_cpp import llama_cpp
+from harness.clients.asking import questions
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import Event, follow
+from harness.clients.streams import holder_of
+from harness.databases.database import Database, stored_answer, task_status
 from harness.model_server import ModelServer, answer_to
-from harness.services import Service, Services, System
-from harness.sse import Event, follow
-from harness.streams import holder_of
+from harness.processes.llama_cpp import llama_cpp
+from harness.processes.services import Service, Services, System
 from harness.waiting import wait_until
 
 LEASE_SECONDS = 3.0

@@ -5,13 +5,13 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.wire.jobs import ChatJob
 
-from harness.asking import questions
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.asking import questions
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.streams import nothing_is_queued
+from harness.databases.database import Database
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
-from harness.streams import nothing_is_queued
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 

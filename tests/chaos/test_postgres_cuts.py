@@ -14,18 +14,18 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from sluiceway.operation.completions import Completions
 
-from harness.calling import TOOLS_DIR, offered
-from harness.chat import Chat, Turn
-from harness.folding import fold
-from harness.loop_thread import LoopThread
-from harness.model_process import ModelProcess
+from harness.clients.calling import TOOLS_DIR, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import fold
+from harness.clients.sse import follow_to_the_end
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer, answer_to
-from harness.postgres import Postgres
-from harness.postgres_proxy import PostgresProxy
-from harness.proxy import Fate
-from harness.services import Services
-from harness.sse import follow_to_the_end
-from harness.valkey import Valkey
+from harness.processes.loop_thread import LoopThread
+from harness.processes.model_process import ModelProcess
+from harness.processes.services import Services
+from harness.proxies.postgres_proxy import PostgresProxy
+from harness.proxies.proxy import Fate
 from harness.waiting import wait_until
 from tests.chaos.cut_stage import SETTINGS, CutStage, Running
 from tests.conftest import attach_logs, settings_for

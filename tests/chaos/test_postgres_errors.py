@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 from sluiceway.errors import NotStorable, StoreUnavailable
-from sluiceway.store.pool import Pool
+from sluiceway.store.database.pool import Pool
 
-from harness.database import Database
-from harness.postgres import Postgres
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
 from harness.waiting import wait_until
 
 TIMEOUT = timedelta(seconds=1)

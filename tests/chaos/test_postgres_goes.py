@@ -13,15 +13,15 @@ import asyncpg
 import httpx
 import pytest
 
-from harness.asking import questions
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat, Turn
-from harness.database import Database, stored_answer, task_status
-from harness.folding import fold
+from harness.clients.asking import questions
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import fold
+from harness.clients.sse import follow, replay
+from harness.databases.database import Database, stored_answer, task_status
+from harness.databases.postgres import Postgres
 from harness.model_server import ModelServer, answer_to
-from harness.postgres import Postgres
-from harness.services import Service, Services, System, probe
-from harness.sse import follow, replay
+from harness.processes.services import Service, Services, System, probe
 from harness.waiting import wait_until
 
 QUESTION = "what is durable? [[tokens=20 rate=0 gate_after=8:g]]"

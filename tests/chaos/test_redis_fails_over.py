@@ -10,16 +10,16 @@ from redis.asyncio import Redis
 from sluiceway.operation.completions import Completions
 from sluiceway.wire.jobs import ProgressJob
 
-from harness.asking import questions
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat, Turn
-from harness.database import Database, stored_answer, task_status
-from harness.folding import fold
+from harness.clients.asking import questions
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import fold
+from harness.clients.sse import follow
+from harness.clients.viewer import Viewer
+from harness.databases.database import Database, stored_answer, task_status
+from harness.databases.redis_pair import RedisPair, last_entry
 from harness.model_server import ModelServer, answer_to
-from harness.redis_pair import RedisPair, last_entry
-from harness.services import Services, System
-from harness.sse import follow
-from harness.viewer import Viewer
+from harness.processes.services import Services, System
 from harness.waiting import wait_until
 from tests.chaos.test_tools_survive import operation_in
 

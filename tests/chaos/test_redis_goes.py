@@ -2,14 +2,14 @@
 
 import pytest
 
-from harness.asking import asked, questions
-from harness.chat import Chat
-from harness.database import Database, stored_answer, task_status
-from harness.folding import fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.sse import follow
+from harness.databases.database import Database, stored_answer, task_status
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services, probe
-from harness.sse import follow
-from harness.valkey import Valkey
+from harness.processes.services import Services, probe
 from harness.waiting import wait_until
 
 QUESTION = "what remains? [[tokens=20 rate=0 gate_after=8:g]]"

@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 from sluiceway.scripts import digest
 
-from harness.chat import Chat
-from harness.database import Database, stored_answer
-from harness.folding import fold
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.sse import Event
+from harness.clients.viewer import Viewer
+from harness.databases.database import Database, stored_answer
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer, answer_to
-from harness.proxy import Fate, Proxy
-from harness.services import Service, Services
-from harness.sse import Event
-from harness.valkey import Valkey
-from harness.viewer import Viewer
+from harness.processes.services import Service, Services
+from harness.proxies.proxy import Fate, Proxy
 from harness.waiting import wait_until
 
 GATED = "what comes next? [[tokens=20 rate=0 gate_after=8:g]]"

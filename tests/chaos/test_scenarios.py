@@ -14,7 +14,7 @@ from chaos.report import account
 from chaos.running import run
 from chaos.scenarios import SCENARIOS
 from chaos.stack import Stack
-from harness.postgres import Postgres
+from harness.databases.postgres import Postgres
 from tests.conftest import attach_logs, no_key_is_eternal
 
 SEED = 4

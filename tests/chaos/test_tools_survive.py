@@ -6,15 +6,15 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.operation.completions import Completions
 
-from harness.asking import questions
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat, Turn
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.asking import questions
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import replay
+from harness.databases.database import Database
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.services import Services, System
-from harness.sse import replay
-from harness.valkey import Valkey
+from harness.processes.services import Services, System
 from harness.waiting import wait_until
 
 QUESTION = "ask somebody outside"

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from harness.asking import asked, questions
-from harness.chat import Chat, Turn
-from harness.database import Database, stored_answer, task_status
-from harness.folding import fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import fold
+from harness.clients.sse import Event, SseStream, follow, replay
+from harness.clients.streams import entry_ids, holder_of, lease_is_older_than, nothing_is_queued
+from harness.databases.database import Database, stored_answer, task_status
 from harness.model_server import ModelServer, answer_to
-from harness.services import Service, Services, System
-from harness.sse import Event, SseStream, follow, replay
-from harness.streams import entry_ids, holder_of, lease_is_older_than, nothing_is_queued
+from harness.processes.services import Service, Services, System
 from harness.waiting import wait_until
 
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"

@@ -6,10 +6,10 @@ import pytest
 from chat_worker.account import Account
 from chat_worker.step.offer import Offer, Tries
 from sluiceway.errors import Fenced
-from sluiceway.store.usage import ChargedCall
-from sluiceway_llm.model import ModelRequest, Usage
+from sluiceway.store.people.usage import ChargedCall
+from sluiceway_llm.calling.model import ModelRequest, Usage
+from sluiceway_llm.calling.retry import Patience
 from sluiceway_llm.prices import Price, Prices
-from sluiceway_llm.retry import Patience
 
 from harness.model_server import ModelServer
 from tests.chat_worker.test_step import NO_TOOLS, TOOLS, Desk, desk

@@ -14,16 +14,16 @@ from chat_worker.turn.takeover import Takeover
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from sluiceway.scripts import Scripts
-from sluiceway.store.conversations import Conversation
 from sluiceway.store.records import Message, Task
+from sluiceway.store.sessions.conversations import Conversation
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 from sluiceway.wire.events import Event, FinishStep, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.message import MessageFold
-from sluiceway_llm.background import BackgroundModel
-from sluiceway_llm.continuation import PrefixDialect
-from sluiceway_llm.model import Model, Reached
-from sluiceway_llm.retry import Patience
+from sluiceway_llm.asking.continuation import PrefixDialect
+from sluiceway_llm.calling.background import BackgroundModel
+from sluiceway_llm.calling.model import Model, Reached
+from sluiceway_llm.calling.retry import Patience
 
 NOW = datetime.now(UTC)
 STEP = {"type": "step-start"}

@@ -16,11 +16,11 @@ from sluiceway.files.keeping import FileKeeping, FileLimits, Sent
 from sluiceway.files.kinds import KINDS
 from sluiceway.files.objects import FileObjects
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.conversations import Conversation
 from sluiceway.store.records import StoredFile
+from sluiceway.store.sessions.conversations import Conversation
+from sluiceway.store.turns.accepting import NewTurn
 
-from harness.database import Database
+from harness.databases.database import Database
 from harness.pdf import pdf_of, pdf_with
 
 pytestmark = pytest.mark.requirement("CH-17")

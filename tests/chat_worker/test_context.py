@@ -16,16 +16,16 @@ from chat_worker.settings import Settings
 from redis.asyncio import Redis
 from sluiceway.operation.model_windows import read_windows
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.conversations import Compaction
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.sessions.conversations import Compaction
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import Part
-from sluiceway_llm.model import Model, ModelRequest, TextDelta
+from sluiceway_llm.asking.server_options import ServerOptions
+from sluiceway_llm.calling.model import Model, ModelRequest, TextDelta
 from sluiceway_llm.model_errors import ModelContextExceeded, ModelRejected
-from sluiceway_llm.server_options import ServerOptions
 
-from harness.database import Database
+from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.model_server.strictness import tokens_of
 from harness.waiting import wait_until

@@ -14,9 +14,9 @@ from sluiceway.scripts import Scripts
 from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.wire.task import TaskFields
 
+from harness.clients.turns import Streams
+from harness.databases.valkey import Valkey
 from harness.retention import retention
-from harness.turns import Streams
-from harness.valkey import Valkey
 from harness.waiting import wait_until
 
 

@@ -25,18 +25,18 @@ from sluiceway.errors import Fenced, Forgotten
 from sluiceway.scripts import Scripts
 from sluiceway.service.model_budget import ModelBudget
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Message, Task
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import Data, Event, StartStep
 from sluiceway.wire.message import MessageFold, text_of
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.model import Model, ModelRequest, Reached
-from sluiceway_llm.retry import Patience, Tried
+from sluiceway_llm.calling.model import Model, ModelRequest, Reached
+from sluiceway_llm.calling.retry import Patience, Tried
 
-from harness.asking import asked
+from harness.clients.asking import asked
+from harness.clients.turns import Streams, Turns
 from harness.model_server import ModelServer, answer_to
-from harness.turns import Streams, Turns
 
 TOOLS = {
     name: ToolSpec(name=name, description=name, parameters={"type": "object"}, queue="default")

@@ -17,8 +17,8 @@ from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT
 from chat_worker.settings import Settings
 from chat_worker.system_prompt import PromptRefused, Template, filled, from_file
 from pydantic import SecretStr, ValidationError
+from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task
-from sluiceway.store.understandings import Acquaintance
 
 from harness.waiting import wait_until
 

@@ -9,10 +9,10 @@ import pytest
 from chat_worker.beside import Beside
 from chat_worker.titles import READ_CHARS, Titles
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
-from sluiceway_llm.model import Model
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
+from sluiceway_llm.calling.model import Model
 
 from harness.model_server import ModelServer
 from harness.waiting import wait_until

@@ -20,10 +20,10 @@ import pytest
 from httpx_sse import aconnect_sse
 from playwright.async_api import async_playwright
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
 from harness.model_server import ModelServer
-from harness.node import find_node
-from harness.services import Services, System
+from harness.processes.node import find_node
+from harness.processes.services import Services, System
 from tests.browser.chromium import find_chromium
 from tests.gateway.callers import SECRET, bearer
 

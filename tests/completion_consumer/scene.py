@@ -17,14 +17,14 @@ from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.queue.worker import persistently
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import OperationEnd, ReportedEnd
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Operation, OperationStatus, Task
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import FinishStep, Start, StartStep, ToolInputAvailable
 
-from harness.turns import Streams, Turns
+from harness.clients.turns import Streams, Turns
 from harness.waiting import wait_until
 
 PENDING: OperationStatus = "pending"

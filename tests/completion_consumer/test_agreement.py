@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 
 _ROOT, _OTHER_ROOT = "a root secret of at least 32 bytes", "another root secret of so many bytes"

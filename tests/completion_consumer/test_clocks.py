@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.calling import call, calls_tools, offered
-from harness.chat import Chat
-from harness.folding import fold
+from harness.clients.calling import call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
 from harness.model_server import ModelServer, answer_to
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 
@@ -33,7 +33,7 @@ _MAY_TELL_THE_TIME = {
     "services/gateway/src/gateway/ops/doctor.py": "how far clocks are apart is told to an operator",
     "services/gateway/src/gateway/ctl/keys.py": "likewise, and shown only",
     "services/gateway/src/gateway/ctl/tail.py": "when an operator saw a line is shown only",
-    "llm/src/sluiceway_llm/retry_after.py": "RFC 9110: an HTTP date of the model's server",
+    "llm/src/sluiceway_llm/calling/retry_after.py": "RFC 9110: an HTTP date of the model's server",
 }
 
 _WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from sluiceway.store import Store
-from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
+from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, ReportedEnd
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.store.records import Operation
-from sluiceway.store.webhooks import NewWebhook
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.completion_consumer.scene import PENDING, Scene
 
 OVERDUE = OperationEnd("expired", error={"type": "DEADLINE_EXCEEDED", "message": "Too late."})

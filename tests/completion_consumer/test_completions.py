@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import TOO_DEEP
 
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import PENDING, Scene, Waiting, only
 

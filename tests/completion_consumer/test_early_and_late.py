@@ -4,11 +4,11 @@ import json
 from typing import Any, cast
 
 import pytest
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.wire.jobs import CompletionJob
 
-from harness.database import Database
-from harness.services import Services
+from harness.databases.database import Database
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, only
 

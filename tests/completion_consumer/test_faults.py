@@ -10,10 +10,10 @@ from redis.exceptions import ResponseError
 from sluiceway import keys
 from sluiceway.store.records import Operation
 
-from harness.database import Database
-from harness.postgres import Postgres
-from harness.services import Service, Services, probe
-from harness.valkey import Valkey
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
+from harness.processes.services import Service, Services, probe
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
 

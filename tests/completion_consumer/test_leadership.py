@@ -6,12 +6,12 @@ import time
 import pytest
 from sluiceway.errors import StoreUnavailable
 from sluiceway.store import Store
-from sluiceway.store.leadership import Leadership
+from sluiceway.store.database.leadership import Leadership
 
+from harness.databases.postgres import Postgres
 from harness.metrics import metric, metrics_of
-from harness.postgres import Postgres
-from harness.proxy import Proxy
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
+from harness.proxies.proxy import Proxy
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 

@@ -4,7 +4,7 @@ import pytest
 from sluiceway import keys
 
 from harness.metrics import metrics_of
-from harness.services import Services, probe
+from harness.processes.services import Services, probe
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 

@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 from sluiceway import keys
-from sluiceway.store.accepting import NewTurn
 from sluiceway.store.records import Task
+from sluiceway.store.turns.accepting import NewTurn
 
-from harness.database import Database, task_status
+from harness.databases.database import Database, task_status
 from harness.metrics import metric
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 

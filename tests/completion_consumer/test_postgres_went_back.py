@@ -12,11 +12,11 @@ import pytest
 from sluiceway import keys
 from sluiceway.errors import Fenced, StoreUnavailable
 from sluiceway.queue.work_queue import Producer, WorkQueue
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.store.records import Task
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.turn.dispatch import job_of
 from sluiceway.wire.events import (
     Event,
@@ -31,9 +31,9 @@ from sluiceway.wire.events import (
 )
 from sluiceway.wire.message import text_of
 
-from harness.backup import Backup
+from harness.databases.backup import Backup
 from harness.metrics import counted, metric
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting
 

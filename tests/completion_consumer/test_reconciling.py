@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from sluiceway import keys
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.store.records import Operation
-from sluiceway.store.webhooks import NewWebhook
 
-from harness.database import Database
-from harness.services import Services
-from harness.valkey import Valkey
+from harness.databases.database import Database
+from harness.databases.valkey import Valkey
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting, only
 

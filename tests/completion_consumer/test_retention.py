@@ -8,15 +8,15 @@ import pytest
 from completion_consumer.settings import Settings
 from pydantic import ValidationError
 from sluiceway.errors import MessageConflict, OperationEnded
-from sluiceway.store import retention
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operating import retention
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.store.records import Task
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 
-from harness.database import Database
+from harness.databases.database import Database
 from harness.metrics import counted
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting
 

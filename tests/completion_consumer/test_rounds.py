@@ -8,15 +8,15 @@ from uuid import uuid4
 import pytest
 from sluiceway import keys
 from sluiceway.queue.work_queue import WorkQueue
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.store.records import Task
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 
-from harness.database import Database
+from harness.databases.database import Database
 from harness.metrics import metric, metrics_of
+from harness.processes.services import Service, Services
 from harness.retention import RETENTION
-from harness.services import Service, Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 

@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.feeds.agent_events import AgentStreams
 
+from harness.clients.sse import follow
 from harness.metrics import counted, metric
+from harness.processes.services import Services
 from harness.retention import RETENTION
-from harness.services import Services
-from harness.sse import follow
 from harness.waiting import wait_until
 
 _SETTINGS = {"RECONCILE_SECONDS": "0.2", "AGENT_SILENCE_SECONDS": "2"}

@@ -15,9 +15,9 @@ from sluiceway.files.kinds import KINDS
 from sluiceway.files.objects import FileObjects
 from sluiceway.process.metrics import new_registry
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
+from sluiceway.store.turns.accepting import NewTurn
 
-from harness.database import Database
+from harness.databases.database import Database
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 64
 

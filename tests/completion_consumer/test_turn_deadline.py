@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 from sluiceway import keys
-from sluiceway.store.accepting import NewTurn
 from sluiceway.store.records import Task
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.events import Start, StartStep, TextDelta, TextStart
 
-from harness.database import Database, stored_answer, task_status
-from harness.services import Services
+from harness.databases.database import Database, stored_answer, task_status
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene
 

@@ -15,14 +15,14 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from harness.calling import TOOLS_DIR, offered
-from harness.chat import Chat
-from harness.database import Database
-from harness.model_process import ModelProcess
+from harness.clients.calling import TOOLS_DIR, offered
+from harness.clients.chat import Chat
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.postgres import Postgres
-from harness.services import Services, System
-from harness.valkey import Valkey
+from harness.processes.model_process import ModelProcess
+from harness.processes.services import Services, System
 from tests.conftest import attach_logs, no_key_is_eternal, settings_for
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.calling import answers
-from harness.chat import Chat
-from harness.folding import fold
+from harness.clients.calling import answers
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
 from harness.model_server import ModelServer
-from harness.services import Services
+from harness.processes.services import Services
 
 SCHEMA = {
     "type": "object",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from harness.chat import Chat
-from harness.folding import fold
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
 from harness.model_server import ModelServer, answer_to
 from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
 

@@ -6,13 +6,13 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat, Turn
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import follow_to_the_end
+from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.services import Services
-from harness.sse import follow_to_the_end
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.e2e.test_tools import asked_of, open_gate
 

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from harness.asking import asked, questions
-from harness.chat import Chat, Turn
-from harness.folding import Message, fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import SseStream, follow
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
-from harness.sse import SseStream, follow
+from harness.processes.services import Services
 
 PROMISED_SECONDS = 1.0
 

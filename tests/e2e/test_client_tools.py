@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from harness.calling import answers, call, calls_tools
-from harness.chat import Chat, Turn
-from harness.folding import Message, fold
+from harness.clients.calling import answers, call, calls_tools
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import follow_to_the_end
 from harness.model_server import ModelServer
-from harness.sse import follow_to_the_end
 from harness.waiting import wait_until
 from tests.e2e.test_approvals import answer, followed, is_status, last_parts
 from tests.e2e.test_tools import asked_of, open_gate

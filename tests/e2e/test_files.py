@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat
-from harness.database import Database
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.pdf import pdf_of
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 64

@@ -6,11 +6,11 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.chat import Chat
-from harness.folding import fold
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.sse import Event, follow
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
-from harness.sse import Event, follow
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 

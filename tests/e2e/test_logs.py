@@ -9,13 +9,13 @@ from sluiceway import keys
 from sluiceway.process.logs import user_hash
 from sluiceway.wire.jobs import CompletionJob
 
-from harness.asking import questions
-from harness.calling import TOOLS_DIR, call, calls_tools, offered
-from harness.chat import Chat
-from harness.database import Database
+from harness.clients.asking import questions
+from harness.clients.calling import TOOLS_DIR, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
 from harness.model_server import ModelServer
-from harness.postgres import Postgres
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.callers import bearer
 

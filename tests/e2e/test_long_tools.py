@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from harness.calling import answers, offered
-from harness.chat import Chat, Turn
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.calling import answers, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import Event, follow
+from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.services import Services
-from harness.sse import Event, follow
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 DOCUMENT = "/generate_document a short text about rivers"

@@ -11,11 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from harness.calling import call, calls_tools, offered
-from harness.chat import Chat
-from harness.database import Database
+from harness.clients.calling import call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.services import Service, Services, System
+from harness.processes.services import Service, Services, System
 from harness.waiting import wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"

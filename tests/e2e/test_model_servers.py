@@ -8,13 +8,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from harness.calling import TOOLS_DIR, offered
-from harness.chat import Chat
-from harness.folding import Message, fold
+from harness.clients.calling import TOOLS_DIR, offered
+from harness.clients.chat import Chat
+from harness.clients.folding import Message, fold
+from harness.clients.sse import Chunk, follow
 from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record
-from harness.services import Services
-from harness.sse import Chunk, follow
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("CH-25")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.asking import asked, questions
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat
+from harness.clients.folding import Message, fold
+from harness.clients.sse import follow
+from harness.databases.database import Database
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
-from harness.sse import follow
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 SOON_SECONDS = 10.0

@@ -11,11 +11,11 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.calling import TOOLS_DIR, call, calls_tools, offered
-from harness.chat import Chat
-from harness.database import Database
+from harness.clients.calling import TOOLS_DIR, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.gateway.callers import add_key
 

@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.calling import answers, call, calls_tools, offered
-from harness.chat import Chat, Turn
-from harness.child import Child
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.calling import answers, call, calls_tools, offered
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
+from harness.clients.sse import follow
+from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.ports import free_port
-from harness.services import Services, System, clean_environment, probe
-from harness.sse import follow
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import Services, System, clean_environment, probe
 from harness.waiting import wait_until
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "outside_service.py"

@@ -8,13 +8,13 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.wire.jobs import ChatJob
 
-from harness.asking import asked, questions
-from harness.chat import Chat, Turn
-from harness.database import Database, stored_answer, task_status
-from harness.folding import fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import fold
+from harness.clients.sse import Event, follow
+from harness.clients.streams import nothing_is_queued
+from harness.databases.database import Database, stored_answer, task_status
 from harness.model_server import ModelServer, answer_to
-from harness.sse import Event, follow
-from harness.streams import nothing_is_queued
 from harness.waiting import wait_until
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from harness.asking import questions
-from harness.calling import answers, calls_tools, offered
-from harness.chat import Chat
+from harness.clients.asking import questions
+from harness.clients.calling import answers, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.sse import replay
 from harness.model_server import ModelServer
-from harness.services import Services
-from harness.sse import replay
+from harness.processes.services import Services
 
 
 @pytest.mark.requirement("CH-4")

@@ -10,11 +10,11 @@ from sluiceway import keys
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.process.retention import Retention
 
-from harness.calling import call, calls_tools, offered
-from harness.chat import Chat
+from harness.clients.calling import call, calls_tools, offered
+from harness.clients.chat import Chat
 from harness.model_server import ModelServer
+from harness.processes.services import Services
 from harness.retention import retention
-from harness.services import Services
 from harness.waiting import wait_until
 
 _LIVE_SECONDS, _ENDED_SECONDS = 400, 120

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from sluiceway.store.migrate import migrations
+from sluiceway.store.database.migrate import migrations
 
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.databases.database import Database
 from harness.model_server import answer_to
-from harness.services import Services
+from harness.processes.services import Services
 
 
 async def _migrate(database_url: str) -> tuple[int, str]:

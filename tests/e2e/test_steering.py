@@ -3,10 +3,10 @@
 import pytest
 from redis.asyncio import Redis
 
-from harness.asking import asked, questions
-from harness.calling import answers, call, calls_tools
-from harness.chat import Chat, Turn
-from harness.folding import Message, fold
+from harness.clients.asking import asked, questions
+from harness.clients.calling import answers, call, calls_tools
+from harness.clients.chat import Chat, Turn
+from harness.clients.folding import Message, fold
 from harness.model_server import ModelServer, answer_to
 from tests.e2e.test_tools import asked_of, open_gate
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from harness.chat import Chat
+from harness.clients.chat import Chat
+from harness.clients.sse import replay
 from harness.model_server import ModelServer
-from harness.services import Services
-from harness.sse import replay
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 

@@ -7,14 +7,14 @@ import pytest
 from chat_worker.direct import SIGN_IN
 from redis.asyncio import Redis
 
-from harness.calling import answers, call, calls_tools
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import Message, fold
+from harness.clients.calling import answers, call, calls_tools
+from harness.clients.chat import Chat
+from harness.clients.folding import Message, fold
+from harness.clients.sse import replay
+from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.model_server.record import Record
-from harness.services import Services
-from harness.sse import replay
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, bearer
 

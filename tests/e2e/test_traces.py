@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.calling import answers, call, calls_tools, offered
-from harness.chat import Chat
-from harness.child import Child
+from harness.clients.calling import answers, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
 from harness.collector import collecting
-from harness.folding import fold
 from harness.model_server import ModelServer
-from harness.ports import free_port
-from harness.services import Services, clean_environment, probe
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import Services, clean_environment, probe
 from harness.waiting import wait_until
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "outside_service.py"

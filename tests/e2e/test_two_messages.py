@@ -5,10 +5,10 @@ import itertools
 
 import pytest
 
-from harness.asking import asked, questions
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.databases.database import Database
 from harness.model_server import ModelServer, answer_to
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.asking import questions
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.asking import questions
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.sse import follow
+from harness.databases.database import Database
 from harness.model_server import ModelServer, answer_to
-from harness.services import Service, Services
-from harness.sse import follow
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 
 DEFECT = str(Path(__file__).with_name("planted_defect"))

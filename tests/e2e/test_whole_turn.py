@@ -6,13 +6,13 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.asking import asked, questions
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.asking import asked, questions
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.clients.sse import follow, replay
+from harness.databases.database import Database
 from harness.model_server import ModelServer, answer_to
-from harness.services import Services
-from harness.sse import follow, replay
+from harness.processes.services import Services
 from harness.waiting import wait_until
 
 

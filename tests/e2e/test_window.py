@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from harness.calling import TOOLS_DIR, answers, call, calls_tools, offered
-from harness.chat import Chat
-from harness.database import Database
-from harness.folding import fold
+from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
+from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.model_server.record import Record
 from harness.model_server.strictness import tokens_of
-from harness.services import Services, System
+from harness.processes.services import Services, System
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("CH-6")

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import jwt
 
-from harness.database import Database
+from harness.databases.database import Database
 
 SECRET = "a secret that is long enough for HS256"
 COOKIE = "sluiceway"

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.store import Store
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from tests.gateway.stand_in import StandIn
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from harness.ports import free_port
+from harness.processes.ports import free_port
 
 
 @dataclass(frozen=True)

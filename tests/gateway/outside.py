@@ -19,8 +19,8 @@ from sluiceway import keys
 from sluiceway.operation.webhook_secrets import operation_secret
 from standardwebhooks import Webhook
 
-from harness.database import Database
-from harness.services import Service, Services
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 
 ROOT = "the root that signs, of 32 bytes or more"
 OLDER_ROOT = "the root before it, of 32 bytes or more"

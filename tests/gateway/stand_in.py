@@ -8,8 +8,8 @@ from sluiceway import keys
 from sluiceway.errors import Fenced
 from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.store import Store
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import (
     Event,
     Finish,
@@ -23,7 +23,7 @@ from sluiceway.wire.events import (
 )
 from sluiceway.wire.jobs import ChatJob
 
-from harness.turns import Streams, Turns
+from harness.clients.turns import Streams, Turns
 
 
 class StandIn:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sluiceway_llm.model import (
+from sluiceway_llm.calling.model import (
     Finished,
     Model,
     ModelEvent,

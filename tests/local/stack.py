@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import psutil
 
-from harness.child import Child
-from harness.ports import free_port
-from harness.services import clean_environment, probe
-from harness.sse import SseStream, follow
+from harness.clients.sse import SseStream, follow
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import clean_environment, probe
 from harness.waiting import block_until, wait_until
 
 START_SECONDS = 130.0

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.ports import free_port
-from harness.services import clean_environment
+from harness.processes.ports import free_port
+from harness.processes.services import clean_environment
 from tests.local.stack import START_SECONDS, Stack, script
 
 pytestmark = [

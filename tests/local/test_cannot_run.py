@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from tests.local.stack import Stack, run_to_its_end
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.child import Child
-from harness.ports import free_port
-from harness.services import clean_environment
-from harness.uv import find_uv
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import clean_environment
+from harness.processes.uv import find_uv
 from harness.waiting import block_until
 from tests.local.stack import Stack
 

@@ -7,10 +7,10 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from harness.clients.sse import follow, follow_to_the_end
 from harness.model_server.answers import answer_to
 from harness.model_server.client import ModelServer
-from harness.services import probe
-from harness.sse import follow, follow_to_the_end
+from harness.processes.services import probe
 from harness.waiting import wait_until
 from tests.local.stack import STOP_SECONDS, Stack
 

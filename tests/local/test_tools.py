@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from harness.child import Child
+from harness.clients.sse import follow, follow_to_the_end
 from harness.model_server.client import ModelServer
-from harness.ports import free_port
-from harness.sse import follow, follow_to_the_end
+from harness.processes.child import Child
+from harness.processes.ports import free_port
 from harness.waiting import wait_until
 from tests.local import slow_tools
 from tests.local.stack import STOP_SECONDS, Stack

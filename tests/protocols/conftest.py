@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.store import Store
 
-from harness.database import Database
+from harness.databases.database import Database
 
 
 @pytest.fixture

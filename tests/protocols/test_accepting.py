@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 from sluiceway.errors import SessionBusy
 from sluiceway.store import Store
-from sluiceway.store.accepting import AcceptedTurn, NewTurn, Policy, position_of
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn, Policy, position_of
+from sluiceway.store.turns.ending import TurnEnd
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.protocols.machine import Machine, play
 
 LIVE = ("queued", "running", "waiting")

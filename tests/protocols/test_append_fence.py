@@ -25,7 +25,7 @@ from sluiceway.stream.writer import WriteResult
 from sluiceway.wire.events import TERMINAL_TYPES, Data, Finish, Start, TextDelta
 from sluiceway.wire.task import EndStatus, Status, TaskFields
 
-from harness.turns import Streams
+from harness.clients.turns import Streams
 from tests.protocols.machine import Machine, play
 
 TASK = TaskFields(task_id="task_1", session_id="ses_1", user_id=None, message_id="msg_1", created_at="today")

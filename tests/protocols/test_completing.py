@@ -20,15 +20,15 @@ from hypothesis.stateful import initialize, invariant, rule
 from sluiceway.errors import ApprovalConflict, ApprovalGone
 from sluiceway.ids import new_approval_id, new_operation_id
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import Decision
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, ReportedEnd
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.approving import Decision
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import Part, answer_call, calls_in, is_answered
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.protocols.machine import Machine, play
 
 OPEN = ("pending", "running", "accepted")

@@ -22,9 +22,9 @@ from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.operations import NewOperation, Started
+from sluiceway.store.operations.operations import NewOperation, Started
 from sluiceway.store.records import Operation
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.stream.operation_entries import OperationEntries
 from tool_runner.runner.beginning import Beginning
 

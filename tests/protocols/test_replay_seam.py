@@ -29,9 +29,9 @@ from sluiceway.wire.events import Data, Event, Finish, StartStep, TextDelta, Tex
 from sluiceway.wire.message import MessageFold
 from sluiceway.wire.task import TaskFields
 
-from harness.folding import fold
-from harness.sse import Event as Seen
-from harness.turns import Streams
+from harness.clients.folding import fold
+from harness.clients.sse import Event as Seen
+from harness.clients.turns import Streams
 from tests.protocols.machine import Machine, play
 
 HUB = "protocols-hub"

@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 from sluiceway.errors import StoreRefuses, StoreUnavailable
 from sluiceway.store import Store
-from sluiceway.store.migrate import migrations
+from sluiceway.store.database.migrate import migrations
 from structlog.testing import capture_logs
 
-from harness import pgbouncer
-from harness.pgbouncer import PgBouncer
-from harness.postgres import Postgres
+from harness.databases import pgbouncer
+from harness.databases.pgbouncer import PgBouncer
+from harness.databases.postgres import Postgres
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("OP-12")

@@ -13,9 +13,9 @@ from sluiceway.errors import RedisRefuses
 from sluiceway.redis_client import command, open_redis
 from sluiceway.service.redis_suitability import COMMANDS, CONTAINERS, PATTERNS, judge, unsuitable
 
-from harness.sse import replay
-from harness.tls import Authority, tls_before
-from harness.valkey import Valkey
+from harness.clients.sse import replay
+from harness.databases.valkey import Valkey
+from harness.proxies.tls import Authority, tls_before
 from tests.gateway.hub_app import Publisher, hub_server
 
 pytestmark = pytest.mark.requirement("OP-12")

@@ -9,11 +9,11 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.service.redis_suitability import COMMANDS, CONTAINERS, PATTERNS
 
-from harness.chat import Chat
+from harness.clients.chat import Chat
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.postgres import Postgres
-from harness.services import Service, Services
-from harness.valkey import Valkey
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("OP-12")

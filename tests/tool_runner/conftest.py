@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from tests.tool_runner.operations import Caller
 
 BAD_TOOLS = str(Path(__file__).parent / "bad_tools")

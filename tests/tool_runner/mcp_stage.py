@@ -16,8 +16,8 @@ from tool_runner.mcp_settings import McpServerSettings
 from tool_runner.tool import ToolContext
 from tool_runner.tool.files import no_files
 
-from harness.child import Child
-from harness.ports import free_port
+from harness.processes.child import Child
+from harness.processes.ports import free_port
 from harness.waiting import wait_until
 
 SCRIPT = str(Path(__file__).with_name("mcp_server.py"))

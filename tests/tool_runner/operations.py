@@ -14,14 +14,14 @@ from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.operation.publishing import Operations
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Operation
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.events import Data, ToolOutputAvailable
 from sluiceway.wire.jobs import CompletionJob
 from sluiceway.wire.tools import ToolSpec
 
-from harness.turns import Streams, Turns
+from harness.clients.turns import Streams, Turns
 from harness.waiting import wait_until
 
 

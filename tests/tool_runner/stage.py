@@ -15,15 +15,15 @@ from sluiceway.feeds.job_events import JobEventPublisher, read_job_events
 from sluiceway.store.records import Operation
 from sluiceway.wire.events import Data, ToolOutputAvailable
 from sluiceway.wire.task import TaskFields
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.model import Model
 from tool_runner.settings import Settings
 from tool_runner.tool.context import ToolContext
 from tool_runner.tool.definition import FunctionTool
 from tool_runner.tool.progress import Progress
 
+from harness.clients.turns import Streams
 from harness.model_server import ModelServer
 from harness.retention import RETENTION
-from harness.turns import Streams
 
 OPERATION = "op_1"
 _TASK = TaskFields("task_1", "ses_1", "ada", "msg_1", "2026-11-22T00:00:00+00:00")

@@ -8,7 +8,7 @@ from sluiceway.operation.webhook_secrets import operation_secret
 from sluiceway.store.records import Operation
 from tool_runner.tool.accepting import is_accepted
 
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.tool_runner.conftest import BAD_TOOLS
 from tests.tool_runner.mcp_stage import over_pipes

@@ -20,8 +20,8 @@ from tool_runner.runner.running import Run
 from tool_runner.tool.context import ToolContext
 from tool_runner.tool.definition import FunctionTool, NoArguments, ToolFailed
 
-from harness.database import Database
-from harness.services import Service
+from harness.databases.database import Database
+from harness.processes.services import Service
 from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON, as_doubles, nested
 from tests.tool_runner.operations import Caller
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.tool_runner.conftest import BAD_TOOLS
 from tests.tool_runner.operations import Caller

@@ -11,7 +11,7 @@ from sluiceway import keys
 from sluiceway.operation.completions import Completions
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.redis_client import open_redis
-from sluiceway.store.operations import Started
+from sluiceway.store.operations.operations import Started
 from sluiceway.store.records import Operation
 from tool_runner.runner.beginning import Beginning
 from tool_runner.runner.held_operations import HeldOperations

@@ -7,7 +7,7 @@ import pytest
 from tool_runner.runner.discovery import tools_of
 from tool_runner.tool.definition import FunctionTool, tool
 
-from harness.services import Services
+from harness.processes.services import Services
 from tests.tool_runner.operations import Caller
 
 README = Path(__file__).parents[2] / "services" / "tool-runner" / "README.md"

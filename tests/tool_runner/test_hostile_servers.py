@@ -16,9 +16,9 @@ import psutil
 import pytest
 from sluiceway.store.records import Operation
 
-from harness.child import Child
-from harness.ports import free_port
-from harness.services import Service, Services
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.tool_runner.hostile_server import HUGE_MIB, MIB
 from tests.tool_runner.operations import Caller

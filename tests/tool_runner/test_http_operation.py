@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sluiceway.operation.webhook_secrets import operation_secret
 from tool_runner.tool.callbacks import Callbacks
 
-from harness.services import Services
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.tool_runner.operations import Caller
 from tests.tool_runner.tiny_server import Answer, Request, TinyServer, answering, response, serving

@@ -14,7 +14,7 @@ from tool_runner.mcp.servers import McpServers
 from tool_runner.mcp_settings import McpServerSettings
 from tool_runner.tool import ToolContext, ToolFailed
 
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from harness.waiting import wait_until
 from tests.tool_runner.mcp_stage import HttpServer, Watcher, children, lines_of, mcp_stage, over_pipes
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.calling import answers, call, calls_tools, offered
-from harness.chat import Chat
-from harness.folding import fold
+from harness.clients.calling import answers, call, calls_tools, offered
+from harness.clients.chat import Chat
+from harness.clients.folding import fold
 from harness.model_server import ModelServer
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.tool_runner.mcp_stage import HttpServer, lines_of, over_pipes
 

@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.services import Service
-from harness.valkey import Valkey
+from harness.databases.valkey import Valkey
+from harness.processes.services import Service
 from harness.waiting import wait_until
 from tests.tool_runner.operations import Caller
 

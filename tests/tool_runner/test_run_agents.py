@@ -11,8 +11,8 @@ from tool_runner.tool import ToolFailed
 from tool_runner.tools.agents.speech import PIECE_CHARS
 from tool_runner.tools.run_agents import run_agents
 
+from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
-from harness.valkey import Valkey
 from harness.waiting import wait_until
 from tests.tool_runner.stage import OPERATION, Stage, stage_for
 

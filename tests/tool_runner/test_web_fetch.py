@@ -17,7 +17,7 @@ from tool_runner.tools.web.addresses import AddressRefused, Guard, NameUnknown, 
 from tool_runner.tools.web.client import FetchFailed, Page, WebClient
 from tool_runner.tools.web.html_reader import HtmlNotRead, HtmlReaders
 
-from harness.services import Services
+from harness.processes.services import Services
 from tests.tool_runner.operations import Caller
 from tests.tool_runner.tiny_server import Request, answering, response, serving
 

@@ -5,10 +5,10 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sluiceway_llm.asker import UserAs
-from sluiceway_llm.dialects import Name
+from sluiceway_llm.asking.asker import UserAs
+from sluiceway_llm.asking.dialects import Name
+from sluiceway_llm.asking.server_options import Effort, ServerOptions
 from sluiceway_llm.prices import Price
-from sluiceway_llm.server_options import Effort, ServerOptions
 
 
 class ModelSettings(BaseSettings):

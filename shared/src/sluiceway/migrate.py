@@ -11,7 +11,7 @@ import sys
 
 from sluiceway.errors import StoreUnavailable
 from sluiceway.store import Store
-from sluiceway.store.migrate import MigrationChanged
+from sluiceway.store.database.migrate import MigrationChanged
 
 
 async def migrate(database_url: str, direct_url: str | None = None) -> int:

@@ -6,8 +6,8 @@ What says "unforeseen" cannot be completed; with PLANTED=always it cannot be end
 import os
 from collections.abc import Sequence
 
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.wire.events import Event
 from sluiceway.wire.task import EndStatus

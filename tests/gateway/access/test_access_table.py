@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 
-from harness.database import Database
-from harness.services import Services
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, add_key, anonymous, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import add_operation

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from gateway.callers.api_keys import CACHE_SECONDS
 
-from harness.database import Database
-from harness.postgres import Postgres
-from harness.services import Services
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of

@@ -7,8 +7,8 @@ import httpx
 import jwt
 import pytest
 
-from harness.services import Service, Services
-from harness.sse import follow
+from harness.clients.sse import follow
+from harness.processes.services import Service, Services
 from tests.gateway.callers import COOKIE, SECRET, SESSION_SECRETS, anonymous, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn

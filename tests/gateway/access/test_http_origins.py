@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from harness.services import Services
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, anonymous, bearer
 from tests.gateway.conftest import client_of
 

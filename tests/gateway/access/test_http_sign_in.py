@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, SESSION_SECRETS, bearer
 from tests.gateway.conftest import client_of

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from harness.database import Database
-from harness.services import Services
-from harness.sse import follow
-from harness.valkey import Valkey
+from harness.clients.sse import follow
+from harness.databases.database import Database
+from harness.databases.valkey import Valkey
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.conftest import client_of
 

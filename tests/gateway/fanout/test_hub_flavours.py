@@ -6,7 +6,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from harness.sse import SseStream, follow, replay
+from harness.clients.sse import SseStream, follow, replay
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
 
 RETRACTED = "void=1-1>2-4"

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from harness.sse import follow, replay
+from harness.clients.sse import follow, replay
 from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
 

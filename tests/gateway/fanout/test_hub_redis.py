@@ -8,8 +8,8 @@ import pytest
 from gateway.fanout.redis_wire import Address
 from redis.asyncio import Redis
 
-from harness.sse import follow, replay
-from harness.valkey import Valkey
+from harness.clients.sse import follow, replay
+from harness.databases.valkey import Valkey
 from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
 

@@ -8,7 +8,7 @@ from gateway.fanout.hub import Follow, Hub
 from redis.asyncio import Redis
 from starlette.types import Message
 
-from harness.sse import follow
+from harness.clients.sse import follow
 from harness.waiting import wait_until
 from tests.gateway.hub_app import HubServer, Publisher, hub_server
 from tests.gateway.raw_client import RawClient

@@ -11,8 +11,8 @@ from sluiceway.queue.queue_places import QueuePlaces, Waiting
 from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.wire.jobs import ChatJob
 
-from harness.services import Service
-from harness.sse import Event, follow
+from harness.clients.sse import Event, follow
+from harness.processes.services import Service
 from tests.gateway.stand_in import StandIn
 
 SECOND = timedelta(seconds=1)

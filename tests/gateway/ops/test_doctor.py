@@ -12,10 +12,11 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.redis_client import open_redis
 from sluiceway.service import redis_suitability
 from sluiceway.service.agreement import Agreement
-from sluiceway.store import Store, suitability
+from sluiceway.store import Store
+from sluiceway.store.database import suitability
 
-from harness.postgres import Postgres
-from harness.valkey import Valkey
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
 
 pytestmark = pytest.mark.requirement("OP-6")
 _FIT = {"redis_version": "7.2.4", "role": "master", "maxmemory_policy": "noeviction", "cluster_enabled": "0"}

@@ -11,11 +11,11 @@ from sluiceway import keys
 from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.redis_client import open_redis
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
 from sluiceway.store.records import Task
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.events import Data, Start
 
-from harness.turns import Streams, Turns
+from harness.clients.turns import Streams, Turns
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from gateway.ops.evidence import Evidence, OperationEvidence
 from gateway.ops.explaining import Surroundings, explain, phase
 from gateway.routes.ops.operations import WAITS_FOR
 from sluiceway.queue.queue_state import EntryHolder
-from sluiceway.store.ops import OperationSeen, TurnSeen
+from sluiceway.store.operating.ops import OperationSeen, TurnSeen
 from sluiceway.store.records import OPEN, UNENDED, Operation, Task
 
 NOW = datetime.now(UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.database import Database
-from harness.services import Service, Services
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, add_key, anonymous, bearer
 from tests.gateway.conftest import client_of

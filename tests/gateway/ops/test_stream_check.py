@@ -15,11 +15,11 @@ import pytest
 from gateway.ctl.client import Refused
 from gateway.ctl.stream_check import check, judge, listen
 
-from harness.bad_proxies import spoiling
-from harness.child import Child
-from harness.database import Database
-from harness.ports import free_port
-from harness.services import Service, Services, probe
+from harness.databases.database import Database
+from harness.processes.child import Child
+from harness.processes.ports import free_port
+from harness.processes.services import Service, Services, probe
+from harness.proxies.bad_proxies import spoiling
 from harness.waiting import wait_until
 from tests.gateway.callers import add_key
 

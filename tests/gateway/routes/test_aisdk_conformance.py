@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from harness.calling import TOOLS_DIR, offered
+from harness.clients.calling import TOOLS_DIR, offered
 from harness.model_server import ModelServer
-from harness.node import Node, find_node
-from harness.services import Services
+from harness.processes.node import Node, find_node
+from harness.processes.services import Services
 
 _ROOT = Path(__file__).parents[3]
 _SOURCE = _ROOT / "tests" / "aisdk"

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from sluiceway.errors import TaskNotFound
 
-from harness.services import Service, Services
-from harness.sse import SseStream, follow, replay
+from harness.clients.sse import SseStream, follow, replay
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.services import Service
-from harness.sse import follow
+from harness.clients.sse import follow
+from harness.processes.services import Service
 from tests.gateway.stand_in import StandIn
 
 

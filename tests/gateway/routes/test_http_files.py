@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from harness.database import Database
-from harness.services import Service, Services
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.turns.ending import TurnEnd
 
 from tests.gateway.stand_in import StandIn
 

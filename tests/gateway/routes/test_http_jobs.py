@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.feeds.job_events import JobEventPublisher
 
-from harness.database import Database
+from harness.clients.sse import Event, SseStream, follow
+from harness.databases.database import Database
+from harness.databases.valkey import Valkey
+from harness.processes.services import Service, Services
 from harness.retention import RETENTION, retention
-from harness.services import Service, Services
-from harness.sse import Event, SseStream, follow
-from harness.valkey import Valkey
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of

@@ -12,12 +12,12 @@ from gateway.api.whitespace import TEXT_PATTERN, is_whitespace
 from redis.asyncio import Redis
 from sluiceway.operation.model_windows import publish_windows
 
-from harness.database import Database
-from harness.postgres import Postgres
-from harness.services import Service, Services
-from harness.sse import follow
-from harness.streams import entry_ids
-from harness.valkey import Valkey
+from harness.clients.sse import follow
+from harness.clients.streams import entry_ids
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway.store import Store
 
-from harness.database import Database
-from harness.services import Services
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import add_operation

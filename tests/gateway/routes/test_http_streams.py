@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.wire.events import ResetStep, TextEnd, TextStart
 
-from harness.services import Service, Services
-from harness.sse import follow, replay
+from harness.clients.sse import follow, replay
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.stand_in import StandIn
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from harness.services import Services
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of
 

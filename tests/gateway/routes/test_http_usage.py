@@ -4,10 +4,10 @@ import httpx
 import pytest
 from sluiceway.ids import new_call_id
 from sluiceway.store import Store
-from sluiceway.store.usage import ModelCall
+from sluiceway.store.people.usage import ModelCall
 
-from harness.database import Database
-from harness.services import Services
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.conftest import client_of
 

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.database import Database
-from harness.services import Service, Services
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.stand_in import StandIn
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from tests.gateway.outside import webhook_gateway
 
 _EXAMPLES = 400

@@ -13,8 +13,8 @@ import pytest
 from gateway.serving.room import Room
 from redis.asyncio import Redis
 
-from harness.database import Database
-from harness.services import Service, Services
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 from tests.gateway.conftest import client_of
 
 _ASKED = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"

@@ -6,8 +6,8 @@ import signal
 import httpx
 import pytest
 
-from harness.services import Service, Services
-from harness.sse import follow
+from harness.clients.sse import follow
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.stand_in import StandIn

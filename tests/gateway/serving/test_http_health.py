@@ -5,11 +5,11 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 
-from harness.database import Database
-from harness.ports import free_port
-from harness.postgres import Postgres
-from harness.services import Services
-from harness.valkey import Valkey
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
+from harness.processes.ports import free_port
+from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from harness.services import Service, Services
+from harness.processes.services import Service, Services
 from tests.gateway.conftest import client_of
 
 

@@ -17,9 +17,9 @@ from sluiceway import keys
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 
+from harness.clients.sse import follow
+from harness.processes.services import Service
 from harness.retention import RETENTION
-from harness.services import Service
-from harness.sse import follow
 
 SAID = "one\u2028two\u2029three\x85four\r\nfive\x0b\x0c\x1csix"
 Publish = Callable[[Redis], Awaitable[str]]

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.database import Database
-from harness.services import Service, Services
+from harness.databases.database import Database
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import add_operation, path, seal, send, webhook_gateway

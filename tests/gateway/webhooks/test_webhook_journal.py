@@ -7,9 +7,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from harness.database import Database
-from harness.services import Services
-from harness.valkey import Valkey
+from harness.databases.database import Database
+from harness.databases.valkey import Valkey
+from harness.processes.services import Services
 from tests.gateway.callers import SECRET, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import BY_KEY, add_operation, end_operation, journal, queued, send, webhook_gateway

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.database import Database
-from harness.services import Services
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.outside import API_KEY, add_operation, webhook_gateway
 
 _CONFIGURATION = Path(__file__).parents[1] / "schemathesis.toml"

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from harness.database import Database
-from harness.services import Services
+from harness.databases.database import Database
+from harness.processes.services import Services
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import (
     API_KEY,

@@ -9,13 +9,13 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.store.webhooks import MOST, MOST_LATE
+from sluiceway.store.operations.webhooks import MOST, MOST_LATE
 from sluiceway.wire.jobs import CompletionJob, ProgressJob
 
-from harness.database import Database
-from harness.postgres import Postgres
-from harness.services import Services
-from harness.valkey import Valkey
+from harness.databases.database import Database
+from harness.databases.postgres import Postgres
+from harness.databases.valkey import Valkey
+from harness.processes.services import Services
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import (
     BY_KEY,

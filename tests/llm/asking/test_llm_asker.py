@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from sluiceway_llm.server_options import ServerOptions
+from sluiceway_llm.asking.server_options import ServerOptions
 
 from harness.model_server import ModelServer
 from harness.model_server.record import Record

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sluiceway_llm import background as background_module
-from sluiceway_llm.background import BackgroundModel
+from sluiceway_llm.calling import background as background_module
+from sluiceway_llm.calling.background import BackgroundModel
+from sluiceway_llm.calling.model import Finished, ModelEvent, ModelRequest, Reached, Usage
+from sluiceway_llm.calling.responses import to_responses
+from sluiceway_llm.calling.retry import stream_with_retries
 from sluiceway_llm.clean_text import CleanText
-from sluiceway_llm.model import Finished, ModelEvent, ModelRequest, Reached, Usage
 from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelUnavailable
-from sluiceway_llm.responses import to_responses
-from sluiceway_llm.retry import stream_with_retries
 
 from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record

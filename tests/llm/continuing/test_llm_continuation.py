@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sluiceway_llm.asking.continuation import PrefixDialect, Seam
+from sluiceway_llm.calling.model import Finished, ReasoningDelta, TextDelta
 from sluiceway_llm.clean_text import CleanText
-from sluiceway_llm.continuation import PrefixDialect, Seam
-from sluiceway_llm.model import Finished, ReasoningDelta, TextDelta
 from sluiceway_llm.model_errors import ModelRejected, ModelUnavailable
 
 from harness.model_server import ModelServer, answer_to

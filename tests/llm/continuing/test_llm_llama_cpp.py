@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.model import Model
 
-from harness.llama_cpp import llama_cpp
+from harness.processes.llama_cpp import llama_cpp
 from tests.llm.llm_client import events_of, finished, request, text_of
 
 QUESTION = "Write one sentence about the sea."

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from sluiceway_llm.model import Provided
+from sluiceway_llm.calling.model import Provided
+from sluiceway_llm.calling.retry import stream_with_retries
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.retry import stream_with_retries
 
 from harness.model_server import ModelServer
 from tests.llm.field.cases import ONE, TWO, D, asked, delta, end, lines, piece

@@ -5,7 +5,7 @@ import gzip
 from dataclasses import dataclass
 
 import pytest
-from sluiceway_llm.model import Model, ModelEvent
+from sluiceway_llm.calling.model import Model, ModelEvent
 from sluiceway_llm.model_errors import ModelError
 
 from tests.llm.field.cases import USED, D, U, asked, end, lines, say

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sluiceway_llm.chunks import ChunkReader
+from sluiceway_llm.calling.responses import ResponseReader
 from sluiceway_llm.clean_text import MAX_COUNT, clean_value, cleaned
 from sluiceway_llm.error_words import told_of
 from sluiceway_llm.model_errors import ModelError, error_in_stream, error_of_status
 from sluiceway_llm.model_events import Finished, ModelEvent, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
-from sluiceway_llm.responses import ResponseReader
-from sluiceway_llm.sse_lines import SseDecoder
-from sluiceway_llm.think_tags import ThinkSplitter, without_thoughts
-from sluiceway_llm.tool_calls import CallAssembler
+from sluiceway_llm.reading.chunks import ChunkReader
+from sluiceway_llm.reading.sse_lines import SseDecoder
+from sluiceway_llm.reading.think_tags import ThinkSplitter, without_thoughts
+from sluiceway_llm.reading.tool_calls import CallAssembler
 
 pytestmark = pytest.mark.requirement("CH-25")
 

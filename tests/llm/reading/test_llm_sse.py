@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sluiceway_llm import sse_lines
-from sluiceway_llm.sse_lines import EventTooLarge, SseDecoder
+from sluiceway_llm.reading import sse_lines
+from sluiceway_llm.reading.sse_lines import EventTooLarge, SseDecoder
 
 pytestmark = pytest.mark.requirement("CH-5")
 

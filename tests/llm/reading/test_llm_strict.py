@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sluiceway_llm.dialects import DIALECTS, Schemas
+from sluiceway_llm.asking.dialects import DIALECTS, Schemas
+from sluiceway_llm.asking.history import PROVIDER, Wants, fitted
+from sluiceway_llm.asking.lessons import Lessons
+from sluiceway_llm.asking.server_options import ServerOptions
+from sluiceway_llm.asking.tool_schemas import fitted_tools
+from sluiceway_llm.calling.model import Model, ModelRequest
 from sluiceway_llm.error_words import told_of
-from sluiceway_llm.history import PROVIDER, Wants, fitted
-from sluiceway_llm.lessons import Lessons
-from sluiceway_llm.model import Model, ModelRequest
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.server_options import ServerOptions
-from sluiceway_llm.tool_schemas import fitted_tools
 
 from harness.model_server import ModelServer
 from harness.model_server.strictness import refusal_for

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sluiceway_llm.model import Model
-from sluiceway_llm.think_tags import Said
-from sluiceway_llm.unopened_thoughts import UnopenedThoughts, WatchedText
+from sluiceway_llm.calling.model import Model
+from sluiceway_llm.reading.think_tags import Said
+from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
 
 from harness.model_server import ModelServer
 from tests.llm.llm_client import adapter, events_of, reasoning_of, request, text_of

@@ -5,14 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sluiceway_llm.circuit import Circuit, ModelAway
-from sluiceway_llm.model import Model, ModelEvent, ModelRequest
+from sluiceway_llm.asking.server_options import ServerOptions
+from sluiceway_llm.calling.circuit import Circuit, ModelAway
+from sluiceway_llm.calling.model import Model, ModelEvent, ModelRequest
+from sluiceway_llm.calling.retry import Patience, PutOff, Tried, stream_with_retries
 from sluiceway_llm.model_errors import ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
-from sluiceway_llm.retry import Patience, PutOff, Tried, stream_with_retries
-from sluiceway_llm.server_options import ServerOptions
 
 from harness.model_server import ModelServer, answer_to
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from tests.llm.llm_client import MODEL, adapter, finished, request, text_of
 
 pytestmark = pytest.mark.requirement("CH-7")

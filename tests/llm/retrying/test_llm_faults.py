@@ -4,11 +4,11 @@ import asyncio
 import socket
 
 import pytest
-from sluiceway_llm.model import Model, ModelEvent
+from sluiceway_llm.calling.model import Model, ModelEvent
 from sluiceway_llm.model_errors import ModelError
 
 from harness.model_server import ModelServer, answer_to
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from harness.waiting import wait_until
 from tests.llm.llm_client import adapter, ask, events_of, events_until_error, request, text_of
 

@@ -26,12 +26,12 @@ from sluiceway.feeds.agent_event import MAX_EVENT_BYTES, MAX_NAME_CHARS
 from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 from sluiceway.redis_client import open_redis
 
-from harness.proxy import Proxy
+from harness.databases.valkey import Valkey
+from harness.proxies.proxy import Proxy
 from harness.retention import RETENTION, retention
-from harness.valkey import Valkey
 from harness.waiting import wait_until
 
-_PROCESS = Path(__file__).parents[3] / "harness" / "agents_process.py"
+_PROCESS = Path(__file__).parents[3] / "harness" / "processes" / "agents_process.py"
 
 
 @pytest.fixture

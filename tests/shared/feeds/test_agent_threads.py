@@ -20,9 +20,9 @@ from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 from sluiceway.feeds.agent_threads import ThreadPublisher, open_threads
 from sluiceway.redis_client import open_redis
 
-from harness.agents_process import publish_all
+from harness.databases.valkey import Valkey
+from harness.processes.agents_process import publish_all
 from harness.retention import RETENTION
-from harness.valkey import Valkey
 from harness.waiting import block_until, wait_until
 
 _NOBODY = "redis://127.0.0.1:1/0"

@@ -18,8 +18,8 @@ from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailabl
 from sluiceway.feeds.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
 from sluiceway.redis_client import open_redis
 
+from harness.databases.valkey import Valkey
 from harness.retention import RETENTION, retention
-from harness.valkey import Valkey
 
 _EXAMPLE = Path(__file__).parents[3] / "examples" / "celery_style_task.py"
 _NOBODY = "redis://127.0.0.1:1/0"

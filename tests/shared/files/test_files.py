@@ -19,12 +19,12 @@ from sluiceway.files.keeping import FileKeeping, FileLimits, Sent, clean_name
 from sluiceway.files.kinds import KINDS, Kind
 from sluiceway.files.objects import FileObjects
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.files import Allowance
+from sluiceway.store.sessions.files import Allowance
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.file_part import file_id_of, file_url
 
-from harness.database import Database
-from harness.ports import free_port
+from harness.databases.database import Database
+from harness.processes.ports import free_port
 
 pytestmark = pytest.mark.requirement("CH-17")
 

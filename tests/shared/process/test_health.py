@@ -13,8 +13,8 @@ from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.queue.worker import Worker, WorkerOptions, cancelled
 from sluiceway.redis_client import open_redis
 
-from harness.services import probe
-from harness.valkey import Valkey
+from harness.databases.valkey import Valkey
+from harness.processes.services import probe
 from harness.waiting import wait_until
 
 LEASE = timedelta(milliseconds=300)

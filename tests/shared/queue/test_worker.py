@@ -16,7 +16,7 @@ from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
 from sluiceway.redis_client import open_redis
 
-from harness.valkey import Valkey
+from harness.databases.valkey import Valkey
 from harness.waiting import wait_until
 
 LEASE = timedelta(milliseconds=600)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from sluiceway.redis_client import open_redis
 from sluiceway.service.model_budget import ModelBudget
 
-from harness.valkey import Valkey
+from harness.databases.valkey import Valkey
 
 pytestmark = pytest.mark.requirement("CH-7")
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from sluiceway.errors import AccessDenied, MessageNotFound, SessionBusy, SessionExists, SessionNotFound
 from sluiceway.store import Store
-from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.branches import FIRST
-from sluiceway.store.conversations import Compaction
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Message, Task
+from sluiceway.store.sessions.conversations import Compaction
+from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.turns.branches import FIRST
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import text_of
 
-from harness.database import Database
+from harness.databases.database import Database
 
 
 @pytest.fixture

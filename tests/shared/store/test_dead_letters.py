@@ -1,7 +1,8 @@
 """Dead letters in Postgres: what a scrape costs, and letting one say something else."""
 
 import pytest
-from sluiceway.store import Store, dead_letters
+from sluiceway.store import Store
+from sluiceway.store.operating import dead_letters
 
 
 @pytest.mark.requirement("OP-5", "OP-6")

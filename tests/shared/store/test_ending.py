@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sluiceway import keys
 from sluiceway.errors import NotStorable
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import OperationEnd
+from sluiceway.store.operations.operation_end import OperationEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.turn.not_storable import ERROR, NOT_STORABLE
 from sluiceway.wire.events import TERMINAL_TYPES, Event, Finish, TextDelta, TextEnd, TextStart
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.completion_consumer.scene import Scene
 from tests.shared.store.test_letting_go import call
 from tests.shared.turn.test_rebuild import claimed, shown

@@ -9,13 +9,13 @@ from sluiceway import keys
 from sluiceway.errors import Fenced, SessionNotFound, TaskNotFound
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.wire.events import StartStep, TextDelta, TextStart
 
-from harness.database import Database
+from harness.databases.database import Database
+from harness.processes.services import Services
 from harness.retention import RETENTION
-from harness.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import Scene, Waiting
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sluiceway import keys
 from sluiceway.ids import new_operation_id, new_tool_call_id
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.operation_end import OperationEnd, ReportedEnd
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import OperationStatus, Task
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.events import ToolOutputAvailable
 from sluiceway.wire.message import Part
 

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 from sluiceway.store import Store
-from sluiceway.store.migrate import MigrationChanged, migrations
+from sluiceway.store.database.migrate import MigrationChanged, migrations
 
 
 @pytest.mark.requirement("OP-9")

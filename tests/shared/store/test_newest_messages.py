@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.newest import CONTEXT_BYTES, PAGE_BYTES
 from sluiceway.store.records import Message
+from sluiceway.store.sessions.newest import CONTEXT_BYTES, PAGE_BYTES
+from sluiceway.store.turns.accepting import NewTurn
 
-from harness.database import Database
+from harness.databases.database import Database
 
 # A text that Postgres stores in a hundredth of its size, and one of which it can make nothing smaller.
 EASY = "repeat('x', {chars})"

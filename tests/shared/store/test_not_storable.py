@@ -11,15 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sluiceway.errors import NotStorable, StoreUnavailable
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.pool import MAX_JSON_BYTES, Pool
+from sluiceway.store.database.pool import MAX_JSON_BYTES, Pool
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.turn.not_storable import ERROR, MAX_KEPT_BYTES, reductions
 from sluiceway.wire.events import Data, ReasoningDelta, TextDelta, decode
 from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, encode_json
 
-from harness.database import Database
+from harness.databases.database import Database
 from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

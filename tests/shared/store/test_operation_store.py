@@ -3,8 +3,8 @@
 import pytest
 from sluiceway.ids import new_operation_id
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
+from sluiceway.store.turns.accepting import NewTurn
 
 
 @pytest.mark.requirement("CH-9", "CC-6")

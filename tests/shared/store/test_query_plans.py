@@ -19,22 +19,22 @@ from sluiceway import store as store_package
 from sluiceway.errors import DomainError
 from sluiceway.ids import new_call_id, new_operation_id
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import ClientOutput, Decision
-from sluiceway.store.conversations import Compaction
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.files import Allowance, NewFile
-from sluiceway.store.operation_end import OperationEnd, ReportedEnd
-from sluiceway.store.operations import NewOperation
-from sluiceway.store.pool import Connection, Pool
+from sluiceway.store.database.pool import Connection, Pool
+from sluiceway.store.operating.retention import RowKind, SessionKind
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.operations import NewOperation
+from sluiceway.store.operations.webhooks import NewWebhook
+from sluiceway.store.people.usage import Budget, ModelCall
 from sluiceway.store.records import Task
-from sluiceway.store.retention import RowKind, SessionKind
-from sluiceway.store.sessions import SessionCursor
-from sluiceway.store.usage import Budget, ModelCall
-from sluiceway.store.webhooks import NewWebhook
+from sluiceway.store.sessions.conversations import Compaction
+from sluiceway.store.sessions.files import Allowance, NewFile
+from sluiceway.store.sessions.sessions import SessionCursor
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.approving import ClientOutput, Decision
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.tools import CLIENT_QUEUE
 
-from harness.database import Database
+from harness.databases.database import Database
 
 STORE = Path(store_package.__file__).parent
 # Not of requests and turns: the schema, the session of a leader, and what operators look at now and then.
@@ -110,7 +110,7 @@ class Statements:
         self.sent.setdefault(query, args)
         frame: Any = sys._getframe(2)
         path = Path(frame.f_code.co_filename)
-        if path.parent == STORE and path.name not in NOT_WALKED:
+        if STORE in path.parents and path.name not in NOT_WALKED:
             self.reached.add((path.name, frame.f_lineno))
 
 
@@ -140,6 +140,7 @@ async def test_every_statement_of_the_store_finds_its_rows_by_an_index(
     store: Store, statements: Statements, database: Database, database_url: str
 ) -> None:
     await Walk(store, database).whole()
+    assert statements.reached, "the walk reached nothing: is the store where it was?"
     assert not _unreached(statements.reached), "calls in the store that the walk does not reach"
     await database.execute(ROWS)
     await database.execute("VACUUM ANALYZE")
@@ -206,7 +207,7 @@ PARTIAL = (
 
 def _unreached(reached: set[tuple[str, int]]) -> list[str]:
     lost = []
-    for path in sorted(STORE.glob("*.py")):
+    for path in sorted(STORE.rglob("*.py")):
         if path.name in NOT_WALKED:
             continue
         for node in _walked(path):

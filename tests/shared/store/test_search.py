@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.migrate import migrations
+from sluiceway.store.database.migrate import migrations
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 
-from harness.database import Database
+from harness.databases.database import Database
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.store import Store
-from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 
-from harness.database import Database
+from harness.databases.database import Database
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sluiceway.errors import UnderstandingTooLarge
 from sluiceway.store import Store
-from sluiceway.store.understandings import MAX_FACTS
+from sluiceway.store.people.understandings import MAX_FACTS
 
-from harness.database import Database
+from harness.databases.database import Database
 
 
 @pytest.fixture

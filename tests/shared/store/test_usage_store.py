@@ -9,12 +9,12 @@ import pytest
 from sluiceway.errors import BudgetReached
 from sluiceway.ids import new_call_id
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.people.usage import Budget, ModelCall, UsageSum
 from sluiceway.store.records import Task
-from sluiceway.store.usage import Budget, ModelCall, UsageSum
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 
-from harness.database import Database
+from harness.databases.database import Database
 
 
 @pytest.fixture

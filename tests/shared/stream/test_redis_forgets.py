@@ -16,9 +16,9 @@ from sluiceway.wire.entry_id import format_entry_id
 from sluiceway.wire.events import Event, Finish, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.task import TaskFields
 
-from harness.proxy import Fate
-from harness.redis_pair import RedisPair
-from harness.turns import Streams
+from harness.clients.turns import Streams
+from harness.databases.redis_pair import RedisPair
+from harness.proxies.proxy import Fate
 from harness.waiting import wait_until
 
 _LEASE, _SOON = timedelta(seconds=30), timedelta(milliseconds=10)

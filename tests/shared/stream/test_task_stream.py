@@ -12,8 +12,8 @@ from sluiceway.wire.entry_id import format_entry_id, parse_entry_id
 from sluiceway.wire.events import Abort, Error, Event, Finish, Start, StartStep, TextDelta, TextStart
 from sluiceway.wire.task import TaskFields
 
+from harness.clients.turns import Streams
 from harness.retention import retention
-from harness.turns import Streams
 
 TASK = TaskFields(
     task_id="task_1",

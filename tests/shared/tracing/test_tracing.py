@@ -16,7 +16,7 @@ from sluiceway.tracing.exporting import is_on, start
 from sluiceway.tracing.spans import continued, current, is_traceparent, span, trace_id_of, within
 
 from harness.collector import Collector, collecting
-from harness.ports import free_port
+from harness.processes.ports import free_port
 from harness.waiting import block_until
 
 _PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

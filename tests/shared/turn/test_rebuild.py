@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sluiceway import keys
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import Event, FileEvent, FinishStep, MessageMetadata, SourceUrl, Start, StartStep
 
 from tests.completion_consumer.scene import Scene

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sluiceway import keys
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import Data
 from sluiceway.wire.message import Part
 

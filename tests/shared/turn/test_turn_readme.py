@@ -90,7 +90,7 @@ def _uses(node: ast.AST, name: str) -> bool:
 def _statements(table: str) -> Iterator[tuple[str, set[str]]]:
     """Each definition of the store that writes this table, with the names under which the page may have it: its own; of
     a constant also those of the definitions that use it."""
-    for path in (_SHARED / "store").glob("*.py"):
+    for path in (_SHARED / "store").rglob("*.py"):
         definitions = list(_definitions(path, _modules()[path]))
         for name, node in definitions:
             if table in _written(node) or (table == "tasks" and "sessions" in _written(node)):

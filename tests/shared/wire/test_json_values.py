@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sluiceway.wire.events import ToolOutputAvailable, decode
 from sluiceway.wire.json_values import MAX_DEPTH, TOO_DEEP, clean_json, shorten
 
-from harness.database import Database
+from harness.databases.database import Database
 
 _ANY_TEXT = st.text(st.characters(codec=None)) | st.sampled_from(["\x00", "\ud83d\ude00", "\udc00x", "a\x00\ud800"])
 _KEYS = _ANY_TEXT | st.sampled_from(["__proto__", "constructor", "prototype"])

@@ -21,8 +21,8 @@ from sluiceway.turn.pause import TurnPause
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
 from sluiceway.turn.turn_metrics import TurnMetrics
-from sluiceway_llm.background import BackgroundModel
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.background import BackgroundModel
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.prices import Prices
 
 from chat_worker.attachments import Attachments

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sluiceway.ids import new_call_id
-from sluiceway.store.usage import CallOutcome, ModelCall
-from sluiceway_llm.charging import charged
-from sluiceway_llm.model import ModelRequest, Usage
+from sluiceway.store.people.usage import CallOutcome, ModelCall
+from sluiceway_llm.calling.charging import charged
+from sluiceway_llm.calling.model import ModelRequest, Usage
 from sluiceway_llm.prices import Prices
 
 COST = "cost"

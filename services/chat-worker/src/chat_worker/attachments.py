@@ -22,8 +22,8 @@ from sluiceway.files.objects import FileObjects
 from sluiceway.process.confined import Confined, NotRead
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.conversations import Conversation
 from sluiceway.store.records import Message, StoredFile
+from sluiceway.store.sessions.conversations import Conversation
 from sluiceway.wire.events import Data
 from sluiceway.wire.file_part import PDF, PICTURES, file_id_of, file_ids
 from sluiceway.wire.message import Part, text_of

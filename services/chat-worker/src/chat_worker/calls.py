@@ -12,7 +12,7 @@ from typing import Any
 
 from sluiceway.ids import is_client_id, new_approval_id, new_operation_id, new_tool_call_id
 from sluiceway.operation.input_schema import InputSchema, UnfitSchema
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import OperationStatus
 from sluiceway.wire.events import (
     Event,
@@ -25,8 +25,8 @@ from sluiceway.wire.events import (
 from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.loose_json import object_in
 from sluiceway_llm.model_events import ToolCallDelta
+from sluiceway_llm.reading.loose_json import object_in
 
 _LONGEST_NAME_CHARS = 64
 _SHOWN_ARGUMENTS_CHARS = 1000

@@ -13,8 +13,8 @@ from sluiceway.process.metrics import Gathered, counter
 from sluiceway.store.records import Task
 from sluiceway.tracing import names
 from sluiceway.tracing.spans import Attributes, Span, model_call
-from sluiceway_llm.line import InLine
-from sluiceway_llm.model import Finished, Usage
+from sluiceway_llm.calling.line import InLine
+from sluiceway_llm.calling.model import Finished, Usage
 from sluiceway_llm.model_errors import ModelError
 
 from chat_worker.flusher import Flusher

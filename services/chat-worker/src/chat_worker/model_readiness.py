@@ -1,7 +1,7 @@
 """Whether the model server takes requests: told only, as turns wait for it, and all workers have the same."""
 
 from sluiceway.service.readiness import Look
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelError
 
 

@@ -7,8 +7,8 @@ tries and of requests that may have been paid for continue where they were. A pl
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sluiceway_llm.line import InLine, Place
-from sluiceway_llm.retry import PutOff, Tried
+from sluiceway_llm.calling.line import InLine, Place
+from sluiceway_llm.calling.retry import PutOff, Tried
 
 
 @dataclass(frozen=True, slots=True)

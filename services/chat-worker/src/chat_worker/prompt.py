@@ -2,7 +2,8 @@
 
 Guarantees: every tool call that the model is shown has a result, whatever became of it; otherwise servers would reject
 this and every later request of the conversation. What a server gave with its calls (`keep_provided`) goes along with
-them, for the model's client to send it back to that server. The client makes the rest fit (sluiceway_llm.history).
+them, for the model's client to send it back to that server. The client makes the rest fit
+(sluiceway_llm.asking.history).
 """
 
 import json
@@ -12,8 +13,8 @@ from typing import Any
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part, calls_in, steps_of, text_of, tool_name_of
 from sluiceway.wire.question import Question
-from sluiceway_llm.history import PROVIDER
-from sluiceway_llm.model import Provided
+from sluiceway_llm.asking.history import PROVIDER
+from sluiceway_llm.calling.model import Provided
 
 from chat_worker.attachments import content_of
 from chat_worker.question import place_of_newest_page, worded

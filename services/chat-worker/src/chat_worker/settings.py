@@ -6,8 +6,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from sluiceway.process.settings import WorkerSettings
 from sluiceway.wire.client_tools import ClientTool, read_client_tools
-from sluiceway_llm.continuation import PrefixDialect
-from sluiceway_llm.server_options import ServerOptions
+from sluiceway_llm.asking.continuation import PrefixDialect
+from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.windows import LEAST
 

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task
-from sluiceway.store.understandings import Acquaintance
 
 from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT
 

@@ -18,14 +18,14 @@ from datetime import timedelta
 from sluiceway.errors import NotStorable, Unavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
+from sluiceway.store.people.usage import CallOutcome
 from sluiceway.store.records import Message, Task
-from sluiceway.store.usage import CallOutcome
 from sluiceway.tracing.spans import model_call
 from sluiceway.wire.events import Data
-from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta, Usage
+from sluiceway_llm.calling.model import Finished, Model, ModelRequest, TextDelta, Usage
+from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.prices import Prices
-from sluiceway_llm.retry import Patience, stream_with_retries
 
 from chat_worker.account import Account
 from chat_worker.attachments import text_or_names

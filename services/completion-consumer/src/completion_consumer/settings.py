@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field, field_validator
 from sluiceway.process.settings import WorkerSettings
-from sluiceway.store.retention import KeptFor, RowKind, SessionKind
+from sluiceway.store.operating.retention import KeptFor, RowKind, SessionKind
 
 LONGEST_REPEATS_DAYS = 3
 # Longer than anybody says something about what was deleted: an operation's deadline, a sender's repeats.

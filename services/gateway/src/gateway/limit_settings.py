@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from sluiceway.process.settings import CommonSettings
-from sluiceway.store.usage import Budget
+from sluiceway.store.people.usage import Budget
 
 
 class LimitSettings(CommonSettings):

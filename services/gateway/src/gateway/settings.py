@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from sluiceway.files.keeping import FileLimits
 from sluiceway.files.kinds import KINDS, FileType
 from sluiceway.operation.webhook_secrets import WebhookRoots
-from sluiceway.store.files import Allowance
+from sluiceway.store.sessions.files import Allowance
 
 from gateway.caller_settings import CallerSettings
 from gateway.limit_settings import LimitSettings

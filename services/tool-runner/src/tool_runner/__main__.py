@@ -18,7 +18,7 @@ from sluiceway.process.starting import run_service
 from sluiceway.service.model_budget import ModelBudget
 from sluiceway.service.worker_process import WorkerProcess, serve_worker
 from sluiceway.stream.operation_output import OperationOutput
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.prices import Prices
 
 from tool_runner.mcp.servers import McpServers

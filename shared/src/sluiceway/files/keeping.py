@@ -18,8 +18,8 @@ from sluiceway.files.objects import FileObjects
 from sluiceway.ids import new_file_id
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.files import Allowance, NewFile
 from sluiceway.store.records import StoredFile
+from sluiceway.store.sessions.files import Allowance, NewFile
 
 _MAX_NAME_CHARS = 200
 _UNNAMED = "file"

@@ -10,7 +10,7 @@ Guarantees
 - A model without limits costs no round trip. While Redis is away there is no limit, which is logged once: an answer
   is not refused for want of a count. No method raises for Redis.
 
-`sluiceway_llm.line.Budget` is what callers see of it.
+`sluiceway_llm.calling.line.Budget` is what callers see of it.
 """
 
 import asyncio

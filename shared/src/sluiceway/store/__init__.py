@@ -9,34 +9,34 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 
 from sluiceway.process.settings import CommonSettings
-from sluiceway.store.api_keys import ApiKeyStore
-from sluiceway.store.backlog import BacklogStore
-from sluiceway.store.branches import BranchStore
-from sluiceway.store.completions import CompletionStore
-from sluiceway.store.conversations import ConversationStore
-from sluiceway.store.dead_letters import DeadLetterStore
-from sluiceway.store.deadlines import DeadlineStore
-from sluiceway.store.erasing import ErasureStore
-from sluiceway.store.files import FileStore
-from sluiceway.store.leadership import Leadership
-from sluiceway.store.migrate import is_current, migrate
-from sluiceway.store.operations import OperationStore
-from sluiceway.store.ops import OpsStore
-from sluiceway.store.parked import ParkedStore
-from sluiceway.store.people import PeopleStore
-from sluiceway.store.polls import PollStore
-from sluiceway.store.pool import TIMEOUT, Pool, PoolState
-from sluiceway.store.probe import check_writable
-from sluiceway.store.retention import RetentionStore
-from sluiceway.store.rewinding import RewindStore
-from sluiceway.store.search import SearchStore
-from sluiceway.store.sessions import SessionStore
-from sluiceway.store.suitability import problems
-from sluiceway.store.titles import TitleStore
-from sluiceway.store.turns import TurnStore
-from sluiceway.store.understandings import UnderstandingStore
-from sluiceway.store.usage import UsageStore
-from sluiceway.store.webhooks import WebhookStore
+from sluiceway.store.database.leadership import Leadership
+from sluiceway.store.database.migrate import is_current, migrate
+from sluiceway.store.database.pool import TIMEOUT, Pool, PoolState
+from sluiceway.store.database.probe import check_writable
+from sluiceway.store.database.suitability import problems
+from sluiceway.store.operating.backlog import BacklogStore
+from sluiceway.store.operating.dead_letters import DeadLetterStore
+from sluiceway.store.operating.ops import OpsStore
+from sluiceway.store.operating.retention import RetentionStore
+from sluiceway.store.operating.rewinding import RewindStore
+from sluiceway.store.operations.completions import CompletionStore
+from sluiceway.store.operations.deadlines import DeadlineStore
+from sluiceway.store.operations.operations import OperationStore
+from sluiceway.store.operations.parked import ParkedStore
+from sluiceway.store.operations.polls import PollStore
+from sluiceway.store.operations.webhooks import WebhookStore
+from sluiceway.store.people.api_keys import ApiKeyStore
+from sluiceway.store.people.people import PeopleStore
+from sluiceway.store.people.understandings import UnderstandingStore
+from sluiceway.store.people.usage import UsageStore
+from sluiceway.store.sessions.conversations import ConversationStore
+from sluiceway.store.sessions.erasing import ErasureStore
+from sluiceway.store.sessions.files import FileStore
+from sluiceway.store.sessions.search import SearchStore
+from sluiceway.store.sessions.sessions import SessionStore
+from sluiceway.store.sessions.titles import TitleStore
+from sluiceway.store.turns.branches import BranchStore
+from sluiceway.store.turns.turns import TurnStore
 
 
 class Store:

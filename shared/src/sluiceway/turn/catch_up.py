@@ -15,9 +15,9 @@ from typing import Literal
 from sluiceway.errors import Fenced
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operation_end import OperationEnd, ReportedEnd
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry

@@ -12,8 +12,8 @@ from dataclasses import replace
 from sluiceway.errors import Fenced, NotStorable, TaskNotFound
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.ending import Ended, TurnEnd
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import Ended, TurnEnd
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter

@@ -18,7 +18,7 @@ from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.process.retention import Retention
 from sluiceway.redis_client import answered, commands
 from sluiceway.store import Store
-from sluiceway.store.erasing import Erasure
+from sluiceway.store.sessions.erasing import Erasure
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta

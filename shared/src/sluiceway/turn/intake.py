@@ -10,10 +10,10 @@ from secrets import token_hex
 from sluiceway.errors import RedisUnavailable, SessionNotFound, Unavailable
 from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
-from sluiceway.store.accepting import AcceptedTurn, NewTurn
-from sluiceway.store.approving import ClientOutput, Decision
-from sluiceway.store.erasing import Erasure
 from sluiceway.store.records import Session, Task
+from sluiceway.store.sessions.erasing import Erasure
+from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.turns.approving import ClientOutput, Decision
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sluiceway.errors import TaskExpired, TaskNotFound
 from sluiceway.store import Store
-from sluiceway.store.sessions import check_owner
+from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.wire.task import Status

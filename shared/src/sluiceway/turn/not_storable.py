@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sluiceway.store.ending import TurnEnd
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import TERMINAL_TYPES, Data, Error, Event
 from sluiceway.wire.json_values import encode_json
 from sluiceway.wire.message import Part, answer_call, calls_in, is_answered

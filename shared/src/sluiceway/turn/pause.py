@@ -13,10 +13,10 @@ from typing import Any
 from sluiceway.errors import Fenced
 from sluiceway.operation.publishing import Operations
 from sluiceway.store import Store
-from sluiceway.store.operations import NewOperation
+from sluiceway.store.operations.operations import NewOperation
+from sluiceway.store.people.usage import ModelCall
 from sluiceway.store.records import Task
-from sluiceway.store.turns import LetGo, Paused
-from sluiceway.store.usage import ModelCall
+from sluiceway.store.turns.turns import LetGo, Paused
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.wire.message import Part

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
-from sluiceway.store.conversations import Compaction, Conversation
 from sluiceway.store.records import Task
+from sluiceway.store.sessions.conversations import Compaction, Conversation
 from sluiceway.wire.token_estimate import estimated_tokens
 from sluiceway_llm.model_errors import ModelContextExceeded
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sluiceway.process.logs import get_logger
-from sluiceway.store.usage import CallOutcome
+from sluiceway.store.people.usage import CallOutcome
 from sluiceway.tracing.spans import model_call
 from sluiceway.wire.token_estimate import estimated_tokens
-from sluiceway_llm.model import Finished, Model, ModelRequest, TextDelta, Usage
+from sluiceway_llm.calling.model import Finished, Model, ModelRequest, TextDelta, Usage
+from sluiceway_llm.calling.retry import Patience, RetriedStream, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.retry import Patience, RetriedStream, stream_with_retries
 
 from chat_worker.account import Account
 from chat_worker.context.exchanges import Exchange, cut_middle

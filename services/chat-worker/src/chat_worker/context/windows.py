@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from sluiceway.errors import RedisUnavailable
 from sluiceway.operation.model_windows import DEFAULT, publish_windows
 from sluiceway.process.logs import get_logger
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.windows import window_by_name
 

@@ -14,17 +14,17 @@ from typing import Any
 from sluiceway.errors import Fenced
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
-from sluiceway.store.ending import TurnEnd
-from sluiceway.store.operations import NewOperation
-from sluiceway.store.turns import Paused
+from sluiceway.store.operations.operations import NewOperation
+from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.store.turns.turns import Paused
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish, FinishReason, FinishStep
 from sluiceway.wire.message import replay_of
 from sluiceway.wire.task import EndStatus
-from sluiceway_llm.model import Finished, Provided
-from sluiceway_llm.retry import Patience, PutOff
+from sluiceway_llm.calling.model import Finished, Provided
+from sluiceway_llm.calling.retry import Patience, PutOff
 
 from chat_worker.account import COST
 from chat_worker.attempt import Attempt

@@ -8,8 +8,8 @@ from typing import Literal
 from sluiceway.operation.answer_format import AnswerFormat
 from sluiceway.wire.task import EndStatus
 from sluiceway.wire.tools import ToolSpec
+from sluiceway_llm.calling.retry import Patience
 from sluiceway_llm.model_errors import ModelContextExceeded
-from sluiceway_llm.retry import Patience
 
 from chat_worker.model_wait import ModelWait
 

@@ -14,7 +14,8 @@ from dataclasses import replace
 from sluiceway.errors import Forgotten
 from sluiceway.process.logs import get_logger
 from sluiceway.wire.message import MessageFold, steps_of, text_of
-from sluiceway_llm.model import Finished, Model, ModelRequest, Reached
+from sluiceway_llm.calling.model import Finished, Model, ModelRequest, Reached
+from sluiceway_llm.calling.retry import PutOff
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
     ModelContextExceeded,
@@ -24,7 +25,6 @@ from sluiceway_llm.model_errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from sluiceway_llm.retry import PutOff
 
 from chat_worker.attempt import Attempt
 from chat_worker.calls import CUT

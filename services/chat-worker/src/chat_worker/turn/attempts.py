@@ -2,9 +2,9 @@
 
 import asyncio
 
-from sluiceway.store.conversations import Conversation
+from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task
-from sluiceway.store.understandings import Acquaintance
+from sluiceway.store.sessions.conversations import Conversation
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable

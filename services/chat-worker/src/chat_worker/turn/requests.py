@@ -13,14 +13,14 @@ from typing import Any
 from sluiceway.operation.answer_format import AnswerFormat
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.store import Store
-from sluiceway.store.conversations import Conversation
+from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task
-from sluiceway.store.understandings import Acquaintance
+from sluiceway.store.sessions.conversations import Conversation
 from sluiceway.wire.client_tools import specs_of, stored
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.model import ModelRequest
+from sluiceway_llm.calling.model import ModelRequest
+from sluiceway_llm.calling.retry import Patience
 from sluiceway_llm.model_errors import ModelContextExceeded
-from sluiceway_llm.retry import Patience
 
 from chat_worker.calls import AskedCall
 from chat_worker.context.context import Context, Prepared

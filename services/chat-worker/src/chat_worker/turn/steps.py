@@ -10,7 +10,7 @@ from sluiceway.store import Store
 from sluiceway.store.records import ASKING, Task
 from sluiceway.stream.entry import Entry
 from sluiceway.wire.tools import CLIENT_QUEUE
-from sluiceway_llm.model import Model, Reached
+from sluiceway_llm.calling.model import Model, Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Prepared, too_long

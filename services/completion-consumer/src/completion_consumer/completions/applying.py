@@ -11,7 +11,7 @@ from sluiceway.errors import NotStorable, StoreUnavailable
 from sluiceway.process.logs import get_logger, joined
 from sluiceway.queue.worker import persistently
 from sluiceway.store import Store
-from sluiceway.store.operation_end import EndOutcome, OperationEnd, ReportedEnd
+from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.turn.dispatch import TurnDispatch

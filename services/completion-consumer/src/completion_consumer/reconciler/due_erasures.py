@@ -3,7 +3,7 @@ it, and once more after a minute, as a program that was under way may have writt
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.erasing import Erasure
+from sluiceway.store.sessions.erasing import Erasure
 from sluiceway.turn.erasing import TurnErasing
 
 from completion_consumer.reconciler.round import Round

@@ -3,8 +3,10 @@
 After a restore, PITR, or a failover to an asynchronous standby, Postgres is as it was a little while before. Turns that
 were accepted since then are gone from it, and live on in Redis, where nobody would ever end those that wait: they are
 aborted, so that whoever follows one learns of it. The look goes through all tasks of Redis, some in each round,
-whenever the mark in Redis is not behind that of Postgres (see `store/rewinding.py`), whenever the server of Postgres is
-another one, and when a leader begins. What Postgres has as live, and Redis further, is `turn/catch_up.py`'s.
+whenever the mark in Redis is not behind that of Postgres (see `store/operating/rewinding.py`), whenever the server of
+Postgres is another one, and when a leader begins. What Postgres has as live, and Redis further, is
+`turn/catch_up.py`'s.
+
 Not promised: that a turn which Redis knows as ended, and Postgres not at all, is in any history. Its stream expires.
 """
 
@@ -17,7 +19,7 @@ from sluiceway import keys
 from sluiceway.process.logs import get_logger
 from sluiceway.redis_client import command
 from sluiceway.store import Store
-from sluiceway.store.rewinding import StoreMark
+from sluiceway.store.operating.rewinding import StoreMark
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.stream.task_snapshot import TaskSnapshot

@@ -1,6 +1,6 @@
 """The reconciler: makes true that everything in Redis can be rebuilt from Postgres.
 
-One process leads at a time, until it ends or falls silent: see `sluiceway.store.leadership`. A
+One process leads at a time, until it ends or falls silent: see `sluiceway.store.database.leadership`. A
 leader that dies, freezes or vanishes is replaced within ten seconds. Its rounds look at what is unfinished, turns and
 operations, and do again, idempotently, what a crash, a flush or an outage left undone: see unfinished_turns.py,
 unfinished_operations.py; round.py says how a round outlasts what goes wrong in it.

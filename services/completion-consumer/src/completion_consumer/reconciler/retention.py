@@ -10,7 +10,7 @@ from functools import partial
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.retention import KeptFor, RowKind, SessionKind
+from sluiceway.store.operating.retention import KeptFor, RowKind, SessionKind
 from sluiceway.turn.erasing import TurnErasing
 
 from completion_consumer.reconciler.round import Round

@@ -22,10 +22,10 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import commands
 from sluiceway.store import Store
-from sluiceway.store.operation_end import OperationEnd
-from sluiceway.store.parked import Parked
+from sluiceway.store.operations.operation_end import OperationEnd
+from sluiceway.store.operations.parked import Parked
+from sluiceway.store.operations.webhooks import Webhook
 from sluiceway.store.records import Operation
-from sluiceway.store.webhooks import Webhook
 from sluiceway.stream.operation_entries import OperationEntries
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.jobs import CompletionJob

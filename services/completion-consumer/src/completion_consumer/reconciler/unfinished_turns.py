@@ -27,7 +27,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.store.turns import LiveTurn
+from sluiceway.store.turns.turns import LiveTurn
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta

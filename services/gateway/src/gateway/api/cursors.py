@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 from sluiceway.ids import is_client_id
-from sluiceway.store.sessions import SessionCursor
+from sluiceway.store.sessions.sessions import SessionCursor
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 
 from gateway.api.inputs import In, Params, WholeNumber, text_schema

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sluiceway.ids import is_client_id
-from sluiceway.store.approving import ClientOutput, Decision
+from sluiceway.store.turns.approving import ClientOutput, Decision
 from sluiceway.wire.json_values import clean_json
 
 from gateway.api.inputs import ClientId

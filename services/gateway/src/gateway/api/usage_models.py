@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from pydantic import Field
-from sluiceway.store.usage import Budget, ChargedCall, UsageSum, Used
+from sluiceway.store.people.usage import Budget, ChargedCall, UsageSum, Used
 
 from gateway.api.models.wire import Wire
 

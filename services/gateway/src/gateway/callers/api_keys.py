@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sluiceway.errors import StoreUnavailable
-from sluiceway.store.api_keys import ApiKey, ApiKeyStore
+from sluiceway.store.people.api_keys import ApiKey, ApiKeyStore
 
 from gateway.api.problems import InvalidApiKey
 from gateway.callers.caller import SCOPES, SERVICE_PREFIX, Caller, KeyScope

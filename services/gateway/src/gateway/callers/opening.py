@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 from sluiceway.process.logs import get_logger
-from sluiceway.store.api_keys import ApiKeyStore
+from sluiceway.store.people.api_keys import ApiKeyStore
 
 from gateway.callers.anonymous import AnonymousPeople
 from gateway.callers.api_keys import ApiKeys

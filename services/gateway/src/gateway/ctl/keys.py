@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 from sluiceway.store import Store
-from sluiceway.store.api_keys import ApiKey
+from sluiceway.store.people.api_keys import ApiKey
 
 from gateway.callers.api_keys import CACHE_SECONDS, new_key
 from gateway.callers.caller import SCOPES

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.dead_letters import DeadLetter
+from sluiceway.store.operating.dead_letters import DeadLetter
 from sluiceway.store.records import OPEN
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.turn.intake import TurnIntake
 from sluiceway.wire.jobs import ChatJob, CompletionJob, Job, ProgressJob, ToolJob
 

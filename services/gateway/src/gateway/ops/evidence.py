@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.queue_state import EntryHolder, EntryPlace, entry_places
 from sluiceway.redis_client import commands
-from sluiceway.store.ops import OperationSeen, TurnSeen
+from sluiceway.store.operating.ops import OperationSeen, TurnSeen
 from sluiceway.stream.task_meta import TaskMeta
 
 _STATUS = "data-status"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sluiceway.service.agreement import OtherProcess
-from sluiceway.store.ops import Lately
+from sluiceway.store.operating.ops import Lately
 
 from gateway.ops.queues import QueuesSeen
 

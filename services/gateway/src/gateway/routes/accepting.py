@@ -20,9 +20,9 @@ from sluiceway.errors import (
 )
 from sluiceway.process.logs import note
 from sluiceway.redis_client import command
-from sluiceway.store.accepting import AcceptedTurn as Accepted
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.usage import Budget
+from sluiceway.store.people.usage import Budget
+from sluiceway.store.turns.accepting import AcceptedTurn as Accepted
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.tracing.spans import current, is_traceparent, trace_id_of
 from sluiceway.wire.question import Question
 from starlette.responses import Response

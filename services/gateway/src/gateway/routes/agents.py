@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from sluiceway import keys
 from sluiceway.errors import AccessDenied, AgentStreamNotFound, RedisUnavailable, StoreUnavailable
 from sluiceway.feeds.agent_events import AgentStream
-from sluiceway.store.sessions import check_owner
+from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.wire.entry_id import EntryId
 from starlette.responses import Response
 

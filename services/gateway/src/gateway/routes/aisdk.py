@@ -24,9 +24,9 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import is_client_id, new_session_id
 from sluiceway.redis_client import command
-from sluiceway.store.accepting import NewTurn
-from sluiceway.store.approving import ClientOutput, Decision
-from sluiceway.store.branches import FIRST
+from sluiceway.store.turns.accepting import NewTurn
+from sluiceway.store.turns.approving import ClientOutput, Decision
+from sluiceway.store.turns.branches import FIRST
 from sluiceway.turn.lookup import Followed
 from sluiceway.wire.client_tools import stored
 from starlette.responses import Response

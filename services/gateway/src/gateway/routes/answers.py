@@ -4,7 +4,7 @@ that the client runs. The AI SDK's clients answer with their message instead."""
 from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, ApprovalConflict, ApprovalGone, ApprovalNotFound, StoreUnavailable
-from sluiceway.store.approving import Decision
+from sluiceway.store.turns.approving import Decision
 from sluiceway.turn.intake import AnswerOutcome
 from starlette.responses import Response
 

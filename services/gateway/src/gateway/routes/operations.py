@@ -16,7 +16,7 @@ from sluiceway.errors import (
     TooManyWebhooks,
     Unavailable,
 )
-from sluiceway.store.sessions import check_owner
+from sluiceway.store.sessions.sessions import check_owner
 from starlette.responses import Response
 
 from gateway.api.body import Body

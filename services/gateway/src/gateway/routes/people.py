@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import get_logger
-from sluiceway.store.people import Row
+from sluiceway.store.people.people import Row
 from starlette.responses import Response, StreamingResponse
 
 from gateway.api.inputs import In, Params

@@ -12,7 +12,7 @@ from sluiceway.errors import (
     TooManySessions,
 )
 from sluiceway.ids import new_session_id
-from sluiceway.store.sessions import SessionCursor
+from sluiceway.store.sessions.sessions import SessionCursor
 from starlette.responses import Response
 
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size

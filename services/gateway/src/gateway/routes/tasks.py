@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from sluiceway.errors import AccessDenied, RedisUnavailable, StoreUnavailable, TaskExpired, TaskNotFound
-from sluiceway.store.sessions import check_owner
+from sluiceway.store.sessions.sessions import check_owner
 from starlette.responses import Response
 
 from gateway.api.cursors import CursorParams

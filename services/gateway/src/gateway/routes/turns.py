@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
-from sluiceway.store.accepting import NewTurn
+from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
 

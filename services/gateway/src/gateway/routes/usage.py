@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable, TaskNotFound
-from sluiceway.store.sessions import check_owner
+from sluiceway.store.sessions.sessions import check_owner
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from sluiceway.errors import AgentStreamNotFound, JobNotFound, TaskNotFound
-from sluiceway.store.sessions import check_owner
+from sluiceway.store.sessions.sessions import check_owner
 
 from gateway.api.problems import Unauthenticated
 from gateway.routing.table import Call

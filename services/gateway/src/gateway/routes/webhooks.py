@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 from sluiceway.errors import RedisUnavailable, StoreUnavailable, WebhookNotFound
-from sluiceway.store.webhooks import WebhookOutcome
+from sluiceway.store.operations.webhooks import WebhookOutcome
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size

@@ -17,8 +17,8 @@ from sluiceway.errors import OperationNotFound, OperationNotStarted, RedisUnavai
 from sluiceway.operation.completions import Completions
 from sluiceway.process.logs import get_logger, note
 from sluiceway.store import Store
+from sluiceway.store.operations.webhooks import NewWebhook, Sender, Webhook, WebhookKind
 from sluiceway.store.records import ASKING, Operation
-from sluiceway.store.webhooks import NewWebhook, Sender, Webhook, WebhookKind
 from sluiceway.tracing import names
 from sluiceway.tracing.spans import continued, current, trace_id_of, within
 

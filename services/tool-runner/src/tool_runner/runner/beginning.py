@@ -20,7 +20,7 @@ from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.queue.worker import persistently
 from sluiceway.redis_client import command
 from sluiceway.store import Store
-from sluiceway.store.operations import Started
+from sluiceway.store.operations.operations import Started
 from sluiceway.store.records import Operation
 
 

@@ -22,7 +22,7 @@ from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import persistently
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job
 from sluiceway.store import Store
-from sluiceway.store.operations import Started
+from sluiceway.store.operations.operations import Started
 from sluiceway.store.records import Operation
 from sluiceway.tracing import names
 from sluiceway.tracing.spans import Attributes, continued, current, trace_id_of, within

@@ -18,16 +18,16 @@ from sluiceway.files.objects import FileObjects
 from sluiceway.ids import new_call_id
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.operations import Started
-from sluiceway.store.polls import Polled
+from sluiceway.store.operations.operations import Started
+from sluiceway.store.operations.polls import Polled
+from sluiceway.store.people.usage import CallOutcome, ModelCall
 from sluiceway.store.records import Operation
-from sluiceway.store.usage import CallOutcome, ModelCall
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.tracing.spans import within
 from sluiceway.wire.file_part import file_part
 from sluiceway.wire.message import Part
-from sluiceway_llm.charging import charged
-from sluiceway_llm.model import Model, ModelRequest, Usage
+from sluiceway_llm.calling.charging import charged
+from sluiceway_llm.calling.model import Model, ModelRequest, Usage
 from sluiceway_llm.prices import Prices
 
 from tool_runner.runner.held_operations import Held

@@ -13,7 +13,7 @@ from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.wire.events import Data
 from sluiceway.wire.message import Part
-from sluiceway_llm.model import Model
+from sluiceway_llm.calling.model import Model
 
 from tool_runner.settings import Settings
 from tool_runner.tool.callbacks import Callback, Callbacks

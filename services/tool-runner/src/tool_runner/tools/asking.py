@@ -4,7 +4,7 @@ Guarantees
 - A question ends: with what the model said, or with ToolFailed, whose type says why (`MODEL_…`). An answer that grows
   far beyond its limit is left, whatever the server makes of `max_tokens`.
 - Leaving, by cancel or by an error of the listener, closes the request to the model server at once.
-- Before anything was said, faults that may pass are retried as everywhere (sluiceway_llm.retry), for
+- Before anything was said, faults that may pass are retried as everywhere (sluiceway_llm.calling.retry), for
   `MODEL_PATIENCE_SECONDS` in all. An answer that breaks off later is asked for once more, from its beginning: the
   listener then hears less than before. So is an answer without text, with more room, for models that think first and
   count that, too.
@@ -19,10 +19,10 @@ from typing import Any, Literal, TypeAlias
 
 from sluiceway.process.logs import get_logger
 from sluiceway.tracing.spans import model_call
-from sluiceway_llm.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta, Usage
+from sluiceway_llm.calling.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta, Usage
+from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelContentFiltered, ModelError
 from sluiceway_llm.model_events import ModelEvent
-from sluiceway_llm.retry import Patience, stream_with_retries
 
 from tool_runner.tool.definition import ToolContext, ToolFailed
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from sluiceway.store.search import FoundMessage
+from sluiceway.store.sessions.search import FoundMessage
 
 from gateway.api.models.sessions import SessionView
 from gateway.api.models.wire import Wire

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, RootModel
-from sluiceway.store.people import ErasureReceipt
-from sluiceway.store.understandings import MAX_BYTES, MAX_FACTS, Understanding
+from sluiceway.store.people.people import ErasureReceipt
+from sluiceway.store.people.understandings import MAX_BYTES, MAX_FACTS, Understanding
 
 from gateway.api.models.wire import Wire
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
-from sluiceway.store.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
+from sluiceway.store.operations.webhooks import Sender, Webhook, WebhookKind, WebhookOutcome
 
 from gateway.api.models.wire import Wire
 

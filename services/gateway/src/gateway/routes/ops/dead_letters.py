@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from sluiceway import keys
 from sluiceway.errors import AccessDenied, MessageNotFound, SessionBusy, SessionNotFound, StoreUnavailable, TooManyTasks
-from sluiceway.store.dead_letters import DeadLetter
+from sluiceway.store.operating.dead_letters import DeadLetter
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size

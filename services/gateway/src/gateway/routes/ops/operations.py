@@ -1,7 +1,7 @@
 """For operators: tool calls that have not ended, and what they wait for."""
 
 from sluiceway.errors import StoreUnavailable
-from sluiceway.store.ops import OperationSeen
+from sluiceway.store.operating.ops import OperationSeen
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size

@@ -5,7 +5,7 @@ from typing import Annotated
 from sluiceway import keys
 from sluiceway.errors import AccessDenied, TaskNotFound
 from sluiceway.process.settings import DEFAULT_LEASE_SECONDS
-from sluiceway.store.ops import TurnSeen
+from sluiceway.store.operating.ops import TurnSeen
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size

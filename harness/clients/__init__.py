@@ -1,0 +1,1 @@
+"""Clients of a gateway, and what they make of its streams."""

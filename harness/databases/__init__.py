@@ -1,0 +1,1 @@
+"""Real Valkey and Postgres servers, each of its own."""

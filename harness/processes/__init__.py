@@ -1,0 +1,1 @@
+"""Our services, and other programs, as real processes."""

@@ -1,0 +1,1 @@
+"""One call of a model: the server, the line before it, retries, and breakers."""

@@ -1,0 +1,500 @@
+"""One chunk of a chat stream → model events, for the dialects that OpenAI-compatible servers speak.
+
+Guarantees
+- An answer is `complete` only with an end that is known to be good (ends.py). An error wins, wherever it stands.
+- Side fields, of whatever type, fail nothing: usage, names, null errors, padding, frames that say nothing. What cannot
+  be read where the answer itself should be is ModelGarbage: nothing of an answer is lost silently.
+- What comes out is clean (clean_text.py): thoughts are told apart also where they stand in tags in the text, and calls
+  are kept apart by index, id and where their JSON ends (tool_calls.py).
+
+The shape is OpenAI's "chat completion chunk object"; a whole "chat completion object" is read, too.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+import jiter
+
+from sluiceway_llm.clean_text import MAX_NAME_CHARS, CleanText, TextJoiner, label_of
+from sluiceway_llm.error_words import is_error
+from sluiceway_llm.model_errors import ModelCut, ModelEndedBadly, ModelError, ModelGarbage, error_in_stream
+from sluiceway_llm.model_events import (
+    Finished,
+    ModelEvent,
+    Provided,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    Usage,
+)
+from sluiceway_llm.reading.ends import good_end, reason_in
+from sluiceway_llm.reading.loose_json import NotJson, loose_values
+from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
+from sluiceway_llm.reading.sse_lines import ErrorEvent
+from sluiceway_llm.reading.think_tags import Said, ThinkSplitter
+from sluiceway_llm.reading.tool_calls import CallAssembler
+from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
+from sluiceway_llm.reading.usage import usage_in
+
+_DONE = b"[DONE]"
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+_REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
+_MAX_DEPTH = 4
+_WORDS_CHARS = 2000
+_DONE_WORDS = frozenset({"[done]", "done"})
+_SAYS_ERROR = re.compile(r"\W{0,4}(error|exception|traceback)\b", re.IGNORECASE)
+_COMPLAINTS = ("detail", "message", "msg", "error_message", "error_msg", "errorMessage", "errors")
+_WRAPPED_IN = ("data", "result", "output")
+
+
+class ChunkReader:
+    """Reads the chunks of one answer. `over` after `[DONE]`; `complete` when it is known how the answer ended.
+
+    `tool_names`: of the tools that were offered. `by`: which server and model this is, for what it wants to have back.
+    `continues`: the answer was begun before, so its beginning is not here.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        *,
+        tool_names: Collection[str] = (),
+        by: str = "",
+        continues: bool = False,
+        thinks_first: bool = False,
+    ) -> None:
+        self._secret = secret
+        self._by = by
+        self._reason: str | None = None
+        self._bad_end = ""
+        self._usage: Usage | None = None
+        self._model: CleanText | None = None
+        self._calls = CallAssembler(tool_names)
+        self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
+        self._thinking: ThinkSplitter | None = None if continues else ThinkSplitter()
+        self._unopened: WatchedText | UnopenedThoughts | None = None
+        if not continues:
+            self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
+        self.thinks_first = thinks_first
+        self._provided = ProvidedFields()
+        self._reasoning_field = ""
+        self._choice: Any = None
+        self._calls_choice: tuple[Any] | None = None
+        self._by_deltas = False
+        self._chosen = False
+        """Whether the choice that is read has said anything."""
+        self._thinks_apart = False
+        self._said = False
+        self._odd = False
+        self._complaint: dict[str, Any] | None = None
+        self.over = False
+        self.seen_chunk = False
+
+    @property
+    def complete(self) -> bool:
+        return self.over or self._reason is not None or bool(self._bad_end)
+
+    def read(self, data: bytes, events: list[ModelEvent]) -> None:
+        """Appends what the event says. Raises ModelGarbage, or the error that the event tells of."""
+        if self.over:
+            return
+        if type(data) is ErrorEvent:
+            self._read_error_event(data)
+            return
+        if data.startswith(_DONE):
+            self.over = True
+            return
+        try:
+            chunk = jiter.from_json(data)
+        except ValueError:
+            self._read_loose(data, events)
+            return
+        self._read_value(chunk, events)
+
+    def read_body(self, body: bytes, events: list[ModelEvent]) -> None:
+        """What came outside of events, when the response has ended: a whole completion, an error, lines of chunks."""
+        if not body.strip() or self.complete:
+            return
+        any_before = self.seen_chunk
+        try:
+            values = loose_values(body)
+        except NotJson as error:
+            values = error.before
+            self._complain_of(body, error)
+        for value in values:
+            if not self.over:
+                self._read_value(value, events)
+        if self._said or self._calls.any:
+            self.over = self.over or (len(values) == 1 and _is_completion(values[0]) and not self._bad_end)
+        elif self._complaint is not None:
+            raise error_in_stream(self._complaint, self._secret)
+        self._odd = self._odd or not (self.complete or any_before)
+
+    def _complain_of(self, body: bytes, no_json: NotJson) -> None:
+        """Words that are no page: most often a proxy's, of what became of the server behind it."""
+        words = body[:_WORDS_CHARS].decode("utf-8", "replace").strip()
+        if not (no_json.begun or no_json.before or self._complaint) and words and not words.startswith("<"):
+            self._complaint = {"message": words}
+
+    def let_go(self, events: list[ModelEvent]) -> None:
+        """Tell what was held back, where the answer ends or breaks off."""
+        if self._thinking is not None and not self._thinking.done:
+            self._tell_split(self._thinking.rest(), events)
+        if self._unopened is not None:
+            self._tell(self._unopened.rest(answered=self._reason == "stop"), events)
+            if self._said:
+                self.thinks_first = self._unopened.found and not self._thinks_apart
+        for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
+            if rest := joiner.rest():
+                events.append(kind(rest))
+        self._calls.close(events)
+
+    def finished(self) -> Finished:
+        """The last event. Raises ModelCut, or another ModelError, when the answer is not known to be whole."""
+        if self._bad_end:
+            raise ModelEndedBadly(
+                f"The model server ended the answer with an error ({self._bad_end}). Please try again."
+            )
+        if not self.complete or (self._reason is None and self._calls.broken):
+            raise self.unended(ModelGarbage() if self._odd else ModelCut())
+        reason = "stop" if self._reason == "tool_calls" and not self._calls.any else self._reason
+        provided = None
+        if self._calls.any:
+            provided = Provided(self._by, self._provided.cleaned(), self._calls.extras, self._reasoning_field)
+        return Finished(reason, self._usage, self._model, provided)
+
+    def unended(self, otherwise: ModelError) -> ModelError:
+        """Why the answer has no end: what the server complained of, if it did."""
+        return otherwise if self._complaint is None else error_in_stream(self._complaint, self._secret)
+
+    # Events
+
+    def _read_loose(self, data: bytes, events: list[ModelEvent]) -> None:
+        """What a strict parser refuses. A word that is no JSON, such as a keep-alive, says nothing."""
+        try:
+            values = loose_values(data)
+        except NotJson as error:
+            self._read_words(data.decode("utf-8", "replace"), error)
+            return
+        for value in values:
+            if not self.over:
+                self._read_value(value, events)
+
+    def _read_words(self, text: str, no_json: NotJson) -> None:
+        """Words where JSON should be: the end, an error, a keep-alive; or JSON that is broken."""
+        if text.strip().lower() in _DONE_WORDS:
+            self.over = True
+        elif _SAYS_ERROR.match(text):
+            raise error_in_stream(text, self._secret)
+        elif no_json.begun:
+            raise ModelGarbage from no_json
+        else:
+            self._odd = self._odd or not _is_keepalive(text)
+
+    def _read_error_event(self, data: bytes) -> None:
+        try:
+            values: list[Any] = loose_values(data)
+        except NotJson:
+            values = [data.decode("utf-8", "replace")]
+        raise error_in_stream(values[0] if values else None, self._secret)
+
+    def _read_value(self, chunk: Any, events: list[ModelEvent]) -> None:
+        if type(chunk) is not dict:
+            self._read_no_object(chunk, events)
+            return
+        choices = chunk.get("choices")
+        if choices:
+            self._read_choices(choices, events)
+        elif "choices" in chunk:
+            self.seen_chunk = True
+            if (reason := reason_in(chunk)) is not None:
+                self._end(reason)
+        else:
+            self._read_side_frame(chunk, events)
+        if (error := chunk.get("error")) is not None and is_error(error):
+            raise error_in_stream(chunk, self._secret)
+        if chunk.get("usage") or self._reason:
+            self._count(usage_in(chunk))
+        if "x_groq" in chunk:
+            self._count(usage_in(chunk))
+            self._read_extension(chunk["x_groq"])
+        if self._model is None:
+            self._model = label_of(chunk.get("model"), MAX_NAME_CHARS)
+
+    def _count(self, usage: Usage | None) -> None:
+        """The last that was told counts; nothing at the end does not undo what was told before."""
+        if usage is not None and (self._usage is None or any(usage.as_dict().values())):
+            self._usage = usage
+
+    def _read_no_object(self, value: Any, events: list[ModelEvent]) -> None:
+        if value == "[DONE]":
+            self.over = True
+        elif isinstance(value, str) and value.lstrip().startswith("{"):
+            self._read_text(value, events)
+        elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+            for inner in value:
+                if isinstance(inner, dict):
+                    self._read_value(inner, events)
+        else:
+            self._odd = True
+
+    def _read_text(self, text: str, events: list[ModelEvent]) -> None:
+        """JSON that was written as a text of JSON."""
+        try:
+            values = loose_values(text.encode("utf-8", "replace"))
+        except NotJson:
+            values = []
+        self._odd = self._odd or not values
+        for value in values:
+            if isinstance(value, dict):
+                self._read_value(value, events)
+
+    def _read_side_frame(self, frame: dict[str, Any], events: list[ModelEvent]) -> None:
+        """No choices: a wrapper of them, an error, a complaint that may be one, or nothing that matters."""
+        for name in _WRAPPED_IN:
+            if isinstance(wrapped := frame.get(name), dict) and wrapped.get("choices"):
+                self._read_value(wrapped, events)
+                return
+        kind = frame.get("object") or frame.get("type") or frame.get("event")
+        status = error_status_of(frame)
+        if kind == "error" or status is not None:
+            raise error_in_stream(frame, self._secret)
+        if any(is_error(frame.get(name)) for name in _COMPLAINTS):
+            self._complaint = frame
+
+    def _read_extension(self, extension: Any) -> None:
+        if isinstance(extension, dict) and is_error(extension.get("error")):
+            raise error_in_stream(extension, self._secret)
+
+    # Choices
+
+    def _read_choices(self, choices: Any, events: list[ModelEvent]) -> None:
+        choice = choices[0] if type(choices) is list and len(choices) == 1 else None
+        if choice is None:
+            choice = _first_choice(choices)
+        if type(choice) is not dict:
+            raise ModelGarbage
+        self.seen_chunk = True
+        if (index := choice.get("index")) != self._choice and index is not None:
+            if self._choice is not None and str(index) != str(self._choice) and self._chosen:
+                self._read_other(choice, events)
+                return
+            self._choice = index
+        if type(choices) is list and len(choices) > 1:
+            for other in choices:
+                if other is not choice:
+                    self._read_other(other, events)
+        delta = choice.get("delta")
+        if delta:
+            self._read_message(delta, events)
+            if not self._by_deltas:
+                self._by_deltas = self._chosen
+        if "message" in choice or "text" in choice or "tool_calls" in choice:
+            self._read_whole(choice, events)
+        if (choice.get("finish_reason") or "finishReason" in choice) and (reason := reason_in(choice)) is not None:
+            self._end(reason)
+        if (error := choice.get("error")) is not None and is_error(error):
+            raise error_in_stream(choice, self._secret)
+
+    def _read_message(self, message: Any, events: list[ModelEvent]) -> None:
+        if type(message) is dict:
+            self._read_delta(message, events)
+        elif isinstance(message, str):
+            self._say(message, events)
+        else:
+            raise ModelGarbage
+
+    def _read_whole(self, choice: dict[str, Any], events: list[ModelEvent]) -> None:
+        """A whole message. Of one that repeats what the deltas have said, nothing is told but the calls that they have
+        not made."""
+        message = choice.get("message") or choice.get("text")
+        if message and not self._by_deltas:
+            self._read_message(message, events)
+        elif isinstance(message, dict) and not self._calls.any:
+            self._calls.read_all(message.get("tool_calls"), events)
+        if not self._calls.any:
+            self._calls.read_all(choice.get("tool_calls"), events)
+        if isinstance(message, dict) and is_error(message.get("error")):
+            raise error_in_stream(message, self._secret)
+
+    def _read_other(self, choice: Any, events: list[ModelEvent]) -> None:
+        """Another answer to the same question, which nobody asked for; but some servers give the text in one choice
+        and its calls in another."""
+        delta = (choice.get("delta") or choice.get("message")) if isinstance(choice, dict) else None
+        of_calls = isinstance(delta, dict) and delta.get("tool_calls") and not delta.get("content")
+        index = choice.get("index") if isinstance(choice, dict) else None
+        if of_calls and not self._calls.any:
+            self._calls_choice = (index,)
+        if self._calls_choice != (index,):
+            return
+        self._calls.read_all(delta.get("tool_calls") if isinstance(delta, dict) else None, events)
+        if (reason := reason_in(choice)) is not None:
+            self._end(reason)
+
+    def _end(self, told: str) -> None:
+        reason = good_end(told)
+        if reason is None:
+            self._bad_end = label_of(told, 60) or "unknown"
+        elif not (self._reason == "length" or (self._reason and reason == "stop")):
+            self._reason = reason
+
+    def _read_delta(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
+        content = delta.get("content")
+        if len(delta) == 1 and type(content) is str:
+            if content:
+                self._chosen = True
+                self._say(content, events)
+            return
+        self._read_beside_content(delta, events)
+        if content is None:
+            content = delta.get("text")
+        if content is not None and content != "":
+            self._chosen = True
+            if type(content) is not str:
+                self._say_parts(content, events)
+            elif self._is_thought(delta, content):
+                self._think(content, events)
+            else:
+                self._say(content, events)
+        if refusal := delta.get("refusal"):
+            self._refuse(refusal, events)
+        if calls := delta.get("tool_calls"):
+            self._chosen = True
+            self._calls.read_all(calls, events)
+        elif call := delta.get("function_call"):
+            self._chosen = True
+            self._calls.read(call, events)
+        if (error := delta.get("error")) is not None and is_error(error):
+            raise error_in_stream(delta, self._secret)
+
+    def _is_thought(self, delta: dict[str, Any], content: str) -> bool:
+        """Gemini's mark of a thought; where there are tags, too, they tell where it ends."""
+        extra = delta.get("extra_content")
+        google = extra.get("google") if isinstance(extra, dict) else None
+        marked = isinstance(google, dict) and google.get("thought") is True
+        in_tags = self._thinking is not None and (self._thinking.thought or content.lstrip().startswith("<"))
+        return marked and not in_tags
+
+    def _read_beside_content(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
+        thought = ""
+        for name in _REASONING_FIELDS:
+            told = delta.get(name)
+            if isinstance(told, str) and not self._reasoning_field:
+                self._reasoning_field = name if name != "thinking" else ""
+            if told and (thought := _flat_text(told)):
+                if isinstance(told, str) and name != "thinking":
+                    self._reasoning_field = name
+                break
+        for name in delta:
+            if name in FIELDS:
+                self._provided.take(name, delta[name])
+        if not thought and (details := delta.get("reasoning_details") or delta.get("thinking_blocks")):
+            thought = _flat_text(details)
+        if thought:
+            self._chosen = True
+            if isinstance(self._unopened, UnopenedThoughts) and not self._said:
+                # It tells its thoughts apart, so its text is none.
+                self._tell(self._unopened.rest(answered=False), events)
+                self._unopened, self.thinks_first = WatchedText(), False
+            self._thinks_apart = True
+            self._think(thought, events)
+
+    # Texts
+
+    def _say(self, text: str, events: list[ModelEvent]) -> None:
+        if self._thinking is not None:
+            self._tell_split(self._thinking.feed(text), events)
+            if self._thinking.done:
+                self._thinking = None
+        elif self._unopened is not None:
+            self._tell(self._unopened.feed(text), events)
+        else:
+            self._tell([("text", text)], events)
+
+    def _tell_split(self, said: Said, events: list[ModelEvent]) -> None:
+        if self._thinking is not None and self._thinking.thought:
+            self._unopened = None
+        for kind, text in said:
+            watching = self._unopened if kind == "text" else None
+            self._tell([(kind, text)] if watching is None else watching.feed(text), events)
+
+    def _tell(self, said: Said, events: list[ModelEvent]) -> None:
+        for kind, text in said:
+            if kind == "reasoning":
+                self._think(text, events)
+            elif clean := self._text.feed(text):
+                self._said = True
+                events.append(TextDelta(clean))
+
+    def _think(self, text: str, events: list[ModelEvent]) -> None:
+        if clean := self._reasoning.feed(text):
+            events.append(ReasoningDelta(clean))
+
+    def _refuse(self, refusal: Any, events: list[ModelEvent]) -> None:
+        if clean := self._refusal.feed(_flat_text(refusal)):
+            self._said = True
+            events.append(RefusalDelta(clean))
+
+    def _say_parts(self, content: Any, events: list[ModelEvent]) -> None:
+        """Content as a list: texts, and thinking that may be a list of texts itself. A number is a text, too."""
+        for part in content if isinstance(content, list) else [content]:
+            kind = part.get("type") if isinstance(part, dict) else None
+            text = _flat_text(part)
+            if not text:
+                continue
+            if kind in _REASONING_PARTS:
+                self._think(text, events)
+            elif kind == "refusal":
+                self._refuse(text, events)
+            else:
+                self._say(text, events)
+
+
+def error_status_of(frame: dict[str, Any]) -> str | None:
+    """What says that a frame without choices is an error, where it has a status, or MiniMax's `base_resp`."""
+    for name in ("status", "code", "statusCode", "status_code"):
+        told = str(frame.get(name))
+        if len(told) == 3 and told[0] in "45" and told.isascii() and told.isdigit():
+            return told
+    base = frame.get("base_resp")
+    code = base.get("status_code") if isinstance(base, dict) else None
+    return str(code) if code not in (None, 0, "0") else None
+
+
+def _is_completion(value: Any) -> bool:
+    """A whole answer: it ends where its JSON does."""
+    choice = _first_choice(value.get("choices")) if isinstance(value, dict) else None
+    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+
+
+def _first_choice(choices: Any) -> Any:
+    if isinstance(choices, dict):
+        return choices
+    if not isinstance(choices, list):
+        return None
+    choices = [{} if choice is None else choice for choice in choices]
+    numbered = (choice for choice in choices if isinstance(choice, dict) and choice.get("index") in (0, "0", None))
+    return next(numbered, {} if all(isinstance(choice, dict) for choice in choices) else None)
+
+
+def _flat_text(value: Any, depth: int = 0) -> str:
+    """The text in whatever holds it: a text, a number, a part, a list of these."""
+    match value:
+        case str():
+            return value
+        case bool() | None:
+            return ""
+        case int() | float():
+            return str(value)
+        case list() if depth < _MAX_DEPTH:
+            return "".join(_flat_text(inner, depth + 1) for inner in value)
+        case dict() if depth < _MAX_DEPTH:
+            names = ("text", "thinking", "summary", "content", "value", "refusal", "reasoning")
+            return next((text for name in names if (text := _flat_text(value.get(name), depth + 1))), "")
+        case _:
+            return ""
+
+
+def _is_keepalive(text: str) -> bool:
+    return len(text) < 200 and not text.lstrip().startswith("<")

@@ -1,0 +1,1 @@
+"""Operations, from their birth to their end: by runners, outside services, polls and deadlines."""

@@ -1,0 +1,1 @@
+"""Conversations: sessions, their messages, titles and files, and what deleting one takes with it."""

@@ -1,0 +1,275 @@
+"""Accepting a turn inside a transaction: recognise a repeat, apply the policy, store the message and its task."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sluiceway.errors import MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.ids import new_message_id, new_task_id
+from sluiceway.store.database.pool import Connection
+from sluiceway.store.people.usage import Budget, check_budget
+from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
+from sluiceway.store.sessions.allowance import check_live, check_sessions, one_at_a_time
+from sluiceway.store.sessions.files import attach
+from sluiceway.store.sessions.sessions import check_owner
+from sluiceway.store.turns.approving import take_away
+from sluiceway.store.turns.branches import FIRST, follow, set_aside
+from sluiceway.store.turns.ending import CANCELLED_UNSEEN, end_turn, note_cancel
+from sluiceway.store.turns.placing import Placing, place
+from sluiceway.wire.file_part import file_ids
+from sluiceway.wire.message import Part, text_of
+from sluiceway.wire.question import Question
+
+Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A request for a turn. `question`: what it says of its message beside the text.
+
+    `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer a
+    user message again: that of the answer `replaces`, or `message_id`, or the last one. `edit`: the message exists and
+    gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
+    What is replaced by any of these stays as a branch, see branches.py. `max_live`, `max_sessions_per_hour`: of this
+    user; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
+    """
+
+    session_id: str
+    user_id: str | None
+    text: str
+    question: Question = field(default_factory=Question)
+    message_id: str | None = None
+    parent_id: str | None = None
+    policy: Policy = "enqueue"
+    model: str | None = None
+    create_session: bool = False
+    regenerate: bool = False
+    replaces: str | None = None
+    edit: bool = False
+    max_queued: int = 20
+    max_live: int = 0
+    max_sessions_per_hour: int = 0
+    budget: Budget = field(default_factory=Budget)
+    traceparent: str | None = None
+    client_tools: dict[str, Any] | None = None
+    answer_format: dict[str, Any] | None = None
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedTurn:
+    """`task` is the turn that answers the message; `created`: by this request. `position`: live turns of the session
+    before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
+
+    `cancelled`: queued turns that an interrupt ended, or the latest message.
+    `interrupted`: a running turn that was asked to end.
+    """
+
+    task: Task
+    created: bool
+    position: int
+    active: bool
+    cancelled: list[Task] = field(default_factory=list)
+    interrupted: Task | None = None
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What a policy did to the turns before the new one: see `AcceptedTurn`; and which of them that is to steer."""
+
+    cancelled: list[Task] = field(default_factory=list)
+    interrupted: Task | None = None
+    steers: str | None = None
+
+
+async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
+    active, asking = await _lock_session(connection, turn)
+    task = await _known_turn(connection, turn)
+    if task is not None:
+        return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
+    if asking is not None:
+        await take_away(connection, turn.session_id)
+    placing = await place(connection, turn)
+    # No active turn, no live one: what most messages find is told without a look at the tasks.
+    room = await _make_room(connection, turn, placing) if active is not None else _Room()
+    await check_live(connection, turn.user_id, turn.max_live)
+    await check_budget(connection, turn.user_id, turn.budget)
+    message_id, parts = await _user_message(connection, turn, placing)
+    task = await _insert_task(connection, turn, message_id, parts, room.steers)
+    if active is None:
+        return AcceptedTurn(task, True, 0, True)
+    active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
+    position = await position_of(connection, task)
+    return AcceptedTurn(task, True, position, active == task.id, room.cancelled, room.interrupted)
+
+
+async def position_of(connection: Connection, task: Task) -> int:
+    """How many live turns of the session come before this one."""
+    if task.ended:
+        return 0
+    return int(
+        await connection.fetchval(
+            f"SELECT count(*) FROM tasks WHERE session_id = $1 AND sequence < $2 AND {LIVE}",
+            task.session_id,
+            task.sequence,
+        )
+    )
+
+
+async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None]:
+    """The session's active turn, and an ended one whose calls wait for a person. From here on nobody else accepts or
+    ends one in it."""
+    lock = (
+        f"SELECT user_id, active_task_id, approval_task_id, {one_at_a_time('$2', '$3')} FROM sessions WHERE id = $1"
+        " FOR UPDATE"
+    )
+    counted = turn.max_live > 0
+    row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
+    if row is None and turn.create_session:
+        await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
+        await connection.execute(
+            "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+            turn.session_id,
+            turn.user_id,
+        )
+        row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
+    if row is None:
+        raise SessionNotFound
+    check_owner(row["user_id"], turn.user_id)
+    return row["active_task_id"], row["approval_task_id"]
+
+
+async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:
+    """The task that answers this very request already, if it was sent before."""
+    if turn.regenerate:
+        return await _known_regeneration(connection, turn)
+    if turn.message_id is None:
+        return None
+    known = await connection.fetchrow(
+        "SELECT parts, superseded FROM messages WHERE session_id = $1 AND id = $2", turn.session_id, turn.message_id
+    )
+    if known is None:
+        return None
+    said = (text_of(known["parts"]), tuple(file_ids(known["parts"])))
+    if said != (turn.text, turn.files) or (turn.edit and known["superseded"]):
+        if turn.edit:
+            return None
+        raise MessageConflict
+    row = await connection.fetchrow(
+        f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND user_message_id = $2"
+        " ORDER BY sequence DESC, created_at DESC LIMIT 1",
+        turn.session_id,
+        turn.message_id,
+    )
+    return task_of(row) if row is not None else None
+
+
+async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | None:
+    """A turn that regenerates the same answer: the request was sent twice. Where the request names the answer, one that
+    has completed is that turn, too: who names the old answer again does not know of the newer one."""
+    row = await connection.fetchrow(
+        f"SELECT {TASK_COLUMNS} FROM tasks t WHERE session_id = $1"
+        f" AND ({LIVE} OR ($2::text IS NOT NULL AND status = 'completed'))"
+        " AND ($3::text IS NULL OR t.user_message_id = $3) AND EXISTS"
+        " (SELECT 1 FROM tasks before JOIN messages m ON m.session_id = before.session_id AND m.id = before.message_id"
+        "  WHERE before.session_id = $1 AND before.user_message_id = t.user_message_id AND before.id <> t.id"
+        "  AND m.superseded AND ($2::text IS NULL OR m.id = $2))"
+        " ORDER BY sequence DESC LIMIT 1",
+        turn.session_id,
+        turn.replaces,
+        turn.message_id,
+    )
+    return task_of(row) if row is not None else None
+
+
+async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) -> _Room:
+    """Apply the policy to the turns before this one."""
+    rows = await connection.fetch(
+        f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence", turn.session_id
+    )
+    live = [task_of(row) for row in rows]
+    # Who asks for another answer, or takes back the question, does not want to wait for the old one.
+    interrupt = turn.policy == "interrupt" or (turn.policy != "reject" and placing.replaces)
+    if live and turn.policy == "reject":
+        raise SessionBusy
+    if live and (interrupt or turn.policy == "latest"):
+        queued = [task for task in live if task.status == "queued"]
+        for task in queued:
+            await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)
+        running = next((task for task in live if task.status != "queued"), None) if interrupt else None
+        if running is not None:
+            await note_cancel(connection, running.id)
+        return _Room(queued, running)
+    if len(live) > turn.max_queued:
+        raise TooManyTasks
+    return _Room(steers=live[-1].id if live and turn.policy == "steer" else None)
+
+
+async def _user_message(connection: Connection, turn: NewTurn, placing: Placing) -> tuple[str, list[Part] | None]:
+    """The id of the message that is to be answered, at its place, and its parts when it is still to be stored."""
+    if placing.follows is not None:
+        await follow(connection, turn.session_id, placing.follows)
+    if placing.answers is not None:
+        return placing.answers, None
+    parts: list[Part] = await attach(connection, turn.session_id, turn.user_id, turn.files)
+    if turn.text or not parts:
+        parts.append({"type": "text", "text": turn.text})
+    if placing.edits is not None:
+        await _edit(connection, turn, placing.edits, parts)
+        return placing.edits, None
+    return turn.message_id or new_message_id(), parts
+
+
+async def _edit(connection: Connection, turn: NewTurn, message_id: str, parts: list[Part]) -> None:
+    sequence = await connection.fetchval(
+        "UPDATE sessions SET next_sequence = next_sequence + 1 WHERE id = $1 RETURNING next_sequence - 1",
+        turn.session_id,
+    )
+    await set_aside(connection, turn.session_id, message_id, sequence)
+    await connection.execute(
+        "UPDATE messages SET parts = $3, metadata = $4, superseded = false, superseded_at = NULL, created_at = now()"
+        " WHERE session_id = $1 AND id = $2",
+        turn.session_id,
+        message_id,
+        parts,
+        turn.question.metadata,
+    )
+
+
+async def _insert_task(
+    connection: Connection, turn: NewTurn, user_message_id: str, question: list[Part] | None, steers: str | None
+) -> Task:
+    """Question, answer to be and task, in their places; active at once when no other turn of the session is.
+
+    One statement: the first token waits for every round trip of this transaction.
+    """
+    row = await connection.fetchrow(
+        "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 2, updated_at = now(),"
+        "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
+        " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, metadata, done, parent_id)"
+        "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, $9::jsonb, true, coalesce((SELECT id FROM messages"
+        "    WHERE session_id = $1 AND NOT superseded ORDER BY messages.sequence DESC LIMIT 1), $13)"
+        "   FROM place WHERE $8::jsonb IS NOT NULL),"
+        " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id)"
+        "   SELECT $1, $4, sequence, 'assistant', '[]', false, $5 FROM place)"
+        " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
+        "   client_tools, answer_format, steers)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::json, $12 FROM place"
+        f" RETURNING {TASK_COLUMNS}",
+        turn.session_id,
+        turn.user_id,
+        new_task_id(),
+        new_message_id(),
+        user_message_id,
+        turn.model,
+        turn.traceparent,
+        question,
+        turn.question.metadata,
+        turn.client_tools,
+        turn.answer_format,
+        steers,
+        FIRST,
+    )
+    if row is None:
+        raise SessionNotFound
+    return task_of(row)
