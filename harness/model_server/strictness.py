@@ -15,6 +15,9 @@ thoughts_everywhere  an assistant's message without reasoning_content
 signed             calls of which none has Gemini's signature
 no_back:FIELD      a message that has the FIELD
 no_system          a system message
+no_null            a message without content, also where it has calls
+no_stream          a request for a stream
+most_tools:NUMBER  more tools than that
 filled             messages that say nothing and call nothing
 begins             a first message, behind the system's, that is not a user's
 effort_with_tools  tools, unless reasoning_effort is "none" (OpenAI's newer models, in chat requests)
@@ -154,6 +157,20 @@ def _no_system(body: Body, _: str) -> str | None:
     return "System role not supported" if any(one["role"] == "system" for one in _messages(body)) else None
 
 
+def _no_null(body: Body, _: str) -> str | None:
+    empty = any(one.get("content") is None for one in _messages(body))
+    return "messages.1.content: Input should be a valid string" if empty else None
+
+
+def _no_stream(body: Body, _: str) -> str | None:
+    return "Your organization must be verified to stream this model." if body.get("stream") else None
+
+
+def _most_tools(body: Body, most: str) -> str | None:
+    tools = len(body.get("tools") or ())
+    return f"Invalid 'tools': array too long. Expected one with maximum length {most}." if tools > int(most) else None
+
+
 def _filled(body: Body, _: str) -> str | None:
     empty = [one for one in _messages(body) if not one.get("content") and not one.get("tool_calls")]
     return "messages must have non-empty content" if empty else None
@@ -224,6 +241,9 @@ _RULES: dict[str, Callable[[Body, str], str | None]] = {
     "signed": _signed,
     "no_back": _no_back,
     "no_system": _no_system,
+    "no_null": _no_null,
+    "no_stream": _no_stream,
+    "most_tools": _most_tools,
     "filled": _filled,
     "begins": _begins,
     "effort_with_tools": _effort_with_tools,

@@ -111,6 +111,9 @@ async def test_a_history_of_whatever_shape_fits_a_strict_server_at_once(model: M
         ("no_tools", [user("a"), calls("c1"), result("c1"), said("x"), GO], {"tools": [tool("note")]}),
         ("no:tools", [GO], {"tools": [tool("note")]}),
         ("no_system", [SYSTEM, GO], {}),
+        ("no_null", [user("a"), calls("c1"), result("c1"), said("x"), GO], {}),
+        ("most_tools:2", [GO], {"tools": [tool("a"), tool("b"), tool("c")]}),
+        ("no_stream", [GO], {}),
         ("ids_nine", [user("a"), calls("call_1"), result("call_1"), said("x"), GO], {"tools": [tool("note")]}),
     ],
 )
@@ -511,11 +514,20 @@ def test_a_bare_schema_has_all_that_strict_servers_want(schema: dict[str, Any]) 
         ("messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'", "ids"),
         ("Argument not supported: session_id", "session_id"),
         ("'metadata' is only allowed when store is enabled", "metadata"),
+        ("Your organization must be verified to stream this model.", "stream"),
+        ("Unsupported value: 'stream' does not support true with this model.", "stream"),
+        ("Streaming is not supported for this model", "stream"),
+        ("This model does not support stream_options", "stream_options"),
+        ("messages.1.content: Input should be a valid string", "content"),
+        ("Invalid value for 'content': expected a string, got null.", "content"),
+        ("Invalid 'tools': array too long. Expected an array with maximum length 2, but got 3.", "tools:2"),
+        ("'tools' : maximum number of items is 2", "tools:2"),
     ],
 )
 def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str | None) -> None:
     beside = {"user": "u", "temperature": 0.1, "stream_options": {}, "metadata": {}, "session_id": "s"}
-    sent = {"tools": [tool("t")], "tool_choice": "none", "messages": [user("a"), calls("c"), result("c")], **beside}
+    messages = [user("a"), calls("c"), result("c")]
+    sent = {"tools": [tool("t")] * 3, "tool_choice": "none", "stream": True, "messages": messages, **beside}
     assert Lessons().learn(told_of({"error": {"message": words}}), 400, sent, DIALECTS["generic"]) == lesson
 
 

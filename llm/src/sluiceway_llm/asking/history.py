@@ -44,9 +44,10 @@ _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}
 @dataclass(frozen=True, slots=True)
 class Wants:
     """What a server wants. `by`: who it is; `returns`: the fields that it takes back, None: all; `nine_ids`: no other
-    ids; `tools`: whether it knows calls at all; `system`: whether it knows the role; `all_reasoning`: thoughts have to
-    be with every call, whoever made it; `reasoning_everywhere`: with all that the assistant said; `signed`: calls of
-    others are to be marked (Gemini); `pictures`: whether it takes any; `unfit`: those that it cannot read."""
+    ids; `tools`: whether it knows calls at all; `system`: whether it knows the role; `null_content`: whether calls may
+    have none; `all_reasoning`: thoughts have to be with every call, whoever made it; `reasoning_everywhere`: with all
+    that the assistant said; `signed`: calls of others are to be marked (Gemini); `pictures`: whether it takes any;
+    `unfit`: those that it cannot read."""
 
     by: str = ""
     returns: Collection[str] | None = None
@@ -54,6 +55,7 @@ class Wants:
     nine_ids: bool = False
     tools: bool = True
     system: bool = True
+    null_content: bool = True
     all_reasoning: bool = False
     reasoning_everywhere: bool = False
     signed: bool = False
@@ -208,6 +210,8 @@ class _Sender:
             if self._wants.reasoning_everywhere and message["role"] == "assistant":
                 plain.setdefault("reasoning_content", " ")
             return [plain]
+        if not self._wants.null_content and plain.get("content") is None:
+            plain["content"] = ""
         provider = message.get(PROVIDER)
         given = provider if isinstance(provider, dict) and provider.get("by") == self._wants.by else None
         calls = [self._call(call, provider is None) for call in message["tool_calls"]]

@@ -41,6 +41,17 @@ _NO_SYSTEM = re.compile(
     r"|only user.{0,5}assistant roles",
     re.I,
 )
+_NO_STREAM = re.compile(
+    r"(stream\w*|'stream') (is |are )?not (supported|allowed|available)"
+    r"|(not|n't) support stream(ing|ed)?\b(?!.?options)|verified to stream|'stream' does not support true",
+    re.I,
+)
+_NULL_CONTENT = re.compile(
+    r"content.{0,60}\b(null|none|nonetype|nil)\b|\b(null|none|nil)\b.{0,40}\bcontent\b"
+    r"|content.{0,40}(valid string|must be a string|is required|field required)",
+    re.I | re.S,
+)
+_MOST_TOOLS = re.compile(r"tools.{0,80}?(?:max\w*|at most|exceed|limit|up to)\D{0,40}(\d{1,4})\b", re.I | re.S)
 _SIGNATURE = re.compile(r"thought.?signature", re.I)
 _MISSING = re.compile(r"missing|must (be|include|contain|have)|required|need", re.I)
 _REFUSED = re.compile(
@@ -68,6 +79,9 @@ class Lessons:
     schemas: Schemas | None = None
     no_tools: bool = False
     nine_ids: bool = False
+    most_tools: int | None = None
+    no_stream: bool = False
+    no_null_content: bool = False
     no_system: bool = False
     signed: bool = False
     all_reasoning: bool = False
@@ -99,6 +113,8 @@ class Lessons:
             "tools": self.no_tools,
             "ids": self.nine_ids,
             "system": self.no_system,
+            "stream": self.no_stream,
+            "content": self.no_null_content,
             "signed": self.signed,
             "reasoning": self.all_reasoning,
             "reasoning:everywhere": self.reasoning_everywhere,
@@ -108,6 +124,7 @@ class Lessons:
         found |= {f"{name}:{other}" for name, other in self.renamed.items()}
         found |= {f"{_EFFORT}:{effort}" for effort in (*self.efforts.values(), self.effort_with_tools) if effort}
         found |= {f"messages:{name}" for name in self.refused_fields}
+        found |= {f"tools:{self.most_tools}"} if self.most_tools is not None else set()
         return sorted(found | ({f"schemas:{self.schemas}"} if self.schemas is not None else set()))
 
     def effort(self, wanted: str | None, with_tools: bool) -> str | None:
@@ -135,6 +152,9 @@ class Lessons:
             return None
         # What is said of the choice says nothing of the tools.
         words = re.sub(r"\btool_choice\b", "choice", words)
+        if (most := _MOST_TOOLS.search(words)) is not None and 0 < int(most[1]) < len(sent["tools"]):
+            self.most_tools = int(most[1])
+            return f"tools:{self.most_tools}"
         unknown = _REFUSED.search(words) and re.search(r"""(^|['"`\s.])tools(['"`\s]|$)""", words)
         in_schema = _SCHEMA.search(words)
         if not self.no_tools and not in_schema and (_NO_TOOLS.search(words) or unknown):
@@ -166,6 +186,12 @@ class Lessons:
         if not self.no_system and _NO_SYSTEM.search(words):
             self.no_system = True
             return "system"
+        if not self.no_stream and sent.get("stream") and _NO_STREAM.search(words):
+            self.no_stream = True
+            return "stream"
+        if not self.no_null_content and _NULL_CONTENT.search(words) and _has_null_content(sent):
+            self.no_null_content = True
+            return "content"
         if not self.signed and _SIGNATURE.search(words) and _has_calls(sent):
             self.signed = True
             return "signed"
@@ -228,6 +254,10 @@ def _place_of(name: str, words: str) -> re.Match[str] | None:
 
 def _has_calls(sent: Mapping[str, Any]) -> bool:
     return any(one.get("tool_calls") for one in _messages(sent))
+
+
+def _has_null_content(sent: Mapping[str, Any]) -> bool:
+    return any(one.get("content", "") is None for one in _messages(sent))
 
 
 def _is_given_back(sent: Mapping[str, Any], name: str) -> bool:
