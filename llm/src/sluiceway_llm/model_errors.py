@@ -39,7 +39,8 @@ _CONTEXT = re.compile(
 )
 _TOO_LARGE = re.compile(r"(request|body|prompt|message) (is )?too large|tokens must be reduced", re.I)
 _FILTER = re.compile(
-    r"content.?(filter|policy|management)|responsible_?ai|moderation|flagged|data.?inspection|inappropriate content",
+    r"content.?(filter|policy|management)|responsible_?ai|moderation|flagged|data.?inspection|inappropriate content"
+    r"|(input|output|content).{0,20}sensitive",
     re.I,
 )
 _QUOTA = re.compile(r"insufficient.?quota|billing|credit|balance|payment|arrear", re.I)

@@ -20,6 +20,15 @@ def two(name: str, *frames: Any) -> Case:
     return good(name, *frames, end("stop"), calls=[("note", ONE), ("note", TWO)])
 
 
+def call(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return {**fields, "function": {"name": name, "arguments": arguments}}
+
+
+def in_one(*calls: dict[str, Any], **choice: Any) -> dict[str, Any]:
+    """Whole calls in one chunk."""
+    return {"choices": [{"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": None, **choice}]}
+
+
 CALLS = [
     good(
         "index 0 twice",
@@ -734,6 +743,143 @@ CALLS = [
         ),
         end("tool_calls"),
         calls=[("note", ONE), ("note", TWO)],
+        reason="tool_calls",
+    ),
+    good(
+        "names in turn at 0, pieces",
+        piece("", "note", index=0),
+        piece(ONE, index=0),
+        piece("", "clear", index=0),
+        piece("{}", index=0),
+        end("tool_calls"),
+        calls=[("note", ONE), ("clear", "{}")],
+        reason="tool_calls",
+    ),
+    good(
+        "index only on first",
+        piece("", "note", index=0, id="a"),
+        piece('{"text":'),
+        piece('"one"}'),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "index only on first call",
+        piece(ONE, "note", index=0, id="a"),
+        piece(TWO, "note", id="b"),
+        end("tool_calls"),
+        calls=[("note", ONE), ("note", TWO)],
+        reason="tool_calls",
+    ),
+    good(
+        "id, name, args separate",
+        piece("", None, index=0, id="a"),
+        piece("", "note", index=0),
+        piece(ONE, index=0),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "empty name then name",
+        piece("", "", index=0, id="a"),
+        piece("", "note", index=0),
+        piece(ONE, index=0),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "summary list at the end",
+        piece(ONE, "note", index=0, id="a"),
+        piece(TWO, "note", index=1, id="b"),
+        in_one(call("note", ONE, index=0, id="a"), call("note", TWO, index=1, id="b")),
+        end("tool_calls"),
+        calls=[("note", ONE), ("note", TWO)],
+        reason="tool_calls",
+    ),
+    good(
+        "blank piece behind end",
+        piece(ONE, "note", index=0, id="a"),
+        piece(" \n", index=0),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "pieces behind the reason",
+        piece('{"text":', "note", index=0, id="a"),
+        end("tool_calls"),
+        piece('"one"}', index=0),
+        D,
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "reason with each call",
+        in_one(call("note", ONE, index=0, id="a"), finish_reason="tool_calls"),
+        in_one(call("note", TWO, index=0, id="b"), finish_reason="tool_calls"),
+        D,
+        calls=[("note", ONE), ("note", TWO)],
+        reason="tool_calls",
+    ),
+    good(
+        "reason stop with each call",
+        in_one(call("note", ONE, id="a"), finish_reason="stop"),
+        in_one(call("note", TWO, id="b"), finish_reason="stop"),
+        D,
+        calls=[("note", ONE), ("note", TWO)],
+    ),
+    good(
+        "{} then whole by dict",
+        piece({}, "note", index=0, id="a"),
+        piece({"text": "one"}, "note", index=0, id="a"),
+        end("tool_calls"),
+        calls=[("note", '{"text": "one"}')],
+        reason="tool_calls",
+    ),
+    good(
+        "string {} and array",
+        piece("[]", "clear", index=0, id="a"),
+        end("tool_calls"),
+        calls=[("clear", "[]")],
+        reason="tool_calls",
+    ),
+    good(
+        "number args",
+        piece(5, "clear", index=0, id="a"),
+        end("tool_calls"),
+        calls=[("clear", "5")],
+        reason="tool_calls",
+    ),
+    good(
+        "false args",
+        piece(False, "clear", index=0, id="a"),
+        end("tool_calls"),
+        calls=[("clear", "")],
+        reason="tool_calls",
+    ),
+    good(
+        "type missing, function str",
+        delta(tool_calls=[{"index": 0, "id": "a", "function": "note"}]),
+        say("x"),
+        end("stop"),
+        text="x",
+    ),
+    good("tool_calls of strings", delta(tool_calls=["note"]), say("x"), end("stop"), text="x"),
+    good(
+        "tool_calls as JSON string",
+        delta(tool_calls=json.dumps([call("note", ONE, index=0, id="a")])),
+        end("tool_calls"),
+        calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    good(
+        "no type custom",
+        delta(tool_calls=[{"index": 0, "id": "a", "type": "custom", "custom": {"name": "note", "input": ONE}}]),
+        end("tool_calls"),
+        calls=[("note", ONE)],
         reason="tool_calls",
     ),
 ]

@@ -425,6 +425,154 @@ FRAMES = [
         D,
         text="a",
     ),
+    good("[]", "data: []\n\n", say("a"), end("stop"), D, text="a"),
+    good("{}", "data: {}\n\n", say("a"), end("stop"), D, text="a"),
+    good("''", 'data: ""\n\n', say("a"), end("stop"), D, text="a"),
+    good("0 true", "data: 0\n\ndata: true\n\n", say("a"), end("stop"), D, text="a"),
+    good("blank event name", "event: \n\n", say("a"), end("stop"), D, text="a"),
+    good("data: data: [DONE]", say("a"), "data: data: [DONE]\n\n", text="a", reason=None),
+    good("[DONE]}", say("a"), "data: [DONE]}\n\n", text="a", reason=None),
+    good("two DONE", say("a"), end("stop"), D, D, text="a"),
+    good("id with nul", "id: \0\n", say("a"), end("stop"), D, text="a"),
+    bad("event: end, no reason", say("Some"), "event: end\ndata: {}\n\n", text="Some", error="MODEL_CUT"),
+    bad("status failed", say("Some"), {"status": "failed", "error": {"message": "x"}}, text="Some"),
+    bad(
+        "status error words",
+        say("Some"),
+        {"status": "error", "message": "Invalid API key"},
+        text="Some",
+        error="MODEL_KEY_REJECTED",
+    ),
+    bad("status error no words", say("Some"), {"status": "error"}, text="Some"),
+    bad("error code 500 only", say("Some"), {"error": {"code": 500}}, text="Some"),
+    good("error success", {**say("a"), "error": {"code": "success", "message": "success"}}, end("stop"), D, text="a"),
+    good(
+        "error code 0",
+        {**say("a"), "error": {"code": 0}},
+        {**end("stop"), "error_code": 0, "error_msg": ""},
+        D,
+        text="a",
+    ),
+    good("code 200 beside choices", {**say("a"), "code": 200, "msg": "ok"}, {**end("stop"), "code": 200}, D, text="a"),
+    bad(
+        "code 500 beside empty choices",
+        say("Some"),
+        {"choices": [], "code": 500, "msg": "gone"},
+        text="Some",
+        error="MODEL_UNAVAILABLE",
+    ),
+    bad(
+        "base_resp in end",
+        say("Some"),
+        {**end("stop"), "base_resp": {"status_code": 1027, "status_msg": "output sensitive"}},
+        D,
+        text="Some",
+        error="MODEL_CONTENT_FILTERED",
+    ),
+    good(
+        "base_resp 0",
+        {**say("a"), "base_resp": {"status_code": 0, "status_msg": ""}},
+        {**end("stop"), "base_resp": {"status_code": 0}},
+        D,
+        text="a",
+    ),
+    good(
+        "minimax: whole message after deltas without delta",
+        say("a"),
+        {
+            "object": "chat.completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "a", "tool_calls": None},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": U["usage"],
+        },
+        text="a",
+        usage=USED,
+    ),
+    good(
+        "reasoning then message repeat with reasoning",
+        delta(reasoning_content="Hm."),
+        say("a"),
+        {"choices": [{"index": 0, "message": {"content": "a", "reasoning_content": "Hm."}, "finish_reason": "stop"}]},
+        D,
+        text="a",
+        reasoning="Hm.",
+    ),
+    good(
+        "delta content and message content same chunk",
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "message": {"content": "a"}}]},
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("content nested content", say({"content": "a"}), end("stop"), D, text="a"),
+    good("content list empty", say([]), say("a"), end("stop"), D, text="a"),
+    good(
+        "perplexity citations/search results",
+        {**say("a"), "citations": ["x"], "search_results": [{}]},
+        {**end("stop"), "citations": ["x"]},
+        D,
+        text="a",
+    ),
+    good(
+        "perplexity delta AND message cumulative",
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "message": {"role": "assistant", "content": "a"}}]},
+        {"choices": [{"index": 0, "delta": {"content": "b"}, "message": {"role": "assistant", "content": "ab"}}]},
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"content": ""},
+                    "message": {"role": "assistant", "content": "ab"},
+                    "finish_reason": "stop",
+                }
+            ]
+        },
+        text="ab",
+    ),
+    good(
+        "perplexity first chunk empty delta",
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"role": "assistant", "content": ""},
+                    "message": {"role": "assistant", "content": ""},
+                }
+            ]
+        },
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "message": {"role": "assistant", "content": "a"}}]},
+        {
+            "choices": [
+                {"index": 0, "delta": {}, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+            ]
+        },
+        text="a",
+    ),
+    good("refusal pieces", delta(refusal="No"), delta(refusal="."), end("stop"), D, refusal="No."),
+    good("audio transcript", delta(audio={"transcript": "a"}), say("b"), end("stop"), D, text="b"),
+    good(
+        "logprobs beside",
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]},
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good(
+        "content_block anthropic",
+        {"type": "message_start", "message": {"id": "m", "content": []}},
+        say("a"),
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("think in caps in pieces", say("<THI"), say("NK>Hm.</Think>a"), end("stop"), D, text="a", reasoning="Hm."),
+    good("two think blocks", say("<think>A</think><think>B</think>c"), end("stop"), D, text="c", reasoning="AB"),
+    good("half emoji across think", say("a\ud83d"), say("\ude00"), end("stop"), text="a😀"),
 ]
 
 

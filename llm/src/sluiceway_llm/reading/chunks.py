@@ -40,11 +40,13 @@ from sluiceway_llm.reading.usage import usage_in
 _DONE = b"[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
+_THOUGHTS_IN = frozenset({"reasoning_details", "thinking_blocks"})
 _MAX_DEPTH = 4
 _WORDS_CHARS = 2000
 _DONE_WORDS = frozenset({"[done]", "done"})
 _SAYS_ERROR = re.compile(r"\W{0,4}(error|exception|traceback)\b", re.IGNORECASE)
 _COMPLAINTS = ("detail", "message", "msg", "error_message", "error_msg", "errorMessage", "errors")
+_FAILED = ("error", "failed", "failure")
 _WRAPPED_IN = ("data", "result", "output")
 
 
@@ -210,8 +212,12 @@ class ChunkReader:
             self.seen_chunk = True
             if (reason := reason_in(chunk)) is not None:
                 self._end(reason)
+            if error_status_of(chunk) is not None:
+                raise error_in_stream(chunk, self._secret)
         else:
             self._read_side_frame(chunk, events)
+        if "base_resp" in chunk and error_status_of(chunk) is not None:
+            raise error_in_stream(chunk, self._secret)
         if (error := chunk.get("error")) is not None and is_error(error):
             raise error_in_stream(chunk, self._secret)
         if chunk.get("usage") or self._reason:
@@ -258,7 +264,7 @@ class ChunkReader:
                 return
         kind = frame.get("object") or frame.get("type") or frame.get("event")
         status = error_status_of(frame)
-        if kind == "error" or status is not None:
+        if kind == "error" or status is not None or frame.get("status") in _FAILED:
             raise error_in_stream(frame, self._secret)
         if any(is_error(frame.get(name)) for name in _COMPLAINTS):
             self._complaint = frame
@@ -353,7 +359,7 @@ class ChunkReader:
             self._chosen = True
             if type(content) is not str:
                 self._say_parts(content, events)
-            elif self._is_thought(delta, content):
+            elif "extra_content" in delta and self._is_thought(delta, content):
                 self._think(content, events)
             else:
                 self._say(content, events)
@@ -365,7 +371,7 @@ class ChunkReader:
         elif call := delta.get("function_call"):
             self._chosen = True
             self._calls.read(call, events)
-        if (error := delta.get("error")) is not None and is_error(error):
+        if "error" in delta and is_error(delta["error"]):
             raise error_in_stream(delta, self._secret)
 
     def _is_thought(self, delta: dict[str, Any], content: str) -> bool:
@@ -389,8 +395,8 @@ class ChunkReader:
         for name in delta:
             if name in FIELDS:
                 self._provided.take(name, delta[name])
-        if not thought and (details := delta.get("reasoning_details") or delta.get("thinking_blocks")):
-            thought = _flat_text(details)
+                if not thought and name in _THOUGHTS_IN:
+                    thought = _flat_text(delta[name])
         if thought:
             self._chosen = True
             if isinstance(self._unopened, UnopenedThoughts) and not self._said:

@@ -20,7 +20,7 @@ from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS, CleanText, Te
 from sluiceway_llm.model_events import ModelEvent, ToolCallDelta
 from sluiceway_llm.reading.json_extent import JsonExtent
 
-_OF_A_CALL = frozenset({"index", "id", "type", "function"})
+_OF_A_CALL = frozenset({"index", "id", "type", "function", "custom"})
 _ARGUMENTS = ("arguments", "parameters", "input")
 _OF_A_FUNCTION = frozenset({"name", *_ARGUMENTS})
 _EMPTY = "{}"
@@ -90,6 +90,8 @@ class CallAssembler:
 
     def read_all(self, told: Any, events: list[ModelEvent]) -> None:
         """What a chunk says of calls: pieces or whole ones, in a list, by their numbers, or one alone."""
+        if isinstance(told, str):
+            told = _listed_in(told)
         if isinstance(told, dict) and "function" not in told and all(isinstance(one, dict) for one in told.values()):
             told = list(told.values())
         pieces = told if isinstance(told, list) else [told]
@@ -103,7 +105,7 @@ class CallAssembler:
         """A piece of a call, or a whole one."""
         if not isinstance(told, dict):
             return
-        function = told.get("function")
+        function = told.get("function") or told.get("custom")
         if not isinstance(function, dict):
             function = told
         index = _index_of(told.get("index"))
@@ -285,6 +287,14 @@ def _arguments_of(value: object) -> str:
         return json.dumps(value, ensure_ascii=False) if value or value == {} else ""
     except RecursionError:
         return "[]"  # no tool takes that: the model is told
+
+
+def _listed_in(text: str) -> Any:
+    """The list, where it was written as a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _says_of_which(piece: Any) -> bool:

@@ -64,13 +64,12 @@ class WatchedText:
         return self._tag.found
 
     def feed(self, piece: str) -> Said:
-        said: Said = []
-        for text in self._tag.feed(piece):
-            text = text.lstrip() if self._tag.found and not self._said_any else text
-            if text:
-                self._said_any = True
-                said.append(("text", text))
-        return said
+        before, behind = self._tag.feed(piece)
+        self._said_any = self._said_any or bool(before)
+        if self._tag.found and not self._said_any:
+            behind = behind.lstrip() if not before else behind
+            self._said_any = bool(behind)
+        return [("text", text) for text in (before, behind) if text]
 
     def rest(self, *, answered: bool) -> Said:
         held = self._tag.rest()
