@@ -41,7 +41,7 @@ check: .venv/.development ## format, lint, types, imports, pins
 	$(BIN)/lint-imports
 	UV=$(UV) $(BIN)/python requirements/pins.py check
 
-bench: .venv/.development ## the numbers of bench/, as a table
+bench: .venv/.development $(PAGE) tests/browser/node_modules/.installed ## the numbers of bench/, as a table
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: .venv/.development ## break the real system under load, and count what is lost (ARGS='--scenario kill-worker --seed 7')

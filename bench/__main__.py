@@ -6,7 +6,15 @@ Each part is a process of its own, so that none inherits the other's memory. Not
 import subprocess
 import sys
 
-_PARTS = ("bench.fanout", "bench.readers", "bench.worker", "bench.completions", "bench.tools", "bench.fairness")
+_PARTS = (
+    "bench.fanout",
+    "bench.readers",
+    "bench.worker",
+    "bench.completions",
+    "bench.tools",
+    "bench.fairness",
+    "bench.page",
+)
 
 
 def main() -> None:

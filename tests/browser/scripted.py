@@ -26,6 +26,8 @@ from harness.waiting import wait_until
 Chunk = dict[str, Any]
 # How long the page may take to ask.
 _PATIENCE_SECONDS = 40
+# Messages of one read, as those of a gateway.
+_PAGE = 50
 _NOW = "2026-11-22T04:00:00Z"
 
 
@@ -87,6 +89,8 @@ class ScriptedChat:
         # What is stored with the next answer: more of its metadata, and why it failed.
         self.metadata: dict[str, Any] = {}
         self.failure: dict[str, Any] | None = None
+        # What the page is told that it can ask for.
+        self.config: dict[str, Any] | None = None
         # What each request for an answer asked for.
         self.triggers: list[dict[str, Any]] = []
         self._asked = asyncio.Event()
@@ -141,16 +145,17 @@ class ScriptedChat:
     async def session(self, request: Request) -> Response:
         turn = self._active
         active = turn and {"task_id": turn.task_id, "status": "running", "message_id": turn.message_id}
-        return JSONResponse(
-            {**_session(request.path_params["id"]), "messages": self.messages, "has_more": False, "active_task": active}
-        )
+        before = int(request.query_params.get("before_sequence", len(self.messages) + 1))
+        older = [one for one in self.messages if one["sequence"] < before]
+        page = {"messages": older[-_PAGE:], "has_more": len(older) > _PAGE, "active_task": active}
+        return JSONResponse({**_session(request.path_params["id"]), **page})
 
     async def chat(self, request: Request) -> Response:
         """A message, and its answer from the beginning."""
         body = await request.json()
         if self.refusal is not None:
             return JSONResponse(*self.refusal)
-        self.triggers.append({name: body[name] for name in ("trigger", "messageId") if name in body})
+        self.triggers.append({name: body[name] for name in ("trigger", "messageId", "model") if name in body})
         if body["trigger"] == "submit-message":
             message = body["messages"][-1]
             self._store(message["id"], "user", message["parts"])
@@ -202,12 +207,16 @@ class ScriptedChat:
     async def list_tools(self, _: Request) -> Response:
         return JSONResponse({"detail": "No."}, 404) if self.tools is None else JSONResponse({"tools": self.tools})
 
+    async def told_config(self, _: Request) -> Response:
+        return JSONResponse({"detail": "No."}, 404) if self.config is None else JSONResponse(self.config)
+
     def app(self) -> Starlette:
         api = "/api/chat"
         return Starlette(
             routes=[
                 Route("/", lambda _: chat_page()),
                 Mount("/static", PageFiles()),
+                Route("/config", self.told_config),
                 Route(f"{api}/tools", self.list_tools),
                 Route(f"{api}/sessions", _list_sessions, methods=["GET", "POST"]),
                 Route(f"{api}/sessions/{{id}}", self.session),

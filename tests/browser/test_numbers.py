@@ -1,12 +1,14 @@
 """Numbers of the page that hold on any machine: requests, bytes, layout shift, and what axe-core finds."""
 
+import asyncio
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 
-from tests.browser.chat import Chat
+from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.browser.scripted import ScriptedChat
 from tests.browser.test_answers import MARKDOWN, delta
 from tests.browser.test_tool_parts import BEGIN, END, TOOLS, agent, approval, begin, call, failure, progress, text
@@ -87,6 +89,50 @@ async def test_an_answer_that_comes_moves_nothing(chat: Chat, scripted: Scripted
     assert shift <= MOST_SHIFT
 
 
+async def test_what_is_written_before_the_program_is_there_is_kept(chat: Chat, scripted: ScriptedChat) -> None:
+    """A poor network brings the box long before the program: whoever comes can write at once."""
+    page, there = chat.page, asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await there.wait()
+        await route.continue_()
+
+    await page.add_init_script(f"({_SHIFTS})()")
+    await page.route("**/assets/*.js", held)
+    await page.goto(scripted.url, wait_until="commit")
+    await expect(chat.box).to_be_focused()
+    await page.keyboard.type("hello there")
+    await page.keyboard.press("Control+ArrowLeft")
+    there.set()
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    await expect(chat.box).to_have_value("hello there")
+    await expect(chat.box).to_be_focused()
+    await page.keyboard.type("you ")
+    await page.keyboard.press("Enter")
+    await chat.sees_questions("hello you there")
+    assert await page.evaluate("window.shift") <= MOST_SHIFT
+
+
+async def test_a_very_long_answer_is_shown_in_steps_and_whole(chat: Chat, scripted: ScriptedChat) -> None:
+    """No frame has more to do than a step, however much there is."""
+    paragraph = "Some words of a paragraph that is rather long. " * 20
+    parts = [{"type": "text", "text": f"{paragraph}\n\n" * 300 + "The end."}]
+    told = {"id": "a", "role": "assistant", "parts": parts, "sequence": 1, "metadata": None}
+    scripted.messages.append(told | {"created_at": "2026-11-22T04:00:00Z"})
+    await chat.page.add_init_script(
+        """window.steps = [];
+        new MutationObserver(() => {
+            const text = document.querySelector("article.assistant .text");
+            if (text) window.steps.push(text.children.length);
+        }).observe(document, { subtree: true, childList: true });"""
+    )
+    await chat.page.goto(f"{scripted.url}/#/c/long")
+    await expect(chat.answers.last).to_contain_text("The end.", timeout=TIMEOUT_MS)
+    steps: list[int] = await chat.page.evaluate("window.steps")
+    assert steps[-1] == 301
+    assert max(then - before for before, then in pairwise([0, *steps])) <= 30
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1100])
 async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any, width: int) -> None:
@@ -94,7 +140,7 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await chat.page.set_viewport_size({"width": width, "height": 800})
     await chat.page.emulate_media(color_scheme=scheme)
     await chat.open(scripted.url)
-    await _axe(chat)
+    await check_axe(chat)
     turn = await begin(chat, scripted)
     reasoning = [{"type": f"reasoning-{event}", "id": "r", "delta": "Well."} for event in ("start", "delta", "end")]
     await turn.say(BEGIN, *reasoning, *text(MARKDOWN), *call("delete_file", path="/tmp/x"), *call("bad", "c3"))
@@ -102,18 +148,18 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await turn.say(agent(1, "start", ""), agent(2, "thought", "Hm."), approval())
     await expect(chat.page.get_by_role("button", name="Approve")).to_be_visible()
     await expect(chat.page.locator("math")).to_have_count(1)
-    await _axe(chat)
+    await check_axe(chat)
     await chat.box.focus()
     await chat.page.keyboard.type("/")
     await expect(chat.page.get_by_role("option")).to_have_count(3)
-    await _axe(chat)
+    await check_axe(chat)
     await chat.page.keyboard.press("Escape")
     await chat.page.keyboard.press("Control+/")
     await expect(chat.page.get_by_role("dialog")).to_be_visible()
-    await _axe(chat)
+    await check_axe(chat)
 
 
-async def _axe(chat: Chat) -> None:
+async def check_axe(chat: Chat) -> None:
     await chat.page.evaluate(_AXE.read_text())
     found = await chat.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]

@@ -34,7 +34,11 @@ _AT_ONCE = 12
 # By whom the model is not asked with just what is on the screen: commands, and neighbours that are told as one.
 _NOT_TOLD_SO = ("approval", "error", "client tool", "idle", "stop")
 _CLIENT_TOOL = [f"client tool {run}-useChat-{number}-client-tool" for run in ("node", "page") for number in (6, 7)]
-_TWO_APPROVALS = [f"two approvals {run}-useChat-{number}-approval-two" for run in ("node", "page") for number in (6, 7)]
+_TWO_APPROVALS = [
+    f"two approvals {run}-{client}-approval-two"
+    for run in ("node", "page")
+    for client in ("useChat-6", "useChat-7", "assistant-ui")
+]
 _READ = "reads [[tokens=6 rate=0 stall_after=3 stall_for=1.5]]"
 
 

@@ -1,12 +1,29 @@
+import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { Guard } from "./app/Guard.tsx";
+import { keepTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
+import { tokenIn } from "./share/addresses.ts";
 import "./style/style.css";
 
+// Who reads what another has shared needs nothing of the rest, and is perhaps nobody here.
+const Shared = lazy(() => import("./share/Shared.tsx"));
+const token = tokenIn(location.hash);
+addEventListener("hashchange", () => {
+  if (tokenIn(location.hash) !== token) location.reload();
+});
+
 applyPreferences(readPreferences());
+keepTyped();
 createRoot(document.getElementById("root")!).render(
   <Guard>
-    <App />
+    {token === null ? (
+      <App />
+    ) : (
+      <Suspense>
+        <Shared token={token} />
+      </Suspense>
+    )}
   </Guard>,
 );

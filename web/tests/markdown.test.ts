@@ -17,6 +17,9 @@ const TEXT = [
   "The end.",
 ].join("\n\n");
 
+const LIST = Array.from({ length: 61 }, (_, n) => `- item ${n}`).join("\n");
+const LOOSE = Array.from({ length: 45 }, (_, n) => `${n + 1}. item ${n}\n\n   and more`).join("\n\n");
+
 const sources = (text: string, splitter = new Splitter()): string[] => splitter.split(text).map((block) => block.source);
 
 test("blocks are the whole text, whatever it is", () => {
@@ -26,10 +29,26 @@ test("blocks are the whole text, whatever it is", () => {
 });
 
 test("a text that grows has at each length the blocks that it has when it is read at once", () => {
-  const growing = new Splitter();
-  for (let length = 0; length <= TEXT.length; length += 1) {
-    assert.deepEqual(sources(TEXT.slice(0, length), growing), sources(TEXT.slice(0, length)), TEXT.slice(0, length));
+  for (const text of [TEXT, LIST, `${LIST}\n\nBehind it.`]) {
+    const growing = new Splitter();
+    for (let length = 0; length <= text.length; length += 1) {
+      const begun = text.slice(0, length);
+      assert.deepEqual(sources(begun, growing), sources(begun), begun);
+    }
   }
+});
+
+test("of a text that grows nothing is lost at any length", () => {
+  const growing = new Splitter();
+  for (let length = 0; length <= LOOSE.length; length += 1) assert.equal(sources(LOOSE.slice(0, length), growing).join(""), LOOSE.slice(0, length));
+});
+
+test("of a long list only the last piece is rendered again", () => {
+  const splitter = new Splitter();
+  const before = splitter.split(LIST);
+  assert.equal(before.length, 4);
+  const then = splitter.split(`${LIST} and so on`);
+  assert.deepEqual([0, 1, 2].map((n) => then[n] === before[n]), [true, true, true]);
 });
 
 test("what stood before the last block stays the same object", () => {

@@ -106,6 +106,11 @@ class FileNotFound(DomainError):
     default_detail = "There is no file with this id, or none any more."
 
 
+class ShareNotFound(DomainError):
+    code, status = "SHARE_NOT_FOUND", 404
+    default_detail = "There is no such link, or none any more."
+
+
 class ApprovalNotFound(DomainError):
     code, status = "APPROVAL_NOT_FOUND", 404
     default_detail = "No such tool call asked for that."

@@ -1,7 +1,7 @@
 // The stock clients, each as its own documentation shows it: a component of React, and what a person does with it.
 
 import { AssistantRuntimeProvider } from "@assistant-ui/react";
-import { AssistantChatTransport, useChatRuntime } from "@assistant-ui/react-ai-sdk";
+import { AssistantChatTransport, createResumableSessionStorage, useChatRuntime } from "@assistant-ui/react-ai-sdk";
 import { useChat } from "@ai-sdk/react";
 import { useChat as useChat6 } from "@ai-sdk/react-6";
 import { WorkflowChatTransport } from "@ai-sdk/workflow/client";
@@ -68,19 +68,33 @@ function useChatDriver(hook, sdk, transportOf = ({ base, net }) => new sdk.Defau
   };
 }
 
-/** assistant-ui makes the chat's id itself, and edits and regenerates by a history that ends before. */
-const assistantUi = (more = {}) => async ({ base, net, strict = false }) => {
+/** What a part of assistant-ui is in the AI SDK's words. */
+function partOf(part) {
+  if (part.type !== "tool-call") return part;
+  const { approval, result } = part;
+  if (approval?.approved === false) return { ...part, state: "output-denied" };
+  if (result !== undefined) return { ...part, state: "output-available" };
+  return { ...part, state: approval && approval.approved === undefined ? "approval-requested" : "input-available" };
+}
+
+/** assistant-ui makes the chat's id itself, and edits and regenerates by a history that ends before. A component that
+ *  comes back is told the history and the id. */
+const assistantUi = (more = {}) => async ({ base, net, id, messages, strict = false }) => {
   const held = {};
-  const transport = new AssistantChatTransport({ api: `${base}/api/chat`, fetch: net.fetch, ...more });
+  const sessionId = () => net.posted("/api/chat").findLast(({ body }) => body.id)?.body.id;
+  const known = messages && sessionId();
+  const sameId = known && { prepareSendMessagesRequest: ({ messages, trigger, messageId, body }) => ({ body: { ...body, id: known, messages, trigger, messageId } }) };
+  const resumable = { storage: createResumableSessionStorage({ key: id }), resumeApi: (taskId) => `${base}/api/chat/tasks/${taskId}/stream` };
+  const transport = new AssistantChatTransport({ api: `${base}/api/chat`, fetch: net.fetch, resumable, ...sameId, ...more });
+  const sendAutomaticallyWhen = ai.lastAssistantMessageIsCompleteWithApprovalResponses;
   const unmount = await mounted(function Probe() {
-    held.runtime = useChatRuntime({ transport });
+    held.runtime = useChatRuntime({ transport, messages, sendAutomaticallyWhen });
     return createElement(AssistantRuntimeProvider, { runtime: held.runtime }, null);
   }, strict);
   const thread = () => held.runtime.thread;
-  const sessionId = () => net.posted("/api/chat").findLast(({ body }) => body.id)?.body.id;
   return {
     sessionId,
-    screen: () => thread().getState().messages.map(({ id, role, content }) => ({ id, role, parts: content })),
+    screen: () => thread().getState().messages.map(({ id, role, content }) => ({ id, role, parts: content.map(partOf) })),
     status: () => (thread().getState().isRunning ? "streaming" : (thread().getState().messages.at(-1)?.status?.reason === "error" ? "error" : "ready")),
     error: () => {
       const said = thread().getState().messages.at(-1)?.status?.error;
@@ -93,6 +107,11 @@ const assistantUi = (more = {}) => async ({ base, net, strict = false }) => {
       composer.beginEdit();
       composer.setText(text);
       composer.send();
+    },
+    approve: (approvalId, approved) => {
+      const last = thread().getState().messages.length - 1;
+      const { toolCallId } = thread().getState().messages[last].content.find(({ approval }) => approval?.id === approvalId);
+      void thread().getMessageByIndex(last).getMessagePartByToolCallId(toolCallId).respondToToolApproval({ approved });
     },
     stop: async () => {
       await fetch(`${base}/api/chat/${sessionId()}/stop`, { method: "POST", headers: net.headers });

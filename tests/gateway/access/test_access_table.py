@@ -62,6 +62,13 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/chat/sessions/{session_id}/branch"): Row("owned", _TURNS, {"message_id": "m"}),
     ("POST", "/api/chat/sessions/{session_id}/fork"): Row("owned", _TURNS, {"message_id": "m"}),
     ("GET", "/api/chat/search"): Row("own", _TURNS),
+    ("PUT", "/api/chat/sessions/{session_id}/messages/{message_id}/feedback"): Row("owned", _TURNS, {"rating": "up"}),
+    ("DELETE", "/api/chat/sessions/{session_id}/messages/{message_id}/feedback"): Row("owned", _TURNS),
+    ("PUT", "/api/chat/sessions/{session_id}/share"): Row("owned", _TURNS),
+    ("GET", "/api/chat/sessions/{session_id}/share"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/sessions/{session_id}/share"): Row("owned", _TURNS),
+    # Whoever has the token of a link. Alice's is not this one.
+    ("GET", "/api/chat/shared/{token}"): Row("open"),
     ("GET", "/api/chat/sessions/{session_id}/export"): Row("owned", _BOTH),
     ("GET", "/api/chat/usage"): Row("own", _TURNS),
     ("GET", "/api/chat/usage/users"): Row("keys", ("ops:look",)),
@@ -98,6 +105,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",)),
     ("DELETE", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/stream-probe"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/feedback"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/top"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/load"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/doctor"): Row("keys", ("ops:look",)),
@@ -134,7 +142,7 @@ class Alice:
     def path(self, route: str) -> str:
         named = {"session_id": "s", "id": "s", "tool_call_id": "call-1", "operation_id": self.operation_id}
         named |= {"job_id": self.operation_id, "task_id": self.task_id, "file_id": self.file_id}
-        named["worker_name"] = "nobody"
+        named |= {"worker_name": "nobody", "message_id": "m", "token": "guessed"}
         if route.startswith("/api/ops"):
             named["task_id"] = "nobody-s"  # who may act would change what is hers
         if "webhooks" in route or "dead-letters" in route:
@@ -151,6 +159,8 @@ async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> A
     assert sent.status_code == 202, sent.text
     alice = Alice(sent.json()["task_id"], await add_operation(database, user_id="alice"), file["id"])
     await JobEventPublisher(redis).publish_task_started(alice.operation_id, "t", query="secret")
+    assert (await http.put("/api/chat/sessions/s/share", headers=ALICE)).status_code == 200
+    await database.execute("INSERT INTO feedback (session_id, message_id, rating, comment) VALUES ('s', 'm', -1, 'no')")
     streams = AgentStreams(redis)
     # As crews do that were told no user: the turn says whose it is.
     await streams.create(alice.task_id)
@@ -264,4 +274,6 @@ async def _state(database: Database) -> list[Any]:
         await database.fetch("SELECT m.* FROM messages m JOIN sessions s ON s.id = session_id WHERE user_id = 'alice'"),
         await database.fetch("SELECT * FROM operations ORDER BY id"),
         await database.fetch("SELECT * FROM files WHERE session_id = 's'"),
+        await database.fetch("SELECT * FROM shares"),
+        await database.fetch("SELECT * FROM feedback"),
     ]

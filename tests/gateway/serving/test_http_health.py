@@ -191,6 +191,7 @@ async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services
         config = (await http.get("/config")).json()
     assert config["limits"]["max_message_chars"] == 99
     assert config["models"] == ["small", "large"]
+    assert config["default_model"] == "small"
     assert (config["auth"], config["auth_required"]) == ("none", False)
     assert config["heartbeat_seconds"] == 3
 

@@ -47,6 +47,7 @@ GROWING = {
     "dead_letters",
     "erasure_receipts",
     "erasures",
+    "feedback",
     "file_removals",
     "files",
     "message_words",
@@ -54,6 +55,7 @@ GROWING = {
     "model_calls",
     "operations",
     "sessions",
+    "shares",
     "tasks",
     "understandings",
     "usage_days",
@@ -70,6 +72,10 @@ INSERT INTO messages (session_id, id, sequence, role, parts, done)
 INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id, superseded, superseded_at)
     SELECT 's' || n, 'm' || m, m, 'assistant', '[{"type": "text", "text": "once"}]', true, 'm2', true, now()
     FROM generate_series(1, 40000, 3) n, generate_series(5, 6) m;
+INSERT INTO feedback (session_id, message_id, rating, given_at)
+    SELECT 's' || n, 'm1', 1, now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
+INSERT INTO shares (session_id, token, message_id, parts)
+    SELECT 's' || n, 'token' || n, 'm1', 1 FROM generate_series(1, 40000) n;
 INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, status, ended_at, settled_at)
     SELECT 't' || n || '-' || m, 's' || n, nullif('u' || n % 2000, 'u0'), 'm' || m, 'm' || m + 1, m + 1, 'completed',
            now() - n * interval '1 minute', now() FROM generate_series(1, 40000) n, generate_series(0, 2, 2) m;
@@ -240,6 +246,7 @@ class Walk:
         await self._sessions()
         await self._accepting()
         await self._branches()
+        await self._feedback_and_shares()
         await self._turns()
         await self._operations()
         await self._approvals()
@@ -351,6 +358,20 @@ class Walk:
         task, _ = await self._paused("approval")
         await self._end(task, parts=None, awaits=True)
         await branches.fork(task.session_id, "ada", None, "asked")
+
+    async def _feedback_and_shares(self) -> None:
+        feedback, shares, day = self._store.feedback, self._store.shares, timedelta(days=1)
+        task = await self._turn("shared")
+        await self._end(task)
+        await feedback.give("shared", "ada", task.message_id, "down", "why")
+        await self._store.sessions.messages("shared", None, 10)
+        await feedback.newest(day, ("up", "down"), 10)
+        await feedback.sums(day)
+        share = await shares.share("shared", "ada")
+        await shares.get("shared", "ada")
+        await shares.read(share.token, None, 10)
+        await shares.revoke("shared", "ada")
+        await feedback.take_back("shared", "ada", task.message_id)
 
     async def _turns(self) -> None:
         turns = self._store.turns

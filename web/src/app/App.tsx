@@ -4,13 +4,16 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "
 import { flushSync } from "react-dom";
 import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
+import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
+import { ModelPicker } from "../conversation/ModelPicker.tsx";
 import { unsentConversation } from "../conversation/outbox.ts";
 import { firstWords } from "../message/names.ts";
 import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
 import { Settings } from "../settings/Settings.tsx";
 import { Shortcuts } from "../settings/Shortcuts.tsx";
+import { ShareDialog } from "../share/ShareDialog.tsx";
 import { SessionList, addressOf, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { Icon } from "../ui/Icon.tsx";
@@ -26,7 +29,9 @@ export function App() {
   const [tabs] = useState(() => new BroadcastChannel("sluiceway"));
   const [preferences, setPreferences] = useState(readPreferences);
   const [dialog, setDialog] = useState<"settings" | "shortcuts" | null>(null);
+  const [sharing, setSharing] = useState<Session | null>(null);
   const [menu, setMenu] = useState(false);
+  const config = useConfig();
   const page = useRef<PageHandle>(null);
   const menuButton = useRef<HTMLButtonElement>(null);
   const words = CATALOGUES[preferences.language]!;
@@ -165,6 +170,7 @@ export function App() {
           <h1 id="title" dir="auto">
             {title ?? words.newChat}
           </h1>
+          <ModelPicker key={conversation.sessionId} conversation={conversation} />
         </header>
         <Page
           key={conversation.sessionId}
@@ -183,6 +189,7 @@ export function App() {
         onPicked={closeMenu}
         onRename={(session, name) => void rename(session, name)}
         onDelete={remove}
+        onShare={config?.share_links ? setSharing : null}
         onSettings={() => setDialog("settings")}
         onShortcuts={() => setDialog("shortcuts")}
       />
@@ -205,6 +212,7 @@ export function App() {
           onExport={conversation.chat.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.chat.messages, words) : null}
         />
       )}
+      {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
     </WordsContext>
   );

@@ -22,6 +22,12 @@ export interface StoredMessage {
   metadata: Record<string, unknown> | null;
   /** Where there are branches: the ids of those that may stand in its place, and its own among them. */
   siblings?: string[] | null;
+  feedback?: Feedback | null;
+}
+
+export interface Feedback {
+  rating: "up" | "down";
+  comment: string;
 }
 
 export interface ActiveTask {
@@ -118,9 +124,38 @@ export function getSession(sessionId: string, { before, signal }: { before?: num
   return request<SessionDetail>("GET", `/sessions/${id(sessionId)}${query}`, { signal });
 }
 
+/** What a message is sent with, on every route that takes one. */
+export interface MessageOptions {
+  over_budget?: true;
+  model?: string;
+}
+
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: { over_budget?: true; files?: { url: string }[] } = {}) =>
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: MessageOptions & { files?: { url: string }[] } = {}) =>
   request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
+
+/** What the server can be asked for. */
+export interface ServiceConfig {
+  /** The models that a message may ask for; none: there is nothing to choose. */
+  models: string[];
+  /** The one that answers where none is named, where that is known. */
+  default_model?: string | null;
+  /** Whether a conversation can be shared by a link. */
+  share_links?: boolean;
+  file_types: string[];
+  limits: { max_files_per_message: number; max_file_bytes: number; max_queued_per_session: number };
+}
+
+let config: Promise<ServiceConfig> | null = null;
+
+/** Read once a visit; where that failed, with the next call again. */
+export function serviceConfig(): Promise<ServiceConfig> {
+  config ??= request<ServiceConfig>("GET", "/config").catch((error: unknown) => {
+    config = null;
+    throw error;
+  });
+  return config;
+}
 
 export interface FileLimits {
   types: string[];
@@ -129,8 +164,8 @@ export interface FileLimits {
 }
 
 export async function fileLimits(): Promise<FileLimits> {
-  const told = await request<{ file_types: string[]; limits: { max_files_per_message: number; max_file_bytes: number } }>("GET", "/config");
-  return { types: told.file_types, most: told.limits.max_files_per_message, mostBytes: told.limits.max_file_bytes };
+  const { file_types, limits } = await serviceConfig();
+  return { types: file_types, most: limits.max_files_per_message, mostBytes: limits.max_file_bytes };
 }
 
 export interface StoredFile {
@@ -154,12 +189,39 @@ export const answerApproval = (taskId: string, toolCallId: string, approved: boo
 export async function withLimit(problem: Problem): Promise<Problem> {
   if (problem.code !== "TOO_MANY_TASKS" || problem.limit !== null) return problem;
   try {
-    const { limits } = await request<{ limits: { max_queued_per_session: number } }>("GET", "/config");
+    const { limits } = await serviceConfig();
     return new Problem(problem.message, { ...problem, limit: limits.max_queued_per_session });
   } catch {
     return problem;
   }
 }
+
+const feedbackPath = (sessionId: string, messageId: string) => `/sessions/${id(sessionId)}/messages/${id(messageId)}/feedback`;
+/** Null: what was said of it is taken back. */
+export const giveFeedback = (sessionId: string, messageId: string, feedback: Feedback | null) =>
+  request<void>(feedback ? "PUT" : "DELETE", feedbackPath(sessionId, messageId), feedback ? { body: feedback } : {});
+
+export interface Share {
+  token: string;
+  path: string;
+  shared_at: string;
+}
+
+const sharePath = (sessionId: string) => `/sessions/${id(sessionId)}/share`;
+export const readShare = (sessionId: string) => request<Share>("GET", sharePath(sessionId));
+/** The same link again, where there is one, to what was said by now. */
+export const shareSession = (sessionId: string) => request<Share>("PUT", sharePath(sessionId));
+export const revokeShare = (sessionId: string) => request<void>("DELETE", sharePath(sessionId));
+
+export interface SharedPage {
+  title: string | null;
+  shared_at: string;
+  messages: Omit<StoredMessage, "id" | "metadata">[];
+  has_more: boolean;
+}
+
+export const readShared = (token: string, before?: number) =>
+  request<SharedPage>("GET", `/shared/${id(token)}${before === undefined ? "" : `?before_sequence=${before}`}`);
 
 interface Persistence {
   signal?: AbortSignal;

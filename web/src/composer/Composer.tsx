@@ -10,6 +10,7 @@ import { isComposing } from "./keys.ts";
 import { argumentsOf, ToolForm } from "./ToolForm.tsx";
 import { ToolList } from "./ToolList.tsx";
 import { useFiles } from "./useFiles.ts";
+import { takeTyped } from "./typedBefore.ts";
 import { fitting, useTools, wordAt } from "./useTools.ts";
 
 export interface ComposerHandle {
@@ -47,7 +48,8 @@ function useDraft(key: string, text: string): void {
 
 export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle }: Props) {
   const words = useWords();
-  const [text, setText] = useState(() => draftOf(draftKey));
+  const [typed] = useState(takeTyped);
+  const [text, setText] = useState(() => (typed ? [draftOf(draftKey), typed.text].filter(Boolean).join("\n") : draftOf(draftKey)));
   const [caret, setCaret] = useState(text.length);
   const [active, setActive] = useState(0);
   const [closed, setClosed] = useState(true);
@@ -65,6 +67,10 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
 
   useDraft(draftKey, text);
   useLayoutEffect(() => fit(box.current!), [text]);
+  useLayoutEffect(() => {
+    const before = text.length - (typed?.text.length ?? 0);
+    if (typed) box.current!.setSelectionRange(before + typed.start, before + typed.end);
+  }, []);
   useEffect(() => {
     if (word !== null) readTools();
   }, [word, readTools]);

@@ -14,6 +14,7 @@ import { PageTransport } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { chosenModel, keepModel, latestModel } from "./models.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
 import { Teller } from "./status.ts";
 
@@ -62,7 +63,7 @@ const queuedOf = (message: UIMessage): Pending => ({
   passing: true,
 });
 
-const outgoing = ({ id, text, files }: Outgoing): Outgoing => ({ id, text, ...(files && files.length > 0 && { files }) });
+const outgoing = ({ id, text, files, model }: Outgoing): Outgoing => ({ id, text, ...(files && files.length > 0 && { files }), ...(model && { model }) });
 
 interface Live {
   taskId: string | null;
@@ -90,6 +91,7 @@ export class Conversation {
   private readonly ended = new Set<string>();
   /** Messages that a person sends although the day's budget is used up. */
   private readonly overBudget = new Set<string>();
+  private offered: readonly string[] | null = null;
 
   /** `isNew`: the server does not know it yet. */
   constructor(sessionId: string, isNew: boolean, host: Host) {
@@ -342,7 +344,7 @@ export class Conversation {
 
   /** Messages are delivered one after the other, so that they arrive in the order in which they were written. */
   send(text: string, { interrupt = false, files = [] }: { interrupt?: boolean; files?: readonly Attachment[] } = {}): void {
-    const one: Pending = { id: newId(), text, files, state: "sending", notice: null, passing: true };
+    const one: Pending = { ...outgoing({ id: newId(), text, files, model: this.model }), state: "sending", notice: null, passing: true };
     this.set({ pending: [...this.state.pending, one], problem: null });
     this.enqueue(one.id, interrupt ? "interrupt" : "enqueue");
   }
@@ -382,13 +384,13 @@ export class Conversation {
 
   /** Nothing runs: the message and its answer are one request. Resolves when the server has it, or refused it. */
   private sendFirst(one: Pending): Promise<void> {
-    const { id, text, files = [] } = one;
+    const { id, text, files = [], model } = one;
     return new Promise((resolve) => {
       this.accepted = resolve;
       this.sendingId = id;
       const turn = async () => {
         this.begin({ taskId: null, answerId: null, stopping: false });
-        await this.chat.sendMessage({ id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] }, { body: this.bodyOf(id) });
+        await this.chat.sendMessage({ id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] }, { body: this.bodyOf(id, model) });
         await this.settle(one);
       };
       void this.loop(turn).finally(resolve);
@@ -413,8 +415,8 @@ export class Conversation {
 
   /** While a turn runs: the message waits on the server, and is answered behind it. */
   private async post(one: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
-    const { id, text, files = [] } = one;
-    const more = { ...this.bodyOf(id), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
+    const { id, text, files = [], model } = one;
+    const more = { ...this.bodyOf(id, model), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
     const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
     try {
       const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, more), { onWait, tries: SEND_TRIES });
@@ -427,8 +429,28 @@ export class Conversation {
     }
   }
 
-  private bodyOf(id: string): { over_budget?: true } {
-    return this.overBudget.has(id) ? { over_budget: true } : {};
+  private bodyOf(id: string, model: string | undefined = undefined): api.MessageOptions {
+    return { ...(this.overBudget.has(id) && { over_budget: true }), ...(model && { model }) };
+  }
+
+  /** Which model the next message asks for: the one that was chosen here, else that of the last answer, else the one
+   * that was chosen last. "": the server's own choice. */
+  get model(): string {
+    const { offered } = this;
+    const answered = this.chat.messages.findLast((message) => message.role === "assistant");
+    const wanted = [chosenModel(this.sessionId), offered && answered && dataOf(answered).model, latestModel()];
+    return wanted.find((name): name is string => typeof name === "string" && (name === "" || !offered || offered.includes(name))) ?? "";
+  }
+
+  /** What there is to choose from. One that was chosen and is not among them is not asked for any more. */
+  offerModels(models: readonly string[]): void {
+    this.offered = models;
+    this.set({});
+  }
+
+  chooseModel(name: string): void {
+    keepModel(this.sessionId, name);
+    this.set({});
   }
 
   private async refused(one: Pending, refusal: Problem): Promise<void> {
@@ -449,7 +471,7 @@ export class Conversation {
   // Answers and questions again
 
   regenerate(messageId: string): Promise<void> {
-    return this.anew(() => this.chat.regenerate({ messageId }));
+    return this.anew(() => this.chat.regenerate({ messageId, body: this.bodyOf(messageId, this.model) }));
   }
 
   /** Put another question in the place of this one; what follows it goes. */
@@ -457,8 +479,29 @@ export class Conversation {
     return this.anew(async () => {
       const edited = this.chat.messages.find((message) => message.id === messageId);
       // With the files that it has.
-      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] });
+      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] }, { body: this.bodyOf(messageId, this.model) });
       if (this.refusal && !this.live?.taskId) this.host.onReturn(text);
+    });
+  }
+
+  /** What a person thinks of an answer; null: nothing any more. It is seen at once, and goes where it was not taken. */
+  async rate(messageId: string, feedback: api.Feedback | null): Promise<void> {
+    const before = dataOf(this.chat.messages.find((message) => message.id === messageId)!).feedback ?? null;
+    this.set({ problem: null });
+    this.setFeedback(messageId, feedback);
+    try {
+      await api.persist(() => api.giveFeedback(this.sessionId, messageId, feedback), { signal: this.signal, onWait: () => {}, tries: SEND_TRIES });
+    } catch (error) {
+      this.setFeedback(messageId, before);
+      this.failed(error);
+    }
+  }
+
+  private setFeedback(messageId: string, feedback: api.Feedback | null): void {
+    this.chat.messages = this.chat.messages.map((message) => {
+      if (message.id !== messageId) return message;
+      const { feedback: _, ...metadata } = dataOf(message);
+      return { ...message, metadata: { ...metadata, ...(feedback && { feedback }) } };
     });
   }
 

@@ -1,7 +1,7 @@
 // Messages as the server stores them, for `useChat`.
 
 import type { UIMessage } from "ai";
-import type { StoredMessage } from "../client/api.ts";
+import type { Feedback, StoredMessage } from "../client/api.ts";
 import type { Attachment } from "./outbox.ts";
 
 export interface MessageData {
@@ -15,6 +15,7 @@ export interface MessageData {
   sequence?: number;
   createdAt?: string;
   siblings?: string[];
+  feedback?: Feedback;
 }
 
 export const dataOf = (message: UIMessage): MessageData => (message.metadata ?? {}) as MessageData;
@@ -29,8 +30,8 @@ export function filesOf(parts: UIMessage["parts"]): Attachment[] {
   return parts.flatMap((part) => (part.type === "file" ? [{ type: part.type, url: part.url, filename: part.filename ?? "", mediaType: part.mediaType }] : []));
 }
 
-function messageOf({ id, role, parts, sequence, created_at, metadata, siblings }: StoredMessage): UIMessage {
-  return { id, role, parts: parts.map(partOf), metadata: { ...metadata, sequence, createdAt: created_at, ...(siblings && { siblings }) } };
+function messageOf({ id, role, parts, sequence, created_at, metadata, siblings, feedback }: StoredMessage): UIMessage {
+  return { id, role, parts: parts.map(partOf), metadata: { ...metadata, sequence, createdAt: created_at, ...(siblings && { siblings }), ...(feedback && { feedback }) } };
 }
 
 /** A call that a person has answered is not waiting any more, whatever its state was when the message was stored. */

@@ -15,6 +15,8 @@ export interface Outgoing {
   id: string;
   text: string;
   files?: readonly Attachment[];
+  /** That is to answer it, where one was chosen. */
+  model?: string;
 }
 
 interface Unsent {

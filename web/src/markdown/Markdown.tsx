@@ -9,6 +9,7 @@ import { useWords } from "../words/words.ts";
 import { Splitter, type Block } from "./blocks.ts";
 import { useExtras } from "./extras.ts";
 import { hasMath, prepared } from "./prepared.ts";
+import { useGradual } from "./useGradual.ts";
 
 interface Props {
   text: string;
@@ -20,11 +21,13 @@ interface Props {
 export function Markdown({ text, open = false, className }: Props) {
   const splitter = useRef<Splitter | null>(null);
   splitter.current ??= new Splitter();
-  const blocks = splitter.current.split(text);
+  const shown = useGradual(text);
+  const blocks = splitter.current.split(shown);
+  const grows = open || shown.length < text.length;
   return (
     <div className={className} dir="auto">
       {blocks.map((block, n) => (
-        <RenderedBlock key={n} source={block.source} code={block.code} open={open && n === blocks.length - 1} />
+        <RenderedBlock key={n} source={block.source} code={block.code} open={grows && n === blocks.length - 1} />
       ))}
     </div>
   );

@@ -6,13 +6,14 @@ import { CopyButton } from "../ui/CopyButton.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 import { Branches } from "./Branches.tsx";
+import { Thumbs } from "./Thumbs.tsx";
 
 /** What can be done with an answer. */
 export function AnswerActions({ message, idle, isLast }: { message: UIMessage; idle: boolean; isLast: boolean }) {
   const words = useWords();
   const conversation = useConversation();
   const [details, setDetails] = useState(false);
-  const { siblings } = dataOf(message);
+  const { siblings, feedback, sequence } = dataOf(message);
   return (
     <div className="actions">
       {idle && siblings && <Branches messageId={message.id} siblings={siblings} />}
@@ -25,6 +26,7 @@ export function AnswerActions({ message, idle, isLast }: { message: UIMessage; i
       <button type="button" className="icon" title={words.details} aria-label={words.details} aria-expanded={details} onClick={() => setDetails(!details)}>
         <Icon name="info" />
       </button>
+      {sequence !== undefined && <Thumbs messageId={message.id} feedback={feedback} />}
       {details && <Details message={message} />}
     </div>
   );

@@ -31,20 +31,27 @@ interface AnswerProps {
 
 export const Answer = memo(function Answer({ message, streaming, called, idle, isLast }: AnswerProps) {
   const words = useWords();
-  const parts = shownParts(message.parts);
   return (
     <article className={`message assistant${streaming ? " streaming" : ""}`} data-message-id={message.id} aria-busy={streaming || undefined}>
       <h2 className="unseen">{words.assistant}</h2>
-      <div className="body">
-        {parts.map((part, n) => (
-          <Part key={part.key} part={part} messageId={message.id} over={!streaming} called={called} growing={streaming && n === parts.length - 1} />
-        ))}
-      </div>
+      <AnswerBody message={message} streaming={streaming} called={called} />
       {!streaming && <Ending message={message} idle={idle} isLast={isLast} />}
       {!streaming && message.parts.length > 0 && <AnswerActions message={message} idle={idle} isLast={isLast} />}
     </article>
   );
 });
+
+/** What is said in an answer, without what can be done with it. */
+export function AnswerBody({ message, streaming, called }: Pick<AnswerProps, "message" | "streaming" | "called">) {
+  const parts = shownParts(message.parts);
+  return (
+    <div className="body">
+      {parts.map((part, n) => (
+        <Part key={part.key} part={part} messageId={message.id} over={!streaming} called={called} growing={streaming && n === parts.length - 1} />
+      ))}
+    </div>
+  );
+}
 
 function Ending({ message, idle, isLast }: { message: UIMessage; idle: boolean; isLast: boolean }) {
   const words = useWords();
@@ -87,6 +94,8 @@ function Part({ part, messageId, over, called, growing }: PartProps) {
       return <File url={part.url} mediaType={part.mediaType} name={part.name} />;
     case "unread":
       return <p className="notice note">{words.fileUnread(part.name, part.problem)}</p>;
+    case "withheld":
+      return <p className="notice note">{words.fileNotShared}</p>;
     case "sources":
       return <Sources sources={part.sources} />;
     case "context":

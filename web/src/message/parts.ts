@@ -44,6 +44,7 @@ export type Shown =
   | { kind: "agents"; key: string; events: AgentEvent[] }
   | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
   | { kind: "unread"; key: string; name: string; problem: string }
+  | { kind: "withheld"; key: string }
   | { kind: "sources"; key: string; sources: Source[] }
   | { kind: "context"; key: string; context: ContextState };
 
@@ -56,6 +57,7 @@ export function shownParts(parts: Part[]): Shown[] {
     else if (part.type === "source-url" || part.type === "source-document") sources.push(part);
     else if (part.type === "data-context") shown.push({ kind: "context", key: `context-${n}`, context: (part.data ?? {}) as ContextState });
     else if (part.type === "data-file") shown.push({ kind: "unread", key: `unread-${n}`, ...untold(part.data) });
+    else if (part.type === "data-withheld") shown.push({ kind: "withheld", key: `withheld-${n}` });
     else if (part.type === "file") shown.push({ kind: "file", key: `file-${n}`, url: part.url, mediaType: part.mediaType, name: part.filename });
     else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall });
     else if ((part.type === "text" || part.type === "reasoning") && part.text)

@@ -48,6 +48,8 @@ export function Operations() {
           <Table name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
           <Table name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
           <Table name="Dead letters" columns={letterColumns(act, setAsked)} rows={seen.letters} id={(one) => one.id} />
+          <Table name="Thumbs of the last 30 days" columns={SUMS} rows={seen.sums} id={(one) => one.model ?? ""} />
+          <Table name="Bad answers" columns={feedbackColumns(setAsked)} rows={seen.feedback} id={(one) => `${one.session_id} ${one.message_id}`} />
           <Table name="Fitness" columns={FINDINGS} rows={seen.findings} id={(one) => one.name} />
         </>
       )}
@@ -151,6 +153,26 @@ function letterColumns(act: (doing: Promise<unknown>) => Promise<void>, onAsk: (
     },
   ];
 }
+
+function feedbackColumns(onAsk: (taskId: string) => void): Column<api.Feedback>[] {
+  return [
+    { title: "When", value: (one) => one.given_at },
+    { title: "Comment", value: (one) => one.comment },
+    { title: "Model", value: (one) => one.model ?? "" },
+    {
+      title: "Its turn",
+      value: (one) => one.task_id ?? "",
+      show: (one) => one.task_id && <button className="button" onClick={() => onAsk(one.task_id!)}>{one.task_id}</button>,
+    },
+    { title: "User", value: (one) => one.user_id ?? "" },
+  ];
+}
+
+const SUMS: Column<api.FeedbackSum>[] = [
+  { title: "Model", value: (one) => one.model ?? "" },
+  { title: "Good", value: (one) => one.up },
+  { title: "Bad", value: (one) => one.down },
+];
 
 const QUEUES: Column<api.Queue>[] = [
   { title: "Queue", value: (one) => one.kind },

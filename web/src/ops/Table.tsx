@@ -11,7 +11,7 @@ export function Table<Row>(props: { name: string; columns: Column<Row>[]; rows: 
   const [order, setOrder] = useState<{ column: number; down: boolean } | null>(null);
   const rows = order ? sorted(props.rows, props.columns[order.column]!, order.down) : props.rows;
   return (
-    <section>
+    <section aria-label={props.name}>
       <h2>{props.name}</h2>
       <div className="ops-table">
         <table>

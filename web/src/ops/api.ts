@@ -44,7 +44,25 @@ export interface Finding {
   detail: string;
 }
 
+export interface Feedback {
+  message_id: string;
+  session_id: string;
+  task_id: string | null;
+  user_id: string | null;
+  model: string | null;
+  comment: string;
+  given_at: string;
+}
+
+export interface FeedbackSum {
+  model: string | null;
+  up: number;
+  down: number;
+}
+
 export interface Overview {
+  sums: FeedbackSum[];
+  feedback: Feedback[];
   sentence: string;
   queues: Queue[];
   turns: LiveTurn[];
@@ -79,12 +97,13 @@ async function request<T>(method: string, path: string): Promise<T> {
 }
 
 export async function overview(): Promise<Overview> {
-  const [load, queues, turns, letters, doctor] = await Promise.all([
+  const [load, queues, turns, letters, doctor, feedback] = await Promise.all([
     request<{ sentence: string }>("GET", "/load"),
     request<{ queues: Queue[] }>("GET", "/queues"),
     request<{ turns: LiveTurn[] }>("GET", "/turns"),
     request<{ dead_letters: DeadLetter[] }>("GET", "/dead-letters"),
     request<{ findings: Finding[] }>("GET", "/doctor"),
+    request<{ sums: FeedbackSum[]; feedback: Feedback[] }>("GET", "/feedback?rating=down"),
   ]);
   return {
     sentence: load.sentence,
@@ -92,6 +111,8 @@ export async function overview(): Promise<Overview> {
     turns: turns.turns,
     letters: letters.dead_letters,
     findings: doctor.findings,
+    sums: feedback.sums,
+    feedback: feedback.feedback,
   };
 }
 

@@ -12,9 +12,10 @@ interface Props {
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
   onDelete: (session: Session) => void;
+  onShare: ((session: Session) => void) | null;
 }
 
-export function SessionItem({ session, title, isCurrent, onPicked, onRename, onDelete }: Props) {
+export function SessionItem({ session, title, isCurrent, onPicked, onRename, onDelete, onShare }: Props) {
   const words = useWords();
   const [menu, setMenu] = useState(false);
   const [renaming, setRenaming] = useState(false);
@@ -67,6 +68,17 @@ export function SessionItem({ session, title, isCurrent, onPicked, onRename, onD
           >
             {words.rename}
           </button>
+          {onShare && (
+            <button
+              type="button"
+              onClick={() => {
+                closeMenu();
+                onShare(session);
+              }}
+            >
+              {words.share}
+            </button>
+          )}
           <button type="button" onClick={() => onDelete(session)}>
             {words.remove}
           </button>

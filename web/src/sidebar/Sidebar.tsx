@@ -17,11 +17,13 @@ interface Props {
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
   onDelete: (session: Session) => void;
+  /** Null: nothing is shared here. */
+  onShare: ((session: Session) => void) | null;
   onSettings: () => void;
   onShortcuts: () => void;
 }
 
-export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDelete, onSettings, onShortcuts }: Props) {
+export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDelete, onShare, onSettings, onShortcuts }: Props) {
   const words = useWords();
   const { sessions, hasMore } = useSyncExternalStore(list.subscribe, list.snapshot);
   const [search, setSearch] = useState("");
@@ -60,7 +62,7 @@ export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDele
             <h2>{name}</h2>
             <ul>
               {group.map((session) => (
-                <SessionItem key={session.id} session={session} title={list.titleOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} />
+                <SessionItem key={session.id} session={session} title={list.titleOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} onShare={onShare} />
               ))}
             </ul>
           </section>

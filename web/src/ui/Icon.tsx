@@ -11,6 +11,8 @@ const PATHS = {
   settings: "M4 6h7M15 6h1M4 14h1M9 14h7M13 4.2v3.6M7 12.2v3.6",
   keys: "M3 6h14v8H3zM6 9h.01M9 9h.01M12 9h.01M15 9h.01M7 12h6",
   attach: "M14 8l-5 5a2 2 0 0 1-3-3l6-6a3 3 0 0 1 4.5 4.5l-6.5 6.5",
+  up: "M6 9l3-6c1.5 0 2 1 2 2v3h4.5l-1 8H6M3 9h3v7H3z",
+  down: "M6 11l3 6c1.5 0 2-1 2-2v-3h4.5l-1-8H6M3 4h3v7H3z",
   file: "M6 3h6l3 3v11H6zM12 3v3h3",
 } as const;
 

@@ -1,6 +1,7 @@
 // What the page says, in the language that was chosen, or that the browser prefers.
 
 import { createContext, useContext } from "react";
+import { ar } from "./ar.ts";
 import { de } from "./de.ts";
 import { en } from "./en.ts";
 import type { Problem } from "../client/problem.ts";
@@ -9,7 +10,7 @@ export type Words = typeof en;
 /** A sentence that is put into words where it is shown. */
 export type Said = (words: Words) => string;
 
-export const CATALOGUES: Record<string, Words> = { en, de };
+export const CATALOGUES: Record<string, Words> = { en, de, ar };
 
 export function preferredLanguage(): string {
   const wanted = navigator.languages.map((language) => language.split("-")[0]!);

@@ -41,6 +41,8 @@ class Settings(CallerSettings, LimitSettings):
     default_page_size: int = Field(default=50, ge=1)
     max_page_size: int = Field(default=200, ge=1, le=1000)
 
+    share_links: bool = Field(default=True, description="people may share a conversation, read-only, by a link")
+
     replay_seconds: int = Field(default=300, ge=0, description="how long an ended turn is what a chat's stream shows")
     heartbeat_seconds: float = Field(default=8, gt=0, le=10)
     body_timeout_seconds: float = Field(default=30, gt=0)

@@ -31,11 +31,13 @@ from sluiceway.store.people.understandings import UnderstandingStore
 from sluiceway.store.people.usage import UsageStore
 from sluiceway.store.sessions.conversations import ConversationStore
 from sluiceway.store.sessions.erasing import ErasureStore
+from sluiceway.store.sessions.feedback import FeedbackStore
 from sluiceway.store.sessions.files import FileStore
 from sluiceway.store.sessions.search import SearchStore
 from sluiceway.store.sessions.sessions import SessionStore
 from sluiceway.store.sessions.titles import TitleStore
 from sluiceway.store.turns.branches import BranchStore
+from sluiceway.store.turns.shares import ShareStore
 from sluiceway.store.turns.turns import TurnStore
 
 
@@ -46,6 +48,8 @@ class Store:
         self._pool = pool
         self.sessions = SessionStore(pool)
         self.branches = BranchStore(pool)
+        self.shares = ShareStore(pool)
+        self.feedback = FeedbackStore(pool)
         self.turns = TurnStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)

@@ -242,6 +242,11 @@ class ApprovalsMissing(DomainError):
     default_detail = "Other tool calls of the same step wait for an answer, too. Those that came are kept."
 
 
+class SharingOff(DomainError):
+    code, status = "SHARING_OFF", 403
+    default_detail = "Conversations are not shared by links here."
+
+
 class ModelNotAllowed(DomainError):
     code, status = "MODEL_NOT_ALLOWED", 422
     default_detail = "This model is not on the list of this service."

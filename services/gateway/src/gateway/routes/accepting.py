@@ -63,6 +63,8 @@ PROBLEMS: tuple[ProblemType, ...] = (
 FOLLOWED_PROBLEMS: tuple[ProblemType, ...] = (*PROBLEMS, RedisUnavailable, TaskExpired)
 REGENERATE_PROBLEMS: tuple[ProblemType, ...] = (MessageNotFound,)
 RUN_ID_HEADER = "x-workflow-run-id"
+# The same for assistant-ui, which follows it again after a reload.
+STREAM_ID_HEADER = "x-resumable-stream-id"
 
 
 class TracedParams(Params):
@@ -128,8 +130,13 @@ async def accept_and_follow(
     if not accepted.created:
         # Raises TaskExpired for a turn that nobody will ever write to again.
         await gateway.lookup.find(task_id, turn.user_id)
-    headers = {RUN_ID_HEADER: task_id}
+    headers = run_headers(task_id)
     return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers, counts=counts)
+
+
+def run_headers(task_id: str) -> dict[str, str]:
+    """By which clients that resume know a turn."""
+    return {RUN_ID_HEADER: task_id, STREAM_ID_HEADER: task_id}
 
 
 def _tell(call: Call[Any, Any], accepted: Accepted) -> None:

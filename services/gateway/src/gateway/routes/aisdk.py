@@ -101,7 +101,7 @@ async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | No
         version=call.params.version,
         skip=skip,
         merge=skip is None,
-        headers={accepting.RUN_ID_HEADER: task.task_id},
+        headers=accepting.run_headers(task.task_id),
         head_only=call.method == "HEAD",
     )
 
@@ -167,7 +167,7 @@ async def _resume(
     if task is None:
         raise ApprovalsMissing
     await gateway.lookup.find(task.id, user_id)
-    headers = {accepting.RUN_ID_HEADER: task.id}
+    headers = accepting.run_headers(task.id)
     return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
 
 
@@ -286,9 +286,10 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         plain_problems=True,
         description=(
             "The session of that id is made when it does not exist. The answer begins with chunk 0, and its header "
-            "`x-workflow-run-id` names the turn. With `messageId` naming the last message, that message is edited; a "
-            "new message behind a shortened history stands in the place of what followed there. What is replaced, by "
-            "an edit or another answer, stays as a branch. "
+            "`x-workflow-run-id` (for assistant-ui `x-resumable-stream-id`) names the turn. "
+            "With `messageId` naming the last message, that message is edited; a new message behind a shortened "
+            "history stands in the place of what followed there. What is replaced, by an edit or another answer, "
+            "stays as a branch. "
             "Where the last message is an answer with tool calls that a person has approved or denied, or with outputs "
             "of tools that the client runs (`tools` of the request that asked, or of the settings), the turn continues "
             "with it: the stream begins with `start` of the same message id, and tells what is new."

@@ -70,7 +70,10 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
     page = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit)
     detail = SessionDetail(
         **dict(SessionView.of(session)),
-        messages=[MessageView.of(message, page.siblings.get(message.id)) for message in page.messages],
+        messages=[
+            MessageView.of(message, page.siblings.get(message.id), page.feedback.get(message.id))
+            for message in page.messages
+        ],
         has_more=page.has_more,
         active_task=active,
     )

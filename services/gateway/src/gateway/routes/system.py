@@ -44,6 +44,8 @@ async def config(call: Call[NoParams, None]) -> Response:
             auth_required=authenticator.required,
             sign_in_url=LOGIN_PATH if call.gateway.sign_in is not None else None,
             models=list(settings.known_models),
+            default_model=settings.model,
+            share_links=settings.share_links,
             policies=list(get_args(Policy)),
             protocols=[6, 7],
             file_types=list(settings.file_types) if settings.files_url else [],

@@ -13,6 +13,7 @@ from gateway.routes import (
     aisdk,
     answers,
     branches,
+    feedback,
     files,
     finding,
     jobs,
@@ -20,6 +21,7 @@ from gateway.routes import (
     ops,
     people,
     sessions,
+    shares,
     signing_in,
     stream_probe,
     system,
@@ -30,7 +32,7 @@ from gateway.routes import (
     usage,
     webhooks,
 )
-from gateway.routes.accepting import RUN_ID_HEADER
+from gateway.routes.accepting import RUN_ID_HEADER, STREAM_ID_HEADER
 from gateway.routes.pages import PageFiles
 from gateway.routing.documentation import Documentation
 from gateway.routing.table import routes
@@ -45,6 +47,8 @@ _ROUTES = (
     *tools.ROUTES,
     *usage.ROUTES,
     *branches.ROUTES,
+    *feedback.ROUTES,
+    *shares.ROUTES,
     *finding.ROUTES,
     *understanding.ROUTES,
     *aisdk.ROUTES,
@@ -68,6 +72,7 @@ _READABLE_ELSEWHERE = (
     "ratelimit-remaining",
     "ratelimit-reset",
     RUN_ID_HEADER,
+    STREAM_ID_HEADER,
     "x-vercel-ai-ui-message-stream",
 )
 _SENT_FROM_ELSEWHERE = (

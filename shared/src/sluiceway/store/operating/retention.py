@@ -50,6 +50,7 @@ _SUPERSEDED = (
     "WITH old AS (SELECT session_id, id FROM messages WHERE superseded AND parts <> '[]' AND done"
     " AND coalesce(superseded_at, created_at) < now() - $1::interval"
     " ORDER BY coalesce(superseded_at, created_at) LIMIT OF_BATCH FOR UPDATE SKIP LOCKED)"
+    " , said AS (DELETE FROM feedback f USING old WHERE f.session_id = old.session_id AND f.message_id = old.id)"
     " UPDATE messages m SET parts = '[]', metadata = NULL FROM old"
     " WHERE m.session_id = old.session_id AND m.id = old.id"
 )

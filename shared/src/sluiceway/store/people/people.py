@@ -56,6 +56,8 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
         _RESULTS,
     ),
     "file": ("files", "session_id, id, name, media_type, size, sha256, created_at", "id", _TURNS),
+    "feedback": ("feedback", "session_id, message_id, rating, comment, model, given_at", "message_id", _TURNS),
+    "share": ("shares", "session_id, message_id, shared_at", "session_id", _TURNS),
     "notes": ("compactions", "session_id, through_sequence, summary, model, created_at", "through_sequence", _TURNS),
 }
 _WEBHOOKS = (
@@ -169,7 +171,7 @@ class PeopleStore:
                 f"SELECT {columns}, {order} AS page FROM {table} WHERE session_id = $1 AND {order} > $2"
                 f" ORDER BY {order} LIMIT {limit}"
             )
-            async for row in self._rows(kind, query, session_id, "" if order == "id" else 0, limit):
+            async for row in self._rows(kind, query, session_id, "" if order.endswith("id") else 0, limit):
                 yield row
         async for row in self._rows("webhook", _WEBHOOKS, session_id, 0, 1):
             yield row

@@ -28,8 +28,9 @@ _BESIDE = (
 )
 _NEWEST = newest_of(
     "SELECT m.*, t.parts_before, ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS replayed,"
-    f" {_BESIDE.format('<')} AS earlier, {_BESIDE.format('>')} AS later"
-    " FROM messages m LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
+    f" {_BESIDE.format('<')} AS earlier, {_BESIDE.format('>')} AS later, f.rating, f.comment"
+    " FROM messages m LEFT JOIN feedback f ON f.session_id = $1 AND f.message_id = m.id"
+    " LEFT JOIN tasks t ON NOT m.done AND t.session_id = $1"
     f" AND t.message_id = m.id AND t.parts_before > 0 AND t.{LIVE}"
     " WHERE m.session_id = $1 AND (m.done OR t.id IS NOT NULL) AND NOT m.superseded AND m.parts <> '[]'"
     " AND m.sequence < $2",
@@ -49,11 +50,13 @@ class SessionCursor:
 @dataclass(frozen=True, slots=True)
 class MessagePage:
     """Messages of a session, in order. `has_more`: there are older ones. `siblings`: by the id of a message that has
-    others in its place on other branches, these and itself, in the order in which they were written."""
+    others in its place on other branches, these and itself, in the order in which they were written. `feedback`: by
+    the id of an answer what its owner thinks of it, 1 or -1 and a comment."""
 
     messages: list[Message]
     has_more: bool
     siblings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    feedback: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def check_owner(owner: str | None, user_id: str | None) -> None:
@@ -143,7 +146,8 @@ class SessionStore:
         has_more = bool(rows) and rows[0]["found"] > len(rows)
         siblings = {row["id"]: [*row["earlier"], row["id"], *row["later"]] for row in rows}
         several = {message_id: ids for message_id, ids in siblings.items() if len(ids) > 1}
-        return MessagePage([_as_listed(row) for row in reversed(rows)], has_more, several)
+        feedback = {row["id"]: (row["rating"], row["comment"]) for row in rows if row["rating"] is not None}
+        return MessagePage([_as_listed(row) for row in reversed(rows)], has_more, several, feedback)
 
     async def messages_after(
         self, session_id: str, sequence: int, limit: int = 20, *, all_branches: bool = False

@@ -68,7 +68,7 @@ class BranchStore:
         Raises SessionNotFound, AccessDenied, MessageNotFound, SessionBusy: a turn runs.
         """
         async with self._pool.transaction() as connection:
-            if await _locked(connection, session_id, user_id):
+            if await lock_session(connection, session_id, user_id):
                 raise SessionBusy(_STILL_RUNS)
             await fill_parents(connection, session_id)
             message = await place_of(connection, session_id, message_id)
@@ -90,7 +90,7 @@ class BranchStore:
         is still being written.
         """
         async with self._pool.transaction() as connection:
-            await _locked(connection, session_id, user_id)
+            await lock_session(connection, session_id, user_id)
             known = await connection.fetchrow("SELECT * FROM sessions WHERE id = $1", new_id)
             if known is not None:
                 if known["user_id"] != user_id:
@@ -98,7 +98,7 @@ class BranchStore:
                 return session_of(known), False
             await check_sessions(connection, user_id, max_per_hour)
             await fill_parents(connection, session_id)
-            last = message_id or await _last_seen(connection, session_id)
+            last = message_id or await last_seen(connection, session_id)
             message = await place_of(connection, session_id, last) if last is not None else None
             if message is None or not message.seen:
                 raise MessageNotFound
@@ -152,10 +152,16 @@ async def end_of_exchange(connection: Connection, session_id: str, message: Plac
     return str(row["id"]) if row is not None and row["role"] == "assistant" else message.id
 
 
+async def path_to(connection: Connection, session_id: str, message_id: str) -> tuple[int, list[str]]:
+    """What leads to a message, and it: all that is shown up to a sequence, and these messages that are not."""
+    rows = await connection.fetch(_UP, session_id, message_id)
+    meets = max((row["sequence"] for row in rows if not row["superseded"]), default=0)
+    return meets, [row["id"] for row in rows if row["superseded"]]
+
+
 async def follow(connection: Connection, session_id: str, message_id: str) -> None:
     """Let the branch that is shown end with this message; FIRST: let nothing be shown."""
-    rows = [] if message_id == FIRST else await connection.fetch(_UP, session_id, message_id)
-    meets = max((row["sequence"] for row in rows if not row["superseded"]), default=0)
+    meets, hidden = (0, []) if message_id == FIRST else await path_to(connection, session_id, message_id)
     await forget_compactions(connection, session_id, meets)
     await connection.execute(
         "UPDATE messages SET superseded = true, superseded_at = now()"
@@ -163,7 +169,7 @@ async def follow(connection: Connection, session_id: str, message_id: str) -> No
         session_id,
         meets,
     )
-    await _show(connection, session_id, [row["id"] for row in rows if row["superseded"]])
+    await _show(connection, session_id, hidden)
 
 
 async def fill_parents(connection: Connection, session_id: str) -> None:
@@ -219,7 +225,7 @@ async def set_aside(connection: Connection, session_id: str, message_id: str, se
     )
 
 
-async def _locked(connection: Connection, session_id: str, user_id: str | None) -> bool:
+async def lock_session(connection: Connection, session_id: str, user_id: str | None) -> bool:
     """Lock the session; whether a turn is live in it. Raises SessionNotFound, AccessDenied."""
     row = await connection.fetchrow("SELECT user_id, active_task_id FROM sessions WHERE id = $1 FOR UPDATE", session_id)
     if row is None:
@@ -238,7 +244,7 @@ async def _show(connection: Connection, session_id: str, message_ids: Sequence[s
         )
 
 
-async def _last_seen(connection: Connection, session_id: str) -> str | None:
+async def last_seen(connection: Connection, session_id: str) -> str | None:
     found: str | None = await connection.fetchval(
         "SELECT id FROM messages WHERE session_id = $1 AND done AND NOT superseded AND parts <> '[]'"
         " ORDER BY sequence DESC LIMIT 1",
@@ -249,9 +255,7 @@ async def _last_seen(connection: Connection, session_id: str) -> str | None:
 
 async def _fork(connection: Connection, session_id: str, message: Place, new_id: str) -> Session:
     """The sequences stay as they are, and with them what says where the conversation was cut."""
-    rows = await connection.fetch(_UP, session_id, message.id)
-    meets = max((row["sequence"] for row in rows if not row["superseded"]), default=0)
-    own = [row["id"] for row in rows if row["superseded"]]
+    meets, own = await path_to(connection, session_id, message.id)
     session = await connection.fetchrow(
         "INSERT INTO sessions (id, user_id, title, title_by_user, next_sequence)"
         " SELECT $2, user_id, title, title_by_user, next_sequence FROM sessions WHERE id = $1 RETURNING *",

@@ -7,10 +7,12 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 from sluiceway.operation.answer_format import AnswerFormat, UnfitSchema
 from sluiceway.store.records import Message
+from sluiceway.store.sessions.feedback import rating_of
 from sluiceway.wire.client_tools import ClientTools
 from sluiceway.wire.question import Page, Question
 
 from gateway.api.inputs import ClientId
+from gateway.api.models.feedback import FeedbackView
 from gateway.api.models.files import AttachedFile
 from gateway.api.models.texts import ModelName, NewSessionId, PageText, ParentId, check_text
 from gateway.api.models.wire import Asked, Wire
@@ -159,10 +161,15 @@ class MessageView(Wire):
         ),
     )
 
+    feedback: FeedbackView | None = Field(default=None, description="what the owner thinks of this answer")
+
     @classmethod
-    def of(cls, message: Message, siblings: Sequence[str] | None = None) -> "MessageView":
-        known = {name: getattr(message, name) for name in cls.model_fields if name != "siblings"}
-        return cls(siblings=list(siblings) if siblings else None, **known)
+    def of(
+        cls, message: Message, siblings: Sequence[str] | None = None, feedback: tuple[int, str] | None = None
+    ) -> "MessageView":
+        known = {name: getattr(message, name) for name in cls.model_fields if name not in ("siblings", "feedback")}
+        said = FeedbackView(rating=rating_of(feedback[0]), comment=feedback[1]) if feedback else None
+        return cls(siblings=list(siblings) if siblings else None, feedback=said, **known)
 
 
 class ExportedMessage(Wire):

@@ -60,6 +60,10 @@ class PublicConfig(Wire):
     auth_required: bool
     sign_in_url: str | None = Field(default=None, description="where a browser signs in, with `?return_to=` a path")
     models: list[str] = Field(description="what a request may ask for; empty: whatever the model server knows")
+    default_model: str | None = Field(
+        default=None, description="the one that answers where a request names none, where this service was told"
+    )
+    share_links: bool = Field(default=False, description="whether a conversation can be shared by a link")
     policies: list[Policy]
     protocols: list[int]
     file_types: list[str] = Field(description="of files that are taken; empty: none are")

@@ -20,7 +20,7 @@ def _not_reserved(value: str) -> str:
     return value
 
 
-def _without_nul(value: str) -> str:
+def without_nul(value: str) -> str:
     if "\x00" in value:
         raise PydanticCustomError("nul", "must not have a NUL character")
     return value
@@ -46,21 +46,21 @@ NewSessionId = Annotated[
 Title = Annotated[
     str,
     Field(max_length=200, json_schema_extra={"pattern": TEXT_PATTERN}),
-    AfterValidator(_without_nul),
+    AfterValidator(without_nul),
     AfterValidator(_title),
 ]
 
 
 ApprovalReason = Annotated[
-    str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
+    str, Field(max_length=2000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(without_nul)
 ]
 
 
-PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)]
+PageText = Annotated[str, Field(json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(without_nul)]
 
 
 FileName = Annotated[
-    str, Field(max_length=1000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(_without_nul)
+    str, Field(max_length=1000, json_schema_extra={"pattern": NUL_FREE_PATTERN}), AfterValidator(without_nul)
 ]
 
 

@@ -1,10 +1,11 @@
-"""For operators: queues, live turns and why they do not end, dead letters, who uses how much, what is unfit.
+"""For operators: queues, live turns and why they do not end, dead letters, who uses how much, what people
+think of answers, what is unfit.
 
 Keys with the scope `ops:look` or `ops:act`, and users whose token has a role that OPS_LOOK_ROLES or OPS_ACT_ROLES
 names.
 """
 
-from gateway.routes.ops import dead_letters, events, examining, operations, queues, turns, usage, workers
+from gateway.routes.ops import dead_letters, events, examining, feedback, operations, queues, turns, usage, workers
 from gateway.routes.ops.route import Routes
 
 ROUTES: Routes = (
@@ -15,5 +16,6 @@ ROUTES: Routes = (
     *operations.ROUTES,
     *dead_letters.ROUTES,
     *usage.ROUTES,
+    *feedback.ROUTES,
     *examining.ROUTES,
 )

@@ -1,0 +1,45 @@
+"""The page in a language that is written from right to left: turned around as a whole, and still told apart by axe."""
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from tests.browser.chat import Chat
+from tests.browser.scripted import ScriptedChat
+from tests.browser.test_numbers import check_axe
+from tests.browser.test_tool_parts import BEGIN, END, call, output, text
+
+pytestmark = pytest.mark.requirement("GW-8")
+
+
+async def _left(locator: Locator) -> float:
+    box = await locator.bounding_box()
+    assert box is not None
+    return box["x"]
+
+
+async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    page = chat.page
+    await chat.open(scripted.url)
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_label("Language").select_option("ar")
+    await expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    await expect(page.get_by_role("dialog", name="الإعدادات")).to_be_visible()
+    await page.reload()
+    assert await _left(page.get_by_role("navigation", name="المحادثات")) > await _left(page.get_by_role("main"))
+    box = page.get_by_role("textbox", name="الرسالة")
+    await expect(box).to_be_focused()
+    await page.keyboard.type("hello there")
+    await page.keyboard.press("Enter")
+    turn = await scripted.asked()
+    await turn.say(BEGIN, *text("مرحبًا بك.\n\nAn English paragraph."), *call("current_time"), output("15:04"), END)
+    await scripted.finish()
+    paragraphs = chat.answers.last.locator(".text > *")
+    directions = [await one.evaluate("one => getComputedStyle(one).direction") for one in await paragraphs.all()]
+    assert directions == ["rtl", "ltr"]
+    await expect(chat.answers.last.get_by_role("button", name="إجابة جيدة")).to_be_visible()
+    for width in (1100, 360):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await check_axe(chat)
