@@ -48,7 +48,7 @@ async def _waits(chat: Chat, task_id: str) -> bool:
 
 @pytest.mark.requirement("CH-7")
 async def test_a_budget_is_one_for_all_workers_and_who_waits_in_line_is_told_and_goes_in_order(
-    services: Services, model: ModelServer
+    services: Services, model: ModelServer, redis: Redis
 ) -> None:
     """By requests, by tokens, and where the server itself says 429."""
     limits = {
@@ -71,6 +71,7 @@ async def test_a_budget_is_one_for_all_workers_and_who_waits_in_line_is_told_and
         # The first is as long as all that may be asked in a minute.
         first = await chat.ask("large [[tokens=150 rate=0]]", model="small")
         assert fold(await chat.answer(first)).text
+        await wait_until(lambda: _used(redis, 150), what="what the answer used is counted")
         await _is_told_to_wait(chat, model, "large, too", "small", asked=1)
 
         refused = await chat.ask("tired 1 [[status=429 retry_after=3 times=1 tokens=1 rate=0]]", model="tired")
@@ -93,6 +94,11 @@ async def _is_told_to_wait(chat: Chat, model: ModelServer, text: str, name: str,
     assert len(await model.requests(text.split()[0].rstrip(","))) == asked
     await chat.cancel(turn.task_id)
     assert fold(await chat.answer(turn, timeout=10)).aborted
+
+
+async def _used(redis: Redis, tokens: int) -> bool:
+    budgets = [await redis.hgetall(key) for key in await redis.keys("sw:model:*:budget")]
+    return any(sum(int(n) for name, n in one.items() if name.startswith(b"k")) >= tokens for one in budgets)
 
 
 async def _asked(model: ModelServer, text: str, times: int) -> bool:

@@ -45,7 +45,9 @@ _MESSAGES_TOO = ("status_msg", "error", "text")
 _WITHIN = ("error", "errors", "detail", "details", "message", "innererror", "metadata", "raw", "base_resp", "response")
 _WINDOWS = ("n_ctx", "max_model_len", "context_length")
 _RETRY_DELAY = re.compile(r"^(\d+(?:\.\d+)?)s$")
-_AGAIN_IN = re.compile(r"(?:try|retry) again in (?:(\d+)m(?!s))?\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|minutes?)\b", re.I)
+_AGAIN_IN = re.compile(
+    r"(?:try|retry) (?:again )?(?:in|after) (?:(\d+)m(?!s))?\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|minutes?)\b", re.I
+)
 _DELAYS = ("retry_after", "retryAfter", "retry_after_seconds", "estimated_time")
 _LONGEST_DELAY = 86_400
 _NOTHING = frozenset({"", "null", "none", "ok", "success", "false"})
