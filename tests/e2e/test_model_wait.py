@@ -1,6 +1,7 @@
 """A model that is away for a while, with every process real: its turns wait, and the worker is free."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ async def _is_told_to_wait(chat: Chat, model: ModelServer, text: str, name: str,
 
 
 async def _used(redis: Redis, tokens: int) -> bool:
-    budgets = [await redis.hgetall(key) for key in await redis.keys("sw:model:*:budget")]
+    budgets: list[dict[Any, Any]] = [await redis.hgetall(key) for key in await redis.keys("sw:model:*:budget")]
     return any(sum(int(n) for name, n in one.items() if name.startswith(b"k")) >= tokens for one in budgets)
 
 
@@ -114,7 +115,13 @@ async def test_of_a_silent_model_somebody_is_told_after_one_timeout(services: Se
             await stream.read_until("data-status")
             told = stream.chunks[-1]["data"]
         assert (told["state"], told["code"]) == ("waiting", "MODEL_TIMEOUT")
-        silent = [record for record in await model.requests("silent") if record.client_closed_at]
-        assert len(silent) == 1
+        retries = await wait_until(
+            lambda: [line for line in system.worker.log_lines if line["event"] == "model_retry"], what="it is logged"
+        )
+        assert retries is not None
+        assert (retries[0]["code"], retries[0]["attempts"]) == ("MODEL_TIMEOUT", 1)
+        # What is told first is of the first that failed.
+        logged = datetime.fromisoformat(retries[0]["timestamp"])
+        assert abs((logged - datetime.fromisoformat(told["since"])).total_seconds()) < 1
         await chat.cancel(turn.task_id)
         assert fold(await chat.answer(turn, timeout=10)).aborted
