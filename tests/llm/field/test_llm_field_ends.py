@@ -76,6 +76,10 @@ ENDS = [
     bad("abort", say("Some"), end("abort"), D, text="Some"),
     bad("error, nothing said", end("error"), D, requests=3),
     bad("cut", say("Some"), text="Some", error="MODEL_CUT"),
+    *(
+        bad(f"cut at {rest!r}", say("Some"), rest, text="Some", error="MODEL_CUT")
+        for rest in ("d", "dat", "data:", "data: ", "data: [DO", "event: mess", ": keep-al", "\n", "id: 7\n")
+    ),
     bad("cut inside an event", say("Some"), 'data: {"choices": [{"del', text="Some", error="MODEL_CUT"),
     bad("nothing", end("stop"), U, D, error="MODEL_EMPTY", requests=2),
     bad("[DONE] alone", D, error="MODEL_EMPTY", requests=2),

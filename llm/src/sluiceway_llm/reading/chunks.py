@@ -45,6 +45,8 @@ _MAX_DEPTH = 4
 _WORDS_CHARS = 2000
 _DONE_WORDS = frozenset({"[done]", "done"})
 _SAYS_ERROR = re.compile(r"\W{0,4}(error|exception|traceback)\b", re.IGNORECASE)
+# A page; a field, or the beginning of one, that was cut off; a single word.
+_NO_WORDS = re.compile(r"<|(data|event|id|retry)?\s*:|\S*\Z", re.IGNORECASE)
 _COMPLAINTS = ("detail", "message", "msg", "error_message", "error_msg", "errorMessage", "errors")
 _FAILED = ("error", "failed", "failure")
 _WRAPPED_IN = ("data", "result", "output")
@@ -136,7 +138,7 @@ class ChunkReader:
     def _complain_of(self, body: bytes, no_json: NotJson) -> None:
         """Words that are no page: most often a proxy's, of what became of the server behind it."""
         words = body[:_WORDS_CHARS].decode("utf-8", "replace").strip()
-        if not (no_json.begun or no_json.before or self._complaint) and words and not words.startswith("<"):
+        if not (no_json.begun or no_json.before or self._complaint or _NO_WORDS.match(words)):
             self._complaint = {"message": words}
 
     def let_go(self, events: list[ModelEvent]) -> None:
