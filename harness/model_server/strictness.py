@@ -11,8 +11,13 @@ no:PARAMETER       that parameter
 max_completion_tokens  max_tokens instead of it
 plain_schemas      $ref, $defs, additionalProperties in tools' schemas
 back:FIELD         an assistant's calls without the FIELD that was streamed with them (in the message or in a call)
+thoughts_everywhere  an assistant's message without reasoning_content
+signed             calls of which none has Gemini's signature
 no_back:FIELD      a message that has the FIELD
 no_system          a system message
+no_null            a message without content, also where it has calls
+no_stream          a request for a stream
+most_tools:NUMBER  more tools than that
 filled             messages that say nothing and call nothing
 begins             a first message, behind the system's, that is not a user's
 effort_with_tools  tools, unless reasoning_effort is "none" (OpenAI's newer models, in chat requests)
@@ -130,12 +135,40 @@ def _back(body: Body, name: str) -> str | None:
     return None
 
 
+def _thoughts_everywhere(body: Body, _: str) -> str | None:
+    for place, one in enumerate(_messages(body)):
+        if one["role"] == "assistant" and "reasoning_content" not in one:
+            return f"The `reasoning_content` of message {place} must be passed back in the thinking mode."
+    return None
+
+
+def _signed(body: Body, _: str) -> str | None:
+    for one in _messages(body):
+        if one.get("tool_calls") and not any("extra_content" in call for call in one["tool_calls"]):
+            return "Function call is missing a thought_signature in functionCall parts."
+    return None
+
+
 def _no_back(body: Body, name: str) -> str | None:
     return f"property '{name}' is unsupported" if any(name in one for one in _messages(body)) else None
 
 
 def _no_system(body: Body, _: str) -> str | None:
     return "System role not supported" if any(one["role"] == "system" for one in _messages(body)) else None
+
+
+def _no_null(body: Body, _: str) -> str | None:
+    empty = any(one.get("content") is None for one in _messages(body))
+    return "messages.1.content: Input should be a valid string" if empty else None
+
+
+def _no_stream(body: Body, _: str) -> str | None:
+    return "Your organization must be verified to stream this model." if body.get("stream") else None
+
+
+def _most_tools(body: Body, most: str) -> str | None:
+    tools = len(body.get("tools") or ())
+    return f"Invalid 'tools': array too long. Expected one with maximum length {most}." if tools > int(most) else None
 
 
 def _filled(body: Body, _: str) -> str | None:
@@ -204,8 +237,13 @@ _RULES: dict[str, Callable[[Body, str], str | None]] = {
     "max_completion_tokens": _max_completion_tokens,
     "plain_schemas": _plain_schemas,
     "back": _back,
+    "thoughts_everywhere": _thoughts_everywhere,
+    "signed": _signed,
     "no_back": _no_back,
     "no_system": _no_system,
+    "no_null": _no_null,
+    "no_stream": _no_stream,
+    "most_tools": _most_tools,
     "filled": _filled,
     "begins": _begins,
     "effort_with_tools": _effort_with_tools,

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 from chat_worker.account import Account
+from chat_worker.metrics import Metrics
 from chat_worker.step.offer import Offer, Tries
+from prometheus_client import CollectorRegistry
 from sluiceway.errors import Fenced
 from sluiceway.store.people.usage import ChargedCall
 from sluiceway_llm.calling.model import ModelRequest, Usage
@@ -108,3 +110,19 @@ def test_a_call_that_never_began_costs_nothing_and_a_total_alone_counts() -> Non
     account.charge(request, "answered", Usage(total_tokens=12), 5)
     assert [(call.input_tokens, call.output_tokens) for call in account.unwritten] == [(12, 0)]
     assert account.usage == {"totalTokens": 12}
+
+
+@pytest.mark.requirement("OP-5")
+def test_tokens_are_counted_by_what_they_were_for_as_servers_told_them() -> None:
+    registry = CollectorRegistry()
+    account, request = Account(counted=Metrics(registry).used), ModelRequest(model="m", messages=[])
+    for purpose, count in (("answer", 3), ("notes", 5), ("title", 7)):
+        account.charge(request, "answered", Usage(input_tokens=1, output_tokens=count), 9, purpose=purpose)
+    account.charge(request, "failed", Usage(output_tokens=2), 0, purpose="notes")
+    account.charge(request, "stopped", None, 9)
+
+    def counted(purpose: str) -> float | None:
+        labels = {"model": "m", "kind": "output", "purpose": purpose}
+        return registry.get_sample_value("sluiceway_model_tokens_total", labels)
+
+    assert [counted(purpose) for purpose in ("answer", "notes", "title")] == [3, 7, 7]

@@ -21,13 +21,14 @@ from sluiceway.store.sessions.conversations import Compaction
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import Part
+from sluiceway_llm.asking.history import Wants, fitted
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling.model import Model, ModelRequest, TextDelta
 from sluiceway_llm.model_errors import ModelContextExceeded, ModelRejected
 
 from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.model_server.strictness import tokens_of
+from harness.model_server.strictness import refusal_for, tokens_of
 from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("CH-6")
@@ -465,3 +466,17 @@ async def test_other_refusals_are_not_about_length(talk: Talk, model: ModelServe
     await model.script({"status": 400}, times=3)
     with pytest.raises(ModelRejected):
         await talk.answered(talk.context(), await talk.ask("hello"))
+
+
+@pytest.mark.requirement("CH-25")
+@pytest.mark.parametrize("most", [2, 3, 4])
+async def test_of_however_few_messages_a_strict_server_gets_a_question_first_and_turns_after_it(
+    talk: Talk, most: int
+) -> None:
+    context = talk.context(max_context_messages=most, compaction="truncate")
+    for n in range(5):
+        await talk.exchange(f"question {n}")
+        prepared = await talk.prepare(context, await talk.ask("and now?"))
+        sent = fitted(prepared.messages, Wants())
+        assert refusal_for(["alternate", "begins", "filled"], {"messages": sent}) is None
+        assert sent[-1]["content"] == "and now?"

@@ -25,15 +25,31 @@ _LABELS = (
     "errorCode",
     "statusCode",
     "status_code",
+    "__type",
     "reason",
     "kind",
 )
-_MESSAGES = ("message", "msg", "detail", "error_description", "error_message", "errorMessage", "description", "title")
+_MESSAGES = (
+    "message",
+    "Message",
+    "error_msg",
+    "msg",
+    "detail",
+    "error_description",
+    "error_message",
+    "errorMessage",
+    "description",
+    "title",
+)
 _MESSAGES_TOO = ("status_msg", "error", "text")
 _WITHIN = ("error", "errors", "detail", "details", "message", "innererror", "metadata", "raw", "base_resp", "response")
 _WINDOWS = ("n_ctx", "max_model_len", "context_length")
 _RETRY_DELAY = re.compile(r"^(\d+(?:\.\d+)?)s$")
-_AGAIN_IN = re.compile(r"(?:try|retry) again in (?:(\d+)m(?!s))?\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|minutes?)\b", re.I)
+_AGAIN_IN = re.compile(
+    r"(?:try|retry) (?:again )?(?:in|after) (?:(\d+)m(?!s))?\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|minutes?)\b", re.I
+)
+_DELAYS = ("retry_after", "retryAfter", "retry_after_seconds", "estimated_time")
+_LONGEST_DELAY = 86_400
 _NOTHING = frozenset({"", "null", "none", "ok", "success", "false"})
 
 
@@ -96,9 +112,15 @@ def told_of(body: object) -> Told:
         messages += texts
         parameters += [str(value[name]) for name in ("param", "field") if isinstance(value.get(name), str)]
         windows += [value[name] for name in _WINDOWS if isinstance(value.get(name), int)]
+        if value.get("flagged_input") is not None:
+            labels.append("flagged")  # OpenRouter's moderation, which has no other word for it
         where = value.get("loc")
         if isinstance(where, list) and where:
             parameters.append(str(where[-1] if where[0] != "body" or len(where) < 2 else where[1]))
+        for name in _DELAYS:
+            told_seconds = value.get(name)
+            if isinstance(told_seconds, int | float) and 0 < told_seconds < _LONGEST_DELAY:
+                delays.append(float(told_seconds))
         if isinstance(value.get("retryDelay"), str) and (delay := _RETRY_DELAY.match(value["retryDelay"])):
             delays.append(float(delay[1]))
     message = cleaned(" · ".join(dict.fromkeys(text.strip() for text in messages if text.strip()))[:MAX_WORDS_CHARS])

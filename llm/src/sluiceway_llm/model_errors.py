@@ -34,28 +34,38 @@ _CONTEXT = re.compile(
     r"|longer than the (maximum|model)|reduce (the|your) (length|size) of the (messages|prompt|input)"
     r"|inputs\W{0,3} (tokens|must have less than).{0,60}(<=|tokens)|range of input length"
     r"|string_above_max_length|messages.{0,10}: (array|string) too long|shorter or fewer inputs"
-    r"|(request|body) too large",
+    r"|(request|body).too.large",
     re.I | re.S,
 )
 _TOO_LARGE = re.compile(r"(request|body|prompt|message) (is )?too large|tokens must be reduced", re.I)
-_FILTER = re.compile(r"content.?(filter|policy|management)|responsible_?ai|moderation|flagged|data_inspection", re.I)
+_FILTER = re.compile(
+    r"content.?(filter|policy|management)|responsible_?ai|moderation|flagged|data.?inspection|inappropriate content"
+    r"|(input|output|content).{0,20}sensitive|content exists risk|敏感|不安全",
+    re.I,
+)
 _QUOTA = re.compile(r"insufficient.?quota|billing|credit|balance|payment|arrear", re.I)
 _SURELY_QUOTA = re.compile(
     r"insufficient.?(quota|credit|balance|fund)|exceeded your current quota|billing_(hard_limit|not_active)"
-    r"|credit balance|payment required|no credits|out of credits|arrear",
+    r"|credit balance|payment required|no credits|out of credits|arrear|account is in good standing"
+    r"|key limit exceeded",
     re.I,
 )
-_RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl|^429$", re.I)
+_RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl|request limit|resource.?exhausted|^429$", re.I)
 _KEY = re.compile(r"api.?key|authentication|unauthorized|unauthenticated|permission|forbidden", re.I)
 _SURELY_KEY = re.compile(
     r"(invalid|incorrect|wrong|missing|expired|no|bad).{0,20}api.?key"
-    r"|api.?key.{0,30}(not valid|invalid|incorrect|expired|missing|required)|authentication.?(error|failed)",
+    r"|(api.?key|access.?token).{0,30}(not valid|invalid|incorrect|expired|missing|required)"
+    r"|authentication.?(error|failed)",
     re.I,
 )
 _NO_MODEL = re.compile(
-    r"model.?not.?found|unknown.?model|invalid.?model|model .{1,100}(does not exist|not found|is not available)", re.I
+    r"model.?not.?found|(unknown|invalid|unsupported).?model|\bnot_found(_error)?\b"
+    r"|model .{1,100}(does not exist|not found|is not available)",
+    re.I,
 )
 _INVALID = re.compile(r"invalid.?(request|argument|parameter)|bad_?request|^4\d\d$", re.I)
+_A_PROXYS = frozenset({401, 402, 403, 429})
+"""What a proxy may tell of the server behind it, with a status of its own that says that it is at fault."""
 _OVERLOADED = re.compile(r"overloaded|server_error|internal|unavailable|timeout|upstream", re.I)
 
 
@@ -210,25 +220,29 @@ def error_in_stream(body: object, secret: str) -> ModelError:
 
 def _by_status(status: int, told: Told, secret: str) -> ModelError:
     words = told.words
+    if status >= 500 and told.status in _A_PROXYS:
+        status = told.status
     if status == 402 or (status < 500 and _SURELY_QUOTA.search(words) and told.retry_after_seconds is None):
         return ModelQuotaExhausted()
     if status == 429 and _TOO_LARGE.search(words):
         return ModelContextExceeded()  # more than a minute's tokens at once: it never does better
-    if status == 429:
+    if status in (429, 498):  # Groq's for its flexible tier
         in_vain = _QUOTA.search(words) and told.retry_after_seconds is None
         return ModelQuotaExhausted() if in_vain else ModelRateLimited()
-    if status in (408, 409, 425):
+    if status in (408, 409, 424, 425, 499):
         return ModelUnavailable()
     if status == 413 or _CONTEXT.search(words):
         return ModelContextExceeded()
     if status >= 500:
-        return ModelUnavailable()
+        return ModelNotFound() if "model_not_found" in told.labels else ModelUnavailable()
     if status in (400, 403, 422) and _FILTER.search(words):
         return ModelContentFiltered()
     if status in (401, 403) or _SURELY_KEY.search(words):
         return ModelKeyRejected()
     if _FILTER.search(words):
         return ModelContentFiltered()
+    if 300 <= status < 400 or status == 405:
+        return ModelWrongAddress()
     if status == 404 or _NO_MODEL.search(words):
         return ModelNotFound()
     return _bad_request(told, secret)

@@ -18,7 +18,7 @@ from tests.llm.llm_client import adapter, calls_of, finished, reasoning_of, refu
 NAMES = ("note", "clear", "list_all", "note_all")
 TOOLS = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in NAMES]
 ONE, TWO = '{"text":"one"}', '{"text":"two"}'
-U = {"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}}
+U: dict[str, Any] = {"choices": [], "usage": {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}}
 USED = Usage(2, 3, 5)
 D = "[DONE]"
 
@@ -64,6 +64,7 @@ class Case:
     error: str | None = None
     says: str = ""
     requests: int = 1
+    attempts: int = 20
     status: int = 200
     content_type: str = "text/event-stream"
 
@@ -89,6 +90,11 @@ def answered(name: str, body: Any, error: str, status: int = 200, **expected: An
     return Case(name, body, error=error, status=status, content_type=kind, **expected)
 
 
+def once(name: str, body: Any, error: str, status: int = 200, **expected: Any) -> Case:
+    """An error that may pass, asked for once."""
+    return answered(name, body, error, status, attempts=1, **expected)
+
+
 def asked() -> ModelRequest:
     return ModelRequest(model="fake", messages=[{"role": "user", "content": "Go"}], tools=TOOLS)
 
@@ -111,7 +117,9 @@ async def read(llm: Model, case: Case) -> dict[str, Any]:
     """What a turn makes of it, in the shape of `Case.expected`."""
     events: list[ModelEvent] = []
     error: ModelError | None = None
-    stream = stream_with_retries(llm, asked(), attempts=20, patience=Patience(20), first_seconds=0.001, must_say=True)
+    stream = stream_with_retries(
+        llm, asked(), attempts=case.attempts, patience=Patience(20), first_seconds=0.001, must_say=True
+    )
     try:
         async with stream as batches:
             async for batch in batches:

@@ -1,11 +1,18 @@
 """How answers of servers of the field end: each case is what one was seen to send, in its smallest form."""
 
+from typing import Any
+
 import pytest
 
 from harness.model_server import ModelServer
 from tests.llm.field.cases import USED, D, U, bad, delta, end, good, misread, piece, say
 
 pytestmark = pytest.mark.requirement("CH-25")
+
+
+def ending(reason: str, **choice: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **choice}]}
+
 
 ENDS = [
     good("stop", say("a"), end("stop"), U, D, text="a", usage=USED),
@@ -69,6 +76,10 @@ ENDS = [
     bad("abort", say("Some"), end("abort"), D, text="Some"),
     bad("error, nothing said", end("error"), D, requests=3),
     bad("cut", say("Some"), text="Some", error="MODEL_CUT"),
+    *(
+        bad(f"cut at {rest!r}", say("Some"), rest, text="Some", error="MODEL_CUT")
+        for rest in ("d", "dat", "data:", "data: ", "data: [DO", "event: mess", ": keep-al", "\n", "id: 7\n")
+    ),
     bad("cut inside an event", say("Some"), 'data: {"choices": [{"del', text="Some", error="MODEL_CUT"),
     bad("nothing", end("stop"), U, D, error="MODEL_EMPTY", requests=2),
     bad("[DONE] alone", D, error="MODEL_EMPTY", requests=2),
@@ -100,6 +111,101 @@ ENDS = [
         calls=[("note", '{"text": "a very lo')],
         reason="length",
     ),
+    good(
+        "camel finishReason",
+        say("a"),
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": None, "finishReason": "stop"}]},
+        text="a",
+    ),
+    good(
+        "camel finishReason alone",
+        say("a"),
+        {"choices": [{"index": 0, "delta": {}, "finishReason": "MAX_TOKENS"}]},
+        text="a",
+        reason="length",
+    ),
+    bad("network_error zai", say("Some"), end("network_error"), D, text="Some"),
+    bad("timeout reason", say("Some"), end("timeout"), D, text="Some"),
+    bad("cancelled", say("Some"), end("cancelled"), D, text="Some"),
+    bad("OTHER gemini", say("Some"), end("OTHER"), D, text="Some"),
+    bad("UNEXPECTED_TOOL_CALL", end("UNEXPECTED_TOOL_CALL"), D, requests=3),
+    good("eos_token tgi", say("a"), end("eos_token"), D, text="a"),
+    good("sensitive zhipu", say("a"), end("sensitive"), D, text="a", reason="content_filter"),
+    good("LANGUAGE", say("a"), end("SAFETY"), D, text="a", reason="content_filter"),
+    good("guardrail bedrock", say("a"), end("guardrail_intervened"), D, text="a", reason="content_filter"),
+    good("content_filtered bedrock", say("a"), end("content_filtered"), D, text="a", reason="content_filter"),
+    good("pause_turn", say("a"), end("stop_sequence"), D, text="a"),
+    good("ERROR_TOXIC? COMPLETE cohere", say("a"), end("COMPLETE"), D, text="a"),
+    bad("ERROR cohere", say("Some"), end("ERROR"), D, text="Some"),
+    good(
+        "reason as number 0",
+        say("a"),
+        {"choices": [{"delta": {"content": "b"}, "finish_reason": 0}]},
+        end("stop"),
+        text="ab",
+    ),
+    good(
+        "reason false",
+        say("a"),
+        {"choices": [{"delta": {"content": "b"}, "finish_reason": False}]},
+        end("stop"),
+        text="ab",
+    ),
+    good("reason as object", say("a"), end({"type": "stop"}), D, text="a"),
+    bad("error true in choice", say("Some"), ending("stop", error=True), D, text="Some"),
+    bad("error in delta", say("Some"), delta(error={"code": 502, "message": "gone"}), end("stop"), D, text="Some"),
+    bad(
+        "error in message",
+        say("Some"),
+        {"choices": [{"message": {"error": "gone"}, "finish_reason": "error"}]},
+        D,
+        text="Some",
+    ),
+    bad("two error reasons then stop", say("Some"), end("error"), end("stop"), D, text="Some"),
+    bad("error reason after stop", say("Some"), end("stop"), end("error"), D, text="Some"),
+    bad("native_finish_reason error", say("Some"), ending("stop", native_finish_reason="error"), D, text="Some"),
+    good("native_finish_reason STOP", say("a"), ending("stop", native_finish_reason="STOP"), D, text="a"),
+    bad(
+        "native MALFORMED_FUNCTION_CALL nothing",
+        ending("stop", native_finish_reason="MALFORMED_FUNCTION_CALL"),
+        D,
+        requests=3,
+    ),
+    bad("finish_reason error at root", {**say("Some")}, {"choices": [], "finish_reason": "error"}, D, text="Some"),
+    bad(
+        "whole body: error reason",
+        {"choices": [{"message": {"content": "Some"}, "finish_reason": "error"}]},
+        D,
+        text="Some",
+    ),
+    bad("only role", delta(role="assistant"), end("stop"), D, error="MODEL_EMPTY", requests=2),
+    bad(
+        "only role with empty content",
+        delta(role="assistant", content=""),
+        end("stop"),
+        U,
+        D,
+        error="MODEL_EMPTY",
+        requests=2,
+    ),
+    bad("null content", delta(content=None), end("stop"), D, error="MODEL_EMPTY", requests=2),
+    bad("empty tool call", delta(tool_calls=[{"index": 0}]), end("tool_calls"), D, error="MODEL_EMPTY", requests=2),
+    bad(
+        "tool call with empty function",
+        delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "", "arguments": ""}}]),
+        end("tool_calls"),
+        D,
+        error="MODEL_EMPTY",
+        requests=2,
+    ),
+    bad("stop, no DONE, nothing", end("stop"), error="MODEL_EMPTY", requests=2),
+    bad("length, nothing", end("length"), D, error="MODEL_OUTPUT_LIMIT"),
+    bad("zero width space", say("\u200b"), end("stop"), D, text="\u200b", error="MODEL_EMPTY"),
+    bad("refusal empty", delta(refusal=""), end("stop"), D, error="MODEL_EMPTY", requests=2),
+    bad("empty choices only", {"choices": []}, U, D, error="MODEL_EMPTY", requests=2),
+    bad("usage only then close", {"choices": []}, U, error="MODEL_CUT", requests=4),
+    bad("cut with role only", delta(role="assistant"), error="MODEL_CUT", requests=4),
+    bad("cut with usage", say("Some"), U, text="Some", error="MODEL_CUT"),
 ]
 
 

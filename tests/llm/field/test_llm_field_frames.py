@@ -225,6 +225,354 @@ FRAMES = [
         end("stop"),
         calls=[("note", "[" * 600 + "1" + "]" * 600)],
     ),
+    good("BOM", "\ufeff" + lines(say("a"), end("stop"), D), text="a"),
+    good("CR only", lines(say("a"), say("b"), end("stop"), D).replace("\n", "\r"), text="ab"),
+    good(
+        "mixed",
+        lines(say("a")) + lines(say("b")).replace("\n", "\r\n") + lines(end("stop"), D).replace("\n", "\r"),
+        text="ab",
+    ),
+    good("data:[DONE]", say("a"), "data:[DONE]\n\n", text="a", reason=None),
+    good("[DONE] lower", say("a"), "data: [done]\n\n", text="a", reason=None),
+    good("DONE bare", say("a"), "data: DONE\n\n", text="a", reason=None),
+    good("[DONE] with no data:", say("a"), "[DONE]\n\n", text="a", reason=None),
+    good("event: done", say("a"), "event: done\ndata: {}\n\n", D, text="a", reason=None),
+    good("event: message", "event: message\ndata: " + json.dumps(say("a")) + "\n\n", end("stop"), text="a"),
+    good(
+        "event: chat.completion.chunk and id retry",
+        "id: 1\nretry: 100\nevent: completion\ndata: " + json.dumps(say("a")) + "\n\n",
+        end("stop"),
+        text="a",
+    ),
+    good("event: error with empty object", say("a"), "event: error\ndata: {}\n\n", text="a", error="MODEL_UNAVAILABLE"),
+    good("indented data", "  data: " + json.dumps(say("a")) + "\n\n", end("stop"), D, text="a"),
+    good("DATA upper", "DATA: " + json.dumps(say("a")) + "\n\n", end("stop"), D, text="a"),
+    good("tab after colon", "data:\t" + json.dumps(say("a")) + "\n\n", end("stop"), D, text="a"),
+    good("data = bytes repr", "data: b'ping'\n\n", say("a"), end("stop"), D, text="a"),
+    good("trailing comma", 'data: {"choices":[{"delta":{"content":"a"}}],}\n\n', end("stop"), D, text="a"),
+    good(
+        "NaN in side field",
+        'data: {"choices":[{"delta":{"content":"a"},"logprobs":NaN}]}\n\n',
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good(
+        "raw newline in string",
+        'data: {"choices":[{"delta":{"content":"a\ndata: b"}}]}\n\n',
+        end("stop"),
+        D,
+        text="a\nb",
+    ),
+    good(
+        "python repr",
+        "data: {'choices': [{'delta': {'content': 'a'}, 'finish_reason': None}]}\n\n",
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good(
+        "\\x escapes bad JSON escape",
+        'data: {"choices":[{"delta":{"content":"a\\\'b"}}]}\n\n',
+        end("stop"),
+        D,
+        text="a'b",
+    ),
+    good("dup key", 'data: {"choices":[{"delta":{"content":"x","content":"a"}}]}\n\n', end("stop"), D, text="a"),
+    good(
+        "big int",
+        'data: {"created": 99999999999999999999999999999999, "choices":[{"delta":{"content":"a"}}]}\n\n',
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good(
+        "null delta",
+        {"choices": [{"index": 0, "delta": None, "finish_reason": None}]},
+        say("a"),
+        {"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]},
+        D,
+        text="a",
+    ),
+    good(
+        "azure no delta after stop",
+        say("a"),
+        end("stop"),
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": None,
+                    "content_filter_results": {"hate": {"filtered": False, "severity": "safe"}},
+                    "content_filter_offsets": {"check_offset": 1},
+                }
+            ],
+            "usage": None,
+        },
+        D,
+        text="a",
+    ),
+    good(
+        "azure content_filter error",
+        say("a"),
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {},
+                    "finish_reason": "content_filter",
+                    "content_filter_results": {"hate": {"filtered": True, "severity": "high"}},
+                }
+            ]
+        },
+        D,
+        text="a",
+        reason="content_filter",
+    ),
+    good(
+        "azure filter result with an error in it",
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"content": "a"},
+                    "finish_reason": None,
+                    "content_filter_results": {
+                        "error": {"code": "content_filter_error", "message": "The contents are not filtered"}
+                    },
+                }
+            ]
+        },
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("choice null", {"choices": [None]}, say("a"), end("stop"), D, text="a"),
+    good("choices is {}", {"choices": {}}, say("a"), end("stop"), D, text="a"),
+    good("choices is ''", {"choices": ""}, say("a"), end("stop"), D, text="a"),
+    good("choices false", {"choices": False}, say("a"), end("stop"), D, text="a"),
+    good("empty choice", {"choices": [{}]}, say("a"), end("stop"), D, text="a"),
+    good("content true", say(True), say("a"), end("stop"), D, text="a"),
+    good("content false/0", say(0), say("a"), end("stop"), D, text="0a"),
+    good("content parts output_text", say([{"type": "output_text", "text": "a"}]), end("stop"), D, text="a"),
+    good("content parts text obj", say([{"type": "text", "text": {"value": "a"}}]), end("stop"), D, text="a"),
+    good(
+        "content parts with index",
+        say([{"index": 0, "type": "text", "text": "a"}]),
+        say([{"index": 0, "type": "text", "text": "b"}]),
+        end("stop"),
+        D,
+        text="ab",
+    ),
+    good(
+        "text and delta.content both",
+        {"choices": [{"index": 0, "text": "a", "delta": {"content": "a"}}]},
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("delta.text", delta(text="a"), end("stop"), D, text="a"),
+    good(
+        "heartbeat object",
+        {"type": "heartbeat"},
+        {"event": "ping"},
+        {"ping": 1},
+        {"status": "ok"},
+        say("a"),
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("status processing", {"status": "processing", "message": "queued"}, say("a"), end("stop"), D, text="a"),
+    good(
+        "queue position",
+        {"object": "queue", "position": 2, "detail": "waiting in queue"},
+        say("a"),
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("html comment junk line", "<!-- padding -->\n\n", say("a"), end("stop"), D, text="a"),
+    good("trailing garbage after DONE", say("a"), end("stop"), D, "\0\0garbage<html>", text="a"),
+    good("NUL padding lines", "\0\0\n\n", say("a"), end("stop"), D, text="a"),
+    good("data NUL", "data: \0\n\n", say("a"), end("stop"), D, text="a"),
+    good(
+        "annotations", delta(content="a", annotations=[{"type": "url_citation"}], audio=None), end("stop"), D, text="a"
+    ),
+    good("role wrong", delta(role="user", content="a"), end("stop"), D, text="a"),
+    good("role tool", delta(role="tool", content="a"), end("stop"), D, text="a"),
+    good("index as text", {"choices": [{"index": "0", "delta": {"content": "a"}}]}, end("stop"), D, text="a"),
+    good(
+        "index none then 0",
+        {"choices": [{"delta": {"content": "a"}}]},
+        {"choices": [{"index": 0, "delta": {"content": "b"}}]},
+        {"choices": [{"index": None, "delta": {}, "finish_reason": "stop"}]},
+        D,
+        text="ab",
+    ),
+    good(
+        "index 1 only",
+        {"choices": [{"index": 1, "delta": {"content": "a"}}]},
+        {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]},
+        D,
+        text="a",
+    ),
+    good(
+        "first index 0 null then 1",
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+        {"choices": [{"index": 1, "delta": {"content": "a"}}]},
+        {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]},
+        D,
+        text="a",
+    ),
+    good("[]", "data: []\n\n", say("a"), end("stop"), D, text="a"),
+    good("{}", "data: {}\n\n", say("a"), end("stop"), D, text="a"),
+    good("''", 'data: ""\n\n', say("a"), end("stop"), D, text="a"),
+    good("0 true", "data: 0\n\ndata: true\n\n", say("a"), end("stop"), D, text="a"),
+    good("blank event name", "event: \n\n", say("a"), end("stop"), D, text="a"),
+    good("data: data: [DONE]", say("a"), "data: data: [DONE]\n\n", text="a", reason=None),
+    good("[DONE]}", say("a"), "data: [DONE]}\n\n", text="a", reason=None),
+    good("two DONE", say("a"), end("stop"), D, D, text="a"),
+    good("id with nul", "id: \0\n", say("a"), end("stop"), D, text="a"),
+    bad("event: end, no reason", say("Some"), "event: end\ndata: {}\n\n", text="Some", error="MODEL_CUT"),
+    bad("status failed", say("Some"), {"status": "failed", "error": {"message": "x"}}, text="Some"),
+    bad(
+        "status error words",
+        say("Some"),
+        {"status": "error", "message": "Invalid API key"},
+        text="Some",
+        error="MODEL_KEY_REJECTED",
+    ),
+    bad("status error no words", say("Some"), {"status": "error"}, text="Some"),
+    bad("error code 500 only", say("Some"), {"error": {"code": 500}}, text="Some"),
+    good("error success", {**say("a"), "error": {"code": "success", "message": "success"}}, end("stop"), D, text="a"),
+    good(
+        "error code 0",
+        {**say("a"), "error": {"code": 0}},
+        {**end("stop"), "error_code": 0, "error_msg": ""},
+        D,
+        text="a",
+    ),
+    good("code 200 beside choices", {**say("a"), "code": 200, "msg": "ok"}, {**end("stop"), "code": 200}, D, text="a"),
+    bad(
+        "code 500 beside empty choices",
+        say("Some"),
+        {"choices": [], "code": 500, "msg": "gone"},
+        text="Some",
+        error="MODEL_UNAVAILABLE",
+    ),
+    bad(
+        "base_resp in end",
+        say("Some"),
+        {**end("stop"), "base_resp": {"status_code": 1027, "status_msg": "output sensitive"}},
+        D,
+        text="Some",
+        error="MODEL_CONTENT_FILTERED",
+    ),
+    good(
+        "base_resp 0",
+        {**say("a"), "base_resp": {"status_code": 0, "status_msg": ""}},
+        {**end("stop"), "base_resp": {"status_code": 0}},
+        D,
+        text="a",
+    ),
+    good(
+        "minimax: whole message after deltas without delta",
+        say("a"),
+        {
+            "object": "chat.completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "a", "tool_calls": None},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": U["usage"],
+        },
+        text="a",
+        usage=USED,
+    ),
+    good(
+        "reasoning then message repeat with reasoning",
+        delta(reasoning_content="Hm."),
+        say("a"),
+        {"choices": [{"index": 0, "message": {"content": "a", "reasoning_content": "Hm."}, "finish_reason": "stop"}]},
+        D,
+        text="a",
+        reasoning="Hm.",
+    ),
+    good(
+        "delta content and message content same chunk",
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "message": {"content": "a"}}]},
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("content nested content", say({"content": "a"}), end("stop"), D, text="a"),
+    good("content list empty", say([]), say("a"), end("stop"), D, text="a"),
+    good(
+        "perplexity citations/search results",
+        {**say("a"), "citations": ["x"], "search_results": [{}]},
+        {**end("stop"), "citations": ["x"]},
+        D,
+        text="a",
+    ),
+    good(
+        "perplexity delta AND message cumulative",
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "message": {"role": "assistant", "content": "a"}}]},
+        {"choices": [{"index": 0, "delta": {"content": "b"}, "message": {"role": "assistant", "content": "ab"}}]},
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"content": ""},
+                    "message": {"role": "assistant", "content": "ab"},
+                    "finish_reason": "stop",
+                }
+            ]
+        },
+        text="ab",
+    ),
+    good(
+        "perplexity first chunk empty delta",
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "delta": {"role": "assistant", "content": ""},
+                    "message": {"role": "assistant", "content": ""},
+                }
+            ]
+        },
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "message": {"role": "assistant", "content": "a"}}]},
+        {
+            "choices": [
+                {"index": 0, "delta": {}, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+            ]
+        },
+        text="a",
+    ),
+    good("refusal pieces", delta(refusal="No"), delta(refusal="."), end("stop"), D, refusal="No."),
+    good("audio transcript", delta(audio={"transcript": "a"}), say("b"), end("stop"), D, text="b"),
+    good(
+        "logprobs beside",
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [{"token": "a"}]}}]},
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good(
+        "content_block anthropic",
+        {"type": "message_start", "message": {"id": "m", "content": []}},
+        say("a"),
+        end("stop"),
+        D,
+        text="a",
+    ),
+    good("think in caps in pieces", say("<THI"), say("NK>Hm.</Think>a"), end("stop"), D, text="a", reasoning="Hm."),
+    good("two think blocks", say("<think>A</think><think>B</think>c"), end("stop"), D, text="c", reasoning="AB"),
+    good("half emoji across think", say("a\ud83d"), say("\ude00"), end("stop"), text="a😀"),
 ]
 
 

@@ -6,6 +6,7 @@ import pytest
 from sluiceway_llm.calling.model import Provided
 from sluiceway_llm.calling.retry import stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.reading.provided_fields import ProvidedFields
 
 from harness.model_server import ModelServer
 from tests.llm.field.cases import ONE, TWO, D, asked, delta, end, lines, piece
@@ -70,3 +71,34 @@ async def test_what_a_server_gives_with_its_calls_is_handed_on_unchanged(model: 
         [{"id": "a", "extra_content": signature}, {"id": "b"}],
         "reasoning_content",
     )
+
+
+def given(*deltas: list[dict[str, Any]], field: str = "thinking_blocks") -> Any:
+    fields = ProvidedFields()
+    for entries in deltas:
+        fields.take(field, entries)
+    return fields.cleaned()[field]
+
+
+def test_a_thought_that_came_in_pieces_goes_back_whole_with_its_signature() -> None:
+    def thinking(text: str, signature: str | None = None) -> dict[str, Any]:
+        return {"type": "thinking", "thinking": text, "signature": signature}
+
+    whole = {"type": "thinking", "thinking": "Hm. So.", "signature": "c2ln"}
+    assert given([thinking("Hm.")], [thinking(" So.", "")], [thinking("", "c2ln")]) == [whole]
+    assert given([thinking("Hm. So.", "c2ln")], [thinking("Again.", "c2ln2")]) == [whole, thinking("Again.", "c2ln2")]
+    hidden = {"type": "redacted_thinking", "data": "x"}
+    assert given([hidden], [hidden], [thinking("Hm. So.", "c2ln")]) == [hidden, hidden, whole]
+
+
+def test_pieces_of_openrouters_details_are_one_by_their_number_or_id_and_others_stay_apart() -> None:
+    def text(words: str, **beside: Any) -> dict[str, Any]:
+        return {"type": "reasoning.text", "text": words, **beside}
+
+    pieces = [[text("H", index=0)], [text("m.", index=0)], [text("", index=0, signature="c2ln")], [text("B", index=1)]]
+    assert given(*pieces) == [text("Hm.", index=0, signature="c2ln"), text("B", index=1)]
+    assert given([text("a", id="r1")], [text("b", id="r1")], [text("c", id="r2")]) == [
+        text("ab", id="r1"),
+        text("c", id="r2"),
+    ]
+    assert given([text("a")], [text("b")]) == [text("a"), text("b")]

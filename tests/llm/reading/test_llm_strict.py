@@ -111,6 +111,9 @@ async def test_a_history_of_whatever_shape_fits_a_strict_server_at_once(model: M
         ("no_tools", [user("a"), calls("c1"), result("c1"), said("x"), GO], {"tools": [tool("note")]}),
         ("no:tools", [GO], {"tools": [tool("note")]}),
         ("no_system", [SYSTEM, GO], {}),
+        ("no_null", [user("a"), calls("c1"), result("c1"), said("x"), GO], {}),
+        ("most_tools:2", [GO], {"tools": [tool("a"), tool("b"), tool("c")]}),
+        ("no_stream", [GO], {}),
         ("ids_nine", [user("a"), calls("call_1"), result("call_1"), said("x"), GO], {"tools": [tool("note")]}),
     ],
 )
@@ -487,8 +490,78 @@ def test_a_bare_schema_has_all_that_strict_servers_want(schema: dict[str, Any]) 
         ),
         ("`x` functionDeclaration `parameters.y` schema didn't specify the schema type field.", "schemas:bare"),
         ('Grammar error: Unimplemented keys: ["not"]', "schemas:bare"),
+        ("Unsupported value: 'temperature' does not support 0.1 with this model.", "temperature"),
+        ('json: unknown field "stream_options"', "stream_options"),
+        ("Stream options can only be defined when `stream=True`.", "stream_options"),
+        (
+            "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra inputs are not permitted'}]",
+            "stream_options",
+        ),
+        ("property 'user' is unsupported", "user"),
+        ("The parameter is invalid: user", "user"),
+        ('Invalid JSON payload received. Unknown name "user": Cannot find field.', "user"),
+        ("Conversation roles must alternate user/assistant", None),
+        ("The first message must come from the user.", None),
+        ("Only user and assistant roles are supported!", "system"),
+        ("Unsupported value: 'messages[0].role' does not support 'system' with this model.", "system"),
+        ("Unexpected role 'system'", "system"),
+        ("Developer instruction is not enabled for models/gemma-3-27b-it", "system"),
+        ("Function calling is not enabled for models/gemma-3-27b-it", "tools"),
+        ("tools param requires --jinja flag", "tools"),
+        ("Function call is missing a thought_signature in functionCall parts.", "signed"),
+        ("messages[2]: assistant message with tool_calls must include reasoning_content", "reasoning"),
+        ("The `reasoning_content` in the thinking mode must be passed back to the API.", "reasoning"),
+        ("messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'", "ids"),
+        ("Argument not supported: session_id", "session_id"),
+        ("'metadata' is only allowed when store is enabled", "metadata"),
+        ("Your organization must be verified to stream this model.", "stream"),
+        ("Unsupported value: 'stream' does not support true with this model.", "stream"),
+        ("Streaming is not supported for this model", "stream"),
+        ("This model does not support stream_options", "stream_options"),
+        ("messages.1.content: Input should be a valid string", "content"),
+        ("Invalid value for 'content': expected a string, got null.", "content"),
+        ("Invalid 'tools': array too long. Expected an array with maximum length 2, but got 3.", "tools:2"),
+        ("'tools' : maximum number of items is 2", "tools:2"),
     ],
 )
-def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str) -> None:
-    sent = {"tools": [tool("t")], "tool_choice": "none", "messages": []}
+def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str | None) -> None:
+    beside = {"user": "u", "temperature": 0.1, "stream_options": {}, "metadata": {}, "session_id": "s"}
+    messages = [user("a"), calls("c"), result("c")]
+    sent = {"tools": [tool("t")] * 3, "tool_choice": "none", "stream": True, "messages": messages, **beside}
     assert Lessons().learn(told_of({"error": {"message": words}}), 400, sent, DIALECTS["generic"]) == lesson
+
+
+@pytest.mark.parametrize("history", [[user("a"), calls("c1"), result("c1"), said("x"), GO], [user("a"), said("x"), GO]])
+async def test_a_server_that_wants_thoughts_with_all_that_was_said_gets_them(
+    model: ModelServer, history: Messages
+) -> None:
+    await model.strict("thoughts_everywhere")
+    async with adapter(model) as llm:
+        for _ in range(2):
+            assert "go " in await answer(llm, history)
+    told = (await model.requests())[-1].body["messages"]
+    assert all(one["reasoning_content"] for one in told if one["role"] == "assistant")
+
+
+async def test_calls_that_a_server_behind_a_proxy_did_not_sign_are_marked_once_it_says_so(model: ModelServer) -> None:
+    await model.strict("signed")
+    async with adapter(model) as llm:
+        for _ in range(2):
+            assert "go " in await answer(llm, [user("a"), calls("c1", by="another"), result("c1"), said("x"), GO])
+    assert len(await model.requests()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ('{"a": ', '{"arguments": "{\\"a\\": "}'),
+        ("", "{}"),
+        ("null", "{}"),
+        ({"a": 1}, '{"a": 1}'),
+    ],
+)
+def test_arguments_are_an_object_whatever_is_stored(arguments: Any, sent: str) -> None:
+    message = calls("c1")
+    message["tool_calls"][0]["function"]["arguments"] = arguments
+    assert sent_back(message)["tool_calls"][0]["function"]["arguments"] == sent

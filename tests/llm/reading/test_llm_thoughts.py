@@ -41,7 +41,7 @@ def test_a_text_is_split_in_the_same_way_however_it_is_torn(pieces: list[str], c
     ("text", "shown"),
     [
         ("Hm.\n</think>\n\nYes.", "Hm.\n\n\nYes."),
-        ("</think>\n\nYes.", "\n\nYes."),
+        ("</think>\n\nYes.", "Yes."),
         ("the tag </think> ends thoughts", "the tag </think> ends thoughts"),
         ("```\n<think>\nHm.\n</think>\n```", "```\n<think>\nHm.\n</think>\n```"),
         ("one\n</think>\ntwo\n</think>\n", "one\n\ntwo\n</think>\n"),

@@ -6,14 +6,16 @@ Guarantees, of what comes out
   user, where a turn failed or was stopped, the assistant says that there was no answer. No message is empty.
 - Every call has exactly one result, and no result is without its call.
 - Pictures are sent to models that take them; in place of others stands a sentence (pictures.py).
-- Names are `[a-zA-Z0-9_-]{1,64}`. Ids are those that this server and model gave, where they are plain and short; else
-  nine letters and digits. A call and its result have the same, and no two calls share one.
+- Arguments of calls are one JSON object. Names are `[a-zA-Z0-9_-]{1,64}`. Ids are those that this server and model
+  gave, where they are plain and short; else nine letters and digits. A call and its result have the same, and no two
+  calls share one.
 - Thoughts are not sent, neither as tags in a text nor as fields; except what the same server and model gave with
   calls (`Provided`), which goes back to it, unchanged.
 Doing it twice changes nothing.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -42,9 +44,10 @@ _UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}
 @dataclass(frozen=True, slots=True)
 class Wants:
     """What a server wants. `by`: who it is; `returns`: the fields that it takes back, None: all; `nine_ids`: no other
-    ids; `tools`: whether it knows calls at all; `system`: whether it knows the role; `all_reasoning`: thoughts have to
-    be with every call, whoever made it; `signed`: calls of others are to be marked (Gemini); `pictures`: whether it
-    takes any; `unfit`: those that it cannot read."""
+    ids; `tools`: whether it knows calls at all; `system`: whether it knows the role; `null_content`: whether calls may
+    have none; `all_reasoning`: thoughts have to be with every call, whoever made it; `reasoning_everywhere`: with all
+    that the assistant said; `signed`: calls of others are to be marked (Gemini); `pictures`: whether it takes any;
+    `unfit`: those that it cannot read."""
 
     by: str = ""
     returns: Collection[str] | None = None
@@ -52,7 +55,9 @@ class Wants:
     nine_ids: bool = False
     tools: bool = True
     system: bool = True
+    null_content: bool = True
     all_reasoning: bool = False
+    reasoning_everywhere: bool = False
     signed: bool = False
     pictures: bool = True
     unfit: Collection[str] = field(default_factory=frozenset)
@@ -202,7 +207,11 @@ class _Sender:
     def _sent(self, message: Message) -> list[Message]:
         plain = {name: value for name, value in message.items() if name not in (PROVIDER, "results", "tool_calls")}
         if "results" not in message:
+            if self._wants.reasoning_everywhere and message["role"] == "assistant":
+                plain.setdefault("reasoning_content", " ")
             return [plain]
+        if not self._wants.null_content and plain.get("content") is None:
+            plain["content"] = ""
         provider = message.get(PROVIDER)
         given = provider if isinstance(provider, dict) and provider.get("by") == self._wants.by else None
         calls = [self._call(call, provider is None) for call in message["tool_calls"]]
@@ -234,7 +243,11 @@ class _Sender:
         given = dict(own.get("fields", {})) if own is not None else {}
         told_id = given.pop("id", call["id"]) if own is not None else call["id"]
         in_function = given.pop("function", None)
-        function = {**call["function"], "name": fitting_name(call["function"]["name"])}
+        function = {
+            **call["function"],
+            "name": fitting_name(call["function"]["name"]),
+            "arguments": _an_object(call["function"].get("arguments")),
+        }
         if isinstance(in_function, dict):
             function = {**in_function, **function}
         extras = {name: value for name, value in given.items() if self._wants.takes_back(name)}
@@ -248,6 +261,19 @@ class _Sender:
             chosen, fits, tries = _nine_of(f"{told} {tries}"), _NINE, tries + 1
         self._used.add(chosen)
         return chosen
+
+
+def _an_object(arguments: Any) -> str:
+    """Servers that read them take nothing else."""
+    try:
+        value = json.loads(arguments)
+    except (ValueError, TypeError, RecursionError):
+        value = arguments
+    if isinstance(value, dict) and isinstance(arguments, str):
+        return arguments
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps({"arguments": value}, ensure_ascii=False) if value else "{}"
 
 
 def _nine_of(text: str) -> str:

@@ -31,15 +31,33 @@ _SCHEMA = re.compile(
     re.I,
 )
 _CALL_ID = re.compile(
-    r"(tool.?call.?|call_)ids?\b|tool_calls?\S{0,20}\.id|a-z, A-Z, 0-9|\bid\b.{0,60}(length|characters|chars|too long)",
+    r"(tool.?call.?|call_)ids?\b|tool_(calls?|use)\S{0,20}\.id|a-z, A-Z, 0-9"
+    r"|\bid\b.{0,60}(length|characters|chars|too long)",
     re.I,
 )
 _NO_SYSTEM = re.compile(
-    r"(system|developer).{0,20}(role|message|instruction).{0,40}(not|n't|un)\s?(support|allow|enabled|permit)", re.I
+    r"(system|developer).{0,20}(role|message|instruction).{0,40}(not|n't|un)\s?(support|allow|enabled|permit)"
+    r"|role.{0,30}(not|n't) support\W{0,3}(system|developer)|unexpected role\W{0,3}(system|developer)"
+    r"|only user.{0,5}assistant roles",
+    re.I,
 )
+_NO_STREAM = re.compile(
+    r"(stream\w*|'stream') (is |are )?not (supported|allowed|available)"
+    r"|(not|n't) support stream(ing|ed)?\b(?!.?options)|verified to stream|'stream' does not support true",
+    re.I,
+)
+_NULL_CONTENT = re.compile(
+    r"content.{0,60}\b(null|none|nonetype|nil)\b|\b(null|none|nil)\b.{0,40}\bcontent\b"
+    r"|content.{0,40}(valid string|must be a string|is required|field required)",
+    re.I | re.S,
+)
+_MOST_TOOLS = re.compile(r"tools.{0,80}?(?:max\w*|at most|exceed|limit|up to)\D{0,40}(\d{1,4})\b", re.I | re.S)
+_SIGNATURE = re.compile(r"thought.?signature", re.I)
+_MISSING = re.compile(r"missing|must (be|include|contain|have)|required|need", re.I)
 _REFUSED = re.compile(
     r"unsupported|not (supported|permitted|allowed|expected)|unknown|unexpected|unrecogni|extra|invalid|remove", re.I
 )
+_WORDS = frozenset({"user"})
 _EFFORT = "reasoning_effort"
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Least first. Which of them a model takes, it says when it is asked with another one."""
@@ -61,8 +79,13 @@ class Lessons:
     schemas: Schemas | None = None
     no_tools: bool = False
     nine_ids: bool = False
+    most_tools: int | None = None
+    no_stream: bool = False
+    no_null_content: bool = False
     no_system: bool = False
+    signed: bool = False
     all_reasoning: bool = False
+    reasoning_everywhere: bool = False
     no_pictures: bool = False
     unfit_pictures: set[str] = field(default_factory=set)
     efforts: dict[str, str] = field(default_factory=dict)
@@ -90,13 +113,18 @@ class Lessons:
             "tools": self.no_tools,
             "ids": self.nine_ids,
             "system": self.no_system,
+            "stream": self.no_stream,
+            "content": self.no_null_content,
+            "signed": self.signed,
             "reasoning": self.all_reasoning,
+            "reasoning:everywhere": self.reasoning_everywhere,
             "pictures": self.no_pictures,
         }
         found = {name for name, learned in flags.items() if learned} | self.dropped
         found |= {f"{name}:{other}" for name, other in self.renamed.items()}
         found |= {f"{_EFFORT}:{effort}" for effort in (*self.efforts.values(), self.effort_with_tools) if effort}
         found |= {f"messages:{name}" for name in self.refused_fields}
+        found |= {f"tools:{self.most_tools}"} if self.most_tools is not None else set()
         return sorted(found | ({f"schemas:{self.schemas}"} if self.schemas is not None else set()))
 
     def effort(self, wanted: str | None, with_tools: bool) -> str | None:
@@ -124,6 +152,9 @@ class Lessons:
             return None
         # What is said of the choice says nothing of the tools.
         words = re.sub(r"\btool_choice\b", "choice", words)
+        if (most := _MOST_TOOLS.search(words)) is not None and 0 < int(most[1]) < len(sent["tools"]):
+            self.most_tools = int(most[1])
+            return f"tools:{self.most_tools}"
         unknown = _REFUSED.search(words) and re.search(r"""(^|['"`\s.])tools(['"`\s]|$)""", words)
         in_schema = _SCHEMA.search(words)
         if not self.no_tools and not in_schema and (_NO_TOOLS.search(words) or unknown):
@@ -155,17 +186,33 @@ class Lessons:
         if not self.no_system and _NO_SYSTEM.search(words):
             self.no_system = True
             return "system"
+        if not self.no_stream and sent.get("stream") and _NO_STREAM.search(words):
+            self.no_stream = True
+            return "stream"
+        if not self.no_null_content and _NULL_CONTENT.search(words) and _has_null_content(sent):
+            self.no_null_content = True
+            return "content"
+        if not self.signed and _SIGNATURE.search(words) and _has_calls(sent):
+            self.signed = True
+            return "signed"
+        if "reasoning_content" in words and "reasoning_content" not in self.refused_fields and _MISSING.search(words):
+            return self._about_thoughts(sent)
         for name in _GIVEN_BACK:
-            if not re.search(rf"\b{name}\b", words) or not _has_calls(sent):
-                continue
-            if _is_given_back(sent, name):
-                if name not in self.refused_fields:
-                    self.refused_fields.add(name)
-                    return f"messages:{name}"
-            elif name == "reasoning_content" and not self.all_reasoning and name not in self.refused_fields:
-                self.all_reasoning = True
-                return "reasoning"
+            if re.search(rf"\b{name}\b", words) and _is_given_back(sent, name) and name not in self.refused_fields:
+                self.refused_fields.add(name)
+                return f"messages:{name}"
         return None
+
+    def _about_thoughts(self, sent: Mapping[str, Any]) -> str | None:
+        """That they are missing: with calls; or, where these have them, or there are none, with what was said, too."""
+        if not self.all_reasoning:
+            self.all_reasoning = True
+            if _has_calls(sent) and not _is_given_back(sent, "reasoning_content"):
+                return "reasoning"
+        if self.reasoning_everywhere:
+            return None
+        self.reasoning_everywhere = True
+        return "reasoning:everywhere"
 
     def _about_parameters(self, told: Told, sent: Mapping[str, Any]) -> str | None:
         if RESPONSE_FORMAT in sent and _FORMAT.search(f"{told.parameter} {told.words}"):
@@ -187,13 +234,30 @@ def _named(told: Told, candidates: list[str]) -> str | None:
     parameter = re.split(r"[.\[]", told.parameter)[0]
     if parameter in candidates:
         return parameter
-    places = {name: found.start() for name in candidates if (found := re.search(rf"\b{re.escape(name)}\b", told.words))}
+    places = {name: found.start() for name in candidates if (found := _place_of(name, told.words))}
     quoted = [name for name in places if re.search(rf"""['"`]{re.escape(name)}['"`.]""", told.words)]
     return min(quoted or places, key=lambda name: places[name], default=None)
 
 
+def _place_of(name: str, words: str) -> re.Match[str] | None:
+    """Some are words of the language, too: those have to be called a parameter, or stand as one."""
+    written = re.escape(name).replace("_", "[_ ]")
+    if name not in _WORDS:
+        return re.search(rf"\b{written}\b", words, re.I)
+    return re.search(
+        rf"""['"`]{written}['"`]|(parameter|argument|field|supplied|name|property|invalid)s?\W{{1,4}}{written}\b"""
+        rf"|\b{written}\W{{1,3}}(is |are )?(extra|not|un|invalid)",
+        words,
+        re.I,
+    )
+
+
 def _has_calls(sent: Mapping[str, Any]) -> bool:
     return any(one.get("tool_calls") for one in _messages(sent))
+
+
+def _has_null_content(sent: Mapping[str, Any]) -> bool:
+    return any(one.get("content", "") is None for one in _messages(sent))
 
 
 def _is_given_back(sent: Mapping[str, Any], name: str) -> bool:

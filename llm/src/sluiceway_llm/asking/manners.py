@@ -48,7 +48,8 @@ class Manners:
             return {}
         if request.tools:
             choice = {} if request.tool_choice is None else {"tool_choice": request.tool_choice}
-            return {"tools": fitted_tools(request.tools, self.lessons.schemas or self.dialect.schemas), **choice}
+            tools = request.tools[: self.lessons.most_tools]
+            return {"tools": fitted_tools(tools, self.lessons.schemas or self.dialect.schemas), **choice}
         called = names_of_calls(messages)
         if not called:
             return {}
@@ -79,6 +80,8 @@ class Manners:
     def worded(self, body: Body, request: ModelRequest) -> Body:
         """The parameters under the names that this server knows, without those that it refuses."""
         left_out = self.dialect.drops | self.lessons.dropped | self.options.drop
+        if self.lessons.no_stream:
+            left_out |= {"stream", "stream_options"}
         renamed = {**self.lessons.renamed, **self.options.rename}
         kept = {name: value for name, value in body.items() if name not in self.options.drop}
         worded = {renamed.get(name, name): value for name, value in kept.items()}
@@ -101,8 +104,10 @@ class Manners:
             nine_ids=lessons.nine_ids or self.dialect.ids == "nine",
             tools=self._tools_are_known(request),
             system=not lessons.no_system,
+            null_content=not lessons.no_null_content,
             all_reasoning=lessons.all_reasoning,
-            signed=self.dialect.name == "gemini",
+            reasoning_everywhere=lessons.reasoning_everywhere,
+            signed=lessons.signed or self.dialect.name == "gemini",
             pictures=self._takes_pictures and not lessons.no_pictures,
             unfit=frozenset(lessons.unfit_pictures),
         )

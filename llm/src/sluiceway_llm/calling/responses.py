@@ -95,10 +95,13 @@ class ResponseReader:
         self._secret = secret
         self._by = by
         self._calls: dict[str, tuple[int, CleanText | None]] = {}
+        self._argued: set[str] = set()
+        """The calls of whose arguments something was told."""
         self._end: dict[str, Any] | None = None
         self._text, self._reasoning = TextJoiner(), TextJoiner()
         self._told_text = reached.text_chars if reached is not None else 0
         self._told_reasoning = reached.reasoning_chars if reached is not None else 0
+        self._from_beginning = reached is None or reached.sequence < 0
         self.reached = reached
         self.seen_chunk = False
 
@@ -128,7 +131,7 @@ class ResponseReader:
         self.seen_chunk = True
 
     def read_body(self, body: bytes, events: list[ModelEvent]) -> None:
-        """What came outside of events: an error, if anything."""
+        """What came outside of events: an error, or a whole response."""
         try:
             values = loose_values(body) if body.strip() and not self.over else []
         except NotJson:
@@ -136,6 +139,8 @@ class ResponseReader:
         for value in values:
             if isinstance(value, dict) and is_error(value.get("error")):
                 raise error_in_stream(value, self._secret)
+            if isinstance(value, dict) and isinstance(value.get("output"), list):
+                self.read_whole(value, events)
 
     def read_whole(self, response: dict[str, Any], events: list[ModelEvent]) -> None:
         """A response that has ended, without what was told of it already. Raises what it failed with."""
@@ -152,7 +157,7 @@ class ResponseReader:
                 case {"type": "reasoning", "content": list(parts)}:
                     thoughts += "".join(_text_in(part) for part in parts)
                 case {"type": "function_call"}:
-                    self._call(place, item, events)
+                    self._whole_call(place, item, events)
         told: list[ModelEvent] = []
         if thought := cleaned(thoughts)[self._told_reasoning :]:
             told.append(ReasoningDelta(CleanText(thought)))
@@ -209,11 +214,13 @@ class ResponseReader:
                 if isinstance(item, dict) and item.get("type") == "function_call":
                     self._call(event.get("output_index"), item, events)
             case "response.function_call_arguments.delta" if isinstance(delta, str) and delta:
-                number, _ = self._calls.get(str(event.get("output_index")), (0, None))
-                events.append(ToolCallDelta(number, None, None, cleaned(delta)))
+                self._argue(event.get("output_index"), delta, events)
+            case "response.output_item.done":
+                item = event.get("item")
+                if isinstance(item, dict) and item.get("type") == "function_call":
+                    self._whole_call(event.get("output_index"), item, events)
             case "response.completed" | "response.incomplete":
-                response = event.get("response")
-                self._end = response if isinstance(response, dict) else {}
+                self._complete(event.get("response"), events)
             case "response.failed" | "response.cancelled":
                 response = event.get("response")
                 told = response.get("error") if isinstance(response, dict) else None
@@ -222,6 +229,13 @@ class ResponseReader:
                 raise error_in_stream({"error": event.get("error") or event}, self._secret)
             case _:
                 pass
+
+    def _complete(self, response: Any, events: list[ModelEvent]) -> None:
+        """Told is what no other event had: some servers say all of it at the end."""
+        response = response if isinstance(response, dict) else {}
+        if self._told_text or self._calls or not self._from_beginning:
+            response = {**response, "output": None}
+        self.read_whole(response, events)
 
     def _say(self, text: str, events: list[ModelEvent]) -> None:
         if clean := self._text.feed(text):
@@ -238,7 +252,22 @@ class ResponseReader:
         number = len(self._calls)
         self._calls[str(place)] = (number, call_id)
         arguments = item.get("arguments")
+        if arguments:
+            self._argued.add(str(place))
         events.append(ToolCallDelta(number, call_id, name, cleaned(arguments if isinstance(arguments, str) else "")))
+
+    def _argue(self, place: Any, arguments: str, events: list[ModelEvent]) -> None:
+        self._argued.add(str(place))
+        number, _ = self._calls.get(str(place), (0, None))
+        events.append(ToolCallDelta(number, None, None, cleaned(arguments)))
+
+    def _whole_call(self, place: Any, item: dict[str, Any], events: list[ModelEvent]) -> None:
+        """What was not told of it in pieces."""
+        arguments = item.get("arguments")
+        if str(place) not in self._calls:
+            self._call(place, item, events)
+        elif isinstance(arguments, str) and arguments and str(place) not in self._argued:
+            self._argue(place, arguments, events)
 
 
 def _text_in(part: Any) -> str:

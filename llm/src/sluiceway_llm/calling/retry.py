@@ -19,6 +19,7 @@ Guarantees
 
 import asyncio
 import random
+import string
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -54,6 +55,7 @@ FIRST_SECONDS = 0.5
 CAP_SECONDS = 20.0
 PATIENCE_SECONDS = 60.0
 _LABEL_CHARS = 200
+_SEEN_AS_NOTHING = f"{string.whitespace}\u00a0\u2028\u2029\u200b\u200c\u200d\u2060\ufeff"
 _NOTHING_SAID: dict[str | None, type[ModelError]] = {
     "length": ModelLimitReached,
     "content_filter": ModelContentFiltered,
@@ -320,5 +322,5 @@ def _named(event: ModelEvent, model: str) -> ModelEvent:
 
 def _says(event: ModelEvent) -> bool:
     if isinstance(event, (TextDelta, RefusalDelta)):
-        return not event.text.isspace()
+        return bool(event.text.strip(_SEEN_AS_NOTHING))
     return isinstance(event, ToolCallDelta)

@@ -10,6 +10,7 @@ Guarantees
 The shape is OpenAI's "chat completion chunk object"; a whole "chat completion object" is read, too.
 """
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -27,7 +28,7 @@ from sluiceway_llm.model_events import (
     TextDelta,
     Usage,
 )
-from sluiceway_llm.reading.ends import good_end, is_said
+from sluiceway_llm.reading.ends import good_end, reason_in
 from sluiceway_llm.reading.loose_json import NotJson, loose_values
 from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
 from sluiceway_llm.reading.sse_lines import ErrorEvent
@@ -39,7 +40,16 @@ from sluiceway_llm.reading.usage import usage_in
 _DONE = b"[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
+_THOUGHTS_IN = frozenset({"reasoning_details", "thinking_blocks"})
 _MAX_DEPTH = 4
+_WORDS_CHARS = 2000
+_DONE_WORDS = frozenset({"[done]", "done"})
+_SAYS_ERROR = re.compile(r"\W{0,4}(error|exception|traceback)\b", re.IGNORECASE)
+# A page; a field, or the beginning of one, that was cut off; a single word.
+_NO_WORDS = re.compile(r"<|(data|event|id|retry)?\s*:|\S*\Z", re.IGNORECASE)
+_COMPLAINTS = ("detail", "message", "msg", "error_message", "error_msg", "errorMessage", "errors")
+_FAILED = ("error", "failed", "failure")
+_WRAPPED_IN = ("data", "result", "output")
 
 
 class ChunkReader:
@@ -76,6 +86,9 @@ class ChunkReader:
         self._choice: Any = None
         self._calls_choice: tuple[Any] | None = None
         self._by_deltas = False
+        self._chosen = False
+        """Whether the choice that is read has said anything."""
+        self._thinks_apart = False
         self._said = False
         self._odd = False
         self._complaint: dict[str, Any] | None = None
@@ -112,6 +125,7 @@ class ChunkReader:
             values = loose_values(body)
         except NotJson as error:
             values = error.before
+            self._complain_of(body, error)
         for value in values:
             if not self.over:
                 self._read_value(value, events)
@@ -121,6 +135,12 @@ class ChunkReader:
             raise error_in_stream(self._complaint, self._secret)
         self._odd = self._odd or not (self.complete or any_before)
 
+    def _complain_of(self, body: bytes, no_json: NotJson) -> None:
+        """Words that are no page: most often a proxy's, of what became of the server behind it."""
+        words = body[:_WORDS_CHARS].decode("utf-8", "replace").strip()
+        if not (no_json.begun or no_json.before or self._complaint or _NO_WORDS.match(words)):
+            self._complaint = {"message": words}
+
     def let_go(self, events: list[ModelEvent]) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
         if self._thinking is not None and not self._thinking.done:
@@ -128,7 +148,7 @@ class ChunkReader:
         if self._unopened is not None:
             self._tell(self._unopened.rest(answered=self._reason == "stop"), events)
             if self._said:
-                self.thinks_first = self._unopened.found
+                self.thinks_first = self._unopened.found and not self._thinks_apart
         for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
             if rest := joiner.rest():
                 events.append(kind(rest))
@@ -159,13 +179,22 @@ class ChunkReader:
         try:
             values = loose_values(data)
         except NotJson as error:
-            if error.begun:
-                raise ModelGarbage from error
-            self._odd = self._odd or not _is_keepalive(data)
+            self._read_words(data.decode("utf-8", "replace"), error)
             return
         for value in values:
             if not self.over:
                 self._read_value(value, events)
+
+    def _read_words(self, text: str, no_json: NotJson) -> None:
+        """Words where JSON should be: the end, an error, a keep-alive; or JSON that is broken."""
+        if text.strip().lower() in _DONE_WORDS:
+            self.over = True
+        elif _SAYS_ERROR.match(text):
+            raise error_in_stream(text, self._secret)
+        elif no_json.begun:
+            raise ModelGarbage from no_json
+        else:
+            self._odd = self._odd or not _is_keepalive(text)
 
     def _read_error_event(self, data: bytes) -> None:
         try:
@@ -183,8 +212,14 @@ class ChunkReader:
             self._read_choices(choices, events)
         elif "choices" in chunk:
             self.seen_chunk = True
+            if (reason := reason_in(chunk)) is not None:
+                self._end(reason)
+            if error_status_of(chunk) is not None:
+                raise error_in_stream(chunk, self._secret)
         else:
-            self._read_side_frame(chunk)
+            self._read_side_frame(chunk, events)
+        if "base_resp" in chunk and error_status_of(chunk) is not None:
+            raise error_in_stream(chunk, self._secret)
         if (error := chunk.get("error")) is not None and is_error(error):
             raise error_in_stream(chunk, self._secret)
         if chunk.get("usage") or self._reason:
@@ -203,6 +238,8 @@ class ChunkReader:
     def _read_no_object(self, value: Any, events: list[ModelEvent]) -> None:
         if value == "[DONE]":
             self.over = True
+        elif isinstance(value, str) and value.lstrip().startswith("{"):
+            self._read_text(value, events)
         elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
             for inner in value:
                 if isinstance(inner, dict):
@@ -210,13 +247,28 @@ class ChunkReader:
         else:
             self._odd = True
 
-    def _read_side_frame(self, frame: dict[str, Any]) -> None:
-        """No choices: an error, a complaint that may be one, or nothing that matters."""
+    def _read_text(self, text: str, events: list[ModelEvent]) -> None:
+        """JSON that was written as a text of JSON."""
+        try:
+            values = loose_values(text.encode("utf-8", "replace"))
+        except NotJson:
+            values = []
+        self._odd = self._odd or not values
+        for value in values:
+            if isinstance(value, dict):
+                self._read_value(value, events)
+
+    def _read_side_frame(self, frame: dict[str, Any], events: list[ModelEvent]) -> None:
+        """No choices: a wrapper of them, an error, a complaint that may be one, or nothing that matters."""
+        for name in _WRAPPED_IN:
+            if isinstance(wrapped := frame.get(name), dict) and wrapped.get("choices"):
+                self._read_value(wrapped, events)
+                return
         kind = frame.get("object") or frame.get("type") or frame.get("event")
         status = error_status_of(frame)
-        if kind == "error" or status is not None:
+        if kind == "error" or status is not None or frame.get("status") in _FAILED:
             raise error_in_stream(frame, self._secret)
-        if any(is_error(frame.get(name)) for name in ("detail", "message", "msg", "error_message", "errors")):
+        if any(is_error(frame.get(name)) for name in _COMPLAINTS):
             self._complaint = frame
 
     def _read_extension(self, extension: Any) -> None:
@@ -226,12 +278,14 @@ class ChunkReader:
     # Choices
 
     def _read_choices(self, choices: Any, events: list[ModelEvent]) -> None:
-        choice = choices[0] if type(choices) is list and len(choices) == 1 else _first_choice(choices)
+        choice = choices[0] if type(choices) is list and len(choices) == 1 else None
+        if choice is None:
+            choice = _first_choice(choices)
         if type(choice) is not dict:
             raise ModelGarbage
         self.seen_chunk = True
         if (index := choice.get("index")) != self._choice and index is not None:
-            if self._choice is not None:
+            if self._choice is not None and str(index) != str(self._choice) and self._chosen:
                 self._read_other(choice, events)
                 return
             self._choice = index
@@ -241,22 +295,36 @@ class ChunkReader:
                     self._read_other(other, events)
         delta = choice.get("delta")
         if delta:
+            self._read_message(delta, events)
             if not self._by_deltas:
-                self._by_deltas = self._said or self._calls.any
-        elif not self._by_deltas:
-            # A whole message; of one that repeats what the deltas have said, nothing is told.
-            delta = choice.get("message") or choice.get("text")
-        if delta:
-            if type(delta) is dict:
-                self._read_delta(delta, events)
-            elif isinstance(delta, str):
-                self._say(delta, events)
-            else:
-                raise ModelGarbage
-        if (reason := choice.get("finish_reason")) is not None and is_said(reason):
+                self._by_deltas = self._chosen
+        if "message" in choice or "text" in choice or "tool_calls" in choice:
+            self._read_whole(choice, events)
+        if (choice.get("finish_reason") or "finishReason" in choice) and (reason := reason_in(choice)) is not None:
             self._end(reason)
         if (error := choice.get("error")) is not None and is_error(error):
             raise error_in_stream(choice, self._secret)
+
+    def _read_message(self, message: Any, events: list[ModelEvent]) -> None:
+        if type(message) is dict:
+            self._read_delta(message, events)
+        elif isinstance(message, str):
+            self._say(message, events)
+        else:
+            raise ModelGarbage
+
+    def _read_whole(self, choice: dict[str, Any], events: list[ModelEvent]) -> None:
+        """A whole message. Of one that repeats what the deltas have said, nothing is told but the calls that they have
+        not made."""
+        message = choice.get("message") or choice.get("text")
+        if message and not self._by_deltas:
+            self._read_message(message, events)
+        elif isinstance(message, dict) and not self._calls.any:
+            self._calls.read_all(message.get("tool_calls"), events)
+        if not self._calls.any:
+            self._calls.read_all(choice.get("tool_calls"), events)
+        if isinstance(message, dict) and is_error(message.get("error")):
+            raise error_in_stream(message, self._secret)
 
     def _read_other(self, choice: Any, events: list[ModelEvent]) -> None:
         """Another answer to the same question, which nobody asked for; but some servers give the text in one choice
@@ -268,10 +336,8 @@ class ChunkReader:
             self._calls_choice = (index,)
         if self._calls_choice != (index,):
             return
-        calls = delta.get("tool_calls") if isinstance(delta, dict) else None
-        for call in calls if isinstance(calls, list) else [calls]:
-            self._calls.read(call, events)
-        if is_said(reason := choice.get("finish_reason")):
+        self._calls.read_all(delta.get("tool_calls") if isinstance(delta, dict) else None, events)
+        if (reason := reason_in(choice)) is not None:
             self._end(reason)
 
     def _end(self, told: str) -> None:
@@ -285,21 +351,38 @@ class ChunkReader:
         content = delta.get("content")
         if len(delta) == 1 and type(content) is str:
             if content:
+                self._chosen = True
                 self._say(content, events)
             return
         self._read_beside_content(delta, events)
-        if content:
-            if type(content) is str:
-                self._say(content, events)
-            else:
+        if content is None:
+            content = delta.get("text")
+        if content is not None and content != "":
+            self._chosen = True
+            if type(content) is not str:
                 self._say_parts(content, events)
+            elif "extra_content" in delta and self._is_thought(delta, content):
+                self._think(content, events)
+            else:
+                self._say(content, events)
         if refusal := delta.get("refusal"):
             self._refuse(refusal, events)
         if calls := delta.get("tool_calls"):
-            for call in calls if isinstance(calls, list) else [calls]:
-                self._calls.read(call, events)
+            self._chosen = True
+            self._calls.read_all(calls, events)
         elif call := delta.get("function_call"):
+            self._chosen = True
             self._calls.read(call, events)
+        if "error" in delta and is_error(delta["error"]):
+            raise error_in_stream(delta, self._secret)
+
+    def _is_thought(self, delta: dict[str, Any], content: str) -> bool:
+        """Gemini's mark of a thought; where there are tags, too, they tell where it ends."""
+        extra = delta.get("extra_content")
+        google = extra.get("google") if isinstance(extra, dict) else None
+        marked = isinstance(google, dict) and google.get("thought") is True
+        in_tags = self._thinking is not None and (self._thinking.thought or content.lstrip().startswith("<"))
+        return marked and not in_tags
 
     def _read_beside_content(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
         thought = ""
@@ -314,9 +397,15 @@ class ChunkReader:
         for name in delta:
             if name in FIELDS:
                 self._provided.take(name, delta[name])
-        if not thought and (details := delta.get("reasoning_details")):
-            thought = _flat_text(details)
+                if not thought and name in _THOUGHTS_IN:
+                    thought = _flat_text(delta[name])
         if thought:
+            self._chosen = True
+            if isinstance(self._unopened, UnopenedThoughts) and not self._said:
+                # It tells its thoughts apart, so its text is none.
+                self._tell(self._unopened.rest(answered=False), events)
+                self._unopened, self.thinks_first = WatchedText(), False
+            self._thinks_apart = True
             self._think(thought, events)
 
     # Texts
@@ -392,7 +481,8 @@ def _first_choice(choices: Any) -> Any:
         return choices
     if not isinstance(choices, list):
         return None
-    numbered = (choice for choice in choices if isinstance(choice, dict) and choice.get("index") in (0, None))
+    choices = [{} if choice is None else choice for choice in choices]
+    numbered = (choice for choice in choices if isinstance(choice, dict) and choice.get("index") in (0, "0", None))
     return next(numbered, {} if all(isinstance(choice, dict) for choice in choices) else None)
 
 
@@ -414,5 +504,5 @@ def _flat_text(value: Any, depth: int = 0) -> str:
             return ""
 
 
-def _is_keepalive(data: bytes) -> bool:
-    return len(data) < 200 and not data.lstrip().startswith(b"<")
+def _is_keepalive(text: str) -> bool:
+    return len(text) < 200 and not text.lstrip().startswith("<")

@@ -1,7 +1,8 @@
 """What a server gives with its message beside what is shown: gathered over the chunks, to go back to it unchanged.
 
-Lists grow by what each chunk has; pieces of one thought (the same `index` and type, as OpenRouter numbers them) become
-one entry. Objects are put together, of anything else the last word counts. Of what is larger than `MAX_CHARS` nothing
+Lists grow by what each chunk has; pieces of one thought become one entry: those of the same type and `index`, as
+OpenRouter numbers them, or `id`; or, where there is neither, up to the one with its signature, as LiteLLM has them.
+Objects are put together, of anything else the last word counts. Of what is larger than `MAX_CHARS` nothing
 is kept.
 """
 
@@ -22,7 +23,8 @@ FIELDS = frozenset(
     }
 )
 MAX_CHARS = 1_000_000
-_GROWING = ("text", "summary", "data")
+_GROWING = ("text", "summary", "data", "thinking")
+_SIGNATURE = "signature"
 
 
 class ProvidedFields:
@@ -51,7 +53,7 @@ def _grow(entries: list[Any], entry: Any) -> None:
     if not _is_more_of(last, entry):
         entries.append(entry)
         return
-    grown = {**last, **{name: value for name, value in entry.items() if value is not None}}
+    grown = {**last, **{name: value for name, value in entry.items() if value not in (None, "")}}
     for name in _GROWING:
         if isinstance(last.get(name), str) and isinstance(entry.get(name), str):
             grown[name] = last[name] + entry[name]
@@ -59,6 +61,10 @@ def _grow(entries: list[Any], entry: Any) -> None:
 
 
 def _is_more_of(last: Any, entry: Any) -> bool:
-    if not isinstance(last, dict) or not isinstance(entry, dict) or not isinstance(entry.get("index"), int):
+    if not isinstance(last, dict) or not isinstance(entry, dict) or last.get("type") != entry.get("type"):
         return False
-    return (last.get("index"), last.get("type")) == (entry["index"], entry.get("type"))
+    for name in ("index", "id"):
+        if entry.get(name) is not None:
+            return bool(last.get(name) == entry[name])
+    in_pieces = any(isinstance(entry.get(name), str) for name in _GROWING)
+    return in_pieces and _SIGNATURE in entry and not last.get(_SIGNATURE) and last.get("id") is None

@@ -1,7 +1,8 @@
 """Bytes of a server-sent event stream → the data of its events, as the WHATWG HTML standard says (section 9.2).
 
 Any split of the bytes gives the same events: inside a character, between CR and LF, anywhere. An event without data is
-none; `event: error`, or a field `error`, makes its data an `ErrorEvent`; other fields, and comments, are dropped. An
+none; `event: error`, or a field `error`, makes its data an `ErrorEvent`, also without data; other fields, and comments,
+are dropped; names of fields may have blanks around them and capitals, beyond the standard. An
 event that was not ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has it,
 and lines that are no fields at all, such as bare JSON, for a response that has ended as it should. UTF-8 is left to
 whoever decodes the data.
@@ -12,6 +13,7 @@ import re
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = frozenset({b"id", b"retry"})
+_KNOWN = _FIELDS | {b"data", b"event", b"error", b""}
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 
@@ -74,11 +76,13 @@ class SseDecoder:
     def _take(self, line: bytes, events: list[bytes]) -> None:
         if not line:
             data = b"\n".join(self._data)
-            if data.strip():
+            if data.strip() or self._is_error:
                 events.append(ErrorEvent(data) if self._is_error else data)
             self._data, self._size, self._is_error = [], 0, False
             return
         name, _, value = line.partition(b":")
+        if name not in _KNOWN:
+            name = name.strip().lower()  # what servers write by hand
         if name == b"data":
             value = value[1:] if value[:1] == b" " else value
             self._data.append(value)
@@ -88,7 +92,7 @@ class SseDecoder:
             self._size += len(value)
             self._is_error = True
         elif name == b"event":
-            self._is_error = value.strip() == b"error"
+            self._is_error = value.strip().lower() == b"error"
         elif name not in _FIELDS and line[:1] != b":" and self._stray_size < MAX_EVENT_BYTES:
             self._stray.append(line)
             self._stray_size += len(line)

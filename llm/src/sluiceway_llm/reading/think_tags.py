@@ -1,4 +1,5 @@
-"""Thoughts that a server leaves in the text: `<think>…</think>` at its beginning, in whatever pieces.
+"""Thoughts that a server leaves in the text: `<think>…</think>`, or other tags of models, at its beginning, in whatever
+pieces.
 
 Guarantees: only tags at the very beginning (behind whitespace, or behind other thoughts) are taken for tags; nothing is
 held back that cannot be one; what comes out, joined, is the text without the tags and the whitespace around them.
@@ -8,8 +9,14 @@ import re
 from typing import Literal
 
 NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
-_OPENING = re.compile(rf"<({'|'.join(NAMES)})>", re.IGNORECASE)
-_AT_BEGINNING = re.compile(rf"\s*<({'|'.join(NAMES)})>.*?(?:</\1>\s*|\Z)", re.IGNORECASE | re.DOTALL)
+# Magistral's, Kimi's and Seed's are their own.
+_TAGS = {f"<{name}>": f"</{name}>" for name in (*NAMES, "seed:think")} | {
+    "[think]": "[/think]",
+    "◁think▷": "◁/think▷",
+}
+_OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
+_WHOLE = "|".join(rf"{re.escape(begin)}.*?(?:{re.escape(end)}\s*|\Z)" for begin, end in _TAGS.items())
+_AT_BEGINNING = re.compile(rf"\s*(?:{_WHOLE})", re.IGNORECASE | re.DOTALL)
 
 Said = list[tuple[Literal["text", "reasoning"], str]]
 
@@ -58,9 +65,9 @@ class ThinkSplitter:
         begun = self._held.lstrip()
         found = _OPENING.match(begun)
         if found is not None:
-            self._tag, self._held, self._fresh = found[1].lower(), begun[found.end() :], True
+            self._tag, self._held, self._fresh = _TAGS[found[0].lower()], begun[found.end() :], True
             return True
-        if any(f"<{name}>".startswith(begun.lower()) for name in NAMES):
+        if any(opening.startswith(begun.lower()) for opening in _TAGS):
             return False
         if self._thought_any:
             self._held = begun
@@ -71,7 +78,7 @@ class ThinkSplitter:
         if self._fresh:
             self._held = self._held.lstrip()
             self._fresh = not self._held
-        closing = f"</{self._tag}>"
+        closing = self._tag
         lowered = self._held.lower()
         at = lowered.find(closing) if len(lowered) == len(self._held) else self._held.find(closing)
         if at >= 0:
@@ -92,5 +99,5 @@ class ThinkSplitter:
 
 def _kept_back(text: str, closing: str) -> int:
     """How many characters at the end may be the beginning of the closing tag."""
-    at = text.rfind("<", max(0, len(text) - len(closing)))
+    at = text.rfind(closing[0], max(0, len(text) - len(closing)))
     return len(text) - at if at >= 0 and closing.startswith(text[at:]) else 0

@@ -5,7 +5,9 @@ Guarantees
   index 0, the same id, no id or no index, and a call stays one whose id or name is said again with every piece.
 - Each call is told under a number of its own, in the server's order. Its first event has its id, if there is one, and
   its name, whole; the events' arguments, joined, are what the server said, without what it left behind their end.
-- A piece that names no call belongs to the one that is being said, whatever its index; one that says nothing is none.
+- A piece that names no call belongs to the one that is being said, whatever its index; several of one chunk, to the
+  calls at their places. One that says nothing is none. `{}` that other arguments follow was no more than a place for
+  them.
 - Nothing that is no call, or lacks a part, raises.
 """
 
@@ -18,8 +20,10 @@ from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS, CleanText, Te
 from sluiceway_llm.model_events import ModelEvent, ToolCallDelta
 from sluiceway_llm.reading.json_extent import JsonExtent
 
-_OF_A_CALL = frozenset({"index", "id", "type", "function"})
-_OF_A_FUNCTION = frozenset({"name", "arguments"})
+_OF_A_CALL = frozenset({"index", "id", "type", "function", "custom"})
+_ARGUMENTS = ("arguments", "parameters", "input")
+_OF_A_FUNCTION = frozenset({"name", *_ARGUMENTS})
+_EMPTY = "{}"
 _MAX_CALLS = 256
 _NO_NAME = CleanText("")
 
@@ -46,8 +50,17 @@ class _Call:
     def says(self) -> bool:
         return bool(self.name or self.pieces)
 
+    @property
+    def holds_a_place(self) -> bool:
+        """Whether its arguments are `{}`, and nobody was told so yet."""
+        return self.extent.whole and not self.told and "".join(self.pieces).strip() == _EMPTY
+
     def has(self, arguments: str) -> bool:
-        return "".join(self.pieces).strip() == arguments.strip()
+        said = "".join(self.pieces)
+        return said.strip() == arguments.strip() or _are_equal(said, arguments)
+
+    def begin_again(self) -> None:
+        self.pieces, self.held, self.extent = [], [], JsonExtent()
 
 
 class CallAssembler:
@@ -75,17 +88,30 @@ class CallAssembler:
         calls = sorted((call for call in self._calls if call.says), key=lambda call: call.number)
         return [({"id": call.id} if call.id else {}) | clean_value(call.extras) for call in calls]
 
+    def read_all(self, told: Any, events: list[ModelEvent]) -> None:
+        """What a chunk says of calls: pieces or whole ones, in a list, by their numbers, or one alone."""
+        if isinstance(told, str):
+            told = _listed_in(told)
+        if isinstance(told, dict) and "function" not in told and all(isinstance(one, dict) for one in told.values()):
+            told = list(told.values())
+        pieces = told if isinstance(told, list) else [told]
+        meant = self._calls[-len(pieces) :] if len(pieces) > 1 and not any(map(_says_of_which, pieces)) else []
+        for place, piece in enumerate(pieces):
+            if place < len(meant):
+                self._last = meant[place]
+            self.read(piece, events)
+
     def read(self, told: Any, events: list[ModelEvent]) -> None:
         """A piece of a call, or a whole one."""
         if not isinstance(told, dict):
             return
-        function = told.get("function")
+        function = told.get("function") or told.get("custom")
         if not isinstance(function, dict):
             function = told
         index = _index_of(told.get("index"))
         call_id = _label_of(told.get("id"), MAX_ID_CHARS)
         name = _label_of(function.get("name"), MAX_NAME_CHARS)
-        arguments = _arguments_of(function.get("arguments"))
+        arguments = _arguments_of(next((function[key] for key in _ARGUMENTS if function.get(key) is not None), None))
         call = self._call_of(index, call_id, name, arguments)
         if call is None:
             return
@@ -185,16 +211,21 @@ class CallAssembler:
                     _keep(call.extras.setdefault("function", {}), key, function[key])
 
     def _take_arguments(self, call: _Call, arguments: str, events: list[ModelEvent]) -> None:
+        if call.holds_a_place:
+            call.begin_again()
         if call.extent.whole:
             return  # a repetition, or a brace too many
         length = call.extent.feed(arguments)
         mine, behind = arguments[:length], arguments[length:].strip()
         call.pieces.append(mine)
+        if behind.startswith("{") and call.holds_a_place:
+            self._take_arguments(call, behind, events)
+            return
         piece = call.joiner.feed(mine)
         if call.told:
             if piece:
                 events.append(ToolCallDelta(call.number, None, None, piece))
-        elif call.name:
+        elif call.name and not call.holds_a_place:
             self._tell(call, CleanText("".join(call.held) + piece), events)
         else:
             call.held.append(piece)
@@ -216,7 +247,10 @@ def _belongs_to_whole(call: _Call, same_id: bool, name: str | None, arguments: s
         return same_id and (name is None or not call.name or name == call.name)
     if not same_id:
         return False
-    if call.has(arguments) and (name is None or (name == call.name and call.id is not None)):
+    of_it = name is None or (name == call.name and call.id is not None)
+    if of_it and (call.holds_a_place or arguments.strip() == _EMPTY):
+        return True
+    if of_it and call.has(arguments):
         return True
     return name is None and not arguments.lstrip().startswith("{")
 
@@ -253,6 +287,30 @@ def _arguments_of(value: object) -> str:
         return json.dumps(value, ensure_ascii=False) if value or value == {} else ""
     except RecursionError:
         return "[]"  # no tool takes that: the model is told
+
+
+def _listed_in(text: str) -> Any:
+    """The list, where it was written as a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _says_of_which(piece: Any) -> bool:
+    """Whether this names the call that it belongs to."""
+    if not isinstance(piece, dict):
+        return True
+    function = piece.get("function")
+    name = function.get("name") if isinstance(function, dict) else piece.get("name")
+    return piece.get("index") is not None or bool(piece.get("id") or name)
+
+
+def _are_equal(said: str, arguments: str) -> bool:
+    try:
+        return bool(json.loads(said) == json.loads(arguments))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_json(pieces: list[str]) -> bool:

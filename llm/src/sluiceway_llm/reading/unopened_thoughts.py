@@ -53,17 +53,23 @@ class ClosingTag:
 
 
 class WatchedText:
-    """A text as it comes, without such a tag."""
+    """A text as it comes, without such a tag; of one that begins with the tag, without the whitespace behind it."""
 
     def __init__(self) -> None:
         self._tag = ClosingTag()
+        self._said_any = False
 
     @property
     def found(self) -> bool:
         return self._tag.found
 
     def feed(self, piece: str) -> Said:
-        return [("text", text) for text in self._tag.feed(piece) if text]
+        before, behind = self._tag.feed(piece)
+        self._said_any = self._said_any or bool(before)
+        if self._tag.found and not self._said_any:
+            behind = behind.lstrip() if not before else behind
+            self._said_any = bool(behind)
+        return [("text", text) for text in (before, behind) if text]
 
     def rest(self, *, answered: bool) -> Said:
         held = self._tag.rest()

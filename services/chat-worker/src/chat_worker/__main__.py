@@ -83,7 +83,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     prompts = await _prompts(process)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
-    titles = await _titles(process, prices, budget, people) if settings.titles else None
+    titles = await _titles(process, prices, budget, people, metrics) if settings.titles else None
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     attachments = Attachments(settings, store, FileObjects(settings.files_url))
     context = Context(settings, store, windows, Summariser(model, settings.summary_seconds), attachments)
@@ -119,12 +119,16 @@ async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
 
 
 async def _titles(
-    process: WorkerProcess[Settings], prices: Prices, budget: ModelBudget | None, people: PersonEvents
+    process: WorkerProcess[Settings],
+    prices: Prices,
+    budget: ModelBudget | None,
+    people: PersonEvents,
+    metrics: Metrics,
 ) -> Titles:
     """With a client of their own: no title takes an answer's connection."""
     settings = process.settings
     client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots, budget=budget))
-    titles = Titles(process.store, client, settings.title_model or settings.model, people, prices)
+    titles = Titles(process.store, client, settings.title_model or settings.model, people, prices, metrics.used)
     process.beside("titles", titles.run)
     return titles
 

@@ -4,6 +4,7 @@ Where the server tells no tokens (a call that was stopped, an answer that broke 
 an estimate, and marked so.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,14 +16,19 @@ from sluiceway_llm.prices import Prices
 
 COST = "cost"
 ANSWER = "answer"
+Counted = Callable[[str, str, Usage], None]
 
 
 class Account:
     """`unwritten`: the calls that are not durable yet. `usage`: the tokens, and the cost, that servers told of all the
-    turn's answers, as it is stored with it. `prompt`: what is written of the system prompt behind them."""
+    turn's answers, as it is stored with it. `prompt`: what is written of the system prompt behind them. `counted`: is
+    told of what servers told, with the model and the purpose."""
 
-    def __init__(self, prices: Prices | None = None, usage: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, prices: Prices | None = None, usage: dict[str, Any] | None = None, counted: Counted | None = None
+    ) -> None:
         self._prices = prices
+        self._counted = counted
         self.usage = usage
         self.prompt: dict[str, Any] | None = None
         self.unwritten: list[ModelCall] = []
@@ -41,6 +47,8 @@ class Account:
         used = charged(request, told, said_chars, self._prices)
         if used is None:
             return
+        if told is not None and self._counted is not None:
+            self._counted(request.model, purpose, told)
         fields = {"step": step, "purpose": purpose, "model": request.model, "outcome": outcome}
         self.unwritten.append(ModelCall(id=new_call_id(), **fields, **asdict(used)))  # type: ignore[arg-type]
         if told is not None and purpose == ANSWER:

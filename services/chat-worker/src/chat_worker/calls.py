@@ -26,6 +26,7 @@ from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.model_events import ToolCallDelta
+from sluiceway_llm.reading.loose_json import object_in
 
 _LONGEST_NAME_CHARS = 64
 _SHOWN_ARGUMENTS_CHARS = 1000
@@ -130,14 +131,14 @@ def _schema(text: str) -> InputSchema | None:
 def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
     try:
         value = json.loads(text) if text.strip() else {}
-        if isinstance(value, str):
-            value = json.loads(value)  # some models write the JSON as a text
     except (ValueError, RecursionError):
         value = text
-    if value is None:
-        return {}, None
+    if isinstance(value, str):
+        value = object_in(text)
     if isinstance(value, dict):
         return clean_json(value), None
+    if value is None and text.strip() in ("", "null"):
+        return {}, None
     problem = OperationError(type="INVALID_ARGUMENTS", message="The arguments must be one whole JSON object.")
     return {"arguments": clean_json(text[:_SHOWN_ARGUMENTS_CHARS])}, problem
 

@@ -57,7 +57,10 @@ class Metrics:
             registry=registry,
         )
         self.tokens = Counter(
-            "sluiceway_model_tokens", "Tokens, as the model server counts them", ["model", "kind"], registry=registry
+            "sluiceway_model_tokens",
+            "Tokens, as the model server counts them",
+            ["model", "kind", "purpose"],
+            registry=registry,
         )
         self.errors = Counter(
             "sluiceway_model_errors", "Model calls that failed for good", ["model", "code"], registry=registry
@@ -75,6 +78,12 @@ class Metrics:
             "sluiceway_model_wait_seconds", "Seconds waited for a model that is away", ["model"], registry=registry
         )
         self.calls = Gauge("sluiceway_model_calls", "Model calls that are open now", registry=registry)
+
+    def used(self, model: str, purpose: str, usage: Usage) -> None:
+        """By an answer, by notes, by a title."""
+        for name, count in usage.as_dict().items():
+            if name in _KINDS:
+                self.tokens.labels(model, _KINDS[name], purpose).inc(max(0, count))
 
     def watch(self, registry: CollectorRegistry, flusher: Flusher) -> None:
         """Ask these when the metrics are read."""
@@ -163,9 +172,6 @@ class CallMeter:
 
     def used(self, usage: Usage | None) -> None:
         self.span.set(tokens_of(usage))
-        for name, count in usage.as_dict().items() if usage is not None else ():
-            if name in _KINDS:
-                self._metrics.tokens.labels(self._model, _KINDS[name]).inc(max(0, count))
 
 
 def told_of(finished: Finished) -> Attributes:

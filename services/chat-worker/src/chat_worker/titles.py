@@ -29,7 +29,7 @@ from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.prices import Prices
 
-from chat_worker.account import Account
+from chat_worker.account import Account, Counted
 from chat_worker.attachments import text_or_names
 from chat_worker.beside import Beside
 from chat_worker.title import title_of, words_of
@@ -55,13 +55,20 @@ class Titles:
     """`run` beside the queues ends what is left of them. `model`: the name of the one that is asked."""
 
     def __init__(
-        self, store: Store, client: Model, model: str, people: PersonEvents, prices: Prices | None = None
+        self,
+        store: Store,
+        client: Model,
+        model: str,
+        people: PersonEvents,
+        prices: Prices | None = None,
+        counted: Counted | None = None,
     ) -> None:
         self._store = store
         self._people = people
         self._client = client
         self._model = model
         self._prices = prices
+        self._counted = counted
         self._running: set[asyncio.Task[None]] = set()
         self._log = get_logger()
 
@@ -99,7 +106,7 @@ class Titles:
 
     async def _asked(self, task: Task, message: str) -> str | None:
         """What the model says; None where it says nothing fit, or not in time."""
-        account = Account(self._prices)
+        account = Account(self._prices, counted=self._counted)
         messages = [{"role": "system", "content": _PROMPT}, {"role": "user", "content": message[:READ_CHARS]}]
         request = ModelRequest(model=self._model, messages=messages, user=task.user_id, max_tokens=_MAX_TOKENS)
         try:

@@ -60,7 +60,7 @@ class TurnRunner:
         )
         status = "released"
         facts: dict[str, str | int] = {"model": task.model or self._settings.model}
-        account = Account(self._prices, task.usage)
+        account = Account(self._prices, task.usage, self._metrics.used)
         try:
             status = await self._attempts.run(task, entry_id, meter, account, facts)
         except NotStorable as error:
