@@ -4,6 +4,11 @@ const TRIED = "sluiceway-sign-in";
 // Somebody who comes back and is refused again is not sent around in circles.
 const PAUSE_MS = 30_000;
 
+/** A person wants it now. */
+export function forgetTry(): void {
+  sessionStorage.removeItem(TRIED);
+}
+
 /** Leaves the page, where the server knows a place to sign in at. Callers show what was refused meanwhile. */
 export async function signIn(): Promise<void> {
   const last = Number(sessionStorage.getItem(TRIED) ?? 0);
