@@ -24,11 +24,11 @@ _WATCH = """() => {
     look();
 }"""
 _USABLE = "new Promise(there => { window.tellUsable = there; if (window.usable) there(window.usable); })"
-# Frames while the log is scrolled by half a screen a frame, from its end to its beginning.
+# Frames while the log is scrolled by half a screen a frame, from its end towards its beginning.
 _SCROLL = """async () => {
     const log = document.getElementById("log"), frames = [];
     let last = await new Promise(requestAnimationFrame);
-    while (log.scrollTop > 0) {
+    while (log.scrollTop > 0 && frames.length < 400) {
         log.scrollTop -= log.clientHeight / 2;
         const now = await new Promise(requestAnimationFrame);
         frames.push(now - last);
@@ -95,5 +95,5 @@ async def now_ms(page: Page) -> float:
 
 
 async def scrolled(page: Page) -> list[float]:
-    """Milliseconds of each frame, on the way from the end of the log to its beginning."""
+    """Milliseconds of each frame, on the way from the end of the log towards its beginning."""
     return list(await page.evaluate(_SCROLL))
