@@ -14,6 +14,7 @@ _PARTS = (
     "bench.tools",
     "bench.fairness",
     "bench.page",
+    "bench.topology",
 )
 
 

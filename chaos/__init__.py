@@ -8,7 +8,8 @@ or took more memory for strangers than it may.
 
     questions.py   what is asked, and what must be answered
     stack.py       the system; model.py, chaos_tools/: the model and the tools that it calls
-    redis_path.py  the address of Redis, behind which things break; process_thread.py starts and stops processes
+    redis_path.py  the address of Redis, behind which things break; sentinel_path.py, cluster_path.py the other ways
+    process_thread.py  starts and stops processes
     client.py      a client, clients.py its kinds; load.py keeps them busy
     faults.py      what is done to the system; scenarios.py in which order
     strangers.py   crowds that want harm, hostile_web.py pages that do; burden.py what they cost the others

@@ -13,7 +13,7 @@ from pathlib import Path
 from chaos.forms import LONG, SHORT, SHORT_OVERRIDES
 from chaos.report import account, notes, table, write_json
 from chaos.running import Form, Outcome, run
-from chaos.scenarios import SCENARIOS
+from chaos.scenarios import SCENARIOS, Scenario
 from chaos.stack import Stack
 from harness.databases.postgres import Postgres
 
@@ -48,20 +48,38 @@ async def _run_all(
     postgres = Postgres(directory)
     postgres.start()
     url = postgres.url(postgres.create_database(migrated=True))
-    stack = Stack(directory, postgres, url, SHORT_OVERRIDES if short else {}, random.Random(seed))
+    overrides = SHORT_OVERRIDES if short else {}
+    try:
+        for topology in dict.fromkeys(SCENARIOS[name].topology for name in names):
+            place = directory / topology
+            place.mkdir(mode=0o755)
+            stack = Stack(place, postgres, url, overrides, random.Random(seed), topology)
+            scenarios = [SCENARIOS[name] for name in names if SCENARIOS[name].topology == topology]
+            postgres.start()
+            complaints += await _run_on(stack, scenarios, seed, form, outcomes)
+    finally:
+        postgres.stop()
+    return outcomes, complaints
+
+
+async def _run_on(
+    stack: Stack, scenarios: Sequence[Scenario], seed: int, form: Form, outcomes: list[Outcome]
+) -> list[str]:
+    """The scenarios of one topology, on one stack; what was wrong with its processes."""
+    complaints: list[str] = []
     try:
         await stack.start()
-        for name in names:
-            print(f"{name}: {SCENARIOS[name].about} …", file=sys.stderr, flush=True)
-            outcomes.append(await run(stack, SCENARIOS[name], seed, form))
+        for scenario in scenarios:
+            print(f"{scenario.name}: {scenario.about} …", file=sys.stderr, flush=True)
+            outcomes.append(await run(stack, scenario, seed, form))
             print(table(outcomes).splitlines()[-1], file=sys.stderr, flush=True)
     except Exception as error:  # noqa: BLE001 - what was found so far is still worth a table
         complaints.append(f"the run broke off: {error!r}")
     finally:
         complaints += stack.stop()
-        postgres.stop()
+        stack.postgres.stop()  # it may have been started by the stack's thread, and would end with it
         stack.process_thread.let_go()
-    return outcomes, complaints
+    return complaints
 
 
 def _arguments() -> argparse.Namespace:

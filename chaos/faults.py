@@ -10,7 +10,9 @@ import redis
 from sluiceway import keys
 
 from chaos.burden import Burden
+from chaos.cluster_path import ClusterPath
 from chaos.ledger import Ledger, Sign
+from chaos.redis_path import RedisPath
 from chaos.stack import KINDS, Kind, Stack
 from harness.databases.backup import Backup
 from harness.processes.services import Service
@@ -101,15 +103,24 @@ class Faults:
         await self.stack.process_thread.do(self.stack.redis_path.primary.start)
 
     async def fail_over_redis(self) -> None:
-        """To a replica that lacks the last writes."""
+        """To a replica that lacks the last writes, or may."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("Redis failed over", "silence", touched)
         await self.stack.redis_path.fail_over()
+
+    async def move_slots(self) -> None:
+        """Those of streams that are flowing, and that of the queue, to other primaries."""
+        assert isinstance(self.stack.redis_path, ClusterPath), "the scenario is of a cluster"
+        touched = await self._when_busy(self._flowing, _FLOWING)
+        self.ledger.fault("slots moved", "silence", touched)
+        moving = [*map(keys.task_events, sorted(touched)), keys.work_queue(keys.CHAT)]
+        await self.stack.redis_path.move(moving)
 
     async def reset_connections(self) -> None:
         """Of all services to Redis: all at once, then one or another in the middle of a command."""
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("connections to Redis reset", "silence", touched)
+        assert isinstance(self.stack.redis_path, RedisPath), "the scenario is of one address"
         await self.stack.process_thread.do(self.stack.redis_path.reset_connections)
         await self.stack.redis_path.cut_often(self.rng.uniform(1, 3))
 
@@ -162,7 +173,7 @@ class Faults:
 
     async def mend(self) -> None:
         """Whatever a scenario left undone: everything runs again."""
-        await self.stack.process_thread.do(self.stack.redis_path.primary.start)
+        await self.stack.process_thread.do(self.stack.redis_path.start_again)
         await self.stack.process_thread.do(self.stack.postgres.start)
         for service in self.stack.services.all:
             if service.alive:

@@ -38,6 +38,9 @@ class RedisPath:
         self._thread.__enter__()
         self._thread.run(self._address.start())
 
+    def start_again(self) -> None:
+        self.primary.start()
+
     def stop(self) -> None:
         if self._address.port:
             self._thread.run(self._address.stop())

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from chaos.faults import Faults
 from chaos.questions import Kind
+from chaos.stack import Topology
 from chaos.strangers import deaf_readers, held_back_bodies, hostile_tools
 
 Program = Callable[[Faults], Awaitable[None]]
@@ -26,13 +27,14 @@ _WANDERERS: Mapping[str, int] = MappingProxyType({"vanishing": 3, "slow": 2, "ev
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One row of the table: a fault program, and the weights of what is asked and of who asks."""
+    """One row of the table: a fault program, the weights of what is asked and of who asks, and how Redis is reached."""
 
     name: str
     about: str
     program: Program
     kinds: Mapping[Kind, int]
     clients: Mapping[str, int]
+    topology: Topology = "address"
 
 
 def _again(fault: Callable[[Faults], Awaitable[None]]) -> Program:
@@ -132,6 +134,30 @@ _LIST = (
     Scenario("held-back-bodies", "a crowd whose forged webhooks never end", held_back_bodies, _WEBHOOKS, _PEOPLE),
     Scenario("hostile-tools", "results of 200 MB, and pages that want to kill", hostile_tools, _HOSTILE, _PEOPLE),
     Scenario("race", "every message posted to both gateways at once", _none, _TALK, _RACERS),
+    Scenario(
+        "sentinel-failover",
+        "Sentinels fail over from a primary that is killed or frozen",
+        _again(Faults.fail_over_redis),
+        _ALL,
+        _PEOPLE,
+        "sentinel",
+    ),
+    Scenario(
+        "cluster-failover",
+        "a primary of a cluster is killed or frozen",
+        _again(Faults.fail_over_redis),
+        _ALL,
+        _PEOPLE,
+        "cluster",
+    ),
+    Scenario(
+        "cluster-reshard",
+        "slots of live streams, and of the queue, move to other nodes",
+        _again(Faults.move_slots),
+        _ALL,
+        _PEOPLE,
+        "cluster",
+    ),
     Scenario("mixture", "anything, in any order", _anything, _ALL, _PEOPLE),
 )
 SCENARIOS = {scenario.name: scenario for scenario in _LIST}

@@ -16,10 +16,13 @@ from typing import Literal
 import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.redis_client import command, open_redis
 
+from chaos.cluster_path import ClusterPath
 from chaos.process_thread import ProcessThread
 from chaos.questions import MAX_ANSWER_CHARS
 from chaos.redis_path import RedisPath
+from chaos.sentinel_path import SentinelPath
 from harness.databases.postgres import Postgres
 from harness.processes.child import Child
 from harness.processes.model_process import ModelProcess
@@ -28,6 +31,13 @@ from harness.processes.services import Service, Services, clean_environment
 from harness.waiting import wait_until
 
 Kind = Literal["gateway", "chat-worker", "tool-runner", "completion-consumer"]
+# How Redis is reached: at one address, behind which servers change, through Sentinels, or as a cluster.
+Topology = Literal["address", "sentinel", "cluster"]
+_PATHS: Mapping[Topology, type[RedisPath | SentinelPath | ClusterPath]] = {
+    "address": RedisPath,
+    "sentinel": SentinelPath,
+    "cluster": ClusterPath,
+}
 KINDS: tuple[Kind, ...] = ("gateway", "chat-worker", "tool-runner", "completion-consumer")
 
 _ROOT = Path(__file__).parents[1]
@@ -57,10 +67,11 @@ class Stack:
         database_url: str,
         overrides: Mapping[str, str],
         rng: random.Random,
+        topology: Topology = "address",
     ) -> None:
         self.directory = directory
         self.process_thread = ProcessThread()
-        self.redis_path = RedisPath(directory, rng, self.process_thread)
+        self.redis_path = _PATHS[topology](directory, rng, self.process_thread)
         self.postgres = postgres
         self.database_url = database_url
         self._tally = directory / "tally.txt"
@@ -100,8 +111,8 @@ class Stack:
         for service in self.services.all:
             await wait_until(lambda: service.answers("/readyz"), _READY_SECONDS, f"{service.name} is ready")  # noqa: B023
         await wait_until(lambda: self._outside_answers(), 30, "the outside service answers")
-        async with self.redis() as client:
-            await wait_until(lambda: client.exists(keys.CATALOGUE), 30, "tools are offered")
+        async with open_redis(self.redis_path.url, name="chaos") as client:
+            await wait_until(lambda: command(client, "EXISTS", keys.CATALOGUE), 30, "tools are offered")
         await asyncio.sleep(_WORKERS_LOOK_SECONDS)
 
     async def start_again(self) -> None:

@@ -33,6 +33,8 @@ class Stage:
     def __init__(self, directory: Path, valkey: Valkey, database_url: str, model_process: ModelProcess) -> None:
         self.directory = directory
         self.valkey = valkey
+        # Where the services that are started from now on find their Redis.
+        self.redis_url = valkey.url
         self.database_url = database_url
         self.model_url = model_process.url
         self.model_pid = _listener(urlsplit(model_process.url).port)
@@ -103,7 +105,7 @@ class Stage:
         self, name: str, command: Sequence[str], environment: dict[str, str], url: str, ready_path: str
     ) -> Child:
         common = clean_environment(
-            REDIS_URL=self.valkey.url,
+            REDIS_URL=self.redis_url,
             DATABASE_URL=self.database_url,
             OPENAI_BASE_URL=f"{self.model_url}/v1",
             MODEL="fake-model",

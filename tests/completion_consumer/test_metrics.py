@@ -1,6 +1,12 @@
 """What the completion consumer tells of itself at `GET /metrics`."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
+from completion_consumer import reconciler
+from completion_consumer.metrics import KINDS, REPAIRS
 from sluiceway import keys
 
 from harness.metrics import metrics_of
@@ -39,3 +45,37 @@ async def test_health_answers_beside_the_metrics(services: Services, scene: Scen
     assert await probe(consumer.url, "/metrics") == 200
     assert await probe(consumer.url, "/healthz") == 200
     assert await probe(consumer.url, "/nothing") == 404
+
+
+_RECONCILER = Path(reconciler.__file__).parent
+
+
+@pytest.mark.requirement("OP-5")
+def test_all_that_the_reconciler_counts_begins_at_zero() -> None:
+    """Else its first failure, and its first repair, are hidden from an alert."""
+    parts, done = set[str](), set[str]()
+    for path in _RECONCILER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                first = node.args[0] if node.args else None
+                told = {"part": parts, "each": parts, "count": done}.get(node.func.attr)
+                if told is not None and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    told.add(first.value)
+            if isinstance(node, ast.AsyncFunctionDef) and _answers_what_it_did(node):
+                done |= _returned(node)
+    assert len(parts) > 10
+    assert parts <= set(KINDS)
+    assert len(done) > 10
+    assert done <= set(REPAIRS)
+
+
+def _answers_what_it_did(function: ast.AsyncFunctionDef) -> bool:
+    return function.returns is not None and ast.unparse(function.returns) in ("str", "str | None")
+
+
+def _returned(function: ast.AsyncFunctionDef) -> set[str]:
+    values = (node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value is not None)
+    constants = (found for value in values for found in ast.walk(value) if isinstance(found, ast.Constant))
+    return {
+        one.value for one in constants if isinstance(one.value, str) and re.fullmatch(r"[a-z]+(_[a-z]+)+", one.value)
+    }

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,7 @@ OPTIONAL = {
     "DAILY_TOKENS_PER_USER": ("gateway",),
     "DAILY_COST_PER_USER": ("gateway",),
     "BUDGET_REACHED": ("gateway",),
+    "OPERATION_CLAIM_SECONDS": ("completion-consumer",),
     "TURN_DEADLINE_SECONDS": ("completion-consumer",),
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
@@ -236,6 +238,42 @@ def test_prometheus_finds_every_service_by_the_name_that_it_has_here() -> None:
     }
     environments = {name: services()[name]["environment"] for name in SETTINGS}
     assert asked == {(name, int(one.get("PORT") or one["HEALTH_PORT"])) for name, one in environments.items()}
+
+
+def test_grafana_begins_with_the_dashboard_and_with_that_prometheus() -> None:
+    mounted = {inside: manifests.ROOT / outside for outside, inside in _mounts("grafana")}
+    provisioning = mounted["/etc/grafana/provisioning"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://prometheus:9090", True)
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "sluiceway.yaml").read_text())["providers"]
+    shown = [path for inside, path in mounted.items() if inside.startswith(f"{provider['options']['path']}/")]
+    dashboard = json.loads(shown[0].read_text())
+    # It asks for a data source by its kind alone, so the only one is taken.
+    assert [one["query"] for one in dashboard["templating"]["list"]] == [source["type"]]
+    home = services()["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert mounted[home] in shown
+
+
+def _mounts(service: str) -> Iterator[tuple[str, str]]:
+    """(path in the repository, path in the container)."""
+    for volume in services()[service]["volumes"]:
+        outside, inside, *_ = volume.split(":")
+        if outside.startswith("./"):
+            yield outside, inside
+
+
+_PROMTOOL = shutil.which("promtool")
+
+
+@pytest.mark.skipif(
+    _PROMTOOL is None, reason="NO PROMTOOL HERE to read Prometheus's configuration (Debian: prometheus)"
+)
+def test_prometheuss_configuration_is_one_that_it_takes() -> None:
+    told = manifests.ROOT / "deploy" / "observability" / "prometheus.yaml"
+    checked = subprocess.run(
+        [str(_PROMTOOL), "check", "config", str(told)], capture_output=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_a_model_of_this_machine_is_there_for_who_asks_for_it_alone() -> None:

@@ -47,6 +47,7 @@ _HEALTHY = {
     'sluiceway_postgres_acquisitions_total{job="gateway"}': "0+600x60",
     'sluiceway_reconciler_errors_total{kind="turns"}': "0x60",
     'sluiceway_reconciler_repaired_total{kind="store_went_back"}': "0x60",
+    'sluiceway_reconciler_repaired_total{kind="operation_unclaimed"}': "0x60",
 }
 # What is so instead, under each alert's fault.
 _FAULTS = {
@@ -55,6 +56,7 @@ _FAULTS = {
     "QueuesNotSeen": {"sluiceway_queues_seen": "1x30 0x30"},
     "TurnsWaitForWorkers": {'sluiceway_queue_oldest_waiting_seconds{queue="chat"}': "1x30 40+60x30"},
     "OperationsWaitForRunners": {'sluiceway_queue_oldest_waiting_seconds{queue="tools.default"}': "1x30 130+60x30"},
+    "NoToolRunner": {'sluiceway_reconciler_repaired_total{kind="operation_unclaimed"}': "0x48 1x12"},
     "CompletionsWait": {'sluiceway_queue_oldest_waiting_seconds{queue="completions"}': "0x30 40+60x30"},
     "DeadLetters": {'sluiceway_queue_dead_letters{queue="chat"}': "3x48 4x12"},
     "TurnsFail": {'sluiceway_turns_ended_total{status="failed"}': "0+20x60"},

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -33,9 +33,13 @@ from redis.exceptions import (
 )
 
 from sluiceway.errors import RedisRefuses, RedisUnavailable
+from sluiceway.redis_cluster import ClusterPipeline, ClusterRedis
+from sluiceway.redis_sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
+from sluiceway.redis_slots import SlotMap
+from sluiceway.redis_url import RedisUrl
 
 # It is there, and is not what it has to be: a wrong password or user, a right that is missing, a cluster.
-_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError)
+_REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService)
 # Redis itself is away, starting, failing over or full. A wrong command or a script error is a defect and is not here.
 AWAY = (
     *_REFUSES,
@@ -56,6 +60,8 @@ _AWAY_CODES = ("UNBLOCKED", "NOREPLICAS", "MISCONF", "BUSY")
 _DENIED_IN_A_SCRIPT = "ACL failure in script"
 # What a server says that is not, or no longer, the one to write to. The way to its successor is a new connection.
 _DEMOTED = (ReadOnlyError, MasterDownError, ClusterDownError)
+# As above. A primary whose replicas are gone may be one that was cut off, and has a successor.
+_DEMOTED_CODES = ("UNBLOCKED", "NOREPLICAS")
 
 _WAIT_SECONDS = 5
 _SOCKET_SECONDS = 5
@@ -110,9 +116,36 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
     ours, so that a connection that died without a word is noticed too.
 
     Who finds all connections in use waits for one. (redis-py's default pool raises at once, which made a storm of
-    reconnecting browsers look like a Redis that is away.)
+    reconnecting browsers look like a Redis that is away.) Where the URL names Sentinels, each connection leads to the
+    server that is the primary when it is made, and none is left with another one. Where it names a cluster, so many
+    connections lead to each node. Raises ValueError, see `RedisUrl`.
     """
-    pool = Pool.from_url(
+    named = RedisUrl.parse(url)
+    if named.topology == "sentinel":
+        primary = Primary(named)
+        pool = _pool(named.url_of(named.nodes[0]), name, blocking, max_connections)
+        tls = issubclass(pool.connection_class, SSLConnection)
+        pool.connection_class = TlsPrimaryConnection if tls else PrimaryConnection
+        pool.connection_kwargs["primary"] = primary
+        return PrimaryRedis.leading_to(primary, pool)
+    if named.topology == "cluster":
+        slots = SlotMap(named)
+        return ClusterRedis.of(
+            slots,
+            lambda node: _pool(slots.url_of(node), name, blocking, max_connections),
+            _pool(slots.url_of(named.nodes[0]), name, blocking, max_connections=1),
+        )
+    return Redis.from_pool(_pool(url, name, blocking, max_connections))
+
+
+def pools_of(redis: Redis) -> list[Pool]:
+    """The pools behind a client: one, or one for each node of a cluster."""
+    pools = redis.pools if isinstance(redis, ClusterRedis) else [redis.connection_pool]
+    return [pool for pool in pools if isinstance(pool, Pool)]
+
+
+def _pool(url: str, name: str, blocking: bool, max_connections: int) -> Pool:
+    return Pool.from_url(
         url,
         timeout=_WAIT_SECONDS,
         client_name=name,
@@ -124,7 +157,6 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
         health_check_interval=0,
         max_connections=max_connections,
     )
-    return Redis.from_pool(pool)
 
 
 def is_away(error: object) -> bool:
@@ -157,9 +189,10 @@ async def redis_errors(redis: Redis) -> AsyncIterator[None]:
     except (*AWAY, ResponseError, RuntimeError) as error:
         if not is_away(error):
             raise
-        useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith("UNBLOCKED")
-        if useless and isinstance(redis.connection_pool, Pool):
-            await redis.connection_pool.drop_idle()
+        useless = _is_broken(error) or isinstance(error, _DEMOTED) or str(error).startswith(_DEMOTED_CODES)
+        if useless:
+            for pool in pools_of(redis):
+                await pool.drop_idle()
         kind = RedisRefuses if _is_refused(error) else RedisUnavailable
         raise kind(f"{type(error).__name__}: {error}") from error
 
@@ -187,18 +220,21 @@ async def server_time_ms(redis: Redis) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-async def commands(redis: Redis, many: Sequence[Sequence[str | bytes | int | float]]) -> list[Any]:
+async def commands(
+    redis: Redis, many: Sequence[Sequence[str | bytes | int | float]], *, ordered: bool = False
+) -> list[Any]:
     """Many commands, one round trip. Each answer stands in its command's place, or the ResponseError it got (see
-    `answered`). Raises RedisUnavailable; commands that read only are tried once more, as above."""
+    `answered`). Raises RedisUnavailable; commands that read only are tried once more, as above. In a cluster those of
+    different slots run side by side, unless they are `ordered`: that costs a round trip where the node changes."""
     if not many:
         return []
     async with redis_errors(redis):
         try:
-            return await _pipeline(redis, many)
+            return await _pipeline(redis, many, ordered)
         except (RedisConnectionError, RuntimeError) as error:
             if any(one[0] not in _READS for one in many) or not _is_broken(error):
                 raise
-            return await _pipeline(redis, many)
+            return await _pipeline(redis, many, ordered)
 
 
 def answered(answer: Any) -> Any:
@@ -208,8 +244,11 @@ def answered(answer: Any) -> Any:
     return answer
 
 
-async def _pipeline(redis: Redis, many: Sequence[Sequence[str | bytes | int | float]]) -> list[Any]:
-    async with redis.pipeline(transaction=False) as pipe:
+async def _pipeline(redis: Redis, many: Sequence[Sequence[str | bytes | int | float]], ordered: bool) -> list[Any]:
+    pipeline: Any = redis.pipeline(transaction=False)
+    if ordered and isinstance(redis, ClusterRedis):
+        pipeline = ClusterPipeline(redis, ordered=True)
+    async with pipeline as pipe:
         for one in many:
             pipe.execute_command(*one)
         answers: list[Any] = await pipe.execute(raise_on_error=False)
@@ -217,3 +256,15 @@ async def _pipeline(redis: Redis, many: Sequence[Sequence[str | bytes | int | fl
         if is_away(answer):
             raise answer
     return answers
+
+
+async def cluster_primaries(redis: ClusterRedis) -> list[Redis]:
+    """A client of each. Raises RedisUnavailable."""
+    async with redis_errors(redis):
+        return await redis.primaries()
+
+
+async def on_each_primary(redis: Redis, *arguments: str | bytes | int | float) -> list[Any]:
+    """One command on every primary, in an order that stays: one server has one. Raises RedisUnavailable."""
+    clients = await cluster_primaries(redis) if isinstance(redis, ClusterRedis) else [redis]
+    return [await command(client, *arguments) for client in clients]

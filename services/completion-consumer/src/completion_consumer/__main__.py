@@ -92,6 +92,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
             applying,
             lease=process.lease,
             park_for=timedelta(hours=settings.park_hours),
+            claim_within=timedelta(seconds=settings.operation_claim_seconds),
         ),
         SilentAgentStreams(
             AgentStreams(redis, settings.retention), silence=timedelta(seconds=settings.agent_silence_seconds)

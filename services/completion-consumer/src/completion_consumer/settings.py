@@ -37,6 +37,9 @@ class Settings(WorkerSettings):
     agent_silence_seconds: float = Field(
         default=900, ge=1, description="an agent stream of which nothing was heard for so long has lost its publisher"
     )
+    operation_claim_seconds: float = Field(
+        default=60, ge=1, description="a tool call that waits for so long, and whose tool no runner offers, fails"
+    )
     turn_deadline_seconds: float = Field(default=3600, gt=0, description="for what a turn does not wait for others")
 
     @field_validator("keep_journal_days")

@@ -16,6 +16,9 @@ Name = Annotated[str, Field(min_length=1)]
 class Settings(ModelSettings, WorkerSettings):
     long_slots: int = Field(default=32, ge=1, le=2000)
 
+    redis_wait_replicas: int = Field(default=0, ge=0, le=10, description="that are to have an operation's end")
+    redis_wait_ms: int = Field(default=200, ge=1, le=4000, description="how long each end waits for them")
+
     tools_dir: Path | None = None
     tools_disabled: list[Name] = Field(default_factory=list)
     tools_needing_approval: list[Name] = Field(default=["web_fetch"])

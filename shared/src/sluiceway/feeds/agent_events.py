@@ -51,7 +51,7 @@ from sluiceway.feeds.agent_event import (
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import command, redis_errors, server_time_ms
+from sluiceway.redis_client import answered, command, commands, server_time_ms
 from sluiceway.scripts import Argument, Scripts
 
 __all__ = ["CONNECTION_END", "AgentEvent", "AgentEventType", "AgentStream", "AgentStreams", "PublishedType"]
@@ -245,11 +245,10 @@ class AgentStreams:
 
     async def erase(self, task_ids: Sequence[str]) -> None:
         """Forget the streams of tasks, without a word to their followers. What is published afterwards is refused."""
-        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipe:
-            for task_id in task_ids:
-                pipe.delete(*_keys(task_id))
-                pipe.zrem(keys.AGENT_STREAMS, task_id)
-            await pipe.execute()
+        forgetting = [("DEL", *_keys(task_id)) for task_id in task_ids]
+        unlisting = [("ZREM", keys.AGENT_STREAMS, task_id) for task_id in task_ids]
+        for answer in await commands(self._redis, [*forgetting, *unlisting]):
+            answered(answer)
 
     async def _until_answered(self, draft: Draft, generation: int | None, publish_id: str) -> list[Any]:
         backoff = Backoff(first_seconds=0.05, cap_seconds=1.0)
@@ -299,10 +298,8 @@ class AgentStreams:
         await self._scripts.run("feeds/unlist_agent_stream", [keys.AGENT_STREAMS], [task_id, moment_ms])
 
     async def _read(self, task_ids: list[bytes | str]) -> list[AgentStream]:
-        async with redis_errors(self._redis), self._redis.pipeline(transaction=False) as pipe:
-            for task_id in task_ids:
-                pipe.hgetall(keys.agent_stream(_text(task_id)))
-            found = [AgentStream.parse(_bytes(fields)) for fields in await pipe.execute()]
+        asked = [("HGETALL", keys.agent_stream(_text(task_id))) for task_id in task_ids]
+        found = [AgentStream.parse(_bytes(answered(fields))) for fields in await commands(self._redis, asked)]
         return [stream for stream in found if stream is not None]
 
 

@@ -50,6 +50,19 @@ async def read_catalogue(redis: Redis) -> dict[str, ToolSpec]:
     return _read(await _announced(redis))
 
 
+async def offered_names(redis: Redis) -> set[str]:
+    """What living runners can run, also what there was no room for in the catalogue, and what another version of a
+    runner says of it. Raises RedisUnavailable."""
+    return {name for _, specs in await _announced(redis) for name in _names(specs)}
+
+
+def _names(announced: bytes) -> Iterator[str]:
+    with contextlib.suppress(ValidationError):
+        for entry in _ENTRIES.validate_json(announced):
+            if isinstance(entry, dict) and isinstance(name := entry.get("name"), str):
+                yield name
+
+
 def _read(announced: list[tuple[str, bytes]]) -> dict[str, ToolSpec]:
     found: dict[str, ToolSpec] = {}
     for runner, specs in sorted(announced):

@@ -2,13 +2,16 @@
 
 Guarantees: what these methods answered is queued; the consumer applies it once, however often it is sent. Until it is
 applied, and for a minute at most, Redis says that the operation has been reported: nobody begins it again meanwhile.
+With `ReplicaWait` replicas have it, too, or are told of in the log.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
 
 from sluiceway import keys
+from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis_client import command, commands
 from sluiceway.tracing.spans import current
@@ -19,11 +22,24 @@ REPORTED = b"-"
 _REPORTED_MS = 60_000
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaWait:
+    """So many replicas are to have the end of an operation before its worker lets go of it. Which of them is promoted
+    nobody knows: it makes the loss of a result in a failover rare, not impossible."""
+
+    replicas: int
+    timeout_ms: int
+
+    def missed(self, reached: Any) -> bool:
+        return isinstance(reached, int) and reached < self.replicas
+
+
 class Completions:
     """The one producer of completions. Methods raise RedisUnavailable: it may or may not be queued; send it again."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, wait: ReplicaWait | None = None) -> None:
         self._redis = redis
+        self._wait = wait if wait is not None and wait.replicas else None
         self._queue = Producer(redis, keys.COMPLETIONS)
 
     async def publish_operation_complete(
@@ -55,5 +71,15 @@ class Completions:
         if isinstance(job, ProgressJob) or job.operation_id is None:
             return await self._queue.add(job.encode())
         reported = ("SET", keys.operation_reported(job.operation_id), REPORTED, "PX", _REPORTED_MS)
-        queued, _ = await commands(self._redis, [self._queue.adding(job.encode()), reported])
+        queueing = self._queue.adding(job.encode())
+        if self._wait is None:
+            queued, _ = await commands(self._redis, [queueing, reported])
+            return self._queue.entry_id(queued)
+        # Right behind it: WAIT counts the writes of its own connection.
+        waiting = ("WAIT", self._wait.replicas, self._wait.timeout_ms)
+        queued, reached, _ = await commands(self._redis, [queueing, waiting, reported])
+        if self._wait.missed(reached):
+            get_logger().warning(
+                "replicas_missed", operation_id=job.operation_id, wanted=self._wait.replicas, had=reached
+            )
         return self._queue.entry_id(queued)

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
-from redis.asyncio.connection import parse_url
 
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
+from sluiceway.redis_url import RedisUrl
 
 _OBJECT_STORES = ("file:", "s3://", "gs://", "az://", "abfss://", "https://")
 # Whoever knows of no worker that says its own goes by this one.
@@ -42,8 +42,7 @@ class CommonSettings(RetentionSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_of_redis(cls, url: str) -> str:
-        if _parsed(url) is None:
-            raise ValueError("is no redis://, rediss:// or unix:// URL (a password in it has to be percent-encoded)")
+        RedisUrl.parse(url)  # raises ValueError
         return url
 
     @field_validator("database_url", "database_direct_url")
@@ -74,14 +73,6 @@ class CommonSettings(RetentionSettings):
     @property
     def database_timeout(self) -> timedelta:
         return timedelta(seconds=self.database_timeout_seconds)
-
-
-def _parsed(url: str) -> object:
-    """None where it cannot be read: the error's own words may quote a password."""
-    try:
-        return parse_url(url)
-    except ValueError:
-        return None
 
 
 def process_name() -> str:

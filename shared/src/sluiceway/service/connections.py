@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from sluiceway.process.metrics import Family, Gathered, counter, gauge, gauges
-from sluiceway.redis_client import Pool
+from sluiceway.redis_client import pools_of
 from sluiceway.store import Store
 
 
@@ -19,11 +19,16 @@ class ConnectionMetrics:
         Gathered(registry, self._gather)
 
     def _gather(self) -> Iterable[Family]:
-        pool = self._redis.connection_pool
-        if isinstance(pool, Pool):
-            yield from _of(
-                "redis", "Redis", pool.in_use, pool.idle, pool.max_connections, pool.waits, pool.wait_seconds
-            )
+        pools = pools_of(self._redis)
+        yield from _of(
+            "redis",
+            "Redis",
+            sum(pool.in_use for pool in pools),
+            sum(pool.idle for pool in pools),
+            sum(pool.max_connections for pool in pools),
+            sum(pool.waits for pool in pools),
+            sum(pool.wait_seconds for pool in pools),
+        )
         state = self._store.pool_state
         yield from _of("postgres", "Postgres", state.in_use, state.idle, state.most, state.waits, state.wait_seconds)
 

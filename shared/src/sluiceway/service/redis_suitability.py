@@ -1,5 +1,5 @@
-"""What has to be true of the Redis that REDIS_URL leads to: a primary of its own, new enough, that evicts nothing and
-lets us do all that we do.
+"""What has to be true of the Redis that REDIS_URL leads to: a primary of its own, or the primaries of a cluster, new
+enough, that evict nothing and let us do all that we do.
 
 Each finding is one sentence that says what a person has to change. Rights are found out by MULTI … DISCARD: the server
 judges each command as it is queued, and carries none of them out. A user without a right to MULTI is believed.
@@ -13,7 +13,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError, ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import Pool, command, redis_errors
+from sluiceway.redis_client import Pool, cluster_primaries, command, redis_errors
+from sluiceway.redis_cluster import ClusterRedis
 
 _OLDEST = (7, 0)
 _KEPT = "noeviction"
@@ -52,6 +53,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("SCRIPT", "LOAD", "return 1"),
     ("SET", _KEY, "v"),
     ("TIME",),
+    ("WAIT", "0", "1"),
     ("XACK", _KEY, "g", _ID),
     ("XADD", _KEY, "*", "f", "v"),
     ("XAUTOCLAIM", _KEY, "g", "c", "1", _ID),
@@ -77,14 +79,18 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ZREMRANGEBYSCORE", _KEY, "0", "1"),
     ("ZSCORE", _KEY, "m"),
 )
+# What comes to that with a cluster.
+COMMANDS_OF_CLUSTER: tuple[tuple[str, ...], ...] = (("ASKING",), ("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
 # Commands whose subcommands are granted one by one.
-CONTAINERS = frozenset({"CLIENT", "MEMORY", "SCRIPT", "XGROUP", "XINFO"})
+CONTAINERS = frozenset({"CLIENT", "CLUSTER", "MEMORY", "SCRIPT", "XGROUP", "XINFO"})
 # The patterns that all our keys match, with a key of each.
 PATTERNS: Mapping[str, str] = {"sw:*": keys.AGENT_STREAMS, "job_events:*": keys.job_events("0")}
 
 
 async def unsuitable(redis: Redis) -> str | None:
     """The first thing that is wrong, in one sentence; None: nothing. Raises RedisUnavailable, RedisRefuses."""
+    if isinstance(redis, ClusterRedis):
+        return await _unsuitable_cluster(redis)
     found = await lacking_rights(redis)
     if found is not None:
         return found
@@ -93,6 +99,15 @@ async def unsuitable(redis: Redis) -> str | None:
     if found is not None and told.get("role") == "slave" and isinstance(redis.connection_pool, Pool):
         await redis.connection_pool.drop_idle()  # the way to its successor is a new connection
     return found
+
+
+async def _unsuitable_cluster(redis: ClusterRedis) -> str | None:
+    """The first thing that is wrong with any of its primaries."""
+    for client in await cluster_primaries(redis):
+        found = await lacking_rights(client, COMMANDS_OF_CLUSTER) or judge(await info(client), of_cluster=True)
+        if found is not None:
+            return found
+    return None
 
 
 async def info(redis: Redis, *more_sections: str) -> dict[str, str]:
@@ -104,21 +119,29 @@ async def info(redis: Redis, *more_sections: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in told.items()}
 
 
-def judge(told: Mapping[str, str]) -> str | None:
+def judge(told: Mapping[str, str], *, of_cluster: bool = False) -> str | None:
     """The first thing that INFO says against this server, in one sentence."""
-    return next(iter(problems(told).values()), None)
+    return next(iter(problems(told, of_cluster=of_cluster).values()), None)
 
 
-def problems(told: Mapping[str, str]) -> dict[str, str]:
-    """All that INFO says against this server, a sentence for each rule that it breaks."""
-    found = {name: rule(told) for name, rule in RULES.items()}
+def problems(told: Mapping[str, str], *, of_cluster: bool = False) -> dict[str, str]:
+    """All that INFO says against this server, a sentence for each rule that it breaks. `of_cluster`: it is to be a node
+    of one."""
+    rules = {**RULES, "cluster": _no_cluster} if of_cluster else RULES
+    found = {name: rule(told) for name, rule in rules.items()}
     return {name: sentence for name, sentence in found.items() if sentence is not None}
 
 
 def _cluster(told: Mapping[str, str]) -> str | None:
     if told.get("cluster_enabled") != "1":
         return None
-    return "REDIS_URL leads to a node of a cluster, which splits the keys: name a server that is not one"
+    return "REDIS_URL leads to a node of a cluster, which splits the keys: begin it with redis+cluster://"
+
+
+def _no_cluster(told: Mapping[str, str]) -> str | None:
+    if told.get("cluster_enabled") == "1":
+        return None
+    return "REDIS_URL leads to a server that is no node of a cluster: begin it with redis://"
 
 
 def _old(told: Mapping[str, str]) -> str | None:
@@ -156,15 +179,16 @@ def _version(told: Mapping[str, str]) -> tuple[int, ...]:
     return tuple(int(word) for word in words) if all(word.isdecimal() for word in words) else _OLDEST
 
 
-async def lacking_rights(redis: Redis) -> str | None:
+async def lacking_rights(redis: Redis, more: Sequence[tuple[str, ...]] = ()) -> str | None:
     """What the user may not do that we do, in one sentence. Raises RedisUnavailable, RedisRefuses."""
+    wanted = (*COMMANDS, *more)
     reads = [("XRANGE", key, "-", "+") for key in PATTERNS.values()]
     writes = [("XADD", key, "*", "f", "v") for key in PATTERNS.values()]
-    answers = await _judged(redis, [*COMMANDS, *reads, *writes])
+    answers = await _judged(redis, [*wanted, *reads, *writes])
     if answers is None:
         return None
-    refused, keys_refused = answers[: len(COMMANDS)], answers[len(COMMANDS) :]
-    lacking = [_name(one) for one, answer in zip(COMMANDS, refused, strict=True) if _denies_command(answer)]
+    refused, keys_refused = answers[: len(wanted)], answers[len(wanted) :]
+    lacking = [_name(one) for one, answer in zip(wanted, refused, strict=True) if _denies_command(answer)]
     patterns = dict.fromkeys(
         pattern for pattern, answer in zip([*PATTERNS, *PATTERNS], keys_refused, strict=True) if _denies_key(answer)
     )

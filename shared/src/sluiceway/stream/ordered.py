@@ -20,7 +20,7 @@ async def script_then(
 ) -> tuple[str, list[Any]]:
     """The script's one word, and the answers of the commands, or the ResponseErrors that they got."""
     call = ("EVAL", source(script), len(names), *names, *arguments)
-    word, *answers = await commands(redis, [call, *then])
+    word, *answers = await commands(redis, [call, *then], ordered=True)
     return answered(word).decode(), answers
 
 

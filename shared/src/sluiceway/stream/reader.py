@@ -6,8 +6,8 @@ Methods raise RedisUnavailable when Redis is away.
 from redis.asyncio import Redis
 
 from sluiceway import keys
-from sluiceway.redis_client import command
-from sluiceway.scripts import Scripts
+from sluiceway.redis_client import command, on_each_primary
+from sluiceway.scripts import source
 from sluiceway.stream.entry import Entry
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
 
@@ -17,7 +17,6 @@ _PAGE_ENTRIES = 1000
 class TaskReader:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._scripts = Scripts(redis)
 
     async def read(self, task_id: str) -> list[Entry]:
         """The whole stream, in order."""
@@ -49,6 +48,7 @@ class TaskReader:
         return (await command(self._redis, "HGET", keys.task_meta(task_id), "reached") or b"").decode()
 
     async def replication_id(self) -> str:
-        """The server's replication id. Another one than before means a failover or a restart, and that the last writes
-        may be gone."""
-        return str((await self._scripts.run("stream/replication_id", [])).decode())
+        """The server's replication id, or those of all primaries of a cluster. Another one than before means a failover
+        or a restart, and that the last writes may be gone."""
+        told = await on_each_primary(self._redis, "EVAL", source("stream/replication_id"), 0)
+        return ",".join(sorted(one.decode() for one in told))

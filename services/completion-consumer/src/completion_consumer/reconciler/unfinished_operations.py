@@ -11,6 +11,7 @@ Each is bounded per round, so that one kind does not keep the others waiting.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -34,6 +35,7 @@ from sluiceway.wire.message import output_of
 from completion_consumer.completions.applying import Applying
 from completion_consumer.reconciler.entries import Entries
 from completion_consumer.reconciler.round import Round
+from completion_consumer.reconciler.unclaimed_operations import UnclaimedOperations
 
 _PAGE = 200
 _PAGES = 5
@@ -51,6 +53,15 @@ _UNANSWERED = OperationEnd(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """`lost`: those without a queue entry, or with what Redis answered when it was asked. `unheld`: those that no
+    runner has under a lease that it renews."""
+
+    lost: Sequence[tuple[Operation, Exception | None]]
+    unheld: Sequence[Operation]
+
+
 class UnfinishedOperations:
     """`looked_at`: the operation at which the last round ended; empty when it came to the last of them."""
 
@@ -65,6 +76,7 @@ class UnfinishedOperations:
         *,
         lease: timedelta,
         park_for: timedelta,
+        claim_within: timedelta,
     ) -> None:
         self._redis = redis
         self._store = store
@@ -73,6 +85,7 @@ class UnfinishedOperations:
         self._operations = operations
         self._applying = applying
         self._completions = Completions(redis)
+        self._unclaimed = UnclaimedOperations(redis, store, applying, claim_within)
         self._lease = lease
         self._park_for = park_for
         self._parked_after = 0
@@ -122,8 +135,10 @@ class UnfinishedOperations:
         for _ in range(_PAGES):
             page = await self._store.operations.unfinished(self.looked_at, PUBLISHING, _PAGE)
             self.looked_at = page[-1].id if len(page) == _PAGE else ""
-            lost = await self._lost(await self._unreported(page))
-            await current.each("operations", {operation.id: (operation, why) for operation, why in lost}, self._requeue)
+            looked = await self._look_for(await self._unreported(page))
+            lost = {operation.id: (operation, why) for operation, why in looked.lost}
+            await current.each("operations", lost, self._requeue)
+            await self._unclaimed.look(current, looked.unheld)
             if not self.looked_at:
                 return
 
@@ -135,9 +150,8 @@ class UnfinishedOperations:
         reported = {operation.id for operation, answer in zip(running, answers, strict=True) if answer == 1}
         return [operation for operation in operations if operation.id not in reported]
 
-    async def _lost(self, operations: Sequence[Operation]) -> list[tuple[Operation, Exception | None]]:
-        """Those without a queue entry, neither that which was queued last nor that under which a runner has begun them;
-        or with what Redis answered when it was asked."""
+    async def _look_for(self, operations: Sequence[Operation]) -> "_Looked":
+        """By the entry that was queued last, and that under which a runner has begun it."""
         asked = [(operation.task_id, operation.id) for operation in operations]
         entries = dict(zip(asked, await self._entries.find(asked), strict=True))
         by_queue: dict[str, dict[str, list[str]]] = defaultdict(dict)
@@ -146,15 +160,19 @@ class UnfinishedOperations:
             if found := [entry_id for entry_id in known if isinstance(entry_id, str)]:
                 by_queue[operation.queue][operation.id] = found
         task_ids = {operation.id: operation.task_id for operation in operations}
-        queued: set[str] = set()
+        queued, held = set[str](), set[str]()
         for queue, noted in by_queue.items():
             tools = Producer(self._redis, keys.tool_queue(queue))
             entries_of = await Entries(tools, "operation_id", self._lease).find(noted)
             for operation_id, entry_id in entries_of.moved.items():
                 await self._entries.note([(task_ids[operation_id], operation_id, entry_id)])
             queued |= entries_of.noted | entries_of.moved.keys()
+            held |= {operation_id for operation_id, ids in noted.items() if not entries_of.held.isdisjoint(ids)}
         refused = {key: answer for key, answer in entries.items() if isinstance(answer, Exception)}
-        return [(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued]
+        return _Looked(
+            lost=[(one, refused.get((one.task_id, one.id))) for one in operations if one.id not in queued],
+            unheld=[one for one in operations if one.id not in held],
+        )
 
     async def _requeue(self, lost: tuple[Operation, Exception | None]) -> str | None:
         operation, refused = lost

@@ -1,8 +1,9 @@
 """One reader of Redis for all the browsers of a gateway process.
 
-Guarantees: one connection, however many subscribers; a subscriber gets every entry after its cursor, replay then live,
-in order, with no gap and no repeat at the seam; a slow or dead subscriber costs the others nothing; a lost connection
-is made again, for ever, and everybody resumes from where they were; a stream that nobody follows leaves nothing here.
+Guarantees: one connection to each server, however many subscribers; a subscriber gets every entry after its cursor,
+replay then live, in order, with no gap and no repeat at the seam; a slow or dead subscriber costs the others nothing; a
+lost connection is made again, for ever, and everybody resumes from where they were, also where a slot of a cluster has
+moved; a stream that nobody follows leaves nothing here.
 Not guaranteed: that a stream stays open. When Redis is away for `outage_seconds`, when a stream lost entries that were
 still to come, when the process drains, open streams are broken, and who follows them comes back with a cursor.
 
@@ -24,18 +25,21 @@ import hiredis
 from sluiceway.errors import StreamTruncated
 from sluiceway.process.logs import get_logger
 
+from gateway.fanout.cluster_servers import ClusterServers, ask_there
 from gateway.fanout.follow import FIRST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, BeginningLost, EntryId, Page, format_id
 from gateway.fanout.reader import Reader, StreamEnded, is_standing, read_after, read_newest
 from gateway.fanout.redis_wire import Reply, pack
+from gateway.fanout.rounds import Rounds
+from gateway.fanout.servers import Asking, OneServer, Servers, is_cluster
 from gateway.fanout.subscriber import Backlog, StreamBroken, Subscription
-from gateway.fanout.uplink import Uplink
 
 __all__ = ["EntryId", "Follow", "Hub", "HubStats", "Size", "StreamBroken", "StreamEnded", "Subscription"]
 
 # A comment without a blank line behind it: some clients take a block that has nothing but a comment for an event.
 _KEEP_ALIVE = b": keep-alive\n"
 _HEARTBEAT_SLOTS = 16
+_AGAIN_SECONDS = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,12 @@ class HubStats:
 class Stream:
     """A stream that somebody follows live. Whoever is in `live` has seen all up to `cursor`, or more."""
 
-    __slots__ = ("count", "cursor", "heartbeat_slot", "is_new", "key", "live", "page_type")
+    __slots__ = ("count", "cursor", "heartbeat_slot", "is_new", "key", "live", "page_type", "rounds")
 
-    def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, heartbeat_slot: int) -> None:
+    def __init__(self, key: bytes, page_type: type[Page], cursor: EntryId, heartbeat_slot: int, rounds: Rounds) -> None:
         self.key = key
+        # Of the server that has it.
+        self.rounds = rounds
         self.page_type = page_type
         self.cursor = cursor
         self.heartbeat_slot = heartbeat_slot
@@ -101,28 +107,40 @@ class Hub:
         self._reply_seconds = reply_seconds
         self._streams: dict[bytes, Stream] = {}
         self._open: set[Subscription] = set()
-        self._dirty: set[Stream] = set()
-        self._unanswered = 0
-        self._round_is_due = False
         self._draining = False
         self._slots = itertools.cycle(range(_HEARTBEAT_SLOTS))
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._uplink = Uplink(
-            self._url,
-            name=self._name,
-            reply_seconds=self._reply_seconds,
-            on_push=self._invalidated,
-            on_up=self._all_dirty,
-        )
-        self._reader = Reader(self._uplink, self._join_seconds)
+        self._servers = self._open_servers()
+        self._reader = Reader(self._servers, self._join_seconds)
         self._group = await asyncio.TaskGroup().__aenter__()
         self._tasks = [
-            self._group.create_task(self._uplink.run(), name="hub-uplink"),
+            self._group.create_task(self._servers.run(), name="hub-servers"),
             self._group.create_task(self._send_heartbeats(), name="hub-heartbeat"),
         ]
         return self
+
+    def _open_servers(self) -> Servers:
+        name, reply_seconds, on_push = self._name, self._reply_seconds, self._invalidated
+        if is_cluster(self._url):
+            return ClusterServers(
+                self._url,
+                name=name,
+                reply_seconds=reply_seconds,
+                on_push=on_push,
+                on_up=self._all_dirty,
+                on_rehomed=self._rehome_all,
+                read=self._read_dirty,
+            )
+        return OneServer(
+            self._url,
+            name=name,
+            reply_seconds=reply_seconds,
+            on_push=on_push,
+            on_up=self._all_dirty,
+            read=self._read_dirty,
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -161,20 +179,22 @@ class Hub:
 
     async def ask(self, *command: str) -> Reply:
         """The reply to a command that only reads, on the connection that all share. Raises RedisUnavailable."""
-        return await self._uplink.fetch(pack(*command), patience_seconds=self._join_seconds)
+        key = command[1].encode() if len(command) > 1 else None
+        return await self._servers.fetch(key, pack(*command), patience_seconds=self._join_seconds)
 
     @property
     def up(self) -> bool:
-        """Whether the connection stands."""
-        return self._uplink.up
+        """Whether the connection stands; of a cluster each of them."""
+        return self._servers.up
 
     def attach(self, subscription: Subscription) -> bool:
         """Take it into the live set. False when the set is already ahead: it has to read again."""
         stream = self._streams.get(subscription.key)
         if stream is None:
-            stream = Stream(subscription.key, subscription.page_type, subscription.cursor, next(self._slots))
+            rounds = self._servers.rounds_of(subscription.key)
+            stream = Stream(subscription.key, subscription.page_type, subscription.cursor, next(self._slots), rounds)
             self._streams[stream.key] = stream
-            self._mark(stream)
+            rounds.mark(stream)
         elif subscription.cursor < stream.cursor:
             return False
         stream.live.add(subscription)
@@ -213,65 +233,97 @@ class Hub:
         if push[0] != b"invalidate":
             return
         if push[1] is None:
-            self._all_dirty()
+            for each in self._streams.values():
+                each.rounds.mark(each)
             return
         for key in push[1]:
             stream = self._streams.get(key)
             if stream is not None:
-                self._mark(stream)
+                stream.rounds.mark(stream)
 
-    def _all_dirty(self) -> None:
-        self._dirty.update(self._streams.values())
-        self._plan_round()
+    def _all_dirty(self, rounds: Rounds) -> None:
+        """Of one server: its wire is a new one."""
+        for stream in self._streams.values():
+            if stream.rounds is rounds:
+                rounds.keep(stream)
+        rounds.plan()
 
-    def _mark(self, stream: Stream) -> None:
-        self._dirty.add(stream)
-        self._plan_round()
+    def _rehome_all(self) -> None:
+        """Slots are elsewhere: their streams are read there, whatever was announced to us."""
+        for stream in self._streams.values():
+            rounds = self._servers.rounds_of(stream.key)
+            if rounds is not stream.rounds:
+                stream.rounds = rounds
+                rounds.mark(stream)
 
-    def _plan_round(self) -> None:
-        if self._dirty and not self._unanswered and not self._round_is_due:
-            self._round_is_due = True
-            self._loop.call_soon(self._read_dirty)
-
-    def _read_dirty(self) -> None:
-        """One round: one pipelined read for each dirty stream. The next begins when all are answered."""
-        self._round_is_due = False
-        if not self._uplink.up:
+    def _read_dirty(self, rounds: Rounds, stream: Stream) -> None:
+        """Of one round: ask for what is new in one stream."""
+        if not stream.live:
             return
-        streams, self._dirty = [stream for stream in self._dirty if stream.live], set()
-        for stream in streams:
-            if stream.is_new:
-                stream.is_new = False
-                self._ask(read_newest(stream.key), stream, self._take_newest)
-            else:
-                self._ask(read_after(stream.key, stream.cursor, stream.count), stream, self._take)
+        if stream.rounds is not rounds:
+            stream.rounds.mark(stream)
+        elif stream.is_new:
+            stream.is_new = False
+            self._ask(read_newest(stream.key), stream, self._take_newest)
+        else:
+            self._ask(read_after(stream.key, stream.cursor, stream.count), stream, self._take)
 
     def _ask(self, command: bytes, stream: Stream, take: Take) -> None:
-        self._unanswered += 1
-        self._uplink.ask(command, partial(self._answered, stream, take))
+        rounds = stream.rounds
+        rounds.ask(command, partial(self._answered, rounds, command, stream, stream.cursor, take))
 
-    def _answered(self, stream: Stream, take: Take, reply: Reply) -> None:
-        self._unanswered -= 1
+    def _answered(
+        self, rounds: Rounds, command: bytes, stream: Stream, cursor: EntryId, take: Take, reply: Reply
+    ) -> None:
+        rounds.answered()
         try:
             if isinstance(reply, Exception):
-                self._refused(stream, reply)
-            elif stream.live:
+                self._refused(rounds, command, stream, take, reply)
+            elif not stream.live:
+                pass
+            elif stream.rounds is rounds and stream.cursor == cursor:
                 take(stream, reply)
+            else:  # it is read elsewhere by now
+                stream.rounds.mark(stream)
         except BeginningLost as lost:
             self._break(stream.live, str(lost))
         except Exception as error:  # noqa: BLE001 - one unreadable stream must not cost the others the connection
             get_logger().exception("stream_unreadable", key=stream.key.decode())
             self._break(stream.live, f"unreadable: {error!r}")
-        self._plan_round()
+        rounds.plan()
 
-    def _refused(self, stream: Stream, error: Exception) -> None:
-        self._dirty.add(stream)
+    def _refused(self, rounds: Rounds, command: bytes, stream: Stream, take: Take, error: Exception) -> None:
+        found = self._servers.elsewhere(rounds, stream.key, error)
+        if isinstance(found, Asking):
+            self._ask_on_its_way(found.rounds, rounds, command, stream, take)
+        elif found is not None:
+            stream.rounds = found
+            found.mark(stream)
+        elif stream.rounds is not rounds:  # it is read elsewhere by now
+            stream.rounds.mark(stream)
+        else:
+            rounds.keep(stream)
+            self._judge(rounds, stream, error)
+
+    def _judge(self, rounds: Rounds, stream: Stream, error: Exception) -> None:
         if isinstance(error, hiredis.ReplyError):
             if str(error).startswith("WRONGTYPE"):
                 self._break(stream.live, str(error))
             else:
                 get_logger().warning("redis_refused", reason=str(error))
-                self._uplink.reset()
+                rounds.uplink.reset()
+
+    def _ask_on_its_way(self, there: Rounds | None, rounds: Rounds, command: bytes, stream: Stream, take: Take) -> None:
+        """Its slot is being moved, and the key has gone before it; the slot's owner is still the old one."""
+        if there is None or not there.uplink.up:
+            self._loop.call_later(_AGAIN_SECONDS, self._mark, stream)
+        else:
+            rounds.wait_for_another()
+            ask_there(there, command, partial(self._answered, rounds, command, stream, stream.cursor, take))
+
+    def _mark(self, stream: Stream) -> None:
+        if stream.live:
+            stream.rounds.mark(stream)
 
     def _take(self, stream: Stream, reply: Reply) -> None:
         page = self._reader.page(stream.page_type, stream.cursor, reply, stream.count)
@@ -290,11 +342,11 @@ class Hub:
             for subscription in tuple(stream.live):
                 subscription.accept(piece)
         if page.full and stream.live:
-            self._dirty.add(stream)
+            stream.rounds.keep(stream)
 
     def _take_newest(self, stream: Stream, reply: Reply) -> None:
         if not is_standing(stream.page_type, reply, stream.cursor):
-            self._dirty.add(stream)
+            stream.rounds.keep(stream)
 
     def _break(self, subscriptions: set[Subscription], reason: str) -> None:
         for subscription in tuple(subscriptions):
@@ -306,12 +358,16 @@ class Hub:
         """Say something to everybody every `heartbeat_seconds`, a share of the streams at a time."""
         for slot in itertools.cycle(range(_HEARTBEAT_SLOTS)):
             await asyncio.sleep(self._heartbeat_seconds / _HEARTBEAT_SLOTS)
-            self._uplink.check()
-            if self._uplink.down_seconds() > self._outage_seconds:
-                self._break(self._open, "Redis is away")
+            self._servers.check()
+            if not self._servers.up:
+                self._break(self._cut_off(), "Redis is away")
             for stream in [stream for stream in self._streams.values() if stream.heartbeat_slot == slot]:
                 for subscription in tuple(stream.live):
                     subscription.say(_KEEP_ALIVE)
+
+    def _cut_off(self) -> set[Subscription]:
+        """Those whose server is away for too long."""
+        return {one for one in self._open if self._servers.down_seconds(one.key) > self._outage_seconds}
 
     def drain(self, *, retry_ms: tuple[int, int] = (200, 3000)) -> int:
         """Tell every subscriber when to come back, each at another moment, and break its stream. Answers how many.
@@ -329,7 +385,7 @@ class Hub:
         return HubStats(
             subscribers=len(self._open),
             streams=len(self._streams),
-            reconnects=self._uplink.reconnects,
+            reconnects=self._servers.reconnects,
             entries_read=self._reader.entries_read,
             events_sent=self.events_sent,
             slow=self.slow,

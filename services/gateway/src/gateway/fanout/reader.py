@@ -11,7 +11,7 @@ from functools import partial
 from gateway.fanout.follow import FIRST_ENTRIES, MOST_ENTRIES, Follow, Size, next_count
 from gateway.fanout.frames import BEGINNING, PAGE_BYTES, BeginningLost, EntryId, Page, RawEntry, parse_id, shortened
 from gateway.fanout.redis_wire import Reply, pack
-from gateway.fanout.uplink import Uplink
+from gateway.fanout.servers import Servers
 
 _XREAD = b"*6\r\n$5\r\nXREAD\r\n$5\r\nCOUNT\r\n$%d\r\n%d\r\n$7\r\nSTREAMS\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
 _MEMORY = b"*5\r\n$6\r\nMEMORY\r\n$5\r\nUSAGE\r\n$%d\r\n%b\r\n$7\r\nSAMPLES\r\n$1\r\n0\r\n"
@@ -29,9 +29,9 @@ class StreamEnded(Exception):
 class Reader:
     """Reads for those who join or catch up. All methods raise RedisUnavailable when Redis is away for too long."""
 
-    def __init__(self, uplink: Uplink, join_seconds: float) -> None:
+    def __init__(self, servers: Servers, join_seconds: float) -> None:
         self.entries_read = self.unknown_types = 0
-        self._uplink = uplink
+        self._servers = servers
         self._join_seconds = join_seconds
         self._replays = asyncio.Semaphore(_REPLAYS_AT_ONCE)
 
@@ -65,7 +65,7 @@ class Reader:
                 # An error: Redis is away, and reading will tell; or a server, or a proxy, does not say such things.
                 size.set_result(None if isinstance(reply, Exception) else reply or 0)
 
-        self._uplink.ask(_MEMORY % (len(key), key), on_reply)
+        self._servers.ask(key, _MEMORY % (len(key), key), on_reply)
         return size
 
     async def _first_count(self, follow: Follow) -> int:
@@ -82,8 +82,8 @@ class Reader:
                 return page
             if cursor == BEGINNING:
                 raise BeginningLost(BEGINNING)
-            command = read_newest(follow.events_key.encode())
-            newest = await self._uplink.fetch(command, patience_seconds=self._join_seconds)
+            key = follow.events_key.encode()
+            newest = await self._servers.fetch(key, read_newest(key), patience_seconds=self._join_seconds)
             if not newest and follow.page_type.restarts:
                 return follow.page_type(BEGINNING, [], 0)
             if is_standing(follow.page_type, newest, cursor):
@@ -100,9 +100,8 @@ class Reader:
     ) -> Page:
         """Raises BeginningLost."""
         async with self._replays:
-            stored = await self._uplink.fetch(
-                read_after(key, cursor, count), patience_seconds=patience_seconds, take=partial(_stored, page_type)
-            )
+            take, reading = partial(_stored, page_type), read_after(key, cursor, count)
+            stored = await self._servers.fetch(key, reading, patience_seconds=patience_seconds, take=take)
         return self._page(page_type, cursor, stored, count)
 
     def page(self, page_type: type[Page], cursor: EntryId, reply: Reply, count: int) -> Page:

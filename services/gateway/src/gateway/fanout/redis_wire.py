@@ -81,7 +81,8 @@ class Address:
 class RedisWire(asyncio.Protocol):
     """A connected wire. Made by `connect`; ends by `close`, or by itself."""
 
-    def __init__(self, on_push: OnPush, on_lost: OnLost) -> None:
+    def __init__(self, address: Address, on_push: OnPush, on_lost: OnLost) -> None:
+        self.address = address
         self._loop = asyncio.get_running_loop()
         self._on_push = on_push
         self._on_lost = on_lost
@@ -98,7 +99,7 @@ class RedisWire(asyncio.Protocol):
 
         Raises OSError when nobody is there, hiredis.ReplyError when Redis refuses, WireLost when it hangs up.
         """
-        wire = cls(on_push, on_lost)
+        wire = cls(address, on_push, on_lost)
         loop = asyncio.get_running_loop()
         if address.path is not None:
             await loop.create_unix_connection(lambda: wire, address.path)
@@ -131,6 +132,13 @@ class RedisWire(asyncio.Protocol):
 
     async def execute(self, *command: str | bytes) -> Reply:
         return await self.fetch(pack(*command))
+
+    async def role(self) -> bytes | None:
+        """What the server says that it is; None where it does not tell. Raises WireLost."""
+        try:
+            return bytes((await self.execute("ROLE"))[0])
+        except hiredis.ReplyError:
+            return None
 
     async def fetch(self, command: bytes, take: Take | None = None) -> Any:
         """The reply to one packed command, or what `take` makes of it. Raises WireLost, hiredis.ReplyError, or what

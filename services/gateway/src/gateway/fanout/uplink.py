@@ -2,19 +2,24 @@
 
 Guarantees: at most one connection at a time; capped, jittered waits between attempts; a Redis that accepts commands but
 stays silent for `reply_seconds` counts as lost, and so does a primary that became a replica, of which nobody need have
-told us: the next wire leads to its successor; `on_up` is called each time that a wire stands, before anything is asked
-on it. Not guaranteed: that what was pushed while there was no wire is ever heard of; `on_up` is where to ask.
+told us: the next wire leads to its successor. With Sentinels a wire stands only with a primary, and for hardly more
+than a second after they have promoted another one, whatever the old one says. `on_up` is called each time that a wire
+stands, before anything is asked on it. Not guaranteed: that what was pushed while there was no wire is ever heard of;
+`on_up` is where to ask.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import hiredis
+from redis.exceptions import RedisError
 from sluiceway.backoff import Backoff
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
 
+from gateway.fanout.redis_way import Way
 from gateway.fanout.redis_wire import Address, OnReply, RedisWire, Reply, Take, WireLost, pack
 
 _ROLE = pack("ROLE")
@@ -27,14 +32,14 @@ _STOOD_SECONDS = 0.5
 class Uplink:
     def __init__(
         self,
-        url: str,
+        way: Way,
         *,
         name: str,
         reply_seconds: float,
         on_push: Callable[[list[Any]], None],
         on_up: Callable[[], None],
     ) -> None:
-        self._address = Address.parse(url)
+        self._way = way
         self._name = name
         self._reply_seconds = reply_seconds
         self._on_push = on_push
@@ -55,7 +60,7 @@ class Uplink:
                 since = asyncio.get_running_loop().time()
                 if not wire.gone:
                     self._stand(wire)
-                    await self._down.wait()
+                    await self._until_down(wire.address)
                 stood_seconds = self._down_since - since
                 if stood_seconds > _STOOD_SECONDS:
                     backoff.reset()
@@ -63,17 +68,35 @@ class Uplink:
                 await asyncio.sleep(backoff.next_seconds())
         finally:
             self.reset()
+            await self._way.close()
 
     async def _connect(self, backoff: Backoff) -> RedisWire:
         while True:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    return await RedisWire.connect(
-                        self._address, name=self._name, on_push=self._on_push, on_lost=self._fall
-                    )
-            except (OSError, hiredis.ReplyError) as error:
+                    return await self._connected(await self._way.address())
+            except (OSError, RedisError, hiredis.ReplyError) as error:
                 get_logger().warning("redis_unreachable", reason=str(error) or type(error).__name__)
             await asyncio.sleep(backoff.next_seconds())
+
+    async def _connected(self, address: Address) -> RedisWire:
+        wire = await RedisWire.connect(address, name=self._name, on_push=self._on_push, on_lost=self._fall)
+        if self._way.only_primary:
+            role = await wire.role()
+            if role not in (None, _PRIMARY):
+                wire.close()
+                raise WireLost("it is no primary, or not yet")
+        return wire
+
+    async def _until_down(self, address: Address) -> None:
+        while not self._down.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._way.look_seconds):
+                    await self._down.wait()
+                return
+            if await self._way.leads_elsewhere(address):
+                get_logger().warning("redis_moved")
+                self.reset()
 
     def _stand(self, wire: RedisWire) -> None:
         self._wire = wire
@@ -118,6 +141,12 @@ class Uplink:
                 continue
             except hiredis.ReplyError as error:
                 raise RedisUnavailable(str(error)) from error
+
+    async def fetch_once(self, command: bytes, take: Take | None = None) -> Any:
+        """As above, of the wire that stands now. Raises WireLost, hiredis.ReplyError."""
+        if self._wire is None:
+            raise WireLost("not connected")
+        return await self._wire.fetch(command, take)
 
     async def _standing(self, patience_seconds: float) -> RedisWire:
         while self._wire is None:

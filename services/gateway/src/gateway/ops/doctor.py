@@ -6,13 +6,14 @@ rules that the processes themselves wait for (`redis_suitability.problems`, `Sto
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway.errors import Unavailable
-from sluiceway.redis_client import server_time_ms
+from sluiceway.redis_client import cluster_primaries, server_time_ms
+from sluiceway.redis_cluster import ClusterRedis
 from sluiceway.service import redis_suitability
 from sluiceway.service.agreement import Agreement, OtherProcess
 from sluiceway.store import Store
@@ -52,11 +53,14 @@ class Doctor:
         return [*findings, *_of_clocks(clocks), *self._of_processes()]
 
     async def _of_redis(self, findings: list[Finding], clocks: dict[str, float]) -> None:
-        lacking = await redis_suitability.lacking_rights(self._redis)
-        findings.append(Finding("redis rights", lacking is None, lacking or "all that is needed"))
-        info = await redis_suitability.info(self._redis, "persistence")
         clocks["redis"] = await server_time_ms(self._redis) / 1000 - time.time()
-        findings += of_redis(info)
+        if not isinstance(self._redis, ClusterRedis):
+            findings += await _of_server(self._redis)
+            return
+        for primary in await cluster_primaries(self._redis):
+            node = primary.connection_pool.connection_kwargs
+            for one in await _of_server(primary, redis_suitability.COMMANDS_OF_CLUSTER):
+                findings.append(replace(one, name=f"{one.name} of {node['host']}:{node['port']}"))
 
     async def _of_postgres(self, findings: list[Finding], clocks: dict[str, float]) -> None:
         problems = await self._store.problems()
@@ -87,8 +91,16 @@ def _of_clocks(clocks: Mapping[str, float]) -> Iterable[Finding]:
 # Redis, from INFO.
 
 
-def of_redis(info: Mapping[str, str]) -> Iterable[Finding]:
-    problems = redis_suitability.problems(info)
+async def _of_server(redis: Redis, of_cluster: Sequence[tuple[str, ...]] = ()) -> list[Finding]:
+    """`of_cluster`: what the user has to be let do besides, as it is to be a node of one."""
+    lacking = await redis_suitability.lacking_rights(redis, of_cluster)
+    rights = Finding("redis rights", lacking is None, lacking or "all that is needed")
+    info = await redis_suitability.info(redis, "persistence")
+    return [rights, *of_redis(info, of_cluster=bool(of_cluster))]
+
+
+def of_redis(info: Mapping[str, str], *, of_cluster: bool = False) -> Iterable[Finding]:
+    problems = redis_suitability.problems(info, of_cluster=of_cluster)
     version = info.get("valkey_version") or info.get("redis_version", "unknown")
     role = f"{info.get('role', 'unknown')}, {info.get('connected_slaves', 0)} replicas"
     yield _judged("redis version", problems.get("version"), f"{info.get('server_name', 'redis')} {version}")

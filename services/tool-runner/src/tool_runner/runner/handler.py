@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from redis.asyncio import Redis
 from sluiceway.errors import Fenced
 from sluiceway.operation.catalogue import read_catalogue
-from sluiceway.operation.completions import Completions
+from sluiceway.operation.completions import Completions, ReplicaWait
 from sluiceway.process.logs import bound, get_logger, user_hash
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import persistently
@@ -70,7 +70,7 @@ class ToolHandler:
         self._held_operations = held
         self._runs = runs
         self._metrics = metrics
-        self._completions = Completions(redis)
+        self._completions = Completions(redis, ReplicaWait(settings.redis_wait_replicas, settings.redis_wait_ms))
         self._missed: dict[str, float] = {}
         self._log = get_logger()
 

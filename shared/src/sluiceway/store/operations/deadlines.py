@@ -1,14 +1,16 @@
-"""Deadlines of operations: what is past its own, and how it ends by that. The clock is Postgres's.
+"""Deadlines of operations: what is past its own, or waits for a runner that is not there, and how it ends by that. The
+clock is Postgres's.
 
 Each method is one statement or one transaction, and may be done again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sluiceway.errors import NotStorable
 from sluiceway.store.database.pool import Connection, Pool
-from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, end_operation
+from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, Unclaimed, end_operation
 from sluiceway.store.records import ASKS, COMPLETABLE, OPERATION_COLUMNS, Operation, operation_of
 from sluiceway.store.sessions.tool_parts import change_parts
 from sluiceway.wire.message import Part
@@ -46,6 +48,22 @@ class DeadlineStore:
             return await self._expire(operation, end)
         except NotStorable:
             return await self._expire(operation, replace(end, told=False))
+
+    async def give_up(self, operation: Operation, end: OperationEnd, waited: timedelta) -> EndOutcome | None:
+        """End an operation that no runner can begin, or complete, any more, and that was to be run for so long. None:
+        it is not that old, has ended otherwise, or was begun since it was read.
+
+        As `expire`, where its message takes no word of that.
+        """
+        try:
+            return await self._give_up(operation, end, waited)
+        except NotStorable:
+            return await self._give_up(operation, replace(end, told=False), waited)
+
+    async def _give_up(self, operation: Operation, end: OperationEnd, waited: timedelta) -> EndOutcome | None:
+        unclaimed = Unclaimed(operation.attempt, waited)
+        async with self._pool.connection() as connection:
+            return await end_operation(connection, operation.id, operation.task_id, end, unclaimed=unclaimed)
 
     async def _expire(self, operation: Operation, end: OperationEnd) -> EndOutcome | None:
         async with self._pool.connection() as connection:

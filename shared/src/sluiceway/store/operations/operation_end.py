@@ -7,6 +7,7 @@ Lock order: the session's row (expiry of approvals only), then the task's, the o
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from sluiceway.store.database.pool import Connection
@@ -24,6 +25,8 @@ _END = (
     f"WITH held AS (SELECT id FROM tasks WHERE id = $2 AND {LIVE} FOR UPDATE),"
     " ended AS (UPDATE operations o SET status = $3, output = $4, error = $5, completed_by = $7, ended_at = now()"
     f"   FROM held WHERE o.id = $1 AND o.task_id = held.id AND o.{COMPLETABLE} AND (o.deadline_at < now() OR NOT $8)"
+    "     AND ($11::integer IS NULL OR o.attempt = $11"
+    "      AND o.deadline_at - make_interval(secs => o.deadline_seconds) < now() - $12::interval)"
     f"   RETURNING {', '.join(f'o.{name}' for name in Operation.__slots__)}),"
     f" answered AS (UPDATE messages m SET parts = {_ANSWERED_PARTS}"
     "   FROM ended e WHERE m.session_id = e.session_id AND m.id = e.message_id AND $10),"
@@ -70,6 +73,15 @@ class ReportedEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Why an operation ends that nobody can begin, or complete: it was to be run for longer than `waited`, and no
+    runner has begun it since its `attempt`."""
+
+    attempt: int
+    waited: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class EndOutcome:
     """What became of an end that was reported.
 
@@ -87,9 +99,15 @@ class EndOutcome:
 
 
 async def end_operation(
-    connection: Connection, operation_id: str, task_id: str, end: OperationEnd, *, completion: ReportedEnd | None = None
+    connection: Connection,
+    operation_id: str,
+    task_id: str,
+    end: OperationEnd,
+    *,
+    completion: ReportedEnd | None = None,
+    unclaimed: Unclaimed | None = None,
 ) -> EndOutcome | None:
-    """Compare-and-set. Without a completion it is the deadline that ends the operation."""
+    """Compare-and-set. With neither a completion nor `unclaimed` it is the deadline that ends the operation."""
     by_task = completion is not None and completion.operation_id != operation_id
     row = await connection.fetchrow(
         _END,
@@ -100,9 +118,11 @@ async def end_operation(
         end.error,
         end.part_fields,
         completion.digest if completion is not None and by_task else None,
-        completion is None,
+        completion is None and unclaimed is None,
         completion.receipt if completion is not None else None,
         end.told,
+        unclaimed.attempt if unclaimed is not None else None,
+        unclaimed.waited if unclaimed is not None else None,
     )
     if row is None:
         return None

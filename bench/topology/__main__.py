@@ -1,0 +1,52 @@
+"""One Valkey beside a cluster of six, in one run, through the real services.
+
+    python -m bench.topology [--quick] [--disk] [first-token] [events]
+
+All nodes share the machine's cores with everything else, so the cluster has no more of them than the single server:
+what is seen is what its ways cost, not what more nodes would bring.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from bench.reporting import Report, main, row
+from bench.topology import deliveries
+from bench.worker import first_token
+from bench.worker.stage import Stage
+from harness.databases.redis_cluster import RedisCluster
+
+
+@asynccontextmanager
+async def _each(stage: Stage) -> AsyncIterator[Mapping[str, str]]:
+    """The URLs, by name. The nodes are up in both measurements."""
+    cluster = RedisCluster(stage.directory)
+    try:
+        cluster.start()
+        yield {"one server": stage.valkey.url, "a cluster of six": cluster.url}
+    finally:
+        cluster.stop()
+
+
+async def report_first_token(stage: Stage, runs: int, quick: bool) -> None:
+    async with _each(stage) as urls:
+        for name, stage.redis_url in urls.items():
+            overheads = await first_token.measure(stage, turns=2 if quick else 5, runs=runs)
+            what = f"{name}: overhead on the first token, {first_token.CLIENTS} concurrent turns"
+            row(f"{what}, p50, ms", (one.p50_ms for one in overheads), "{:.1f}")
+            row(f"{what}, p99, ms", (one.p99_ms for one in overheads), "{:.1f}")
+
+
+async def report_events(stage: Stage, runs: int, quick: bool) -> None:
+    async with _each(stage) as urls:
+        for name, stage.redis_url in urls.items():
+            done = [await deliveries.measure(stage, rounds=100 if quick else 300) for _ in range(runs)]
+            what = f"{name}: {deliveries.STREAMS} streams"
+            row(f"{what}, delivered events/s", (one.events_per_second for one in done), "{:,.0f}")
+            row(f"{what}, CPU of the gateway, us an event", (one.gateway_us for one in done), "{:.0f}")
+
+
+REPORTS: Mapping[str, Report] = {"first-token": report_first_token, "events": report_events}
+
+
+if __name__ == "__main__":
+    main("bench.topology", REPORTS, runs=3)

@@ -1,0 +1,171 @@
+"""Which server is the primary now, as Sentinels know it, and connections that lead there.
+
+Guarantees: all Sentinels are asked at once, and of those that answer the one that heard of the latest failover is
+believed; a connection stands only with a server that says itself that it is a primary; within about two seconds of a
+promotion no connection to another server is left, though nobody told it (a frozen one, or one that was cut off, says
+nothing). The Sentinels that the URL names are asked, not others: name all of them.
+Not guaranteed: that a primary that was cut off, with a client beside it, takes no writes meanwhile. That is what
+`min-replicas-to-write` is for.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from sluiceway.redis_asking import ask, first_answers, text_of
+from sluiceway.redis_url import Node, RedisUrl
+
+FOLLOW_SECONDS = 1.0
+_PRIMARY = b"master"
+
+
+class UnknownService(RedisConnectionError):
+    """The Sentinels answer, and watch no service of that name: a person has to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of one Sentinel: how many failovers it has heard of, where the primary is since, and whether most Sentinels have
+    found that one down."""
+
+    failovers: int
+    primary: Node
+    down: bool
+
+
+class Primary:
+    """The primary of one URL. Those who ask at the same time ask once."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self._url = url
+        self._asking: asyncio.Task[Node] | None = None
+
+    async def find(self) -> Node:
+        """Raises RedisConnectionError where no Sentinel knows one, AuthenticationError, UnknownService."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all(), name="sentinels")
+        return await asyncio.shield(self._asking)
+
+    async def close(self) -> None:
+        """Whoever asks just now is told that it was cancelled."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
+
+    def url_of(self, node: Node) -> str:
+        return self._url.url_of(node)
+
+    async def _ask_all(self) -> Node:
+        return self._newest(await first_answers(self._ask(node) for node in self._url.nodes))
+
+    async def _ask(self, sentinel: Node) -> Answer:
+        (told,) = await ask(self._url.sentinel_url(sentinel), ("SENTINEL", "MASTER", self._url.service))
+        facts = _facts(told)
+        down = "o_down" in facts["flags"].split(",")
+        return Answer(int(facts["config-epoch"]), Node(facts["ip"], int(facts["port"])), down)
+
+    def _newest(self, answers: list[Answer | BaseException]) -> Node:
+        known = [answer for answer in answers if isinstance(answer, Answer)]
+        if known:
+            newest = max(known, key=lambda answer: (answer.failovers, answer.down))
+            if newest.down:
+                raise RedisConnectionError(f"the primary at {newest.primary} is down, and has no successor yet")
+            return newest.primary
+        for error in answers:
+            if isinstance(error, AuthenticationError | NoPermissionError):
+                raise error
+            if isinstance(error, ResponseError) and "No such master" in str(error):
+                raise UnknownService(f"the Sentinels of REDIS_URL watch no service '{self._url.service}'")
+        reasons = {f"{type(error).__name__}: {error}" for error in answers}
+        raise RedisConnectionError(f"no Sentinel of REDIS_URL answers ({'; '.join(sorted(reasons))})")
+
+
+def _facts(told: Any) -> dict[str, str]:
+    """By name: of RESP2 a flat list, of RESP3 a map."""
+    pairs: Iterable[tuple[Any, Any]] = (
+        told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
+    )
+    return {text_of(name): text_of(value) for name, value in pairs}
+
+
+class PrimaryConnection(Connection):
+    """A connection that asks, each time that it is made, where the primary is."""
+
+    def __init__(self, *, primary: Primary, **options: Any) -> None:
+        self._primary = primary
+        super().__init__(**options)
+
+    async def connect(self) -> None:
+        if not self.is_connected:
+            node = await self._primary.find()
+            self.host, self.port = node.host, node.port
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    async def on_connect(self) -> None:
+        await super().on_connect()
+        await self.send_command("ROLE")
+        try:
+            role = await self.read_response()
+        except NoPermissionError:  # who does not tell its role is believed
+            return
+        if role[0] != _PRIMARY:
+            raise RedisConnectionError(f"{self.host}:{self.port} is no primary, or not yet")
+
+
+class TlsPrimaryConnection(PrimaryConnection, SSLConnection):
+    """The same, by TLS."""
+
+
+class PrimaryRedis(Redis):
+    """A client of the primary. As long as it is open, a task of its own hangs up on every other server."""
+
+    _primary: Primary
+    _follower: asyncio.Task[None] | None = None
+
+    @classmethod
+    def leading_to(cls, primary: Primary, pool: ConnectionPool) -> Self:
+        """A client of its own of that pool, whose connections are `PrimaryConnection`s."""
+        client = cls(connection_pool=pool)
+        client.auto_close_connection_pool = True
+        client._primary = primary
+        return client
+
+    async def __aenter__(self) -> Self:
+        self._follower = asyncio.create_task(self._follow(), name="primary-follower")
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
+        await self._primary.close()
+        await super().__aexit__(*error)  # type: ignore[no-untyped-call]
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await self._hang_up_on_others(await self._primary.find())
+
+    async def _hang_up_on_others(self, primary: Node) -> None:
+        """Who waits for an answer of another server is told that the connection was lost."""
+        pool = self.connection_pool
+        for connection in [*pool._available_connections, *pool._in_use_connections]:
+            if _leads_elsewhere(connection, primary):
+                await connection.disconnect(nowait=True)
+
+
+def _leads_elsewhere(connection: AbstractConnection, primary: Node) -> bool:
+    return (
+        isinstance(connection, PrimaryConnection)
+        and connection.is_connected
+        and Node(connection.host, connection.port) != primary
+    )
