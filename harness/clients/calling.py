@@ -9,7 +9,7 @@ from harness.clients.folding import fold
 from harness.model_server import ModelServer
 from harness.waiting import wait_until
 
-TOOLS_DIR = Path(__file__).parent / "test_tools"
+TOOLS_DIR = Path(__file__).parents[1] / "test_tools"
 
 
 def call(name: str, call_id: str, index: int = 0, **arguments: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.retention import Retention
 from sluiceway.queue.work_queue import Producer
@@ -39,10 +40,11 @@ class Turns:
         registry, writer, reader = streams.registry, streams.writer, streams.reader
         self.message = TurnMessage(store, reader)
         self.rebuild = TurnRebuild(store, registry, writer, self.message)
-        self.dispatch = TurnDispatch(registry, queue)
+        self.people = PersonEvents(redis, RETENTION)
+        self.dispatch = TurnDispatch(registry, queue, self.people)
         self.erasing = TurnErasing(redis, store, registry, writer, reader, RETENTION)
         self.resume = TurnResume(registry, streams.output, queue)
         self.pause = TurnPause(store, writer, Operations(redis, streams.entries), self.rebuild)
-        self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing)
-        self.intake = TurnIntake(store, registry, self.dispatch, self.ending, self.erasing)
+        self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing, self.people)
+        self.intake = TurnIntake(store, registry, self.dispatch, self.ending, self.erasing, self.people)
         self.lookup = TurnLookup(store, registry)

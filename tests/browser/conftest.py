@@ -1,6 +1,7 @@
 """A real Chromium for tests of the chat page. A page that throws, or breaks its own content policy, fails its test."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ async def browser(server_directory: Path) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    async with one_browser(browser) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def one_browser(browser: Browser) -> AsyncIterator[BrowserContext]:
     """One person's browser: its tabs share what it stores."""
     complaints: list[str] = []
 

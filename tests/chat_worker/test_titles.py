@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 from chat_worker.beside import Beside
 from chat_worker.titles import READ_CHARS, Titles
+from redis.asyncio import Redis
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import NewTurn
@@ -15,6 +17,7 @@ from sluiceway.store.turns.ending import TurnEnd
 from sluiceway_llm.calling.model import Model
 
 from harness.model_server import ModelServer
+from harness.retention import RETENTION
 from harness.waiting import wait_until
 
 TITLE = {"text": "Rivers of the Alps"}
@@ -49,11 +52,11 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database_url: str, model: ModelServer) -> AsyncIterator[Desk]:
+async def desk(database_url: str, redis: Redis, model: ModelServer) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(Store.open(database_url, max_size=4, application_name="desk"))
         client = await stack.enter_async_context(Model(model.base_url, "sk-of-the-test"))
-        yield Desk(store, Titles(store, client, "small"), model)
+        yield Desk(store, Titles(store, client, "small", PersonEvents(redis, RETENTION)), model)
 
 
 @pytest.mark.requirement("CH-3", "CH-20")

@@ -11,6 +11,11 @@ export function recall<T>(key: string, otherwise: T): T {
   }
 }
 
+/** Call this when another tab has changed it. */
+export function onChanged(key: string, changed: () => void): void {
+  window.addEventListener("storage", (event) => event.key === key && changed());
+}
+
 export function remember(key: string, value: unknown): void {
   const text = JSON.stringify(value);
   memory.set(key, text);

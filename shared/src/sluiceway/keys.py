@@ -111,6 +111,11 @@ def agent_published(task_id: str) -> str:
 AGENT_STREAMS = "sw:agents"
 
 
+def person_events(person_id: str) -> str:
+    """What a person's devices are told. The id is a hash of his name."""
+    return f"sw:person:{{{person_id}}}:events"
+
+
 def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
 

@@ -53,6 +53,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/chat/tasks/{task_id}/cancel"): Row("owned", _TURNS),
     ("POST", "/api/chat/tasks/{task_id}/approvals/{tool_call_id}"): Row("owned", _TURNS, {"approved": True}),
     ("POST", "/api/chat/tasks/{task_id}/outputs/{tool_call_id}"): Row("owned", _TURNS, {"output": 1}),
+    ("GET", "/api/chat/events"): Row("own", _TURNS),
     ("GET", "/api/chat/tools"): Row("own", _BOTH),
     ("POST", "/api/chat/files"): Row("own", _TURNS, {"a": "text"}),
     ("GET", "/api/chat/files/{file_id}"): Row("owned", _BOTH),

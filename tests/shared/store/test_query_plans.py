@@ -305,6 +305,7 @@ class Walk:
                 await sessions.page(user_id, after, 10)
         await sessions.create("mine-ada", "ada", None)
         await sessions.owner("mine-ada")
+        await sessions.awaits("mine-ada", "t-1")
         await sessions.stored_bytes("ada")
         await sessions.rename("mine-ada", "ada", "Mine")
         await sessions.claim("mine-None", "ada", None)

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "
 import { flushSync } from "react-dom";
 import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
+import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
@@ -24,9 +25,10 @@ import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
 
+const LONG_HIDDEN_MS = 5 * 60_000;
+
 export function App() {
   const [list] = useState(() => new SessionList());
-  const [tabs] = useState(() => new BroadcastChannel("sluiceway"));
   const [preferences, setPreferences] = useState(readPreferences);
   const [dialog, setDialog] = useState<"settings" | "shortcuts" | null>(null);
   const [sharing, setSharing] = useState<Session | null>(null);
@@ -42,21 +44,19 @@ export function App() {
       const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
         onChange: () => {
           if (sessionIn(location.hash) !== conversation.sessionId) history.replaceState(null, "", addressOf(conversation.sessionId));
-          tabs.postMessage({ sessionId: conversation.sessionId });
           void list.refresh();
         },
         onSession: (session, firstText) => list.keepWords(session.id, firstText),
         onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text, files) => page.current?.putBack(text, files),
         onEnd: () => {
-          tabs.postMessage({ sessionId: conversation.sessionId });
-          void list.refreshUntilTitled(conversation.sessionId);
+          void list.refresh();
           onDone.current();
         },
       });
       return conversation;
     },
-    [list, tabs],
+    [list],
   );
   const [conversation, setConversation] = useState(() => make(sessionIn(location.hash), unsentConversation()));
   const shownNow = useRef(conversation);
@@ -76,24 +76,37 @@ export function App() {
   }, [make]);
   useEffect(() => {
     void list.refresh();
+    const leaving = new AbortController();
+    followPerson((event) => heard.current(event), leaving.signal);
+    return () => leaving.abort();
+  }, [list]);
+  const heard = useRef<(event: PersonEvent) => void>(() => {});
+  heard.current = (event) => {
+    const shown = shownNow.current;
+    const isShown = "session_id" in event && event.session_id === shown.sessionId;
+    list.hear(event, isShown && document.visibilityState === "visible");
+    if (event.type === "ready" && !event.resumed) void shown.refresh();
+    if (!isShown) return;
+    if (event.type === "turn-started") shown.heardStart(event.task_id);
+    else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
+    else if (event.type === "session-changed") shown.heardChange();
+    else if (event.type === "session-deleted") location.hash = "#/";
+  };
+  useEffect(() => {
+    let hiddenAt = 0;
     const look = () => {
-      if (document.visibilityState !== "visible") return;
-      void list.refresh();
-      void shownNow.current.refresh();
+      if (document.visibilityState !== "visible") return void (hiddenAt = Date.now());
+      list.look(conversation.sessionId);
+      // Everything was told meanwhile, unless the browser let nothing run.
+      if (hiddenAt && Date.now() - hiddenAt > LONG_HIDDEN_MS) {
+        void list.refresh();
+        void conversation.refresh();
+      }
     };
-    const heard = ({ data }: MessageEvent<{ sessionId: string }>) => {
-      void list.refresh();
-      if (shownNow.current.sessionId === data.sessionId) void shownNow.current.refresh();
-    };
+    look();
     document.addEventListener("visibilitychange", look);
-    window.addEventListener("online", look);
-    tabs.addEventListener("message", heard);
-    return () => {
-      document.removeEventListener("visibilitychange", look);
-      window.removeEventListener("online", look);
-      tabs.removeEventListener("message", heard);
-    };
-  }, [list, tabs]);
+    return () => document.removeEventListener("visibilitychange", look);
+  }, [list, conversation]);
 
   const tellProblem = useCallback((error: unknown) => {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
@@ -138,7 +151,6 @@ export function App() {
     list.renamed(session.id, name);
     try {
       await renameSession(session.id, name);
-      tabs.postMessage({ sessionId: session.id });
     } catch (error) {
       if (before) list.renamed(session.id, before);
       void list.refresh();

@@ -11,6 +11,10 @@ export interface Session {
   title: string | null;
   created_at: string;
   updated_at: string;
+  /** The turn that runs, or is about to. */
+  active_task_id?: string | null;
+  /** It has stopped for an answer of the person. */
+  awaits_you?: boolean;
 }
 
 export interface StoredMessage {

@@ -89,6 +89,7 @@ export class Conversation {
   private teller = new Teller();
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
+  private started: string[] = [];
   /** Messages that a person sends although the day's budget is used up. */
   private readonly overBudget = new Set<string>();
   private offered: readonly string[] | null = null;
@@ -157,6 +158,32 @@ export class Conversation {
     return this.loop();
   }
 
+  /** A turn of this conversation has started, here or elsewhere. */
+  heardStart(taskId: string): void {
+    this.started.push(taskId);
+    if (!this.looping && this.hasNews()) void this.refresh();
+  }
+
+  /** A turn has ended. Who follows it knows that, and everybody else reads what it said. */
+  heardEnd(taskId: string): void {
+    if (this.looping || this.ended.has(taskId)) return;
+    this.ended.add(taskId);
+    void this.refresh();
+  }
+
+  /** Another branch is shown, or nobody waits for an answer any more. */
+  heardChange(): void {
+    if (!this.looping) this.otherBranch = true;
+    void this.refresh();
+  }
+
+  /** Whether a turn was told of that was not followed. */
+  private hasNews(): boolean {
+    const started = this.started;
+    this.started = [];
+    return started.some((taskId) => !this.ended.has(taskId));
+  }
+
   private async loop(first?: () => Promise<void>): Promise<void> {
     if (this.looping) {
       this.again = true;
@@ -168,7 +195,7 @@ export class Conversation {
       do {
         this.again = false;
         await this.followAll();
-      } while (this.again);
+      } while (this.again || this.hasNews());
     } catch (error) {
       this.failed(error);
     } finally {

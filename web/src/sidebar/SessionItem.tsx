@@ -3,11 +3,12 @@ import type { Session } from "../client/api.ts";
 import { isComposing } from "../composer/keys.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
-import { addressOf } from "./sessions.ts";
+import { addressOf, type SessionState } from "./sessions.ts";
 
 interface Props {
   session: Session;
   title: string;
+  state: SessionState;
   isCurrent: boolean;
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
@@ -15,7 +16,7 @@ interface Props {
   onShare: ((session: Session) => void) | null;
 }
 
-export function SessionItem({ session, title, isCurrent, onPicked, onRename, onDelete, onShare }: Props) {
+export function SessionItem({ session, title, state, isCurrent, onPicked, onRename, onDelete, onShare }: Props) {
   const words = useWords();
   const [menu, setMenu] = useState(false);
   const [renaming, setRenaming] = useState(false);
@@ -53,6 +54,7 @@ export function SessionItem({ session, title, isCurrent, onPicked, onRename, onD
       <a href={addressOf(session.id)} title={title} dir="auto" aria-current={isCurrent ? "page" : undefined} onClick={onPicked}>
         {title}
       </a>
+      {state && <span className="state" data-state={state} role="img" aria-label={words.sessionState[state]} title={words.sessionState[state]} />}
       <button ref={more} type="button" className="icon" aria-label={words.optionsOf(title)} aria-expanded={menu} onClick={() => setMenu(!menu)}>
         <Icon name="more" />
       </button>

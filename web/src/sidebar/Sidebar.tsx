@@ -62,7 +62,7 @@ export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDele
             <h2>{name}</h2>
             <ul>
               {group.map((session) => (
-                <SessionItem key={session.id} session={session} title={list.titleOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} onShare={onShare} />
+                <SessionItem key={session.id} session={session} title={list.titleOf(session)} state={list.stateOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} onShare={onShare} />
               ))}
             </ul>
           </section>

@@ -1,15 +1,16 @@
 // The list of conversations, newest first, by days.
 
 import { listSessions, type Session } from "../client/api.ts";
+import type { PersonEvent } from "../client/personEvents.ts";
 import { isAbort, Problem } from "../client/problem.ts";
-import { sleep } from "../client/waiting.ts";
 import { firstWords } from "../message/names.ts";
-import { recall, remember } from "../storage.ts";
+import { onChanged, recall, remember } from "../storage.ts";
 import type { Words } from "../words/words.ts";
+import { Unread } from "./unread.ts";
 
 const STORED = "sluiceway.first-words";
 const MOST_STORED = 300;
-const TITLE_LOOKS = [1, 3, 9];
+const MOST_ENDED = 500;
 
 export const addressOf = (sessionId: string): string => `#/c/${encodeURIComponent(sessionId)}`;
 
@@ -22,6 +23,8 @@ export function sessionIn(hash: string): string | null {
     return null;
   }
 }
+
+export type SessionState = "runs" | "needsYou" | "unread" | null;
 
 export interface ListState {
   sessions: readonly Session[];
@@ -37,6 +40,20 @@ export class SessionList {
   private readonly removed = new Set<string>();
   private readonly toldTitles = new Map<string, string>();
   private loadingMore = false;
+  private reading: Promise<void> | null = null;
+  private stale = false;
+  /** What was heard while the list is read: the list may be older than that. */
+  private meanwhile: PersonEvent[] | null = null;
+  /** Turns that have ended do not start again. */
+  private ended: string[] = [];
+  private readonly unread = new Unread(() => this.set({}));
+
+  constructor() {
+    onChanged(STORED, () => {
+      this.words = new Map(recall<[string, string][]>(STORED, []));
+      this.set({});
+    });
+  }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
@@ -49,8 +66,22 @@ export class SessionList {
     for (const listener of this.listeners) listener();
   }
 
-  /** Read the first page again. Older pages that were read stay. */
-  async refresh(): Promise<void> {
+  /** Read the first page again. Older pages that were read stay. Who asks while it is read has it read once more. */
+  refresh(): Promise<void> {
+    this.stale = this.reading !== null;
+    this.reading ??= this.readWhileStale().finally(() => (this.reading = null));
+    return this.reading;
+  }
+
+  private async readWhileStale(): Promise<void> {
+    do {
+      this.stale = false;
+      await this.read();
+    } while (this.stale);
+  }
+
+  private async read(): Promise<void> {
+    this.meanwhile = [];
     try {
       const page = await listSessions();
       const fresh = new Set(page.sessions.map((session) => session.id));
@@ -61,18 +92,71 @@ export class SessionList {
       // What passes by itself is told where the conversation waits for it.
       if (!(error instanceof Problem) && !isAbort(error)) throw error;
       this.set({ loaded: true });
+    } finally {
+      const heard = this.meanwhile;
+      this.meanwhile = null;
+      for (const event of heard) this.apply(event);
     }
   }
 
-  /** A title may be ready some moments after the first answer: look again, a few times. */
-  async refreshUntilTitled(sessionId: string): Promise<void> {
-    await this.refresh();
-    for (const seconds of TITLE_LOOKS) {
-      const session = this.state.sessions.find((one) => one.id === sessionId);
-      if (!session || session.title !== null) return;
-      await sleep(seconds * 1000);
-      await this.refresh();
+  /** What became of a conversation, here or elsewhere. `seen`: somebody is looking at it. */
+  hear(event: PersonEvent, seen: boolean): void {
+    this.meanwhile?.push(event);
+    const isEnd = event.type === "turn-ended" || event.type === "turn-needs-you";
+    if (isEnd && !this.ended.includes(event.task_id)) {
+      this.ended = [...this.ended, event.task_id].slice(-MOST_ENDED);
+      if (!seen) this.unread.set(event.session_id, true);
     }
+    this.apply(event);
+  }
+
+  private apply(event: PersonEvent): void {
+    if (event.type === "ready") {
+      // Nobody knows what was missed, on whatever page of the list.
+      if (!event.resumed) {
+        this.cursor = null;
+        void this.refresh();
+      }
+      return;
+    }
+    const known = this.state.sessions.find((session) => session.id === event.session_id);
+    if (event.type === "session-deleted") this.hide(event.session_id);
+    else if (event.type === "session-renamed") this.renamed(event.session_id, event.title);
+    else if (event.type === "turn-started") this.started(known, event.task_id);
+    else if (known && event.type === "turn-needs-you") this.change(known, { active_task_id: null, awaits_you: true });
+    else if (known && event.type === "turn-ended") this.over(known, event.task_id);
+    else if (!known && !this.removed.has(event.session_id)) void this.refresh();
+    else if (event.type === "session-changed") void this.refresh();
+  }
+
+  private started(known: Session | undefined, taskId: string): void {
+    if (this.ended.includes(taskId)) return;
+    if (known) this.change(known, { active_task_id: taskId, awaits_you: false, updated_at: new Date().toISOString() }, true);
+    else void this.refresh();
+  }
+
+  private over(known: Session, taskId: string): void {
+    const active = known.active_task_id === taskId ? null : (known.active_task_id ?? null);
+    this.change(known, { active_task_id: active, awaits_you: false });
+    // Its title may have been told to nobody.
+    if (known.title === null) void this.refresh();
+  }
+
+  private change(session: Session, change: Partial<Session>, first = false): void {
+    const changed = { ...session, ...change };
+    const others = this.state.sessions.filter((one) => one.id !== session.id);
+    this.set({ sessions: first ? [changed, ...others] : this.state.sessions.map((one) => (one.id === session.id ? changed : one)) });
+  }
+
+  /** Somebody looks at it. */
+  look(sessionId: string): void {
+    if (this.unread.set(sessionId, false)) this.set({});
+  }
+
+  stateOf(session: Session): SessionState {
+    if (session.awaits_you) return "needsYou";
+    if (session.active_task_id) return "runs";
+    return this.unread.has(session.id) ? "unread" : null;
   }
 
   async showMore(): Promise<void> {

@@ -34,6 +34,7 @@ export const ar: Words = {
   optionsOf: (title) => `خيارات ${apart(title)}`,
   rename: "إعادة التسمية",
   newTitle: "عنوان جديد",
+  sessionState: { runs: "تُكتب الآن إجابة", needsYou: "بانتظارك", unread: "إجابة جديدة" },
   remove: "حذف",
   removed: (title) => `حُذفت «${apart(title)}».`,
   undo: "تراجع",

@@ -23,6 +23,7 @@ export const de: Words = {
   optionsOf: (title) => `Optionen von ${title}`,
   rename: "Umbenennen",
   newTitle: "Neuer Titel",
+  sessionState: { runs: "Eine Antwort wird geschrieben", needsYou: "Wartet auf dich", unread: "Eine neue Antwort" },
   remove: "Löschen",
   removed: (title) => `„${title}“ ist gelöscht.`,
   undo: "Rückgängig",

@@ -25,6 +25,7 @@ export const en = {
   optionsOf: (title: string) => `Options of ${title}`,
   rename: "Rename",
   newTitle: "New title",
+  sessionState: { runs: "An answer is being written", needsYou: "Waits for you", unread: "A new answer" },
   remove: "Delete",
   removed: (title: string) => `“${title}” is deleted.`,
   undo: "Undo",

@@ -3,6 +3,7 @@
 import asyncio
 
 from sluiceway import keys
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.objects import FileObjects
 from sluiceway.operation.catalogue import Catalogue
 from sluiceway.operation.publishing import Operations
@@ -67,7 +68,8 @@ async def build(process: WorkerProcess[Settings]) -> None:
     pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
     chat = Producer(redis, keys.CHAT)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
-    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat), erasing)
+    people = PersonEvents(redis, settings.retention)
+    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat, people), erasing, people)
     ending.tell(TurnMetrics(process.registry).ended)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
@@ -77,7 +79,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     prompts = await _prompts(process)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
-    titles = await _titles(process, prices, budget) if settings.titles else None
+    titles = await _titles(process, prices, budget, people) if settings.titles else None
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     attachments = Attachments(settings, store, FileObjects(settings.files_url))
     context = Context(settings, store, windows, Summariser(model, settings.summary_seconds), attachments)
@@ -91,6 +93,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
 
     process.work_on(queue, handler.handle, handler.dead_letter)
     process.beside("flusher", flusher.run)
+    process.beside("person-events", people.run)
     process.beside("catalogue", catalogue.run)
     process.beside("windows", windows.run)
     # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
@@ -111,11 +114,13 @@ async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
     return prompts
 
 
-async def _titles(process: WorkerProcess[Settings], prices: Prices, budget: ModelBudget | None) -> Titles:
+async def _titles(
+    process: WorkerProcess[Settings], prices: Prices, budget: ModelBudget | None, people: PersonEvents
+) -> Titles:
     """With a client of their own: no title takes an answer's connection."""
     settings = process.settings
     client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots, budget=budget))
-    titles = Titles(process.store, client, settings.title_model or settings.model, prices)
+    titles = Titles(process.store, client, settings.title_model or settings.model, people, prices)
     process.beside("titles", titles.run)
     return titles
 

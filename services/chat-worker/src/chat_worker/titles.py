@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from sluiceway.errors import NotStorable, Unavailable
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.people.usage import CallOutcome
 from sluiceway.store.records import Message, Task
 from sluiceway.tracing.spans import model_call
 from sluiceway.wire.events import Data
+from sluiceway.wire.person_event import SessionRenamed
 from sluiceway_llm.calling.model import Finished, Model, ModelRequest, TextDelta, Usage
 from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
@@ -52,8 +54,11 @@ _PROMPT = (
 class Titles:
     """`run` beside the queues ends what is left of them. `model`: the name of the one that is asked."""
 
-    def __init__(self, store: Store, client: Model, model: str, prices: Prices | None = None) -> None:
+    def __init__(
+        self, store: Store, client: Model, model: str, people: PersonEvents, prices: Prices | None = None
+    ) -> None:
         self._store = store
+        self._people = people
         self._client = client
         self._model = model
         self._prices = prices
@@ -88,6 +93,7 @@ class Titles:
             title = await self._asked(task, message) or words_of(message)
             if title is not None and await self._store.titles.give(task.session_id, title):
                 beside.add(Data(type="data-title", data={"title": title}, transient=True))
+                await self._people.mention(task.user_id, SessionRenamed(session_id=task.session_id, title=title))
         except (Unavailable, NotStorable) as error:
             self._log.warning("title_not_made", task_id=task.id, session_id=task.session_id, reason=str(error))
 

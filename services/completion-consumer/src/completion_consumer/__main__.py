@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sluiceway import keys
 from sluiceway.feeds.agent_events import AgentStreams
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.objects import FileObjects
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
@@ -50,9 +51,10 @@ async def build(process: WorkerProcess[Settings]) -> None:
     )
     output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
     chat = Producer(redis, keys.CHAT)
-    dispatch = TurnDispatch(registry, chat)
+    people = PersonEvents(redis, settings.retention)
+    dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
-    ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
+    ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
     ending.tell(TurnMetrics(process.registry).ended)
     applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
@@ -90,6 +92,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
             entries,
             Operations(redis, entries),
             applying,
+            people,
             lease=process.lease,
             park_for=timedelta(hours=settings.park_hours),
             claim_within=timedelta(seconds=settings.operation_claim_seconds),
@@ -103,6 +106,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
         finalize_after=finalize_after,
     )
     reconciler = Reconciler(store, unfinished, settings.reconcile_seconds, metrics, process.stopping)
+    process.beside("person-events", people.run)
     process.beside_until_it_ends("reconciler", reconciler.run)
     process.readiness.ask("reconciler", reconciler.problem)
 

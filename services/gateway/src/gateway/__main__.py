@@ -27,6 +27,7 @@ async def serve(settings: Settings) -> None:
         beside.append(group.create_task(LoopLag(gateway.metrics.registry).run(), name="loop-lag"))
         beside.append(group.create_task(gateway.surroundings.run(), name="surroundings"))
         beside.append(group.create_task(gateway.queue_news.run(), name="queue-news"))
+        beside.append(group.create_task(gateway.people.run(), name="person-events"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.keeping import FileKeeping
 from sluiceway.files.objects import FileObjects
 from sluiceway.operation.completions import Completions
@@ -71,6 +72,7 @@ class Gateway:
     registry: TaskRegistry
     reader: TaskReader
     intake: TurnIntake
+    people: PersonEvents
     lookup: TurnLookup
     dispatch: TurnDispatch
     hub: Hub
@@ -116,9 +118,10 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         reader = TaskReader(redis)
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
-        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT))
+        people = PersonEvents(redis, settings.retention)
+        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT), people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
-        ending = TurnEnding(store, registry, writer, reader, dispatch, erasing)
+        ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
         completions = Completions(redis)
         objects = FileObjects(settings.files_url)
         signatures = Signatures(settings.webhook_secrets)
@@ -138,7 +141,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             redis=redis,
             registry=registry,
             reader=reader,
-            intake=TurnIntake(store, registry, dispatch, ending, erasing),
+            intake=TurnIntake(store, registry, dispatch, ending, erasing, people),
+            people=people,
             lookup=TurnLookup(store, registry),
             dispatch=dispatch,
             hub=hub,

@@ -23,6 +23,8 @@ class Session:
     user_id: str | None
     title: str | None
     active_task_id: str | None
+    # The ended turn whose calls wait for the person.
+    approval_task_id: str | None
     created_at: datetime
     updated_at: datetime
 

@@ -1,4 +1,5 @@
-"""Ending a turn: its answer durable in Postgres, then its stream closed, then the session's next turn released.
+"""Ending a turn: its answer durable in Postgres, then its stream closed, then its user's devices told, then the
+session's next turn released.
 
 Guarantees: a turn ends once, in Postgres by a compare-and-set of its row, in Redis by one of its metadata. `finalize`
 does what is left of an end that broke off, and is idempotent. An end that Postgres refuses is reduced until it is taken
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sluiceway.errors import Fenced, NotStorable, TaskNotFound
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Task
@@ -24,6 +26,7 @@ from sluiceway.turn.not_storable import NOT_STORABLE, last_events, reductions
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
+from sluiceway.wire.person_event import TurnEnded, TurnNeedsYou
 from sluiceway.wire.task import EndStatus
 
 # Status, code ("" where it did not fail), and seconds since the turn was accepted.
@@ -41,6 +44,7 @@ class TurnEnding:
         reader: TaskReader,
         dispatch: TurnDispatch,
         erasing: TurnErasing,
+        people: PersonEvents,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -48,6 +52,7 @@ class TurnEnding:
         self._reader = reader
         self._dispatch = dispatch
         self._erasing = erasing
+        self._people = people
         self._message = TurnMessage(store, reader)
         self._rebuild = TurnRebuild(store, registry, writer, self._message)
         self._told: OnEnd = _nobody_asks
@@ -91,7 +96,7 @@ class TurnEnding:
                 end, events = replace(end, status="failed"), last_events(replace(end, status="failed"), end, events)
         if ended is not None:
             self._told(end.status, str((end.error or {}).get("code", "")), ended.seconds)
-        await self._close(task, end.status, events, ended, written=written)
+        await self._close(task, end.status, events, ended, written=written, awaits=end.awaits)
         return end.status
 
     async def _end_reduced(self, task: Task, end: TurnEnd) -> tuple[TurnEnd, Ended | None]:
@@ -127,13 +132,14 @@ class TurnEnding:
         return await self.end(claimed, end, [*lacking, *closing, *last]) is not None
 
     async def finalize(self, task: Task) -> None:
-        """Do what is left of a turn's end: its stream closed, the next turn released. Idempotent."""
+        """Do what is left of a turn's end: its stream closed, its user told, the next turn released. Idempotent."""
         meta = await self._registry.meta(task.id)
         events = ending_of(task)
         if meta is not None and not meta.ended:
             fold, lacking = await self._message.shown(task)
             events = [*lacking, *fold.closers(), *events]
-        await self._close(task, end_status(task), events)
+        awaits = task.status == "completed" and await self._store.sessions.awaits(task.session_id, task.id)
+        await self._close(task, end_status(task), events, awaits=awaits)
 
     async def forget(self, task_id: str) -> None:
         """Erase the stream of a turn that Postgres does not have any more; its followers see it aborted. Nothing where
@@ -141,6 +147,8 @@ class TurnEnding:
         meta = await self._registry.meta(task_id)
         if meta is not None and await self._store.turns.get(task_id) is None:
             await self._erasing.erase_stream(task_id)
+            # Perhaps its session is gone with it, as after a restore.
+            await self._people.begin_anew(meta.user_id)
 
     async def _close(
         self,
@@ -150,15 +158,19 @@ class TurnEnding:
         ended: Ended | None = None,
         *,
         written: int | None = None,
+        awaits: bool = False,
     ) -> None:
         """Close the stream and release the next turn. `ended`: by this caller, just now, so it knows which that is: a
-        turn that was accepted since then is its gateway's to publish."""
+        turn that was accepted since then is its gateway's to publish. `awaits`: the person's answer is waited for,
+        unless a turn follows at once."""
         if await self._writer.close(task.fields, task.attempt, status, events, proof=written) == "lost":
             await self._rebuild.ended(task if task.ended else await self._reloaded(task))
         if ended is None:
             following = await self._store.sessions.active_task(task.session_id)
         else:
             following = await self._store.turns.get(ended.following) if ended.following is not None else None
+        owner = task.user_id if ended is None else ended.user_id
+        await self._people.tell(owner, _told(task, status, awaits=awaits and following is None))
         if following is not None and following.status == "queued":
             await self._dispatch.publish(following)
         await self._store.turns.finalized(task.id)
@@ -168,6 +180,12 @@ class TurnEnding:
         if found is None:
             raise TaskNotFound
         return found
+
+
+def _told(task: Task, status: EndStatus, *, awaits: bool) -> TurnEnded | TurnNeedsYou:
+    if awaits:
+        return TurnNeedsYou(session_id=task.session_id, task_id=task.id)
+    return TurnEnded(session_id=task.session_id, task_id=task.id, status=status)
 
 
 def _nobody_asks(status: EndStatus, code: str, seconds: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 
 from sluiceway.errors import RedisUnavailable, SessionNotFound, Unavailable
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger, joined
 from sluiceway.store import Store
 from sluiceway.store.records import Session, Task
@@ -18,6 +19,7 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
+from sluiceway.wire.person_event import PersonEvent, SessionCreated, SessionDeleted
 from sluiceway.wire.task import Status
 
 
@@ -39,13 +41,20 @@ class AnswerOutcome:
 
 class TurnIntake:
     def __init__(
-        self, store: Store, registry: TaskRegistry, dispatch: TurnDispatch, ending: TurnEnding, erasing: TurnErasing
+        self,
+        store: Store,
+        registry: TaskRegistry,
+        dispatch: TurnDispatch,
+        ending: TurnEnding,
+        erasing: TurnErasing,
+        people: PersonEvents,
     ) -> None:
         self._store = store
         self._registry = registry
         self._dispatch = dispatch
         self._ending = ending
         self._erasing = erasing
+        self._people = people
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> AcceptedTurn:
@@ -112,7 +121,9 @@ class TurnIntake:
         except SessionNotFound:
             # Perhaps it is this very request that deleted it, and the answer was lost.
             await self.erase(await self._store.erasures.of_session(session_id))
+            await self._people.mention(user_id, SessionDeleted(session_id=session_id))
             raise
+        await self._people.mention(user_id, SessionDeleted(session_id=session_id))
         await self.erase(erasures)
 
     async def erase(self, erasures: Sequence[Erasure]) -> None:
@@ -130,6 +141,9 @@ class TurnIntake:
         session = await self._store.sessions.claim(session_id, user_id, before)
         for task_id in await self._store.sessions.task_ids(session_id):
             await self._registry.set_owner(task_id, user_id)
+        if before != user_id:
+            await self._people.mention(before, SessionDeleted(session_id=session_id))
+        await self._people.mention(user_id, SessionCreated(session_id=session_id, title=session.title))
         return session
 
     async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
@@ -143,7 +157,8 @@ class TurnIntake:
             if accepted.interrupted is not None:
                 await self._stop(accepted.interrupted)
             if accepted.created and accepted.active:
-                await self._dispatch.publish_new(accepted.task)
+                created: list[PersonEvent] = [SessionCreated(session_id=accepted.task.session_id)]
+                await self._dispatch.publish_new(accepted.task, *(created if accepted.session_created else ()))
         except RedisUnavailable as error:
             self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
             return False

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.logs import get_logger
@@ -31,6 +32,7 @@ from sluiceway.stream.operation_entries import OperationEntries
 from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.wire.jobs import CompletionJob
 from sluiceway.wire.message import output_of
+from sluiceway.wire.person_event import SessionChanged
 
 from completion_consumer.completions.applying import Applying
 from completion_consumer.reconciler.entries import Entries
@@ -73,6 +75,7 @@ class UnfinishedOperations:
         entries: OperationEntries,
         operations: Operations,
         applying: Applying,
+        people: PersonEvents,
         *,
         lease: timedelta,
         park_for: timedelta,
@@ -84,6 +87,7 @@ class UnfinishedOperations:
         self._entries = entries
         self._operations = operations
         self._applying = applying
+        self._people = people
         self._completions = Completions(redis)
         self._unclaimed = UnclaimedOperations(redis, store, applying, claim_within)
         self._lease = lease
@@ -127,7 +131,10 @@ class UnfinishedOperations:
             event = output_of(one.part)
             if event is not None:  # an ended turn's stream does not take it, and needs not
                 await self._output.show(operation.task_id, operation.id, [event], final=True)
-        return "approval_expired" if expired else None
+        if not expired:
+            return None
+        await self._people.mention(await self._store.sessions.owner(session_id), SessionChanged(session_id=session_id))
+        return "approval_expired"
 
     # What nobody works on
 

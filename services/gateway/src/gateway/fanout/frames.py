@@ -56,11 +56,13 @@ class Page:
     `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames,
     which who cut the page has counted.
     Streams of another kind have a page of their own, with other rules; `restarts`: one that is gone begins again, and
-    who comes back to it waits for that.
+    who comes back to it waits for that; `doubted`: whether Redis has lost some of it is found out when it is joined, so
+    who follows one has to come back where Redis was away.
     """
 
     __slots__ = ("_bodies", "after", "ended", "entries", "full", "last", "size", "unknown")
     restarts: ClassVar[bool] = False
+    doubted: ClassVar[bool] = False
 
     def __init__(self, after: EntryId, entries: list[RawEntry], size: int, *, full: bool = False) -> None:
         self.after = self.last = after

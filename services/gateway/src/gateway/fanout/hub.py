@@ -129,7 +129,7 @@ class Hub:
                 name=name,
                 reply_seconds=reply_seconds,
                 on_push=on_push,
-                on_up=self._all_dirty,
+                on_up=self._came_up,
                 on_rehomed=self._rehome_all,
                 read=self._read_dirty,
             )
@@ -138,7 +138,7 @@ class Hub:
             name=name,
             reply_seconds=reply_seconds,
             on_push=on_push,
-            on_up=self._all_dirty,
+            on_up=self._came_up,
             read=self._read_dirty,
         )
 
@@ -240,6 +240,13 @@ class Hub:
             stream = self._streams.get(key)
             if stream is not None:
                 stream.rounds.mark(stream)
+
+    def _came_up(self, rounds: Rounds) -> None:
+        """A wire is a new one: what is read by it may have been lost."""
+        for stream in list(self._streams.values()):
+            if stream.rounds is rounds and stream.page_type.doubted:
+                self._break(stream.live, "Redis was away")
+        self._all_dirty(rounds)
 
     def _all_dirty(self, rounds: Rounds) -> None:
         """Of one server: its wire is a new one."""

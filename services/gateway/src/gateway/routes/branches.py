@@ -12,6 +12,7 @@ from sluiceway.errors import (
     TooManySessions,
 )
 from sluiceway.ids import new_session_id
+from sluiceway.wire.person_event import SessionChanged, SessionCreated
 from starlette.responses import Response
 
 from gateway.api.inputs import ClientId, In, Params
@@ -30,6 +31,7 @@ class BranchParams(Params):
 async def show_branch(call: Call[BranchParams, ShownBranch]) -> Response:
     session_id, user_id, branches = call.params.session_id, call.caller.user_id, call.gateway.store.branches
     await claiming(call, session_id, lambda: branches.show(session_id, user_id, call.body.message_id))
+    await call.gateway.people.mention(user_id, SessionChanged(session_id=session_id))
     return Response(status_code=204)
 
 
@@ -39,6 +41,7 @@ async def fork_session(call: Call[BranchParams, Fork]) -> Response:
     session, created = await claiming(
         call, session_id, lambda: branches.fork(session_id, user_id, call.body.message_id, new_id, most)
     )
+    await call.gateway.people.mention(user_id, SessionCreated(session_id=session.id, title=session.title))
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 

@@ -80,8 +80,10 @@ async def open_follow(
     headers: Mapping[str, str] | None = None,
     *,
     head_only: bool = False,
+    greeting: bytes = b"",
 ) -> Response:
-    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds."""
+    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds. `greeting`: an
+    event that comes before it."""
     if gateway.drain.breaking:
         raise Draining
     gateway.limits.check_streams(caller)
@@ -89,7 +91,7 @@ async def open_follow(
         subscription = await gateway.hub.join(follow)
     except StreamEnded:
         return Response(status_code=204, headers=headers)
-    stream = EventStream(subscription, headers=headers)
+    stream = EventStream(subscription, headers=headers, greeting=greeting)
     if head_only:
         return HeadOnly(stream)
     # What stays alive around a stream costs memory: on a machine of one person nothing has to.

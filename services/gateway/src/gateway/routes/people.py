@@ -4,6 +4,7 @@ An export is read page by page while it is sent, one row a line. Its last line h
 export without it broke off.
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
-from sluiceway.errors import StoreUnavailable
+from sluiceway.errors import RedisUnavailable, StoreUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.store.people.people import Row
 from starlette.responses import Response, StreamingResponse
@@ -77,6 +78,8 @@ async def _erase(call: Call[Any, None], user_id: str | None, erased_by: str) -> 
     while (batch := await people.erase_some(user_id)) is not None:
         counts += batch.counts
         await call.gateway.intake.erase(batch.erasures)
+    with contextlib.suppress(RedisUnavailable):  # it expires, and has no words but titles
+        await call.gateway.people.erase(user_id)
     receipt = await people.receipt(user_id, erased_by, counts)
     get_logger().info("person_erased", receipt=receipt.id, erased_by=erased_by, sessions=receipt.counts["sessions"])
     return json_response(ErasureReceiptView.of(receipt))

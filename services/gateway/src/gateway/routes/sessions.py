@@ -13,6 +13,7 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import new_session_id
 from sluiceway.store.sessions.sessions import SessionCursor
+from sluiceway.wire.person_event import SessionCreated, SessionRenamed
 from starlette.responses import Response
 
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
@@ -48,6 +49,7 @@ async def create_session(call: Call[NoParams, NewSession]) -> Response:
     session, created = await call.gateway.store.sessions.create(
         session_id, call.caller.user_id, call.body.title, call.gateway.settings.max_sessions_per_hour
     )
+    await call.gateway.people.mention(call.caller.user_id, SessionCreated(session_id=session.id, title=session.title))
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 
@@ -83,6 +85,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
 async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
     session_id, caller, sessions = call.params.session_id, call.caller, call.gateway.store.sessions
     renamed = await claiming(call, session_id, lambda: sessions.rename(session_id, caller.user_id, call.body.title))
+    await call.gateway.people.mention(caller.user_id, SessionRenamed(session_id=session_id, title=call.body.title))
     return json_response(SessionView.of(renamed))
 
 

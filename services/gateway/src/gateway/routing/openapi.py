@@ -162,6 +162,10 @@ def _answer(answer: Success, references: Any) -> Json:
 
 
 def _answer_schema(answer: Success, references: Any) -> Json:
+    if answer.model is not None and answer.media_type == "text/event-stream":
+        data = {"type": "string", "contentMediaType": "application/json"}
+        data["contentSchema"] = references[answer.model, "serialization"]
+        return {**_ONE_EVENT, "properties": {**_ONE_EVENT["properties"], "data": data}}
     if answer.model is not None:
         schema: Json = references[answer.model, "serialization"]
         return schema

@@ -71,7 +71,8 @@ class Call(Generic[P, B]):
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A response that is no problem. Without a model its body is described by its media type alone."""
+    """A response that is no problem. Without a model its body is described by its media type alone. The model of an
+    event stream is that of the JSON in each `data`."""
 
     description: str
     model: type[BaseModel] | None = None

@@ -29,11 +29,15 @@ class EventStream:
     Apart is cheaper: nothing of the application need stay alive around an open stream.
     """
 
-    __slots__ = ("_headers", "_subscription")
+    __slots__ = ("_greeting", "_headers", "_subscription")
 
-    def __init__(self, subscription: Subscription, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, subscription: Subscription, *, headers: Mapping[str, str] | None = None, greeting: bytes = b""
+    ) -> None:
+        """`greeting`: a whole event that comes before those of the stream."""
         self._subscription = subscription
         self._headers = headers or {}
+        self._greeting = greeting
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -47,7 +51,7 @@ class EventStream:
         self._headers = {}
         # Part of the first event's block: some clients take a block that has nothing but this for an event.
         retry = b"retry: %d\n" % random.randint(*RETRY_MS)  # noqa: S311 - jitter, not a secret
-        await send({"type": "http.response.body", "body": retry, "more_body": True})
+        await send({"type": "http.response.body", "body": retry + self._greeting, "more_body": True})
         await subscription.run(receive, send)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

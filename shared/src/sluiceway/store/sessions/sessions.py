@@ -107,6 +107,12 @@ class SessionStore:
             raise SessionNotFound
         return row["user_id"]  # type: ignore[no-any-return]
 
+    async def awaits(self, session_id: str, task_id: str) -> bool:
+        """Whether calls of that turn, which has ended, wait for the person."""
+        async with self._pool.connection() as connection:
+            asking = await connection.fetchval("SELECT approval_task_id FROM sessions WHERE id = $1", session_id)
+        return bool(asking == task_id)
+
     async def stored_bytes(self, user_id: str) -> int:
         """What the user's messages take, as they are kept (large ones compressed)."""
         async with self._pool.connection() as connection:

@@ -61,7 +61,7 @@ class AcceptedTurn:
     before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
     `cancelled`: queued turns that an interrupt ended, or the latest message.
-    `interrupted`: a running turn that was asked to end.
+    `interrupted`: a running turn that was asked to end. `session_created`: the session is new, too.
     """
 
     task: Task
@@ -71,6 +71,7 @@ class AcceptedTurn:
     cancelled: list[Task] = field(default_factory=list)
     interrupted: Task | None = None
     published: bool = False
+    session_created: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class _Room:
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
-    active, asking = await _lock_session(connection, turn)
+    active, asking, is_new = await _lock_session(connection, turn)
     task = await _known_turn(connection, turn)
     if task is not None:
         return AcceptedTurn(task, False, await position_of(connection, task), active == task.id)
@@ -97,7 +98,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     message_id, parts = await _user_message(connection, turn, placing)
     task = await _insert_task(connection, turn, message_id, parts, room.steers)
     if active is None:
-        return AcceptedTurn(task, True, 0, True)
+        return AcceptedTurn(task, True, 0, True, session_created=is_new)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
     position = await position_of(connection, task)
     return AcceptedTurn(task, True, position, active == task.id, room.cancelled, room.interrupted)
@@ -116,16 +117,17 @@ async def position_of(connection: Connection, task: Task) -> int:
     )
 
 
-async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None]:
-    """The session's active turn, and an ended one whose calls wait for a person. From here on nobody else accepts or
-    ends one in it."""
+async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | None, str | None, bool]:
+    """The session's active turn, an ended one whose calls wait for a person, and whether the session was made here.
+    From here on nobody else accepts or ends one in it."""
     lock = (
         f"SELECT user_id, active_task_id, approval_task_id, {one_at_a_time('$2', '$3')} FROM sessions WHERE id = $1"
         " FOR UPDATE"
     )
     counted = turn.max_live > 0
     row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
-    if row is None and turn.create_session:
+    is_new = row is None and turn.create_session
+    if is_new:
         await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
             "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
@@ -136,7 +138,7 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)
-    return row["active_task_id"], row["approval_task_id"]
+    return row["active_task_id"], row["approval_task_id"], is_new
 
 
 async def _known_turn(connection: Connection, turn: NewTurn) -> Task | None:

@@ -43,10 +43,11 @@ class TurnEnd:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An end that was written by this call. `seconds`: since the turn was accepted. `following`: the turn that became
-    the session's active one by it."""
+    """An end that was written by this call. `seconds`: since the turn was accepted. `user_id`: whose it is by now: it
+    may have been claimed while it ran. `following`: the turn that became the session's active one by it."""
 
     seconds: float
+    user_id: str | None
     following: str | None = None
 
 
@@ -57,13 +58,13 @@ async def end_turn(
     connection: Connection, task: Task, end: TurnEnd, attempt: int | None, *, activate_next: bool = True
 ) -> Ended | None:
     """Write the answer and the status. The caller holds the session's row. None: it has ended, or is another's."""
-    ended = await connection.fetchval(
+    ended = await connection.fetchrow(
         f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
         " ended_at = now(), open_operations = 0"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS})"
         " AND ($8::text IS NULL"
         "   OR EXISTS (SELECT 1 FROM tasks WHERE id = $8 AND steers = $1 AND status = 'queued'))"
-        " RETURNING extract(epoch FROM now() - created_at)::float",
+        " RETURNING extract(epoch FROM now() - created_at)::float AS seconds, user_id",
         task.id,
         end.status,
         end.error,
@@ -95,11 +96,11 @@ async def end_turn(
         following = await connection.fetchval(_NEXT, task.session_id, task.id)
         if end.awaits:
             await _await_person(connection, task, following)
-        return Ended(ended, following)
+        return Ended(ended["seconds"], ended["user_id"], following)
     await connection.execute(
         "UPDATE sessions SET active_task_id = NULL WHERE id = $1 AND active_task_id = $2", task.session_id, task.id
     )
-    return Ended(ended)
+    return Ended(ended["seconds"], ended["user_id"])
 
 
 async def _with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:

@@ -23,14 +23,25 @@ class SessionPatch(Asked):
 
 
 class SessionView(Wire):
+    """`active_task_id`: the turn that runs or is about to. `awaits_you`: it has stopped for an answer of yours."""
+
     id: str
     title: str | None
     created_at: datetime
     updated_at: datetime
+    active_task_id: str | None = None
+    awaits_you: bool = False
 
     @classmethod
     def of(cls, session: Session) -> "SessionView":
-        return cls(id=session.id, title=session.title, created_at=session.created_at, updated_at=session.updated_at)
+        return cls(
+            id=session.id,
+            title=session.title,
+            created_at=session.created_at,
+            updated_at=session.updated_at,
+            active_task_id=session.active_task_id,
+            awaits_you=session.approval_task_id is not None,
+        )
 
 
 class SessionPage(Wire):
