@@ -17,9 +17,10 @@ _WATCH = """() => {
         .observe({ type: "layout-shift", buffered: true });
     const look = () => {
         const box = document.querySelector("textarea");
-        if (box && document.activeElement === box && performance.getEntriesByName("first-paint").length > 0)
-            window.tellUsable?.(window.usable = performance.now());
-        else requestAnimationFrame(look);
+        const [paint] = performance.getEntriesByName("first-paint");
+        if (!box || document.activeElement !== box || !paint) return requestAnimationFrame(look);
+        window.usable = performance.now();
+        window.tellUsable?.(window.usable);
     };
     look();
 }"""
