@@ -56,7 +56,7 @@ export const de: Words = {
   stop: "Stopp",
   interruptNow: "Unterbrechen",
   interruptHint: "Die Antwort anhalten und dies jetzt senden",
-  steerNow: "Zur Antwort dazu",
+  steerNow: "In die Antwort aufnehmen",
   steerHint: "Die Antwort nimmt es bei ihrem nächsten Schritt auf und hält dafür nicht an",
   hint: "Enter sendet. Umschalt+Enter beginnt eine neue Zeile. / ruft ein Werkzeug. Strg+/ zeigt alle Tasten.",
   tools: "Werkzeuge",
