@@ -45,6 +45,8 @@ export interface SessionDetail extends Session {
   messages: StoredMessage[];
   has_more: boolean;
   active_task: ActiveTask | null;
+  /** Turns that made way for a message; their tools run on. */
+  background_tasks?: ActiveTask[];
 }
 
 export interface Task {
@@ -134,12 +136,12 @@ export interface MessageOptions {
   model?: string;
 }
 
-/** What becomes of the answer that is being written: nothing, it is ended, or it takes the message in at its next step. */
-export type Policy = "enqueue" | "interrupt" | "steer";
+/** What a message does to the answer that is being written, where it is not to wait: end it, or enter at its next step. */
+export type Policy = "interrupt" | "steer";
 
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: Policy, more: MessageOptions & { files?: { url: string }[] } = {}) =>
-  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: Policy | undefined, more: MessageOptions & { files?: { url: string }[] } = {}) =>
+  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, ...(policy && { policy }), ...more } });
 
 /** What the server can be asked for. */
 export interface ServiceConfig {

@@ -22,7 +22,7 @@ export interface ComposerHandle {
 interface Props {
   draftKey: string;
   running: boolean;
-  onSend: (text: string, how: { policy: Policy; files: Attachment[] }) => void;
+  onSend: (text: string, how: { policy?: Policy; files: Attachment[] }) => void;
   onStop: () => void;
   onEditLast: () => boolean;
   handle: Ref<ComposerHandle>;
@@ -89,12 +89,12 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
     },
   }));
 
-  function send(policy: Policy = "enqueue"): void {
+  function send(policy?: Policy): void {
     const whole = text.trim();
     if (files.waiting || (!whole && !files.chosen.some((one) => one.file))) return;
     change("");
     setClosed(true);
-    onSend(whole, { policy, files: files.take() });
+    onSend(whole, { ...(policy && { policy }), files: files.take() });
     box.current?.focus();
   }
   function pick({ name }: Tool): void {
