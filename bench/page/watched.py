@@ -17,18 +17,19 @@ _WATCH = """() => {
         .observe({ type: "layout-shift", buffered: true });
     const look = () => {
         const box = document.querySelector("textarea");
-        if (box && document.activeElement === box && performance.getEntriesByName("first-paint").length > 0)
-            window.tellUsable?.(window.usable = performance.now());
-        else requestAnimationFrame(look);
+        const [paint] = performance.getEntriesByName("first-paint");
+        if (!box || document.activeElement !== box || !paint) return requestAnimationFrame(look);
+        window.usable = performance.now();
+        window.tellUsable?.(window.usable);
     };
     look();
 }"""
 _USABLE = "new Promise(there => { window.tellUsable = there; if (window.usable) there(window.usable); })"
-# Frames while the log is scrolled by half a screen a frame, from its end to its beginning.
+# Frames while the log is scrolled by half a screen a frame, from its end towards its beginning.
 _SCROLL = """async () => {
     const log = document.getElementById("log"), frames = [];
     let last = await new Promise(requestAnimationFrame);
-    while (log.scrollTop > 0) {
+    while (log.scrollTop > 0 && frames.length < 400) {
         log.scrollTop -= log.clientHeight / 2;
         const now = await new Promise(requestAnimationFrame);
         frames.push(now - last);
@@ -95,5 +96,5 @@ async def now_ms(page: Page) -> float:
 
 
 async def scrolled(page: Page) -> list[float]:
-    """Milliseconds of each frame, on the way from the end of the log to its beginning."""
+    """Milliseconds of each frame, on the way from the end of the log towards its beginning."""
     return list(await page.evaluate(_SCROLL))

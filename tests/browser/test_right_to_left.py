@@ -39,6 +39,9 @@ async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
     directions = [await one.evaluate("one => getComputedStyle(one).direction") for one in await paragraphs.all()]
     assert directions == ["rtl", "ltr"]
     await expect(chat.answers.last.get_by_role("button", name="إجابة جيدة")).to_be_visible()
+    # A title of the other direction stands at the page's side.
+    await expect(page.locator("#title")).to_have_text("hello there")
+    assert await page.locator("#title").evaluate("one => getComputedStyle(one).textAlign") == "right"
     for width in (1100, 360):
         await page.set_viewport_size({"width": width, "height": 800})
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -41,6 +41,15 @@ async def test_the_page_takes_a_person_to_sign_in_and_back_to_where_he_was(
         assert await page.evaluate("document.cookie") == ""
         http_only = {cookie.get("name"): cookie.get("httpOnly") for cookie in await context.cookies(url)}
         assert http_only["sluiceway-user"] is True
+
+        # Signed out nothing of what was written stays, and nobody is signed in again by himself.
+        await page.get_by_role("textbox", name="Message").fill("a draft of Ada's")
+        await page.get_by_role("button", name="Settings").click()
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.get_by_text("You are signed out.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        assert "draft" not in await page.evaluate("JSON.stringify(localStorage)")
+        assert "sluiceway-user" not in {cookie.get("name") for cookie in await context.cookies(url)}
     finally:
         provider.end()
 

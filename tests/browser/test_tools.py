@@ -216,6 +216,32 @@ async def test_a_document_is_read_while_it_is_written(services: Services, model:
     assert await document.inner_text() == whole
 
 
+@pytest.mark.requirement("GW-8", "CH-12")
+async def test_what_is_written_while_a_tool_runs_can_be_added_or_interrupts(
+    services: Services, chat: Chat, model: ModelServer, redis: Redis
+) -> None:
+    await start(services, chat)
+    await calls_tools(model, "to be steered", call("wait_at", "s", 0, gate="steered"), says="Let me see.")
+    await answers(model, "and briefly", "Briefly, then.")
+    await chat.send("to be steered")
+    await chat.sees_state(chat.tool("Wait at"), "Running")
+    add = chat.page.get_by_role("button", name="Add to the answer")
+    await expect(add).to_have_count(0)
+    await chat.page.keyboard.type("and briefly")
+    await add.click()
+    await expect(chat.page.get_by_text("The answer takes it in at its next step.")).to_be_visible()
+    await open_gate(redis, "steered")
+    await chat.sees_answers("Let me see.", "Briefly, then.")
+    await chat.sees_questions("to be steered", "and briefly")
+
+    await chat.send("/wait_at never")
+    await chat.sees_state(chat.tool("Wait at").last, "Running")
+    await chat.page.keyboard.type("stop that [[tokens=3 rate=0]]")
+    await chat.page.get_by_role("button", name="Interrupt").click()
+    await expect(chat.text_of(chat.answers.last)).to_have_text(answer_to("stop that", 3), timeout=TIMEOUT_MS)
+    await chat.sees_state(chat.tool("Wait at").last, "Cancelled")
+
+
 @pytest.mark.requirement("CH-19", "GW-8")
 async def test_chatting_on_while_a_tool_runs_and_its_results_come_by_themselves_also_after_a_reload(
     services: Services, chat: Chat, model: ModelServer, redis: Redis

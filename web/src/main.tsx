@@ -1,6 +1,8 @@
 import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
+import { SignedOut } from "./app/SignedOut.tsx";
+import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
 import { keepTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
@@ -19,7 +21,7 @@ keepTyped();
 createRoot(document.getElementById("root")!).render(
   <Guard>
     {token === null ? (
-      <App />
+      isSignedOut() ? <SignedOut /> : <App />
     ) : (
       <Suspense>
         <Shared token={token} />

@@ -136,8 +136,11 @@ export interface MessageOptions {
   model?: string;
 }
 
+/** What a message does to the answer that is being written, where it is not to wait: end it, or enter at its next step. */
+export type Policy = "interrupt" | "steer";
+
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "interrupt" | undefined, more: MessageOptions & { files?: { url: string }[] } = {}) =>
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: Policy | undefined, more: MessageOptions & { files?: { url: string }[] } = {}) =>
   request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, ...(policy && { policy }), ...more } });
 
 /** What the server can be asked for. */
@@ -146,6 +149,8 @@ export interface ServiceConfig {
   models: string[];
   /** The one that answers where none is named, where that is known. */
   default_model?: string | null;
+  /** Where people sign in; nothing: they do not, or elsewhere. */
+  sign_in_url?: string | null;
   /** Whether a conversation can be shared by a link. */
   share_links?: boolean;
   file_types: string[];

@@ -1,7 +1,7 @@
 // Where messages are written. Drafts are kept per conversation; Enter sends, and `/` offers the tools.
 
 import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type KeyboardEvent, type Ref } from "react";
-import type { Tool } from "../client/api.ts";
+import type { Policy, Tool } from "../client/api.ts";
 import { recall, remember } from "../storage.ts";
 import { useWords } from "../words/words.ts";
 import type { Attachment } from "../conversation/outbox.ts";
@@ -22,7 +22,7 @@ export interface ComposerHandle {
 interface Props {
   draftKey: string;
   running: boolean;
-  onSend: (text: string, how: { interrupt: boolean; files: Attachment[] }) => void;
+  onSend: (text: string, how: { policy?: Policy; files: Attachment[] }) => void;
   onStop: () => void;
   onEditLast: () => boolean;
   handle: Ref<ComposerHandle>;
@@ -89,12 +89,12 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
     },
   }));
 
-  function send(interrupt = false): void {
+  function send(policy?: Policy): void {
     const whole = text.trim();
     if (files.waiting || (!whole && !files.chosen.some((one) => one.file))) return;
     change("");
     setClosed(true);
-    onSend(whole, { interrupt, files: files.take() });
+    onSend(whole, { ...(policy && { policy }), files: files.take() });
     box.current?.focus();
   }
   function pick({ name }: Tool): void {
@@ -144,6 +144,16 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
           send();
         }}
       >
+        {running && text.trim() !== "" && (
+          <div className="ways">
+            <button type="button" className="quiet" title={words.steerHint} onClick={() => send("steer")}>
+              {words.steerNow}
+            </button>
+            <button id="interrupt" type="button" className="quiet" title={words.interruptHint} onClick={() => send("interrupt")}>
+              {words.interruptNow}
+            </button>
+          </div>
+        )}
         <ChosenFiles files={files} />
         {isOpen && <ToolList tools={found} active={at} onPick={pick} />}
         <AttachButton files={files} />
@@ -176,11 +186,6 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
           }}
           onBlur={() => setClosed(true)}
         />
-        {running && text.trim() !== "" && (
-          <button id="interrupt" type="button" className="button" title={words.interruptHint} onClick={() => send(true)}>
-            {words.interruptNow}
-          </button>
-        )}
         {running && (
           <button id="stop" type="button" className="button" onClick={onStop}>
             {words.stop}

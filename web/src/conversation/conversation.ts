@@ -382,10 +382,10 @@ export class Conversation {
   // Sending
 
   /** Messages are delivered one after the other, so that they arrive in the order in which they were written. */
-  send(text: string, { interrupt = false, files = [] }: { interrupt?: boolean; files?: readonly Attachment[] } = {}): void {
+  send(text: string, { policy, files = [] }: { policy?: api.Policy; files?: readonly Attachment[] } = {}): void {
     const one: Pending = { ...outgoing({ id: newId(), text, files, model: this.model }), state: "sending", notice: null, passing: true };
     this.set({ pending: [...this.state.pending, one], problem: null });
-    this.enqueue(one.id, interrupt ? "interrupt" : undefined);
+    this.enqueue(one.id, policy);
   }
 
   sendAgain(id: string): void {
@@ -409,11 +409,11 @@ export class Conversation {
     this.set({ pending: this.state.pending.map((one) => (one.id === id ? { ...one, ...change } : one)) });
   }
 
-  private enqueue(id: string, policy?: "interrupt"): void {
+  private enqueue(id: string, policy?: api.Policy): void {
     this.deliveries = this.deliveries.then(() => this.deliver(id, policy));
   }
 
-  private async deliver(id: string, policy?: "interrupt"): Promise<void> {
+  private async deliver(id: string, policy?: api.Policy): Promise<void> {
     const one = this.pendingOf(id);
     if (one?.state !== "sending") return;
     if (isOffline()) this.mark(id, { notice: (words) => words.willBeSent });
@@ -453,13 +453,14 @@ export class Conversation {
   }
 
   /** While a turn runs: the message waits on the server, and is answered behind it, or at once where only tools run. */
-  private async post(one: Pending, policy?: "interrupt"): Promise<void> {
+  private async post(one: Pending, policy?: api.Policy): Promise<void> {
     const { id, text, files = [], model } = one;
     const more = { ...this.bodyOf(id, model), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
     const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
     try {
       const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, more), { onWait, tries: SEND_TRIES });
-      this.mark(id, { state: "queued", notice: position > 0 ? (words) => words.queued : null });
+      const steers = policy === "steer";
+      this.mark(id, { state: "queued", notice: position > 0 ? (words) => (steers ? words.steering : words.queued) : null });
       this.host.onChange();
       void this.refresh();
     } catch (error) {

@@ -1,4 +1,6 @@
 import { useState } from "react";
+import { signOut } from "../client/signOut.ts";
+import { useConfig } from "../client/useConfig.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { CATALOGUES, useWords } from "../words/words.ts";
 import { Understanding } from "./Understanding.tsx";
@@ -13,6 +15,7 @@ interface Props {
 
 export function Settings({ preferences, onChange, onExport, onClose }: Props) {
   const words = useWords();
+  const config = useConfig();
   const [blocked, setBlocked] = useState(false);
   const themes: [Theme, string][] = [["system", words.themeSystem], ["light", words.themeLight], ["dark", words.themeDark]];
   async function notify(wanted: boolean): Promise<void> {
@@ -48,6 +51,11 @@ export function Settings({ preferences, onChange, onExport, onClose }: Props) {
       </label>
       {blocked && <p className="notice failure">{words.notifyBlocked}</p>}
       <Understanding />
+      {config?.sign_in_url && (
+        <button type="button" className="button" onClick={() => void signOut()}>
+          {words.signOut}
+        </button>
+      )}
       {onExport && (
         <button type="button" className="button" onClick={onExport}>
           {words.exportChat}

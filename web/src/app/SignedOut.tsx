@@ -1,0 +1,15 @@
+import { signInAgain } from "../client/signOut.ts";
+import { readPreferences } from "../settings/preferences.ts";
+import { CATALOGUES } from "../words/words.ts";
+
+export function SignedOut() {
+  const words = CATALOGUES[readPreferences().language]!;
+  return (
+    <main className="fault">
+      <p role="status">{words.signedOut}</p>
+      <button type="button" className="button primary" onClick={signInAgain}>
+        {words.signInAgain}
+      </button>
+    </main>
+  );
+}
