@@ -36,7 +36,8 @@ class TurnDispatch:
         """Queue a turn that was never queued, in fewer round trips: the first token waits for them. `before`: what its
         user's devices are told before that."""
         told = self._people.tell(task.user_id, *before, _started(task))
-        _, entry_id, _ = await asyncio.gather(told, self._enqueue(task), self._registry.create(task.fields))
+        # Told last: the worker that takes the entry does not wait for it.
+        entry_id, _, _ = await asyncio.gather(self._enqueue(task), self._registry.create(task.fields), told)
         await self._registry.set_queue_entry(task.id, entry_id)
 
     async def _enqueue(self, task: Task) -> str:
