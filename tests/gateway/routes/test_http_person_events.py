@@ -203,6 +203,9 @@ async def test_each_person_is_told_of_his_own_alone_and_only_while_he_is_signed_
         async with _events(gateway, BOB):
             refused = await http.get("/api/chat/events", headers=BOB)
             assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_STREAMS")
+        http.cookies.clear()
+        stranger = await http.get("/api/chat/events")
+        assert (stranger.status_code, stranger.content) == (204, b"")
         head = await http.head("/api/chat/events", headers=ALICE)
         assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream")
         for cursor in ("x", "1", "1-1-1"):
