@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 
 from chaos.client import PASSING, Client, End, Unexpected
 from chaos.ledger import Turn, View
+from chaos.questions import ask
 
 
 class AiSdkClient(Client):
@@ -118,8 +119,63 @@ class SlowClient(Client):
         return False
 
 
+class ChattingClient(BackgroundClient):
+    """Begins with a question whose tool takes a while, asks its own while that runs, and waits for what comes of the
+    tool: a turn of its own that continues the first one, once, at the end of the conversation."""
+
+    name = "chatting-on"
+
+    async def take(self) -> None:
+        await self.open_session()
+        first = await self._open()
+        await super().take()
+        task = await self._until(first, lambda task: task["ended_at"] is not None)
+        if task["background"]:
+            await self._until(task["continued_by"] or "", lambda task: task["ended_at"] is not None)
+            await self._check(task)
+
+    async def _open(self) -> str:
+        """The first question, until its turn waits for the tool. (Where Redis lost the tools it answers without.)"""
+        question = ask(f"{self.turn.question.key}-first", "long", self.rng)
+        response = None
+        body = {"id": f"{self.turn.message_id}-first", "message": question.text}
+        while response is None:
+            response = await self.request("POST", f"/api/chat/sessions/{self.turn.session_id}/messages", body)
+        task_id: str = response.json()["task_id"]
+        await self._until(task_id, lambda task: task["status"] not in ("queued", "running"))
+        return task_id
+
+    async def _until(self, task_id: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        while True:
+            response = await self.request("GET", f"/api/chat/tasks/{task_id}")
+            task: dict[str, Any] = response.json() if response is not None else {}
+            if task and condition(task):
+                return task
+            await asyncio.sleep(0.1)
+
+    async def _check(self, first: dict[str, Any]) -> None:
+        response = None
+        while response is None:
+            response = await self.request("GET", f"/api/chat/sessions/{self.turn.session_id}")
+        messages = response.json()["messages"]
+        roles = [message["role"] for message in messages]
+        brought = [part for message in messages for part in message["parts"] if part["type"] == "data-results"]
+        ended = [one["state"] for part in brought for one in part["data"]["calls"]]
+        if roles != ["user", "assistant"] * 3 or ended != ["output-available"] or messages[4]["parts"] != brought:
+            self.turn.problems.append(f"{first['task_id']} was not continued once, at the end: {roles}, {ended}")
+
+
 CLIENTS: dict[str, type[Client]] = {
-    kind.name: kind for kind in (Client, AiSdkClient, BackgroundClient, RacingClient, VanishingClient, SlowClient)
+    kind.name: kind
+    for kind in (
+        Client,
+        AiSdkClient,
+        BackgroundClient,
+        RacingClient,
+        VanishingClient,
+        SlowClient,
+        ChattingClient,
+    )
 }
 # Those that are there all the time: what they wait for is the system.
 PROMPT = frozenset({"event-source", "ai-sdk", "background", "racing"})

@@ -21,6 +21,7 @@ _LARGE: Mapping[Kind, int] = MappingProxyType({"plain": 2, "large": 1})
 _POISON: Mapping[Kind, int] = MappingProxyType({"poison": 8, "plain": 2, "tools": 1, "endless": 1})
 _HOSTILE: Mapping[Kind, int] = MappingProxyType({"hostile": 3, "plain": 2, "tools": 1})
 _PEOPLE: Mapping[str, int] = MappingProxyType({"event-source": 3, "ai-sdk": 3, "background": 3, "vanishing": 1})
+_CHATTING: Mapping[str, int] = MappingProxyType({"chatting-on": 1})
 _RACERS: Mapping[str, int] = MappingProxyType({"racing": 1})
 _WANDERERS: Mapping[str, int] = MappingProxyType({"vanishing": 3, "slow": 2, "event-source": 1, "ai-sdk": 1})
 
@@ -75,6 +76,19 @@ async def _anything(faults: Faults) -> None:
     for _ in range(2 * faults.pace.rounds):
         await faults.rng.choice(possible)()
         await faults.pause()
+
+
+async def _while_they_chat(faults: Faults) -> None:
+    """What holds a turn, a result or the queues between them."""
+    possible: list[Callable[[], Awaitable[None]]] = [
+        lambda: faults.kill_one("chat-worker"),
+        lambda: faults.kill_one("completion-consumer"),
+        faults.flush,
+    ]
+    for _ in range(faults.pace.rounds):
+        for fault in faults.rng.sample(possible, len(possible)):
+            await fault()
+            await faults.pause()
 
 
 _LIST = (
@@ -134,6 +148,7 @@ _LIST = (
     Scenario("held-back-bodies", "a crowd whose forged webhooks never end", held_back_bodies, _WEBHOOKS, _PEOPLE),
     Scenario("hostile-tools", "results of 200 MB, and pages that want to kill", hostile_tools, _HOSTILE, _PEOPLE),
     Scenario("race", "every message posted to both gateways at once", _none, _TALK, _RACERS),
+    Scenario("chat-on", "people write on while tools run; kill -9, FLUSHALL", _while_they_chat, _TALK, _CHATTING),
     Scenario(
         "sentinel-failover",
         "Sentinels fail over from a primary that is killed or frozen",

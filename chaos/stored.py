@@ -27,18 +27,18 @@ class StoredOperation:
 
 @dataclass(slots=True)
 class Stored:
-    """`tasks`: by session and user message. `answers`: the assistant messages by session. `operations`: by task."""
+    """`tasks`, and `answers`, the assistant messages: by session and user message. `operations`: by task."""
 
     tasks: dict[tuple[str, str], list[StoredTask]] = field(default_factory=lambda: defaultdict(list))
-    answers: dict[str, list[Parts]] = field(default_factory=lambda: defaultdict(list))
+    answers: dict[tuple[str, str], list[Parts]] = field(default_factory=lambda: defaultdict(list))
     operations: dict[str, list[StoredOperation]] = field(default_factory=lambda: defaultdict(list))
     tally: Counter[str] = field(default_factory=Counter)
 
     def tasks_of(self, session_id: str, message_id: str) -> Sequence[StoredTask]:
         return self.tasks.get((session_id, message_id), [])
 
-    def answers_of(self, session_id: str) -> Sequence[Parts]:
-        return self.answers.get(session_id, [])
+    def answers_of(self, session_id: str, message_id: str) -> Sequence[Parts]:
+        return self.answers.get((session_id, message_id), [])
 
     def operations_of(self, task_id: str) -> Sequence[StoredOperation]:
         return self.operations.get(task_id, [])
@@ -56,9 +56,10 @@ async def read_stored(database_url: str, session_ids: Collection[str], tally: Co
             task = StoredTask(row["id"], row["status"], row["error"])
             stored.tasks[row["session_id"], row["user_message_id"]].append(task)
         for row in await connection.fetch(
-            "SELECT session_id, parts FROM messages WHERE session_id = ANY($1) AND role = 'assistant'", wanted
+            "SELECT session_id, parent_id, parts FROM messages WHERE session_id = ANY($1) AND role = 'assistant'",
+            wanted,
         ):
-            stored.answers[row["session_id"]].append(json.loads(row["parts"]))
+            stored.answers[row["session_id"], row["parent_id"]].append(json.loads(row["parts"]))
         for row in await connection.fetch(
             "SELECT task_id, status, tool_name, input FROM operations WHERE session_id = ANY($1) ORDER BY place", wanted
         ):

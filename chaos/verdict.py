@@ -155,7 +155,7 @@ def _of_store(turn: Turn, stored: Stored, made: Sequence[Call]) -> Iterator[Find
     if task.status != "completed":
         yield "lost", f"the turn is {task.status}: {task.error}"
         return
-    answers = stored.answers_of(turn.session_id)
+    answers = stored.answers_of(turn.session_id, turn.message_id)
     if len(answers) != 1:
         yield ("doubled" if answers else "lost"), f"Postgres has {len(answers)} answers"
         return

@@ -399,6 +399,5 @@ PROMISES = {
 }
 
 OPEN = {
-    "CH-19": "Not built: a second message waits.",
     "OP-8": "Work queues are not partitioned: each kind is one stream, on one node of a cluster.",
 }

@@ -12,6 +12,7 @@ from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
@@ -44,7 +45,11 @@ class Turns:
         self.dispatch = TurnDispatch(registry, queue, self.people)
         self.erasing = TurnErasing(redis, store, registry, writer, reader, RETENTION)
         self.resume = TurnResume(registry, streams.output, queue)
-        self.pause = TurnPause(store, writer, Operations(redis, streams.entries), self.rebuild)
         self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing, self.people)
-        self.intake = TurnIntake(store, registry, self.dispatch, self.ending, self.erasing, self.people)
+        self.background = TurnBackground(store, streams.output, self.dispatch, self.ending)
+        operations = Operations(redis, streams.entries)
+        self.pause = TurnPause(store, writer, operations, self.rebuild, self.background)
+        self.intake = TurnIntake(
+            store, registry, self.dispatch, self.ending, self.erasing, self.people, self.background
+        )
         self.lookup = TurnLookup(store, registry)

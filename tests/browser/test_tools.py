@@ -214,3 +214,36 @@ async def test_a_document_is_read_while_it_is_written(services: Services, model:
     await chat.page.reload()
     await expect(document.get_by_role("heading").nth(1)).to_be_visible(timeout=TIMEOUT_MS)
     assert await document.inner_text() == whole
+
+
+@pytest.mark.requirement("CH-19", "GW-8")
+async def test_chatting_on_while_a_tool_runs_and_its_results_come_by_themselves_also_after_a_reload(
+    services: Services, chat: Chat, model: ModelServer, redis: Redis
+) -> None:
+    await start(services, chat)
+    for gate in ("one", "two"):
+        await calls_tools(model, f"go through {gate}", call("wait_at", f"call_{gate}", gate=gate), says=f"To {gate}.")
+        await answers(model, f"call_{gate}", f"Through {gate}.")
+    await chat.send("go through one")
+    tool = chat.tool("Wait at").first
+    await chat.sees_state(tool, "Running")
+    await chat.send("meanwhile [[tokens=3 rate=0]]")
+    await chat.sees_answers("To one.", answer_to("meanwhile", 3))
+    for _ in range(2):
+        await chat.sees_state(tool, "Running")
+        await expect(tool).to_contain_text("waiting at the gate (30 %)", timeout=TIMEOUT_MS)
+        await chat.page.reload()
+    await expect(tool).to_contain_text("waiting at the gate (30 %)", timeout=TIMEOUT_MS)
+    await open_gate(redis, "one")
+    await chat.sees_answers("To one.", answer_to("meanwhile", 3), "Through one.")
+    await chat.sees_state(tool, "Done")
+    await expect(chat.page.get_by_text("The results are there.")).to_have_count(1)
+    await chat.sees_questions("go through one", "meanwhile [[tokens=3 rate=0]]")
+
+    await chat.send("go through two")
+    await chat.sees_state(chat.tool("Wait at").last, "Running")
+    await chat.send("and now? [[tokens=3 rate=0]]")
+    await chat.sees_answers("To one.", answer_to("meanwhile", 3), "Through one.", "To two.", answer_to("and now?", 3))
+    await chat.page.get_by_role("button", name="End it").click()
+    await chat.sees_state(chat.tool("Wait at").last, "Cancelled")
+    await expect(chat.page.get_by_role("button", name="End it")).to_have_count(0)

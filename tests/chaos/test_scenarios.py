@@ -68,6 +68,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.param("held-back-bodies", marks=pytest.mark.requirement("SE-3")),
         pytest.param("hostile-tools", marks=pytest.mark.requirement("SE-4")),
         pytest.param("race", marks=pytest.mark.requirement("CH-2")),
+        pytest.param("chat-on", marks=pytest.mark.requirement("CH-19")),
         "mixture",
     ],
 )

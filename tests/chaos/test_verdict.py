@@ -76,7 +76,7 @@ def stored(**changes: Any) -> Stored:
     operations = [StoredOperation("succeeded", call.tool, call.arguments) for call in QUESTION.calls]
     whole = Stored(
         tasks={("session", "message"): [StoredTask("task", "completed", None)]},
-        answers={"session": [parts]},
+        answers={("session", "message"): [parts]},
         operations={"task": operations},
         tally=Counter([str(TALLY.effect)]),
     )
@@ -213,7 +213,7 @@ def test_a_history_is_as_good_as_a_stream_when_it_is_whole() -> None:
         ({"tasks": {("session", "message"): [StoredTask("task", "failed", "{}")]}}, "lost"),
         ({"tasks": {("session", "message"): [StoredTask(name, "completed", None) for name in "ab"]}}, "doubled"),
         ({"answers": {}}, "lost"),
-        ({"answers": {"session": stored().answers["session"] * 2}}, "doubled"),
+        ({"answers": {("session", "message"): stored().answers["session", "message"] * 2}}, "doubled"),
         ({"tally": Counter({TALLY.effect: 2})}, "doubled"),
         ({"tally": Counter()}, "lost"),
         ({"operations": {"task": stored().operations["task"] * 2}}, "doubled"),
@@ -225,9 +225,9 @@ def test_what_postgres_lacks_or_has_twice_is_counted(changes: dict[str, Any], co
 
 
 def test_an_answer_in_postgres_that_is_not_the_one_that_was_shown_is_lost() -> None:
-    parts = json.loads(json.dumps(stored().answers["session"][0]))
+    parts = json.loads(json.dumps(stored().answers["session", "message"][0]))
     parts[1]["text"] = parts[1]["text"][5:]
-    assert columns(turn_that_saw(recorded()), stored(answers={"session": [parts]})) == {"lost"}
+    assert columns(turn_that_saw(recorded()), stored(answers={("session", "message"): [parts]})) == {"lost"}
 
 
 def test_one_message_that_two_gateways_call_by_two_turns_is_doubled() -> None:

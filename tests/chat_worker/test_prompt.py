@@ -1,12 +1,15 @@
 """What the model is sent of a stored conversation."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from chat_worker.context.exchanges import exchanges_of, shortened
 from chat_worker.prompt import to_model_messages
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part
+from sluiceway.wire.results import results_part
 
 STEP: Part = {"type": "step-start"}
 
@@ -85,3 +88,27 @@ def test_each_step_is_a_message_of_its_own_with_the_results_of_its_calls_behind_
     assert messages[0]["content"] == "Let me look."
     assert [message.get("tool_call_id") for message in messages[1:3]] == ["a", "b"]
     assert messages[3] == {"role": "assistant", "content": "Done."}
+
+
+@pytest.mark.requirement("CH-19")
+def test_a_call_that_ran_on_is_told_as_running_and_its_result_where_it_came() -> None:
+    """What was sent before stays as it was, for the server's cache. On a branch without the results they are told."""
+    running, ended = called("c", "input-available"), called("c", "output-available", output={"t": 9})
+    brought = said("user", results_part("task_1", [ended]))
+    for call, later in (
+        (running, [said("user", text("meanwhile"))]),
+        (ended, [said("user", text("meanwhile")), brought]),
+    ):
+        answer = replace(said("assistant", STEP, call), metadata={"background": ["c"]})
+        exchanges = exchanges_of([said("user", text("go")), answer, *later])
+        told = [message for one in exchanges for message in one.messages]
+        assert told[2]["content"].startswith("It was started, and still runs.")
+        assert [message["role"] for message in told] == ["user", "assistant", "tool", *("user" for _ in later)]
+    assert told[-1]["content"].endswith('weather (c):\n{"t": 9}')
+    (_, _, alone) = to_model_messages("", [said("user", text("go")), answer])
+    assert alone["content"] == '{"t": 9}'
+    failed = said("user", results_part("task_1", [called("c", "output-error", errorText="TIMEOUT: slow")]))
+    assert to_model_messages("", [failed])[0]["content"].endswith("weather (c):\nError: TIMEOUT: slow")
+    long = said("user", results_part("task_1", [called("c", "output-available", output="x" * 9_000)]))
+    (short,) = shortened(to_model_messages("", [long]), 400)
+    assert len(short["content"]) < 500, "as any other result"

@@ -5,6 +5,7 @@ The scene is a worker. Each test brings turns to a phase, takes a backup, goes o
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -250,6 +251,35 @@ async def test_a_result_that_postgres_forgot_is_taken_from_the_stream_and_no_too
     await wait_until(lambda: scene.queued("tools.default", "operation_id"), what="the other call is queued again")
     assert await scene.queued("tools.default", "operation_id") == [still_open.id]
     assert await scene.next_steps(beside.task) == 0
+
+
+@pytest.mark.requirement("CH-19", "OP-11")
+async def test_a_turn_that_was_continued_in_the_lost_time_is_not_taken_for_answered(
+    services: Services, scene: Scene, database_url: str
+) -> None:
+    """Postgres goes back to before its last operation had ended, and of another one to before it made way."""
+    away, before = await scene.waiting(session_id="away"), await scene.waiting(session_id="before")
+    meanwhile = NewTurn("away", None, "and meanwhile?")
+    await scene.turns.intake.accept(meanwhile)
+    backup = await Backup.take(database_url)
+    await scene.turns.intake.accept(replace(meanwhile, session_id="before"))
+    for waiting in (away, before):
+        await end_operation(scene, waiting, "the result")
+        assert await scene.turns.background.carry_on(waiting.task)
+    await scene.redis.delete(keys.work_queue(keys.CHAT))
+    await restore(scene, backup, database_url)
+
+    consumer = await services.completion_consumer(**OFTEN)
+
+    async def continued() -> str | None:
+        return await scene.store.background.continued_by(away.task.id)
+
+    assert await wait_until(continued, HEALED_SECONDS, "another turn continues it")
+    await wait_until(lambda: scene.next_steps(before.task), HEALED_SECONDS, "the other one goes on itself")
+    for waiting in (away, before):
+        assert (await scene.part(waiting.operation))["output"] == "the result"
+    assert [await _status(scene, one.task) for one in (away, before)] == ["completed", "waiting"]
+    assert await metric(consumer, "sluiceway_reconciler_repaired_total", "turn_end_adopted") == 0
 
 
 @pytest.mark.requirement("OP-11")

@@ -8,9 +8,11 @@ from uuid import uuid4
 import pytest
 from sluiceway import keys
 from sluiceway.queue.work_queue import WorkQueue
+from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.wire.events import Finish
 
 from harness.databases.database import Database, task_status
 from harness.metrics import counted, metric
@@ -225,3 +227,45 @@ async def test_what_redis_has_of_a_turn_that_nobody_holds_is_kept_and_left_alone
     assert await scene.redis.ttl(keys.task_events(old.task.id)) > 86_000
     for key in (keys.task_meta(young.task.id), keys.task_events(young.task.id)):
         assert await scene.redis.ttl(key) <= 80_000
+
+
+@pytest.mark.requirement("CH-19", "OP-7")
+async def test_what_crashes_left_of_chatting_on_is_done_once_each(services: Services, scene: Scene) -> None:
+    """The worker died between its pause and its look for a message, the consumer before what follows from a result."""
+    running = await scene.store.turns.claim((await _accepted(scene)).id)
+    assert running is not None
+    message = (await scene.store.turns.accept(NewTurn(running.session_id, None, "and meanwhile?"))).task
+    scene.turns.background.make_way = _nothing  # type: ignore[method-assign]
+    waiting = await scene.step(running)
+    assert (await scene.store.sessions.active_task(running.session_id)) == await scene.store.turns.get(running.id)
+
+    consumer = await services.completion_consumer(**OFTEN)
+
+    await wait_until(lambda: scene.next_steps(message), what="the message is queued")
+    await wait_until(lambda: _tells(scene, running, "data-background"), what="followers are told")
+    ending = OperationEnd("succeeded", "result", "result")
+    outcome = await scene.store.completions.complete(ReportedEnd(waiting.operation.id, running.id, ending, "d"))
+    assert outcome.resumes
+    assert outcome.task is not None
+    assert outcome.task.background_at is not None
+
+    async def continued() -> str | None:
+        return await scene.store.background.continued_by(running.id)
+
+    by = await wait_until(continued, 20, "a turn continues it")
+    await wait_until(lambda: _tells(scene, running, "finish"), what="its stream ends")
+    assert await scene.next_steps(running) == 0, "no worker is to take it"
+    claimed = await scene.next_step(message)
+    assert await scene.turns.ending.end(claimed, TurnEnd("completed", [], {}), [Finish()])
+    await wait_until(lambda: scene.queued("chat"), what="the continuing turn is queued behind it")
+    assert await scene.queued("chat") == [by]
+    assert await _repaired(consumer, "turn_made_way")
+
+
+async def _nothing(task: Task) -> bool:
+    return False
+
+
+async def _tells(scene: Scene, task: Task, kind: str) -> bool:
+    entries = await scene.streams.reader.read(task.id)
+    return [entry.event.type for entry in entries].count(kind) == 1

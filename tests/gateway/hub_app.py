@@ -1,6 +1,6 @@
 """A hub behind a real server on a real socket, with nothing else of the gateway, for the hub's own tests.
 
-`GET /KEY?after=&protocol=&start_index=&merge=&void=` follows the stream KEY.
+`GET /KEY?after=&protocol=&start_index=&merge=&void=&answer=` follows the stream KEY.
 """
 
 import asyncio
@@ -41,6 +41,7 @@ def _follow(request: Request) -> Follow:
         cursor=parse_id(cursor.encode()),
         retracted=tuple((parse_id(kept.encode()), parse_id(resumed.encode())) for kept, resumed in retracted),
         protocol=int(asked.get("protocol", "6")),
+        answer_only="answer" in asked,
         start_index=int(asked["start_index"]) if "start_index" in asked else None,
         merge="merge" in asked,
         wait_for_start="started" not in asked,

@@ -156,3 +156,25 @@ async def test_a_merged_replay_says_the_same_with_fewer_events(server: HubServer
     assert plain.text.encode("utf-16", "surrogatepass") == merged.text.encode("utf-16", "surrogatepass")
     assert ids(merged) == ["1-0", "1-9", "1-10", "1-11", "1-12", "1-14", "1-15"]
     assert [chunk["delta"] for chunk in merged.chunks if chunk["type"] == "reasoning-delta"] == ["de"]
+
+
+@pytest.mark.requirement("CH-19", "GW-2")
+async def test_who_follows_an_answer_alone_is_at_its_end_where_its_turn_goes_into_the_background(
+    server: HubServer, redis: Redis
+) -> None:
+    """Live, in a replay, and who comes when it is there already; others follow on, on the same connection to Redis."""
+    publisher = Publisher(redis, "stream")
+    await publisher.start()
+    async with follow(server.url("stream", "answer=yes")) as answer, follow(server.url("stream")) as whole:
+        await answer.read_until("start")
+        await whole.read_until("start")
+        await publisher.append("data-background", b'{"type":"data-background","data":{},"transient":true}')
+        await publisher.append("tool-output-available", b'{"type":"tool-output-available","toolCallId":"c","output":1}')
+        await answer.read_to_end()
+        for merged in ("", "&merge=yes"):
+            again = await replay(server.url("stream", f"answer=yes{merged}"))
+            assert again.types == ["start", "data-background", "finish", "[DONE]"]
+        await publisher.finish()
+        await whole.read_to_end()
+    assert answer.types == ["start", "data-background", "finish", "[DONE]"]
+    assert whole.types == ["start", "data-background", "tool-output-available", "finish", "[DONE]"]

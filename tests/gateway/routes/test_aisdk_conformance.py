@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from harness.clients.calling import TOOLS_DIR, offered
+from harness.clients.asking import asked
+from harness.clients.calling import TOOLS_DIR, call, calls_tools, offered
 from harness.model_server import ModelServer
 from harness.processes.node import Node, find_node
 from harness.processes.services import Services
@@ -87,6 +89,25 @@ async def test_the_stock_client_sends_a_picture(services: Services, model: Model
         {"type": "image_url", "image_url": {"url": _PICTURE}},
         {"type": "text", "text": "hello"},
     ]
+
+
+@pytest.mark.requirement("CH-19", "GW-2")
+@pytest.mark.parametrize("version", ["v6", "v7"])
+async def test_the_stock_client_chats_on_while_a_tool_runs(
+    services: Services, model: ModelServer, redis: Redis, version: str
+) -> None:
+    node = find_node()
+    starting = services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
+    package, system = await asyncio.gather(_installed(version, node), starting)
+    await offered(system.url, "wait_at")
+    await calls_tools(model, "go through it", call("wait_at", "call_stock", gate="stock"), says="I go.")
+    options = ["--base", system.url, "--ai", str(package / "node_modules" / "ai"), "--json", "--only", "chaton"]
+    options += ["--message", "go through it", "--meanwhile", "and meanwhile? [[tokens=3 rate=0]]"]
+    checking = asyncio.create_task(_checked(node, *options))
+    await asked(model, lambda record: "and meanwhile?" in str(record.body) and record.finished_at is not None)
+    await redis.set("test:{stock}", "1", ex=60)
+    names = {result["name"] for result in (await checking)["results"]}
+    assert {"two questions, two answers", "a reload sees it come", "replaces nothing"} <= names
 
 
 async def _checked(node: Node, *options: str) -> dict[str, Any]:

@@ -161,6 +161,13 @@ async def test_messages_name_files_that_were_uploaded_and_bring_others_along(
     assert first == {"type": "file", "mediaType": "image/png", "filename": "a.png", "url": file["url"]}
     assert (second["mediaType"], second["filename"]) == ("image/png", "b.png")
     assert (await http.get(second["url"])).content == PNG
+    # A message of files alone that never arrived: its client asks for the answer "again".
+    lost = {**message(brought, text=None), "id": "m-lost"}
+    again = {"id": "again", "trigger": "regenerate-message", "messages": [lost]}
+    async with http.stream("POST", "/api/chat", json=again) as response:
+        assert response.status_code == 200, await response.aread()
+    [arrived] = (await http.get("/api/chat/sessions/again")).json()["messages"]
+    assert (arrived["id"], [part["type"] for part in arrived["parts"]]) == ("m-lost", ["file"])
     plain = {"id": "p", "message": "", "files": [{"url": DATA_URL, "name": "c.png"}]}
     await http.post("/api/chat/sessions", json={"id": "plain"})
     assert (await http.post("/api/chat/sessions/plain/messages", json=plain)).status_code == 202

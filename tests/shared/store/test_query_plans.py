@@ -251,6 +251,7 @@ class Walk:
         await self._operations()
         await self._approvals()
         await self._completions()
+        await self._background()
         await self._webhooks()
         await self._rest()
         await self._files()
@@ -482,6 +483,24 @@ class Walk:
         await self._database.execute("UPDATE tasks SET status = 'completed', ended_at = now() WHERE id = $1", task.id)
         await self._store.deadlines.expire(operation, OperationEnd("expired", error=_ERROR))
         await completions.complete(ReportedEnd(operation_id, None, ended, "digest"))
+
+    async def _background(self) -> None:
+        background, ended = self._store.background, OperationEnd("succeeded", output=1, shown=1)
+        task, (operation_id,) = await self._paused("pending")
+        await background.make_way(task)
+        accepted = await self._store.turns.accept(NewTurn(task.session_id, "ada", "and meanwhile?"))
+        assert accepted.background is not None
+        await background.of_session(task.session_id)
+        await self._store.completions.complete(ReportedEnd(operation_id, task.id, ended, "digest"))
+        assert await background.carry_on(task) is not None
+        assert await background.continued_by(task.id) is not None
+        # A message that came while the turn ran; and one that leaves its branch.
+        running = await self._turn()
+        await self._store.turns.accept(NewTurn(running.session_id, "ada", "and meanwhile?"))
+        await self._store.turns.pause(running, [], [_operation("pending")], None)
+        assert await background.make_way(running) is not None
+        edited = NewTurn(running.session_id, "ada", "all anew", message_id=running.user_message_id, edit=True)
+        assert (await self._store.turns.accept(edited)).stopped
 
     async def _webhooks(self) -> None:
         webhooks, (task, (operation_id,)) = self._store.webhooks, await self._paused("pending")

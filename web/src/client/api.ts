@@ -45,6 +45,8 @@ export interface SessionDetail extends Session {
   messages: StoredMessage[];
   has_more: boolean;
   active_task: ActiveTask | null;
+  /** Turns that made way for a message; their tools run on. */
+  background_tasks?: ActiveTask[];
 }
 
 export interface Task {
@@ -135,8 +137,8 @@ export interface MessageOptions {
 }
 
 /** Safe to send again: the message's id is the key under which a repeat is recognised. */
-export const postMessage = (sessionId: string, messageId: string, message: string, policy: "enqueue" | "interrupt", more: MessageOptions & { files?: { url: string }[] } = {}) =>
-  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, policy, ...more } });
+export const postMessage = (sessionId: string, messageId: string, message: string, policy: "interrupt" | undefined, more: MessageOptions & { files?: { url: string }[] } = {}) =>
+  request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, ...(policy && { policy }), ...more } });
 
 /** What the server can be asked for. */
 export interface ServiceConfig {

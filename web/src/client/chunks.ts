@@ -99,7 +99,10 @@ export function chunksOf(
         const chunk = chunkIn(value.data);
         if (!chunk || !begun.fits(chunk)) continue;
         onChunk(chunk);
-        return controller.enqueue(chunk);
+        controller.enqueue(chunk);
+        // What is behind it is of the turn's tools alone: see conversation/background.ts.
+        if (chunk.type === "data-background") return void events.return(undefined), controller.close();
+        return;
       }
     },
     cancel: async () => void (await events.return(undefined)),

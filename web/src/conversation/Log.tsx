@@ -6,7 +6,7 @@ import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
 import type { Pending, Snapshot } from "./conversation.ts";
-import { dataOf, textOf } from "./history.ts";
+import { bringsResults, dataOf, textOf } from "./history.ts";
 import { useScroll } from "./useScroll.ts";
 
 // So many messages are laid out at once; of more, those that are out of sight are not.
@@ -57,13 +57,18 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
   return (
     <div id="messages" className={messages.length > MANY ? "many" : undefined}>
       {messages.map((message, n) =>
-        message.role === "user" ? (
+        bringsResults(message) ? (
+          <p key={message.id} className="notice note" data-message-id={message.id}>
+            {words.resultsCame}
+          </p>
+        ) : message.role === "user" ? (
           <Question key={message.id} id={message.id} text={textOf(message)} parts={message.parts} pending={told.get(message.id)} editing={editing === message.id} idle={!running} siblings={dataOf(message).siblings} onEdit={onEdit} />
         ) : (
           <Answer
             key={message.id}
             message={message}
             streaming={running && (message.id === answerId || (answerId === null && n === messages.length - 1))}
+            background={state.background.includes(message.id)}
             called={calledIn(messages[n - 1])}
             idle={!running}
             isLast={n === messages.length - 1}

@@ -13,7 +13,8 @@ import { isAbort, Problem } from "../client/problem.ts";
 import { PageTransport } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
-import { dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { BackgroundTurns } from "./background.ts";
+import { bringsResults, dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
 import { chosenModel, keepModel, latestModel } from "./models.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
 import { Teller } from "./status.ts";
@@ -41,6 +42,8 @@ export interface Snapshot {
   pending: readonly Pending[];
   hasOlder: boolean;
   title: string | null;
+  /** Messages whose tools run on while the conversation goes on. */
+  background: readonly string[];
 }
 
 /** What the page around it is told. */
@@ -90,6 +93,7 @@ export class Conversation {
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
   private started: string[] = [];
+  private readonly background: BackgroundTurns;
   /** Messages that a person sends although the day's budget is used up. */
   private readonly overBudget = new Set<string>();
   private offered: readonly string[] | null = null;
@@ -113,8 +117,9 @@ export class Conversation {
     this.state = {
       exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
-      hasOlder: false, title: null,
+      hasOlder: false, title: null, background: [],
     };
+    this.background = new BackgroundTurns(this.signal, () => this.applyOutputs(), () => void this.refresh());
   }
 
   // For React
@@ -241,6 +246,8 @@ export class Conversation {
     const questionId = active && trailing(page) > 1 ? await this.questionOf(active) : null;
     const count = active ? waitingFrom(page, active.message_id, questionId) : page.length;
     this.show([...older, ...page.slice(0, count)], page.slice(count));
+    this.background.follow(session.background_tasks ?? []);
+    this.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
     this.set({ loaded: true, title: session.title, ...(older.length === 0 && { hasOlder: session.has_more }) });
     this.host.onSession(session, session.has_more ? "" : this.firstText);
     const last = this.chat.messages.at(-1);
@@ -257,9 +264,14 @@ export class Conversation {
 
   private show(messages: UIMessage[], waiting: UIMessage[]): void {
     const known = new Set([...messages, ...waiting].map((message) => message.id));
-    const queued = waiting.map((message) => queuedOf(message));
-    this.chat.messages = messages;
+    const queued = waiting.filter((message) => !bringsResults(message)).map((message) => queuedOf(message));
+    this.chat.messages = this.background.applied(messages);
     this.set({ pending: [...queued, ...this.state.pending.filter((one) => !known.has(one.id))] });
+  }
+
+  private applyOutputs(): void {
+    const messages = this.background.applied(this.chat.messages);
+    if (messages.some((message, n) => message !== this.chat.messages[n])) this.chat.messages = messages;
   }
 
   get firstText(): string {
@@ -373,7 +385,7 @@ export class Conversation {
   send(text: string, { interrupt = false, files = [] }: { interrupt?: boolean; files?: readonly Attachment[] } = {}): void {
     const one: Pending = { ...outgoing({ id: newId(), text, files, model: this.model }), state: "sending", notice: null, passing: true };
     this.set({ pending: [...this.state.pending, one], problem: null });
-    this.enqueue(one.id, interrupt ? "interrupt" : "enqueue");
+    this.enqueue(one.id, interrupt ? "interrupt" : undefined);
   }
 
   sendAgain(id: string): void {
@@ -397,11 +409,11 @@ export class Conversation {
     this.set({ pending: this.state.pending.map((one) => (one.id === id ? { ...one, ...change } : one)) });
   }
 
-  private enqueue(id: string, policy: "enqueue" | "interrupt" = "enqueue"): void {
+  private enqueue(id: string, policy?: "interrupt"): void {
     this.deliveries = this.deliveries.then(() => this.deliver(id, policy));
   }
 
-  private async deliver(id: string, policy: "enqueue" | "interrupt"): Promise<void> {
+  private async deliver(id: string, policy?: "interrupt"): Promise<void> {
     const one = this.pendingOf(id);
     if (one?.state !== "sending") return;
     if (isOffline()) this.mark(id, { notice: (words) => words.willBeSent });
@@ -440,8 +452,8 @@ export class Conversation {
     this.host.onEnd();
   }
 
-  /** While a turn runs: the message waits on the server, and is answered behind it. */
-  private async post(one: Pending, policy: "enqueue" | "interrupt"): Promise<void> {
+  /** While a turn runs: the message waits on the server, and is answered behind it, or at once where only tools run. */
+  private async post(one: Pending, policy?: "interrupt"): Promise<void> {
     const { id, text, files = [], model } = one;
     const more = { ...this.bodyOf(id, model), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
     const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
@@ -571,6 +583,16 @@ export class Conversation {
     live.stopping = true;
     this.say((words) => words.stopping);
     if (live.taskId) await this.cancel(live, live.taskId);
+  }
+
+  /** Ask the server to end the tools of a message that run on. */
+  async stopBackground(message: UIMessage): Promise<void> {
+    const { taskId } = dataOf(message);
+    try {
+      if (taskId) await this.insist(() => api.cancelTask(taskId));
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   private async cancel(live: Live, taskId: string): Promise<void> {

@@ -25,6 +25,9 @@ export function textOf(message: UIMessage): string {
   return message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
 }
 
+/** A message that nobody wrote: it brings the results of tools that ran on. */
+export const bringsResults = (message: UIMessage): boolean => message.parts.some((part) => part.type === "data-results");
+
 /** The files that a person has sent with a message. */
 export function filesOf(parts: UIMessage["parts"]): Attachment[] {
   return parts.flatMap((part) => (part.type === "file" ? [{ type: part.type, url: part.url, filename: part.filename ?? "", mediaType: part.mediaType }] : []));

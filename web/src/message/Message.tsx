@@ -23,18 +23,29 @@ const NONE: UIMessage["parts"] = [];
 interface AnswerProps {
   message: UIMessage;
   streaming: boolean;
+  /** Its tools run on, while the conversation does. */
+  background: boolean;
   /** The tool that the question calls by its name, or "". */
   called: string;
   idle: boolean;
   isLast: boolean;
 }
 
-export const Answer = memo(function Answer({ message, streaming, called, idle, isLast }: AnswerProps) {
+export const Answer = memo(function Answer({ message, streaming, background, called, idle, isLast }: AnswerProps) {
   const words = useWords();
+  const conversation = useConversation();
   return (
     <article className={`message assistant${streaming ? " streaming" : ""}`} data-message-id={message.id} aria-busy={streaming || undefined}>
       <h2 className="unseen">{words.assistant}</h2>
-      <AnswerBody message={message} streaming={streaming} called={called} />
+      <AnswerBody message={message} streaming={streaming} background={background} called={called} />
+      {background && (
+        <p className="notice note">
+          {words.runsOn}
+          <button type="button" className="quiet" onClick={() => void conversation.stopBackground(message)}>
+            {words.endIt}
+          </button>
+        </p>
+      )}
       {!streaming && <Ending message={message} idle={idle} isLast={isLast} />}
       {!streaming && message.parts.length > 0 && <AnswerActions message={message} idle={idle} isLast={isLast} />}
     </article>
@@ -42,12 +53,12 @@ export const Answer = memo(function Answer({ message, streaming, called, idle, i
 });
 
 /** What is said in an answer, without what can be done with it. */
-export function AnswerBody({ message, streaming, called }: Pick<AnswerProps, "message" | "streaming" | "called">) {
+export function AnswerBody({ message, streaming, background, called }: Pick<AnswerProps, "message" | "streaming" | "background" | "called">) {
   const parts = shownParts(message.parts);
   return (
     <div className="body">
       {parts.map((part, n) => (
-        <Part key={part.key} part={part} messageId={message.id} over={!streaming} called={called} growing={streaming && n === parts.length - 1} />
+        <Part key={part.key} part={part} messageId={message.id} over={!streaming && !background} called={called} growing={streaming && n === parts.length - 1} />
       ))}
     </div>
   );

@@ -76,9 +76,11 @@ function Message({ message, called }: { message: UIMessage; called: string }) {
     return (
       <article className="message assistant">
         <h2 className="unseen">{words.assistant}</h2>
-        <AnswerBody message={message} streaming={false} called={called} />
+        <AnswerBody message={message} streaming={false} background={false} called={called} />
       </article>
     );
+  // Nobody wrote it: it brought the results of tools that ran on.
+  if (message.parts.length === 0) return null;
   return (
     <article className="message user">
       <h2 className="unseen">{words.you}</h2>

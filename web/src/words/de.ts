@@ -113,6 +113,9 @@ export const de: Words = {
       }[state] ?? "Das Gespräch wird lang; frühere Nachrichten werden bald zusammengefasst."
     } Das Fenster des Modells ist zu ${percent} % voll.`,
   stopped: "Angehalten.",
+  runsOn: "Das läuft weiter, während du schreibst.",
+  endIt: "Beenden",
+  resultsCame: "Die Ergebnisse sind da.",
   failed: "Die Antwort ist vor ihrem Ende abgebrochen.",
   cutShort: "Die Antwort wurde gekürzt: Sie war so lang wie erlaubt.",
   queued: "In der Warteschlange. Sie wird nach der vorigen Nachricht beantwortet.",

@@ -118,6 +118,9 @@ export const en = {
       }[state] ?? "The conversation grows long; earlier messages will be summed up soon."
     } The model's window is ${percent} % full.`,
   stopped: "Stopped.",
+  runsOn: "This goes on while you write.",
+  endIt: "End it",
+  resultsCame: "The results are there.",
   failed: "The answer failed before its end.",
   cutShort: "The answer was cut short: it had reached the greatest length.",
   queued: "Queued. It is answered after the message before it.",

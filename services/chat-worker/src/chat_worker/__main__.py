@@ -12,9 +12,11 @@ from sluiceway.scripts import Scripts
 from sluiceway.service.model_budget import ModelBudget
 from sluiceway.service.worker_process import WorkerProcess, run_worker
 from sluiceway.stream.operation_entries import OperationEntries
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
@@ -65,12 +67,14 @@ async def build(process: WorkerProcess[Settings]) -> None:
     )
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
-    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild)
     chat = Producer(redis, keys.CHAT)
-    erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     people = PersonEvents(redis, settings.retention)
-    ending = TurnEnding(store, registry, writer, reader, TurnDispatch(registry, chat, people), erasing, people)
+    dispatch = TurnDispatch(registry, chat, people)
+    erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
+    ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     ending.tell(TurnMetrics(process.registry).ended)
+    background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
+    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild, background)
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     metrics = Metrics(process.registry)

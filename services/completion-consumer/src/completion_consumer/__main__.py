@@ -14,6 +14,7 @@ from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.catch_up import TurnCatchUp
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
@@ -57,7 +58,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
     ending.tell(TurnMetrics(process.registry).ended)
-    applying = Applying(store, output, TurnResume(registry, output, chat), dispatch, settings.max_result_chars)
+    background = TurnBackground(store, output, dispatch, ending)
+    resume = TurnResume(registry, output, chat)
+    applying = Applying(store, output, resume, background, dispatch, settings.max_result_chars)
     reports = ProgressReports(store, output, settings.max_result_chars)
 
     queue = await process.open_queue(keys.COMPLETIONS)
@@ -79,6 +82,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
             dispatch,
             ending,
             rebuild,
+            background,
             TurnCatchUp(store, registry, reader, dispatch, ending, rebuild),
             chat,
             lease=process.lease,

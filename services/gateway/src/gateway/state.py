@@ -22,9 +22,11 @@ from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.surroundings import Surroundings
 from sluiceway.store import Store
+from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
@@ -122,6 +124,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT), people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
+        background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
         completions = Completions(redis)
         objects = FileObjects(settings.files_url)
         signatures = Signatures(settings.webhook_secrets)
@@ -141,7 +144,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             redis=redis,
             registry=registry,
             reader=reader,
-            intake=TurnIntake(store, registry, dispatch, ending, erasing, people),
+            intake=TurnIntake(store, registry, dispatch, ending, erasing, people, background),
             people=people,
             lookup=TurnLookup(store, registry),
             dispatch=dispatch,

@@ -37,6 +37,7 @@ from sluiceway.store.sessions.search import SearchStore
 from sluiceway.store.sessions.sessions import SessionStore
 from sluiceway.store.sessions.titles import TitleStore
 from sluiceway.store.turns.branches import BranchStore
+from sluiceway.store.turns.continuing import BackgroundStore
 from sluiceway.store.turns.shares import ShareStore
 from sluiceway.store.turns.turns import TurnStore
 
@@ -51,6 +52,7 @@ class Store:
         self.shares = ShareStore(pool)
         self.feedback = FeedbackStore(pool)
         self.turns = TurnStore(pool)
+        self.background = BackgroundStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.polls = PollStore(pool)

@@ -81,6 +81,12 @@ class Task:
     # steps, and this one continues with what it had.
     steers: str | None = None
     entered: bool = False
+    # Since when it is in the background: it waits for its operations, and its session has another active turn, or none;
+    # see background.py. `continues`: the turn in the background whose results this one answers with. `chats_on`: it
+    # need not wait for a turn that only waits for operations.
+    background_at: datetime | None = None
+    continues: str | None = None
+    chats_on: bool = False
 
     @property
     def ended(self) -> bool:
@@ -158,6 +164,9 @@ ASKS = "status IN ('approval', 'client')"
 COMPLETABLE = "status IN ('pending', 'running', 'accepted')"
 # As a condition on tasks: those that have not ended.
 LIVE = "status IN ('queued', 'running', 'waiting')"
+# In the metadata of a message that nobody wrote: the turn whose results it brings. And of an answer whose turn is, or
+# was, in the background: the ids of the calls that were open then.
+CONTINUES, BACKGROUND = "continues", "background"
 TASK_COLUMNS = ", ".join(Task.__slots__)
 OPERATION_COLUMNS = ", ".join(Operation.__slots__)
 FILE_COLUMNS = ", ".join([*StoredFile.__slots__, "stored_at"])

@@ -26,7 +26,7 @@ from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import UNREADABLE, TurnMessage, fold_entries
-from sluiceway.wire.events import Error, Finish
+from sluiceway.wire.events import BACKGROUND_TYPE, Data, Error, Finish
 from sluiceway.wire.message import MessageFold, Part, is_answered
 from sluiceway.wire.task import EndStatus
 
@@ -110,6 +110,8 @@ class TurnCatchUp:
         status = meta.status
         if status not in ("completed", "failed", "cancelled"):
             return False
+        if status == "completed" and any(_tells_of_background(entry) for entry in entries):
+            return False  # it has no answer: that was in the turn that continued it
         if entries[-1].entry_id != meta.terminal or fold.abandoned_calls(""):
             return False
         if any(one.open for one in await self._store.operations.of_task(task.id)):
@@ -123,7 +125,7 @@ class TurnCatchUp:
         if raised is None:
             return None
         await self._registry.drop(task.id)
-        if raised.status == "waiting" and raised.open_operations:
+        if raised.status == "waiting" and (raised.open_operations or raised.background_at is not None):
             try:
                 await self._rebuild.waiting(raised)
             except Fenced:
@@ -154,6 +156,10 @@ def _is_ahead(task: Task, meta: TaskMeta) -> bool:
         or meta.attempt > task.attempt
         or (meta.attempt == task.attempt and meta.status == "waiting" and task.status != "waiting")
     )
+
+
+def _tells_of_background(entry: Entry) -> bool:
+    return isinstance(entry.event, Data) and entry.event.type == BACKGROUND_TYPE
 
 
 def _end_of(part: Part) -> OperationEnd:

@@ -15,7 +15,9 @@ from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions.erasing import Erasure
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.turns.approving import ClientOutput, Decision
+from sluiceway.store.turns.background import MadeWay
 from sluiceway.stream.registry import TaskRegistry
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
@@ -48,6 +50,7 @@ class TurnIntake:
         ending: TurnEnding,
         erasing: TurnErasing,
         people: PersonEvents,
+        background: TurnBackground,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -55,6 +58,7 @@ class TurnIntake:
         self._ending = ending
         self._erasing = erasing
         self._people = people
+        self._background = background
         self._log = get_logger()
 
     async def accept(self, turn: NewTurn) -> AcceptedTurn:
@@ -147,7 +151,7 @@ class TurnIntake:
         return session
 
     async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
-        """Publish the new turn, and what an interrupt did to those before it."""
+        """Publish the new turn, and what became of those before it."""
         try:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
@@ -156,9 +160,13 @@ class TurnIntake:
                     await self._ending.finalize(ended)
             if accepted.interrupted is not None:
                 await self._stop(accepted.interrupted)
+            for task in accepted.stopped:
+                await self._stop(task)
             if accepted.created and accepted.active:
                 created: list[PersonEvent] = [SessionCreated(session_id=accepted.task.session_id)]
                 await self._dispatch.publish_new(accepted.task, *(created if accepted.session_created else ()))
+            if accepted.background is not None:
+                await self._background.went(MadeWay(accepted.background, accepted.following))
         except RedisUnavailable as error:
             self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
             return False

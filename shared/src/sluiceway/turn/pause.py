@@ -1,7 +1,8 @@
 """Letting a turn wait, without a worker: for its operations, or until its model is to be asked again.
 
-The step is durable first, then Redis learns of it, then the operations are queued. The reconciler queues a turn whose
-model is to be asked again.
+The step is durable first, then Redis learns of it, then the operations are queued. Then the turn makes way for a
+message that came meanwhile, and need not wait for operations. The reconciler queues a turn whose model is to be asked
+again.
 
 Methods raise StoreUnavailable and RedisUnavailable; calling them again then is right.
 """
@@ -18,16 +19,25 @@ from sluiceway.store.people.usage import ModelCall
 from sluiceway.store.records import Task
 from sluiceway.store.turns.turns import LetGo, Paused
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.wire.message import Part
 
 
 class TurnPause:
-    def __init__(self, store: Store, writer: TaskWriter, operations: Operations, rebuild: TurnRebuild) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writer: TaskWriter,
+        operations: Operations,
+        rebuild: TurnRebuild,
+        background: TurnBackground,
+    ) -> None:
         self._store = store
         self._writer = writer
         self._operations = operations
         self._rebuild = rebuild
+        self._background = background
 
     async def pause(
         self,
@@ -65,4 +75,7 @@ class TurnPause:
                 with contextlib.suppress(Fenced):  # then another process has rebuilt it
                     await self._rebuild.waiting(task)
             await self._operations.note(let_go.operations, answers)
+            if let_go.operations:
+                # Not before: it is a look in Postgres, and the tools are what is waited for.
+                await self._background.make_way(task)
         return let_go.paused

@@ -11,7 +11,7 @@ from sluiceway.store.records import Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
 from sluiceway.turn.ended import end_status, ending_of
-from sluiceway.turn.shown import UNREADABLE, Durable, TurnMessage, told
+from sluiceway.turn.shown import TOLD_BACKGROUND, UNREADABLE, Durable, TurnMessage, told, went_into_background
 from sluiceway.wire.events import Data, Event, Start
 from sluiceway.wire.message import replay_of
 
@@ -40,10 +40,15 @@ class TurnRebuild:
         events = [Start(message_id=task.message_id), *told(durable.told_metadata), *self._replay(raised, durable)]
         if raised.retry_at is not None and raised.model_wait is not None:
             events.append(Data(type="data-status", data=raised.model_wait.get("status"), transient=True))
-        await self._writer.append(task.id, raised.attempt, 1, events)
         # A completion that is delivered again is not shown again.
         shown = {f"op:{one.id}": "end" for one in operations if not one.open}
+        if raised.background_at is not None:
+            events.append(went_into_background(raised))
+            shown[f"op:{TOLD_BACKGROUND}"] = "end"
+        await self._writer.append(task.id, raised.attempt, 1, events)
         await self._writer.wait(task.id, raised.attempt, shown, written=1)
+        if raised.background_at is not None:
+            await self._registry.inactive(raised.session_id, raised.id)
 
     async def ended(self, task: Task) -> None:
         """Rebuild the stream of a turn that has ended, with its end."""

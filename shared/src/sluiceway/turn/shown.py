@@ -10,15 +10,18 @@ from typing import Any
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
-from sluiceway.store.records import ASKING, Task
+from sluiceway.store.records import ASKING, BACKGROUND, Task
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
-from sluiceway.wire.events import Event, MessageMetadata
+from sluiceway.wire.events import BACKGROUND_TYPE, Data, Event, MessageMetadata
 from sluiceway.wire.message import MessageFold, Part, calls_in, count_steps, merged, output_of, replay_of
 
-_WRITTEN_AT_THE_END = frozenset({"status", "taskId", "model", "finishReason", "usage", "error"})
+_WRITTEN_AT_THE_END = frozenset({"status", "taskId", "model", "finishReason", "usage", "error", BACKGROUND})
 # What reading of parts and chunks raises where they are not as ours are. (A ValidationError is a ValueError.)
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+# In a task's metadata in Redis, in the place of an operation's end: its followers know that it is in the background.
+TOLD_BACKGROUND = "background"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ def untold(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[E
     calls = calls_in(parts).items()
     events = [output_of(part) for call_id, part in calls if call_id in durable.calls and call_id not in fold.told]
     return [*metadata, *(event for event in events if event is not None)]
+
+
+def went_into_background(task: Task) -> Data:
+    """What the stream of a turn says when it goes there."""
+    return Data(type=BACKGROUND_TYPE, data={"taskId": task.id}, transient=True)
 
 
 def told(metadata: dict[str, Any]) -> list[Event]:

@@ -279,6 +279,8 @@ TypedEvent = Annotated[
 _TYPED: TypeAdapter[Event] = TypeAdapter(TypedEvent)
 
 TERMINAL_TYPES = frozenset({"finish", "error"})
+# Its turn went into the background: the rest of the stream is about its operations alone; see turn/background.py.
+BACKGROUND_TYPE = "data-background"
 # Of `data-*` types any name may come; they are known by their prefix.
 KNOWN_TYPES = frozenset(
     str(model.model_fields["type"].default) for model in Event.__subclasses__() if model is not Data

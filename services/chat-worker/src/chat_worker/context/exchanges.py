@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sluiceway.store.records import Message
+from sluiceway.wire.results import results_in
 
 from chat_worker.attachments import FILE_OPENS
-from chat_worker.prompt import ModelMessages, to_model_messages
+from chat_worker.prompt import RESULTS_OPEN, ModelMessages, to_model_messages
 from chat_worker.question import place_of_newest_page
 
 LEAST_CHARS = 200
@@ -25,11 +26,13 @@ class Exchange:
 
 
 def exchanges_of(history: Sequence[Message]) -> list[Exchange]:
-    """Oldest first; an answer whose question is not there is one by itself. Of pages the newest is told whole."""
+    """Oldest first; an answer whose question is not there is one by itself. Of pages the newest is told whole. The
+    results of calls that ran in the background are told where they came: what was sent before stays as it was."""
     exchanges: list[Exchange] = []
+    later = {str(one.get("toolCallId")) for message in history for one in results_in(message.parts)}
     newest = place_of_newest_page(history)
     for place, message in enumerate(history):
-        sent = to_model_messages("", [message], whole_page=place == newest)
+        sent = to_model_messages("", [message], whole_page=place == newest, later=later)
         if message.role == "user" or not exchanges:
             exchanges.append(Exchange(message.sequence, sent))
         else:
@@ -65,7 +68,8 @@ def cut_middle(text: str, chars: int) -> str:
 
 def _shortened(message: dict[str, Any], chars: int) -> dict[str, Any]:
     content = message.get("content")
-    if message["role"] == "tool" and isinstance(content, str) and len(content) > chars:
+    is_result = message["role"] == "tool" or str(content).startswith(RESULTS_OPEN)
+    if is_result and isinstance(content, str) and len(content) > chars:
         return {**message, "content": cut_middle(content, chars)}
     if message["role"] == "user" and isinstance(content, list):
         return {**message, "content": _short_files(content, chars)}

@@ -14,6 +14,7 @@ from sluiceway.store import Store
 from sluiceway.store.operations.operation_end import EndOutcome, OperationEnd, ReportedEnd
 from sluiceway.store.records import Task
 from sluiceway.stream.operation_output import OperationOutput
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.resume import TurnResume
 from sluiceway.wire.jobs import CompletionJob, OperationError
@@ -33,11 +34,18 @@ class Applying:
     and happens once; `follow_up` tells of it, and may be done again."""
 
     def __init__(
-        self, store: Store, output: OperationOutput, resume: TurnResume, dispatch: TurnDispatch, max_result_chars: int
+        self,
+        store: Store,
+        output: OperationOutput,
+        resume: TurnResume,
+        background: TurnBackground,
+        dispatch: TurnDispatch,
+        max_result_chars: int,
     ) -> None:
         self._store = store
         self._output = output
         self._resume = resume
+        self._background = background
         self._dispatch = dispatch
         self._max_result_chars = max_result_chars
         self._log = get_logger()
@@ -109,7 +117,8 @@ class Applying:
             return untold, await self._store.completions.complete(untold, unsure=unsure)
 
     async def follow_up(self, outcome: EndOutcome) -> None:
-        """Show the result in the stream, and resume a turn that waits for nothing any more. Raises RedisUnavailable.
+        """Show the result in the stream, and resume a turn that waits for nothing any more; one in the background
+        ends, and another continues it. Raises RedisUnavailable, StoreUnavailable.
 
         The worker of the next step shows it where the stream does not take it, or does not exist.
         """
@@ -117,12 +126,15 @@ class Applying:
             return
         event = output_of(outcome.part) if outcome.part is not None else None
         output = [event] if event is not None else []
-        if outcome.resumes and outcome.kind == "applied":
+        background = outcome.task.background_at is not None
+        if outcome.resumes and outcome.kind == "applied" and not background:
             await self._resume.resume(outcome.task, outcome.operation, output)
             return
         if output:
             await self._output.show(outcome.task.id, outcome.operation.id, output, final=True)
-        if outcome.resumes:
+        if outcome.resumes and background:
+            await self._background.carry_on(outcome.task)
+        elif outcome.resumes:
             await self._queue_unless_its_twin_does(outcome.task)
 
     async def _queue_unless_its_twin_does(self, task: Task) -> None:

@@ -9,6 +9,8 @@
 - A turn that waits for operations, and that Redis has forgotten, gets its stream back.
 - A turn that was cancelled, and whose holder is gone, is ended, also when there is no worker to do it.
 - A turn that was to run, or did, for longer than its deadline fails, also while a worker holds it.
+- A turn that only waits for operations makes way for a message that came before that, and need not wait.
+- A turn in the background is looked after as one that waits; its followers are told, and it is continued, once.
 - What a live turn has in Redis is kept from expiring while nobody holds it.
 - A session whose active turn was lost gets its next one.
 - A turn of which Redis knows more than Postgres (a restored backup) catches up: see `turn/catch_up.py`.
@@ -33,10 +35,12 @@ from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.stream.task_snapshot import TaskSnapshot
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.catch_up import TurnCatchUp
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.rebuild import TurnRebuild
+from sluiceway.turn.shown import TOLD_BACKGROUND
 
 from completion_consumer.reconciler.entries import Entries
 from completion_consumer.reconciler.round import Round
@@ -50,7 +54,16 @@ _EXPIRED = {
     "message": "The answer was not finished in time, and nothing works on it any more. Please try again.",
 }
 
-Fault = Literal["ahead", "expired", "cancelled", "forgotten", "not told to wait", "not told to end", "in no queue"]
+Fault = Literal[
+    "ahead",
+    "expired",
+    "cancelled",
+    "forgotten",
+    "not told to wait",
+    "not told to end",
+    "in no queue",
+    "not told it is in the background",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class UnfinishedTurns:
         dispatch: TurnDispatch,
         ending: TurnEnding,
         rebuild: TurnRebuild,
+        background: TurnBackground,
         catch_up: TurnCatchUp,
         queue: Producer,
         *,
@@ -91,6 +105,7 @@ class UnfinishedTurns:
         self._dispatch = dispatch
         self._ending = ending
         self._rebuild = rebuild
+        self._background = background
         self._catch_up = catch_up
         self._queue = queue
         self._entries = Entries(queue, "task_id", lease)
@@ -130,7 +145,9 @@ class UnfinishedTurns:
             self.looked_at = page[-1].task.id if len(page) == _PAGE else ""
             stranded = {turn.task.session_id: turn.task for turn in page if turn.stranded}
             await current.each("live_turns", stranded, self._release)
-            await self._look_at(current, [turn for turn in page if turn.active and not _is_young(turn)])
+            in_the_way = {turn.task.id: turn.task for turn in page if turn.in_the_way}
+            await current.each("live_turns", in_the_way, self._make_way)
+            await self._look_at(current, [turn for turn in page if _is_looked_after(turn)])
             if not self.looked_at:
                 return
 
@@ -178,7 +195,9 @@ class UnfinishedTurns:
             if meta.replication_id not in (None, self._replication_id):
                 return "forgotten"  # the last of it, perhaps
             # Its worker died after the step was durable, and before Redis had learned that the turn waits.
-            return "not told to wait" if meta.status == "running" and not held else None
+            if meta.status == "running" and not held:
+                return "not told to wait"
+            return "not told it is in the background" if _is_untold(task, meta) else None
         if meta is None or meta.ended or not one.queued:
             return "in no queue"
         return "not told to end" if task.cancel_requested_at is not None and not meta.cancel else None
@@ -203,6 +222,9 @@ class UnfinishedTurns:
             case "not told to wait":
                 told = await self._writer.wait(task.id, task.attempt, {})
                 return await self._rebuild_waiting(task) if told == "lost" else "turn_waits"
+            case "not told it is in the background":
+                await self._background.tell(task)
+                return "background_told"
             case "not told to end":
                 await self._registry.request_cancel(task.id)
                 return "cancel_told"
@@ -233,6 +255,9 @@ class UnfinishedTurns:
         self._log.warning("turn_released", task_id=released.id, session_id=released.session_id)
         return "turn_released"
 
+    async def _make_way(self, task: Task) -> str | None:
+        return "turn_made_way" if await self._background.make_way(task) else None
+
     async def _advance_lanes(self, _: Round) -> None:
         """Chat workers do so, whenever they read; those of a version before lanes do not, and a user's turns behind his
         first would wait for ever."""
@@ -249,6 +274,8 @@ class UnfinishedTurns:
         await current.each("next_steps", lost, self._next_step)
 
     async def _next_step(self, task: Task) -> str | None:
+        if task.background_at is not None:
+            return "turn_continued" if await self._background.carry_on(task) else None
         if task.retry_at is None:
             return await self._queue_again(task, "its operations have ended")
         if not await self._publish(task):
@@ -296,6 +323,15 @@ async def _refuse(error: Exception) -> None:
 def _is_to_run(task: Task) -> bool:
     """It waits for no operation: for a worker, or for its model."""
     return task.status != "waiting" or task.retry_at is not None
+
+
+def _is_looked_after(turn: LiveTurn) -> bool:
+    return (turn.active or turn.task.background_at is not None) and not _is_young(turn)
+
+
+def _is_untold(task: Task, meta: TaskMeta) -> bool:
+    """It went into the background, and its stream does not say so."""
+    return task.background_at is not None and meta.status == "waiting" and TOLD_BACKGROUND not in meta.ended_operations
 
 
 def _is_young(turn: LiveTurn) -> bool:

@@ -32,6 +32,7 @@ class Follow:
     retracted.
     `merge`: join adjacent deltas of what is replayed. `wait_for_start`: an empty stream is one that has yet to begin.
     `waits`: it is told its place in the queue while the stream is empty; see `Hub.tell_waiting`.
+    `answer_only`: the stream ends where its turn goes into the background, with a `finish` of ours.
     `size`: from `Hub.measure`, where there was something to ask before; else it is asked for, one round trip later.
     A kind of stream with other rules than a task's has a subclass, which says them by `page_type` and `view`.
     """
@@ -44,6 +45,7 @@ class Follow:
     merge: bool = False
     wait_for_start: bool = True
     waits: bool = False
+    answer_only: bool = False
     size: Size | None = field(default=None, compare=False, repr=False)
     page_type: ClassVar[type[Page]] = Page
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, ClassVar
 
-from sluiceway.wire.events import TERMINAL_TYPES, is_known
+from sluiceway.wire.events import BACKGROUND_TYPE, TERMINAL_TYPES, is_known
 
 # The id of an entry, ATTEMPT and SEQUENCE. It grows along a stream.
 EntryId = tuple[int, int]
@@ -26,6 +26,7 @@ PAGE_BYTES = 128 * 1024
 PIECE_BYTES = 64 * 1024
 
 _START = b"start"
+_BACKGROUND = BACKGROUND_TYPE.encode()
 _TERMINAL = frozenset(name.encode() for name in TERMINAL_TYPES)
 _MERGED = frozenset({b"text-delta", b"reasoning-delta"})
 _DELTA = b'"delta":"'
@@ -53,14 +54,14 @@ def format_id(entry_id: EntryId) -> str:
 class Page:
     """Entries of a task's stream that follow one another, all after `after`, the newest being `last`.
 
-    `ended`: the last of them is terminal. `full`: there may be more in Redis. `size`: about the bytes of all frames,
-    which who cut the page has counted.
+    `ended`: the last of them is terminal. `answer_entries`: behind so many the turn is in the background. `full`: there
+    may be more in Redis. `size`: about the bytes of all frames, which who cut the page has counted.
     Streams of another kind have a page of their own, with other rules; `restarts`: one that is gone begins again, and
     who comes back to it waits for that; `doubted`: whether Redis has lost some of it is found out when it is joined, so
     who follows one has to come back where Redis was away.
     """
 
-    __slots__ = ("_bodies", "after", "ended", "entries", "full", "last", "size", "unknown")
+    __slots__ = ("_bodies", "after", "answer_entries", "ended", "entries", "full", "last", "size", "unknown")
     restarts: ClassVar[bool] = False
     doubted: ClassVar[bool] = False
 
@@ -69,6 +70,7 @@ class Page:
         self.entries = entries
         self.full = full
         self.ended = False
+        self.answer_entries: int | None = None
         self.unknown = 0
         self.size = size
         self._bodies: tuple[bytes, bytes] | None = None
@@ -92,6 +94,8 @@ class Page:
             end = next(index for index, kind in enumerate(types) if kind in _TERMINAL) + 1
             self.entries = self.entries[:end]
             self.ended, self.full = True, False
+        if _BACKGROUND in kinds:
+            self.answer_entries = types.index(_BACKGROUND) + 1
         self.unknown = sum(types.count(kind) for kind in kinds if not is_known(kind.decode(errors="replace")))
         first, self.last = parse_id(self.entries[0][0]), parse_id(self.entries[-1][0])
         if not _follows(self.after, first, types[0]):
@@ -127,6 +131,14 @@ class Page:
         for entry in self.entries:
             if _visible(entry, view):
                 yield parse_id(entry[0]), entry
+
+    def answer(self) -> "Page":
+        """What of the page is the answer: all of it, or up to where its turn went into the background, as an end."""
+        if self.answer_entries is None:
+            return self
+        page = type(self)(self.after, self.entries[: self.answer_entries], self.size)
+        page.ended = True
+        return page
 
     def pieces(self) -> "Iterator[Page]":
         """The page in pages of PIECE_BYTES, each made when it is asked for."""

@@ -22,6 +22,8 @@ from gateway.fanout.frames import BeginningLost, EntryId, Page, RawEntry, frame_
 from gateway.fanout.stepping import DONE, Rest, step
 
 _DONE_FRAME = b"data: [DONE]\n\n"
+# Of an answer whose turn went into the background: what is in its stream behind that is not for this one.
+_BACKGROUND_FRAME = b'data: {"type":"finish","finishReason":"tool-calls"}\n\n'
 
 
 class StreamBroken(Exception):
@@ -73,8 +75,10 @@ class Subscription:
     """A subscriber that the hub has let in. `run` serves it; everything else is the hub's side."""
 
     __slots__ = (
+        "_answer_only",
         "_calls",
         "_count",
+        "_cut",
         "_hub",
         "_last_bytes",
         "_left",
@@ -106,6 +110,7 @@ class Subscription:
         self._hub = hub
         self.waits = follow.waits
         self._merge = follow.merge
+        self._answer_only, self._cut = follow.answer_only, False
         self._skip = skip
         # A client that has seen the beginning of an abandoned step gets the rest of it, with what closes its parts.
         whole = () if follow.start_index is not None else follow.retracted
@@ -131,7 +136,8 @@ class Subscription:
                     self._left = True
                     return
             await self._finish_stalled()
-            self._offer({"type": "http.response.body", "body": _DONE_FRAME, "more_body": False})
+            end = _BACKGROUND_FRAME + _DONE_FRAME if self._cut else _DONE_FRAME
+            self._offer({"type": "http.response.body", "body": end, "more_body": False})
             await self._finish_stalled()
         except asyncio.CancelledError:
             if self.broken is None or not self._was_called():
@@ -169,7 +175,7 @@ class Subscription:
     def _offer_page(self, page: Page) -> tuple[bool, bool, bool]:
         """Write a page as far as the connection takes it: whether all of it, whether it ends the stream, whether there
         is more. The caller must not keep the page, nor any of it: whoever stalls holds nothing."""
-        offered = 0
+        offered, page = 0, self._for_this_one(page)
         for piece in page.pieces():
             self._offer_frames(piece, self._replayed(piece))
             offered += len(piece.entries)
@@ -213,6 +219,7 @@ class Subscription:
 
     def accept(self, page: Page) -> None:
         """Write what of a page lies ahead of the cursor."""
+        page = self._for_this_one(page)
         if self.cursor == page.after and not self._retracted and not self._skip:
             self._offer_frames(page, page.body(self.view))
         elif self.cursor < page.last:
@@ -287,6 +294,12 @@ class Subscription:
             self.break_off("too much waits for clients that take nothing", stuck=True)
 
     # What of a page this one sees.
+
+    def _for_this_one(self, page: Page) -> Page:
+        if not self._answer_only or page.answer_entries is None:
+            return page
+        self._cut = True
+        return page.answer()
 
     def _replayed(self, page: Page) -> bytes:
         if self._merge:

@@ -131,7 +131,9 @@ async def accept_and_follow(
         # Raises TaskExpired for a turn that nobody will ever write to again.
         await gateway.lookup.find(task_id, turn.user_id)
     headers = run_headers(task_id)
-    return await open_stream(gateway, call.caller, task_id, version=params.version, headers=headers, counts=counts)
+    return await open_stream(
+        gateway, call.caller, task_id, version=params.version, headers=headers, counts=counts, answer_only=True
+    )
 
 
 def run_headers(task_id: str) -> dict[str, str]:

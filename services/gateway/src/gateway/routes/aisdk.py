@@ -103,6 +103,7 @@ async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | No
         merge=skip is None,
         headers=accepting.run_headers(task.task_id),
         head_only=call.method == "HEAD",
+        answer_only=True,
     )
 
 
@@ -168,7 +169,9 @@ async def _resume(
         raise ApprovalsMissing
     await gateway.lookup.find(task.id, user_id)
     headers = accepting.run_headers(task.id)
-    return await open_stream(gateway, call.caller, task.id, version=call.params.version, headers=headers)
+    return await open_stream(
+        gateway, call.caller, task.id, version=call.params.version, headers=headers, answer_only=True
+    )
 
 
 async def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:

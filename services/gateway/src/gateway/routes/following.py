@@ -44,10 +44,12 @@ async def open_stream(
     known: TaskMeta | None = None,
     size: Size | None = None,
     counts: bool = False,
+    answer_only: bool = False,
 ) -> Response:
     """Follow a task that the caller may follow. 204 when the cursor is at the end already.
 
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
+    `answer_only`: for clients that show one answer at a time: it ends where the turn goes into the background.
     `counts`: the client counts what it is sent, and may come back with that; so does one that names `skip`.
     `known`: the task's metadata, where the caller has just read it. `size`: `measure_stream` of it, begun before that.
     """
@@ -64,6 +66,7 @@ async def open_stream(
         start_index=skip,
         merge=merge,
         waits=waits,
+        answer_only=answer_only,
         size=size,
     )
     return await open_follow(gateway, caller, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)

@@ -1,5 +1,6 @@
 """Sessions: made, listed, read, renamed, deleted, claimed."""
 
+import asyncio
 import contextlib
 from typing import Annotated, Any
 
@@ -68,7 +69,9 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
     limit = page_size(call.params.limit, gateway.settings)
     session = await gateway.store.sessions.get(session_id, await viewer_of_session(call, session_id))
     # The turn before the messages: one that ends in between is in both, which does no harm, and never in neither.
-    active = await _active_task(gateway, session_id)
+    active, background = await asyncio.gather(
+        _active_task(gateway, session_id), gateway.store.background.of_session(session_id)
+    )
     page = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit)
     detail = SessionDetail(
         **dict(SessionView.of(session)),
@@ -78,6 +81,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
         ],
         has_more=page.has_more,
         active_task=active,
+        background_tasks=[ActiveTask.of(task, None) for task in background],
     )
     return json_response(detail)
 

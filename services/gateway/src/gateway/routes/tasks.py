@@ -38,7 +38,8 @@ async def get_task(call: Call[TaskParams, None]) -> Response:
         raise TaskNotFound
     if not call.caller.reads_all:
         check_owner(task.user_id, call.caller.user_id)
-    return json_response(TaskView.of(task, operations))
+    continued_by = await store.background.continued_by(task_id) if task.background_at is not None else None
+    return json_response(TaskView.of(task, operations, continued_by))
 
 
 async def follow_task(call: Call[FollowParams, None]) -> Response:

@@ -49,7 +49,13 @@ async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
         return Response(status_code=204)
     head_only = call.method == "HEAD"
     return await open_stream(
-        gateway, call.caller, task.task_id, version=call.params.version, merge=True, head_only=head_only
+        gateway,
+        call.caller,
+        task.task_id,
+        version=call.params.version,
+        merge=True,
+        head_only=head_only,
+        answer_only=True,
     )
 
 
@@ -89,7 +95,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(EmptyMessage, *attaching.PROBLEMS, *accepting.PROBLEMS),
         description=(
             "Sent again with the same id, it answers the same turn. While another turn of the session runs, `policy` "
-            "says what happens: wait for it (`enqueue`), cancel it and those that wait (`interrupt`), take the place "
+            "says what happens: wait for it (`enqueue`; without `policy`, too, but not for a turn that only waits for "
+            "operations: that goes into the background, and another turn continues it at the end of the conversation "
+            "when they have ended), cancel it and those that wait (`interrupt`), take the place "
             "of those that wait (`latest`), enter it between two of its steps (`steer`), or refuse (`reject`). One "
             "that steers ends that turn at the next such moment, and its own turn continues with what that one had; "
             "where none comes, it is the next turn. `GET /api/chat/tasks/{task_id}` says which, and so do both streams "
@@ -120,8 +128,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionStreamParams,
         problems=(AccessDenied, SessionNotFound, StoreUnavailable, *following.PROBLEMS),
         description=(
-            "From its beginning, with what was said so far joined. 204 when nothing runs. To resume from a cursor, "
-            "follow the turn itself: a cursor belongs to one turn."
+            "From its beginning, with what was said so far joined, to its end, or to where it goes into the background "
+            "(`data-background`, then `finish`): its own stream tells the rest. 204 when nothing runs. To resume from "
+            "a cursor, follow the turn itself: a cursor belongs to one turn."
         ),
         scopes=("turns", "read"),
     ),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sluiceway.store.records import Message, Session
 from sluiceway.wire.message import tool_name_of
+from sluiceway.wire.results import results_in
 
 Pages = Callable[[str, int], Awaitable[Sequence[Message]]]
 
@@ -29,6 +30,8 @@ async def as_markdown(session: Session, first: Sequence[Message], pages: Pages) 
     """Texts as they were said; a tool's call with what it was given, and what it answered."""
     yield f"# {' '.join((session.title or 'Conversation').split())}\n"
     async for message in _all(session.id, first, pages):
+        if results_in(message.parts):
+            continue  # nobody wrote it; the results stand with their calls
         said = "\n\n".join(text for part in message.parts if (text := _as_text(part)))
         when = message.created_at.strftime("%Y-%m-%d %H:%M UTC")
         yield f"\n## {_ROLES.get(message.role, message.role)}, {when}\n\n{said}\n"

@@ -16,6 +16,7 @@ import asyncpg
 
 from sluiceway.errors import StoreUnavailable
 from sluiceway.store.database.pool import Pool
+from sluiceway.store.records import LIVE
 from sluiceway.store.sessions.erasing import Erasure, delete_session
 
 RowKind = Literal["old_operations", "old_journal", "old_dead_letters", "old_superseded", "old_erasures"]
@@ -65,7 +66,11 @@ _ROWS: dict[RowKind, str] = {
     "old_superseded": _SUPERSEDED,
     "old_erasures": _ERASURES,
 }
-_IDLE = "SELECT id FROM sessions WHERE active_task_id IS NULL AND updated_at < now() - $1::interval"
+# A turn in the background is none that is active, and yet the session lives.
+_IDLE = (
+    "SELECT id FROM sessions s WHERE active_task_id IS NULL AND updated_at < now() - $1::interval"
+    f" AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.session_id = s.id AND t.{LIVE})"
+)
 _SESSIONS: dict[SessionKind, str] = {
     "old_sessions": _IDLE,
     "old_anonymous_sessions": f"{_IDLE} AND user_id LIKE 'anon:%'",

@@ -1,6 +1,7 @@
 """Accepting a turn inside a transaction: recognise a repeat, apply the policy, store the message and its task."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sluiceway.errors import MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
@@ -12,6 +13,7 @@ from sluiceway.store.sessions.allowance import check_live, check_sessions, one_a
 from sluiceway.store.sessions.files import attach
 from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.turns.approving import take_away
+from sluiceway.store.turns.background import MadeWay, make_way
 from sluiceway.store.turns.branches import FIRST, follow, set_aside
 from sluiceway.store.turns.ending import CANCELLED_UNSEEN, end_turn, note_cancel
 from sluiceway.store.turns.placing import Placing, place
@@ -29,7 +31,8 @@ class NewTurn:
     `message_id`: the client's, the key under which a repeat is recognised; None: we make one. `regenerate`: answer a
     user message again: that of the answer `replaces`, or `message_id`, or the last one. `edit`: the message exists and
     gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
-    What is replaced by any of these stays as a branch, see branches.py. `max_live`, `max_sessions_per_hour`: of this
+    What is replaced by any of these stays as a branch, see branches.py. `policy`: None: it waits for the turns before
+    it, but for no turn that only waits for operations, see background.py. `max_live`, `max_sessions_per_hour`: of this
     user; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
     """
 
@@ -39,7 +42,7 @@ class NewTurn:
     question: Question = field(default_factory=Question)
     message_id: str | None = None
     parent_id: str | None = None
-    policy: Policy = "enqueue"
+    policy: Policy | None = None
     model: str | None = None
     create_session: bool = False
     regenerate: bool = False
@@ -60,8 +63,9 @@ class AcceptedTurn:
     """`task` is the turn that answers the message; `created`: by this request. `position`: live turns of the session
     before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
-    `cancelled`: queued turns that an interrupt ended, or the latest message.
-    `interrupted`: a running turn that was asked to end. `session_created`: the session is new, too.
+    `cancelled`: queued turns that an interrupt ended, or the latest message. `interrupted`: a running turn that was
+    asked to end; `stopped`: such ones in the background. `background`: the turn that made way; `following`: for that
+    one, which was queued before. `session_created`: the session is new, too.
     """
 
     task: Task
@@ -72,6 +76,9 @@ class AcceptedTurn:
     interrupted: Task | None = None
     published: bool = False
     session_created: bool = False
+    stopped: Sequence[Task] = ()
+    background: Task | None = None
+    following: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ class _Room:
     cancelled: list[Task] = field(default_factory=list)
     interrupted: Task | None = None
     steers: str | None = None
+    stopped: Sequence[Task] = ()
+    made: MadeWay | None = None
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
@@ -91,26 +100,39 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     if asking is not None:
         await take_away(connection, turn.session_id)
     placing = await place(connection, turn)
-    # No active turn, no live one: what most messages find is told without a look at the tasks.
-    room = await _make_room(connection, turn, placing) if active is not None else _Room()
+    # No active turn, none to wait for: what most messages find is told without a look at the tasks.
+    looks = active is not None or turn.policy == "interrupt"
+    room = await _make_room(connection, turn, placing) if looks else _Room()
     await check_live(connection, turn.user_id, turn.max_live)
     await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn, placing)
-    task = await _insert_task(connection, turn, message_id, parts, room.steers)
-    if active is None:
-        return AcceptedTurn(task, True, 0, True, session_created=is_new)
+    if placing.replaces:
+        room = replace(room, stopped=[*room.stopped, *await _left_behind(connection, turn.session_id)])
+    task = await insert_task(connection, turn, message_id, parts, turn.question.metadata, steers=room.steers)
+    if not looks:
+        return AcceptedTurn(task, True, 0, True, session_created=is_new, stopped=room.stopped)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
-    position = await position_of(connection, task)
-    return AcceptedTurn(task, True, position, active == task.id, room.cancelled, room.interrupted)
+    return AcceptedTurn(
+        task,
+        True,
+        await position_of(connection, task),
+        active == task.id,
+        room.cancelled,
+        room.interrupted,
+        session_created=is_new,
+        stopped=room.stopped,
+        background=room.made.background if room.made is not None else None,
+        following=room.made.following if room.made is not None else None,
+    )
 
 
 async def position_of(connection: Connection, task: Task) -> int:
-    """How many live turns of the session come before this one."""
+    """How many live turns of the session come before this one. Those in the background come before nobody."""
     if task.ended:
         return 0
     return int(
         await connection.fetchval(
-            f"SELECT count(*) FROM tasks WHERE session_id = $1 AND sequence < $2 AND {LIVE}",
+            f"SELECT count(*) FROM tasks WHERE session_id = $1 AND sequence < $2 AND {LIVE} AND background_at IS NULL",
             task.session_id,
             task.sequence,
         )
@@ -186,25 +208,48 @@ async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | N
 
 async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) -> _Room:
     """Apply the policy to the turns before this one."""
+    # Locked: a turn that begins to wait for operations now does so after this message is there, and looks for it then.
     rows = await connection.fetch(
-        f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence", turn.session_id
+        f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence FOR NO KEY UPDATE",
+        turn.session_id,
     )
     live = [task_of(row) for row in rows]
+    line = [task for task in live if task.background_at is None]
     # Who asks for another answer, or takes back the question, does not want to wait for the old one.
     interrupt = turn.policy == "interrupt" or (turn.policy != "reject" and placing.replaces)
-    if live and turn.policy == "reject":
+    if line and turn.policy == "reject":
         raise SessionBusy
-    if live and (interrupt or turn.policy == "latest"):
-        queued = [task for task in live if task.status == "queued"]
-        for task in queued:
-            await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)
-        running = next((task for task in live if task.status != "queued"), None) if interrupt else None
-        if running is not None:
-            await note_cancel(connection, running.id)
-        return _Room(queued, running)
+    if interrupt or turn.policy == "latest":
+        stopped = [task for task in live if task not in line] if turn.policy == "interrupt" else []
+        return await _end_for(connection, line, stopped, interrupt=interrupt)
     if len(live) > turn.max_queued:
         raise TooManyTasks
-    return _Room(steers=live[-1].id if live and turn.policy == "steer" else None)
+    if turn.policy is None:
+        return _Room(made=await make_way(connection, turn.session_id))
+    return _Room(steers=line[-1].id if line and turn.policy == "steer" else None)
+
+
+async def _end_for(connection: Connection, line: Sequence[Task], stopped: Sequence[Task], *, interrupt: bool) -> _Room:
+    """End what is queued; of what runs note that it is to end, where it is to be interrupted. What was not asked for by
+    a message is the place of none that waits."""
+    queued = [task for task in line if task.status == "queued" and (interrupt or task.continues is None)]
+    for task in queued:
+        await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)
+    running = next((task for task in line if task.status != "queued"), None) if interrupt else None
+    for task in [*([running] if running is not None else []), *stopped]:
+        await note_cancel(connection, task.id)
+    return _Room(queued, running, stopped=stopped)
+
+
+async def _left_behind(connection: Connection, session_id: str) -> list[Task]:
+    """Turns in the background on a branch that is not shown any more: nobody waits for what they do."""
+    rows = await connection.fetch(
+        f"UPDATE tasks t SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE session_id = $1"
+        f" AND {LIVE} AND background_at IS NOT NULL AND EXISTS (SELECT 1 FROM messages m WHERE m.session_id = $1"
+        f" AND m.id = t.message_id AND m.superseded) RETURNING {TASK_COLUMNS}",
+        session_id,
+    )
+    return [task_of(row) for row in rows]
 
 
 async def _user_message(connection: Connection, turn: NewTurn, placing: Placing) -> tuple[str, list[Part] | None]:
@@ -238,16 +283,26 @@ async def _edit(connection: Connection, turn: NewTurn, message_id: str, parts: l
     )
 
 
-async def _insert_task(
-    connection: Connection, turn: NewTurn, user_message_id: str, question: list[Part] | None, steers: str | None
+async def insert_task(
+    connection: Connection,
+    turn: NewTurn,
+    user_message_id: str,
+    question: list[Part] | None,
+    metadata: dict[str, Any] | None,
+    *,
+    steers: str | None = None,
+    continues: str | None = None,
 ) -> Task:
-    """Question, answer to be and task, in their places; active at once when no other turn of the session is.
+    """Question, answer to be and task, in their places; active at once when no other turn of the session is, and, of
+    one that no message asked for, none waits for a person.
 
     One statement: the first token waits for every round trip of this transaction.
     """
     row = await connection.fetchrow(
         "WITH place AS (UPDATE sessions SET next_sequence = next_sequence + 2, updated_at = now(),"
-        "   active_task_id = coalesce(active_task_id, $3) WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
+        "   active_task_id = coalesce(active_task_id,"
+        "     CASE WHEN $14::text IS NULL OR approval_task_id IS NULL THEN $3 END)"
+        "   WHERE id = $1 RETURNING next_sequence - 1 AS sequence),"
         " question AS (INSERT INTO messages (session_id, id, sequence, role, parts, metadata, done, parent_id)"
         "   SELECT $1, $5, sequence - 1, 'user', $8::jsonb, $9::jsonb, true, coalesce((SELECT id FROM messages"
         "    WHERE session_id = $1 AND NOT superseded ORDER BY messages.sequence DESC LIMIT 1), $13)"
@@ -255,8 +310,8 @@ async def _insert_task(
         " answer AS (INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id)"
         "   SELECT $1, $4, sequence, 'assistant', '[]', false, $5 FROM place)"
         " INSERT INTO tasks (id, session_id, user_id, user_message_id, message_id, sequence, model, traceparent,"
-        "   client_tools, answer_format, steers)"
-        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::json, $12 FROM place"
+        "   client_tools, answer_format, steers, continues, chats_on)"
+        f" SELECT $3, $1, $2, $5, $4, sequence, $6, $7, $10::jsonb, $11::json, $12, $14, $15 FROM place"
         f" RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
@@ -266,11 +321,13 @@ async def _insert_task(
         turn.model,
         turn.traceparent,
         question,
-        turn.question.metadata,
+        metadata,
         turn.client_tools,
         turn.answer_format,
         steers,
         FIRST,
+        continues,
+        turn.policy is None,
     )
     if row is None:
         raise SessionNotFound

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sluiceway.errors import MessageNotFound, SessionBusy, SessionExists, SessionNotFound
 from sluiceway.ids import new_message_id
 from sluiceway.store.database.pool import Connection, Pool
-from sluiceway.store.records import ASKS, Session, session_of
+from sluiceway.store.records import CONTINUES, UNENDED, Session, session_of
 from sluiceway.store.sessions.allowance import check_sessions
 from sluiceway.store.sessions.conversations import forget_compactions
 from sluiceway.store.sessions.sessions import check_owner
@@ -26,7 +26,7 @@ from sluiceway.wire.message import Part
 # As the `parent_id` of a message: it is the first.
 FIRST = ""
 _STILL_RUNS = "A turn of this session is still running. Its branches can be changed when it has ended."
-_ASKED_ELSEWHERE = "CANCELLED: It is asked in the conversation that this one was forked from."
+_ELSEWHERE = "CANCELLED: It goes on in the conversation that this one was forked from."
 _PLACE = "SELECT id, role, sequence, parent_id, superseded, done AND parts <> '[]' AS seen FROM messages"
 # From a message back to the branch that is shown: what is not on that, and where they meet.
 _UP = (
@@ -111,10 +111,12 @@ async def place_of(connection: Connection, session_id: str, message_id: str) -> 
 
 
 async def place_and_followed(connection: Connection, session_id: str, message_id: str) -> tuple[Place, bool] | None:
-    """And whether a question is shown behind it: one look, as the first token of a stock client's message waits."""
+    """And whether a person's question is shown behind it: one look, as the first token of a stock client's message
+    waits. What continues a turn by itself is none: a client that has not seen it means the end."""
     row = await connection.fetchrow(
         "SELECT p.*, EXISTS (SELECT 1 FROM messages q WHERE q.session_id = $1 AND q.sequence > p.sequence"
-        f" AND q.role = 'user' AND NOT q.superseded) AS followed FROM ({_PLACE} WHERE session_id = $1 AND id = $2) p",
+        f" AND q.role = 'user' AND NOT q.superseded AND NOT coalesce(q.metadata ? '{CONTINUES}', false)) AS followed"
+        f" FROM ({_PLACE} WHERE session_id = $1 AND id = $2) p",
         session_id,
         message_id,
     )
@@ -281,18 +283,18 @@ async def _fork(connection: Connection, session_id: str, message: Place, new_id:
         new_id,
         meets,
     )
-    await _ask_no_more(connection, session_id, new_id)
+    await _wait_no_more(connection, session_id, new_id)
     assert session is not None  # noqa: S101 - the session that it is copied from is locked
     return session_of(session)
 
 
-async def _ask_no_more(connection: Connection, session_id: str, new_id: str) -> None:
-    """What waits for a person waits where it was asked."""
-    asked = await connection.fetch(
-        f"SELECT message_id, array_agg(tool_call_id) AS calls FROM operations WHERE session_id = $1 AND {ASKS}"
+async def _wait_no_more(connection: Connection, session_id: str, new_id: str) -> None:
+    """What waits for a person waits where it was asked, and what runs in the background is awaited there."""
+    waits = await connection.fetch(
+        f"SELECT message_id, array_agg(tool_call_id) AS calls FROM operations WHERE session_id = $1 AND {UNENDED}"
         " GROUP BY message_id",
         session_id,
     )
-    fields: Part = {"state": "output-error", "errorText": _ASKED_ELSEWHERE}
-    for row in asked:
+    fields: Part = {"state": "output-error", "errorText": _ELSEWHERE}
+    for row in waits:
         await change_parts(connection, new_id, row["message_id"], row["calls"], **fields)

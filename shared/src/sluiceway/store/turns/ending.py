@@ -16,9 +16,11 @@ _ASKS = (
     f"EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND {ASKS})"
     " AND NOT EXISTS (SELECT 1 FROM operations WHERE task_id = $1 AND status = 'approval' AND approval IS NOT NULL)"
 )
+# Where a person is waited for ($3), no turn that nobody asked for takes the question away.
 _NEXT = (
     "UPDATE sessions SET updated_at = now(), active_task_id ="
-    " (SELECT id FROM tasks WHERE session_id = $1 AND status = 'queued' ORDER BY sequence LIMIT 1)"
+    " (SELECT id FROM tasks WHERE session_id = $1 AND status = 'queued' AND (continues IS NULL OR NOT $3)"
+    "  ORDER BY sequence LIMIT 1)"
     " WHERE id = $1 AND active_task_id = $2 RETURNING active_task_id"
 )
 
@@ -93,7 +95,7 @@ async def end_turn(
         await connection.execute("UPDATE tasks SET entered = true WHERE id = $1", end.gives_way)
     await charge(connection, task, end.calls)
     if activate_next:
-        following = await connection.fetchval(_NEXT, task.session_id, task.id)
+        following = await connection.fetchval(_NEXT, task.session_id, task.id, end.awaits)
         if end.awaits:
             await _await_person(connection, task, following)
         return Ended(ended["seconds"], ended["user_id"], following)

@@ -29,6 +29,8 @@ class Placed(Protocol):
     @property
     def text(self) -> str: ...
     @property
+    def files(self) -> tuple[str, ...]: ...
+    @property
     def message_id(self) -> str | None: ...
     @property
     def parent_id(self) -> str | None: ...
@@ -75,7 +77,7 @@ async def _again(connection: Connection, turn: Placed) -> Placing:
             question = await place_of(connection, turn.session_id, asked)
     if question is not None:
         return Placing(question.id, answers=question.id, replaces=True)
-    if turn.replaces is None and turn.message_id is not None and turn.text:
+    if turn.replaces is None and turn.message_id is not None and (turn.text or turn.files):
         # The message never arrived: whoever asks for its answer again has seen it fail.
         return Placing() if turn.parent_id is None else await _behind(connection, turn.session_id, turn.parent_id)
     raise MessageNotFound

@@ -28,6 +28,7 @@ from sluiceway.store.sessions.newest import CONTEXT_BYTES, newest_of
 from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn, accept
 from sluiceway.store.turns.approving import AnswersNoted, ClientOutput, Decision, answer
+from sluiceway.store.turns.background import IN_THE_WAY
 from sluiceway.store.turns.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
 from sluiceway.wire.message import Part
 
@@ -71,13 +72,15 @@ class LetGo:
 
 @dataclass(frozen=True, slots=True)
 class LiveTurn:
-    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued. `age`:
-    since it was accepted, by Postgres's clock."""
+    """`active`: it is its session's turn to run. `stranded`: its session has none, though this one is queued.
+    `in_the_way`: it only waits for operations, and a turn is queued behind it that need not wait for that. `age`: since
+    it was accepted, by Postgres's clock."""
 
     task: Task
     active: bool
     stranded: bool
     age: timedelta
+    in_the_way: bool = False
 
 
 class TurnStore:
@@ -99,12 +102,14 @@ class TurnStore:
 
     async def claim(self, task_id: str, *, waiting_too: bool = False) -> Task | None:
         """Raise the attempt of a live turn and run it. None: unknown. One that has ended is answered as it is, and so
-        is one that waits, for operations or until its model is to be asked again, unless `waiting_too` (to end it)."""
+        is one that waits, for operations, until its model is to be asked again, or in the background for a turn that
+        continues it, unless `waiting_too` (to end it)."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 "UPDATE tasks SET attempt = attempt + 1, status = 'running', retry_at = NULL,"
                 f" started_at = coalesce(started_at, now()) WHERE id = $1 AND {LIVE}"
-                " AND ($2 OR open_operations = 0 AND (status <> 'waiting' OR coalesce(retry_at <= now(), true)))"
+                " AND ($2 OR open_operations = 0"
+                "  AND (status <> 'waiting' OR background_at IS NULL AND coalesce(retry_at <= now(), true)))"
                 f" RETURNING {TASK_COLUMNS}",
                 task_id,
                 waiting_too,
@@ -259,15 +264,19 @@ class TurnStore:
         columns = ", ".join(f"t.{name}" for name in Task.__slots__)
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {columns}, s.active_task_id = t.id AS active, t.status = 'queued' AND a.id IS NULL AS stranded"
+                f"SELECT {columns}, s.active_task_id = t.id AS active, t.status = 'queued' AND a.id IS NULL"
+                "  AND (t.continues IS NULL OR s.approval_task_id IS NULL) AS stranded"
                 ", clock_timestamp() - t.created_at AS age"
+                f", {IN_THE_WAY} AS in_the_way"
                 " FROM tasks t JOIN sessions s ON s.id = t.session_id"
                 f" LEFT JOIN tasks a ON a.id = s.active_task_id AND a.{LIVE}"
                 f" WHERE t.id > $1 AND t.{LIVE} ORDER BY t.id LIMIT $2",
                 after_id,
                 limit,
             )
-        return [LiveTurn(task_of(row), bool(row["active"]), row["stranded"], row["age"]) for row in rows]
+        return [
+            LiveTurn(task_of(row), bool(row["active"]), row["stranded"], row["age"], row["in_the_way"]) for row in rows
+        ]
 
     async def unfinalized(self, older_than: timedelta, limit: int, without: Sequence[str] = ()) -> list[Task]:
         """Turns that have ended and were not finalized; the oldest first."""
@@ -305,6 +314,7 @@ class TurnStore:
             row = await connection.fetchrow(
                 "WITH next AS (UPDATE sessions s SET active_task_id ="
                 " (SELECT id FROM tasks q WHERE q.session_id = s.id AND q.status = 'queued'"
+                "  AND (q.continues IS NULL OR s.approval_task_id IS NULL)"
                 "  ORDER BY q.sequence LIMIT 1)"
                 f" WHERE s.id = $1 AND NOT EXISTS (SELECT 1 FROM tasks a WHERE a.id = s.active_task_id AND a.{LIVE})"
                 f" RETURNING active_task_id) SELECT {TASK_COLUMNS} FROM tasks JOIN next ON id = active_task_id",

@@ -19,6 +19,10 @@ from gateway.api.models.wire import Asked, Wire
 from gateway.api.problems import SchemaRefused
 
 Policy = Literal["enqueue", "interrupt", "reject", "steer", "latest"]
+_POLICY = (
+    "what to do while another turn of the session runs; null, or nothing: wait for it as with `enqueue`, but be"
+    " answered at once where it only waits for operations"
+)
 
 
 _OVER_BUDGET = (
@@ -85,7 +89,7 @@ class NewMessage(Asked):
     is_user_message: StrictBool = Field(
         default=True, description="false: the application says this; the model is told that its user did not"
     )
-    policy: Policy = Field(default="enqueue", description="what to do while another turn of the session runs")
+    policy: Policy | None = Field(default=None, description=_POLICY)
     parent_id: ParentId | None = Field(default=None, description=_PARENT)
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
@@ -115,7 +119,7 @@ class AiSdkRequest(Wire):
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
     message_id: ClientId | None = Field(default=None, alias="messageId")
     parent_id: Any = Field(default=None, alias="parentId", description=_AI_SDK_PARENT)
-    policy: Policy = "enqueue"
+    policy: Policy | None = Field(default=None, description=_POLICY)
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
     response_format: ResponseFormat | None = None

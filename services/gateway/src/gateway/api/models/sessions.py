@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from pydantic import Field
 from sluiceway.store.records import Session
 
 from gateway.api.inputs import ClientId
@@ -57,6 +58,7 @@ class SessionDetail(SessionView):
     messages: list[MessageView]
     has_more: bool
     active_task: ActiveTask | None
+    background_tasks: list[ActiveTask] = Field(default_factory=list)
 
 
 class SessionExport(Wire):

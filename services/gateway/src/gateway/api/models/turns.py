@@ -18,7 +18,10 @@ def stream_url(task_id: str) -> str:
 
 
 class ActiveTask(Wire):
-    """The turn that runs or is next. Its answer is not among the messages yet: follow `stream_url` for it."""
+    """The turn that runs or is next. Its answer is not among the messages yet: follow `stream_url` for it.
+
+    Of `background_tasks`: one that made way for another message. What it has said is among the messages; its stream
+    tells how its operations get on, and ends when a turn of its own is there that continues it."""
 
     task_id: str
     status: Status
@@ -76,9 +79,15 @@ class TaskView(Wire):
         description="`accepted`: that turn ended between two steps, and this one continues with what it had;"
         " `returned`: it ended before there was such a moment, and this is a turn of its own",
     )
+    background: bool = Field(
+        default=False,
+        description="it made way for another message while its operations run; a turn of its own continues it then",
+    )
+    continued_by: str | None = Field(default=None, description="of one in the background: the turn that continued it")
+    continues: str | None = Field(default=None, description="the turn whose results this one answers with")
 
     @classmethod
-    def of(cls, task: Task, operations: Sequence[Operation]) -> "TaskView":
+    def of(cls, task: Task, operations: Sequence[Operation], continued_by: str | None = None) -> "TaskView":
         return cls(
             task_id=task.id,
             session_id=task.session_id,
@@ -97,6 +106,9 @@ class TaskView(Wire):
             operations=[OperationSummary.summary_of(operation) for operation in operations],
             steers=task.steers,
             steer=_steer_of(task),
+            background=task.background_at is not None,
+            continued_by=continued_by,
+            continues=task.continues,
         )
 
 
