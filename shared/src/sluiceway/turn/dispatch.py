@@ -49,7 +49,7 @@ def _started(task: Task) -> TurnStarted:
         session_id=task.session_id,
         task_id=task.id,
         message_id=task.message_id,
-        continues=True if task.parts_before else None,
+        continues=True if task.parts_before or task.continues is not None else None,
     )
 
 
