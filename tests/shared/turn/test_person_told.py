@@ -51,7 +51,7 @@ async def test_a_turn_that_was_accepted_and_not_told_is_told_by_who_queues_it(sc
     # What continues a turn in the background, or a message, says so: nobody has asked for it just now.
     for more in ({"continues": "task_0"}, {"parts_before": 2}):
         await scene.redis.delete(keys.task_meta(accepted.task.id))
-        await scene.turns.dispatch.publish(replace(accepted.task, **more))  # type: ignore[arg-type]
+        await scene.turns.dispatch.publish(replace(accepted.task, **more))
     assert [event.continues for event in await scene.told()] == [None, True, True]
 
 
