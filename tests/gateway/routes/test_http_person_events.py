@@ -134,20 +134,20 @@ async def test_who_may_have_missed_something_is_told_to_read_everything(
     async def make_up() -> None:
         await people.begin_anew(None)
 
-    losses = {"trimmed": trim, "flushed": flush, "made up for": make_up}
+    losses = {"trimmed": trim, "flushed": flush, "made-up-for": make_up}
     for name, lose in losses.items():
         async with _events(gateway) as stream:
-            await _sessions(http, f"{name} 1")
+            await _sessions(http, f"{name}-1")
             await _told(stream, 1)
         await lose()
         for cursor in (stream.last_event_id, "7-7"):
             async with _events(gateway, cursor=cursor) as again:
                 assert again.events[0].chunk["resumed"] is False, name
-                await _sessions(http, f"{name} {cursor}")
-                assert await _told(again, 1) == [("session-created", f"{name} {cursor}")]
+                await _sessions(http, f"{name}-{cursor}")
+                assert await _told(again, 1) == [("session-created", f"{name}-{cursor}")]
         async with _events(gateway, cursor=again.events[0].id) as third:
             assert third.events[0].chunk["resumed"]
-            assert await _told(third, 1) == [("session-created", f"{name} 7-7")]
+            assert await _told(third, 1) == [("session-created", f"{name}-7-7")]
 
 
 async def test_who_follows_when_redis_forgets_is_broken_off_and_told_so_when_he_comes_back(
