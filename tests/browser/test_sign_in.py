@@ -1,39 +1,63 @@
 """Where people have to sign in, the chat page takes them to the identity provider and back to where they were."""
 
+from pathlib import Path
+
+import httpx
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from harness.processes.ports import free_port
 from harness.processes.services import Services
 from tests.gateway.callers import SESSION_SECRETS
 from tests.gateway.conftest import client_of
-from tests.gateway.identity_provider import IdentityProvider, SigningKey
+from tests.gateway.identity_provider import SigningKey
+from tests.gateway.openid.provider import CLIENT_ID, SECRET, OpenIdProvider
 
 
 @pytest.mark.requirement("GW-8", "GW-10")
 async def test_the_page_takes_a_person_to_sign_in_and_back_to_where_he_was(
-    services: Services, context: BrowserContext
+    services: Services, context: BrowserContext, tmp_path: Path
 ) -> None:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    async with IdentityProvider([SigningKey.make("first", "ES256")]) as provider:
+    url = f"http://127.0.0.1:{free_port()}"
+    provider = OpenIdProvider(url, tmp_path)
+    await provider.start(SigningKey.make("first", "ES256"))
+    try:
         gateway = await services.gateway(
-            PORT=str(port),
+            PORT=url.rpartition(":")[2],
             OIDC_ISSUER=provider.issuer,
-            OIDC_CLIENT_ID="chat-page",
+            OIDC_CLIENT_ID=CLIENT_ID,
+            OIDC_CLIENT_SECRET=SECRET,
             PUBLIC_URL=url,
             SESSION_SECRETS=SESSION_SECRETS,
         )
-        token = provider.keys[0].sign(iss=provider.issuer, aud="chat-page", sub="ada")
         async with client_of(gateway) as http:
-            new = {"id": "s-ada", "title": "Of Ada"}
-            await http.post("/api/chat/sessions", json=new, headers={"authorization": f"Bearer {token}"})
+            await _begin_a_conversation(http, provider)
         page = await context.new_page()
         await page.goto(f"{url}/#/c/s-ada")
+        await _give_a_name(page, provider)
         await expect(page.locator("#sessions")).to_contain_text("Of Ada")
         assert page.url == f"{url}/#/c/s-ada"
         # The cookie is the page's, and no script of it can read it.
         assert await page.evaluate("document.cookie") == ""
-        http_only = {cookie.get("name"): cookie.get("httpOnly") for cookie in await context.cookies()}
+        http_only = {cookie.get("name"): cookie.get("httpOnly") for cookie in await context.cookies(url)}
         assert http_only["sluiceway-user"] is True
-    assert sum(path.startswith("/authorize?") for path in provider.fetched) == 1
+    finally:
+        provider.end()
+
+
+async def _begin_a_conversation(http: httpx.AsyncClient, provider: OpenIdProvider) -> None:
+    begun = await http.get("/auth/login")
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        back = await provider.let_in(browser, begun.headers["location"], "ada")
+    await http.get(back)
+    assert (await http.post("/api/chat/sessions", json={"id": "s-ada", "title": "Of Ada"})).status_code == 201
+
+
+async def _give_a_name(page: Page, provider: OpenIdProvider) -> None:
+    """On the pages of the provider: who it is, and that this service may know it."""
+    await page.wait_for_url(f"{provider.issuer}/**")
+    await page.fill("input[name=login]", "ada")
+    await page.fill("input[name=password]", "any")
+    await page.click("button[type=submit]")
+    await expect(page.locator("input[value=consent]")).to_be_attached()
+    await page.click("button[type=submit]")

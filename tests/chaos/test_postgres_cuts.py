@@ -137,6 +137,18 @@ async def _interrupt(stage: CutStage, arm: Arm) -> None:
     await stage.continues(turn.session_id)
 
 
+@case("UPDATE tasks SET entered = true")
+async def _steer(stage: CutStage, arm: Arm) -> None:
+    turn = await stage.with_tool("wait_at", gate=stage.name)
+    await stage.operation(turn, "running")
+    steering = await stage.send(turn.session_id, f"{stage.name} otherwise", policy="steer")
+    arm()
+    await stage.redis.set(f"test:{{{stage.name}}}", "1", ex=60)
+    steered, answered = [fold(await stage.chat.answer(one)) for one in (turn, steering)]
+    assert (steered.text, answered.text) == ("Let me see. ", "Seen.")
+    await stage.is_whole(steering, answered, asked=2)
+
+
 @case("cancel_requested_at = coalesce", refused=True)
 async def _cancel_running(stage: CutStage, arm: Arm) -> None:
     turn = await stage.ask(f"{stage.name} [[tokens=8 rate=0 gate_after=4:{stage.name}]]")

@@ -29,11 +29,13 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """`scopes`: of keys that come in. Those in `sees` see what is alice's; others that come in have only their own."""
+    """`scopes`: of keys that come in. Those in `sees` see what is alice's; others that come in have only their own.
+    `whole_system`: not for operators of an organisation."""
 
     kind: Kind
     scopes: tuple[str, ...] = ()
     body: Any = None
+    whole_system: bool = False
 
 
 _MESSAGE = {"id": "n", "role": "user", "parts": [{"type": "text", "text": "hi"}]}
@@ -90,8 +92,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/chat/people"): Row("keys", ("ops:act",)),
     ("GET", "/api/chat/webhooks"): Row("keys", ("ops:look",)),
     ("POST", "/api/chat/webhooks/{id}/replay"): Row("keys", ("ops:act",)),
-    ("GET", "/api/ops/queues"): Row("keys", ("ops:look",)),
-    ("GET", "/api/ops/processes"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/queues"): Row("keys", ("ops:look",), whole_system=True),
+    ("GET", "/api/ops/processes"): Row("keys", ("ops:look",), whole_system=True),
     ("GET", "/api/ops/turns"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/turns/{task_id}/explanation"): Row("keys", ("ops:look",)),
     ("POST", "/api/ops/turns/{task_id}/requeue"): Row("keys", ("ops:act",)),
@@ -101,15 +103,17 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/ops/dead-letters/{id}/replay"): Row("keys", ("ops:act",)),
     ("DELETE", "/api/ops/dead-letters/{id}"): Row("keys", ("ops:act",)),
     ("DELETE", "/api/ops/dead-letters"): Row("keys", ("ops:act",)),
-    ("PUT", "/api/ops/dead-letters/{id}"): Row("keys", ("ops:act",), {"body": {"task_id": "nobody-s"}}),
+    ("PUT", "/api/ops/dead-letters/{id}"): Row(
+        "keys", ("ops:act",), {"body": {"task_id": "nobody-s"}}, whole_system=True
+    ),
     ("GET", "/api/ops/turns/{task_id}/events"): Row("keys", ("ops:look",)),
-    ("POST", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",)),
-    ("DELETE", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",)),
-    ("GET", "/api/chat/stream-probe"): Row("keys", ("ops:look",)),
+    ("POST", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",), whole_system=True),
+    ("DELETE", "/api/ops/workers/{worker_name}/drain"): Row("keys", ("ops:act",), whole_system=True),
+    ("GET", "/api/chat/stream-probe"): Row("keys", ("ops:look",), whole_system=True),
     ("GET", "/api/ops/feedback"): Row("keys", ("ops:look",)),
     ("GET", "/api/ops/top"): Row("keys", ("ops:look",)),
-    ("GET", "/api/ops/load"): Row("keys", ("ops:look",)),
-    ("GET", "/api/ops/doctor"): Row("keys", ("ops:look",)),
+    ("GET", "/api/ops/load"): Row("keys", ("ops:look",), whole_system=True),
+    ("GET", "/api/ops/doctor"): Row("keys", ("ops:look",), whole_system=True),
     ("POST", "/api/auth/session"): Row("users"),
     ("DELETE", "/api/auth/session"): Row("open"),
     ("GET", "/auth/login"): Row("open"),
@@ -129,7 +133,24 @@ TABLE: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
 _SCOPES = ("webhooks", "turns", "read", "ops:look", "ops:act")
-ALICE = bearer("alice")
+ALICE = bearer("alice", org="acme")
+OWNER = "org:acme:alice"
+# What another organisation has is not there.
+_NOT_THERE = {
+    (404, f"{what}_NOT_FOUND")
+    for what in (
+        "SESSION",
+        "TASK",
+        "OPERATION",
+        "FILE",
+        "JOB",
+        "AGENT_STREAM",
+        "APPROVAL",
+        "TOOL_CALL",
+        "MESSAGE",
+        "SHARE",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -158,7 +179,7 @@ async def _alice(http: httpx.AsyncClient, database: Database, redis: Redis) -> A
     body = {"id": "m", "message": "secret", "files": [{"url": file["url"]}]}
     sent = await http.post("/api/chat/sessions/s/messages", json=body, headers=ALICE)
     assert sent.status_code == 202, sent.text
-    alice = Alice(sent.json()["task_id"], await add_operation(database, user_id="alice"), file["id"])
+    alice = Alice(sent.json()["task_id"], await add_operation(database, user_id=OWNER), file["id"])
     await JobEventPublisher(redis).publish_task_started(alice.operation_id, "t", query="secret")
     assert (await http.put("/api/chat/sessions/s/share", headers=ALICE)).status_code == 200
     await database.execute("INSERT INTO feedback (session_id, message_id, rating, comment) VALUES ('s', 'm', -1, 'no')")
@@ -185,13 +206,20 @@ async def _strangers(http: httpx.AsyncClient, database: Database) -> dict[str, H
     await database.execute("UPDATE api_keys SET revoked_at = now() WHERE name = 'revoked'")
     return {
         "another user": bearer("bob"),
+        "another user of the same org": bearer("bob", org="acme"),
+        "another user of another org": bearer("bob", org="globex"),
+        "the same user of another org": bearer("alice", org="globex"),
+        "the same user of no org": bearer("alice"),
+        "an org that is none": bearer("alice", org=["acme"]),
+        "operator of the same org": bearer("olga", org="acme", roles=["ops"]),
+        "operator of another org": bearer("olga", org="globex", roles=["ops"]),
         "another user with an anonymous cookie": {**bearer("bob"), **await anonymous(http)},
         "anonymous": await anonymous(http),
         "anonymous without a cookie": {},
         "a forged cookie": {"cookie": f"sluiceway={'a' * 43}.{'b' * 43}"},
-        "expired": bearer("alice", exp=1_700_000_000),
-        "forged": bearer("alice", "another secret that is long enough"),
-        "no expiry": bearer("alice", exp=None),
+        "expired": bearer("alice", exp=1_700_000_000, org="acme"),
+        "forged": bearer("alice", "another secret that is long enough", org="acme"),
+        "no expiry": bearer("alice", exp=None, org="acme"),
         "a wrong key": {"x-api-key": "swk_" + "w" * 43},
         "a wrong key beside a token that holds": {**ALICE, "x-api-key": "no key at all, as one sees"},
         "an expired key": await add_key(database, "expired", _SCOPES, yesterday),
@@ -208,20 +236,32 @@ def _expected(row: Row, caller: str) -> set[tuple[int, str]] | Literal["in"]:
         return _expected_of_key(row, caller.removeprefix("key "))
     if "key" in caller:
         return {(401, "INVALID_API_KEY")}
+    if caller in ("expired", "forged", "no expiry", "an org that is none"):
+        return {(401, "UNAUTHENTICATED")}
     if row.kind in ("keys", "webhook"):
-        return {(401, "UNAUTHENTICATED")}
-    if caller in ("expired", "forged", "no expiry"):
-        return {(401, "UNAUTHENTICATED")}
-    if row.kind == "own" or (row.kind == "users" and caller.startswith("another user")):
+        return _expected_of_operator(row, caller)
+    if row.kind == "own" or (row.kind == "users" and any(kind in caller for kind in (" user", "operator"))):
         return "in"
     if row.kind == "users":
         return {(401, "UNAUTHENTICATED")}
+    if any(stranger in caller for stranger in (" org", "user")) and "the same org" not in caller:
+        # Of another organisation's things it is not even told that they are there.
+        return _NOT_THERE | {(403, "ACCESS_DENIED")} | ({(401, "UNAUTHENTICATED")} if "cookie" in caller else set())
     # Claiming is for users; whose a session is, an anonymous person does not learn.
     return (
-        {(403, "ACCESS_DENIED"), (401, "UNAUTHENTICATED")}
+        {(403, "ACCESS_DENIED"), (401, "UNAUTHENTICATED"), *_NOT_THERE}
         if "anonymous" in caller or "cookie" in caller
         else {(403, "ACCESS_DENIED")}
     )
+
+
+def _expected_of_operator(row: Row, caller: str) -> set[tuple[int, str]] | Literal["in"]:
+    if not row.scopes or not all(scope.startswith("ops:") for scope in row.scopes):
+        return {(401, "UNAUTHENTICATED")}
+    if "operator" in caller:
+        return {(403, "SCOPE_MISSING")} if row.whole_system else "in"
+    is_user = " user" in caller
+    return {(403, "SCOPE_MISSING")} if is_user else {(401, "UNAUTHENTICATED")}
 
 
 def _expected_of_key(row: Row, scope: str) -> set[tuple[int, str]] | Literal["in"]:
@@ -236,7 +276,15 @@ def _expected_of_key(row: Row, scope: str) -> set[tuple[int, str]] | Literal["in
 async def test_nobody_sees_or_changes_what_is_another_s_on_any_route(
     services: Services, database: Database, redis: Redis
 ) -> None:
-    gateway = await services.gateway(JWT_SECRET=SECRET, AUTH_REQUIRED="false", JOBS_OPEN="true")
+    gateway = await services.gateway(
+        JWT_SECRET=SECRET,
+        AUTH_REQUIRED="false",
+        JOBS_OPEN="true",
+        JWT_ORG_CLAIM="org",
+        JWT_ROLES_CLAIM="roles",
+        OPS_LOOK_ROLES='["ops"]',
+        OPS_ACT_ROLES='["ops"]',
+    )
     async with client_of(gateway) as http:
         document = (await http.get("/openapi.json")).json()["paths"]
         routes = {(method.upper(), path) for path, methods in document.items() for method in methods}
@@ -270,9 +318,11 @@ async def _wrong_cells(http: httpx.AsyncClient, alice: Alice, strangers: Mapping
 async def _state(database: Database) -> list[Any]:
     """Of what is alice's. Others may have made something of their own."""
     return [
-        await database.fetch("SELECT * FROM sessions WHERE user_id = 'alice' ORDER BY id"),
-        await database.fetch("SELECT * FROM tasks WHERE user_id = 'alice' ORDER BY id"),
-        await database.fetch("SELECT m.* FROM messages m JOIN sessions s ON s.id = session_id WHERE user_id = 'alice'"),
+        await database.fetch("SELECT * FROM sessions WHERE user_id = 'org:acme:alice' ORDER BY id"),
+        await database.fetch("SELECT * FROM tasks WHERE user_id = 'org:acme:alice' ORDER BY id"),
+        await database.fetch(
+            "SELECT m.* FROM messages m JOIN sessions s ON s.id = session_id WHERE user_id = 'org:acme:alice'"
+        ),
         await database.fetch("SELECT * FROM operations ORDER BY id"),
         await database.fetch("SELECT * FROM files WHERE session_id = 's'"),
         await database.fetch("SELECT * FROM shares"),

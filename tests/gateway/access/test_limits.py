@@ -30,6 +30,9 @@ def _code(response: httpx.Response) -> tuple[int, str]:
 def _refused(response: httpx.Response, code: str) -> None:
     assert _code(response) == (429, code), response.text
     assert int(response.headers["retry-after"]) > 0
+    if code == "TOO_MANY_REQUESTS":
+        told = [response.headers.get_list(f"ratelimit-{name}") for name in ("limit", "remaining", "reset")]
+        assert told == [[str(response.json()["limit"])], ["0"], [response.headers["retry-after"]]]
 
 
 @pytest.mark.requirement("SE-3", "CH-14", "GW-6")

@@ -75,7 +75,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], dict[str, Any], Caller]] = {
             "org_claim": "org_id",
             "roles_claim": "https://example.com/roles",
         },
-        Caller("auth0|64f1c0a1", "user", org="org_9ybsU1dN2dKfDkBi", roles=frozenset({"admin"})),
+        Caller("org:org_9ybsU1dN2dKfDkBi:auth0|64f1c0a1", "user", roles=frozenset({"admin"})),
     ),
     "Keycloak": (
         "RS256",
@@ -111,7 +111,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], dict[str, Any], Caller]] = {
             "org_claim": "tid",
             "roles_claim": "roles",
         },
-        Caller("00000000-0000-0000-66f3-3332eca7ea81", "user", org=_TENANT, roles=frozenset({"Chat.Admin"})),
+        Caller(f"org:{_TENANT}:00000000-0000-0000-66f3-3332eca7ea81", "user", roles=frozenset({"Chat.Admin"})),
     ),
     "Supabase": (
         "ES256",
@@ -143,7 +143,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], dict[str, Any], Caller]] = {
             "org_claim": "o.id",
             "roles_claim": "o.rol",
         },
-        Caller("user_2TnTuY", "user", org="org_2TnU", roles=frozenset({"admin"})),
+        Caller("org:org_2TnU:user_2TnTuY", "user", roles=frozenset({"admin"})),
     ),
 }
 
@@ -235,6 +235,7 @@ async def test_no_token_of_an_attacker_comes_in(provider: IdentityProvider, keys
         "another audience": _good(key, aud=["chat.evil"]),
         "no audience": _good(key, aud=None),
         "a subject that is reserved": _good(key, sub="anon:x"),
+        "a subject that names an organisation": _good(key, sub="org:acme:x"),
         "no subject": _good(key, sub=None),
         "nothing": "",
         "no token": "a.b.c",
@@ -345,3 +346,16 @@ async def test_without_keys_nobody_is_refused_who_may_be_right(provider: Identit
         provider.status = 200
         await asyncio.sleep(_QUICK.pause_seconds)
         assert await _user(tokens, _good(provider.keys[0])) == "ada"
+
+
+@pytest.mark.requirement("SE-1")
+async def test_an_organisation_is_part_of_who_somebody_is_and_is_never_guessed(provider: IdentityProvider) -> None:
+    key = provider.keys[0]
+    async with ProviderKeys.opened(provider.jwks_url, None, _QUICK) as keys:
+        tokens = _tokens(keys, org_claim="org")
+        told = {None: "ada", "acme": "org:acme:ada", "a:b/c": "org:a%3Ab%2Fc:ada", "münchen": "org:m%C3%BCnchen:ada"}
+        for org, owner in told.items():
+            assert await _user(tokens, _good(key, org=org)) == owner
+        for wrong in ("", 7, ["acme"], {"id": "acme"}, "a\n", "a" * 201, "🦜" * 17):
+            with pytest.raises(Unauthenticated):
+                await tokens.verify(_good(key, org=wrong))

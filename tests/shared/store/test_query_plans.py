@@ -38,7 +38,7 @@ from harness.databases.database import Database
 
 STORE = Path(store_package.__file__).parent
 # Not of requests and turns: the schema, the session of a leader, and what operators look at now and then.
-NOT_WALKED = {"migrate.py", "leadership.py", "ops.py", "pool.py", "probe.py"}
+NOT_WALKED = {"migrate.py", "leadership.py", "ops.py", "pool.py", "probe.py", "wall.py"}
 NOT_WALKED_METHODS = {("dead_letters.py", name) for name in ("counts", "page", "purge")}
 CALLS = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 # Tables that grow with use. API keys are made by hand, and parked completions go away by themselves.
@@ -336,6 +336,8 @@ class Walk:
                 await self._store.turns.accept(again)
         await self._store.turns.accept(NewTurn("talk", "ada", "otherwise", message_id="m1", edit=True))
         await self._store.turns.accept(NewTurn("talk", "ada", "hi", message_id="m9", max_live=2, budget=Budget(cost=9)))
+        in_org = NewTurn("org", "org:acme:ada", "hi", create_session=True, max_live_of_org=9)
+        await self._store.turns.accept(in_org)
 
     async def _branches(self) -> None:
         async def ask(text: str, **more: Any) -> Task:

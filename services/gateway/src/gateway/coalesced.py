@@ -1,12 +1,14 @@
 """A question that many ask at once, and that is asked for all of them once.
 
 Guarantees: at most one asking at a time; whoever comes while it is asked gets its answer, and whoever comes later asks
-anew; who goes away while it is asked takes nobody's answer along.
+anew; who goes away while it is asked takes nobody's answer along; it is asked for everybody, not for who came first.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
+
+from sluiceway.store.database.wall import acting_for
 
 T = TypeVar("T")
 
@@ -23,4 +25,5 @@ class Coalesced(Generic[T]):
 
 
 async def _answer(question: Callable[[], Awaitable[T]]) -> T:
-    return await question()
+    with acting_for(None):
+        return await question()

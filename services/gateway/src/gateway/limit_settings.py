@@ -24,6 +24,7 @@ class LimitSettings(CommonSettings):
     max_messages_per_day: int = Field(default=2000, ge=0, description="of one caller, within 24 hours")
     max_stored_bytes_per_user: int = Field(default=1024**3, ge=0, description="of messages, as Postgres keeps them")
     max_turns_per_user: int = Field(default=20, ge=0, description="that run or wait")
+    max_turns_per_org: int = Field(default=200, ge=0, description="of all users of an organisation, that run or wait")
     max_streams_per_user: int = Field(default=64, ge=0, description="open at one gateway")
     max_streams_per_address: int = Field(default=256, ge=0, description="open at one gateway")
     max_files_per_user: int = Field(default=2000, ge=0, description="that are kept")

@@ -108,7 +108,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         redis = await stack.enter_async_context(
             open_redis(settings.redis_url, name=NAME, max_connections=_REDIS_CONNECTIONS)
         )
-        store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME))
+        walled = settings.jwt_org_claim is not None
+        store = await stack.enter_async_context(Store.from_settings(settings, application_name=NAME, walled=walled))
         hub = await stack.enter_async_context(
             Hub(
                 settings.redis_url,

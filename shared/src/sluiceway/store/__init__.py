@@ -84,6 +84,7 @@ class Store:
         application_name: str,
         timeout: timedelta = TIMEOUT,
         direct_url: str | None = None,
+        walled: bool = False,
     ) -> AsyncIterator["Store"]:
         """A store whose connections are made when they are needed: Postgres may come up later. See `Pool`."""
         pool = Pool(
@@ -92,6 +93,7 @@ class Store:
             application_name=application_name,
             timeout=timeout,
             direct_url=direct_url,
+            walled=walled,
         )
         try:
             yield cls(pool)
@@ -99,7 +101,9 @@ class Store:
             await pool.close()
 
     @classmethod
-    def from_settings(cls, settings: CommonSettings, *, application_name: str) -> AbstractAsyncContextManager["Store"]:
+    def from_settings(
+        cls, settings: CommonSettings, *, application_name: str, walled: bool = False
+    ) -> AbstractAsyncContextManager["Store"]:
         """The store that a service is told to use."""
         return cls.open(
             settings.database_url,
@@ -107,6 +111,7 @@ class Store:
             application_name=application_name,
             timeout=settings.database_timeout,
             direct_url=settings.database_direct_url,
+            walled=walled,
         )
 
     @property

@@ -310,6 +310,9 @@ def problem_response(
         body.update(problem.extra)
         if "retry_after_seconds" in problem.extra:
             sent["Retry-After"] = str(problem.extra["retry_after_seconds"])
+    if isinstance(problem, TooManyRequests) and "limit" in problem.extra:
+        told = {"Limit": problem.extra["limit"], "Remaining": 0, "Reset": problem.extra["retry_after_seconds"]}
+        sent |= {f"RateLimit-{name}": str(value) for name, value in told.items()}
     if status == 401:
         sent["WWW-Authenticate"] = "Bearer"
     if errors:

@@ -1,14 +1,15 @@
 """Who calls, and what a key of his may do.
 
 `user_id` is who owns what he makes: a user by the claim of his token, an anonymous person by his cookie (`anon:…`), a
-service by the name of its key (`service:…`). No token may name a user with such a prefix. None is the one person of a
-gateway that serves one machine alone (`AUTH=none`).
+service by the name of its key (`service:…`). One who came as a user of an organisation is `org:ORG:USER`: as one of
+another he is somebody else here. No token may name a user with such a prefix. None is the one person of a gateway that
+serves one machine alone (`AUTH=none`).
 """
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sluiceway.ids import ANONYMOUS_PREFIX
+from sluiceway.ids import ANONYMOUS_PREFIX, ORG_PREFIX, org_of
 
 Kind = Literal["local", "user", "anonymous", "service", "nobody"]
 # What an API key may do: send webhooks, have turns of its own, read what is anybody's, look into the system, act on it.
@@ -16,7 +17,7 @@ KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
 SERVICE_PREFIX = "service:"
-RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX)
+RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX, ORG_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,14 @@ class Caller:
     scopes: frozenset[KeyScope] = frozenset()
     anonymous_id: str | None = None
     expires_at: float | None = None
-    org: str | None = None
     roles: frozenset[str] = frozenset()
     cookie: str | None = None
     address: str | None = None
+
+    @property
+    def org(self) -> str:
+        """His organisation; "" where he is in none."""
+        return org_of(self.user_id)
 
     @property
     def trusted(self) -> bool:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import httpx
 from starlette.requests import cookie_parser
@@ -115,7 +115,7 @@ class SignIn:
             "code_verifier": verifier,
             "client_id": client.client_id,
         }
-        auth = httpx.BasicAuth(client.client_id, client.client_secret) if client.client_secret else None
+        auth = _basic(client.client_id, client.client_secret) if client.client_secret else None
         try:
             answer = await ask_json(self._http, "POST", address, data=form, auth=auth)
         except ProviderAnswerInvalid:
@@ -141,3 +141,8 @@ class SignIn:
             raise IdentityProviderUnavailable from None
         self._addresses[name] = address, time.monotonic() + _SECONDS
         return address
+
+
+def _basic(client_id: str, secret: str) -> httpx.BasicAuth:
+    """Encoded as a form is (RFC 6749, 2.3.1): a `+` in a secret would else be read as a blank."""
+    return httpx.BasicAuth(quote_plus(client_id), quote_plus(secret))

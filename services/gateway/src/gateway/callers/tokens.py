@@ -8,14 +8,18 @@ name them. Whatever is wrong with a token ends as Unauthenticated, with a reason
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import jwt
+from sluiceway.ids import owner_in_org
 
 from gateway.api.problems import Unauthenticated
 from gateway.callers.caller import RESERVED_PREFIXES, Caller
 from gateway.callers.jwks import ALGORITHMS, ProviderKeys
 
 _LONGEST_USER_ID = 200
+# As it stands in an owner's name, percent-encoded.
+_LONGEST_ORG = 200
 _MOST_ROLES = 100
 # A year that no clock reaches, as seconds.
 _FOR_EVER = 1 << 40
@@ -52,11 +56,11 @@ class Tokens:
     def caller_of(self, claims: dict[str, Any]) -> Caller:
         """Who that is. Raises Unauthenticated."""
         expected = self._expected
+        user_id, org = _user_id(claim(claims, expected.user_claim)), _org(claim(claims, expected.org_claim))
         return Caller(
-            _user_id(claim(claims, expected.user_claim)),
+            user_id if org is None else owner_in_org(org, user_id),
             "user",
             expires_at=min(int(claims["exp"]), _FOR_EVER) + expected.leeway_seconds,
-            org=_text(claim(claims, expected.org_claim)),
             roles=_roles(claim(claims, expected.roles_claim)),
         )
 
@@ -123,8 +127,13 @@ def _user_id(value: Any) -> str:
     return value
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _org(value: Any) -> str | None:
+    """A claim that is there and says nothing that can be one is not the same as none: he would be somebody else."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(quote(value, safe="")) <= _LONGEST_ORG:
+        raise Unauthenticated("The token's organisation is not the name of one.")
+    return value
 
 
 def _roles(value: Any) -> frozenset[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sluiceway.ids import org_of
 from starlette.requests import cookie_parser
 
 from gateway.callers.caller import Caller
@@ -28,9 +29,9 @@ class UserCookies:
         if told is None:
             return None
         user_id, expires_at, org, roles = told
-        if time.time() >= expires_at:
+        if time.time() >= expires_at or (org or "") != org_of(user_id):  # from before he was one of it
             return None
-        return Caller(user_id, "user", expires_at=expires_at, org=org, roles=frozenset(roles))
+        return Caller(user_id, "user", expires_at=expires_at, roles=frozenset(roles))
 
     def lasting(self, user: Caller) -> Caller:
         """The user for as long as a cookie may last, which may be longer or shorter than the token he came with."""

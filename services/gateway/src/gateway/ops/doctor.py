@@ -141,6 +141,7 @@ def of_postgres(facts: Mapping[str, Any], problems: Mapping[str, str]) -> Iterab
     yield _judged("postgres rights", problems.get("rights"), "all that is needed")
     yield _schema(facts)
     yield _judged("postgres writes", problems.get("writes"), "it takes writes")
+    yield _judged("postgres orgs", problems.get("orgs"), "they are separated where there are any")
     yield _durability(facts)
     yield _connections(facts)
     yield _transactions(facts)

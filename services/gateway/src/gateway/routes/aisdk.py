@@ -199,6 +199,7 @@ async def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         edit=not regenerate and body.message_id is not None and body.message_id == message_id,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
+        max_live_of_org=settings.max_turns_per_org,
         budget=budget_of(settings, body.over_budget),
         max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sluiceway.errors import FileNotFound, FileQuotaReached, FilesUnavailable, FileTooLarge, FileTypeRefused
 from sluiceway.files.keeping import Sent
+from sluiceway.store.database.wall import acting_for
 
 from gateway.api.posted_file import PostedFile
 from gateway.api.problems import FilesNotSetUp, FileUrlRefused, ProblemType, TooManyFiles
@@ -41,7 +42,8 @@ async def attached(
     named = [file.id for file in posted if file.id is not None]
     contents = {place: file.content() for place, file in enumerate(posted) if file.id is None}
     if named and caller.anonymous_id is not None:
-        await call.gateway.store.files.claim(named, caller.user_id, caller.anonymous_id)
+        with acting_for(None):
+            await call.gateway.store.files.claim(named, caller.user_id, caller.anonymous_id)
     ids = []
     for place, file in enumerate(posted):
         content = contents.get(place, b"")

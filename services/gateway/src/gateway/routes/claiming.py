@@ -4,10 +4,12 @@ His browser still has the cookie of who he was. Without it a session that is som
 id is known.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from sluiceway.errors import AccessDenied, SessionNotFound
+from sluiceway.ids import user_of
+from sluiceway.store.database.wall import acting_for
 from sluiceway.store.records import Session
 
 from gateway.api.problems import Unauthenticated
@@ -17,26 +19,34 @@ T = TypeVar("T")
 
 
 async def claim(call: Call[Any, Any], session_id: str) -> Session:
-    """Raises Unauthenticated, SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable."""
+    """Also what is the user's own of no organisation, for the one that he is in now.
+
+    Raises Unauthenticated, SessionNotFound, AccessDenied, StoreUnavailable, RedisUnavailable."""
     caller = call.caller
     if caller.kind != "user" or caller.user_id is None:
         raise Unauthenticated("Only a user can claim a session.")
-    owner = await call.gateway.store.sessions.owner(session_id)
-    unowned = owner is None and call.gateway.settings.claim_unowned
-    if not unowned and (owner is None or owner not in (caller.user_id, caller.anonymous_id)):
-        raise AccessDenied
-    return await call.gateway.intake.claim_session(session_id, caller.user_id, owner)
+    return await _claim_from(call, caller.user_id, session_id, {caller.anonymous_id, user_of(caller.user_id)})
+
+
+async def _claim_from(call: Call[Any, Any], user_id: str, session_id: str, before: Collection[str | None]) -> Session:
+    with acting_for(None):  # who somebody was before was in no organisation
+        owner = await call.gateway.store.sessions.owner(session_id)
+        unowned = owner is None and call.gateway.settings.claim_unowned
+        if not unowned and (owner is None or owner not in {user_id, *before}):
+            raise AccessDenied
+        return await call.gateway.intake.claim_session(session_id, user_id, owner)
 
 
 async def claiming(call: Call[Any, Any], session_id: str | None, write: Callable[[], Awaitable[T]]) -> T:
     """Write into a session; where it is the caller's of before he signed in, it is made his own first."""
     try:
         return await write()
-    except AccessDenied:
-        if session_id is None or call.caller.anonymous_id is None:
+    except (AccessDenied, SessionNotFound) as refused:
+        caller = call.caller
+        if session_id is None or caller.anonymous_id is None or caller.user_id is None:
             raise
-    try:
-        await claim(call, session_id)
-    except SessionNotFound:
-        raise AccessDenied from None
+        try:
+            await _claim_from(call, caller.user_id, session_id, {caller.anonymous_id})
+        except SessionNotFound:
+            raise refused from None
     return await write()

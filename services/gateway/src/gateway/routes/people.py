@@ -26,7 +26,7 @@ _NOT_KEPT = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
 
 
 class PersonParams(Params):
-    user_id: Annotated[str, Field(min_length=1, max_length=300), In("query")]
+    user_id: Annotated[str, Field(min_length=1, max_length=500), In("query")]
 
 
 async def export_me(call: Call[NoParams, None]) -> Response:

@@ -105,5 +105,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(TooManyStreams, Draining),
         people=False,
         scopes=("ops:look",),
+        whole_system=True,
     ),
 )

@@ -77,6 +77,7 @@ async def _turn(call: Call[Any, NewMessage]) -> NewTurn:
         model=body.model,
         max_queued=settings.max_queued_per_session,
         max_live=settings.max_turns_per_user,
+        max_live_of_org=settings.max_turns_per_org,
         budget=budget_of(settings, body.over_budget),
         traceparent=call.params.trace,
     )

@@ -2,13 +2,14 @@
 anybody's, as if its owner looked.
 
 Jobs and agent streams that belong to no turn come from programs outside of this service, and name no owner. Where there
-are users they are for those who signed in, unless JOBS_OPEN says that knowing the id is enough.
+are users they are for those who signed in, unless JOBS_OPEN says that knowing the id is enough; where there are
+organisations, for programs with a key.
 """
 
 import re
 from typing import Any
 
-from sluiceway.errors import AgentStreamNotFound, JobNotFound, TaskNotFound
+from sluiceway.errors import AccessDenied, AgentStreamNotFound, JobNotFound, TaskNotFound
 from sluiceway.store.sessions.sessions import check_owner
 
 from gateway.api.problems import Unauthenticated
@@ -74,6 +75,11 @@ async def is_turn_of(call: Call[Any, Any], task_id: str) -> bool:
 
 
 def check_outside(call: Call[Any, Any]) -> None:
-    """Raises Unauthenticated."""
-    if call.caller.kind == "anonymous" and not call.gateway.settings.jobs_open:
+    """Raises Unauthenticated, AccessDenied."""
+    settings = call.gateway.settings
+    if settings.jobs_open:
+        return
+    if call.caller.kind == "anonymous":
         raise Unauthenticated("What programs outside tell of their jobs and agents is for those who signed in.")
+    if settings.jwt_org_claim is not None:
+        raise AccessDenied  # nobody knows of which organisation it is

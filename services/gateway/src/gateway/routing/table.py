@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import note, user_hash
+from sluiceway.store.database.wall import act_for
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -103,6 +104,7 @@ class RouteSpec(Generic[P, B]):
     for JSON, see `gateway.api.problems`.
     `greets`: an anonymous person gets his cookie here.
     `any_host`: for probes, which know an address and no name.
+    `whole_system`: what it tells or does is not of one organisation: operators of one may not.
     """
 
     method: str
@@ -124,6 +126,7 @@ class RouteSpec(Generic[P, B]):
     stream_token: bool = False
     greets: bool = False
     any_host: bool = False
+    whole_system: bool = False
 
     @property
     def name(self) -> str:
@@ -168,12 +171,20 @@ class RouteSpec(Generic[P, B]):
         if self.asks_who and gateway.surroundings.problems:
             raise SurroundingsUnsuitable
         caller = NOBODY if self.any_host else await self._admit(gateway, request)
+        self._stay_behind_the_wall(gateway, caller)
         note(user=user_hash(caller.user_id))
         params = read_params(self.params, request)
         note(**{name: getattr(params, name, None) for name in _NOTED})
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
+
+    def _stay_behind_the_wall(self, gateway: Gateway, caller: Caller) -> None:
+        """Until the answer has ended: a request is a context of its own. Operators of no organisation act for all."""
+        if gateway.settings.jwt_org_claim is None or caller.kind not in ("user", "anonymous"):
+            return
+        if caller.org or not self.is_for_operators:
+            act_for(caller.org)
 
     async def _admit(self, gateway: Gateway, request: Request[State]) -> Caller:
         """Who calls, for a page that may, and within his limits."""
@@ -221,6 +232,8 @@ class RouteSpec(Generic[P, B]):
             raise Unauthenticated("This needs an x-api-key, or a user who is an operator.")
         if not caller.roles & roles:
             raise ScopeMissing("This needs a role that only operators have.")
+        if caller.org and self.whole_system:
+            raise ScopeMissing("This is of the whole system: it needs an operator who is in no organisation.")
         return caller
 
     async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:

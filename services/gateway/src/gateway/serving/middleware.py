@@ -73,7 +73,10 @@ class Edge:
         async def send_decorated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 decorated = _decorated(message["headers"], request_id, scope)
-                message["headers"] = [*decorated, *scope.get("more_headers", ())]
+                # A refusal says of which limit, and that is not said again of another.
+                said = {name.lower() for name, _ in decorated if name.lower().startswith(b"ratelimit-")}
+                more = [one for one in scope.get("more_headers", ()) if one[0] not in said]
+                message["headers"] = [*decorated, *more]
             await send(message)
 
         caller = _traceparent(scope)

@@ -5,7 +5,8 @@ A new version of one service works beside the old version of another: a migratio
 change; its checksum is compared. `python -m sluiceway.migrate` applies them by hand.
 
 A role that may not change the schema is enough where nothing is missing. A migration that has to wait for somebody's
-lock gives up after `_LOCK_SECONDS` and tries again: everybody who comes after it would wait behind it meanwhile.
+lock gives up after `_LOCK_SECONDS` and tries again: everybody who comes after it would wait behind it meanwhile. One
+that Postgres ended to break a deadlock tries again, too.
 """
 
 import asyncio
@@ -111,7 +112,7 @@ async def _apply(connection: AnyConnection, name: str, sql: str, checksum: str) 
                 await connection.execute(
                     "INSERT INTO schema_migrations (name, checksum) VALUES ($1, $2)", name, checksum
                 )
-        except asyncpg.LockNotAvailableError as error:
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             if attempt == _LOCK_ATTEMPTS:
                 raise
             get_logger().warning("migration_waits", migration=name, attempt=attempt, reason=error.args[0])

@@ -32,6 +32,7 @@ import asyncpg
 
 from sluiceway.errors import NotStorable, StoreRefuses, StoreUnavailable
 from sluiceway.process.logs import get_logger
+from sluiceway.store.database.wall import is_walled, put_behind
 from sluiceway.wire.json_values import encode_json
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def _reason(error: asyncpg.PostgresError) -> str:
 class Pool:
     """Connections to Postgres, made when they are needed: a process starts and waits while Postgres is away.
 
-    `timeout`: for each statement, and for a free connection. `direct_url`: see above.
+    `timeout`: for each statement, and for a free connection. `direct_url`: see above. `walled`: its process acts for
+    organisations, so that the wall between these has to be there.
     """
 
     def __init__(
@@ -135,7 +137,9 @@ class Pool:
         application_name: str,
         timeout: timedelta = TIMEOUT,
         direct_url: str | None = None,
+        walled: bool = False,
     ) -> None:
+        self.walled = walled
         self._url = database_url
         self._direct_url = direct_url
         self._max_size = max_size
@@ -161,6 +165,12 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
+        """For single statements. Behind the wall between organisations it is a transaction, see `wall.py`."""
+        async with self.transaction() if is_walled() else self._taken() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncIterator[Connection]:
         async with store_errors(), self._refusals():
             pool, began = self._pool or await self._open(), time.perf_counter()
             async with pool.acquire(timeout=self._seconds) as connection:
@@ -180,12 +190,14 @@ class Pool:
 
         Where the connection failed nothing is rolled back: the server does that when it misses its client.
         """
-        async with self.connection() as connection:
+        async with self._taken() as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
                 if not self.keeps_sessions:
                     await connection.execute(self._timeouts("SET LOCAL"))
+                if is_walled():
+                    await put_behind(connection)
                 yield connection
             except BaseException as error:
                 if _is_sound_after(error):

@@ -9,10 +9,11 @@ from typing import Any
 
 from sluiceway.store.database.migrate import migrations
 from sluiceway.store.database.pool import Connection, Pool
+from sluiceway.store.database.wall import missing_wall
 
 _OLDEST_MAJOR = 14
 # What `problems` looks at.
-RULES = ("sessions", "version", "writes", "rights")
+RULES = ("sessions", "version", "writes", "rights", "orgs")
 _TABLE = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
 _SERVER = """
 SELECT current_setting('server_version_num')::integer / 10000 AS major,
@@ -39,6 +40,7 @@ async def problems(pool: Pool) -> dict[str, str]:
     async with pool.connection() as connection:
         server: dict[str, Any] = dict(*await connection.fetch(_SERVER))
         found = {"version": _old(server), "writes": _read_only(server), "rights": await _lacking_rights(connection)}
+        found["orgs"] = await missing_wall(connection) if pool.walled else None
     return {name: sentence for name, sentence in found.items() if sentence is not None}
 
 

@@ -1,11 +1,13 @@
 """How many turns and sessions one owner may have. 0: as many as he likes; so may who is nobody in particular."""
 
 from sluiceway.errors import TooManySessions, TooManyTasks
+from sluiceway.ids import org_of
 from sluiceway.store.database.pool import Connection
 from sluiceway.store.records import LIVE
 
-# Any fixed number, known to nobody else in this database: one lock for each owner.
+# Any fixed numbers, known to nobody else in this database: one lock for each owner, and for each organisation.
 _LOCK = 730_580_443
+_ORG_LOCK = 730_580_444
 _RETRY_SECONDS = 5
 _SESSIONS_RETRY_SECONDS = 600
 
@@ -18,6 +20,25 @@ async def check_live(connection: Connection, owner: str | None, most: int) -> No
     if await _live(connection, owner) >= most:
         raise TooManyTasks(
             f"You have {most} turns that run or wait, which is as many as one may have.",
+            max_turns=most,
+            retry_after_seconds=_RETRY_SECONDS,
+        )
+
+
+async def check_live_of_org(connection: Connection, owner: str | None, most: int) -> None:
+    """The same of all turns of his organisation, whose transactions follow one another from here to their ends."""
+    org = org_of(owner)
+    if not org or most == 0:
+        return
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_ORG_LOCK}, hashtext($1))", org)
+    live = await connection.fetchval(
+        "SELECT count(*) FROM tasks WHERE org_of(user_id) = $1 AND user_id LIKE 'org:%'"
+        f" AND {LIVE} AND cancel_requested_at IS NULL",
+        org,
+    )
+    if live >= most:
+        raise TooManyTasks(
+            f"Your organisation has {most} turns that run or wait, which is as many as one may have.",
             max_turns=most,
             retry_after_seconds=_RETRY_SECONDS,
         )

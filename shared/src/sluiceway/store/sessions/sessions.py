@@ -87,7 +87,7 @@ class SessionStore:
                 return session_of(row), True
         try:
             return await self.get(session_id, user_id), False
-        except AccessDenied:
+        except (AccessDenied, SessionNotFound):  # another organisation's is not seen
             raise SessionExists from None
 
     async def get(self, session_id: str, user_id: str | None) -> Session:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from sluiceway.errors import MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
 from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.store.database.pool import Connection
 from sluiceway.store.people.usage import Budget, check_budget
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Task, task_of
-from sluiceway.store.sessions.allowance import check_live, check_sessions, one_at_a_time
+from sluiceway.store.sessions.allowance import check_live, check_live_of_org, check_sessions, one_at_a_time
 from sluiceway.store.sessions.files import attach
 from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.turns.approving import take_away
@@ -33,7 +33,8 @@ class NewTurn:
     gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
     What is replaced by any of these stays as a branch, see branches.py. `policy`: None: it waits for the turns before
     it, but for no turn that only waits for operations, see background.py. `max_live`, `max_sessions_per_hour`: of this
-    user; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
+    user; `max_live_of_org`: of his organisation; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the
+    ids of those that go with the message.
     """
 
     session_id: str
@@ -50,6 +51,7 @@ class NewTurn:
     edit: bool = False
     max_queued: int = 20
     max_live: int = 0
+    max_live_of_org: int = 0
     max_sessions_per_hour: int = 0
     budget: Budget = field(default_factory=Budget)
     traceparent: str | None = None
@@ -104,6 +106,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     looks = active is not None or turn.policy == "interrupt"
     room = await _make_room(connection, turn, placing) if looks else _Room()
     await check_live(connection, turn.user_id, turn.max_live)
+    await check_live_of_org(connection, turn.user_id, turn.max_live_of_org)
     await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn, placing)
     if placing.replaces:
@@ -157,6 +160,8 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
             turn.user_id,
         )
         row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
+        if row is None:  # another organisation's
+            raise AccessDenied
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)

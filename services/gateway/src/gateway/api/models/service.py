@@ -37,6 +37,7 @@ class Limits(Wire):
     max_file_bytes_per_user: int
     max_queued_per_session: int
     max_turns_per_user: int
+    max_turns_per_org: int = Field(description="of all users of an organisation")
     max_sessions_per_hour: int
     max_messages_per_day: int
     max_stored_bytes_per_user: int

@@ -155,6 +155,7 @@ ROUTES: Routes = (
         LetterParams,
         body=EditedLetter,
         problems=(DeadLetterNotFound, NotReplayable, StoreUnavailable),
+        whole_system=True,  # it could name anybody's turn
         description="`body` is a job of its queue, as the letter shows it; 409 where it is none.",
     ),
     route(

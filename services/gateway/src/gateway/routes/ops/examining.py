@@ -26,5 +26,6 @@ ROUTES: Routes = (
         {200: Success("Findings, each with what to change.", Examination)},
         NoParams,
         problems=(StoreUnavailable,),
+        whole_system=True,
     ),
 )

@@ -52,6 +52,7 @@ ROUTES: Routes = (
         {200: Success("The queues.", QueueList)},
         NoParams,
         problems=AWAY,
+        whole_system=True,
     ),
     route(
         "GET",
@@ -61,6 +62,7 @@ ROUTES: Routes = (
         {200: Success("All processes but this one.", ProcessList)},
         NoParams,
         problems=(RedisUnavailable,),
+        whole_system=True,
     ),
     route(
         "GET",
@@ -70,5 +72,6 @@ ROUTES: Routes = (
         {200: Success("One sentence, and the numbers.", Load)},
         PeriodParams,
         problems=AWAY,
+        whole_system=True,
     ),
 )

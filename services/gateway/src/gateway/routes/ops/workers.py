@@ -56,6 +56,7 @@ ROUTES: Routes = (
         WorkerParams,
         problems=(WorkerNotFound, RedisUnavailable),
         description="For a day, or until it is taken back; a restart under the same name changes nothing.",
+        whole_system=True,
     ),
     route(
         "DELETE",
@@ -65,5 +66,6 @@ ROUTES: Routes = (
         {202: Success("It works again in a moment.", DrainedWorker)},
         WorkerParams,
         problems=(RedisUnavailable,),
+        whole_system=True,
     ),
 )
