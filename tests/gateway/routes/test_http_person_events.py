@@ -134,20 +134,20 @@ async def test_who_may_have_missed_something_is_told_to_read_everything(
     async def make_up() -> None:
         await people.begin_anew(None)
 
-    losses = {"trimmed": trim, "flushed": flush, "made up for": make_up}
+    losses = {"trimmed": trim, "flushed": flush, "made-up-for": make_up}
     for name, lose in losses.items():
         async with _events(gateway) as stream:
-            await _sessions(http, f"{name} 1")
+            await _sessions(http, f"{name}-1")
             await _told(stream, 1)
         await lose()
         for cursor in (stream.last_event_id, "7-7"):
             async with _events(gateway, cursor=cursor) as again:
                 assert again.events[0].chunk["resumed"] is False, name
-                await _sessions(http, f"{name} {cursor}")
-                assert await _told(again, 1) == [("session-created", f"{name} {cursor}")]
+                await _sessions(http, f"{name}-{cursor}")
+                assert await _told(again, 1) == [("session-created", f"{name}-{cursor}")]
         async with _events(gateway, cursor=again.events[0].id) as third:
             assert third.events[0].chunk["resumed"]
-            assert await _told(third, 1) == [("session-created", f"{name} 7-7")]
+            assert await _told(third, 1) == [("session-created", f"{name}-7-7")]
 
 
 async def test_who_follows_when_redis_forgets_is_broken_off_and_told_so_when_he_comes_back(
@@ -203,6 +203,9 @@ async def test_each_person_is_told_of_his_own_alone_and_only_while_he_is_signed_
         async with _events(gateway, BOB):
             refused = await http.get("/api/chat/events", headers=BOB)
             assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_STREAMS")
+        http.cookies.clear()
+        stranger = await http.get("/api/chat/events")
+        assert (stranger.status_code, stranger.content) == (204, b"")
         head = await http.head("/api/chat/events", headers=ALICE)
         assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream")
         for cursor in ("x", "1", "1-1-1"):

@@ -66,6 +66,10 @@ async def test_what_is_told_is_trimmed_and_expires(people: PersonEvents, redis: 
     assert stored[-1][1] - stored[0][1] == MOST_KEPT - 1
     left_ms = await redis.pttl(events_key("ada"))
     assert RETENTION.live_ms - 60_000 < left_ms <= RETENTION.live_ms
+    # Who only comes to follow leaves less behind, and makes nothing shorter.
+    for user_id, at_most in (("bob", RETENTION.ended_ms), ("ada", RETENTION.live_ms)):
+        await people.place(user_id)
+        assert at_most - 60_000 < await redis.pttl(events_key(user_id)) <= at_most
 
 
 @pytest.mark.parametrize("loss", ["flushed", "expired", "asked"])

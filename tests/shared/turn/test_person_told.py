@@ -1,11 +1,12 @@
 """What a process left untold that died between its commit and the telling is told by who repairs the rest of it."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sluiceway import keys
 from sluiceway.errors import SessionNotFound
 from sluiceway.feeds.person_events import events_key
 from sluiceway.store import Store
@@ -47,6 +48,11 @@ async def test_a_turn_that_was_accepted_and_not_told_is_told_by_who_queues_it(sc
     assert await scene.told() == []
     await scene.turns.dispatch.publish(accepted.task)
     assert [(event.type, event.task_id) for event in await scene.told()] == [("turn-started", accepted.task.id)]
+    # What continues a turn in the background, or a message, says so: nobody has asked for it just now.
+    for more in ({"continues": "task_0"}, {"parts_before": 2}):
+        await scene.redis.delete(keys.task_meta(accepted.task.id))
+        await scene.turns.dispatch.publish(replace(accepted.task, **more))
+    assert [event.continues for event in await scene.told()] == [None, True, True]
 
 
 @pytest.mark.parametrize("asks", [False, True])

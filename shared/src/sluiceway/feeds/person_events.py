@@ -4,7 +4,8 @@ Guarantees
 - Events are in the order in which they were told, and whoever reads after a cursor sees every one of them, or learns
   that some are gone: ids are GENERATION-NUMBER without a gap, and a new generation begins after each loss that Redis
   itself may have had (a flush, a failover, a restart).
-- The newest MOST_KEPT are there, for the TTL of what is live after the last of them.
+- The newest MOST_KEPT are there, for the TTL of what is live after the last of them. Where nothing is told a stream
+  lasts for RETENTION after somebody has come to follow it: whoever comes leaves little behind.
 - `tell` raises RedisUnavailable where it could not; its callers are repeated then, and tell again. `mention` is for
   what nobody repeats, and never raises: a loss that it knows of begins a new generation as soon as Redis is back, while
   `run` runs, so every device reads everything again.
@@ -47,6 +48,7 @@ class PersonEvents:
         self._redis = redis
         self._scripts = Scripts(redis)
         self._ttl_ms = retention.live_ms
+        self._silent_ttl_ms = retention.ended_ms
         self._owed: dict[str | None, None] = {}
         self._owing = asyncio.Event()
         self._log = get_logger()
@@ -105,6 +107,7 @@ class PersonEvents:
         self._owing.set()
 
     async def _add(self, user_id: str | None, told: Sequence[str | bytes], *, anew: bool = False) -> bytes:
-        arguments: list[Argument] = [self._ttl_ms, MOST_KEPT, "1" if anew else "", *told]
+        ttl_ms = self._ttl_ms if told else self._silent_ttl_ms
+        arguments: list[Argument] = [ttl_ms, MOST_KEPT, "1" if anew else "", *told]
         place: bytes = await self._scripts.run("feeds/tell_person", [events_key(user_id)], arguments)
         return place

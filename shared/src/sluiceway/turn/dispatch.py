@@ -36,7 +36,8 @@ class TurnDispatch:
         """Queue a turn that was never queued, in fewer round trips: the first token waits for them. `before`: what its
         user's devices are told before that."""
         told = self._people.tell(task.user_id, *before, _started(task))
-        _, entry_id, _ = await asyncio.gather(told, self._enqueue(task), self._registry.create(task.fields))
+        # Told last: the worker that takes the entry does not wait for it.
+        entry_id, _, _ = await asyncio.gather(self._enqueue(task), self._registry.create(task.fields), told)
         await self._registry.set_queue_entry(task.id, entry_id)
 
     async def _enqueue(self, task: Task) -> str:
@@ -48,7 +49,7 @@ def _started(task: Task) -> TurnStarted:
         session_id=task.session_id,
         task_id=task.id,
         message_id=task.message_id,
-        continues=True if task.parts_before else None,
+        continues=True if task.parts_before or task.continues is not None else None,
     )
 
 

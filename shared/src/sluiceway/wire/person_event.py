@@ -50,7 +50,8 @@ class SessionDeleted(_Told):
 
 
 class TurnStarted(_Told):
-    """A turn can be followed from now on. `continues`: it goes on with the message of the turn before it."""
+    """A turn can be followed from now on. `continues`: nobody has asked for it just now: it goes on with the message of
+    the turn before it, or answers with what operations in the background came to."""
 
     type: Literal["turn-started"] = "turn-started"
     task_id: str

@@ -29,6 +29,8 @@ class FollowMeParams(Params):
 
 
 async def follow_me(call: Call[FollowMeParams, None]) -> Response:
+    if call.caller.cookie is not None:
+        return Response(status_code=204)
     # Also where there is a cursor: what Redis may have lost since then is found out by this.
     place = parse_entry_id(await call.gateway.people.place(call.caller.user_id))
     cursor = call.params.last_event_id or call.params.after
@@ -54,7 +56,10 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         follow_me,
         "Follow what becomes of the caller's sessions",
         "Sessions",
-        {200: Success("Events without an end.", PersonStreamEvent, following.EVENT_STREAM)},
+        {
+            200: Success("Events without an end.", PersonStreamEvent, following.EVENT_STREAM),
+            204: Success("Somebody anonymous without a cookie has no sessions, and will have none.", media_type=None),
+        },
         FollowMeParams,
         problems=(InvalidCursor, RedisUnavailable, TooManyStreams, Draining),
         description=(

@@ -1,5 +1,5 @@
 -- Add events to what a person's devices are told, or find out where that is.
--- KEYS: the events. ARGV: ttl_ms, how many are kept, '1' to begin anew, then type, json for each event.
+-- KEYS: the events. ARGV: ttl_ms (at least; it is never made shorter), how many are kept, '1' to begin anew, then type, json for each event.
 -- Ids are GENERATION-NUMBER, and the numbers of a generation have no gap, so a reader sees what is missing. A generation
 -- begins where there is nothing, where it is asked for, and where the server's replication id (the field r) is another
 -- one: then events may be lost that readers have seen, under ids that must not come again. Its first entry says nothing.
@@ -18,5 +18,7 @@ end
 for i = 4, #ARGV, 2 do
     id = redis.call('XADD', key, 'MAXLEN', kept, generation .. '-*', 't', ARGV[i], 'd', ARGV[i + 1], 'r', life)
 end
-redis.call('PEXPIRE', key, ARGV[1])
+if redis.call('PTTL', key) < tonumber(ARGV[1]) then
+    redis.call('PEXPIRE', key, ARGV[1])
+end
 return id
