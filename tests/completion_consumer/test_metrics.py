@@ -67,8 +67,8 @@ def test_all_that_the_reconciler_counts_begins_at_zero() -> None:
     assert parts <= set(KINDS)
     assert len(done) > 10
     assert done <= set(REPAIRS)
-    told = (Path(__file__).parents[2] / "services" / "completion-consumer" / "README.md").read_text()
-    assert [name for name in (*KINDS, *REPAIRS) if f"`{name}`" not in told] == []
+    page = (Path(__file__).parents[2] / "services" / "completion-consumer" / "README.md").read_text()
+    assert [name for name in (*KINDS, *REPAIRS) if f"`{name}`" not in page] == []
 
 
 def _answers_what_it_did(function: ast.AsyncFunctionDef) -> bool:

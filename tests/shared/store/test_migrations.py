@@ -140,7 +140,6 @@ _BEFORE = {
     "0007_data_life.sql",
     "0010_client_tools.sql",
     "0012_polls.sql",
-    "0021_orgs.sql",
 }
 
 
