@@ -180,11 +180,9 @@ async def _check_client_tools(model: ModelServer) -> None:
 
 def _check_page(results: list[dict[str, Any]]) -> None:
     """The page for people marks just those cells that were tried."""
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in (_ROOT.parents[1] / "docs" / "clients.md").read_text().splitlines()
-        if line.startswith("|")
-    ]
+    text = (_ROOT.parents[1] / "docs" / "clients.md").read_text()
+    table = next(part for part in text.split("\n\n") if part.startswith("| |"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     clients = rows[0][1:]
     marked = {
         (client, row[0]) for row in rows[2:] for client, cell in zip(clients, row[1:], strict=True) if cell == "✓"
