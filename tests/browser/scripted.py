@@ -93,7 +93,9 @@ class ScriptedChat:
         self.config: dict[str, Any] | None = None
         # What each request for an answer asked for.
         self.triggers: list[dict[str, Any]] = []
+        self.session_id = ""
         self._asked = asyncio.Event()
+        self._tabs: set[asyncio.Queue[Chunk | None]] = set()
 
     @property
     def turn(self) -> Turn:
@@ -119,6 +121,18 @@ class ScriptedChat:
             metadata["error"] = self.failure
         self._store(turn.message_id, "assistant", turn.parts(), metadata)
         await turn.end({"type": "finish", "finishReason": reason})
+
+    def tell(self, event: str, turn: Turn) -> None:
+        """Tell every window what becomes of its person's sessions: here of a turn of this one."""
+        for tab in self._tabs:
+            tab.put_nowait({"type": event, "session_id": self.session_id, "task_id": turn.task_id, "message_id": "m"})
+
+    async def end(self) -> None:
+        """Let everybody go who follows anything."""
+        for turn in self.turns.values():
+            await turn.end()
+        for tab in self._tabs:
+            tab.put_nowait(None)
 
     def continue_message(self) -> Turn:
         """A turn that goes on with the newest message."""
@@ -153,6 +167,7 @@ class ScriptedChat:
     async def chat(self, request: Request) -> Response:
         """A message, and its answer from the beginning."""
         body = await request.json()
+        self.session_id = body["id"]
         if self.refusal is not None:
             return JSONResponse(*self.refusal)
         self.triggers.append({name: body[name] for name in ("trigger", "messageId", "model") if name in body})
@@ -204,6 +219,19 @@ class ScriptedChat:
             {"task_id": turn.task_id, "status": status, "stream_url": url, "remaining": self.remaining}, 202
         )
 
+    async def events(self, _: Request) -> Response:
+        return StreamingResponse(self._follow_person(), media_type="text/event-stream")
+
+    async def _follow_person(self) -> AsyncIterator[str]:
+        tab: asyncio.Queue[Chunk | None] = asyncio.Queue()
+        self._tabs.add(tab)
+        yield f"data: {json.dumps({'type': 'ready', 'resumed': True})}\n\n"
+        try:
+            while (event := await tab.get()) is not None:
+                yield f"data: {json.dumps(event)}\n\n"
+        finally:
+            self._tabs.discard(tab)
+
     async def list_tools(self, _: Request) -> Response:
         return JSONResponse({"detail": "No."}, 404) if self.tools is None else JSONResponse({"tools": self.tools})
 
@@ -218,6 +246,7 @@ class ScriptedChat:
                 Mount("/static", PageFiles()),
                 Route("/config", self.told_config),
                 Route(f"{api}/tools", self.list_tools),
+                Route(f"{api}/events", self.events),
                 Route(f"{api}/sessions", _list_sessions, methods=["GET", "POST"]),
                 Route(f"{api}/sessions/{{id}}", self.session),
                 Route(api, self.chat, methods=["POST"]),
@@ -255,7 +284,6 @@ async def scripted_chat() -> AsyncIterator[ScriptedChat]:
     serving = asyncio.create_task(server.serve())
     await wait_until(lambda: server.started)
     yield chat
-    for turn in chat.turns.values():
-        await turn.end()
+    await chat.end()
     server.should_exit = True
     await serving

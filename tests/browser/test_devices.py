@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -32,7 +33,10 @@ async def test_what_is_done_on_one_device_is_seen_on_the_other(
     running, unread, needs = (
         listed.get_by_role("img", name=name) for name in ("An answer is being written", "A new answer", "Waits for you")
     )
-    begun = await phone.conversations.count()
+    # Those in which the tool was asked for.
+    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as client:
+        begun = len((await client.get("/api/chat/sessions")).json()["sessions"])
+    await expect(phone.conversations).to_have_count(begun)
 
     # A conversation that begins on one device is in the other's list, with what becomes of it.
     await model.script({"tokens": 3, "rate": 0}, {"gate": "first"}, {"text": " done"}, match="first words")

@@ -35,10 +35,10 @@ async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
     turn = await scripted.asked()
     await turn.say(BEGIN, *text("مرحبًا بك.\n\nAn English paragraph."), *call("current_time"), output("15:04"), END)
     await scripted.finish()
+    await expect(chat.answers.last.get_by_role("button", name="إجابة جيدة")).to_be_visible()
     paragraphs = chat.answers.last.locator(".text > *")
     directions = [await one.evaluate("one => getComputedStyle(one).direction") for one in await paragraphs.all()]
     assert directions == ["rtl", "ltr"]
-    await expect(chat.answers.last.get_by_role("button", name="إجابة جيدة")).to_be_visible()
     # A title of the other direction stands at the page's side.
     await expect(page.locator("#title")).to_have_text("hello there")
     assert await page.locator("#title").evaluate("one => getComputedStyle(one).textAlign") == "right"
