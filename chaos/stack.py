@@ -16,7 +16,7 @@ from typing import Literal
 import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.redis_client import command, open_redis
+from sluiceway.redis.client import command, open_redis
 
 from chaos.cluster_path import ClusterPath
 from chaos.process_thread import ProcessThread

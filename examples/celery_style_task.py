@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 
 from sluiceway.errors import JobEventError
 from sluiceway.feeds.job_events import JobEventPublisher
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 TASK_TYPE = "word_count"
 

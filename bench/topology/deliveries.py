@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psutil
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.redis_client import commands, open_redis
+from sluiceway.redis.client import commands, open_redis
 
 from bench.worker.stage import Stage
 from harness.retention import RETENTION

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 from redis.asyncio import Redis
 from sluiceway import keys
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from bench.worker.stage import Stage
 from harness.clients.turns import Streams

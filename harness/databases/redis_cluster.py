@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from sluiceway.redis_slots import SLOTS, slot_of
-from sluiceway.redis_url import Node
+from sluiceway.redis.slots import SLOTS, slot_of
+from sluiceway.redis.url import Node
 
 from harness.databases.valkey import Valkey
 from harness.processes.ports import free_port

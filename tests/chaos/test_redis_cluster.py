@@ -7,7 +7,7 @@ import pytest
 from sluiceway import keys
 from sluiceway.errors import RedisRefuses
 from sluiceway.operation.completions import Completions
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.service.redis_suitability import unsuitable
 from sluiceway.wire.events import TextDelta
 

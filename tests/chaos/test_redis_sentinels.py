@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sluiceway.errors import RedisUnavailable
-from sluiceway.redis_client import command, open_redis
-from sluiceway.redis_sentinel import Primary, UnknownService
-from sluiceway.redis_url import Node, RedisUrl
+from sluiceway.redis.client import command, open_redis
+from sluiceway.redis.sentinel import Primary, UnknownService
+from sluiceway.redis.url import Node, RedisUrl
 
 from harness.clients.chat import Chat
 from harness.clients.watched_turns import watched_turns

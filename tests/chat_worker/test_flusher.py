@@ -9,7 +9,7 @@ from chat_worker import flusher
 from chat_worker.flusher import Flusher, StreamWriter
 from redis.asyncio import Redis
 from sluiceway.errors import Fenced
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.scripts import Scripts
 from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
 from sluiceway.wire.task import TaskFields

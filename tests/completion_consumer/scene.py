@@ -15,7 +15,7 @@ from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer, WorkQueue
 from sluiceway.queue.worker import persistently
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
 from sluiceway.store.operations.operations import NewOperation

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 from sluiceway.process.settings import CommonSettings
-from sluiceway.redis_url import Node, RedisUrl
+from sluiceway.redis.url import Node, RedisUrl
 
 SENTINELS = (
     "redis+sentinel://me:p%40ss@s1,s2:26380,[::1]:26381/chat/2?sentinel_password=q&sentinel_username=w&timeout=3"

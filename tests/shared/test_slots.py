@@ -5,8 +5,8 @@ from importlib import resources
 
 import pytest
 from sluiceway import keys
-from sluiceway.redis_cluster import key_of
-from sluiceway.redis_slots import slot_of
+from sluiceway.redis.cluster import key_of
+from sluiceway.redis.slots import slot_of
 
 pytestmark = pytest.mark.requirement("OP-8")
 USER, MODEL = "somebody {else}", "0f0f"

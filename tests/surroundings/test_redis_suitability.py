@@ -10,7 +10,7 @@ import pytest
 from gateway.fanout.redis_wire import Address
 from redis.asyncio import Redis
 from sluiceway.errors import RedisRefuses
-from sluiceway.redis_client import command, open_redis
+from sluiceway.redis.client import command, open_redis
 from sluiceway.service.redis_suitability import COMMANDS, COMMANDS_OF_CLUSTER, CONTAINERS, PATTERNS, judge, unsuitable
 
 from harness.clients.sse import replay

@@ -12,7 +12,7 @@ from sluiceway.feeds.job_events import read_job_events
 from sluiceway.ids import new_operation_id, new_tool_call_id
 from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.operation.publishing import Operations
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Operation

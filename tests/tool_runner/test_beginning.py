@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.operation.completions import Completions
 from sluiceway.queue.work_queue import Delivery, WorkQueue
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.store.operations.operations import Started
 from sluiceway.store.records import Operation
 from tool_runner.runner.beginning import Beginning

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from sluiceway.errors import RedisUnavailable
-from sluiceway.redis_client import command, is_away, redis_errors
-from sluiceway.redis_cluster import ClusterPipeline, ClusterRedis
+from sluiceway.redis.client import command, is_away, redis_errors
+from sluiceway.redis.cluster import ClusterPipeline, ClusterRedis
 
 Argument = str | bytes | int | float
 

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 from sluiceway.errors import RedisUnavailable
-from sluiceway.redis_client import command, open_redis
-from sluiceway.redis_slots import slot_of
+from sluiceway.redis.client import command, open_redis
+from sluiceway.redis.slots import slot_of
 
 from harness.clients.sse import SseStream, follow
 from harness.databases.redis_cluster import RedisCluster

@@ -9,7 +9,7 @@ import pytest
 from gateway.ops.doctor import Doctor, Finding, _pools, of_postgres, of_redis
 from redis.asyncio import Redis
 from sluiceway.process.settings import CommonSettings
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.service import redis_suitability
 from sluiceway.service.agreement import Agreement
 from sluiceway.store import Store

@@ -9,7 +9,7 @@ from gateway.ops.evidence import Evidence, evidence_of
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.work_queue import WorkQueue
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import NewTurn

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.service.model_budget import ModelBudget
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling.line import InLine, tokens_asked_for

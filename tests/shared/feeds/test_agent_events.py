@@ -24,7 +24,7 @@ from sluiceway.errors import (
 )
 from sluiceway.feeds.agent_event import MAX_EVENT_BYTES, MAX_NAME_CHARS
 from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from harness.databases.valkey import Valkey
 from harness.proxies.proxy import Proxy

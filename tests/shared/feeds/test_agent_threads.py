@@ -18,7 +18,7 @@ from sluiceway.errors import (
 )
 from sluiceway.feeds.agent_events import AgentEvent, AgentStreams
 from sluiceway.feeds.agent_threads import ThreadPublisher, open_threads
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from harness.databases.valkey import Valkey
 from harness.processes.agents_process import publish_all

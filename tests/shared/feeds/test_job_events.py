@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailable, RedisUnavailable
 from sluiceway.feeds.job_events import MAX_DATA_BYTES, JobEventPublisher, read_job_events
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from harness.databases.valkey import Valkey
 from harness.retention import RETENTION, retention

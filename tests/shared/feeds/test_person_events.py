@@ -11,7 +11,7 @@ from redis import exceptions as redis_errors
 from redis.asyncio import Redis
 from sluiceway.errors import RedisUnavailable
 from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents, events_key
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.wire.person_event import AnyPersonEvent, PersonEvent, SessionRenamed, TurnEnded, TurnStarted
 
 from harness.databases.redis_pair import RedisPair

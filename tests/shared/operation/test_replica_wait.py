@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.operation.completions import Completions, ReplicaWait
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from structlog.testing import capture_logs
 
 from harness.databases.valkey import Valkey

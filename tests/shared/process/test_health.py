@@ -11,7 +11,7 @@ from sluiceway.process.lifecycle import Stopping
 from sluiceway.queue import worker as worker_module
 from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.queue.worker import Worker, WorkerOptions, cancelled
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from harness.databases.valkey import Valkey
 from harness.processes.services import probe

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.queue_state import entry_places, queue_states
 from sluiceway.queue.work_queue import Producer, WorkQueue
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from harness.waiting import wait_until
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.queue_state import queue_states
 from sluiceway.queue.work_queue import Producer, WorkQueue
-from sluiceway.redis_client import commands, open_redis
+from sluiceway.redis.client import commands, open_redis
 
 LEASE = timedelta(seconds=30)
 SHORT = timedelta(milliseconds=50)

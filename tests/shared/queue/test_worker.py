@@ -14,7 +14,7 @@ from sluiceway.process.lifecycle import Stopping
 from sluiceway.queue.ramp import RAMP_SECONDS, Ramp
 from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
 from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 from harness.databases.valkey import Valkey
 from harness.waiting import wait_until

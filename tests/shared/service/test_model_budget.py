@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.service.model_budget import ModelBudget
 
 from harness.databases.valkey import Valkey

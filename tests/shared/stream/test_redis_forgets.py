@@ -10,7 +10,7 @@ from chat_worker.flusher import Flusher
 from redis.asyncio import Redis
 from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
 from sluiceway.queue.work_queue import WorkQueue
-from sluiceway.redis_client import command, open_redis
+from sluiceway.redis.client import command, open_redis
 from sluiceway.scripts import Scripts, digest
 from sluiceway.wire.entry_id import format_entry_id
 from sluiceway.wire.events import Event, Finish, Start, StartStep, TextDelta, TextStart

@@ -17,7 +17,7 @@ from sluiceway.files.objects import FileObjects
 from sluiceway.operation.completions import Completions
 from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.surroundings import Surroundings

@@ -51,7 +51,7 @@ from sluiceway.feeds.agent_event import (
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import answered, command, commands, server_time_ms
+from sluiceway.redis.client import answered, command, commands, server_time_ms
 from sluiceway.scripts import Argument, Scripts
 
 __all__ = ["CONNECTION_END", "AgentEvent", "AgentEventType", "AgentStream", "AgentStreams", "PublishedType"]

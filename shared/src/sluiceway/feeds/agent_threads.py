@@ -32,7 +32,7 @@ from sluiceway.errors import AgentEventError, AgentEventRejected, AgentEventUnav
 from sluiceway.feeds.agent_event import AgentEvent, Draft, PublishedType, log_failure
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from sluiceway.errors import JobEventError, JobEventRejected, JobEventUnavailabl
 from sluiceway.ids import is_client_id
 from sluiceway.process.logs import get_logger
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import command, redis_errors
+from sluiceway.redis.client import command, redis_errors
 from sluiceway.scripts import Scripts
 
 UNKNOWN = "unknown"

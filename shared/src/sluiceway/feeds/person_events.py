@@ -24,7 +24,7 @@ from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger, user_hash
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.scripts import Argument, Scripts
 from sluiceway.wire.person_event import PersonEvent
 

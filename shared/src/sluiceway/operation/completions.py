@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
-from sluiceway.redis_client import command, commands
+from sluiceway.redis.client import command, commands
 from sluiceway.tracing.spans import current
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import clean_json

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
 from sluiceway import keys
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 
 DEFAULT = ""
 """In place of a name: the model of turns that name none."""

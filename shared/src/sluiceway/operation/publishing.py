@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
-from sluiceway.redis_client import commands
+from sluiceway.redis.client import commands
 from sluiceway.store.records import Operation
 from sluiceway.stream.operation_entries import OperationEntries
 from sluiceway.tracing.spans import within

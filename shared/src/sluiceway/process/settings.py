@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
-from sluiceway.redis_url import RedisUrl
+from sluiceway.redis.url import RedisUrl
 
 _OBJECT_STORES = ("file:", "s3://", "gs://", "az://", "abfss://", "https://")
 # Whoever knows of no worker that says its own goes by this one.

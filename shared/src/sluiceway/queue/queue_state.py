@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.queue.work_queue import Producer
-from sluiceway.redis_client import commands
+from sluiceway.redis.client import commands
 
 _NOTHING_DELIVERED = b"0-0"
 # Who has an entry is told with his silence, whatever the lease.

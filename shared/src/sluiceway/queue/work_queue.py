@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import answered, command, commands, redis_errors
+from sluiceway.redis.client import answered, command, commands, redis_errors
 from sluiceway.scripts import Call, Scripts, source
 
 # A consumer that was silent for this long and holds nothing is forgotten: new pods have new names.

@@ -25,7 +25,7 @@ from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.process.metrics import version_of
 from sluiceway.process.settings import CommonSettings
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.scripts import Argument, Scripts
 
 _AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds")

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from sluiceway.process.metrics import Family, Gathered, counter, gauge, gauges
-from sluiceway.redis_client import pools_of
+from sluiceway.redis.client import pools_of
 from sluiceway.store import Store
 
 

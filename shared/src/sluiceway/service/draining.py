@@ -14,7 +14,7 @@ from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import Worker
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 
 SEEN_WITHIN_SECONDS = 4
 LOOK_SECONDS = 2.0

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
-from sluiceway.redis_client import commands
+from sluiceway.redis.client import commands
 from sluiceway.scripts import Argument, Scripts
 
 # A Redis that hangs must not hold up an answer.

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.scripts import Scripts
 
 _PERIOD = timedelta(seconds=2)

@@ -13,8 +13,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoPermissionError, ResponseError
 
 from sluiceway import keys
-from sluiceway.redis_client import Pool, cluster_primaries, command, redis_errors
-from sluiceway.redis_cluster import ClusterRedis
+from sluiceway.redis.client import Pool, cluster_primaries, command, redis_errors
+from sluiceway.redis.cluster import ClusterRedis
 
 _OLDEST = (7, 0)
 _KEPT = "noeviction"

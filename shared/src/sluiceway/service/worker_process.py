@@ -27,7 +27,7 @@ from sluiceway.process.settings import WorkerSettings
 from sluiceway.process.starting import run_service
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
-from sluiceway.redis_client import open_redis
+from sluiceway.redis.client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics
 from sluiceway.service.draining import LOOK_SECONDS, Drained

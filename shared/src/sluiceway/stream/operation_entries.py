@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from sluiceway import keys
-from sluiceway.redis_client import answered, commands
+from sluiceway.redis.client import answered, commands
 from sluiceway.scripts import source
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from sluiceway import keys
-from sluiceway.redis_client import answered, commands
+from sluiceway.redis.client import answered, commands
 from sluiceway.scripts import Argument, source
 from sluiceway.wire.events import Event
 

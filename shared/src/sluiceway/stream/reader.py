@@ -6,7 +6,7 @@ Methods raise RedisUnavailable when Redis is away.
 from redis.asyncio import Redis
 
 from sluiceway import keys
-from sluiceway.redis_client import command, on_each_primary
+from sluiceway.redis.client import command, on_each_primary
 from sluiceway.scripts import source
 from sluiceway.stream.entry import Entry
 from sluiceway.wire.entry_id import EntryId, parse_entry_id

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import command, commands
+from sluiceway.redis.client import command, commands
 from sluiceway.scripts import Scripts
 from sluiceway.stream.ordered import keys_of
 from sluiceway.stream.task_meta import TaskMeta

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sluiceway.redis_client import answered
+from sluiceway.redis.client import answered
 from sluiceway.stream.task_meta import TaskMeta
 
 

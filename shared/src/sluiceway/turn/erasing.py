@@ -16,7 +16,7 @@ from sluiceway import keys
 from sluiceway.errors import Fenced
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.process.retention import Retention
-from sluiceway.redis_client import answered, commands
+from sluiceway.redis.client import answered, commands
 from sluiceway.store import Store
 from sluiceway.store.sessions.erasing import Erasure
 from sluiceway.stream.reader import TaskReader

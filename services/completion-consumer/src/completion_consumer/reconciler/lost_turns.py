@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway import keys
 from sluiceway.process.logs import get_logger
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.store import Store
 from sluiceway.store.operating.rewinding import StoreMark
 from sluiceway.stream.registry import TaskRegistry

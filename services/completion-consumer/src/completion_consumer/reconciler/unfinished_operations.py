@@ -22,7 +22,7 @@ from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
-from sluiceway.redis_client import commands
+from sluiceway.redis.client import commands
 from sluiceway.store import Store
 from sluiceway.store.operations.operation_end import OperationEnd
 from sluiceway.store.operations.parked import Parked

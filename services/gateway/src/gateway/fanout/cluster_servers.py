@@ -13,8 +13,8 @@ from typing import Any
 import hiredis
 from redis.exceptions import RedisError
 from sluiceway.errors import RedisUnavailable
-from sluiceway.redis_slots import FOLLOW_SECONDS, SlotMap, View, slot_of
-from sluiceway.redis_url import Node, RedisUrl
+from sluiceway.redis.slots import FOLLOW_SECONDS, SlotMap, View, slot_of
+from sluiceway.redis.url import Node, RedisUrl
 
 from gateway.fanout.redis_way import FixedWay
 from gateway.fanout.redis_wire import Address, OnReply, Take, WireLost, pack

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from redis.exceptions import RedisError
-from sluiceway.redis_sentinel import FOLLOW_SECONDS, Primary
-from sluiceway.redis_url import RedisUrl
+from sluiceway.redis.sentinel import FOLLOW_SECONDS, Primary
+from sluiceway.redis.url import RedisUrl
 
 from gateway.fanout.redis_wire import Address
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sluiceway.redis_url import RedisUrl
+from sluiceway.redis.url import RedisUrl
 
 from gateway.fanout.redis_way import way_of
 from gateway.fanout.redis_wire import OnReply, Reply, Take

@@ -12,8 +12,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway.errors import Unavailable
-from sluiceway.redis_client import cluster_primaries, server_time_ms
-from sluiceway.redis_cluster import ClusterRedis
+from sluiceway.redis.client import cluster_primaries, server_time_ms
+from sluiceway.redis.cluster import ClusterRedis
 from sluiceway.service import redis_suitability
 from sluiceway.service.agreement import Agreement, OtherProcess
 from sluiceway.store import Store

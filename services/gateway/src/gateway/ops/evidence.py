@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.queue_state import EntryHolder, EntryPlace, entry_places
-from sluiceway.redis_client import commands
+from sluiceway.redis.client import commands
 from sluiceway.store.operating.ops import OperationSeen, TurnSeen
 from sluiceway.stream.task_meta import TaskMeta
 

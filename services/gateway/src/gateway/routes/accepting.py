@@ -19,7 +19,7 @@ from sluiceway.errors import (
     TooManyTasks,
 )
 from sluiceway.process.logs import note
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.store.people.usage import Budget
 from sluiceway.store.turns.accepting import AcceptedTurn as Accepted
 from sluiceway.store.turns.accepting import NewTurn

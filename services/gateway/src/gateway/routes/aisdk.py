@@ -23,7 +23,7 @@ from sluiceway.errors import (
     TooManySessions,
 )
 from sluiceway.ids import is_client_id, new_session_id
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.store.turns.approving import ClientOutput, Decision
 from sluiceway.store.turns.branches import FIRST

@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, Unavailable
 from sluiceway.process.settings import process_name
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.service.agreement import OtherProcess
 from sluiceway.service.presence import count_live
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, TooManyWebhooks
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.scripts import Scripts
 
 _WINDOW_MS = 60_000

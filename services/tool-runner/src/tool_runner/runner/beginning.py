@@ -18,7 +18,7 @@ from sluiceway.operation.completions import Completions
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.queue.worker import persistently
-from sluiceway.redis_client import command
+from sluiceway.redis.client import command
 from sluiceway.store import Store
 from sluiceway.store.operations.operations import Started
 from sluiceway.store.records import Operation

@@ -16,8 +16,8 @@ from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ClusterDownError, MovedError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from sluiceway.redis_asking import Shared, ask, first_answers, text_of
-from sluiceway.redis_url import Node, RedisUrl
+from sluiceway.redis.asking import Shared, ask, first_answers, text_of
+from sluiceway.redis.url import Node, RedisUrl
 
 SLOTS = 16384
 FOLLOW_SECONDS = 1.0
@@ -71,7 +71,7 @@ class SlotMap:
         self._doubted = False
 
     async def view(self) -> View:
-        """As last seen, or drawn again where it is in doubt. Raises what `AWAY` of `redis_client` has."""
+        """As last seen, or drawn again where it is in doubt. Raises what `AWAY` of `client` has."""
         if self._view is None or (
             self._doubted and asyncio.get_running_loop().time() > self._drawn_at + _PAUSE_SECONDS
         ):

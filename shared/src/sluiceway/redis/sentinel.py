@@ -19,8 +19,8 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from sluiceway.redis_asking import Shared, ask, first_answers, text_of
-from sluiceway.redis_url import Node, RedisUrl
+from sluiceway.redis.asking import Shared, ask, first_answers, text_of
+from sluiceway.redis.url import Node, RedisUrl
 
 FOLLOW_SECONDS = 1.0
 _PRIMARY = b"master"

@@ -27,8 +27,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from sluiceway.redis_slots import FOLLOW_SECONDS, SlotMap, slot_of
-from sluiceway.redis_url import Node
+from sluiceway.redis.slots import FOLLOW_SECONDS, SlotMap, slot_of
+from sluiceway.redis.url import Node
 
 # A slot that is on its way, with some of the keys here and some there, is waited for; then it is as if Redis were away.
 _REDIRECT_SECONDS = 4.0

@@ -33,10 +33,10 @@ from redis.exceptions import (
 )
 
 from sluiceway.errors import RedisRefuses, RedisUnavailable
-from sluiceway.redis_cluster import ClusterPipeline, ClusterRedis
-from sluiceway.redis_sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
-from sluiceway.redis_slots import NoCluster, SlotMap
-from sluiceway.redis_url import RedisUrl
+from sluiceway.redis.cluster import ClusterPipeline, ClusterRedis
+from sluiceway.redis.sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
+from sluiceway.redis.slots import NoCluster, SlotMap
+from sluiceway.redis.url import RedisUrl
 
 # It is there, and is not what it has to be: a wrong password or user, a right that is missing, a cluster.
 _REFUSES = (AuthenticationError, NoPermissionError, MovedError, ClusterCrossSlotError, UnknownService, NoCluster)

@@ -1,0 +1,1 @@
+"""The way to Redis: one server, one that Sentinels know, or a cluster."""
