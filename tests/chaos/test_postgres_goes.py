@@ -75,7 +75,9 @@ async def test_what_needs_postgres_is_refused_with_a_503_while_it_is_away_and_do
         session, operation = f"/api/chat/sessions/{turn.session_id}", f"/api/chat/operations/{operation_id}"
         for path in ("/api/chat/sessions", session, f"/api/chat/tasks/{turn.task_id}", operation):
             _is_refused(await chat.get(path))
-        _is_refused(await chat.post_message(turn.session_id, "now? [[tokens=3 rate=0]]", message_id="same"))
+        # One that waits for the tool: else it depends on the moment which of the two is answered first.
+        now = "now? [[tokens=3 rate=0]]"
+        _is_refused(await chat.post_message(turn.session_id, now, message_id="same", policy="enqueue"))
         _is_refused(await chat.post("/api/chat/sessions", {"id": "mine"}))
         _is_refused(await chat.post(f"/api/chat/tasks/{turn.task_id}/cancel", {}))
         done = {"success": True, "result": "hi"}
@@ -86,7 +88,7 @@ async def test_what_needs_postgres_is_refused_with_a_503_while_it_is_away_and_do
         postgres.start()
         await wait_until(lambda: _is(system.url, 200), 60, "the gateway is ready again")
         assert (await _webhook(chat, f"{operation}/complete", done)).status_code == 202
-        following = await chat.send(turn.session_id, "now? [[tokens=3 rate=0]]", message_id="same")
+        following = await chat.send(turn.session_id, now, message_id="same", policy="enqueue")
         message = fold(await chat.answer(turn))
         assert (message.tools["call_o"]["output"], message.text) == ("hi", "They said hi.")
         assert fold(await chat.answer(following)).text == answer_to("now?", 3)

@@ -66,12 +66,13 @@ async def test_a_message_is_durable_before_it_is_accepted(services: Services, da
 
 @pytest.mark.requirement("CH-11")
 async def test_while_postgres_cannot_take_the_answer_the_whole_text_is_shown_and_no_end(
-    chat: Chat, shared_database: Database, shared_redis: Redis
+    chat: Chat, shared_database: Database, shared_redis: Redis, model: ModelServer
 ) -> None:
-    turn = await chat.ask("held up [[tokens=30 rate=0]]")
+    turn = await chat.ask("held up [[tokens=30 rate=0 gate_after=3:held]]")
     async with shared_database.transaction():
         # Whoever ends the turn has to wait for the session's row.
         await shared_database.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", turn.session_id)
+        await model.open_gate("held")
         async with follow(chat.stream_url(turn)) as stream:
             await stream.read_until("finish-step")
             await wait_until(
