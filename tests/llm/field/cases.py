@@ -126,7 +126,8 @@ async def read(llm: Model, case: Case) -> dict[str, Any]:
                 events += batch
     except ModelError as told:
         error = told
-    called = [(name, arguments) for _, (_, name, arguments) in sorted(calls_of(events).items())]
+    # In the order in which they are told, which is that of the tool parts of a message.
+    called = [(name, arguments) for _, name, arguments in calls_of(events).values()]
     return {
         "said": (text_of(events), reasoning_of(events), refusal_of(events), called),
         "end": (finished(events).reason, finished(events).usage) if error is None else None,

@@ -24,10 +24,17 @@ def call(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
     return {**fields, "function": {"name": name, "arguments": arguments}}
 
 
+def call_of(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return delta(tool_calls=[call(name, arguments, **fields)])
+
+
 def in_one(*calls: dict[str, Any], **choice: Any) -> dict[str, Any]:
     """Whole calls in one chunk."""
     return {"choices": [{"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": None, **choice}]}
 
+
+# The arguments of a call that has none, as servers write them, and what is told of them.
+_WITHOUT: list[tuple[Any, str]] = [("{}", "{}"), ("", ""), (None, ""), ({}, "{}")]
 
 CALLS = [
     good(
@@ -873,6 +880,26 @@ CALLS = [
         delta(tool_calls=json.dumps([call("note", ONE, index=0, id="a")])),
         end("tool_calls"),
         calls=[("note", ONE)],
+        reason="tool_calls",
+    ),
+    *(
+        good(
+            f"one whose arguments are {arguments!r} before another",
+            call_of("clear", arguments, index=0, id="a"),
+            call_of("note", ONE, index=1, id="b"),
+            end("tool_calls"),
+            calls=[("clear", told), ("note", ONE)],
+            reason="tool_calls",
+        )
+        for arguments, told in _WITHOUT
+    ),
+    good(
+        "a place held by {} before another call, and its arguments behind that",
+        call_of("note", "{}", index=0, id="a"),
+        call_of("note", TWO, index=1, id="b"),
+        delta(tool_calls=[{"index": 0, "function": {"arguments": ONE}}]),
+        end("tool_calls"),
+        calls=[("note", ONE), ("note", TWO)],
         reason="tool_calls",
     ),
     good(

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sluiceway_llm.calling.model import Model
 from sluiceway_llm.reading.think_tags import Said
@@ -29,6 +29,7 @@ def split(splitter: WatchedText | UnopenedThoughts, pieces: list[str]) -> tuple[
 
 @settings(deadline=None)
 @given(pieces=st.lists(_pieces, max_size=8), cuts=st.sets(st.integers(0, 40)))
+@example(pieces=["</think>", "\n"], cuts={8})
 def test_a_text_is_split_in_the_same_way_however_it_is_torn(pieces: list[str], cuts: set[int]) -> None:
     text = "".join(pieces)
     bounds = [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]

@@ -3,8 +3,9 @@
 Guarantees
 - The key of a call is index and id; a call is whole when its JSON is. So parallel calls are kept apart that all have
   index 0, the same id, no id or no index, and a call stays one whose id or name is said again with every piece.
-- Each call is told under a number of its own, in the server's order. Its first event has its id, if there is one, and
-  its name, whole; the events' arguments, joined, are what the server said, without what it left behind their end.
+- Each call is told under a number of its own, in the order in which they began, also one without arguments. Its first
+  event has its id, if there is one, and its name, whole; the events' arguments, joined, are what the server said,
+  without what it left behind their end.
 - A piece that names no call belongs to the one that is being said, whatever its index; several of one chunk, to the
   calls at their places. One that says nothing is none. `{}` that other arguments follow was no more than a place for
   them.
@@ -34,7 +35,9 @@ class _Call:
     index: int | None
     id: CleanText | None = None
     name: CleanText = _NO_NAME
+    # Whether it was told, and whether any of its arguments were.
     told: bool = False
+    said: bool = False
     pieces: list[str] = field(default_factory=list)
     held: list[CleanText] = field(default_factory=list)
     extent: JsonExtent = field(default_factory=JsonExtent)
@@ -53,11 +56,17 @@ class _Call:
     @property
     def holds_a_place(self) -> bool:
         """Whether its arguments are `{}`, and nobody was told so yet."""
-        return self.extent.whole and not self.told and "".join(self.pieces).strip() == _EMPTY
+        return self.extent.whole and not self.said and "".join(self.pieces).strip() == _EMPTY
 
     def has(self, arguments: str) -> bool:
         said = "".join(self.pieces)
         return said.strip() == arguments.strip() or _are_equal(said, arguments)
+
+    def take_held(self) -> CleanText:
+        held = CleanText("".join(self.held))
+        self.held.clear()
+        self.said = self.said or bool(held)
+        return held
 
     def begin_again(self) -> None:
         self.pieces, self.held, self.extent = [], [], JsonExtent()
@@ -129,11 +138,7 @@ class CallAssembler:
         for call in self._calls:
             if not call.says:
                 continue
-            rest = call.joiner.rest()
-            if not call.told:
-                self._tell(call, CleanText("".join(call.held) + rest), events)
-            elif rest:
-                events.append(ToolCallDelta(call.number, None, None, rest))
+            self._tell(call, CleanText(call.take_held() + call.joiner.rest()), events)
 
     def _call_of(
         self, index: int | None, call_id: CleanText | None, name: CleanText | None, arguments: str
@@ -221,14 +226,10 @@ class CallAssembler:
         if behind.startswith("{") and call.holds_a_place:
             self._take_arguments(call, behind, events)
             return
-        piece = call.joiner.feed(mine)
-        if call.told:
-            if piece:
-                events.append(ToolCallDelta(call.number, None, None, piece))
-        elif call.name and not call.holds_a_place:
-            self._tell(call, CleanText("".join(call.held) + piece), events)
-        else:
-            call.held.append(piece)
+        call.held.append(call.joiner.feed(mine))
+        if call.name:
+            # At once, if without its arguments: it stands before those that come after it.
+            self._tell(call, CleanText("") if call.holds_a_place else call.take_held(), events)
         if behind.startswith("{") and not call.has(behind):
             another = self._begin(call.index, None)
             if another is not None:
@@ -236,8 +237,16 @@ class CallAssembler:
                 self._take_arguments(another, behind, events)
 
     def _tell(self, call: _Call, arguments: CleanText, events: list[ModelEvent]) -> None:
+        if call.told:
+            if arguments:
+                events.append(ToolCallDelta(call.number, None, None, arguments))
+            return
+        for earlier in self._calls:
+            if earlier is call:
+                break
+            if earlier.name:
+                self._tell(earlier, CleanText(""), events)
         call.told = True
-        call.held.clear()
         events.append(ToolCallDelta(call.number, call.id, call.name or None, arguments))
 
 

@@ -64,10 +64,10 @@ class WatchedText:
         return self._tag.found
 
     def feed(self, piece: str) -> Said:
-        before, behind = self._tag.feed(piece)
+        before, behind = ("", piece) if self._tag.found else self._tag.feed(piece)
         self._said_any = self._said_any or bool(before)
         if self._tag.found and not self._said_any:
-            behind = behind.lstrip() if not before else behind
+            behind = behind.lstrip()
             self._said_any = bool(behind)
         return [("text", text) for text in (before, behind) if text]
 
