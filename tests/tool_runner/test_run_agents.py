@@ -140,6 +140,18 @@ async def test_a_long_output_comes_in_a_few_pieces_that_join_to_the_whole(stage:
     assert [event.content for event in events if event.event_type == "thought"] != [""]
 
 
+async def test_an_output_ends_in_the_same_way_whenever_its_pieces_are_told(stage: Stage, model: ModelServer) -> None:
+    await model.script({"text": f"{LONG} "}, {"gate": "heard"}, {"finish": "stop"})
+    running = asyncio.create_task(stage.run(run_agents, goal="talk", team=[{"name": "Ada"}]))
+    await wait_until(lambda: _said_something(stage), what="a piece is told that has all")
+    await model.open_gate("heard")
+    assert (await running)["final"] == LONG == said_by(await stage.agent_events(), "Ada")
+
+
+async def _said_something(stage: Stage) -> bool:
+    return any(event.event_type == "output" for event in await stage.agent_events())
+
+
 async def test_an_answer_that_breaks_off_begins_again_and_says_so(stage: Stage, model: ModelServer) -> None:
     await model.script({"text": LONG}, {"cut": "fin"})
     await model.script({"text": "Short."})

@@ -12,7 +12,8 @@ from tool_runner.tools.asking import Said
 PIECE_CHARS = 400
 _THOUGHT_CHARS = 600
 _FIRST_SENTENCE = re.compile(r"^.{10,200}?[.!?:\u3002\uff01\uff1f](?=\s|$)", re.DOTALL)
-_LAST_BREAK = re.compile(r"^.*\s", re.DOTALL)
+# The space is the next piece's: what stands at the end of an output, and is cut off there, is in no piece.
+_LAST_BREAK = re.compile(r"^.*\S(?=\s)", re.DOTALL)
 
 
 class AgentSpeech:
