@@ -9,7 +9,6 @@ TIME is that of one node.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -20,14 +19,14 @@ from redis.exceptions import (
     MasterDownError,
     MovedError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from sluiceway.redis.slots import FOLLOW_SECONDS, SlotMap, slot_of
+from sluiceway.redis.following import FollowingRedis, hang_up, open_connections
+from sluiceway.redis.slots import SlotMap, slot_of
 from sluiceway.redis.url import Node
 
 # A slot that is on its way, with some of the keys here and some there, is waited for; then it is as if Redis were away.
@@ -64,13 +63,12 @@ def _place_of_key(name: str, subcommand: str, arguments: Sequence[Any]) -> int:
     return 2 if name in _KEY_BEHIND_SUBCOMMAND and not subcommand else 1
 
 
-class ClusterRedis(Redis):
-    """As long as it is open, a task of its own follows where the slots are."""
+class ClusterRedis(FollowingRedis):
+    """As long as it is open, it follows where the slots are."""
 
     _slots: SlotMap
     _pool_of: Callable[[Node], ConnectionPool]
     _clients: dict[Node, Redis]
-    _follower: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, slots: SlotMap, pool_of: Callable[[Node], ConnectionPool], seed: ConnectionPool) -> Self:
@@ -79,17 +77,6 @@ class ClusterRedis(Redis):
         client.auto_close_connection_pool = True
         client._slots, client._pool_of, client._clients = slots, pool_of, {}
         return client
-
-    async def __aenter__(self) -> Self:
-        self._follower = asyncio.create_task(self._follow(), name="cluster-follower")
-        await super().__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait([self._follower])
-        await super().__aexit__(*error)  # type: ignore[no-untyped-call]
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self._slots.close()
@@ -201,21 +188,12 @@ class ClusterRedis(Redis):
             client = self._clients[node] = Redis.from_pool(self._pool_of(node))
         return client
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                primaries = (await self._slots.draw()).primaries
-                for node, client in [*self._clients.items()]:
-                    if node not in primaries:
-                        await _hang_up(client.connection_pool)
-
-
-async def _hang_up(pool: ConnectionPool) -> None:
-    """Who waits for an answer is told that the connection was lost."""
-    for connection in [*pool._available_connections, *pool._in_use_connections]:
-        if connection.is_connected:
-            await connection.disconnect(nowait=True)
+    async def _look(self) -> None:
+        primaries = (await self._slots.draw()).primaries
+        for node, client in [*self._clients.items()]:
+            if node not in primaries:
+                for connection in open_connections(client.connection_pool):
+                    await hang_up(connection)
 
 
 class ClusterPipeline:

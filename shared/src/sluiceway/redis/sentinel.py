@@ -8,21 +8,19 @@ Not guaranteed: that a primary that was cut off, with a client beside it, takes 
 `min-replicas-to-write` is for.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from sluiceway.redis.asking import Shared, ask, first_answers, text_of
+from sluiceway.redis.following import FollowingRedis, hang_up, open_connections
 from sluiceway.redis.url import Node, RedisUrl
 
-FOLLOW_SECONDS = 1.0
 _PRIMARY = b"master"
 
 
@@ -116,11 +114,10 @@ class TlsPrimaryConnection(PrimaryConnection, SSLConnection):
     """The same, by TLS."""
 
 
-class PrimaryRedis(Redis):
-    """A client of the primary. As long as it is open, a task of its own hangs up on every other server."""
+class PrimaryRedis(FollowingRedis):
+    """A client of the primary. As long as it is open, it hangs up on every other server."""
 
     _primary: Primary
-    _follower: asyncio.Task[None] | None = None
 
     @classmethod
     def leading_to(cls, primary: Primary, pool: ConnectionPool) -> Self:
@@ -130,35 +127,12 @@ class PrimaryRedis(Redis):
         client._primary = primary
         return client
 
-    async def __aenter__(self) -> Self:
-        self._follower = asyncio.create_task(self._follow(), name="primary-follower")
-        await super().__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait([self._follower])
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self._primary.close()
-        await super().__aexit__(*error)  # type: ignore[no-untyped-call]
+        await super().aclose(close_connection_pool)
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await self._hang_up_on_others(await self._primary.find())
-
-    async def _hang_up_on_others(self, primary: Node) -> None:
-        """Who waits for an answer of another server is told that the connection was lost."""
-        pool = self.connection_pool
-        for connection in [*pool._available_connections, *pool._in_use_connections]:
-            if _leads_elsewhere(connection, primary):
-                await connection.disconnect(nowait=True)
-
-
-def _leads_elsewhere(connection: AbstractConnection, primary: Node) -> bool:
-    return (
-        isinstance(connection, PrimaryConnection)
-        and connection.is_connected
-        and Node(connection.host, connection.port) != primary
-    )
+    async def _look(self) -> None:
+        primary = await self._primary.find()
+        for connection in open_connections(self.connection_pool):
+            if isinstance(connection, PrimaryConnection) and Node(connection.host, connection.port) != primary:
+                await hang_up(connection)

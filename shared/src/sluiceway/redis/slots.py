@@ -20,7 +20,6 @@ from sluiceway.redis.asking import Shared, ask, first_answers, text_of
 from sluiceway.redis.url import Node, RedisUrl
 
 SLOTS = 16384
-FOLLOW_SECONDS = 1.0
 _ASKED_AT_ONCE = 3
 # A map that is in doubt is not drawn more often than this.
 _PAUSE_SECONDS = 0.1

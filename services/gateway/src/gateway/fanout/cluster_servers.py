@@ -13,7 +13,8 @@ from typing import Any
 import hiredis
 from redis.exceptions import RedisError
 from sluiceway.errors import RedisUnavailable
-from sluiceway.redis.slots import FOLLOW_SECONDS, SlotMap, View, slot_of
+from sluiceway.redis.following import FOLLOW_SECONDS
+from sluiceway.redis.slots import SlotMap, View, slot_of
 from sluiceway.redis.url import Node, RedisUrl
 
 from gateway.fanout.redis_way import FixedWay

@@ -3,7 +3,8 @@
 from typing import Protocol
 
 from redis.exceptions import RedisError
-from sluiceway.redis.sentinel import FOLLOW_SECONDS, Primary
+from sluiceway.redis.following import FOLLOW_SECONDS
+from sluiceway.redis.sentinel import Primary
 from sluiceway.redis.url import RedisUrl
 
 from gateway.fanout.redis_wire import Address
