@@ -115,9 +115,9 @@ class ChattingOn(Machine):
         self.said += 1
         turn = NewTurn(self.session, None, f"message {self.said}", policy=policy, create_session=True, max_queued=1000)
         accepted = await store.turns.accept(turn)
-        if accepted.background is not None:
-            self.went_there[accepted.background.id] += 1
-            assert accepted.active or accepted.following is not None, "it made way for nobody"
+        if accepted.made_way is not None:
+            self.went_there[accepted.made_way.background.id] += 1
+            assert accepted.active or accepted.made_way.following is not None, "it made way for nobody"
         if accepted.active:
             assert accepted.position == 0
 

@@ -65,8 +65,8 @@ async def test_a_message_is_answered_at_once_while_the_turn_only_waits_for_opera
     waiting, accepted = await in_background(scene)
 
     assert (accepted.active, accepted.position) == (True, 0)
-    assert accepted.background is not None
-    assert accepted.background.id == waiting.task.id
+    assert accepted.made_way is not None
+    assert accepted.made_way.background.id == waiting.task.id
     assert await active(scene) == accepted.task.id
     standing = await reloaded(scene, waiting.task)
     assert (standing.status, standing.open_operations) == ("waiting", 1)
@@ -115,7 +115,7 @@ async def test_who_asks_to_wait_waits_and_others_do_not_overtake_him(scene: Scen
     other = await say(scene, "me too")
     with pytest.raises(SessionBusy):
         await say(scene, "or not at all", policy="reject")
-    assert [(one.active, one.background) for one in (patient, other)] == [(False, None)] * 2
+    assert [(one.active, one.made_way) for one in (patient, other)] == [(False, None)] * 2
     assert (await ended(scene, waiting.operation)).resumes
     assert (await scene.next_step(waiting.task)).id == waiting.task.id, "it goes on itself"
 
@@ -124,7 +124,7 @@ async def test_who_asks_to_wait_waits_and_others_do_not_overtake_him(scene: Scen
 async def test_no_turn_that_waits_for_a_person_makes_way(scene: Scene) -> None:
     waiting = await scene.waiting(PENDING, "approval", session_id=SESSION)
     accepted = await say(scene, "and meanwhile?")
-    assert (accepted.active, accepted.position, accepted.background) == (False, 1, None)
+    assert (accepted.active, accepted.position, accepted.made_way) == (False, 1, None)
     assert await active(scene) == waiting.task.id
 
 

@@ -491,7 +491,7 @@ class Walk:
         task, (operation_id,) = await self._paused("pending")
         await background.make_way(task)
         accepted = await self._store.turns.accept(NewTurn(task.session_id, "ada", "and meanwhile?"))
-        assert accepted.background is not None
+        assert accepted.made_way is not None
         await background.of_session(task.session_id)
         await self._store.completions.complete(ReportedEnd(operation_id, task.id, ended, "digest"))
         assert await background.carry_on(task) is not None

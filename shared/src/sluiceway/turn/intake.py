@@ -15,7 +15,6 @@ from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions.erasing import Erasure
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.turns.approving import ClientOutput, Decision
-from sluiceway.store.turns.background import MadeWay
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
@@ -165,8 +164,8 @@ class TurnIntake:
             if accepted.created and accepted.active:
                 created: list[PersonEvent] = [SessionCreated(session_id=accepted.task.session_id)]
                 await self._dispatch.publish_new(accepted.task, *(created if accepted.session_created else ()))
-            if accepted.background is not None:
-                await self._background.went(MadeWay(accepted.background, accepted.following))
+            if accepted.made_way is not None:
+                await self._background.went(accepted.made_way)
         except RedisUnavailable as error:
             self._log.warning("turn_not_published_yet", task_id=accepted.task.id, reason=str(error))
             return False

@@ -66,8 +66,8 @@ class AcceptedTurn:
     before it. `published`: whether Redis has it already; if not, it is stored all the same, and will be.
 
     `cancelled`: queued turns that an interrupt ended, or the latest message. `interrupted`: a running turn that was
-    asked to end; `stopped`: such ones in the background. `background`: the turn that made way; `following`: for that
-    one, which was queued before. `session_created`: the session is new, too.
+    asked to end; `stopped`: such ones in the background. `made_way`: the turn that went there for this one, or for one
+    that was queued before. `session_created`: the session is new, too.
     """
 
     task: Task
@@ -79,8 +79,7 @@ class AcceptedTurn:
     published: bool = False
     session_created: bool = False
     stopped: Sequence[Task] = ()
-    background: Task | None = None
-    following: str | None = None
+    made_way: MadeWay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class _Room:
     interrupted: Task | None = None
     steers: str | None = None
     stopped: Sequence[Task] = ()
-    made: MadeWay | None = None
+    made_way: MadeWay | None = None
 
 
 async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
@@ -124,8 +123,7 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
         room.interrupted,
         session_created=is_new,
         stopped=room.stopped,
-        background=room.made.background if room.made is not None else None,
-        following=room.made.following if room.made is not None else None,
+        made_way=room.made_way,
     )
 
 
@@ -230,7 +228,7 @@ async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) ->
     if len(live) > turn.max_queued:
         raise TooManyTasks
     if turn.policy is None:
-        return _Room(made=await make_way(connection, turn.session_id))
+        return _Room(made_way=await make_way(connection, turn.session_id))
     return _Room(steers=line[-1].id if line and turn.policy == "steer" else None)
 
 
