@@ -8,14 +8,13 @@ with those frames in a row.
 import asyncio
 import base64
 import struct
-import tempfile
 from pathlib import Path
 
-from playwright.async_api import CDPSession, Page, Route, ViewportSize, async_playwright, expect
+from playwright.async_api import CDPSession, Page, Route, ViewportSize, expect
 
 from tests.browser.chat import Chat
-from tests.browser.chromium import find_chromium
-from tests.browser.scripted import ScriptedChat, Turn, scripted_chat
+from tests.browser.picture import stage
+from tests.browser.scripted import ScriptedChat, Turn
 from tests.browser.test_answers import delta
 from tests.browser.test_tool_parts import BEGIN, END, TOOLS, call, output, progress
 
@@ -134,17 +133,9 @@ def _uint24(value: int) -> bytes:
 
 async def main() -> None:
     PLACE.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="sluiceway-film-") as directory:
-        chromium = find_chromium(Path(directory))
-        async with async_playwright() as playwright, scripted_chat() as scripted:
-            arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server"]
-            browser = await playwright.chromium.launch(
-                executable_path=chromium.path, args=arguments, env=chromium.environment
-            )
-            page = await browser.new_page(viewport=_VIEWPORT, reduced_motion="reduce", color_scheme="light")
-            film = Film(await page.context.new_cdp_session(page))
-            await play(page, scripted, film)
-            await browser.close()
+    async with stage(_VIEWPORT) as (page, scripted):
+        film = Film(await page.context.new_cdp_session(page))
+        await play(page, scripted, film)
     PLACE.write_bytes(animated(film.frames, _VIEWPORT))
     size = PLACE.stat().st_size
     print(f"{PLACE.relative_to(Path.cwd())}: {len(film.frames)} frames, {size // 1024} KB")

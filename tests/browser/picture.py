@@ -5,7 +5,9 @@ picture is the same each time.
 """
 
 import asyncio
+import contextlib
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from playwright.async_api import Page, ViewportSize, async_playwright, expect
@@ -38,8 +40,9 @@ async def conversation(page: Page, scripted: ScriptedChat) -> None:
     await expect(page.get_by_role("progressbar")).to_have_attribute("value", "60")
 
 
-async def main() -> None:
-    PLACE.parent.mkdir(exist_ok=True)
+@contextlib.asynccontextmanager
+async def stage(viewport: ViewportSize) -> AsyncIterator[tuple[Page, ScriptedChat]]:
+    """A page of the real Chromium, and the back end that speaks for it."""
     with tempfile.TemporaryDirectory(prefix="sluiceway-picture-") as directory:
         chromium = find_chromium(Path(directory))
         async with async_playwright() as playwright, scripted_chat() as scripted:
@@ -47,10 +50,15 @@ async def main() -> None:
             browser = await playwright.chromium.launch(
                 executable_path=chromium.path, args=arguments, env=chromium.environment
             )
-            page = await browser.new_page(viewport=_VIEWPORT, reduced_motion="reduce", color_scheme="light")
-            await conversation(page, scripted)
-            await page.screenshot(path=PLACE)
+            yield await browser.new_page(viewport=viewport, reduced_motion="reduce", color_scheme="light"), scripted
             await browser.close()
+
+
+async def main() -> None:
+    PLACE.parent.mkdir(exist_ok=True)
+    async with stage(_VIEWPORT) as (page, scripted):
+        await conversation(page, scripted)
+        await page.screenshot(path=PLACE)
     print(f"{PLACE.relative_to(Path.cwd())}: {PLACE.stat().st_size // 1024} KB")
 
 
