@@ -19,12 +19,8 @@ from harness.databases.redis_cluster import RedisCluster
 @asynccontextmanager
 async def _each(stage: Stage) -> AsyncIterator[Mapping[str, str]]:
     """The URLs, by name. The nodes are up in both measurements."""
-    cluster = RedisCluster(stage.directory)
-    try:
-        cluster.start()
+    with RedisCluster.running(stage.directory) as cluster:
         yield {"one server": stage.valkey.url, "a cluster of six": cluster.url}
-    finally:
-        cluster.stop()
 
 
 async def report_first_token(stage: Stage, runs: int, quick: bool) -> None:

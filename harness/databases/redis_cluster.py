@@ -2,9 +2,11 @@
 notes about the cluster."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from sluiceway.redis.slots import SLOTS, slot_of
@@ -48,6 +50,16 @@ class RedisCluster:
     def url(self) -> str:
         """Of two of its nodes."""
         return "redis+cluster://" + ",".join(str(Node("127.0.0.1", node.port)) for node in self.nodes[1:3])
+
+    @classmethod
+    @contextmanager
+    def running(cls, directory: Path) -> Iterator[Self]:
+        cluster = cls(directory)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
 
     def start(self) -> None:
         for node in self.nodes:
