@@ -13,7 +13,7 @@ from sluiceway.errors import StoreUnavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.queue.partitioned_queue import PartitionedQueue
 from sluiceway.queue.ramp import RAMP_SECONDS, Ramp
-from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
+from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
 from sluiceway.redis.client import open_redis
 
@@ -173,10 +173,10 @@ async def test_a_restarted_process_of_the_same_name_takes_up_at_once_what_it_had
         await wait_until(lambda: bench.handled == ["job"], timeout=LEASE.total_seconds())
 
 
-class SweptFirst(WorkQueue):
+class SweptFirst(PartitionedQueue):
     """The sweep takes what the first look at what was left has read, before that look's answer is there."""
 
-    def __init__(self, queue: WorkQueue) -> None:
+    def __init__(self, queue: PartitionedQueue) -> None:
         self.__dict__.update(queue.__dict__)
         self._swept = asyncio.Event()
 
