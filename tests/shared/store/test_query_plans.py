@@ -8,7 +8,7 @@ import ast
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -440,6 +440,7 @@ class Walk:
         turns = self._store.turns
         for approved, answers in ((True, 2), (False, 1)):
             task, _ = await self._paused("approval", 2)
+            await self._database.execute("UPDATE operations SET background = true WHERE task_id = $1", task.id)
             await self._end(task, parts=None, awaits=True)
             calls = [one.tool_call_id for one in await self._store.operations.of_task(task.id)]
             for call_id in calls[:answers]:
@@ -503,6 +504,7 @@ class Walk:
         await self._store.completions.complete(ReportedEnd(operation_id, task.id, ended, "digest"))
         assert await background.carry_on(task) is not None
         assert await background.continued_by(task.id) is not None
+        await self._stepping_back()
         # A message that came while the turn ran; and one that leaves its branch.
         running = await self._turn()
         await self._store.turns.accept(NewTurn(running.session_id, "ada", "and meanwhile?"))
@@ -510,6 +512,22 @@ class Walk:
         assert await background.make_way(running) is not None
         edited = NewTurn(running.session_id, "ada", "all anew", message_id=running.user_message_id, edit=True)
         assert (await self._store.turns.accept(edited)).stopped
+
+    async def _stepping_back(self) -> None:
+        """With an answer, for a turn that steers it; and not, as a person is to be asked."""
+        stepping_back, started = self._store.stepping_back, replace(_operation("pending"), background=True)
+        task = await self._turn()
+        steering = NewTurn(task.session_id, "ada", "and that?", policy="steer")
+        to = (await self._store.turns.accept(steering)).task
+        part = {"type": "tool-t", "toolCallId": started.tool_call_id, "state": "input-available", "input": {}}
+        await self._store.turns.pause(task, [part], [started], None, {"background": [started.tool_call_id]})
+        end = TurnEnd("completed", [part], {}, calls=[_call()], gives_way=to.id)
+        assert await stepping_back.step_back(task, end) is not None
+        asking = await self._turn()
+        approved = replace(_operation("approval"), background=True)
+        await self._store.turns.pause(asking, [], [replace(_operation("pending"), background=True), approved], None)
+        assert await stepping_back.block(asking) == "waiting"
+        assert await self._store.turns.standing(asking)
 
     async def _webhooks(self) -> None:
         webhooks, (task, (operation_id,)) = self._store.webhooks, await self._paused("pending")
