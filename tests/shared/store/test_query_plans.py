@@ -369,6 +369,9 @@ class Walk:
         task, _ = await self._paused("approval")
         await self._end(task, parts=None, awaits=True)
         await branches.fork(task.session_id, "ada", None, "asked")
+        await self._store.turns.accept(NewTurn("tree", "ada", "first"))
+        await self._store.turns.accept(NewTurn("tree", "ada", "taken back", message_id="waits"))
+        await self._store.turns.take_back("tree", "ada", "waits")
 
     async def _feedback_and_shares(self) -> None:
         feedback, shares, day = self._store.feedback, self._store.shares, timedelta(days=1)
