@@ -83,6 +83,30 @@ LINES = [
         content_type="application/json-seq",
     ),
 ]
+OTHERS = [
+    bad(name, *frames, error="MODEL_WRONG_ADDRESS", says=says)
+    for name, says, *frames in (
+        (
+            "Anthropic's events",
+            "Anthropic's Messages API",
+            {"type": "message_start", "message": {"role": "assistant", "content": []}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}},
+            {"type": "message_stop"},
+        ),
+        ("Anthropic's message", "Anthropic's", {"type": "message", "content": [{"type": "text", "text": "a"}]}),
+        ("Gemini's", "Gemini's own API", {"candidates": [{"content": {"parts": [{"text": "a"}]}}]}),
+        ("responses", "Responses API", {"type": "response.output_text.delta", "delta": "a"}),
+        (
+            "Cohere's",
+            "Cohere's own API",
+            {"type": "content-delta", "delta": {"message": {"content": {"text": "a"}}}},
+            D,
+        ),
+        ("TGI's", "Text Generation Inference's", {"token": {"id": 1, "text": "a"}, "generated_text": None}),
+        ("llama.cpp's", "llama.cpp's own API", {"content": "a", "stop": False}, {"content": "", "stop": True}),
+        ("Cloudflare's", "Cloudflare's own API", {"response": "a", "p": "x"}, D),
+    )
+]
 WHOLES = [
     Case("a whole completion", COMPLETION, text="a", usage=USED, content_type="application/json"),
     Case(
@@ -594,3 +618,7 @@ async def test_what_is_no_stream_is_read_as_what_it_is(model: ModelServer) -> No
 
 async def test_lines_of_json_are_read_as_they_come(model: ModelServer) -> None:
     assert not await misread(model, LINES)
+
+
+async def test_answers_of_other_apis_are_told_by_their_name_and_asked_for_once(model: ModelServer) -> None:
+    assert not await misread(model, OTHERS)

@@ -18,7 +18,14 @@ import jiter
 
 from sluiceway_llm.clean_text import MAX_NAME_CHARS, CleanText, TextJoiner, label_of
 from sluiceway_llm.error_words import is_error
-from sluiceway_llm.model_errors import ModelCut, ModelEndedBadly, ModelError, ModelGarbage, error_in_stream
+from sluiceway_llm.model_errors import (
+    ModelCut,
+    ModelEndedBadly,
+    ModelError,
+    ModelGarbage,
+    ModelWrongAddress,
+    error_in_stream,
+)
 from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
@@ -32,6 +39,7 @@ from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, He
 from sluiceway_llm.reading.ends import good_end, reason_in
 from sluiceway_llm.reading.loose_json import NotJson, loose_values
 from sluiceway_llm.reading.ollama import chunk_of_ollama
+from sluiceway_llm.reading.other_apis import advice_of, other_api_of
 from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
 from sluiceway_llm.reading.sse_lines import ErrorEvent
 from sluiceway_llm.reading.think_tags import ThinkSplitter
@@ -95,6 +103,7 @@ class ChunkReader:
         self._said = False
         self._odd = False
         self._complaint: dict[str, Any] | None = None
+        self._other_api = ""
         self._whole = False
         self.over = False
         self.seen_chunk = False
@@ -163,6 +172,8 @@ class ChunkReader:
             raise ModelEndedBadly(
                 f"The model server ended the answer with an error ({self._bad_end}). Please try again."
             )
+        if self._other_api and not self._chosen:
+            raise self.unended(ModelCut())
         if not self.complete or (self._reason is None and self._calls.broken):
             raise self.unended(ModelGarbage() if self._odd else ModelCut())
         reason = "stop" if self._reason == "tool_calls" and not self._calls.any else self._reason
@@ -172,7 +183,9 @@ class ChunkReader:
         return Finished(reason, self._usage, self._model, provided)
 
     def unended(self, otherwise: ModelError) -> ModelError:
-        """Why the answer has no end: what the server complained of, if it did."""
+        """Why the answer has no end: what the server complained of, if it did, or that it speaks something else."""
+        if self._other_api and not self._chosen:
+            return ModelWrongAddress(advice_of(self._other_api))
         return otherwise if self._complaint is None else error_in_stream(self._complaint, self._secret)
 
     # Events
@@ -280,7 +293,9 @@ class ChunkReader:
         status = error_status_of(frame)
         if kind == "error" or status is not None or frame.get("status") in _FAILED:
             raise error_in_stream(frame, self._secret)
-        if any(is_error(frame.get(name)) for name in _COMPLAINTS):
+        if (api := other_api_of(frame)) is not None:
+            self._other_api = api
+        elif any(is_error(frame.get(name)) for name in _COMPLAINTS):
             self._complaint = frame
 
     def _read_extension(self, extension: Any) -> None:
@@ -312,7 +327,8 @@ class ChunkReader:
                 self._by_deltas = self._chosen
         if "message" in choice or "text" in choice or "tool_calls" in choice:
             self._read_whole(choice, events)
-        if (choice.get("finish_reason") or "finishReason" in choice) and (reason := reason_in(choice)) is not None:
+        ended = choice.get("finish_reason") or "finishReason" in choice or choice.get("stop_reason")
+        if ended and (reason := reason_in(choice)) is not None:
             self._end(reason)
         if (error := choice.get("error")) is not None and is_error(error):
             raise error_in_stream(choice, self._secret)
