@@ -398,4 +398,4 @@ PROMISES = {
     ),
 }
 
-OPEN = {}
+OPEN: dict[str, str] = {}
