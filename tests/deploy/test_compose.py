@@ -113,6 +113,7 @@ OPTIONAL = {
     "MCP_SERVERS": ("tool-runner",),
     "TOOLS_DISABLED": ("tool-runner",),
     "TOOLS_NEEDING_APPROVAL": ("tool-runner",),
+    "TOOLS_IN_BACKGROUND": ("tool-runner",),
     "OFFER_TOOLS": ("chat-worker",),
     "DIRECT_TOOLS": ("chat-worker",),
     "MODEL_CONTINUATION": ("chat-worker",),

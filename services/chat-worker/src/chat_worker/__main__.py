@@ -73,7 +73,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     ending.tell(TurnMetrics(process.registry).ended)
-    background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
+    background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
     pause = TurnPause(
         store,
         writer,

@@ -58,7 +58,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
     ending.tell(TurnMetrics(process.registry).ended)
-    background = TurnBackground(store, output, dispatch, ending)
+    background = TurnBackground(store, registry, output, dispatch, ending)
     resume = TurnResume(registry, output, chat)
     applying = Applying(store, output, resume, background, dispatch, settings.max_result_chars)
     reports = ProgressReports(store, output, settings.max_result_chars)

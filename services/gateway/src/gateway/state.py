@@ -125,7 +125,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT, settings.queue_partitions), people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
-        background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
+        background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
         completions = Completions(redis, partitions=settings.queue_partitions)
         objects = FileObjects(settings.files_url)
         signatures = Signatures(settings.webhook_secrets)
