@@ -18,7 +18,7 @@ from sluiceway.errors import StoreUnavailable
 from sluiceway.store.people.api_keys import ApiKey, ApiKeyStore
 
 from gateway.api.problems import InvalidApiKey
-from gateway.callers.caller import SCOPES, SERVICE_PREFIX, Caller, KeyScope
+from gateway.callers.caller import SCOPES, SERVICE_PREFIX, SETTINGS_KEY, Caller, KeyScope
 
 HEADER = "x-api-key"
 PREFIX = "swk_"
@@ -58,7 +58,7 @@ class ApiKeys:
         found = digest(shown[:_LONGEST_CHARS])
         known = [hmac.compare_digest(found, each) for each in self._bootstrap]
         if any(known):
-            return Caller(f"{SERVICE_PREFIX}settings", "service", _BOOTSTRAP_SCOPES)
+            return Caller(SETTINGS_KEY, "service", _BOOTSTRAP_SCOPES)
         # No query for what cannot be one of ours.
         key = await self._look_up(found) if shown.startswith(PREFIX) else None
         if key is None or not key.is_good(datetime.now(UTC)):

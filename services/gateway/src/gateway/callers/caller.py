@@ -17,6 +17,8 @@ KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
 SERVICE_PREFIX = "service:"
+# Who shows one of the keys of the setting API_KEYS.
+SETTINGS_KEY = f"{SERVICE_PREFIX}settings"
 RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX, ORG_PREFIX)
 
 
@@ -24,7 +26,7 @@ RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX, ORG_PREFIX)
 class Caller:
     """`anonymous_id`: who a user was before he signed in, where his browser still knows it. `expires_at`: when his
     token ends, and with it every stream that it opened; seconds since 1970. `cookie`: to be set, as he is new here.
-    `address`: from where he calls, where that is known."""
+    `address`: from where he calls, where that is known. `by_cookie`: a user whose browser signed in."""
 
     user_id: str | None
     kind: Kind
@@ -34,6 +36,7 @@ class Caller:
     roles: frozenset[str] = frozenset()
     cookie: str | None = None
     address: str | None = None
+    by_cookie: bool = False
 
     @property
     def org(self) -> str:

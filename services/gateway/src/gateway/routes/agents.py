@@ -42,7 +42,7 @@ async def follow_agents(call: Call[FollowAgentParams, None]) -> Response:
     stream, viewer = await _find(call)
     key = keys.agent_events(asked.task_id, _slot(stream, cursor))
     follow = FollowAgents(key, cursor=cursor, user_id=viewer)
-    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD")
+    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD", task_id=asked.task_id)
 
 
 async def _find(call: Call[Any, None]) -> tuple[AgentStream | None, str | None]:

@@ -37,13 +37,14 @@ async def viewer_of_task(call: Call[Any, Any], task_id: str) -> str | None:
     return task.user_id
 
 
-async def check_job(call: Call[Any, Any], job_id: str) -> None:
-    """Whether the caller may read a job's events. A job that is an operation belongs to the owner of its turn.
+async def check_job(call: Call[Any, Any], job_id: str) -> str | None:
+    """Whether the caller may read a job's events, and of which turn they are. A job that is an operation belongs to the
+    owner of its turn.
 
     Raises AccessDenied, JobNotFound, Unauthenticated, StoreUnavailable.
     """
     if call.caller.kind == "local" or call.caller.reads_all:
-        return
+        return None
     store = call.gateway.store
     operation = await store.operations.get(job_id)
     if operation is not None:
@@ -51,11 +52,12 @@ async def check_job(call: Call[Any, Any], job_id: str) -> None:
         if task is None:
             raise JobNotFound
         check_owner(task.user_id, call.caller.user_id)
-    elif _OPERATION_ID.fullmatch(job_id):
+        return task.id
+    if _OPERATION_ID.fullmatch(job_id):
         # Deleted with its session, perhaps: what it told is nobody's any more.
         raise JobNotFound
-    else:
-        check_outside(call)
+    check_outside(call)
+    return None
 
 
 async def is_turn_of(call: Call[Any, Any], task_id: str) -> bool:

@@ -46,6 +46,16 @@ class ApiKeyStore:
             row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM api_keys WHERE digest = $1", digest)
         return _key_of(row) if row is not None else None
 
+    async def good(self, names: Sequence[str]) -> set[str]:
+        """Those of these keys that are good still."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT name FROM api_keys WHERE name = ANY($1) AND revoked_at IS NULL"
+                " AND (expires_at IS NULL OR expires_at > now())",
+                names,
+            )
+        return {row["name"] for row in rows}
+
     async def all(self) -> list[ApiKey]:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(f"SELECT {_COLUMNS} FROM api_keys ORDER BY created_at, name")
