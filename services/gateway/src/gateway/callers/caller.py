@@ -1,9 +1,9 @@
 """Who calls, and what a key of his may do.
 
 `user_id` is who owns what he makes: a user by the claim of his token, an anonymous person by his cookie (`anon:…`), a
-service by the name of its key (`service:…`). One who came as a user of an organisation is `org:ORG:USER`: as one of
-another he is somebody else here. No token may name a user with such a prefix. None is the one person of a gateway that
-serves one machine alone (`AUTH=none`).
+service by the name of its key (`service:…`). One who came as a user of an organisation is `org:ORG:USER`, and a key of
+one `org:ORG:service:…`: as one of another he is somebody else here. No token may name a user with such a prefix. None
+is the one person of a gateway that serves one machine alone (`AUTH=none`).
 """
 
 from dataclasses import dataclass

@@ -41,13 +41,14 @@ async def open_callers(settings: Settings, keys: ApiKeyStore, ended: SignedOut) 
         _say_what_is_off(settings)
         session_keys, secure = settings.session_keys(), settings.secure_cookies
         users = UserCookies(session_keys, ended, secure=secure, seconds=settings.session_hours * 3600)
+        bootstrap = [key.get_secret_value() for key in settings.api_keys]
         authenticator = Authenticator(
             settings.auth_mode,
             settings.sign_in_required,
             _tokens(settings, provider),
             users,
             AnonymousPeople(session_keys, secure=secure),
-            ApiKeys(keys, [key.get_secret_value() for key in settings.api_keys]),
+            ApiKeys(keys, bootstrap, orgs=settings.jwt_org_claim is not None),
         )
         client = _client(settings)
         sign_in = None
