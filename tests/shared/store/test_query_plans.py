@@ -61,7 +61,10 @@ GROWING = {
     "usage_days",
     "webhook_journal",
 }
+# Without triggers: what they would do row by row, foreign keys and the words of messages, is seen to here.
 ROWS = """
+SET session_replication_role = replica;
+ALTER INDEX message_words_found SET (gin_pending_list_limit = 65536);
 INSERT INTO sessions (id, user_id, title, created_at, updated_at)
     SELECT 's' || n, nullif('u' || n % 2000, 'u0'), 'title ' || n, now() - n * interval '1 minute',
            now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
@@ -72,6 +75,9 @@ INSERT INTO messages (session_id, id, sequence, role, parts, done)
 INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id, superseded, superseded_at)
     SELECT 's' || n, 'm' || m, m, 'assistant', '[{"type": "text", "text": "once"}]', true, 'm2', true, now()
     FROM generate_series(1, 40000, 3) n, generate_series(5, 6) m;
+INSERT INTO message_words (session_id, message_id, words)
+    SELECT session_id, id, to_tsvector('simple', text_of_parts(parts)) FROM messages WHERE done
+    ON CONFLICT DO NOTHING;
 INSERT INTO feedback (session_id, message_id, rating, given_at)
     SELECT 's' || n, 'm1', 1, now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
 INSERT INTO shares (session_id, token, message_id, parts)
@@ -102,6 +108,7 @@ INSERT INTO file_removals (id) SELECT 'r' || n FROM generate_series(1, 20000) n;
 INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
 INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)
     SELECT 'q', n::text, '', 'why', 1 FROM generate_series(1, 20000) n;
+RESET session_replication_role;
 """
 
 
@@ -362,6 +369,9 @@ class Walk:
         task, _ = await self._paused("approval")
         await self._end(task, parts=None, awaits=True)
         await branches.fork(task.session_id, "ada", None, "asked")
+        await self._store.turns.accept(NewTurn("tree", "ada", "first"))
+        await self._store.turns.accept(NewTurn("tree", "ada", "taken back", message_id="waits"))
+        await self._store.turns.take_back("tree", "ada", "waits")
 
     async def _feedback_and_shares(self) -> None:
         feedback, shares, day = self._store.feedback, self._store.shares, timedelta(days=1)

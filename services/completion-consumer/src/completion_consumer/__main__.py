@@ -51,7 +51,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
         TaskReader(redis),
     )
     output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
-    chat = Producer(redis, keys.CHAT)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
@@ -94,7 +94,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
             store,
             output,
             entries,
-            Operations(redis, entries),
+            Operations(redis, entries, partitions=settings.queue_partitions),
             applying,
             people,
             lease=process.lease,

@@ -31,6 +31,7 @@ from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn, accept
 from sluiceway.store.turns.approving import AnswersNoted, ClientOutput, Decision, answer
 from sluiceway.store.turns.background import IN_THE_WAY, tell_started
 from sluiceway.store.turns.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel, with_answers
+from sluiceway.store.turns.taking_back import take_back
 from sluiceway.wire.message import Part
 
 # How a step with tool calls left its turn.
@@ -267,6 +268,11 @@ class TurnStore:
             if row is None:
                 raise TaskNotFound
             return task_of(row), task.status == "queued"
+
+    async def take_back(self, session_id: str, user_id: str | None, message_id: str) -> Task | None:
+        """Take back a message whose answer nobody has begun; see taking_back.py."""
+        async with self._pool.transaction() as connection:
+            return await take_back(connection, session_id, user_id, message_id)
 
     async def finalized(self, task_id: str) -> None:
         """Note that the effects of the end outside of Postgres are done."""
