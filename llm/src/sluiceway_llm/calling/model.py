@@ -17,9 +17,11 @@ everything else in this process together, so the body is read raw, over aiohttp'
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, Self
 
 import aiohttp
@@ -210,7 +212,9 @@ class Model:
         limits = httpx2.Limits(max_connections=self._max_connections + 1, keepalive_expiry=_KEEPALIVE_SECONDS)
         # Reads have deadlines of our own, so that the first may differ from the others.
         timeout = httpx2.Timeout(None, connect=self._connect_timeout)
-        http = openai.DefaultAioHttpClient(limits=limits, timeout=timeout, event_hooks={"response": [bounded]})
+        http = openai.DefaultAioHttpClient(
+            limits=limits, timeout=timeout, verify=_trusted(), event_hooks={"response": [bounded]}
+        )
         client = openai.AsyncOpenAI(
             base_url=self._base_url, api_key=self._secret or _NO_KEY, max_retries=0, http_client=http, timeout=timeout
         )
@@ -453,6 +457,12 @@ class Model:
             raise unreached from error
         except openai.OpenAIError as error:
             raise ModelRejected from error
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whose certificates are believed: read once for the process, which takes longer than a call of a model."""
+    return httpx2.create_ssl_context()
 
 
 def _was_dropped(error: BaseException) -> bool:

@@ -2,12 +2,13 @@
 
 Any split of the bytes gives the same events: inside a character, between CR and LF, anywhere. An event without data is
 none; `event: error`, or a field `error`, makes its data an `ErrorEvent`, also without data; other fields, and comments,
-are dropped; names of fields may have blanks around them and capitals, beyond the standard. Each byte is looked at
-once, however small the pieces are in which a long line comes.
+are dropped; names of fields may have blanks around them and capitals, beyond the standard. A line that is an object is
+an event, too (NDJSON): a `BareObject`. Each byte is looked at once, however small the pieces are in which a long line
+comes.
 
 An event that was not ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has
-it, and lines that are no fields at all, such as bare JSON, for a response that has ended as it should. UTF-8 is left to
-whoever decodes the data.
+it, and lines that are no fields at all, such as JSON over several of them, for a response that has ended as it should.
+UTF-8 is left to whoever decodes the data.
 """
 
 import re
@@ -25,6 +26,10 @@ class EventTooLarge(Exception):
 
 class ErrorEvent(bytes):
     """The data of an event of the type `error`."""
+
+
+class BareObject(bytes):
+    """An object that stood on a line of its own, which is no field."""
 
 
 class SseDecoder:
@@ -102,6 +107,14 @@ class SseDecoder:
             self._is_error = True
         elif name == b"event":
             self._is_error = value.strip().lower() == b"error"
-        elif name not in _FIELDS and line[:1] != b":" and self._stray_size < MAX_EVENT_BYTES:
+        elif name not in _FIELDS and line[:1] != b":":
+            self._take_stray(line, events)
+
+    def _take_stray(self, line: bytes, events: list[bytes]) -> None:
+        """A line that is no field: an object is an event, as NDJSON has them; of anything else more may come."""
+        bare = line.strip()
+        if bare[:1] == b"{" and bare[-1:] == b"}" and not self._stray and not self._data:
+            events.append(BareObject(bare))
+        elif self._stray_size < MAX_EVENT_BYTES:
             self._stray.append(line)
             self._stray_size += len(line)

@@ -26,6 +26,8 @@ _OF_A_CALL = frozenset({"index", "id", "type", "function", "custom"})
 _ARGUMENTS = ("arguments", "parameters", "input")
 _OF_A_FUNCTION = frozenset({"name", *_ARGUMENTS})
 _EMPTY = "{}"
+_NO_LABELS = frozenset({"null", "None", "undefined"})
+"""What servers write that mean nothing by it."""
 _MAX_CALLS = 256
 _NO_NAME = CleanText("")
 
@@ -121,7 +123,11 @@ class CallAssembler:
             function = told
         index = _index_of(told.get("index"))
         call_id = _label_of(told.get("id"), MAX_ID_CHARS)
+        if call_id in _NO_LABELS:
+            call_id = None
         name = _label_of(function.get("name"), MAX_NAME_CHARS)
+        if name in _NO_LABELS and name not in self._names:
+            name = None
         arguments = _arguments_of(next((function[key] for key in _ARGUMENTS if function.get(key) is not None), None))
         call = self._call_of(index, call_id, name, arguments)
         if call is None:

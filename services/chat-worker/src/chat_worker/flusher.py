@@ -16,6 +16,7 @@ of what it had acknowledged) from the answer to its own flush, or from the heart
 import asyncio
 import contextlib
 import itertools
+import time
 from dataclasses import dataclass, field
 
 from sluiceway import keys
@@ -75,6 +76,7 @@ class StreamWriter:
         self._note: str | None = None
         self._sending: Call | None = None
         self._batch = 0
+        self._batched = time.monotonic()
         self._changed = asyncio.Event()
         self._interrupted = asyncio.Event()
 
@@ -146,6 +148,7 @@ class StreamWriter:
         """The next batch as a script call; the unanswered one again, if there is one."""
         if self._sending is None and (self._pending or self._note is not None) and not self._is_lost:
             self._batch += 1
+            self._batched = time.monotonic()
             arguments: list[str | bytes | int] = [self.attempt, self._batch, self._flusher.live_ttl_ms]
             for pending in self._pending:
                 arguments += pending.arguments()
@@ -157,7 +160,10 @@ class StreamWriter:
         return self._sending
 
     def heartbeat(self) -> Call:
-        return Call("stream/heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written))
+        quiet_seconds = int(time.monotonic() - self._batched)
+        return Call(
+            "stream/heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written, quiet_seconds)
+        )
 
     def answered(self, result: WriteResult) -> None:
         """The batch on its way got its answer."""
