@@ -129,6 +129,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/ops/turns/{task_id}/cancel"): Row("keys", ("ops:act",)),
     # Last: they take what is hers along.
     ("DELETE", "/api/chat/files/{file_id}"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/sessions/{session_id}/messages/{message_id}"): Row("owned", _TURNS),
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
     ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
+from sluiceway.feeds.person_events import events_key
 
 from harness.databases.database import Database
 from harness.processes.services import Service, Services
@@ -64,7 +66,7 @@ def _named(answer: Any) -> Iterator[str]:
 
 
 async def test_an_operator_of_an_organisation_sees_and_acts_on_that_one_alone(
-    http: httpx.AsyncClient, database: Database
+    http: httpx.AsyncClient, database: Database, redis: Redis
 ) -> None:
     hers = await _begin(http, "s-acme", bearer("ada", **ACME))
     theirs = await _begin(http, "s-globex", bearer("bob", **GLOBEX))
@@ -94,6 +96,7 @@ async def test_an_operator_of_an_organisation_sees_and_acts_on_that_one_alone(
     assert [row["task_id"] for row in left] == [theirs]
     erased = await http.delete("/api/chat/people", params={"user_id": "org:globex:bob"}, headers=of_acme)
     assert (erased.status_code, erased.json()["counts"]["sessions"]) == (200, 0)
+    assert await redis.exists(events_key("org:globex:bob"))  # in Redis, where no wall is, neither
     assert await database.fetchval("SELECT count(*) FROM sessions") == 2
     # What is asked for all at once is asked for everybody, whoever asks first.
     status, told = await _get(http, "/api/ops/queues", of_all)

@@ -143,6 +143,11 @@ export type Policy = "interrupt" | "steer";
 export const postMessage = (sessionId: string, messageId: string, message: string, policy: Policy | undefined, more: MessageOptions & { files?: { url: string }[] } = {}) =>
   request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, ...(policy && { policy }), ...more } });
 
+/** Of one that waits for its answer. 409: that has begun. */
+export const takeMessageBack = (sessionId: string, messageId: string) => request<void>("DELETE", `/sessions/${id(sessionId)}/messages/${id(messageId)}`);
+/** Whichever turn of it runs now. */
+export const stopSession = (sessionId: string) => request<unknown>("POST", `/${id(sessionId)}/stop`);
+
 /** What the server can be asked for. */
 export interface ServiceConfig {
   /** The models that a message may ask for; none: there is nothing to choose. */

@@ -67,14 +67,20 @@ async def build(process: WorkerProcess[Settings]) -> None:
     )
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
-    chat = Producer(redis, keys.CHAT)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     ending.tell(TurnMetrics(process.registry).ended)
-    background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
-    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild, background)
+    background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
+    pause = TurnPause(
+        store,
+        writer,
+        Operations(redis, OperationEntries(redis), partitions=settings.queue_partitions),
+        rebuild,
+        background,
+    )
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     metrics = Metrics(process.registry)

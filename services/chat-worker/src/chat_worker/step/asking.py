@@ -38,7 +38,7 @@ class Asking:
         self._request = request
         self._tries = tries
         self._room = Room(offer.max_chars)
-        self._call = attempt.meter.calls(request.model)
+        self._call = attempt.meter.calls(request)
         self._away = _Away(self, showing, attempt, request, self._call, tries)
         self._said_before = showing.fold.said_chars
         self.reached: Reached | None = request.reached
@@ -121,7 +121,7 @@ class Asking:
             self._showing.note(event)
             return
         if not self.heard:
-            self._call.first_token()
+            self._call.first_token(event)
             self.heard = True
         self._attempt.beside.heard.set()
         self._showing.say(event)
@@ -162,7 +162,7 @@ class _Away:
             "state": "waiting",
             "waitsFor": "model",
             "code": error.code,
-            "message": error.user_message,
+            "message": error.while_asked_again,
             "since": self._since,
             "nextTryAt": (now + timedelta(seconds=delay_seconds)).isoformat(timespec="milliseconds"),
             "attempt": failures,

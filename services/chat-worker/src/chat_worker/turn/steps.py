@@ -15,7 +15,7 @@ from sluiceway_llm.calling.model import Model, Reached
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Prepared, too_long
 from chat_worker.steering import what_became_of_it
-from chat_worker.step.ending import Exits
+from chat_worker.step.ending import Exits, StepEnding
 from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong, Unfit
 from chat_worker.step.step import Step
 from chat_worker.turn.answering import Answering
@@ -135,12 +135,22 @@ class TurnSteps:
                 return None
             ending = self._step(turn).ending
             if any(one.approval is not None for one in asked):
+                turn.attempt.background.update(one.tool_call_id for one in asked if one.approval and one.background)
                 return await ending.begin_approved()
+            if turn.attempt.background:
+                return await self._block(turn, ending)
             ended = await ending.await_person()
             if ended is not None:
                 return ended
             if await self._is_lost(task):
                 raise Fenced(f"task {task.id}: ended or taken over by another")
+
+    async def _block(self, turn: Answering, ending: StepEnding) -> Outcome:
+        """A turn that is to ask its person ends for that: what runs in the background is waited for before."""
+        outcome = await ending.block()
+        if outcome == "running":
+            await self._opening.show_answers(turn)
+        return outcome
 
     async def _is_lost(self, task: Task) -> bool:
         standing = await persistently(lambda: self._store.turns.get(task.id))

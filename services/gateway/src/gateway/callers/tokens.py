@@ -21,8 +21,8 @@ _LONGEST_USER_ID = 200
 # As it stands in an owner's name, percent-encoded.
 _LONGEST_ORG = 200
 _MOST_ROLES = 100
-# A year that no clock reaches, as seconds.
-_FOR_EVER = 1 << 40
+# A year that no clock reaches and that a date can still have (9891), as seconds.
+_FOR_EVER = 250_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

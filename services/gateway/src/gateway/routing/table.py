@@ -260,7 +260,8 @@ def _tell(request: Request[State], header: str, value: str) -> None:
 
 def _address(gateway: Gateway, request: Request[State]) -> str | None:
     peer = request.client.host if request.client is not None else None
-    return gateway.addresses.of(peer, request.headers.get("x-forwarded-for"))
+    # A proxy may add a line of its own behind what the caller sent, instead of more to that line.
+    return gateway.addresses.of(peer, ",".join(request.headers.getlist("x-forwarded-for")))
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
