@@ -176,7 +176,7 @@ def _processes(gateway: Gateway, component: str, without: str) -> Check:
     there = _there(gateway, component)
     if there is None:
         return Check(ok=False, detail="not known while Redis is away")
-    ready = sum(not one.lacks for one in there)
+    ready = sum(one.ready for one in there)
     if not there:
         return Check(ok=False, detail=f"{_NOBODY}: {without}")
     lacking = _lacking(gateway, component)
@@ -193,7 +193,7 @@ def _model(gateway: Gateway) -> Check:
 
 
 def _lacking(gateway: Gateway, component: str) -> str:
-    return "; ".join(f"{one.name} lacks {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
+    return "; ".join(f"{one.name}: {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
 
 
 def _there(gateway: Gateway, component: str) -> list[OtherProcess] | None:
