@@ -28,7 +28,7 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.redis.client import command
 from sluiceway.scripts import Argument, Scripts
 
-_AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds")
+_AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds", "queue_partitions")
 _AGREED_SECRETS = ("webhook_secrets",)
 # Texts of which no value is told, as they may name an account.
 _AGREED_PLACES = ("files_url",)

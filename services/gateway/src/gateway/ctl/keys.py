@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gateway.callers.caller import SCOPES
+from gateway.callers.tokens import is_org
 
 if TYPE_CHECKING:
     from sluiceway.store import Store
@@ -23,6 +24,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     create.add_argument("name", type=_name, help="whose it is; each name is given once")
     create.add_argument("--scope", action="append", required=True, choices=SCOPES, help="what it may do; repeatable")
     create.add_argument("--days", type=_days, default=None, help="how long it is good; without it, until it is revoked")
+    create.add_argument(
+        "--org", type=_org, default=None, help="of one organisation, as tokens name it: it sees that alone"
+    )
     create.set_defaults(action=_create)
     verbs.add_parser("list", help="all keys that ever were").set_defaults(action=_list)
     revoke = verbs.add_parser("revoke", help="refuse a key from now on; gateways hear of it within seconds")
@@ -35,7 +39,7 @@ async def _create(store: "Store", asked: argparse.Namespace) -> int:
 
     key, digest = new_key()
     lifetime = timedelta(days=asked.days) if asked.days is not None else None
-    made = await store.api_keys.add(asked.name, digest, sorted(set(asked.scope)), lifetime)
+    made = await store.api_keys.add(asked.name, digest, sorted(set(asked.scope)), lifetime, asked.org)
     if made is None:
         print(f"sluicewayctl: there is or was a key named {asked.name}", file=sys.stderr)
         return 1
@@ -64,12 +68,19 @@ def _described(key: "ApiKey") -> str:
         state = "never expires"
     else:
         state = f"{'expires' if key.is_good(datetime.now(UTC)) else 'expired'} {key.expires_at:%Y-%m-%d}"
-    return f"{','.join(key.scopes)}\t{state}"
+    org = f"\torg {key.org}" if key.org is not None else ""
+    return f"{','.join(key.scopes)}\t{state}{org}"
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text) or text == _TAKEN:
         raise argparse.ArgumentTypeError("a name has 1 to 64 of a-z 0-9 . _ -, and begins with a letter or digit")
+    return text
+
+
+def _org(text: str) -> str:
+    if not is_org(text):
+        raise argparse.ArgumentTypeError("an organisation has 1 to 200 printable characters, percent-encoded")
     return text
 
 
