@@ -21,7 +21,6 @@ from sluiceway.store.people.api_keys import ApiKey, ApiKeyStore
 from gateway.api.problems import InvalidApiKey
 from gateway.callers.caller import SCOPES, SERVICE_PREFIX, SETTINGS_KEY, Caller, KeyScope
 
-HEADER = "x-api-key"
 PREFIX = "swk_"
 CACHE_SECONDS = 15
 _MOST_CACHED = 4096

@@ -16,6 +16,7 @@ Kind = Literal["local", "user", "anonymous", "service", "nobody"]
 KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
+KEY_HEADER = "x-api-key"
 SERVICE_PREFIX = "service:"
 # Who shows one of the keys of the setting API_KEYS.
 SETTINGS_KEY = f"{SERVICE_PREFIX}settings"
