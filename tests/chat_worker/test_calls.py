@@ -152,6 +152,16 @@ def test_a_call_that_cannot_be_run_has_failed_and_says_why(arguments: str, name:
     assert len(shown.encode()) < 5_000
 
 
+@pytest.mark.requirement("CH-24")
+def test_arguments_of_very_many_small_values_are_refused_before_they_are_read() -> None:
+    listed = '{"text": [%s]}' % ", ".join(["{}"] * 6000)  # noqa: UP031 - braces
+    operation, _ = to_operation(call(listed), 0, {"weather": tool()})
+    assert operation.status == "failed"
+    assert operation.error is not None
+    assert operation.error["type"] == "INVALID_ARGUMENTS"
+    assert "more than 5000" in operation.error["message"]
+
+
 def test_a_call_beyond_the_most_of_a_step_fails_though_it_could_be_run() -> None:
     operation, _ = to_operation(call('{"city": "Köln"}'), 1, OFFERED, too_many=True)
 

@@ -29,6 +29,8 @@ from sluiceway_llm.model_events import ToolCallDelta
 from sluiceway_llm.reading.loose_json import object_in
 
 _LONGEST_NAME_CHARS = 64
+# Each is looked at some ten times on its way, all in one go: 20,000 made other turns wait for 2 s.
+_MOST_CONTAINERS = 5000
 _SHOWN_ARGUMENTS_CHARS = 1000
 CUT = "OUTPUT_CUT"
 _CUT_MESSAGE = (
@@ -129,6 +131,10 @@ def _schema(text: str) -> InputSchema | None:
 
 
 def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
+    if text.count("{") + text.count("[") > _MOST_CONTAINERS:
+        message = f"The arguments have more than {_MOST_CONTAINERS} objects and lists. Send less at once."
+        problem = OperationError(type="INVALID_ARGUMENTS", message=message)
+        return {"arguments": clean_json(text[:_SHOWN_ARGUMENTS_CHARS])}, problem
     try:
         value = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):

@@ -32,16 +32,19 @@ B = TypeVar("B", bound=BaseModel)
 
 _MOST_FAULTS = 20
 _LARGEST_NUMBER = 2**31 - 1
+_NO_NUL = "must not have a NUL character"
 # A validator raises one of these by its code where a fault has a code of its own.
 _OWN_CODES: dict[str, type[DomainError]] = {problem.code: problem for problem in (EmptyMessage, InvalidCursor)}
 
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """Where a field of `Params` stands in a request, and its name there when it is another."""
+    """Where a field of `Params` stands in a request, and its name there when it is another. `any_text`: its route takes
+    a NUL in it, which is an error elsewhere: no name of ours has one, and Postgres takes none."""
 
     place: Place
     name: str | None = None
+    any_text: bool = False
 
 
 class Params(BaseModel):
@@ -55,6 +58,13 @@ class Params(BaseModel):
         """(field, place, name on the wire)"""
         marks = [(field, mark) for field, info in cls.model_fields.items() for mark in info.metadata]
         return tuple((field, mark.place, mark.name or field) for field, mark in marks if isinstance(mark, In))
+
+    @classmethod
+    @functools.cache
+    def names(cls) -> tuple[str, ...]:
+        """The fields that take no NUL."""
+        marks = [(field, mark) for field, info in cls.model_fields.items() for mark in info.metadata]
+        return tuple(field for field, mark in marks if isinstance(mark, In) and not mark.any_text)
 
 
 def _number(value: object) -> object:
@@ -80,6 +90,10 @@ def read_params(model: type[P], request: Request[Any]) -> P:
         "header": request.headers,
     }
     found = {field: sources[place].get(name) for field, place, name in model.places()}
+    for field in model.names():
+        if "\x00" in (found[field] or ""):
+            place, name = next((place, name) for one, place, name in model.places() if one == field)
+            raise InvalidInput(InvalidParameter(), [{"in": place, "name": name, "detail": _NO_NUL}])
     try:
         return model.model_validate({field: value for field, value in found.items() if value is not None})
     except ValidationError as error:

@@ -352,7 +352,7 @@ async def on_http_exception(request: Request[Any], error: HTTPException) -> Resp
 
 async def on_unexpected(request: Request[Any], error: Exception) -> Response:
     """The server logs the traceback; the client learns the request id."""
-    get_logger().error("request_failed", request_id=request_id_of(request), path=request.scope.get("path"))
+    get_logger().error("request_failed", request_id=request_id_of(request), route=request.scope.get("route_path"))
     return problem_response(InternalError(), request_id_of(request))
 
 
@@ -382,10 +382,11 @@ def _fault_sentence(fault: Mapping[str, str]) -> str:
 
 
 def _note_undocumented(request: Request[Any], problem: ProblemType) -> None:
-    """A problem that the OpenAPI document does not list for its route is a defect of ours: still told, and logged."""
+    """A problem that the OpenAPI document does not list for its route is a defect of ours: still told, and logged. Not
+    the path itself: it may have a secret in it, such as the token of a shared link."""
     documented = request.scope.get("problems")
     if documented is not None and not any(issubclass(problem, one) for one in documented):
-        get_logger().error("undocumented_problem", code=problem.code, path=request.scope.get("path"))
+        get_logger().error("undocumented_problem", code=problem.code, route=request.scope.get("route_path"))
 
 
 HANDLERS: dict[Any, Any] = {

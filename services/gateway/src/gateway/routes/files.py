@@ -43,7 +43,7 @@ _SAFE = {
 
 
 class UploadParams(Params):
-    name: Annotated[str, Field(max_length=1000), In("query")] = ""
+    name: Annotated[str, Field(max_length=1000), In("query", any_text=True)] = ""
 
 
 class FileParams(Params):

@@ -21,7 +21,7 @@ _ENDINGS = {"json": "json", "markdown": "md"}
 
 
 class SearchParams(Params):
-    q: Annotated[str, In("query"), Field(max_length=_MOST_CHARS)] = ""
+    q: Annotated[str, In("query", any_text=True), Field(max_length=_MOST_CHARS)] = ""
     limit: Annotated[PositiveNumber | None, In("query")] = None
 
 
