@@ -522,6 +522,9 @@ def _is_completion(value: Any) -> bool:
 
 
 def _first_choice(choices: Any) -> Any:
+    if isinstance(choices, dict) and choices and all(isinstance(choice, dict) for choice in choices.values()):
+        is_one = "delta" in choices or "message" in choices
+        choices = choices if is_one else list(choices.values())
     if isinstance(choices, dict):
         return choices
     if not isinstance(choices, list):
