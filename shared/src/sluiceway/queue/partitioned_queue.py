@@ -8,7 +8,8 @@ Guarantees
 - One partition costs what a queue without partitions costs: one blocking read that takes what comes.
 - Of several nothing is taken without a free slot: a waiting read of each only rings when something comes, and takes
   nothing. So it may be left waiting, and no slot is kept free for a partition that has nothing.
-- A node that is away, or silent while others answer, holds up its own partitions, and others for a second at most.
+- A node that is away, or silent while others answer, holds up its own partitions; of others new entries, and leases,
+  for a second at most, and what dead consumers have left for as long as a socket waits.
 Not guaranteed: that who was woken gets anything. Another consumer was woken, too; who came in vain rests for some
 milliseconds, so that a crowd of idle consumers is not woken by each entry.
 """
@@ -18,7 +19,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -65,6 +66,7 @@ class PartitionedQueue:
         self._look_at = 0.0
         self._back_at: dict[int, float] = {}
         self._first = 0
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def ensure_group(self) -> None:
         """Make the groups, at 0; those that exist are fine."""
@@ -122,6 +124,8 @@ class PartitionedQueue:
     async def leave(self) -> None:
         """Release all that this consumer still has, known or not, and be forgotten."""
         await self._bells.silence()
+        for task in self._releasing:
+            task.cancel()
         await self._each({partition: self._parts[partition].leave for partition in self._used})
 
     # Which partitions there are
@@ -161,20 +165,41 @@ class PartitionedQueue:
         return sorted(heads), newest
 
     async def _take(self, counts: Mapping[int, int]) -> list[Delivery]:
-        asked = {partition: _bound(self._parts[partition].take, count) for partition, count in counts.items()}
-        answers = await self._each(asked)
-        taken = [delivery for answer in answers.values() for delivery in answer]
-        return sorted(taken, key=lambda delivery: _position(placed(delivery.entry_id)[1]))
+        """What comes too late, as a node was silent for a while, is released: nobody waits for it any more."""
+        tasks = {one: asyncio.ensure_future(self._parts[one].take(count)) for one, count in counts.items()}
+        try:
+            late = await _answered(tasks.values())
+        except asyncio.CancelledError:
+            for task in tasks.values():
+                task.cancel()  # `leave` releases what it brings
+            raise
+        for partition, task in tasks.items():
+            if task in late:
+                self._is_away(partition)
+                releasing = asyncio.create_task(self._release(partition, task), name="queue-late-answer")
+                self._releasing.add(releasing)
+                releasing.add_done_callback(self._releasing.discard)
+        taken = self._results({one: task for one, task in tasks.items() if task not in late})
+        deliveries = [delivery for answer in taken.values() for delivery in answer]
+        return sorted(deliveries, key=lambda delivery: _position(placed(delivery.entry_id)[1]))
+
+    async def _release(self, partition: int, taking: "asyncio.Future[list[Delivery]]") -> None:
+        with contextlib.suppress(RedisUnavailable):  # else its lease runs out
+            await self._parts[partition].requeue([one.entry_id for one in await taking])
 
     async def _in_turn(self, count: int, ask: Callable[[WorkQueue, int], Awaitable[list[Delivery]]]) -> list[Delivery]:
-        """At most so many from all."""
+        """At most so many from all. Nobody's answer is given up, as it may bring entries."""
         await self._look()
         used = self._turned(self._answering())
         found: list[Delivery] = []
         for partition in used:
             if len(found) < count:
-                asked = {partition: _bound(ask, self._parts[partition], count - len(found))}
-                found += (await self._each(asked, len(used))).get(partition, [])
+                try:
+                    found += await ask(self._parts[partition], count - len(found))
+                except RedisUnavailable:
+                    self._is_away(partition)
+                    if len(used) == 1:
+                        raise
         return found
 
     def _turned(self, used: Sequence[int]) -> list[int]:
@@ -184,34 +209,45 @@ class PartitionedQueue:
 
     # Nodes that are away
 
-    async def _each(self, asked: Mapping[int, Callable[[], Awaitable[T]]], of: int = 0) -> dict[int, T]:
-        """The answers of those that answer. Raises RedisUnavailable where none does, and it is all there are.
-
-        The answer of one that is silent is not waited for, and may be lost: then the leases of what it has delivered
-        run out."""
-        if max(len(asked), of) <= 1:
-            return {partition: await ask() for partition, ask in asked.items()}
+    async def _each(self, asked: Mapping[int, Callable[[], Awaitable[T]]]) -> dict[int, T]:
+        """The answers of those that answer, of what may be asked twice. Raises RedisUnavailable where none does."""
         tasks = {partition: asyncio.ensure_future(ask()) for partition, ask in asked.items()}
         try:
-            await asyncio.wait(tasks.values(), timeout=_PATIENCE_SECONDS)
+            late = await _answered(tasks.values())
         finally:
             for task in tasks.values():
                 task.cancel()
-        errors = await asyncio.gather(*tasks.values(), return_exceptions=True)
-        answers: dict[int, T] = {}
-        for (partition, task), error in zip(tasks.items(), errors, strict=True):
-            if isinstance(error, asyncio.CancelledError | RedisUnavailable):
+        for partition, task in tasks.items():
+            if task in late:
                 self._is_away(partition)
-            else:
+        return self._results({partition: task for partition, task in tasks.items() if task not in late})
+
+    def _results(self, tasks: "Mapping[int, asyncio.Future[T]]") -> dict[int, T]:
+        """Raises RedisUnavailable where that is what all say."""
+        answers: dict[int, T] = {}
+        away: RedisUnavailable | None = None
+        for partition, task in tasks.items():
+            try:
                 answers[partition] = task.result()
-        if not answers and len(asked) >= len(self._used):
-            raise next(
-                (one for one in errors if isinstance(one, RedisUnavailable)), RedisUnavailable("Redis is silent")
-            )
+            except RedisUnavailable as error:
+                self._is_away(partition)
+                away = error
+        if away is not None and not answers:
+            raise away
         return answers
 
     def _is_away(self, partition: int) -> None:
         self._back_at[partition] = time.monotonic() + _AWAY_SECONDS
+
+
+async def _answered(tasks: "Collection[asyncio.Future[T]]") -> "set[asyncio.Future[T]]":
+    """Wait for the first, and for the others a while; those that have not answered by then."""
+    if not tasks:
+        return set()
+    done, late = await asyncio.wait(tasks, timeout=_PATIENCE_SECONDS)
+    if not done:
+        done, late = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+    return late
 
 
 class _Bells:
