@@ -41,7 +41,7 @@ export function App() {
   const words = CATALOGUES[preferences.language]!;
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
 
-  const onDone = useRef<() => void>(() => {});
+  const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
     (sessionId: string | null, unsent: string | null = null): Conversation => {
       const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
@@ -89,6 +89,7 @@ export function App() {
     const isShown = "session_id" in event && event.session_id === shown.sessionId;
     list.hear(event, isShown && document.visibilityState === "visible");
     if (event.type === "ready" && !event.resumed) void shown.refresh();
+    if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.snapshot().sessions.find(({ id }) => id === event.session_id)?.title ?? null }));
     if (!isShown) return;
     if (event.type === "turn-started") shown.heardStart(event.task_id);
     else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
@@ -142,12 +143,22 @@ export function App() {
     onCopyLast: () => page.current?.copyLast(),
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
+    onPrint: () => void printAll(),
   });
 
   function change(changed: Preferences): void {
     setPreferences(changed);
     keepPreferences(changed);
     applyPreferences(changed);
+  }
+  /** The browser prints what is shown, and of a long conversation that is its end. */
+  async function printAll(): Promise<void> {
+    if (!(await conversation.showAll())) return;
+    await new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)));
+    window.print();
+  }
+  async function exportAll(): Promise<void> {
+    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.chat.messages, words);
   }
   async function rename(session: Session, name: string): Promise<void> {
     const before = session.title;
@@ -224,7 +235,7 @@ export function App() {
           preferences={preferences}
           onChange={change}
           onClose={() => setDialog(null)}
-          onExport={conversation.chat.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.chat.messages, words) : null}
+          onExport={conversation.chat.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
       {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
