@@ -10,6 +10,7 @@ from tests.llm.field.cases import ONE, USED, D, U, bad, delta, end, good, lines,
 pytestmark = pytest.mark.requirement("CH-25")
 
 FRAMES = [
+    good("choices by their numbers", {"choices": {"0": {"delta": {"content": "a"}}}}, end("stop"), D, text="a"),
     good("an empty event", say("a"), "data: \n\n", say("b"), end("stop"), D, text="ab"),
     good("an empty event without a blank", say("a"), "data:\n\n", say("b"), end("stop"), D, text="ab"),
     good("comments", say("a"), ": OPENROUTER PROCESSING\n\n", ":\n\n", say("b"), end("stop"), D, text="ab"),

@@ -104,6 +104,8 @@ OTHERS = [
         ),
         ("TGI's", "Text Generation Inference's", {"token": {"id": 1, "text": "a"}, "generated_text": None}),
         ("llama.cpp's", "llama.cpp's own API", {"content": "a", "stop": False}, {"content": "", "stop": True}),
+        ("DashScope's", "DashScope's own API", {"output": {"text": "a", "finish_reason": "stop"}}),
+        ("Baidu's", "Baidu's own API", {"id": "x", "is_end": True, "result": "a"}),
         ("Cloudflare's", "Cloudflare's own API", {"response": "a", "p": "x"}, D),
     )
 ]

@@ -41,6 +41,7 @@ from sluiceway_llm.reading.loose_json import NotJson, loose_values
 from sluiceway_llm.reading.ollama import chunk_of_ollama
 from sluiceway_llm.reading.other_apis import advice_of, other_api_of
 from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
+from sluiceway_llm.reading.shapes import error_status_of, first_choice, flat_text, is_completion
 from sluiceway_llm.reading.sse_lines import ErrorEvent
 from sluiceway_llm.reading.think_tags import ThinkSplitter
 from sluiceway_llm.reading.tool_calls import CallAssembler
@@ -51,7 +52,6 @@ _DONE = b"[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
 _THOUGHTS_IN = frozenset({"reasoning_details", "thinking_blocks"})
-_MAX_DEPTH = 4
 _WORDS_CHARS = 2000
 _DONE_WORDS = frozenset({"[done]", "done"})
 _SAYS_ERROR = re.compile(r"\W{0,4}(error|exception|traceback)\b", re.IGNORECASE)
@@ -142,7 +142,7 @@ class ChunkReader:
             if not self.over:
                 self._read_value(value, events)
         if self._chosen or self._calls.any:
-            self.over = self.over or (len(values) == 1 and _is_completion(values[0]) and not self._bad_end)
+            self.over = self.over or (len(values) == 1 and is_completion(values[0]) and not self._bad_end)
         elif self._complaint is not None:
             raise error_in_stream(self._complaint, self._secret)
         self._odd = self._odd or not (self.complete or any_before)
@@ -221,7 +221,7 @@ class ChunkReader:
         value = values[0] if values else None
         if isinstance(data, ErrorEvent):
             raise error_in_stream(value, self._secret)
-        self._whole = not self.seen_chunk and _is_completion(value)
+        self._whole = not self.seen_chunk and is_completion(value)
         return False
 
     def _read_value(self, chunk: Any, events: list[ModelEvent]) -> None:
@@ -307,7 +307,7 @@ class ChunkReader:
     def _read_choices(self, choices: Any, events: list[ModelEvent]) -> None:
         choice = choices[0] if type(choices) is list and len(choices) == 1 else None
         if choice is None:
-            choice = _first_choice(choices)
+            choice = first_choice(choices)
         if type(choice) is not dict:
             raise ModelGarbage
         self.seen_chunk = True
@@ -419,7 +419,7 @@ class ChunkReader:
             told = delta.get(name)
             if isinstance(told, str) and not self._reasoning_field:
                 self._reasoning_field = name if name != "thinking" else ""
-            if told and (thought := _flat_text(told)):
+            if told and (thought := flat_text(told)):
                 if isinstance(told, str) and name != "thinking":
                     self._reasoning_field = name
                 break
@@ -427,7 +427,7 @@ class ChunkReader:
             if name in FIELDS:
                 self._provided.take(name, delta[name])
                 if not thought and name in _THOUGHTS_IN:
-                    thought = _flat_text(delta[name])
+                    thought = flat_text(delta[name])
         if thought:
             self._chosen = True
             if isinstance(self._unopened, UnopenedThoughts) and not self._said:
@@ -485,7 +485,7 @@ class ChunkReader:
             events.append(ReasoningDelta(clean))
 
     def _refuse(self, refusal: Any, events: list[ModelEvent]) -> None:
-        if clean := self._refusal.feed(_flat_text(refusal)):
+        if clean := self._refusal.feed(flat_text(refusal)):
             self._said = True
             events.append(RefusalDelta(clean))
 
@@ -493,7 +493,7 @@ class ChunkReader:
         """Content as a list: texts, and thinking that may be a list of texts itself. A number is a text, too."""
         for part in content if isinstance(content, list) else [content]:
             kind = part.get("type") if isinstance(part, dict) else None
-            text = _flat_text(part)
+            text = flat_text(part)
             if not text:
                 continue
             if isinstance(kind, str) and kind in _REASONING_PARTS:
@@ -502,51 +502,6 @@ class ChunkReader:
                 self._refuse(text, events)
             else:
                 self._say(text, events)
-
-
-def error_status_of(frame: dict[str, Any]) -> str | None:
-    """What says that a frame without choices is an error, where it has a status, or MiniMax's `base_resp`."""
-    for name in ("status", "code", "statusCode", "status_code"):
-        told = str(frame.get(name))
-        if len(told) == 3 and told[0] in "45" and told.isascii() and told.isdigit():
-            return told
-    base = frame.get("base_resp")
-    code = base.get("status_code") if isinstance(base, dict) else None
-    return str(code) if code not in (None, 0, "0") else None
-
-
-def _is_completion(value: Any) -> bool:
-    """A whole answer: it ends where its JSON does."""
-    choice = _first_choice(value.get("choices")) if isinstance(value, dict) else None
-    return isinstance(choice, dict) and isinstance(choice.get("message"), dict)
-
-
-def _first_choice(choices: Any) -> Any:
-    if isinstance(choices, dict):
-        return choices
-    if not isinstance(choices, list):
-        return None
-    choices = [{} if choice is None else choice for choice in choices]
-    numbered = (choice for choice in choices if isinstance(choice, dict) and choice.get("index") in (0, "0", None))
-    return next(numbered, {} if all(isinstance(choice, dict) for choice in choices) else None)
-
-
-def _flat_text(value: Any, depth: int = 0) -> str:
-    """The text in whatever holds it: a text, a number, a part, a list of these."""
-    match value:
-        case str():
-            return value
-        case bool() | None:
-            return ""
-        case int() | float():
-            return str(value)
-        case list() if depth < _MAX_DEPTH:
-            return "".join(_flat_text(inner, depth + 1) for inner in value)
-        case dict() if depth < _MAX_DEPTH:
-            names = ("text", "thinking", "summary", "content", "value", "refusal", "reasoning")
-            return next((text for name in names if (text := _flat_text(value.get(name), depth + 1))), "")
-        case _:
-            return ""
 
 
 def _is_keepalive(text: str) -> bool:

@@ -22,6 +22,10 @@ def other_api_of(frame: dict[str, Any]) -> str | None:
         return "Text Generation Inference's own API"
     if isinstance(frame.get("content"), str) and isinstance(frame.get("stop"), bool):
         return "llama.cpp's own API"
+    if isinstance(frame.get("output"), dict) and isinstance(frame["output"].get("text"), str):
+        return "DashScope's own API"
+    if isinstance(frame.get("result"), str) and isinstance(frame.get("is_end"), bool):
+        return "Baidu's own API"
     if isinstance(frame.get("response"), str):
         return "Cloudflare's own API"
     return None
