@@ -31,7 +31,7 @@ async def scene(valkey_url: str, database_url: str) -> AsyncIterator[Scene]:
 
 async def spoken(scene: Scene) -> Waiting:
     """A session in which the word is everywhere: a turn that has spoken and waits, its operation with job events and a
-    webhook, agents of the turn and of its tool, a dead letter, a completion that is parked, a title that was told."""
+    webhook, agents of the turn and of its tool, a dead letter, a completion that is parked."""
     waiting = await scene.waiting()
     task, operation = waiting.task, waiting.operation
     claimed = await scene.store.turns.claim(task.id, waiting_too=True)
@@ -44,7 +44,6 @@ async def spoken(scene: Scene) -> Waiting:
     for one in (task.id, operation.id):
         await agents.create(one)
         await agents.publish(one, "engineer", "thought", SECRET)
-    await scene.turns.people.tell(task.user_id, SessionRenamed(session_id=task.session_id, title=SECRET))
     body = {"success": True, "result": SECRET}
     await scene.store.webhooks.receive(NewWebhook(operation.id, "complete", "w", "signature", body))
     await dead_letter(scene, waiting)
@@ -93,6 +92,7 @@ async def test_a_deleted_session_leaves_no_word_anywhere_and_its_live_turn_is_fe
 ) -> None:
     waiting = await spoken(scene)
     task, operation = waiting.task, waiting.operation
+    await scene.turns.people.tell(task.user_id, SessionRenamed(session_id=task.session_id, title=SECRET))
     assert {"messages", "webhook_journal", "dead_letters", "parked_completions"} - {"messages"} <= set(
         await words_in_postgres(database)
     )

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from gateway.callers.caller import SCOPES
-from gateway.callers.tokens import is_org
 
 if TYPE_CHECKING:
     from sluiceway.store import Store
@@ -79,6 +78,8 @@ def _name(text: str) -> str:
 
 
 def _org(text: str) -> str:
+    from gateway.callers.tokens import is_org
+
     if not is_org(text):
         raise argparse.ArgumentTypeError("an organisation has 1 to 200 printable characters, percent-encoded")
     return text
