@@ -11,7 +11,16 @@ from redis.asyncio import Redis
 from sluiceway.errors import Fenced
 from sluiceway.redis.client import open_redis
 from sluiceway.scripts import Scripts
-from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
+from sluiceway.wire.events import (
+    MAX_DELTA_CHARS,
+    Event,
+    Start,
+    StartStep,
+    TextDelta,
+    TextEnd,
+    TextStart,
+    ToolInputDelta,
+)
 from sluiceway.wire.task import TaskFields
 
 from harness.clients.turns import Streams
@@ -38,6 +47,11 @@ class Desk:
         events = [entry.event for entry in await self.streams.reader.read(task_id)]
         return "".join(event.delta for event in events if isinstance(event, TextDelta))
 
+    async def quiet_since(self, task_id: str) -> int | None:
+        meta = await self.streams.registry.meta(task_id)
+        assert meta is not None
+        return meta.quiet_since
+
 
 @pytest.fixture
 async def desk(valkey_url: str) -> AsyncIterator[Desk]:
@@ -61,6 +75,21 @@ async def test_events_arrive_in_order_and_adjacent_deltas_of_a_part_are_merged(d
     types = [entry.event.type for entry in await desk.streams.reader.read("task_1")]
     assert types == ["start", "start-step", "text-start", "text-delta", "text-end"]
     assert await desk.text("task_1") == "".join(f"{n} " for n in range(100))
+
+
+@pytest.mark.requirement("TS-10")
+async def test_a_text_that_comes_at_once_is_shown_in_entries_that_a_slow_reader_can_hold(desk: Desk) -> None:
+    writer = await desk.writer("task_1")
+    sizes = [7, MAX_DELTA_CHARS, 1_000_000, *[MAX_DELTA_CHARS // 3] * 10]
+    for size in sizes:
+        writer.write(TextDelta(id="0", delta="x" * size))
+    writer.write(ToolInputDelta(tool_call_id="c", input_text_delta="y" * 100_000))
+    await writer.drained()
+    events = [entry.event for entry in await desk.streams.reader.read("task_1")]
+    texts = [event.delta for event in events if isinstance(event, TextDelta)]
+    inputs = [event.input_text_delta for event in events if isinstance(event, ToolInputDelta)]
+    assert (sum(map(len, texts)), sum(map(len, inputs))) == (sum(sizes), 100_000)
+    assert max(map(len, [*texts, *inputs])) == MAX_DELTA_CHARS
 
 
 async def test_deltas_of_different_parts_are_not_merged(desk: Desk) -> None:
@@ -173,3 +202,17 @@ async def test_whenever_a_successor_begins_what_it_is_told_of_its_predecessor_fi
         assert int(begun.reached or 0) == len(words)
         shown = len(words)
     assert shown > 100
+
+
+async def test_a_stream_that_shows_nothing_for_long_says_since_when_until_it_shows_something(desk: Desk) -> None:
+    writer = await desk.writer("task_1")
+    writer.write(Start(message_id="msg_1"))
+    await writer.drained()
+    assert await desk.quiet_since("task_1") is None
+
+    writer._batched -= 60  # as if a minute had gone by
+    await wait_until(lambda: desk.quiet_since("task_1"), what="it is told that nothing is shown")
+
+    writer.write(StartStep())
+    await writer.drained()
+    assert await desk.quiet_since("task_1") is None

@@ -53,6 +53,8 @@ class ChattingOn(Machine):
         self.session = f"ses_{uuid4().hex}"
         self.said = 0
         self.held: dict[str, Task] = {}  # of workers
+        self.busy: set[str] = set()
+        self.reading = asyncio.Lock()  # it is one connection
         self.parts: dict[str, list[Part]] = {}  # as their workers have them, which hear of no result
         self.started: dict[str, list[str]] = {}  # calls that block nothing
         self.operations: list[Operation] = []
@@ -106,17 +108,13 @@ class ChattingOn(Machine):
                 claimed = await store.turns.claim(active.id) if active is not None else None
                 if claimed is not None and claimed.status == "running":
                     self.held[claimed.id] = claimed
-            case "pause" if self.held:
-                await self.pause(store, list(self.held.values())[pick % len(self.held)], 1 + pick % 2)
-            case "start" if self.held:
-                await self.pause(store, list(self.held.values())[pick % len(self.held)], 1 + pick % 2, started=True)
+            case "pause" | "start" | "end":
+                await self.step(store, what, pick)
             case "complete" if self.operations:
                 await self.complete(store, self.operations[pick % len(self.operations)], f"result {pick}")
             case "carry on":
                 for task in await store.background.of_session(self.session):
                     await self.carry_on(store, task)
-            case "end" if self.held:
-                await self.end(store, list(self.held.values())[pick % len(self.held)])
             case "look":
                 for task in await self.live():
                     self.note_way(await store.background.make_way(task) if task.status == "waiting" else None)
@@ -132,6 +130,19 @@ class ChattingOn(Machine):
             assert accepted.active or accepted.made_way.following is not None, "it made way for nobody"
         if accepted.active:
             assert accepted.position == 0
+
+    async def step(self, store: Store, what: str, pick: int) -> None:
+        """What a worker does with a turn; it does one thing at a time."""
+        free = [task for task in self.held.values() if task.id not in self.busy]
+        if not free:
+            return
+        task = free[pick % len(free)]
+        self.busy.add(task.id)
+        if what == "end":
+            await self.end(store, task)
+        else:
+            await self.pause(store, task, 1 + pick % 2, started=what == "start")
+        self.busy.discard(task.id)
 
     async def pause(self, store: Store, task: Task, count: int, *, started: bool = False) -> None:
         calls = [_call(started) for _ in range(count)]
@@ -185,7 +196,9 @@ class ChattingOn(Machine):
     # What must hold
 
     async def tasks(self) -> list[Task]:
-        rows = await self.database.fetch("SELECT * FROM tasks WHERE session_id = $1 ORDER BY sequence", self.session)
+        query = "SELECT * FROM tasks WHERE session_id = $1 ORDER BY sequence"
+        async with self.reading:
+            rows = await self.database.fetch(query, self.session)
         return [task_of(row) for row in rows]
 
     async def live(self) -> list[Task]:

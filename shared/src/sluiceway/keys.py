@@ -70,6 +70,10 @@ WINDOWS = "sw:windows"
 SETTINGS = "sw:settings"
 
 
+# Browsers' sign-ins that were ended before their time, by a hash.
+SIGNED_OUT = "sw:signed-out"
+
+
 def drained(worker: str) -> str:
     """There while an operator wants that worker to take nothing."""
     return f"sw:drained:{worker}"

@@ -585,6 +585,7 @@ class Walk:
         await store.backlog.count(ended_for=timedelta(), received_for=timedelta(), live_after="a", unfinished_after="a")
         await store.api_keys.add("name", b"digest", ["turns"], None)
         await store.api_keys.find(b"digest")
+        await store.api_keys.good(["name"])
         await store.api_keys.all()
         await store.api_keys.revoke("name")
         task, today = await self._turn(), datetime.now(UTC).date()

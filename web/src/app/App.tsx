@@ -5,6 +5,7 @@ import { flushSync } from "react-dom";
 import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
+import { tokenWanted } from "../client/tokens.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
@@ -21,6 +22,7 @@ import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
+import { TokenDialog } from "./TokenDialog.tsx";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
@@ -37,8 +39,9 @@ export function App() {
   const page = useRef<PageHandle>(null);
   const menuButton = useRef<HTMLButtonElement>(null);
   const words = CATALOGUES[preferences.language]!;
+  const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
 
-  const onDone = useRef<() => void>(() => {});
+  const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
     (sessionId: string | null, unsent: string | null = null): Conversation => {
       const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
@@ -86,6 +89,7 @@ export function App() {
     const isShown = "session_id" in event && event.session_id === shown.sessionId;
     list.hear(event, isShown && document.visibilityState === "visible");
     if (event.type === "ready" && !event.resumed) void shown.refresh();
+    if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.snapshot().sessions.find(({ id }) => id === event.session_id)?.title ?? null }));
     if (!isShown) return;
     if (event.type === "turn-started") shown.heardStart(event.task_id);
     else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
@@ -139,12 +143,22 @@ export function App() {
     onCopyLast: () => page.current?.copyLast(),
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
+    onPrint: () => void printAll(),
   });
 
   function change(changed: Preferences): void {
     setPreferences(changed);
     keepPreferences(changed);
     applyPreferences(changed);
+  }
+  /** The browser prints what is shown, and of a long conversation that is its end. */
+  async function printAll(): Promise<void> {
+    if (!(await conversation.showAll())) return;
+    await new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)));
+    window.print();
+  }
+  async function exportAll(): Promise<void> {
+    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.chat.messages, words);
   }
   async function rename(session: Session, name: string): Promise<void> {
     const before = session.title;
@@ -221,10 +235,11 @@ export function App() {
           preferences={preferences}
           onChange={change}
           onClose={() => setDialog(null)}
-          onExport={conversation.chat.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.chat.messages, words) : null}
+          onExport={conversation.chat.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
       {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
+      {asksForToken && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
     </WordsContext>
   );

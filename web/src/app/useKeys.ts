@@ -7,6 +7,7 @@ interface Keys {
   onCopyLast: () => void;
   onShortcuts: () => void;
   onBox: () => void;
+  onPrint: () => void;
 }
 
 const isWritten = (target: EventTarget | null): boolean => target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null;
@@ -32,6 +33,7 @@ export function useKeys(keys: Keys): void {
 function actionOf({ key, shiftKey, target }: KeyboardEvent, control: boolean): keyof Keys | null {
   if (key === "Escape") return "onEscape";
   if (control && key === "/") return "onShortcuts";
+  if (control && !shiftKey && key.toLowerCase() === "p") return "onPrint";
   if (control && shiftKey && key.toLowerCase() === "o") return "onNewChat";
   if (control && shiftKey && (key === ";" || key === ":")) return "onCopyLast";
   return key === "/" && !control && !isWritten(target) ? "onBox" : null;

@@ -154,6 +154,8 @@ export interface ServiceConfig {
   models: string[];
   /** The one that answers where none is named, where that is known. */
   default_model?: string | null;
+  /** Who callers are: "jwt": people who sign in. */
+  auth: string;
   /** Where people sign in; nothing: they do not, or elsewhere. */
   sign_in_url?: string | null;
   /** Whether a conversation can be shared by a link. */

@@ -166,6 +166,7 @@ export const de: Words = {
 
   waitingForAnswer: "Warten auf die Antwort…",
   answering: "Antwortet…",
+  stillThere: "Noch da. Die Antwort geht gleich weiter…",
   thinking: "Denkt nach…",
   interrupted: "Unterbrochen. Antwortet noch einmal…",
   stopping: "Wird angehalten…",
@@ -217,6 +218,10 @@ export const de: Words = {
   notify: "Benachrichtigen, wenn eine Antwort fertig ist",
   notifyBlocked: "Der Browser erlaubt dieser Seite keine Benachrichtigungen.",
   exportChat: "Diese Unterhaltung als Datei speichern",
+  tokenHint: "Füge das Token ein, das du für diesen Dienst bekommen hast. Es wird hier nicht aufbewahrt: Der Server macht daraus ein Cookie, das ebenso lange gilt.",
+  token: "Token",
+  tokenRefused: "Der Server nimmt dieses Token nicht an. Vielleicht ist es abgelaufen oder für einen anderen Dienst.",
+  cookieNotKept: "Der Browser hat die Anmeldung nicht behalten. Die Seite muss über https geöffnet und Cookies müssen erlaubt sein.",
   signOut: "Abmelden",
   signedOut: "Du bist abgemeldet.",
   signInAgain: "Anmelden",
@@ -229,6 +234,7 @@ export const de: Words = {
     ["/", "Ein Werkzeug rufen, oder zum Eingabefeld"],
     ["Strg+Umschalt+O", "Neuer Chat"],
     ["Strg+Umschalt+;", "Die letzte Antwort kopieren"],
+    ["Strg+P", "Die ganze Unterhaltung drucken"],
     ["Strg+/", "Diese Tasten zeigen"],
   ],
 };

@@ -173,6 +173,7 @@ export const en = {
   // The status line
   waitingForAnswer: "Waiting for the answer…",
   answering: "Answering…",
+  stillThere: "Still there. The answer goes on in a moment…",
   thinking: "Thinking…",
   interrupted: "Interrupted. Answering again…",
   stopping: "Stopping…",
@@ -226,6 +227,10 @@ export const en = {
   notify: "Notify me when an answer is done",
   notifyBlocked: "The browser does not allow notifications for this page.",
   exportChat: "Save this conversation as a file",
+  tokenHint: "Paste the token that you were given for this service. It is not kept here: the server makes a cookie of it that holds for as long.",
+  token: "Token",
+  tokenRefused: "The server does not accept this token. It may have expired, or be for another service.",
+  cookieNotKept: "Your browser did not keep the sign-in. This page has to be opened by https, and cookies have to be allowed.",
   signOut: "Sign out",
   signedOut: "You are signed out.",
   signInAgain: "Sign in",
@@ -238,6 +243,7 @@ export const en = {
     ["/", "Call a tool, or go to the message box"],
     ["Ctrl+Shift+O", "New chat"],
     ["Ctrl+Shift+;", "Copy the last answer"],
+    ["Ctrl+P", "Print the whole conversation"],
     ["Ctrl+/", "Show these keys"],
   ] as [string, string][],
 };

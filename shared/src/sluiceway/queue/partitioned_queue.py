@@ -8,8 +8,8 @@ Guarantees
 - One partition costs what a queue without partitions costs: one blocking read that takes what comes.
 - Of several nothing is taken without a free slot: a waiting read of each only rings when something comes, and takes
   nothing. So it may be left waiting, and no slot is kept free for a partition that has nothing.
-- A node that is away, or silent while others answer, holds up its own partitions; of others new entries and leases for
-  a second at most, and what dead consumers have left for as long as a socket waits.
+- A node that is away, or silent while others answer, holds up its own partitions; of others new entries, and leases,
+  for a second at most, and what dead consumers have left for as long as a socket waits.
 Not guaranteed: that who was woken gets anything. Another consumer was woken, too; who came in vain rests for some
 milliseconds, so that a crowd of idle consumers is not woken by each entry.
 """

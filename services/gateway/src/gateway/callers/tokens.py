@@ -131,9 +131,13 @@ def _org(value: Any) -> str | None:
     """A claim that is there and says nothing that can be one is not the same as none: he would be somebody else."""
     if value is None:
         return None
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(quote(value, safe="")) <= _LONGEST_ORG:
+    if not isinstance(value, str) or not is_org(value):
         raise Unauthenticated("The token's organisation is not the name of one.")
     return value
+
+
+def is_org(name: str) -> bool:
+    return name.isprintable() and 0 < len(quote(name, safe="")) <= _LONGEST_ORG
 
 
 def _roles(value: Any) -> frozenset[str]:

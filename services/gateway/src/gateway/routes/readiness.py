@@ -14,7 +14,7 @@ from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, Unavailable
 from sluiceway.process.settings import process_name
 from sluiceway.redis.client import command
-from sluiceway.service.agreement import OtherProcess
+from sluiceway.service.agreement import HEARD_SECONDS, OtherProcess
 from sluiceway.service.presence import count_live
 
 from gateway.api.models.service import Check, Readiness
@@ -22,6 +22,7 @@ from gateway.state import Gateway
 
 _Probe = Callable[[Gateway], Awaitable[Check]]
 _PROBE_MS = 10_000
+_LATE = "no answer within"
 _PROCESS = process_name()
 # What Redis answers to a write that it does not take, in words.
 _REFUSALS = {
@@ -51,6 +52,17 @@ async def of_system(gateway: Gateway) -> Readiness:
     return verdict.model_copy(update={"checks": verdict.checks | _told(gateway)})
 
 
+async def broken(gateway: Gateway) -> str | None:
+    """What holds up every turn, in words: Redis or Postgres, where one of them says that it does, or is away. One that
+    is late may be on a busy machine, and is not blamed for that."""
+    found = await gateway.readiness.ask(lambda: _ask_all(gateway))
+    for name, told in (("redis", "Redis"), ("postgres", "Postgres")):
+        check = found[name]
+        if not check.ok and not check.detail.startswith(_LATE):
+            return f"{told}: {check.detail}"
+    return None
+
+
 async def _ask_all(gateway: Gateway) -> dict[str, Check]:
     probes: dict[str, _Probe] = {
         "redis": _redis,
@@ -72,6 +84,9 @@ def _not_draining(gateway: Gateway) -> Check:
         return Check(ok=False, detail="shutting down")
     return Check(ok=True, detail="serving")
 
+
+# A process that is frozen, or starved, says nothing either.
+_NOBODY = f"none is running, or none was heard for {HEARD_SECONDS} s"
 
 # What a turn needs.
 
@@ -117,7 +132,7 @@ async def _chat_workers(gateway: Gateway) -> Check:
     if live > 0:
         return Check(ok=True, detail=f"{live} ready")
     lacking = _lacking(gateway, "chat-worker")
-    return Check(ok=False, detail=f"none is ready: {lacking}" if lacking else "none is running: no message is answered")
+    return Check(ok=False, detail=f"none is ready: {lacking}" if lacking else f"{_NOBODY}: no message is answered")
 
 
 async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
@@ -126,7 +141,7 @@ async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
         async with asyncio.timeout(seconds):
             return await probe(gateway)
     except TimeoutError:
-        return Check(ok=False, detail=f"no answer within {seconds:g} s")
+        return Check(ok=False, detail=f"{_LATE} {seconds:g} s")
     except (Unavailable, ResponseError) as error:
         return Check(ok=False, detail=_in_words(error))
 
@@ -166,9 +181,9 @@ def _processes(gateway: Gateway, component: str, without: str) -> Check:
     there = _there(gateway, component)
     if there is None:
         return Check(ok=False, detail="not known while Redis is away")
-    ready = sum(not one.lacks for one in there)
+    ready = sum(one.ready for one in there)
     if not there:
-        return Check(ok=False, detail=f"none is running: {without}")
+        return Check(ok=False, detail=f"{_NOBODY}: {without}")
     lacking = _lacking(gateway, component)
     return Check(ok=ready > 0, detail=f"{ready} of {len(there)} ready{f': {lacking}' if lacking else ''}")
 
@@ -183,7 +198,7 @@ def _model(gateway: Gateway) -> Check:
 
 
 def _lacking(gateway: Gateway, component: str) -> str:
-    return "; ".join(f"{one.name} lacks {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
+    return "; ".join(f"{one.name}: {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
 
 
 def _there(gateway: Gateway, component: str) -> list[OtherProcess] | None:
