@@ -221,7 +221,7 @@ export function App() {
           preferences={preferences}
           onChange={change}
           onClose={() => setDialog(null)}
-          onExport={conversation.chat.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.chat.messages, words) : null}
+          onExport={conversation.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.messages, words) : null}
         />
       )}
       {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}

@@ -4,13 +4,13 @@
 // the history is read again, which also finds the next turn that waits. One loop does all of that, so that never two
 // streams write into the chat.
 
-import { Chat } from "@ai-sdk/react";
+import type { Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
 import * as api from "../client/api.ts";
 import type { Chunk } from "../client/chunks.ts";
 import { newId } from "../client/ids.ts";
 import { isAbort, Problem } from "../client/problem.ts";
-import { PageTransport } from "../client/transport.ts";
+import type { Listener } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { BackgroundTurns } from "./background.ts";
@@ -18,6 +18,8 @@ import { bringsResults, dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, w
 import { chosenModel, keepModel, latestModel } from "./models.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
 import { Teller } from "./status.ts";
+import type { Talk } from "./talk.ts";
+import { talking, talkingNow } from "./talking.ts";
 
 const SEND_TRIES = 5;
 
@@ -32,6 +34,8 @@ export interface Pending extends Outgoing {
 }
 
 export interface Snapshot {
+  /** Null: its program is not there yet. */
+  chat: Chat<UIMessage> | null;
   exists: boolean;
   loaded: boolean;
   running: boolean;
@@ -76,8 +80,8 @@ interface Live {
 
 export class Conversation {
   readonly sessionId: string;
-  readonly chat: Chat<UIMessage>;
-  private readonly transport: PageTransport;
+  private talk: Talk | null = null;
+  private preparing: Promise<void> | null = null;
   private readonly host: Host;
   private readonly leaving = new AbortController();
   private readonly listeners = new Set<() => void>();
@@ -102,24 +106,41 @@ export class Conversation {
   constructor(sessionId: string, isNew: boolean, host: Host) {
     this.sessionId = sessionId;
     this.host = host;
-    this.transport = new PageTransport({
-      onAccepted: (taskId) => this.onAccepted(taskId),
-      onChunk: (chunk) => this.onChunk(chunk),
-      onState: (state, problem) => this.onState(state, problem),
-      before: () => this.continued,
-    });
-    this.chat = new Chat<UIMessage>({
-      id: this.sessionId,
-      transport: this.transport,
-      generateId: newId,
-      onError: (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })),
-    });
     this.state = {
-      exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
+      chat: null, exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
       hasOlder: false, title: null, background: [],
     };
     this.background = new BackgroundTurns(this.signal, () => this.applyOutputs(), () => void this.refresh());
+    if (talkingNow()) this.begun(talkingNow()!.makeTalk);
+  }
+
+  // The program that follows and shows it
+
+  get messages(): UIMessage[] {
+    return this.talk?.chat.messages ?? [];
+  }
+
+  private get chat(): Chat<UIMessage> {
+    return this.talk!.chat;
+  }
+
+  /** Once it is there, there is a chat. Left or not: what was written is sent. */
+  private prepare(): Promise<void> {
+    const onWait = (problem: Problem) => this.say((words) => words.waits(this.why(problem)(words)));
+    this.preparing ??= this.talk ? Promise.resolve() : api.persist(talking, { onWait }).then(({ makeTalk }) => this.begun(makeTalk));
+    return this.preparing;
+  }
+
+  private begun(make: (sessionId: string, listener: Listener, onError: (error: Error) => void) => Talk): void {
+    const listener: Listener = {
+      onAccepted: (taskId) => this.onAccepted(taskId),
+      onChunk: (chunk) => this.onChunk(chunk),
+      onState: (state, problem) => this.onState(state, problem),
+      before: () => this.continued,
+    };
+    this.talk = make(this.sessionId, listener, (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })));
+    this.set({ chat: this.talk.chat });
   }
 
   // For React
@@ -144,6 +165,7 @@ export class Conversation {
   // Its life
 
   open(): void {
+    void this.prepare();
     if (this.state.exists) void this.refresh();
     for (const one of this.state.pending) if (one.state === "sending") this.enqueue(one.id);
   }
@@ -151,7 +173,7 @@ export class Conversation {
   /** Leave it. What runs on the server runs on, and so does what is being sent. */
   close(): void {
     this.leaving.abort(new DOMException("The conversation was left.", "AbortError"));
-    if (!this.accepted) void this.chat.stop();
+    if (!this.accepted) void this.talk?.chat.stop();
   }
 
   private get signal(): AbortSignal {
@@ -196,6 +218,7 @@ export class Conversation {
     }
     this.looping = true;
     try {
+      await this.prepare();
       if (first) await first();
       do {
         this.again = false;
@@ -275,7 +298,7 @@ export class Conversation {
   }
 
   get firstText(): string {
-    const first = this.chat.messages.find((message) => message.role === "user");
+    const first = this.messages.find((message) => message.role === "user");
     return first ? textOf(first) : (this.state.pending[0]?.text ?? "");
   }
 
@@ -293,7 +316,7 @@ export class Conversation {
   /** Follow it to its end. False where there was nothing to follow yet, or where it has to be read anew. */
   private async follow(active: api.ActiveTask): Promise<boolean> {
     this.begin({ taskId: active.task_id, answerId: active.message_id, stopping: this.stoppingOf(active.task_id) });
-    this.transport.streamUrl = active.stream_url ?? `/api/chat/tasks/${encodeURIComponent(active.task_id)}/stream`;
+    this.talk!.transport.streamUrl = active.stream_url ?? `/api/chat/tasks/${encodeURIComponent(active.task_id)}/stream`;
     await this.chat.resumeStream();
     this.signal.throwIfAborted();
     return this.outcome();
@@ -327,8 +350,8 @@ export class Conversation {
   }
 
   private get asksForApproval(): boolean {
-    const last = this.chat.messages.findLast((message) => message.role === "assistant");
-    const isLast = last !== undefined && last === this.chat.messages.at(-1);
+    const last = this.messages.findLast((message) => message.role === "assistant");
+    const isLast = last !== undefined && last === this.messages.at(-1);
     return isLast && last.parts.some((part) => "approval" in part && part.state === "approval-requested" && part.approval?.approved === undefined);
   }
 
@@ -375,7 +398,7 @@ export class Conversation {
   }
 
   private get hasBegun(): boolean {
-    const last = this.chat.messages.at(-1);
+    const last = this.messages.at(-1);
     return last?.role === "assistant" && last.id === this.live?.answerId && last.parts.length > 0;
   }
 
@@ -477,7 +500,7 @@ export class Conversation {
    * that was chosen last. "": the server's own choice. */
   get model(): string {
     const { offered } = this;
-    const answered = this.chat.messages.findLast((message) => message.role === "assistant");
+    const answered = this.messages.findLast((message) => message.role === "assistant");
     const wanted = [chosenModel(this.sessionId), offered && answered && dataOf(answered).model, latestModel()];
     return wanted.find((name): name is string => typeof name === "string" && (name === "" || !offered || offered.includes(name))) ?? "";
   }
