@@ -21,6 +21,7 @@ import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
+import { printed } from "./printed.ts";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
@@ -139,6 +140,8 @@ export function App() {
     onCopyLast: () => page.current?.copyLast(),
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
+    onPrint: () => void conversation.showAll().then(printed),
+    onFind: () => void conversation.showAll(),
   });
 
   function change(changed: Preferences): void {

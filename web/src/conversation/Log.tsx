@@ -102,7 +102,7 @@ function Older({ root }: { root: React.RefObject<HTMLDivElement | null> }) {
   const mark = useRef<HTMLParagraphElement>(null);
   useEffect(() => {
     const seen = ([entry]: IntersectionObserverEntry[]) => void (entry?.isIntersecting && conversation.showOlder().then(lookAgain));
-    const observer = new IntersectionObserver(seen, { root: root.current, rootMargin: "600px 0px" });
+    const observer = new IntersectionObserver(seen, { root: root.current, rootMargin: "2000px 0px" });
     const lookAgain = () => {
       if (!mark.current) return;
       observer.unobserve(mark.current);

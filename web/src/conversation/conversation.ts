@@ -22,6 +22,11 @@ import type { Talk } from "./talk.ts";
 import { talking, talkingNow } from "./talking.ts";
 
 const SEND_TRIES = 5;
+// Messages of a page that is put before the others, and the time in which those before them are drawn.
+const OLDER_AT_ONCE = 5;
+const OLDER_PAUSE_MS = 50;
+// Where somebody waits for all of them and does not scroll meanwhile.
+const ALL_AT_ONCE = 50;
 
 /** A message that is not among the chat's: on its way, refused, or waiting for the turn before it. */
 export interface Pending extends Outgoing {
@@ -667,23 +672,42 @@ export class Conversation {
 
   // What is older
 
-  private loadingOlder = false;
+  private loadingOlder: Promise<void> | null = null;
 
-  async showOlder(): Promise<void> {
-    const first = this.chat.messages[0];
-    if (this.loadingOlder || !this.state.hasOlder || !first) return;
-    this.loadingOlder = true;
+  /** The page before the first message. Who asks while it is read waits for it. */
+  showOlder(atOnce = OLDER_AT_ONCE): Promise<void> {
+    if (!this.state.hasOlder || !this.messages[0]) return Promise.resolve();
+    this.loadingOlder ??= this.readOlder(this.messages[0], atOnce).finally(() => (this.loadingOlder = null));
+    return this.loadingOlder;
+  }
+
+  /** All that was ever said, so that it can be printed and found; or what there is until reading fails. */
+  async showAll(): Promise<void> {
+    for (let count = -1; this.state.hasOlder && count !== this.messages.length; ) {
+      count = this.messages.length;
+      await this.showOlder(ALL_AT_ONCE);
+    }
+  }
+
+  private async readOlder(first: UIMessage, atOnce: number): Promise<void> {
     try {
-      const before = sequenceOf(first);
-      const page = await this.insist(() => api.getSession(this.sessionId, { before, signal: this.signal }));
+      const page = await this.insist(() => api.getSession(this.sessionId, { before: sequenceOf(first), signal: this.signal }));
       const known = new Set(this.chat.messages.map((message) => message.id));
       const older = pageOf(page.messages, []).filter((message) => !known.has(message.id));
-      this.chat.messages = [...older, ...this.chat.messages];
-      this.set({ hasOlder: page.has_more && older.length > 0 });
+      if (await this.putBefore(older, atOnce)) this.set({ hasOlder: page.has_more && older.length > 0 });
     } catch (error) {
       this.failed(error);
-    } finally {
-      this.loadingOlder = false;
     }
+  }
+
+  /** A few in a frame, the newest first: the page never stands still for them. False: another branch has come meanwhile. */
+  private async putBefore(older: UIMessage[], atOnce: number): Promise<boolean> {
+    for (let end = older.length, first = this.messages[0]?.id; end > 0; end -= atOnce) {
+      if (this.messages[0]?.id !== first) return false;
+      this.chat.messages = [...older.slice(Math.max(0, end - atOnce), end), ...this.chat.messages];
+      first = this.messages[0]!.id;
+      if (end > atOnce) await sleep(OLDER_PAUSE_MS, this.signal);
+    }
+    return true;
   }
 }
