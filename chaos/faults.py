@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import redis
 from sluiceway import keys
+from sluiceway.queue.partitions import mark_of
 
 from chaos.burden import Burden
 from chaos.cluster_path import ClusterPath
@@ -113,7 +114,8 @@ class Faults:
         assert isinstance(self.stack.redis_path, ClusterPath), "the scenario is of a cluster"
         touched = await self._when_busy(self._flowing, _FLOWING)
         self.ledger.fault("slots moved", "silence", touched)
-        moving = [*map(keys.task_events, sorted(touched)), keys.work_queue(keys.CHAT)]
+        queues = [keys.work_queue(keys.CHAT, partition) for partition in range(keys.MOST_PARTITIONS)]
+        moving = [*map(keys.task_events, sorted(touched)), *queues]
         await self.stack.redis_path.move(moving)
 
     async def reset_connections(self) -> None:
@@ -221,14 +223,21 @@ class Faults:
         try:
             async with self.stack.redis() as client, client.pipeline(transaction=False) as pipeline:
                 consumer = service.environment["WORKER_NAME"]
-                pipeline.xpending_range(keys.work_queue(keys.CHAT), keys.GROUP, "-", "+", 10_000, consumer)
                 for task_id in task_ids:
                     pipeline.hmget(keys.task_meta(task_id), "held", "status")
-                pending, *answers = await pipeline.execute()
+                for partition in range(keys.MOST_PARTITIONS):
+                    queue = keys.work_queue(keys.CHAT, partition)
+                    pipeline.xpending_range(queue, keys.GROUP, "-", "+", 10_000, consumer)
+                answers = await pipeline.execute(raise_on_error=False)
         except redis.RedisError:
             return frozenset()
-        ids = {entry["message_id"] for entry in pending}
-        found = zip(task_ids, answers, strict=True)
+        pending = [told if isinstance(told, list) else [] for told in answers[len(task_ids) :]]
+        ids = {
+            entry["message_id"] + mark_of(partition).encode()
+            for partition, entries in enumerate(pending)
+            for entry in entries
+        }
+        found = [told for told in zip(task_ids, answers, strict=False) if isinstance(told[1], list)]
         return frozenset(task_id for task_id, (held, status) in found if held in ids and status == "running")
 
     async def _found(self, condition: str, *arguments: str) -> frozenset[str]:

@@ -24,6 +24,7 @@ _NO_KEYS = {
     "CHAT",
     "COMPLETIONS",
     "IN_TURNS",
+    "MOST_PARTITIONS",
     "PERSISTENT",
     "TASK_METAS",
     "task_of_meta",

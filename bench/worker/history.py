@@ -33,8 +33,10 @@ _FILL = (
     "INSERT INTO messages (session_id, id, sequence, role, parts, done)"
     " SELECT $1, 'old-' || n, n, CASE WHEN n % 2 = 1 THEN 'user' ELSE 'assistant' END, jsonb_build_array("
     "  jsonb_build_object('type', 'text', 'text', repeat('the river had risen ' || n || ' ', $3 / 24))), true"
-    " FROM generate_series(1, $2) n"
+    " FROM generate_series($2::integer, $2 + $4 - 1) n"
 )
+# Of one statement: on a busy machine more of them would take longer than a statement may.
+_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ async def _task_behind(store: Store, database_url: str, messages: int) -> Task:
     await store.sessions.create(session_id, None, None)
     pool = Pool(database_url, max_size=1, application_name="bench-fill")
     async with pool.connection() as connection:
-        await connection.execute(_FILL, session_id, messages, _CHARS)
+        for first in range(1, messages + 1, _AT_ONCE):
+            await connection.execute(_FILL, session_id, first, _CHARS, min(_AT_ONCE, messages + 1 - first))
         await connection.execute("UPDATE sessions SET next_sequence = $2 WHERE id = $1", session_id, messages + 1)
         await connection.execute("ANALYZE messages")
     await pool.close()

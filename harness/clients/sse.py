@@ -154,7 +154,7 @@ async def follow(
         sent["x-ui-message-stream-version"] = str(protocol)
     timeout = httpx.Timeout(10, read=None)
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=timeout) as client,
+        httpx.AsyncClient(trust_env=False, verify=False, timeout=timeout) as client,
         client.stream(method, url, json=json, headers=sent) as response,
     ):
         if response.status_code != 200:

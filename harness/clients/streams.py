@@ -4,6 +4,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.queue.partitions import placed
 
 
 async def entry_ids(redis: Redis, task_id: str) -> list[tuple[int, int]]:
@@ -17,14 +18,15 @@ async def holder_of(redis: Redis, task_id: str) -> str | None:
     held: Any = await redis.hget(keys.task_meta(task_id), "held")
     if held is None:
         return None
-    pending: Any = await redis.xpending_range(keys.work_queue("chat"), keys.GROUP, held, held, 1)
+    partition, there = placed(held.decode())
+    pending: Any = await redis.xpending_range(keys.work_queue("chat", partition), keys.GROUP, there, there, 1)
     return str(pending[0]["consumer"].decode()) if pending else None
 
 
 async def nothing_is_queued(redis: Redis) -> bool:
-    """No entry of the chat queue is waiting or in anybody's hands."""
-    pending: Any = await redis.xpending(keys.work_queue("chat"), keys.GROUP)
-    return pending["pending"] == 0 and await redis.xlen(keys.work_queue("chat")) == 0
+    """No entry of the chat queue is waiting or in anybody's hands: it is deleted with its acknowledgement."""
+    queues = [keys.work_queue("chat", partition) for partition in range(keys.MOST_PARTITIONS)]
+    return sum([await redis.xlen(queue) for queue in queues]) == 0
 
 
 async def lease_is_older_than(redis: Redis, seconds: float) -> bool:

@@ -46,7 +46,7 @@ class Turns:
         self.erasing = TurnErasing(redis, store, registry, writer, reader, RETENTION)
         self.resume = TurnResume(registry, streams.output, queue)
         self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing, self.people)
-        self.background = TurnBackground(store, streams.output, self.dispatch, self.ending)
+        self.background = TurnBackground(store, registry, streams.output, self.dispatch, self.ending)
         operations = Operations(redis, streams.entries)
         self.pause = TurnPause(store, writer, operations, self.rebuild, self.background)
         self.intake = TurnIntake(

@@ -24,7 +24,7 @@ class Chat:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.box = page.get_by_role("textbox", name="Message")
-        self.stop_button = page.get_by_role("button", name="Stop")
+        self.stop_button = page.get_by_role("button", name="Stop", exact=True)
         self.status = page.get_by_role("status")
         self.questions = page.locator("article.user")
         self.answers = page.locator("article.assistant")

@@ -5,13 +5,14 @@ from playwright.async_api import BrowserContext, expect
 
 from harness.clients.chat import Chat
 from harness.databases.database import Database
+from harness.databases.valkey import Valkey
 from harness.processes.services import Services
 from tests.gateway.callers import add_key
 
 
 @pytest.mark.requirement("OP-6")
 async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
-    services: Services, database: Database, context: BrowserContext
+    services: Services, database: Database, context: BrowserContext, valkey: Valkey
 ) -> None:
     gateway = await services.gateway()
     headers = await add_key(database, "night-shift", ["ops:look", "ops:act"])
@@ -24,6 +25,8 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
     await page.get_by_role("button", name="Look").click()
     await expect(page.get_by_text("No chat worker is ready: turns wait for the first one.")).to_be_visible()
 
+    unfit = page.get_by_role("region", name="Not fit")
+    await expect(unfit).to_contain_text("probe: chat_workers: none is running")
     async with Chat(gateway.url) as chat:
         first, second = [await chat.ask(text) for text in ("one", "two")]
         # It comes by itself: the page is live.
@@ -45,6 +48,14 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         await expect(turns.get_by_role("button", name=first.task_id)).to_have_count(0)
         assert await chat.status(first.task_id) == "cancelled"
         assert await chat.status(second.task_id) == "queued"
+        users = page.get_by_role("region", name="Users of the last 15 minutes")
+        await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
+
+        # What is away is told, and what is not is shown.
+        valkey.stop()
+        await expect(unfit).to_contain_text("probe: redis")
+        await expect(unfit).to_contain_text("asking queues")
+        await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
 
 
 @pytest.mark.requirement("OP-6", "SE-1")

@@ -1,9 +1,10 @@
 """The chat page, in a real browser, against real services and a fake model that waits at gates where a test says so."""
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Route, expect
 
 from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer, answer_to
@@ -184,6 +185,58 @@ async def test_a_second_message_waits_for_the_first(services: Services, model: M
     await chat.sees_answers(WHOLE, answer_to("and the next"))
     order = await chat.page.locator("article").evaluate_all("all => all.map(one => one.classList.contains('user'))")
     assert order == [True, False, True, False]
+
+
+@pytest.mark.requirement("CH-12", "GW-8")
+async def test_what_waits_is_changed_taken_back_or_stopped_with_the_rest(
+    services: Services, model: ModelServer, chat: Chat
+) -> None:
+    system = await services.whole()
+    await chat.open(system.url)
+    await chat.send(GATED)
+    await chat.sees_beginning(BEGINNING)
+    waiting = chat.questions.filter(has_text="Queued.")
+    for text in ("one", "two", "three"):
+        await chat.send(text)
+        await expect(waiting.last).to_contain_text(text)
+    await waiting.filter(has_text="two").get_by_role("button", name="Take it back").click()
+    await expect(waiting).to_have_count(2)
+    await waiting.filter(has_text="one").get_by_role("button", name="Change it").click()
+    await expect(chat.box).to_have_value("one")
+    await chat.box.fill("")
+    await chat.page.keyboard.press("ArrowUp")
+    await expect(chat.box).to_have_value("three")
+    await expect(waiting).to_have_count(0)
+    await chat.page.reload()
+    await chat.sees_questions(GATED)
+    await chat.sees_beginning(BEGINNING)
+    await expect(chat.box).to_have_value("three")
+    await chat.page.keyboard.press("Enter")
+    await expect(waiting).to_have_count(1)
+    await chat.send("four")
+    await expect(waiting).to_have_count(2)
+
+    # Its answer begins while it is being taken back: that is told, and it is answered.
+    held = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await chat.page.route("**/messages/*", late)
+    await waiting.first.get_by_role("button", name="Take it back").click()
+    await model.script({"text": "It says "}, {"gate": "second"}, {"text": "more"}, match="three")
+    await model.open_gate("middle")
+    await expect(chat.text_of(chat.answers.last)).to_have_text("It says ", timeout=TIMEOUT_MS)
+    held.set()
+    await expect(chat.page.get_by_role("alert")).to_contain_text("its answer has begun")
+    await chat.page.unroute("**/messages/*")
+
+    await chat.page.get_by_role("button", name="Stop all").click()
+    await expect(chat.box).to_have_value("four")
+    await expect(chat.stop_button).to_be_hidden(timeout=TIMEOUT_MS)
+    await chat.sees_questions(GATED, "three")
+    await expect(chat.answers.last).to_contain_text("Stopped.")
 
 
 async def test_a_failure_is_told_in_a_sentence_and_stays_in_the_history(services: Services, chat: Chat) -> None:

@@ -1,4 +1,5 @@
-"""Where people have to sign in, the chat page takes them to the identity provider and back to where they were."""
+"""Where people have to sign in, the chat page takes them to the identity provider and back to where they were; or it
+asks for a token, where there is none."""
 
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from harness.processes.ports import free_port
 from harness.processes.services import Services
-from tests.gateway.callers import SESSION_SECRETS
+from tests.browser.chat import Chat
+from tests.gateway.callers import SECRET as TOKEN_SECRET
+from tests.gateway.callers import SESSION_SECRETS, bearer, token
 from tests.gateway.conftest import client_of
 from tests.gateway.identity_provider import SigningKey
 from tests.gateway.openid.provider import CLIENT_ID, SECRET, OpenIdProvider
@@ -70,3 +73,40 @@ async def _give_a_name(page: Page, provider: OpenIdProvider) -> None:
     await page.click("button[type=submit]")
     await expect(page.locator("input[value=consent]")).to_be_attached()
     await page.click("button[type=submit]")
+
+
+@pytest.mark.requirement("GW-8", "GW-10")
+async def test_without_an_identity_provider_a_person_signs_in_with_a_token_that_no_script_can_read(
+    services: Services, chat: Chat, context: BrowserContext
+) -> None:
+    gateway = await services.gateway(JWT_SECRET=TOKEN_SECRET)
+    async with client_of(gateway) as http:
+        made = await http.post("/api/chat/sessions", json={"id": "s-ada", "title": "Of Ada"}, headers=bearer("ada"))
+        assert made.status_code == 201, made.text
+    page = chat.page
+    await page.goto(f"{gateway.url}/#/c/s-ada")
+    dialog = page.get_by_role("dialog", name="Sign in")
+    box = dialog.get_by_label("Token")
+    await expect(box).to_be_focused()
+    for wrong in ("no token at all", token(sub="ada", exp=1_700_000_000)):
+        await box.fill(wrong)
+        await page.keyboard.press("Enter")
+        await expect(dialog.get_by_role("alert")).to_contain_text("does not accept this token")
+    # As people copy it: with what stands before it, and a line's end.
+    mine = token(sub="ada")
+    await box.fill(f"Bearer {mine} ")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    await expect(page.locator("#sessions")).to_contain_text("Of Ada")
+    assert page.url == f"{gateway.url}/#/c/s-ada"
+    kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage]) + document.cookie")
+    assert mine not in kept
+
+    await chat.box.fill("a draft")
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_role("button", name="Sign out (ada)").click()
+    await expect(page.get_by_text("You are signed out.")).to_be_visible()
+    assert "ada" not in await page.evaluate("JSON.stringify(localStorage)")
+    assert "sluiceway-user" not in {cookie.get("name") for cookie in await context.cookies(gateway.url)}
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(dialog).to_be_visible()

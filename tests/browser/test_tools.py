@@ -15,9 +15,10 @@ from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 
 
-async def start(services: Services, chat: Chat, needing_approval: str = "[]") -> System:
+async def start(services: Services, chat: Chat, needing_approval: str = "[]", **settings: str) -> System:
     """The tools are offered before there is a chat worker: it remembers for a moment what it was told."""
-    runner = await services.tool_runner(TOOLS_DIR=str(TOOLS_DIR), TOOLS_NEEDING_APPROVAL=needing_approval)
+    settings |= {"TOOLS_DIR": str(TOOLS_DIR), "TOOLS_NEEDING_APPROVAL": needing_approval}
+    runner = await services.tool_runner(**settings)
     await wait_until(lambda: "tools_offered" in runner.output, what="the tools are offered")
     system = replace(await services.whole(), tool_runners=[runner])
     await chat.open(system.url)
@@ -49,6 +50,24 @@ async def test_a_tool_is_seen_running_and_after_a_reload_in_the_middle(
         await expect(tool.get_by_role("region", name="Result")).to_have_text("through lock")
         await chat.page.reload()
         await chat.sees_answers(answer_to("/wait_at lock"))
+
+
+@pytest.mark.requirement("GW-8", "CH-19")
+async def test_a_tool_that_never_blocks_is_seen_running_behind_the_answer(
+    services: Services, chat: Chat, redis: Redis
+) -> None:
+    await start(services, chat, TOOLS_IN_BACKGROUND='["wait_at"]')
+    await chat.send("/wait_at lock")
+    tool = chat.tool("Wait at")
+    await chat.sees_answers(answer_to("/wait_at lock"))
+    for _ in range(2):
+        await expect(tool).to_contain_text("waiting at the gate (30 %)", timeout=TIMEOUT_MS)
+        await chat.sees_state(tool, "Running")
+        await chat.page.reload()
+        await chat.sees_answers(answer_to("/wait_at lock"))
+    await open_gate(redis, "lock")
+    await expect(chat.answers).to_have_count(2, timeout=TIMEOUT_MS)
+    await chat.sees_state(tool, "Done")
 
 
 @pytest.mark.requirement("GW-8")

@@ -276,6 +276,28 @@ async def test_with_the_default_lease_the_next_text_comes_within_that_and_two_se
     assert fold(seen[7], 7).text == ANSWER
 
 
+@pytest.mark.requirement("CH-25")
+async def test_a_text_that_its_server_broke_off_is_continued_where_it_stopped_and_not_for_ever(
+    services: Services, model: ModelServer, database: Database
+) -> None:
+    system = await services.whole(consumers=0, MODEL_CONTINUATION="vllm")
+    question, refused = (
+        "the river [[tokens=12 rate=0 cut=5 how=rst]]",
+        "the sea [[tokens=12 rate=0 cut=5 prefix=refuse]]",
+    )
+    async with Chat(system.url) as chat:
+        turn = await chat.ask(question)
+        message = fold(await chat.answer(turn, protocol=7), 7)
+        assert (message.text, _is_unbroken(message)) == (answer_to(question, 12), True)
+        assert await stored_answer(database, turn.message_id) == answer_to(question, 12)
+        assert len(await questions(model, "the river")) == 2
+        # It is made anew where the server does not continue it, and broken off each time: that ends.
+        turn = await chat.ask(refused)
+        assert fold(await chat.answer(turn, protocol=7), 7).text == answer_to(refused, 5)
+        assert (await chat.task(turn.task_id))["error"]["code"] == "MODEL_CUT"
+        assert len(await questions(model, "the sea")) == 7
+
+
 @pytest.mark.requirement("TS-5")
 async def test_llama_cpp_itself_continues_the_answer_of_a_killed_worker(
     services: Services, redis: Redis, database: Database, tmp_path: Path

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sluiceway import keys
-from sluiceway.errors import RedisRefuses
+from sluiceway.errors import RedisRefuses, RedisUnavailable
 from sluiceway.operation.completions import Completions
+from sluiceway.queue.partitioned_queue import PartitionedQueue
+from sluiceway.queue.partitions import partition_for, placed
+from sluiceway.queue.work_queue import Producer
 from sluiceway.redis.client import open_redis
 from sluiceway.service.redis_suitability import unsuitable
 from sluiceway.wire.events import TextDelta
@@ -58,10 +62,11 @@ async def test_nothing_is_lost_or_doubled_when_a_primary_dies_or_slots_move_in_m
     async with Chat(system.url) as chat:
         async with watched_turns(system, chat, "moving", 6) as watched:
             await watched.flowing()
-            # Of the turns' streams, of the queue itself, and one more as Valkey 9 does it.
+            # Of the turns' streams, of the queue's partitions, and one more as Valkey 9 does it.
             for one in watched.turns[:3]:
                 await asyncio.to_thread(cluster.move_slot, keys.task_events(one.turn.task_id))
-            await asyncio.to_thread(cluster.move_slot, keys.work_queue(keys.CHAT))
+            for partition in range(4):
+                await asyncio.to_thread(cluster.move_slot, keys.work_queue(keys.CHAT, partition))
             await cluster.move_at_once(keys.task_events(watched.turns[4].turn.task_id))
             moved = asyncio.get_running_loop().time()
             assert await watched.more_text(moved) < NEXT_TEXT_SECONDS
@@ -148,6 +153,52 @@ async def test_streams_of_the_other_nodes_are_written_while_one_is_silent(nodes:
         ]
         running.cancel()
         await asyncio.wait([running])
+
+
+async def test_queues_of_the_other_nodes_are_read_while_one_is_silent(nodes: RedisCluster) -> None:
+    partitions, kind = range(4), keys.tool_queue("test")
+    async with (
+        open_redis(nodes.url, name="test") as client,
+        open_redis(nodes.url, name="reader", blocking=True) as blocking,
+    ):
+        queue = PartitionedQueue(client, blocking, kind, "worker", lease=timedelta(seconds=30), partitions=4)
+        await queue.ensure_group()
+        shard = nodes.shard_of(keys.work_queue(kind, 0))
+        away = {one for one in partitions if nodes.owner(keys.work_queue(kind, one)) in shard}
+        assert away != set(partitions), "the partitions are on several nodes"
+        bodies = {one: b"%d" % next(n for n in range(99) if partition_for(b"%d" % n, 4) == one) for one in partitions}
+        producer = Producer(client, kind, 4)
+        for body in bodies.values():
+            await producer.add(body)
+        held = [one for _ in partitions for one in await queue.read(1, timedelta(milliseconds=50))]
+        assert {one.body for one in held} == set(bodies.values())
+        waiting = asyncio.create_task(queue.read(4, timedelta(seconds=2)))
+        nodes.set("cluster-require-full-coverage", "no")
+        for node in shard:
+            node.freeze()
+        for one in set(partitions) - away:
+            await producer.add(bodies[one])
+        found = list(await waiting)
+        async with asyncio.timeout(15):
+            while len(found) < len(partitions) - len(away):
+                found += await queue.read(4, timedelta(seconds=2))
+        assert {placed(one.entry_id)[0] for one in found} == set(partitions) - away
+        assert await queue.renew([one.entry_id for one in held if placed(one.entry_id)[0] not in away]) == set()
+        with pytest.raises(RedisUnavailable):
+            await queue.renew([one.entry_id for one in held])
+        for node in shard:
+            nodes.bring_back(node)
+        nodes.set("cluster-require-full-coverage", "yes")
+        await nodes.whole()
+        for one in away:
+            await producer.add(bodies[one])
+        async with asyncio.timeout(20):
+            while len(found) < len(partitions):
+                found += await queue.read(4, timedelta(seconds=2))
+        assert sorted(one.body for one in found) == sorted(bodies.values())
+        assert await queue.renew([one.entry_id for one in (*held, *found)]) == set()
+        assert all([await queue.ack(one.entry_id) for one in (*held, *found)])
+        await queue.leave()
 
 
 async def test_a_cluster_that_is_named_as_one_is_suitable_and_a_single_server_is_not(

@@ -108,6 +108,17 @@ def test_a_call_that_can_be_run_becomes_an_operation_of_its_tools_queue() -> Non
     assert shown == [ToolInputAvailable(tool_call_id="call_1", tool_name="weather", input={"city": "Köln"})]
 
 
+@pytest.mark.requirement("CH-19")
+def test_a_call_of_a_tool_that_never_blocks_says_so_but_not_one_that_the_client_runs() -> None:
+    spec = OFFERED["weather"].model_copy(update={"background": True})
+    by_client = spec.model_copy(update={"by_client": True})
+    asked = call('{"city": "Köln"}')
+    made = [to_operation(asked, 1, {"weather": one})[0] for one in (spec, by_client, OFFERED["weather"])]
+    assert [operation.background for operation in made] == [True, False, False]
+    assert [operation.blocks for operation in made] == [False, False, True]
+    assert not to_operation(asked, 1, {"weather": spec}, too_many=True)[0].background
+
+
 @pytest.mark.requirement("CH-9")
 def test_a_call_that_a_person_must_allow_waits_and_asks() -> None:
     operation, shown = to_operation(call('{"city": "Köln"}', "pay"), 1, OFFERED)

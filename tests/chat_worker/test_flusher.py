@@ -38,6 +38,11 @@ class Desk:
         events = [entry.event for entry in await self.streams.reader.read(task_id)]
         return "".join(event.delta for event in events if isinstance(event, TextDelta))
 
+    async def quiet_since(self, task_id: str) -> int | None:
+        meta = await self.streams.registry.meta(task_id)
+        assert meta is not None
+        return meta.quiet_since
+
 
 @pytest.fixture
 async def desk(valkey_url: str) -> AsyncIterator[Desk]:
@@ -173,3 +178,17 @@ async def test_whenever_a_successor_begins_what_it_is_told_of_its_predecessor_fi
         assert int(begun.reached or 0) == len(words)
         shown = len(words)
     assert shown > 100
+
+
+async def test_a_stream_that_shows_nothing_for_long_says_since_when_until_it_shows_something(desk: Desk) -> None:
+    writer = await desk.writer("task_1")
+    writer.write(Start(message_id="msg_1"))
+    await writer.drained()
+    assert await desk.quiet_since("task_1") is None
+
+    writer._batched -= 60  # as if a minute had gone by
+    await wait_until(lambda: desk.quiet_since("task_1"), what="it is told that nothing is shown")
+
+    writer.write(StartStep())
+    await writer.drained()
+    assert await desk.quiet_since("task_1") is None

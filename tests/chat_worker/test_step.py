@@ -134,6 +134,35 @@ async def test_calls_are_durable_and_queued_and_the_turn_waits_for_them(desk: De
     assert (meta.status, meta.held_entry) == ("waiting", None)
 
 
+@pytest.mark.requirement("CH-19")
+async def test_a_turn_with_a_call_that_does_not_block_it_goes_on_and_into_the_background_with_its_answer(
+    desk: Desk,
+) -> None:
+    offer = Offer({"time": TOOLS["time"].model_copy(update={"background": True})}, max_calls=8)
+    step = desk.step()
+    request = ModelRequest(model="m", messages=[{"role": "user", "content": "look [[tools=time]]"}])
+    assert await step.run(desk.model, request, Tries(1, Patience()), offer) == "running"
+    assert await desk.redis.xlen(keys.work_queue(keys.tool_queue("default"))) == 1
+    _, message = await desk.stored()
+    [operation] = await desk.store.operations.of_task(desk.task.id)
+    assert message.metadata == {"background": [operation.tool_call_id]}
+
+    assert await step.ending.say("It is under way.") == "waiting"
+
+    task, message = await desk.stored()
+    assert (task.status, task.open_operations) == ("waiting", 1)
+    assert task.background_at is not None
+    assert message.parts[-1]["text"] == "It is under way."
+    assert (message.metadata or {})["finishReason"] == "stop"
+    types = await desk.types()
+    assert types[-3:] == ["finish-step", "message-metadata", "data-background"]
+    assert "tool-output-error" not in types
+    meta = await desk.streams.registry.meta(desk.task.id)
+    assert meta is not None
+    assert meta.status == "waiting"
+    assert await desk.streams.registry.active("s") is None
+
+
 async def test_calls_beyond_the_most_of_a_step_go_back_to_the_model_as_errors(desk: Desk) -> None:
     assert await desk.ask("look [[tools=weather,time]]", Offer(TOOLS, max_calls=1)) == "waiting"
 

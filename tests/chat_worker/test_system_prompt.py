@@ -73,6 +73,12 @@ def test_variables_are_filled_and_a_file_with_unknown_ones_fails_the_start_by_na
     file.write_text("Hello {{nmae}}, {{date}}", "utf-8")
     with pytest.raises(PromptRefused, match=r"nmae; known are date, .*understanding"):
         from_file(file)
+    # Who starts the worker reads why.
+    with pytest.raises(ValidationError, match=r"SYSTEM_PROMPT_FILE: .*p.txt is no prompt: .*nmae; known are date"):
+        Settings(system_prompt_file=file)
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ValidationError, match="is no prompt"):
+        Settings(system_prompt_file=file)
     with pytest.raises(ValidationError, match="there is no file"):
         Settings(system_prompt_file=tmp_path / "none.txt")
 

@@ -67,15 +67,19 @@ class Scene:
         deadline_seconds: float = 3600,
         session_id: str | None = None,
         entry_id: str | None = None,
+        background: bool = False,
     ) -> Waiting:
-        """A turn that waits, with a call for each status; by default one that is pending. `entry_id`: as of `step`."""
+        """A turn that waits, with a call for each status; by default one that is pending. `entry_id`, `background`: as
+        of `step`; then it runs."""
         session_id = session_id or f"s-{uuid4().hex}"
         new = NewTurn(session_id=session_id, user_id=None, text="please", create_session=True)
         accepted = await self.store.turns.accept(new)
         await self.turns.dispatch.publish(accepted.task)
         task = await self.store.turns.claim(accepted.task.id)
         assert task is not None
-        waiting = await self.step(task, *statuses, deadline_seconds=deadline_seconds, entry_id=entry_id)
+        waiting = await self.step(
+            task, *statuses, deadline_seconds=deadline_seconds, entry_id=entry_id, background=background
+        )
         meta = await self.streams.registry.meta(task.id)
         assert meta is not None
         assert meta.queue_entry is not None
@@ -83,11 +87,16 @@ class Scene:
         return waiting
 
     async def step(
-        self, task: Task, *statuses: OperationStatus, deadline_seconds: float = 3600, entry_id: str | None = None
+        self,
+        task: Task,
+        *statuses: OperationStatus,
+        deadline_seconds: float = 3600,
+        entry_id: str | None = None,
+        background: bool = False,
     ) -> Waiting:
         """A step, of a claimed turn, that ends with calls. `entry_id`: the entry under whose lease it is made, where
-        the turn is held for longer."""
-        calls = [self._call(status, deadline_seconds) for status in statuses or ("pending",)]
+        the turn is held for longer. `background`: none of them blocks it."""
+        calls = [self._call(status, deadline_seconds, background) for status in statuses or ("pending",)]
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
         async with AsyncExitStack() as stack:
@@ -96,8 +105,9 @@ class Scene:
             await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
             message = await self.store.turns.message(task)
             parts = [*(message.parts if message else []), {"type": "step-start"}, *map(_part, calls)]
-            paused = await self.turns.pause.pause(task, parts, calls, None)
-        assert paused == ("waiting" if any(call.status == "pending" for call in calls) else "running")
+            told = {"background": [one.tool_call_id for one in calls]} if background else None
+            paused = await self.turns.pause.pause(task, parts, calls, None, metadata=told)
+        assert paused == ("waiting" if any(call.blocks for call in calls) else "running")
         operations = await self.store.operations.of_task(task.id)
         ids = {call.id for call in calls}
         return Waiting(task, [operation for operation in operations if operation.id in ids])
@@ -182,7 +192,7 @@ class Scene:
     async def dead_letters(self) -> list[tuple[bytes, str]]:
         return [(letter.body, letter.reason) for letter in await self.store.dead_letters.newest(100)]
 
-    def _call(self, status: OperationStatus, deadline_seconds: float) -> NewOperation:
+    def _call(self, status: OperationStatus, deadline_seconds: float, background: bool = False) -> NewOperation:
         return NewOperation(
             id=new_operation_id(),
             step=1,
@@ -193,6 +203,7 @@ class Scene:
             status=status,
             deadline_seconds=deadline_seconds,
             approval_id=new_approval_id() if status == "approval" else None,
+            background=background,
             error={"type": "UNKNOWN_TOOL", "message": "No such tool."} if status == "failed" else None,
         )
 

@@ -113,6 +113,7 @@ OPTIONAL = {
     "MCP_SERVERS": ("tool-runner",),
     "TOOLS_DISABLED": ("tool-runner",),
     "TOOLS_NEEDING_APPROVAL": ("tool-runner",),
+    "TOOLS_IN_BACKGROUND": ("tool-runner",),
     "OFFER_TOOLS": ("chat-worker",),
     "DIRECT_TOOLS": ("chat-worker",),
     "MODEL_CONTINUATION": ("chat-worker",),
@@ -145,6 +146,7 @@ OPTIONAL = {
     "TURN_DEADLINE_SECONDS": ("completion-consumer",),
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
+    "QUEUE_PARTITIONS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "LIVE_TTL_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "RETENTION_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
 }

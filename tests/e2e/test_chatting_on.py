@@ -88,6 +88,49 @@ async def test_chatting_on_outlives_a_worker_a_consumer_and_redis(
 
 
 @pytest.mark.requirement("CH-19", "GW-2")
+async def test_a_tool_that_never_blocks_is_answered_at_once_and_once_more_with_its_result(
+    services: Services, model: ModelServer, redis: Redis
+) -> None:
+    system = await services.whole(
+        tool_runners=1, TOOLS_DIR=str(TOOLS_DIR), TOOLS_IN_BACKGROUND='["wait_at"]', LEASE_SECONDS="1"
+    )
+    await offered(system.url, "wait_at")
+    await calls_tools(model, "go through east", call("wait_at", "call_east", gate="east"))
+    await answers(model, "go through east", "It is under way.")
+    await answers(model, "tool calls from further up", "Through it, and that was that.")
+    async with Chat(system.url) as chat:
+        session_id = await chat.open_session()
+        posted = {"id": session_id, "messages": [said("m1", "go through east")]}
+        async with follow(f"{chat.url}/api/chat", method="POST", json=posted) as stream:
+            first = fold(await stream.read_to_end())
+        assert first.text == "It is under way."
+        assert first.finish == {"type": "finish", "finishReason": "tool-calls"}
+        session = await chat.session(session_id)
+        assert session["active_task"] is None, "the next message need not wait"
+        [waiting] = session["background_tasks"]
+        turn = Turn(session_id, waiting["task_id"], waiting["message_id"], "waiting", None, waiting["stream_url"])
+        async with follow(chat.stream_url(turn)) as stream:
+            await stream.read_until(lambda event: "waiting at the gate" in event.data)
+
+        await redis.flushall()
+        system.consumer.kill9()
+        system.worker.kill9()
+        await open_gate(redis, "east")
+        await system.consumer.start()
+        await system.worker.start()
+
+        whole = fold(await chat.answer(turn))
+        assert (whole.tools["call_east"]["output"], whole.text) == ("through east", "It is under way.")
+        assert fold(await chat.answer(await continuing(chat, turn))).text == "Through it, and that was that."
+        assert [role for role, _ in await chat.messages(session_id)] == ["user", "assistant"] * 2
+        assert (await chat.session(session_id))["background_tasks"] == []
+    last = (await questions(model, "tool calls from further up"))[-1]
+    assert [role for role, _ in heard(last)] == ["user", "assistant", "tool", "assistant", "user"]
+    assert heard(last)[2][1].startswith(STILL_RUNS), "what was sent before is sent as it was"
+    assert len(await questions(model, "tool calls from further up")) == 1, "it was paid once"
+
+
+@pytest.mark.requirement("CH-19", "GW-2")
 async def test_a_stream_of_the_stock_client_ends_where_its_turn_makes_way_and_that_of_the_turn_is_whole(
     chat: Chat, other_chat: Chat, model: ModelServer, shared_redis: Redis
 ) -> None:

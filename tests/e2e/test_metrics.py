@@ -87,6 +87,7 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "sluiceway_turn_queued_seconds_count": {},
         "sluiceway_turn_first_token_seconds_count": {},
         "sluiceway_model_first_token_seconds_count": {},
+        "sluiceway_model_token_seconds_count": {},
         "sluiceway_model_tokens_total": {"kind": "output", "purpose": "answer"},
         "sluiceway_model_errors_total": {"code": "MODEL_KEY_REJECTED"},
         "sluiceway_model_retries_total": {"code": "MODEL_UNAVAILABLE"},

@@ -154,6 +154,9 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         system.worker.kill9()
         silent = f"Its worker {system.worker.name} is silent"
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words=silent), what="that its holder is dead")
+        dead = f"process {system.worker.name}"
+        await wait_until(lambda: _has(ctl, "doctor", words=dead), what="that a process is dead")
+        assert "frozen or dead" in (await ctl("ps"))[1]
         await services.chat_worker()
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words="attempt 2"), what="who has taken it over")
         assert (await ctl("cancel", slow.task_id))[0] == 0

@@ -30,21 +30,22 @@ def bearer(user: str | None = None, secret: str = SECRET, algorithm: str = "HS25
 
 async def anonymous(http: httpx.AsyncClient) -> dict[str, str]:
     """Somebody new, by his cookie: it comes with the page."""
-    async with httpx.AsyncClient(base_url=http.base_url, trust_env=False, timeout=20) as browser:
+    async with httpx.AsyncClient(base_url=http.base_url, trust_env=False, verify=False, timeout=20) as browser:
         page = await browser.get("/")
     return {"cookie": f"{COOKIE}={page.cookies[COOKIE]}"}
 
 
 async def add_key(
-    database: Database, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    database: Database, name: str, scopes: Sequence[str], expires_at: datetime | None = None, org: str | None = None
 ) -> dict[str, str]:
     """A key as `sluicewayctl keys create` makes it."""
     key = f"swk_{name:x<43}"
     await database.execute(
-        "INSERT INTO api_keys (name, digest, scopes, expires_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO api_keys (name, digest, scopes, expires_at, org) VALUES ($1, $2, $3, $4, $5)",
         name,
         hashlib.sha256(key.encode()).digest(),
         list(scopes),
         expires_at,
+        org,
     )
     return {"x-api-key": key}

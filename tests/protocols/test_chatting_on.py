@@ -7,7 +7,7 @@ A crash is a follow-up that nobody does: `finish` plays the reconciler, which do
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Task, task_of
 from sluiceway.store.turns.accepting import NewTurn, Policy
 from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.wire.message import Part
 from sluiceway.wire.results import results_in
 
 from harness.databases.database import Database
@@ -28,11 +29,12 @@ from tests.protocols.machine import Machine, play
 
 LIVE = ("queued", "running", "waiting")
 SAID = TurnEnd("completed", None, {"status": "completed"})
+CANCELLED = TurnEnd("cancelled", None, {})
 
 picks = st.integers(0, 9)
 policies: st.SearchStrategy[Policy | None] = st.sampled_from((None, None, None, None, "enqueue", "steer", "interrupt"))
 acts = st.sampled_from(
-    ("say", "claim", "pause", "complete", "complete", "carry on", "carry on", "end", "look", "cancel")
+    ("say", "claim", "start", "pause", "complete", "complete", "carry on", "carry on", "end", "end", "look", "cancel")
 )
 
 
@@ -51,6 +53,10 @@ class ChattingOn(Machine):
         self.session = f"ses_{uuid4().hex}"
         self.said = 0
         self.held: dict[str, Task] = {}  # of workers
+        self.busy: set[str] = set()
+        self.reading = asyncio.Lock()  # it is one connection
+        self.parts: dict[str, list[Part]] = {}  # as their workers have them, which hear of no result
+        self.started: dict[str, list[str]] = {}  # calls that block nothing
         self.operations: list[Operation] = []
         self.results: dict[str, str] = {}  # the first that was applied, by call
         self.continued: Counter[str] = Counter()
@@ -81,6 +87,12 @@ class ChattingOn(Machine):
         self.at_once([("pause", pick, None), ("say", 0, None)])
 
     @rule(pick=picks)
+    def a_turn_steps_back_while_what_it_started_ends(self, pick: int) -> None:
+        self.at_once([("claim", 0, None)])
+        self.at_once([("start", pick, None), ("say", 0, None)])
+        self.at_once([("end", pick, None), ("complete", -1, None), ("complete", -2, None), ("say", 0, None)])
+
+    @rule(pick=picks)
     def everybody_carries_on(self, pick: int) -> None:
         self.at_once([("carry on", pick, None)] * 4 + [("say", 0, None)])
 
@@ -96,15 +108,13 @@ class ChattingOn(Machine):
                 claimed = await store.turns.claim(active.id) if active is not None else None
                 if claimed is not None and claimed.status == "running":
                     self.held[claimed.id] = claimed
-            case "pause" if self.held:
-                await self.pause(store, list(self.held.values())[pick % len(self.held)], 1 + pick % 2)
+            case "pause" | "start" | "end":
+                await self.step(store, what, pick)
             case "complete" if self.operations:
                 await self.complete(store, self.operations[pick % len(self.operations)], f"result {pick}")
             case "carry on":
                 for task in await store.background.of_session(self.session):
                     await self.carry_on(store, task)
-            case "end" if self.held:
-                await self.end(store, list(self.held.values())[pick % len(self.held)])
             case "look":
                 for task in await self.live():
                     self.note_way(await store.background.make_way(task) if task.status == "waiting" else None)
@@ -121,11 +131,30 @@ class ChattingOn(Machine):
         if accepted.active:
             assert accepted.position == 0
 
-    async def pause(self, store: Store, task: Task, count: int) -> None:
-        calls = [_call() for _ in range(count)]
-        parts = [{"type": "step-start"}, *(_part(call) for call in calls)]
-        if (await store.turns.pause(task, parts, calls, None)).paused == "waiting":
-            self.operations += [Operation(call.id, task.id, call.tool_call_id) for call in calls]
+    async def step(self, store: Store, what: str, pick: int) -> None:
+        """What a worker does with a turn; it does one thing at a time."""
+        free = [task for task in self.held.values() if task.id not in self.busy]
+        if not free:
+            return
+        task = free[pick % len(free)]
+        self.busy.add(task.id)
+        if what == "end":
+            await self.end(store, task)
+        else:
+            await self.pause(store, task, 1 + pick % 2, started=what == "start")
+        self.busy.discard(task.id)
+
+    async def pause(self, store: Store, task: Task, count: int, *, started: bool = False) -> None:
+        calls = [_call(started) for _ in range(count)]
+        parts = [*self.parts.get(task.id, []), {"type": "step-start"}, *(_part(call) for call in calls)]
+        in_background = self.started.get(task.id, []) + [call.tool_call_id for call in calls if started]
+        told = {"background": in_background} if in_background else None
+        paused = (await store.turns.pause(task, parts, calls, None, told)).paused
+        if paused not in ("waiting", "running"):
+            return
+        self.operations += [Operation(call.id, task.id, call.tool_call_id) for call in calls]
+        self.parts[task.id], self.started[task.id] = parts, in_background
+        if paused == "waiting":
             self.held.pop(task.id, None)
 
     async def complete(self, store: Store, operation: Operation, result: str) -> None:
@@ -146,18 +175,30 @@ class ChattingOn(Machine):
             self.went_there[made.background.id] += 1
 
     async def end(self, store: Store, task: Task) -> None:
-        end = (
-            SAID
-            if (await store.turns.get(task.id) or task).cancel_requested_at is None
-            else TurnEnd("cancelled", None, {})
-        )
-        await store.turns.end(task, end, attempt=task.attempt)
+        unwanted = (await store.turns.get(task.id) or task).cancel_requested_at is not None
+        if unwanted or not self.started.get(task.id):
+            await store.turns.end(task, CANCELLED if unwanted else SAID, attempt=task.attempt)
+        else:
+            answer = replace(SAID, parts=[*self.parts[task.id], {"type": "text", "text": "I began."}], metadata={})
+            made = await store.stepping_back.step_back(task, answer)
+            if made is None and not await self.is_unwanted(store, task):
+                return
+            self.note_way(made)
         self.held.pop(task.id, None)
+
+    async def is_unwanted(self, store: Store, task: Task) -> bool:
+        """Somebody wanted it to end meanwhile: its worker ends it so."""
+        if (await store.turns.get(task.id) or task).cancel_requested_at is None:
+            return False
+        await store.turns.end(task, CANCELLED, attempt=task.attempt)
+        return True
 
     # What must hold
 
     async def tasks(self) -> list[Task]:
-        rows = await self.database.fetch("SELECT * FROM tasks WHERE session_id = $1 ORDER BY sequence", self.session)
+        query = "SELECT * FROM tasks WHERE session_id = $1 ORDER BY sequence"
+        async with self.reading:
+            rows = await self.database.fetch(query, self.session)
         return [task_of(row) for row in rows]
 
     async def live(self) -> list[Task]:
@@ -183,6 +224,7 @@ class ChattingOn(Machine):
             mine = [one.call_id for one in self.operations if one.task_id == task_id]
             told = {one["toolCallId"]: one.get("output") for one in self.run(self.told(continuing))}
             assert told, "it brings nothing"
+            assert set(self.started.get(task_id, [])) <= told.keys(), "nobody answers with what it started"
             assert told == {call_id: self.results[call_id] for call_id in mine if call_id in told}
 
     async def told(self, task: Task) -> list[Any]:
@@ -194,7 +236,8 @@ class ChattingOn(Machine):
         wrong = self.run(
             self.database.fetch(
                 "SELECT t.id FROM tasks t LEFT JOIN operations o ON o.task_id = t.id"
-                " AND o.status IN ('pending', 'running', 'accepted') WHERE t.session_id = $1"
+                " AND o.status IN ('pending', 'running', 'accepted')"
+                " AND (t.background_at IS NOT NULL OR NOT o.background) WHERE t.session_id = $1"
                 " GROUP BY t.id HAVING t.open_operations <> count(o.id)",
                 self.session,
             )
@@ -227,9 +270,10 @@ class ChattingOn(Machine):
                 await self.stores[0].turns.end(claimed, TurnEnd("cancelled", None, {}), attempt=claimed.attempt)
 
 
-def _call() -> NewOperation:
+def _call(background: bool) -> NewOperation:
     operation_id = new_operation_id()
-    return NewOperation(operation_id, 1, f"call_{operation_id}", "look_up", {}, "default", "pending", 3600)
+    call_id = f"call_{operation_id}"
+    return NewOperation(operation_id, 1, call_id, "look_up", {}, "default", "pending", 3600, background=background)
 
 
 def _part(call: NewOperation) -> dict[str, Any]:

@@ -21,14 +21,15 @@ TOGETHER = {
     ],
     "a model": [keys.model_budget(MODEL), keys.model_line(MODEL), keys.model_tickets(MODEL)],
     **{
-        f"the queue {kind}": [
-            keys.work_queue(kind),
-            keys.lane_entries(kind),
-            keys.lane_heads(kind),
-            keys.lane(kind, USER),
-            keys.lane(kind, ""),
+        f"the queue {kind}, partition {partition}": [
+            keys.work_queue(kind, partition),
+            keys.lane_entries(kind, partition),
+            keys.lane_heads(kind, partition),
+            keys.lane(kind, USER, partition),
+            keys.lane(kind, "", partition),
         ]
         for kind in (keys.CHAT, keys.COMPLETIONS, keys.tool_queue("default"))
+        for partition in (0, 3, 15)
     },
 }
 

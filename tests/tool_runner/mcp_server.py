@@ -24,6 +24,7 @@ ODD_NAMES = ["files.read", "files/read", "x" * 100, "x" * 99 + "y", "plain"]
 BROKEN = {"type": "object", "properties": {"a": {"type": "nonsense"}}}
 LIAR = types.Tool(
     name="liar",
+    _meta={"sluiceway/background": True},
     input_schema={"type": "object"},
     output_schema={"type": "object", "properties": {"true": {"type": "boolean"}}, "required": ["true"]},
 )

@@ -107,12 +107,16 @@ async def test_what_may_destroy_needs_approval_unless_the_settings_say_otherwise
     assert not (await stage.tool("s__destroy")).approval
     trusted, distrusted = http_server.settings(approval="none"), http_server.settings(approval="all")
     servers = {"s": http_server.settings(), "trusted": trusted, "distrusted": distrusted}
+    servers["slow"] = http_server.settings(background=True)
     async with mcp_stage(servers, approve_destructive=True) as careful:
         assert (await careful.tool("s__destroy")).approval
         assert (await careful.tool("s__add")).approval  # it says nothing of itself
         assert not (await careful.tool("s__put")).approval
         assert not (await careful.tool("trusted__destroy")).approval
         assert (await careful.tool("distrusted__put")).approval
+        # Which of them block a turn is known by the settings, or from the tool itself.
+        assert [(await careful.tool(f"{server}__put")).spec().background for server in ("s", "slow")] == [False, True]
+        assert (await careful.tool("s__liar")).spec().background
 
 
 async def test_structured_content_is_the_result_as_it_is(stage: McpStage) -> None:

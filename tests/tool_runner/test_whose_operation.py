@@ -160,9 +160,14 @@ async def test_a_drained_runner_finishes_what_it_can(services: Services, caller:
 
 async def test_tools_are_offered_while_the_runner_is_ready(services: Services, caller: Caller) -> None:
     runner = await services.tool_runner(
-        **SHORT, TOOLS_DISABLED='["current_time"]', TOOLS_NEEDING_APPROVAL='["add"]', DRAIN_SECONDS="10"
+        **SHORT,
+        TOOLS_DISABLED='["current_time"]',
+        TOOLS_NEEDING_APPROVAL='["add"]',
+        DRAIN_SECONDS="10",
+        TOOLS_IN_BACKGROUND='["greet"]',
     )
     specs = await caller.offered()
+    assert (specs["greet"].background, specs["add"].background) == (True, False)
     assert {"web_fetch", "add", "greet", "generate_document"} <= specs.keys()
     assert "current_time" not in specs
     assert "http_operation" not in specs

@@ -116,7 +116,8 @@ def told_of(body: object) -> Told:
             labels.append("flagged")  # OpenRouter's moderation, which has no other word for it
         where = value.get("loc")
         if isinstance(where, list) and where:
-            parameters.append(str(where[-1] if where[0] != "body" or len(where) < 2 else where[1]))
+            path = where[1:] if where[0] == "body" and len(where) > 1 else where[-1:]
+            parameters.append(".".join(map(str, path)))
         for name in _DELAYS:
             told_seconds = value.get(name)
             if isinstance(told_seconds, int | float) and 0 < told_seconds < _LONGEST_DELAY:

@@ -34,7 +34,7 @@ _CONTEXT = re.compile(
     r"|longer than the (maximum|model)|reduce (the|your) (length|size) of the (messages|prompt|input)"
     r"|inputs\W{0,3} (tokens|must have less than).{0,60}(<=|tokens)|range of input length"
     r"|string_above_max_length|messages.{0,10}: (array|string) too long|shorter or fewer inputs"
-    r"|(request|body).too.large",
+    r"|(request|body).too.large|context shift is disabled|input tokens exceed",
     re.I | re.S,
 )
 _TOO_LARGE = re.compile(r"(request|body|prompt|message) (is )?too large|tokens must be reduced", re.I)
@@ -47,10 +47,12 @@ _QUOTA = re.compile(r"insufficient.?quota|billing|credit|balance|payment|arrear"
 _SURELY_QUOTA = re.compile(
     r"insufficient.?(quota|credit|balance|fund)|exceeded your current quota|billing_(hard_limit|not_active)"
     r"|credit balance|payment required|no credits|out of credits|arrear|account is in good standing"
-    r"|key limit exceeded",
+    r"|key limit exceeded|used all (available )?credits|spending limit|budget.{0,20}exceeded|余额不足|欠费",
     re.I,
 )
-_RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl|request limit|resource.?exhausted|^429$", re.I)
+_RATE = re.compile(
+    r"rate.?limit|too.?many.?requests|throttl|request limit|resource.?exhausted|速率限制|过于频繁|^429$", re.I
+)
 _KEY = re.compile(r"api.?key|authentication|unauthorized|unauthenticated|permission|forbidden", re.I)
 _SURELY_KEY = re.compile(
     r"(invalid|incorrect|wrong|missing|expired|no|bad).{0,20}api.?key"
@@ -60,7 +62,8 @@ _SURELY_KEY = re.compile(
 )
 _NO_MODEL = re.compile(
     r"model.?not.?found|(unknown|invalid|unsupported).?model|\bnot_found(_error)?\b"
-    r"|model .{1,100}(does not exist|not found|is not available)",
+    r"|model .{1,100}(does not exist|not found|is not available)|not a valid model"
+    r"|model .{0,100}\b(decommissioned|deprecated|retired)\b",
     re.I,
 )
 _INVALID = re.compile(r"invalid.?(request|argument|parameter)|bad_?request|^4\d\d$", re.I)

@@ -18,6 +18,7 @@ SluicewayError
 │   ├── SessionExists         409
 │   ├── SessionBusy           409
 │   ├── MessageConflict       409
+│   ├── MessageNotWaiting     409
 │   ├── ApprovalConflict      409
 │   ├── StreamTruncated       409
 │   ├── OperationNotStarted   409
@@ -161,6 +162,14 @@ class SessionBusy(DomainError):
 class MessageConflict(DomainError):
     code, status = "MESSAGE_ID_CONFLICT", 409
     default_detail = "A message with this id exists in the session, with another text."
+
+
+class MessageNotWaiting(DomainError):
+    code, status = "MESSAGE_NOT_WAITING", 409
+    default_detail = (
+        "This message does not wait any more: its answer has begun or ended, or it has taken another message's place. "
+        "Nothing was changed."
+    )
 
 
 class StreamTruncated(DomainError):

@@ -70,6 +70,10 @@ WINDOWS = "sw:windows"
 SETTINGS = "sw:settings"
 
 
+# Browsers' sign-ins that were ended before their time, by a hash.
+SIGNED_OUT = "sw:signed-out"
+
+
 def drained(worker: str) -> str:
     """There while an operator wants that worker to take nothing."""
     return f"sw:drained:{worker}"
@@ -116,7 +120,13 @@ def person_events(person_id: str) -> str:
     return f"sw:person:{{{person_id}}}:events"
 
 
+# A queue has at most so many partitions.
+MOST_PARTITIONS = 16
+
+
 def work_queue(kind: str, partition: int = 0) -> str:
+    """The stream of one of its partitions. Keys that differ in the last digit are in different quarters of a cluster's
+    slots, as long as that is 0 to 3: so CRC16 has it."""
     return f"sw:q:{kind}:{partition}"
 
 
@@ -124,19 +134,19 @@ def work_queue(kind: str, partition: int = 0) -> str:
 IN_TURNS = frozenset({CHAT})
 
 
-def lane_entries(kind: str) -> str:
+def lane_entries(kind: str, partition: int = 0) -> str:
     """What waits in lanes, of all users, in the order in which it came."""
-    return f"sw:lanes:{{{work_queue(kind)}}}:entries"
+    return f"sw:lanes:{{{work_queue(kind, partition)}}}:entries"
 
 
-def lane_heads(kind: str) -> str:
+def lane_heads(kind: str, partition: int = 0) -> str:
     """Who has an entry in the queue that no worker had yet, by when it was put there."""
-    return f"sw:lanes:{{{work_queue(kind)}}}:heads"
+    return f"sw:lanes:{{{work_queue(kind, partition)}}}:heads"
 
 
-def lane(kind: str, user_id: str) -> str:
+def lane(kind: str, user_id: str, partition: int = 0) -> str:
     """Which of the entries in lanes are that user's, in his order."""
-    return f"sw:lanes:{{{work_queue(kind)}}}:of:{user_id}"
+    return f"sw:lanes:{{{work_queue(kind, partition)}}}:of:{user_id}"
 
 
 def kind_of(queue: str) -> str:

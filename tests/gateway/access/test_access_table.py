@@ -129,6 +129,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", "/api/ops/turns/{task_id}/cancel"): Row("keys", ("ops:act",)),
     # Last: they take what is hers along.
     ("DELETE", "/api/chat/files/{file_id}"): Row("owned", _TURNS),
+    ("DELETE", "/api/chat/sessions/{session_id}/messages/{message_id}"): Row("owned", _TURNS),
     ("DELETE", "/api/chat/sessions/{session_id}"): Row("owned", _TURNS),
     ("DELETE", "/api/chat/me"): Row("own", _TURNS),
 }
@@ -224,6 +225,11 @@ async def _strangers(http: httpx.AsyncClient, database: Database) -> dict[str, H
         "a wrong key beside a token that holds": {**ALICE, "x-api-key": "no key at all, as one sees"},
         "an expired key": await add_key(database, "expired", _SCOPES, yesterday),
         "a revoked key": revoked,
+        **{
+            f"key of acme: {scope}": await add_key(database, f"acme-{scope[:4]}", [scope], org="acme")
+            for scope in ("read", "ops:look")
+        },
+        "key of globex": await add_key(database, "globex", _SCOPES, org="globex"),
         **{f"key {scope}": await add_key(database, scope.replace(":", "-"), [scope]) for scope in _SCOPES},
     }
 
@@ -232,6 +238,8 @@ def _expected(row: Row, caller: str) -> set[tuple[int, str]] | Literal["in"]:
     """How a stranger is refused, or that he comes in, to what is his own."""
     if row.kind == "open":
         return "in"
+    if caller.startswith("key of "):
+        return _expected_of_org_key(row, caller)
     if caller.startswith("key "):
         return _expected_of_key(row, caller.removeprefix("key "))
     if "key" in caller:
@@ -270,6 +278,17 @@ def _expected_of_key(row: Row, scope: str) -> set[tuple[int, str]] | Literal["in
     if row.kind == "owned" and scope == "turns":
         return {(403, "ACCESS_DENIED")}
     return "in"
+
+
+def _expected_of_org_key(row: Row, caller: str) -> set[tuple[int, str]] | Literal["in"]:
+    """One of hers sees what one of no organisation sees, but nothing of the whole system; one of another one, whatever
+    its scopes, nothing of hers."""
+    if row.whole_system or not row.scopes:
+        return {(403, "SCOPE_MISSING")}
+    if caller != "key of globex":
+        return _expected_of_key(row, caller.removeprefix("key of acme: "))
+    # 204: a chat in which nothing runs, as one that is not there.
+    return {*_NOT_THERE, (403, "ACCESS_DENIED"), (204, "")} if row.kind == "owned" else "in"
 
 
 @pytest.mark.requirement("SE-1", "TS-4", "CH-1", "GW-6")

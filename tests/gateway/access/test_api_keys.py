@@ -57,6 +57,8 @@ async def test_a_key_is_shown_once_and_kept_as_a_digest_that_opens_nothing(
     listed = (await operator.keys("list")).stdout
     assert "billing\tread,turns\texpires" in listed
     assert key not in listed
+    await operator.create("crm", "--scope", "read", "--org", "acme gmbh")
+    assert "org acme gmbh" in (await operator.keys("list")).stdout
     again = await operator.keys("create", "billing", "--scope", "read")
     assert (again.returncode, again.stdout) == (1, "")
     assert "billing" in again.stderr
@@ -69,6 +71,8 @@ async def test_what_cannot_be_is_refused_by_name(operator: Operator) -> None:
         ("create", "x", "--scope", "everything"),
         ("create", "x"),
         ("create", "x", "--scope", "read", "--days", "0"),
+        ("create", "x", "--scope", "read", "--org", ""),
+        ("create", "x", "--scope", "read", "--org", "a\nb"),
         ("revoke", "nobody"),
     ):
         refused = await operator.keys(*arguments)

@@ -151,6 +151,9 @@ async def test_a_token_that_does_not_hold_is_refused_also_where_none_is_needed(h
         response = await http.get("/api/chat/sessions/s", headers=raw)
         assert _code(response) == (401, "UNAUTHENTICATED"), headers
         assert response.headers["www-authenticate"] == "Bearer"
+    # One that is good for ever, as some services make them, is good for everything that has a date.
+    for path in ("/api/auth/session", "/api/chat/sessions"):
+        assert (await http.post(path, json={}, headers=bearer("alice", exp=1 << 62))).status_code == 201, path
     # Within the leeway, and with an audience that nobody was told to look at.
     for headers in (bearer("alice", exp=now - 10), bearer("alice", aud="chat", iss="https://anybody.example")):
         assert (await http.get("/api/chat/sessions", headers=headers)).status_code == 200

@@ -1,16 +1,20 @@
 """Organisations over HTTP: whose operator sees what, what comes along, what all people of one may have together."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
+from sluiceway.feeds.person_events import events_key
 
 from harness.databases.database import Database
 from harness.processes.services import Service, Services
 from tests.gateway.callers import SECRET, add_key, anonymous, bearer
 from tests.gateway.conftest import client_of
+from tests.gateway.outside import add_operation
 
 pytestmark = pytest.mark.requirement("SE-1", "CH-14")
 
@@ -64,7 +68,7 @@ def _named(answer: Any) -> Iterator[str]:
 
 
 async def test_an_operator_of_an_organisation_sees_and_acts_on_that_one_alone(
-    http: httpx.AsyncClient, database: Database
+    http: httpx.AsyncClient, database: Database, redis: Redis
 ) -> None:
     hers = await _begin(http, "s-acme", bearer("ada", **ACME))
     theirs = await _begin(http, "s-globex", bearer("bob", **GLOBEX))
@@ -94,11 +98,51 @@ async def test_an_operator_of_an_organisation_sees_and_acts_on_that_one_alone(
     assert [row["task_id"] for row in left] == [theirs]
     erased = await http.delete("/api/chat/people", params={"user_id": "org:globex:bob"}, headers=of_acme)
     assert (erased.status_code, erased.json()["counts"]["sessions"]) == (200, 0)
+    assert await redis.exists(events_key("org:globex:bob"))  # in Redis, where no wall is, neither
     assert await database.fetchval("SELECT count(*) FROM sessions") == 2
     # What is asked for all at once is asked for everybody, whoever asks first.
     status, told = await _get(http, "/api/ops/queues", of_all)
     assert status == 200
     assert (await _get(http, "/api/ops/queues", of_acme))[1]["code"] == "SCOPE_MISSING"
+
+
+async def test_a_key_of_an_organisation_sees_and_does_what_is_of_that_one_alone(
+    http: httpx.AsyncClient, database: Database, services: Services
+) -> None:
+    hers = await _begin(http, "s-acme", bearer("ada", **ACME))
+    operation_id = await add_operation(database, user_id="org:acme:ada")
+    scopes = ("turns", "read", "webhooks", "ops:look", "ops:act")
+    of_acme = await add_key(database, "crm", scopes, org="acme")
+    of_globex = await add_key(database, "other", scopes, org="globex")
+    for path in (
+        "/api/chat/sessions/s-acme",
+        f"/api/chat/tasks/{hers}",
+        f"/api/chat/operations/{operation_id}",
+        f"/api/chat/jobs/{operation_id}/history",
+        f"/api/ops/turns/{hers}/explanation",
+    ):
+        assert (await _get(http, path, of_globex))[0] == 404, path
+        # A job that has told nothing has no history, also for who may read it.
+        assert (await _get(http, path, of_acme))[0] == (404 if "jobs" in path else 200), path
+    # What Redis says of owners stands before no wall.
+    for path in (f"/api/chat/tasks/{hers}/stream", f"/api/chat/{hers}/stream", f"/api/chat/agents/{hers}/events"):
+        for headers, status in ((of_globex, 404), (of_acme, 200)):
+            async with http.stream("GET", path, headers=headers) as response:
+                assert response.status_code == status, path
+    completed = f"/api/chat/operations/{operation_id}/complete"
+    for headers, status in ((of_globex, 404), (of_acme, 202)):
+        assert (await http.post(completed, json={"success": True}, headers=headers)).status_code == status
+    export = await http.get("/api/chat/people/export", params={"user_id": "org:acme:ada"}, headers=of_globex)
+    assert [json.loads(line)["kind"] for line in export.text.splitlines()] == ["end"]
+    assert (await http.post("/api/chat/sessions", json={"id": "s-crm"}, headers=of_acme)).status_code == 201
+    assert (await _say(http, "s-crm", of_acme)).status_code == 429  # its turns count with those of all of acme
+    assert await database.fetchval("SELECT user_id FROM sessions WHERE id = 's-crm'") == "org:acme:service:crm"
+    assert (await _get(http, "/api/ops/queues", of_acme))[1]["code"] == "SCOPE_MISSING"
+    # Where no organisations are told apart nothing could keep it to its own.
+    async with client_of(await services.gateway(JWT_SECRET=SECRET)) as elsewhere:
+        status, problem = await _get(elsewhere, "/api/chat/sessions", of_acme)
+        assert (status, problem["code"]) == (401, "INVALID_API_KEY")
+        assert "JWT_ORG_CLAIM" in problem["detail"]
 
 
 async def test_what_a_person_asks_for_is_sent_behind_the_wall_and_what_a_key_asks_for_is_not(

@@ -67,6 +67,12 @@ async def test_a_name_that_was_pointed_here_is_not_served(http: httpx.AsyncClien
         "0.0.0.0",
         "192.168.0.7",
         "[::2]:80",
+        # No names of hosts, in which one reader finds ours and another one somebody else's.
+        "localhost:80@evil.example",
+        "[::1]evil.example",
+        "localhost/evil.example",
+        "localhost..",
+        "[::1",
     ):
         for method, path in (("GET", "/api/chat/sessions"), ("GET", "/"), ("GET", "/openapi.json"), *_CHANGING):
             response = await http.request(method, path, headers={"host": host, "origin": f"http://{host}"})

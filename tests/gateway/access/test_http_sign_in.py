@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from gateway.callers.sign_in import Client, SignIn
+from gateway.callers.tokens import Expected, Tokens
 
 from harness.processes.services import Service, Services
 from harness.waiting import wait_until
@@ -178,3 +180,16 @@ async def test_a_token_is_exchanged_for_a_cookie_that_ends_with_it(services: Ser
                 return (await copied.get("/api/chat/sessions", headers=copy)).status_code == 401
 
             await wait_until(over, 30, "the copy of the cookie is worth nothing")
+
+
+async def test_over_https_the_cookie_of_a_sign_in_that_was_begun_can_be_planted_by_no_other_host(
+    provider: IdentityProvider,
+) -> None:
+    client = Client(provider.issuer, _CLIENT, None, "https://chat.example/auth/callback")
+    tokens = Tokens(SECRET, None, Expected())
+    async with httpx.AsyncClient(trust_env=False) as http:
+        begun = await SignIn(http, client, tokens, [b"k" * 32], secure=True).begin("/")
+    name, _, flags = begun.cookie.partition("=")
+    assert name.startswith("__Host-")
+    # What browsers want of a cookie with this prefix.
+    assert {"Secure", "Path=/", "HttpOnly"} <= {flag.strip() for flag in flags.split(";")}

@@ -55,7 +55,10 @@ async def test_requests_are_counted_for_each_caller_and_address_and_told(
         assert [(await http.get("/api/chat/tools", headers=program)).status_code for _ in range(8)] == [200] * 8
         # What is shown does not matter: tokens are guessed from one address, and what it forwards is its own word.
         for number in range(21):
-            headers = {"x-forwarded-for": f"8.8.8.8, 9.9.9.{number}, 203.0.113.7", **bearer("x", "y" * 32)}
+            # Some proxies write on in the caller's line, others add a line of their own.
+            told = f"8.8.8.8, 9.9.9.{number}", "203.0.113.7"
+            lines = [("x-forwarded-for", line) for line in (told if number % 2 else [", ".join(told)])]
+            headers = [*lines, *bearer("x", "y" * 32).items()]
             guess = await http.get("/api/chat/sessions", headers=headers)
         _refused(guess, "TOO_MANY_REQUESTS")
         assert "address" in guess.json()["detail"]
@@ -238,5 +241,10 @@ def test_an_address_is_the_callers_or_none() -> None:
         (behind, "10.0.0.1", "10.0.0.2, 10.0.0.3", None),
         (behind, "8.8.4.4", "1.1.1.1", "8.8.4.4"),
         (behind, "fd00::1", "192.168.1.5", "192.168.1.5"),
+        (behind, "10.0.0.1", "6.6.6.6,1.1.1.1:4711", "1.1.1.1"),
+        (behind, "10.0.0.1", "[2a00:1450:4001:81b::200e]:4711", "2a00:1450:4001:81b::/64"),
+        (behind, "10.0.0.1", "[2a00:1450:4001:81b::200e]", "2a00:1450:4001:81b::/64"),
+        (behind, "10.0.0.1", "1.1.1.1:", None),
+        (behind, "10.0.0.1", "1.1.1.1, []", None),
     ):
         assert addresses.of(peer, forwarded) == expected, (peer, forwarded)

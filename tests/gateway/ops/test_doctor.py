@@ -1,12 +1,15 @@
 """The doctor finds unfit what processes wait for, by the same rules: no system is called fit that takes nothing."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
-from gateway.ops.doctor import Doctor, Finding, _pools, of_postgres, of_redis
+from gateway.ops.doctor import Clock, Doctor, Finding, _pools, of_clocks, of_postgres, of_redis
 from redis.asyncio import Redis
 from sluiceway.process.settings import CommonSettings
 from sluiceway.redis.client import open_redis
@@ -17,6 +20,7 @@ from sluiceway.store.database import suitability
 
 from harness.databases.postgres import Postgres
 from harness.databases.valkey import Valkey
+from harness.waiting import wait_until
 
 pytestmark = pytest.mark.requirement("OP-6")
 _FIT = {"redis_version": "7.2.4", "role": "master", "maxmemory_policy": "noeviction", "cluster_enabled": "0"}
@@ -86,6 +90,44 @@ async def test_what_the_processes_of_a_system_wait_for_is_unfit(
     postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on", "postgres")
     async with doctor_of(valkey.url, database_url) as (doctor, _, store):
         assert unfit(await doctor.examine())["postgres writes"] == await store.unsuitable()
+
+
+def test_a_clock_is_skewed_only_where_the_answer_did_not_come_late() -> None:
+    late = Clock.read(asked=100, told=101, answered=120)
+    skewed = Clock.read(asked=100, told=90, answered=101)
+    far = Clock.read(asked=100, told=130, answered=120)
+    assert unfit(list(of_clocks({"redis": late}))) == {}
+    assert unfit(list(of_clocks({"redis": skewed, "postgres": far}))) == {
+        "clock of redis": "10.5 s behind this gateway's, give or take 0.5 s",
+        "clock of postgres": "20.0 s ahead of this gateway's, give or take 10.0 s",
+    }
+
+
+async def test_a_transaction_that_does_nothing_is_found_with_its_process_and_one_that_works_is_none(
+    database_url: str,
+) -> None:
+    holder = await asyncpg.connect(database_url, server_settings={"application_name": "a forgotten psql"})
+    try:
+        await holder.execute("BEGIN")
+        pid = await holder.fetchval("SELECT pg_backend_pid()")
+        async with Store.open(database_url, max_size=2, application_name="test") as store:
+            facts = await store.ops.server()
+            assert 0 <= facts["idle_seconds"] < 60
+            assert "postgres transactions" not in unfit(list(of_postgres(facts, {})))
+            told = unfit(list(of_postgres({**facts, "idle_seconds": 61.0}, {})))["postgres transactions"]
+            assert told.startswith(f"that of process {pid} (a forgotten psql) is idle for 61 s")
+            # As a dump does, whose transaction is as old.
+            working = asyncio.ensure_future(holder.execute("SELECT pg_sleep(30)"))
+            await wait_until(lambda: _none_is_idle(store), what="it works")
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+    finally:
+        holder.terminate()
+
+
+async def _none_is_idle(store: Store) -> bool:
+    return (await store.ops.server())["idle_seconds"] is None
 
 
 def test_pools_that_ask_for_more_than_postgres_has_are_found() -> None:

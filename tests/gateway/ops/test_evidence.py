@@ -1,16 +1,21 @@
 """What is known of a turn, from a real Redis and Postgres, without a process beside them."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 from gateway.ops.evidence import Evidence, evidence_of
+from gateway.ops.queues import Queues
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.ids import new_call_id
+from sluiceway.queue.queue_state import ConsumerState
 from sluiceway.queue.work_queue import WorkQueue
 from sluiceway.redis.client import open_redis
+from sluiceway.service.agreement import OtherProcess
 from sluiceway.store import Store
+from sluiceway.store.people.usage import ModelCall
 from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.events import Data, Start
@@ -68,7 +73,16 @@ async def test_a_turn_is_followed_from_its_queue_to_its_worker_and_to_the_wait_f
     assert held.holder.consumer == "worker-1"
     assert held.holder.idle_seconds < 5
     assert (held.shown, held.status) == (2, {"state": "waiting", "code": "MODEL_TIMEOUT"})
+    assert held.quiet_seconds is None
     assert [one.task.id for one in await desk.store.ops.live_turns(10)] == [task.id, behind.id]
+
+    assert await desk.streams.writer.heartbeat(task.id, claimed.attempt, quiet_seconds=4) == "ok"
+    assert (await desk.evidence(task)).quiet_seconds is None
+    for seconds in (40, 41):
+        assert await desk.streams.writer.heartbeat(task.id, claimed.attempt, quiet_seconds=seconds) == "ok"
+        assert 40 <= ((await desk.evidence(task)).quiet_seconds or 0) < 60
+    await desk.streams.writer.append(task.id, claimed.attempt, 2, [away])
+    assert (await desk.evidence(task)).quiet_seconds is None
 
     await desk.queue.ack(delivery.entry_id)
     lost = await desk.evidence(task)
@@ -76,12 +90,34 @@ async def test_a_turn_is_followed_from_its_queue_to_its_worker_and_to_the_wait_f
 
 
 @pytest.mark.requirement("OP-6")
+async def test_a_worker_that_holds_a_place_and_does_not_speak_is_silent_and_nobody_is_where_that_is_not_known(
+    desk: Desk,
+) -> None:
+    queues = Queues(desk.redis, desk.store)
+    assert queues.silent([]) == {}
+    await desk.queue.read(1, timedelta(milliseconds=1))
+    seen = await queues.look()
+    # It asked a moment ago: it may be late to say that it is there.
+    assert queues.silent([]) == {}
+    (chat,) = [state for state in seen.states if state.kind == keys.CHAT]
+    for idle, found in ((8.0, {"worker-1": 8.0}), (4000.0, {})):
+        queues.seen = replace(seen, states=[replace(chat, consumers=(ConsumerState("worker-1", 0, idle),))])
+        assert queues.silent([]) == found
+        assert queues.silent(None) == {}
+        assert queues.silent([OtherProcess("chat-worker", "worker-1", "1", "", 10.0)]) == {}
+
+
+@pytest.mark.requirement("OP-6")
 async def test_use_and_ends_are_summed_by_postgres(desk: Desk) -> None:
     first, second = await desk.accept(), await desk.accept()
     await desk.turns.intake.cancel(second.id, "u")
+    calls = [ModelCall(new_call_id(), 1, "answer", "m", "answered", 1, 1, cost=price) for price in (0.25, 0.5, None)]
+    await desk.store.usage.charge(first, calls)
+    await desk.store.usage.charge(second, [replace(calls[0], id=new_call_id())])
     hour = timedelta(hours=1)
     (user,) = await desk.store.ops.top("user", hour, 5)
     assert (user.name, user.turns, user.live, user.tokens) == ("u", 2, 1, 0)
+    assert (user.cost, user.unpriced) == (1.0, 1)
     (session,) = await desk.store.ops.top("session", hour, 5)
     assert (session.name, session.turns) == (first.session_id, 2)
     lately = await desk.store.ops.lately(hour)

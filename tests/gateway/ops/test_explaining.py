@@ -3,14 +3,16 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from gateway.api.ops_models import WaitsFor
 from gateway.ops.evidence import Evidence, OperationEvidence
-from gateway.ops.explaining import Surroundings, explain, phase
+from gateway.ops.explaining import Surroundings, cost, explain, phase
 from gateway.routes.ops.operations import WAITS_FOR
 from sluiceway.queue.queue_state import EntryHolder
 from sluiceway.store.operating.ops import OperationSeen, TurnSeen
+from sluiceway.store.people.usage import ChargedCall
 from sluiceway.store.records import OPEN, UNENDED, Operation, Task
 
 NOW = datetime.now(UTC)
@@ -65,6 +67,21 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         AROUND,
         "attempt 1: it asks its model, which has said nothing in this step, 60 s ago begun",
     ),
+    "a model that stopped": (
+        replace(_evidence(), holder=ALIVE, shown=9, newest="text-delta", quiet_seconds=41.0),
+        AROUND,
+        "it has begun to answer, and its model is silent for 41 s",
+    ),
+    "a model that pauses": (
+        replace(_evidence(), holder=ALIVE, shown=9, newest="text-delta", quiet_seconds=4.0),
+        AROUND,
+        "it has begun to answer.",
+    ),
+    "between its steps": (
+        replace(_evidence(), holder=ALIVE, shown=9, newest="tool-output-available", quiet_seconds=41.0),
+        AROUND,
+        "it has begun to answer, and nothing more came for 41 s",
+    ),
     "silent": (replace(_evidence(), holder=SILENT), AROUND, "Its worker w-1 is silent for 41 s"),
     "nobody to take over": (replace(_evidence(), holder=SILENT), replace(AROUND, chat_workers=0), "none is ready"),
     "lost": (replace(_evidence(), queued=False), AROUND, "in no queue: the reconciler queues it"),
@@ -89,6 +106,18 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
     "no runner": (_waiting("pending", queued=True), AROUND, "in its queue, with no runner that has it"),
     "a runner": (_waiting("running", ALIVE), AROUND, "with runner w-1 (alive 0.3 s ago)"),
     "a dead runner": (_waiting("running", SILENT), AROUND, "with runner w-1, silent for 41 s"),
+    "a dead runner, and no other": (
+        _waiting("running", SILENT),
+        replace(AROUND, offered={"another"}),
+        "silent for 41 s, which no runner offers: it fails a minute after the last one was heard of",
+    ),
+    "a runner that drains": (_waiting("running", ALIVE), replace(AROUND, offered=set()), "which fails in 5 min"),
+    "whoever has it": (
+        replace(_evidence(), holder=SILENT),
+        replace(AROUND, broken="Redis: takes no writes: it is full (maxmemory)"),
+        "Nothing goes on until this is mended: Redis: takes no writes: it is full (maxmemory). Its worker w-1",
+    ),
+    "a person, without a runner": (_waiting("approval"), replace(AROUND, offered=set()), "which fails in 5 min"),
 }
 
 
@@ -111,6 +140,17 @@ def test_a_turn_behind_another_names_it_and_a_wish_to_end_is_told() -> None:
     assert sentence.endswith("Somebody asked 4.0 s ago for it to end.")
 
 
+def test_a_price_that_is_not_known_is_no_zero() -> None:
+    def call(price: float | None) -> ChargedCall:
+        known: dict[str, Any] = dict.fromkeys(ChargedCall.__slots__)
+        return ChargedCall(**known | {"cost": price})
+
+    assert cost([call(0.25), call(0.5)]) == "Cost: $0.7500, of 2 model calls"
+    assert cost([call(0.25), call(None)]) == "Cost: $0.2500, of 2 model calls, without 1 whose price is not known"
+    assert cost([call(None)]) == "Cost: no price is known (MODEL_PRICES), of 1 model calls"
+
+
 def test_every_operation_that_has_not_ended_waits_for_somebody_who_has_a_name() -> None:
     assert WAITS_FOR.keys() == OPEN
+    assert set(WAITS_FOR.values()) == set(get_args(WaitsFor))
     assert set(re.findall(r"'(\w+)'", UNENDED)) == OPEN

@@ -372,3 +372,28 @@ async def test_without_redis_no_message_is_refused_for_its_length_in_tokens(
         valkey.stop()
         sent = await http.post(path, json={"message": "the river had risen " * 1000})
         assert sent.status_code == 202
+
+
+@pytest.mark.requirement("CH-12", "GW-9")
+async def test_a_message_that_waits_is_taken_back_and_one_that_has_begun_is_not(
+    http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    path = await _session(http)
+    running = await _send(http, path, "one", id="m1")
+    task = await worker.begin(running["task_id"])
+    waiting = [await _send(http, path, text, id=text) for text in ("two", "three")]
+    assert (await http.delete(f"{path}/two")).status_code == 204
+    assert (await http.delete(f"{path}/two")).status_code == 204
+    assert await _status(http, waiting[0]["task_id"]) == "cancelled"
+    meta = await worker.streams.registry.meta(waiting[0]["task_id"])
+    assert meta is not None
+    assert meta.ended  # who follows its stream is told
+    begun, unknown = await http.delete(f"{path}/m1"), await http.delete(f"{path}/nothing")
+    assert (begun.status_code, begun.json()["code"]) == (409, "MESSAGE_NOT_WAITING")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
+    await worker.finish(task)
+    active = (await http.get("/api/chat/sessions/s")).json()["active_task"]
+    assert active["task_id"] == waiting[1]["task_id"]
+    assert [
+        one["id"] for one in (await http.get("/api/chat/sessions/s")).json()["messages"] if one["role"] == "user"
+    ] == ["m1", "three"]

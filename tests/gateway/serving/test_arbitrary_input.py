@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.databases.database import Database
 from harness.processes.services import Service, Services
+from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.outside import webhook_gateway
 
-_EXAMPLES = 400
+_EXAMPLES, _OF_AN_ORGANISATION = 400, 150
 _text = st.text(st.characters(codec=None), max_size=30)
 _numbers = st.integers() | st.floats() | st.sampled_from([2**31, 2**63, -(2**63) - 1, 10**400])
 _json: Any = st.recursive(
@@ -56,6 +59,25 @@ _header = st.binary(max_size=40).map(lambda raw: bytes(byte for byte in raw if b
 @pytest.mark.requirement("CH-24", "SE-3", "GW-7")
 async def test_nothing_that_is_sent_makes_a_route_fail_or_say_what_is_not_documented(services: Services) -> None:
     gateway = await webhook_gateway(services)
+    await _throw_at_every_route(gateway, [{}], _EXAMPLES)
+
+
+@pytest.mark.requirement("SE-6", "SE-1")
+async def test_nor_does_what_users_operators_and_keys_of_an_organisation_send(
+    services: Services, database: Database
+) -> None:
+    roles = {"JWT_ROLES_CLAIM": "roles", "OPS_LOOK_ROLES": '["ops"]', "OPS_ACT_ROLES": '["ops"]'}
+    most = ("REQUESTS_PER_MINUTE", "REQUESTS_PER_MINUTE_PER_KEY", "SESSIONS_PER_HOUR", "STREAMS_PER_USER")
+    unlimited = {f"MAX_{name}": "0" for name in most}
+    gateway = await webhook_gateway(services, JWT_SECRET=SECRET, JWT_ORG_CLAIM="org", **roles, **unlimited)
+    scopes = ("webhooks", "turns", "read", "ops:look", "ops:act")
+    named = {"org": "acme: 100 %"}
+    callers = [bearer("ada", **named), bearer("olga", roles=["ops"], **named)]
+    callers.append(await add_key(database, "crm", scopes, org=named["org"]))
+    await _throw_at_every_route(gateway, callers, _OF_AN_ORGANISATION)
+
+
+async def _throw_at_every_route(gateway: Service, callers: Sequence[Mapping[str, str]], examples: int) -> None:
     async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
         document = (await http.get("/openapi.json")).json()
     routes = [
@@ -64,12 +86,17 @@ async def test_nothing_that_is_sent_makes_a_route_fail_or_say_what_is_not_docume
         for method, operation in item.items()
         if path.startswith("/api")
     ]
-    await asyncio.to_thread(_throw, gateway, routes)
+    await asyncio.to_thread(_throw, gateway, routes, callers, examples)
     assert [line for line in gateway.log_lines if line["level"] == "error"] == []
 
 
-def _throw(gateway: Service, routes: list[tuple[str, str, dict[str, Any]]]) -> None:
-    few = settings(max_examples=_EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def _throw(
+    gateway: Service,
+    routes: list[tuple[str, str, dict[str, Any]]],
+    callers: Sequence[Mapping[str, str]],
+    examples: int,
+) -> None:
+    few = settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as http:
 
         @few
@@ -83,6 +110,8 @@ def _throw(gateway: Service, routes: list[tuple[str, str, dict[str, Any]]]) -> N
             headers = {
                 name.encode(): data.draw(_header) for name in [*named, "authorization"] if data.draw(st.booleans())
             }
+            shown = data.draw(st.sampled_from(callers))
+            headers |= {name.encode(): value.encode() for name, value in shown.items()}
             headers[b"content-type"] = data.draw(st.sampled_from([b"application/json", b"text/plain", b"\xff"]))
             body = data.draw(_body) if "requestBody" in operation else b""
             url = f"{gateway.url}{filled}?{query}"

@@ -92,6 +92,9 @@ async def test_a_body_that_does_not_come_is_given_up(services: Services) -> None
 @pytest.mark.requirement("CH-14", "GW-7")
 async def test_a_head_that_is_no_http_or_has_no_end_is_refused(gateway: Service, http: httpx.AsyncClient) -> None:
     begun = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    twice = (b"host", b"authorization", b"x-api-key", b"origin", b"sec-fetch-site", b"content-type")
+    ambiguous = [begun + b"%b: a\r\n%b: b\r\n\r\n" % (name, name) for name in twice]
+    elsewhere = b"GET http://evil.example/healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
     refused = [
         ((b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",), 400, "MALFORMED_REQUEST"),
         ((b"GET /\xff HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",), 400, "MALFORMED_REQUEST"),
@@ -99,10 +102,13 @@ async def test_a_head_that_is_no_http_or_has_no_end_is_refused(gateway: Service,
         ((begun, *[b"x-many: " + b"y" * 1000 + b"\r\n"] * 33), 431, "HEAD_TOO_LARGE"),
         ((begun + b"x-endless: ", *[b"x" * 8000] * 5), 431, "HEAD_TOO_LARGE"),
         ((b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",), 431, "HEAD_TOO_LARGE"),
+        *(((head,), 400, "MALFORMED_REQUEST") for head in [*ambiguous, elsewhere]),
     ]
     for pieces, status, code in refused:
         answered, problem = _head_and_body(await _raw(gateway, *pieces))
         assert (answered, problem["code"]) == (status, code), pieces[0][:80]
+    whole = b"GET http://127.0.0.1/healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+    assert (await _raw(gateway, whole)).startswith(b"HTTP/1.1 200")
     assert (await http.get("/healthz", headers={"x-large": "x" * 16_000})).status_code == 200
 
 

@@ -50,6 +50,12 @@ CALLS = [
         piece(ONE, "note", index=0, id=""),
         piece(TWO, "note", index=0, id=""),
     ),
+    one(
+        "a name that is the word null",
+        piece('{"text":', "note", index=0, id="a"),
+        piece('"one"}', "null", index=0, id=""),
+    ),
+    one("labels that are None", piece('{"text":', "note", index=0), piece('"one"}', "None", index=0, id="None")),
     two(
         "neither index nor id",
         piece(ONE, "note"),

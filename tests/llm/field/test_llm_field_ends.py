@@ -10,7 +10,7 @@ from tests.llm.field.cases import USED, D, U, bad, delta, end, good, misread, pi
 pytestmark = pytest.mark.requirement("CH-25")
 
 
-def ending(reason: str, **choice: Any) -> dict[str, Any]:
+def ending(reason: str | None, **choice: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": {}, "finish_reason": reason, **choice}]}
 
 
@@ -19,6 +19,19 @@ ENDS = [
     good("length", say("a"), end("length"), D, text="a", reason="length"),
     good("content_filter", say("a"), end("content_filter"), D, text="a", reason="content_filter"),
     good("Anthropic's word", say("a"), end("end_turn"), D, text="a"),
+    good("Anthropic's word, under its name", say("a"), ending(None, stop_reason="end_turn"), text="a"),
+    good("what it stopped at", say("a"), ending("stop", stop_reason="###"), D, text="a"),
+    bad("a word under another name", say("a"), ending(None, stop_reason="###"), error="MODEL_CUT", text="a"),
+    good("words of the AI SDK", say("a"), end("content-filter"), D, text="a", reason="content_filter"),
+    good("an end with a hyphen", say("a"), end("end-turn"), D, text="a"),
+    good(
+        "calls with a hyphen",
+        piece("{}", "note", index=0, id="a"),
+        end("tool-calls"),
+        D,
+        calls=[("note", "{}")],
+        reason="tool_calls",
+    ),
     good("Gemini's word", say("a"), end("STOP"), text="a"),
     good("Gemini's other word", say("a"), end("MAX_TOKENS"), text="a", reason="length"),
     good("the token that it stopped at", say("a"), end("<|eot_id|>"), D, text="a"),

@@ -1,8 +1,10 @@
 """What servers of the field answer instead of a stream: whole completions, errors, something else."""
 
 import json
+from typing import Any
 
 import pytest
+from sluiceway_llm.model_events import Usage
 
 from harness.model_server import ModelServer
 from tests.llm.field.cases import ONE, USED, Case, D, U, answered, bad, end, good, lines, misread, once, say
@@ -22,6 +24,89 @@ CALLING = {
         }
     ]
 }
+NDJSON = "application/x-ndjson"
+
+
+def ollama(done: bool = False, **fields: Any) -> dict[str, Any]:
+    """A line of Ollama's own API."""
+    ended = {"done_reason": "stop", "total_duration": 9, "prompt_eval_count": 2, "eval_count": 3} if done else {}
+    return {"model": "q", "message": {"role": "assistant", "content": "", **fields}, "done": done, **ended}
+
+
+def rows(*frames: Any, kind: str = NDJSON) -> dict[str, Any]:
+    """A body of JSON, a line each, and of which type it says it is."""
+    return {"body": "".join(f"{json.dumps(frame)}\n" for frame in frames), "content_type": kind}
+
+
+COUNTED = Usage(2, 3)
+LINES = [
+    Case("Ollama's own", **rows(ollama(content="a"), ollama(content="b"), ollama(True)), text="ab", usage=COUNTED),
+    Case(
+        "Ollama's thoughts",
+        **rows(ollama(thinking="Hm."), ollama(True, content="a")),
+        reasoning="Hm.",
+        text="a",
+        usage=COUNTED,
+    ),
+    Case(
+        "Ollama's calls",
+        **rows(
+            ollama(tool_calls=[{"function": {"name": "note", "arguments": {"text": "one"}}}]),
+            ollama(tool_calls=[{"function": {"name": "note", "arguments": {"text": "two"}}}]),
+            ollama(True),
+        ),
+        calls=[("note", '{"text": "one"}'), ("note", '{"text": "two"}')],
+        usage=COUNTED,
+    ),
+    Case("Ollama's own, whole", **rows(ollama(True, content="a"), kind="application/json"), text="a", usage=COUNTED),
+    Case("Ollama's own, as events", lines(ollama(content="a"), ollama(True)), text="a", usage=COUNTED),
+    Case("Ollama's generate", **rows({"response": "a", "done": False}, {"response": "", "done": True}), text="a"),
+    Case("Ollama's own, cut off", **rows(ollama(content="a")), text="a", error="MODEL_CUT"),
+    Case(
+        "Ollama's own, broken off",
+        **rows(ollama(content="a"), {"error": "model runner has unexpectedly stopped"}),
+        text="a",
+        error="MODEL_UNAVAILABLE",
+        says="unexpectedly stopped",
+    ),
+    Case(
+        "Ollama's, only loaded", **rows({**ollama(True), "done_reason": "load"}), error="MODEL_UNAVAILABLE", attempts=1
+    ),
+    Case("no such model", **rows({"error": "model 'q' not found"}), error="MODEL_NOT_FOUND"),
+    Case("chunks, a line each", **rows(say("a"), end("stop"), U), text="a", usage=USED),
+    Case("chunks, a line each, said to be events", **rows(say("a"), end("stop"), kind="text/event-stream"), text="a"),
+    Case("chunks, a line each, with [DONE]", rows(say("a"))["body"] + "[DONE]\n", text="a", reason=None),
+    Case(
+        "JSON text sequences",
+        "\x1e" + rows(say("a"), end("stop"))["body"],
+        text="a",
+        content_type="application/json-seq",
+    ),
+]
+OTHERS = [
+    bad(name, *frames, error="MODEL_WRONG_ADDRESS", says=says)
+    for name, says, *frames in (
+        (
+            "Anthropic's events",
+            "Anthropic's Messages API",
+            {"type": "message_start", "message": {"role": "assistant", "content": []}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}},
+            {"type": "message_stop"},
+        ),
+        ("Anthropic's message", "Anthropic's", {"type": "message", "content": [{"type": "text", "text": "a"}]}),
+        ("Gemini's", "Gemini's own API", {"candidates": [{"content": {"parts": [{"text": "a"}]}}]}),
+        ("responses", "Responses API", {"type": "response.output_text.delta", "delta": "a"}),
+        (
+            "Cohere's",
+            "Cohere's own API",
+            {"type": "content-delta", "delta": {"message": {"content": {"text": "a"}}}},
+            D,
+        ),
+        ("TGI's", "Text Generation Inference's", {"token": {"id": 1, "text": "a"}, "generated_text": None}),
+        ("llama.cpp's", "llama.cpp's own API", {"content": "a", "stop": False}, {"content": "", "stop": True}),
+        ("Cloudflare's", "Cloudflare's own API", {"response": "a", "p": "x"}, D),
+    )
+]
 WHOLES = [
     Case("a whole completion", COMPLETION, text="a", usage=USED, content_type="application/json"),
     Case(
@@ -529,3 +614,11 @@ WHOLES = [
 
 async def test_what_is_no_stream_is_read_as_what_it_is(model: ModelServer) -> None:
     assert not await misread(model, WHOLES)
+
+
+async def test_lines_of_json_are_read_as_they_come(model: ModelServer) -> None:
+    assert not await misread(model, LINES)
+
+
+async def test_answers_of_other_apis_are_told_by_their_name_and_asked_for_once(model: ModelServer) -> None:
+    assert not await misread(model, OTHERS)

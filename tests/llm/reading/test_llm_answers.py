@@ -153,7 +153,7 @@ async def test_the_request_carries_what_was_asked_the_key_and_the_trace(model: M
     async with adapter(model, user="raw") as llm:
         await events_of(llm, asked)
     [record] = await model.requests()
-    assert record.path == "/v1/chat/completions"
+    assert f"{model.url}{record.path}" == f"{model.base_url}/chat/completions"
     assert record.body == {
         "model": "m-7",
         "messages": messages,

@@ -522,6 +522,11 @@ def test_a_bare_schema_has_all_that_strict_servers_want(schema: dict[str, Any]) 
         ("Invalid value for 'content': expected a string, got null.", "content"),
         ("Invalid 'tools': array too long. Expected an array with maximum length 2, but got 3.", "tools:2"),
         ("'tools' : maximum number of items is 2", "tools:2"),
+        ("Jinja Exception: Only user, assistant, and tool roles are supported!", "system"),
+        ("This model doesn't support tool use in streaming mode.", "stream"),
+        ("Tool use with streaming is not supported", "stream"),
+        ("ToolChoice not supported by this model", "tool_choice"),
+        ("parallel_tool_calls is not supported with this model", None),
     ],
 )
 def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson: str | None) -> None:
@@ -529,6 +534,34 @@ def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson:
     messages = [user("a"), calls("c"), result("c")]
     sent = {"tools": [tool("t")] * 3, "tool_choice": "none", "stream": True, "messages": messages, **beside}
     assert Lessons().learn(told_of({"error": {"message": words}}), 400, sent, DIALECTS["generic"]) == lesson
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "lesson"),
+    [
+        (500, {"error": {"message": "System role not supported", "type": "server_error"}}, "system"),
+        (
+            422,
+            {"detail": [{"loc": ["body", "messages", 2, "content"], "msg": "none is not allowed"}]},
+            "content",
+        ),
+        (422, {"detail": [{"loc": ["body", "user", "id"], "msg": "Extra inputs are not permitted"}]}, "user"),
+        (
+            400,
+            {
+                "error": {
+                    "message": "'messages.1' : for 'role:assistant' the following must be satisfied"
+                    "[('messages.1' : property 'reasoning_content' is unsupported)]"
+                }
+            },
+            "messages:reasoning_content",
+        ),
+    ],
+)
+def test_a_refusal_is_found_in_paths_in_faults_and_beside_other_words(status: int, body: Any, lesson: str) -> None:
+    call = {**calls("c"), "reasoning_content": "Hm.", "content": None}
+    sent = {"user": "u", "stream": True, "messages": [SYSTEM, user("a"), call, result("c")]}
+    assert Lessons().learn(told_of(body), status, sent, DIALECTS["generic"]) == lesson
 
 
 @pytest.mark.parametrize("history", [[user("a"), calls("c1"), result("c1"), said("x"), GO], [user("a"), said("x"), GO]])

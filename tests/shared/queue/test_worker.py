@@ -11,8 +11,9 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.lifecycle import Stopping
+from sluiceway.queue.partitioned_queue import PartitionedQueue
 from sluiceway.queue.ramp import RAMP_SECONDS, Ramp
-from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
+from sluiceway.queue.work_queue import Delivery, Producer
 from sluiceway.queue.worker import Unreadable, Worker, WorkerOptions, persistently
 from sluiceway.redis.client import open_redis
 
@@ -28,14 +29,15 @@ class Bench:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.partitions = 1
         self.handled: list[str] = []
         self.dead_lettered: list[tuple[bytes, str]] = []
         self._stack = contextlib.AsyncExitStack()
 
-    async def queue(self, name: str) -> WorkQueue:
+    async def queue(self, name: str) -> PartitionedQueue:
         redis = await self._stack.enter_async_context(open_redis(self.url, name=name))
         blocking = await self._stack.enter_async_context(open_redis(self.url, name=name, blocking=True))
-        return WorkQueue(redis, blocking, "test", name, lease=LEASE)
+        return PartitionedQueue(redis, blocking, "test", name, lease=LEASE, partitions=self.partitions)
 
     async def dead_letter(self, delivery: Delivery, reason: str) -> None:
         self.dead_lettered.append((delivery.body, reason))
@@ -171,10 +173,10 @@ async def test_a_restarted_process_of_the_same_name_takes_up_at_once_what_it_had
         await wait_until(lambda: bench.handled == ["job"], timeout=LEASE.total_seconds())
 
 
-class SweptFirst(WorkQueue):
+class SweptFirst(PartitionedQueue):
     """The sweep takes what the first look at what was left has read, before that look's answer is there."""
 
-    def __init__(self, queue: WorkQueue) -> None:
+    def __init__(self, queue: PartitionedQueue) -> None:
         self.__dict__.update(queue.__dict__)
         self._swept = asyncio.Event()
 
@@ -430,3 +432,25 @@ def test_a_ramp_ends_with_all_slots_and_holds_no_small_worker_back() -> None:
     assert (large.limit(), large.over) == (50, False)
     now[0] += RAMP_SECONDS / 2
     assert (large.limit(), large.over) == (100, True)
+
+
+@pytest.mark.requirement("OP-8")
+async def test_slots_are_shared_by_all_partitions_of_a_queue(bench: Bench, redis: Redis) -> None:
+    bench.partitions = 3
+    producer, in_flight, most = Producer(redis, "test", 3), set[str](), 0
+
+    async def handle(delivery: Delivery) -> None:
+        nonlocal most
+        in_flight.add(delivery.entry_id)
+        most = max(most, len(in_flight))
+        await asyncio.sleep(0.01)
+        in_flight.discard(delivery.entry_id)
+        await bench.record(delivery)
+
+    async with bench.worker("w", handle, slots=2):
+        for number in range(24):
+            await producer.add(str(number).encode())
+        await wait_until(lambda: len(bench.handled) == 24, 10, "all are handled")
+    assert sorted(map(int, bench.handled)) == list(range(24))
+    assert most == 2
+    assert sum([await redis.xlen(keys.work_queue("test", partition)) for partition in range(3)]) == 0

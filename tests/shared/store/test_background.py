@@ -53,6 +53,11 @@ async def active(scene: Scene) -> str | None:
     return found.id if found is not None else None
 
 
+async def heard_by(scene: Scene, task: Task) -> Sequence[Message]:
+    """What was said before a turn."""
+    return (await scene.store.conversations.before(task, max_messages=10, max_bytes=100_000)).messages
+
+
 async def run_to_end(scene: Scene, task: Task, end: TurnEnd = SAID) -> None:
     claimed = await scene.store.turns.claim(task.id)
     assert claimed is not None
@@ -106,6 +111,124 @@ async def test_it_is_continued_once_at_the_end_of_the_conversation_with_its_resu
     ]
     assert await scene.store.background.continued_by(waiting.task.id) == by.id
     assert await scene.store.background.of_session(SESSION) == []
+
+
+@pytest.mark.requirement("CH-19")
+@pytest.mark.parametrize("first", ["the answer", "the result"])
+async def test_a_call_that_does_not_block_its_turn_is_answered_by_a_turn_of_its_own(scene: Scene, first: str) -> None:
+    """Whichever is there first; once, however many look."""
+    started = await scene.waiting(PENDING, PENDING, session_id=SESSION, background=True)
+    turn, (one, other) = started.task, started.operations
+    standing = await reloaded(scene, turn)
+    assert (standing.status, standing.open_operations) == ("running", 0), "it goes on"
+    assert not (await ended(scene, one, {"rows": 3})).resumes
+    message = await scene.store.turns.message(turn)
+    assert message is not None
+    answer = TurnEnd(
+        "completed", [*with_no_results(message.parts), {"type": "text", "text": "I began."}], {"model": "m"}
+    )
+    if first == "the result":
+        assert not (await ended(scene, other)).resumes
+    assert await scene.store.background.carry_on(turn) is None, "it runs"
+
+    made = await scene.store.stepping_back.step_back(turn, answer)
+
+    assert made is not None
+    assert (made.following, await active(scene)) == (None, None)
+    assert made.background.open_operations == (0 if first == "the result" else 1)
+    if first == "the answer":
+        assert (await ended(scene, other)).resumes
+    continued = [got for got in await asyncio.gather(*[scene.store.background.carry_on(turn) for _ in range(3)]) if got]
+    assert [got.by.continues for got in continued if got.by is not None] == [turn.id]
+    assert continued[0].by is not None
+    *_, said, brought = await heard_by(scene, continued[0].by)
+    assert (said.parts[1]["output"], said.parts[-1]["text"]) == ({"rows": 3}, "I began.")
+    assert said.metadata == {
+        "model": "m",
+        "status": "completed",
+        "taskId": turn.id,
+        "background": [one.tool_call_id, other.tool_call_id],
+    }
+    assert [call["output"] for call in results_in(brought.parts)] == [{"rows": 3}, "the result"]
+
+
+def with_no_results(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As its worker has them, which hears of no result."""
+    unanswered = {"state": "input-available"}
+    return [
+        {k: v for k, v in (part | unanswered).items() if k != "output"} if "input" in part else part for part in parts
+    ]
+
+
+@pytest.mark.requirement("CH-19")
+async def test_the_next_step_loses_nothing_of_what_calls_came_to_meanwhile(scene: Scene) -> None:
+    started = await scene.waiting(PENDING, session_id=SESSION, background=True)
+    message = await scene.store.turns.message(started.task)
+    assert message is not None
+    await ended(scene, started.operation)
+
+    mixed = await scene.store.turns.pause(
+        started.task,
+        [*with_no_results(message.parts), {"type": "text", "text": "and then"}],
+        [],
+        None,
+        {"background": [started.operation.tool_call_id]},
+    )
+
+    assert mixed.paused == "running"
+    message = await scene.store.turns.message(started.task)
+    assert message is not None
+    assert (message.parts[1]["output"], message.parts[-1]["text"]) == ("the result", "and then")
+
+
+@pytest.mark.requirement("CH-19")
+async def test_a_turn_that_waits_for_other_calls_makes_way_with_those_that_do_not_block_it(scene: Scene) -> None:
+    started = await scene.waiting(PENDING, session_id=SESSION, background=True)
+    blocking = await scene.step(await scene.next_step(started.task), PENDING)
+    assert (await reloaded(scene, started.task)).open_operations == 1
+
+    accepted = await say(scene, "and meanwhile?")
+
+    assert accepted.made_way is not None
+    assert accepted.made_way.background.open_operations == 2
+    assert not (await ended(scene, blocking.operation)).resumes
+    assert (await ended(scene, started.operation)).resumes
+    continued = await scene.store.background.carry_on(started.task)
+    assert continued is not None
+    assert continued.by is not None
+    *_, brought = await heard_by(scene, continued.by)
+    assert len(results_in(brought.parts)) == 2
+
+
+@pytest.mark.requirement("CH-16", "CH-19")
+async def test_a_turn_that_is_to_ask_its_person_waits_for_what_did_not_block_it(scene: Scene) -> None:
+    started = await scene.waiting(PENDING, "approval", session_id=SESSION, background=True)
+    runs, asks = started.operations
+
+    assert await scene.store.stepping_back.block(started.task) == "waiting"
+
+    assert (await reloaded(scene, started.task)).open_operations == 1
+    message = await scene.store.turns.message(started.task)
+    assert message is not None
+    assert not (message.metadata or {}).get("background")
+    assert (await ended(scene, runs)).resumes, "as any other"
+    found = await scene.store.operations.get(asks.id)
+    assert found is not None
+    assert found.background, "what is to be approved does not block yet"
+
+
+@pytest.mark.requirement("CH-19")
+async def test_a_turn_steps_back_once_and_not_where_it_was_taken_over_or_is_to_end(scene: Scene) -> None:
+    started = await scene.waiting(PENDING, session_id=SESSION, background=True)
+    other = await scene.waiting(PENDING, background=True)
+    made = [await scene.store.stepping_back.step_back(started.task, SAID) for _ in range(2)]
+    assert [one is None for one in made] == [False, True]
+    await scene.store.turns.request_cancel(other.task.id, None)
+    assert await scene.store.stepping_back.step_back(other.task, SAID) is None
+    assert await scene.store.stepping_back.block(other.task) is None
+    third = await scene.waiting(PENDING, background=True)
+    await scene.store.turns.claim(third.task.id)
+    assert await scene.store.stepping_back.step_back(third.task, SAID) is None
 
 
 @pytest.mark.requirement("CH-12", "CH-19")

@@ -42,7 +42,7 @@ def size_of(messages: list[Message]) -> int:
 @pytest.mark.parametrize(
     ("text", "messages", "chars", "on_a_page"),
     [
-        pytest.param(EASY, 100, 4_000_000, 1, id="a hundred of 4 MB that are stored small"),
+        pytest.param(EASY, 31, 4_000_000, 1, id="more than a page may have, of 4 MB, that are stored small"),
         pytest.param(HARD, 6, 1_600_000, 2, id="six of 1.6 MB that are stored as they are"),
         pytest.param(EASY, 3, 2 * PAGE_BYTES, 1, id="each larger than a page"),
         pytest.param(EASY, 30, 10, 30, id="small ones"),

@@ -35,6 +35,7 @@ _WALLED = {
     "feedback": "session_id",
     "shares": "session_id",
     "files": "session_id",
+    "file_sessions": "session_id",
     "usage_days": "model",
     "understandings": "facts->>'of'",
     "webhook_journal": "webhook_id",

@@ -8,7 +8,7 @@ import ast
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -61,7 +61,10 @@ GROWING = {
     "usage_days",
     "webhook_journal",
 }
+# Without triggers: what they would do row by row, foreign keys and the words of messages, is seen to here.
 ROWS = """
+SET session_replication_role = replica;
+ALTER INDEX message_words_found SET (gin_pending_list_limit = 65536);
 INSERT INTO sessions (id, user_id, title, created_at, updated_at)
     SELECT 's' || n, nullif('u' || n % 2000, 'u0'), 'title ' || n, now() - n * interval '1 minute',
            now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
@@ -72,6 +75,9 @@ INSERT INTO messages (session_id, id, sequence, role, parts, done)
 INSERT INTO messages (session_id, id, sequence, role, parts, done, parent_id, superseded, superseded_at)
     SELECT 's' || n, 'm' || m, m, 'assistant', '[{"type": "text", "text": "once"}]', true, 'm2', true, now()
     FROM generate_series(1, 40000, 3) n, generate_series(5, 6) m;
+INSERT INTO message_words (session_id, message_id, words)
+    SELECT session_id, id, to_tsvector('simple', text_of_parts(parts)) FROM messages WHERE done
+    ON CONFLICT DO NOTHING;
 INSERT INTO feedback (session_id, message_id, rating, given_at)
     SELECT 's' || n, 'm1', 1, now() - n * interval '1 minute' FROM generate_series(1, 40000) n;
 INSERT INTO shares (session_id, token, message_id, parts)
@@ -102,6 +108,7 @@ INSERT INTO file_removals (id) SELECT 'r' || n FROM generate_series(1, 20000) n;
 INSERT INTO understandings (user_id, facts) SELECT 'u' || n, '{}' FROM generate_series(1, 20000) n;
 INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)
     SELECT 'q', n::text, '', 'why', 1 FROM generate_series(1, 20000) n;
+RESET session_replication_role;
 """
 
 
@@ -362,6 +369,9 @@ class Walk:
         task, _ = await self._paused("approval")
         await self._end(task, parts=None, awaits=True)
         await branches.fork(task.session_id, "ada", None, "asked")
+        await self._store.turns.accept(NewTurn("tree", "ada", "first"))
+        await self._store.turns.accept(NewTurn("tree", "ada", "taken back", message_id="waits"))
+        await self._store.turns.take_back("tree", "ada", "waits")
 
     async def _feedback_and_shares(self) -> None:
         feedback, shares, day = self._store.feedback, self._store.shares, timedelta(days=1)
@@ -433,6 +443,7 @@ class Walk:
         turns = self._store.turns
         for approved, answers in ((True, 2), (False, 1)):
             task, _ = await self._paused("approval", 2)
+            await self._database.execute("UPDATE operations SET background = true WHERE task_id = $1", task.id)
             await self._end(task, parts=None, awaits=True)
             calls = [one.tool_call_id for one in await self._store.operations.of_task(task.id)]
             for call_id in calls[:answers]:
@@ -496,6 +507,7 @@ class Walk:
         await self._store.completions.complete(ReportedEnd(operation_id, task.id, ended, "digest"))
         assert await background.carry_on(task) is not None
         assert await background.continued_by(task.id) is not None
+        await self._stepping_back()
         # A message that came while the turn ran; and one that leaves its branch.
         running = await self._turn()
         await self._store.turns.accept(NewTurn(running.session_id, "ada", "and meanwhile?"))
@@ -503,6 +515,22 @@ class Walk:
         assert await background.make_way(running) is not None
         edited = NewTurn(running.session_id, "ada", "all anew", message_id=running.user_message_id, edit=True)
         assert (await self._store.turns.accept(edited)).stopped
+
+    async def _stepping_back(self) -> None:
+        """With an answer, for a turn that steers it; and not, as a person is to be asked."""
+        stepping_back, started = self._store.stepping_back, replace(_operation("pending"), background=True)
+        task = await self._turn()
+        steering = NewTurn(task.session_id, "ada", "and that?", policy="steer")
+        to = (await self._store.turns.accept(steering)).task
+        part = {"type": "tool-t", "toolCallId": started.tool_call_id, "state": "input-available", "input": {}}
+        await self._store.turns.pause(task, [part], [started], None, {"background": [started.tool_call_id]})
+        end = TurnEnd("completed", [part], {}, calls=[_call()], gives_way=to.id)
+        assert await stepping_back.step_back(task, end) is not None
+        asking = await self._turn()
+        approved = replace(_operation("approval"), background=True)
+        await self._store.turns.pause(asking, [], [replace(_operation("pending"), background=True), approved], None)
+        assert await stepping_back.block(asking) == "waiting"
+        assert await self._store.turns.standing(asking)
 
     async def _webhooks(self) -> None:
         webhooks, (task, (operation_id,)) = self._store.webhooks, await self._paused("pending")
@@ -557,6 +585,7 @@ class Walk:
         await store.backlog.count(ended_for=timedelta(), received_for=timedelta(), live_after="a", unfinished_after="a")
         await store.api_keys.add("name", b"digest", ["turns"], None)
         await store.api_keys.find(b"digest")
+        await store.api_keys.good(["name"])
         await store.api_keys.all()
         await store.api_keys.revoke("name")
         task, today = await self._turn(), datetime.now(UTC).date()

@@ -5,6 +5,7 @@ import { flushSync } from "react-dom";
 import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
+import { tokenWanted } from "../client/tokens.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
@@ -22,6 +23,7 @@ import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
 import { printed } from "./printed.ts";
+import { TokenDialog } from "./TokenDialog.tsx";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
@@ -38,6 +40,7 @@ export function App() {
   const page = useRef<PageHandle>(null);
   const menuButton = useRef<HTMLButtonElement>(null);
   const words = CATALOGUES[preferences.language]!;
+  const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
 
   const onDone = useRef<() => void>(() => {});
   const make = useCallback(
@@ -228,6 +231,7 @@ export function App() {
         />
       )}
       {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
+      {asksForToken && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
     </WordsContext>
   );

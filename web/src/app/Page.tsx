@@ -46,6 +46,11 @@ export function Page({ conversation, onSend, handle }: Props) {
     if (id === null) composer.current?.focus();
   }, []);
   function editLast(): boolean {
+    const waits = state.pending.findLast((one) => one.state === "queued");
+    if (waits) {
+      void conversation.withdraw(waits.id, true);
+      return true;
+    }
     const last = conversation.messages.findLast((message) => message.role === "user");
     if (!last || state.running) return false;
     setEditing(last.id);
@@ -90,6 +95,14 @@ export function Page({ conversation, onSend, handle }: Props) {
             void conversation.stop();
             composer.current?.focus();
           }}
+          onStopAll={
+            state.pending.some((one) => one.state === "queued")
+              ? () => {
+                  void conversation.stopAll();
+                  composer.current?.focus();
+                }
+              : null
+          }
           onSend={(text, how) => {
             conversation.send(text, how);
             onSend(text || (how.files[0]?.filename ?? ""));

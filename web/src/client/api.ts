@@ -143,12 +143,19 @@ export type Policy = "interrupt" | "steer";
 export const postMessage = (sessionId: string, messageId: string, message: string, policy: Policy | undefined, more: MessageOptions & { files?: { url: string }[] } = {}) =>
   request<{ position: number }>("POST", `/sessions/${id(sessionId)}/messages`, { body: { id: messageId, message, ...(policy && { policy }), ...more } });
 
+/** Of one that waits for its answer. 409: that has begun. */
+export const takeMessageBack = (sessionId: string, messageId: string) => request<void>("DELETE", `/sessions/${id(sessionId)}/messages/${id(messageId)}`);
+/** Whichever turn of it runs now. */
+export const stopSession = (sessionId: string) => request<unknown>("POST", `/${id(sessionId)}/stop`);
+
 /** What the server can be asked for. */
 export interface ServiceConfig {
   /** The models that a message may ask for; none: there is nothing to choose. */
   models: string[];
   /** The one that answers where none is named, where that is known. */
   default_model?: string | null;
+  /** Who callers are: "jwt": people who sign in. */
+  auth: string;
   /** Where people sign in; nothing: they do not, or elsewhere. */
   sign_in_url?: string | null;
   /** Whether a conversation can be shared by a link. */

@@ -1,4 +1,7 @@
-// Where the server wants to know who asks: to the identity provider, and back to the same place.
+// Where the server wants to know who asks: to the identity provider, and back to the same place; where there is none, a
+// token is asked for (tokens.ts).
+
+import { askForToken } from "./tokens.ts";
 
 const TRIED = "sluiceway-sign-in";
 // Somebody who comes back and is refused again is not sent around in circles.
@@ -24,7 +27,8 @@ async function leave(): Promise<boolean> {
   const last = Number(sessionStorage.getItem(TRIED) ?? 0);
   if (Date.now() - last < PAUSE_MS) return false;
   const response = await fetch("/config").catch(() => null);
-  const config = response?.ok ? ((await response.json()) as { sign_in_url?: string | null }) : null;
+  const config = response?.ok ? ((await response.json()) as { auth?: string; sign_in_url?: string | null }) : null;
+  if (config?.auth === "jwt" && !config.sign_in_url) askForToken(true);
   if (!config?.sign_in_url) return false;
   sessionStorage.setItem(TRIED, String(Date.now()));
   const place = location.pathname + location.search + location.hash;

@@ -24,6 +24,8 @@ interface Props {
   running: boolean;
   onSend: (text: string, how: { policy?: Policy; files: Attachment[] }) => void;
   onStop: () => void;
+  /** Also what waits; null: nothing does. */
+  onStopAll: (() => void) | null;
   onEditLast: () => boolean;
   handle: Ref<ComposerHandle>;
 }
@@ -46,7 +48,7 @@ function useDraft(key: string, text: string): void {
   }, [key, text]);
 }
 
-export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle }: Props) {
+export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditLast, handle }: Props) {
   const words = useWords();
   const [typed] = useState(takeTyped);
   const [text, setText] = useState(() => (typed ? [draftOf(draftKey), typed.text].filter(Boolean).join("\n") : draftOf(draftKey)));
@@ -144,14 +146,23 @@ export function Composer({ draftKey, running, onSend, onStop, onEditLast, handle
           send();
         }}
       >
-        {running && text.trim() !== "" && (
+        {running && (text.trim() !== "" || onStopAll) && (
           <div className="ways">
-            <button type="button" className="quiet" title={words.steerHint} onClick={() => send("steer")}>
-              {words.steerNow}
-            </button>
-            <button id="interrupt" type="button" className="quiet" title={words.interruptHint} onClick={() => send("interrupt")}>
-              {words.interruptNow}
-            </button>
+            {text.trim() !== "" && (
+              <>
+                <button type="button" className="quiet" title={words.steerHint} onClick={() => send("steer")}>
+                  {words.steerNow}
+                </button>
+                <button id="interrupt" type="button" className="quiet" title={words.interruptHint} onClick={() => send("interrupt")}>
+                  {words.interruptNow}
+                </button>
+              </>
+            )}
+            {onStopAll && (
+              <button type="button" className="quiet" title={words.stopAllHint} onClick={onStopAll}>
+                {words.stopAll}
+              </button>
+            )}
           </div>
         )}
         <ChosenFiles files={files} />

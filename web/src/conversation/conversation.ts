@@ -105,6 +105,8 @@ export class Conversation {
   private readonly background: BackgroundTurns;
   /** Messages that a person sends although the day's budget is used up. */
   private readonly overBudget = new Set<string>();
+  /** Messages that waited, and were taken back. */
+  private readonly withdrawn = new Set<string>();
   private offered: readonly string[] | null = null;
 
   /** `isNew`: the server does not know it yet. */
@@ -205,7 +207,8 @@ export class Conversation {
 
   /** Another branch is shown, or nobody waits for an answer any more. */
   heardChange(): void {
-    if (!this.looping) this.otherBranch = true;
+    if (this.looping) void this.readWaiting();
+    else this.otherBranch = true;
     void this.refresh();
   }
 
@@ -292,7 +295,7 @@ export class Conversation {
 
   private show(messages: UIMessage[], waiting: UIMessage[]): void {
     const known = new Set([...messages, ...waiting].map((message) => message.id));
-    const queued = waiting.filter((message) => !bringsResults(message)).map((message) => queuedOf(message));
+    const queued = waiting.filter((message) => !bringsResults(message) && !this.withdrawn.has(message.id)).map((message) => queuedOf(message));
     this.chat.messages = this.background.applied(messages);
     this.set({ pending: [...queued, ...this.state.pending.filter((one) => !known.has(one.id))] });
   }
@@ -427,6 +430,49 @@ export class Conversation {
     const one = this.pendingOf(id);
     this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
     if (one) this.host.onReturn(one.text, one.files);
+  }
+
+  /** A message that waits is told to no model; `edit`: it is back in the box then. Where its answer has begun, that is said. */
+  async withdraw(id: string, edit: boolean): Promise<void> {
+    const one = this.pendingOf(id);
+    if (one?.state !== "queued" || this.withdrawn.has(id)) return;
+    this.withdrawn.add(id);
+    try {
+      await this.insist(() => api.takeMessageBack(this.sessionId, id));
+    } catch (error) {
+      this.withdrawn.delete(id);
+      if (!(error instanceof Problem) || error.status !== 409) return this.failed(error);
+      this.set({ problem: (words) => words.begunMeanwhile });
+      return void this.refresh();
+    }
+    this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
+    if (edit) this.host.onReturn(one.text, one.files);
+  }
+
+  /** What waits goes back into the box, and what runs is ended. The newest first, so that none of them begins meanwhile. */
+  async stopAll(): Promise<void> {
+    if (this.live) this.live.stopping = true;
+    this.say((words) => words.stopping);
+    for (const one of this.state.pending.filter(({ state }) => state === "queued").reverse()) await this.withdraw(one.id, true);
+    try {
+      await this.insist(() => api.stopSession(this.sessionId));
+    } catch (error) {
+      if (this.live) this.live.stopping = false;
+      this.failed(error);
+    }
+  }
+
+  /** Another device may have taken back what waits here. What waits since then is not looked at. */
+  private async readWaiting(): Promise<void> {
+    const waited = new Set(this.state.pending.filter(({ state }) => state === "queued").map(({ id }) => id));
+    if (waited.size === 0) return;
+    try {
+      const { messages } = await api.getSession(this.sessionId, { signal: this.signal });
+      for (const { id } of messages) waited.delete(id);
+      this.set({ pending: this.state.pending.filter(({ id }) => !waited.has(id)) });
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   private pendingOf(id: string): Pending | undefined {

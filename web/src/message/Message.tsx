@@ -17,6 +17,7 @@ import { withoutCode } from "./names.ts";
 import { shownParts, toolNameOf, type ContextState, type Shown } from "./parts.ts";
 import { Reasoning } from "./Reasoning.tsx";
 import { Tool } from "./Tool.tsx";
+import { Undelivered } from "./Undelivered.tsx";
 
 const NONE: UIMessage["parts"] = [];
 
@@ -164,27 +165,6 @@ export const Question = memo(function Question({ id, text, parts = NONE, pending
     </article>
   );
 });
-
-function Undelivered({ pending }: { pending: Pending }) {
-  const words = useWords();
-  const conversation = useConversation();
-  const refused = pending.state === "refused";
-  return (
-    <p className={`notice ${refused ? "failure" : "note"}`}>
-      {pending.notice?.(words)}
-      {refused && (
-        <>
-          <button type="button" className="quiet" onClick={() => conversation.sendAgain(pending.id)}>
-            {pending.overBudget ? words.goOn : words.retry}
-          </button>
-          <button type="button" className="quiet" onClick={() => conversation.takeBack(pending.id)}>
-            {words.change}
-          </button>
-        </>
-      )}
-    </p>
-  );
-}
 
 /** The tool that a message calls by its name: `/current_time`. */
 export function calledIn(message: UIMessage | undefined): string {

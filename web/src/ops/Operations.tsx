@@ -1,23 +1,33 @@
-import { type FormEvent, useCallback, useEffect, useState } from "react";
+import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import * as api from "./api.ts";
-import { type Column, Table } from "./Table.tsx";
+import { feedbackColumns, FINDINGS, letterColumns, operationColumns, PROCESSES, QUEUES, SUMS, turnColumns, usageColumns } from "./columns.tsx";
+import { Table } from "./Table.tsx";
 
 const PERIOD_MS = 2000;
 
 /** What an operator asks at night: what is behind, which turns do not end and why, what was given up, what is unfit. */
 export function Operations() {
   const [seen, setSeen] = useState<api.Overview | null>(null);
+  const [probes, setProbes] = useState<api.Finding[]>([]);
+  const looks = useRef(false);
   const [refused, setRefused] = useState<api.Refused | null>(null);
   const [failed, setFailed] = useState("");
   const [asked, setAsked] = useState<string | null>(null);
 
+  // What is away makes the rest wait for it: it is told at once, and asked about one by one.
   const look = useCallback(async () => {
+    if (looks.current) return;
+    looks.current = true;
     try {
+      const told = api.readiness().then(setProbes);
       setSeen(await api.overview());
+      await told;
       setRefused(null);
     } catch (error) {
       if (!(error instanceof api.Refused)) throw error;
       setRefused(error);
+    } finally {
+      looks.current = false;
     }
   }, []);
   useEffect(() => {
@@ -37,23 +47,41 @@ export function Operations() {
     }
   };
   if (refused && [401, 403].includes(refused.status) && !seen) return <KeyForm refused={refused} onKey={look} />;
+  const findings = [...probes, ...(seen?.findings ?? [])];
   return (
     <main className="ops">
       <h1>Operations</h1>
       {(failed || refused) && <p role="alert" className="ops-refused">{failed || refused?.message}</p>}
+      <Unfit findings={findings} />
       {seen && (
         <>
           <p className="ops-sentence">{seen.sentence}</p>
           {asked && <Explained key={asked} taskId={asked} onAct={act} onClose={() => setAsked(null)} />}
           <Table name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
           <Table name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
+          <Table name="Processes" columns={PROCESSES} rows={seen.processes} id={(one) => `${one.component} ${one.name}`} />
+          <Table name="Tool calls that have not ended" columns={operationColumns(setAsked)} rows={seen.operations} id={(one) => one.operation_id} />
           <Table name="Dead letters" columns={letterColumns(act, setAsked)} rows={seen.letters} id={(one) => one.id} />
+          <Table name="Users of the last 15 minutes" columns={usageColumns("User")} rows={seen.users} id={(one) => one.name ?? ""} />
+          <Table name="Sessions of the last 15 minutes" columns={usageColumns("Session")} rows={seen.sessions} id={(one) => one.name ?? ""} />
           <Table name="Thumbs of the last 30 days" columns={SUMS} rows={seen.sums} id={(one) => one.model ?? ""} />
           <Table name="Bad answers" columns={feedbackColumns(setAsked)} rows={seen.feedback} id={(one) => `${one.session_id} ${one.message_id}`} />
-          <Table name="Fitness" columns={FINDINGS} rows={seen.findings} id={(one) => one.name} />
+          <Table name="Fitness" columns={FINDINGS} rows={findings} id={(one) => one.name} />
         </>
       )}
     </main>
+  );
+}
+
+/** What is wrong, in sentences, above everything that is as it should be. */
+function Unfit({ findings }: { findings: api.Finding[] }) {
+  const unfit = findings.filter((one) => !one.ok);
+  if (unfit.length === 0) return null;
+  return (
+    <section className="ops-unfit" aria-label="Not fit">
+      <h2>Not fit</h2>
+      <ul>{unfit.map((one) => <li key={one.name}><b>{one.name}</b>: {one.detail}</li>)}</ul>
+    </section>
   );
 }
 
@@ -108,84 +136,3 @@ function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => 
     </section>
   );
 }
-
-const seconds = (value: number | null): string =>
-  value === null ? "–" : value < 120 ? `${value.toFixed(1)} s` : `${Math.round(value / 60)} min`;
-
-function turnColumns(onAsk: (taskId: string) => void): Column<api.LiveTurn>[] {
-  return [
-    {
-      title: "Turn",
-      value: (one) => one.task_id,
-      show: (one) => <button className="button" onClick={() => onAsk(one.task_id)}>{one.task_id}</button>,
-    },
-    { title: "Status", value: (one) => one.status },
-    { title: "Phase", value: (one) => one.phase },
-    { title: "Age", value: (one) => one.age_seconds, show: (one) => seconds(one.age_seconds) },
-    { title: "Attempt", value: (one) => one.attempt },
-    { title: "Holder", value: (one) => one.holder ?? "" },
-    { title: "Silent", value: (one) => one.holder_idle_seconds ?? -1, show: (one) => seconds(one.holder_idle_seconds) },
-    { title: "User", value: (one) => one.user_id ?? "" },
-    { title: "Events", value: (one) => one.shown },
-  ];
-}
-
-function letterColumns(act: (doing: Promise<unknown>) => Promise<void>, onAsk: (taskId: string) => void): Column<api.DeadLetter>[] {
-  return [
-    { title: "Number", value: (one) => Number(one.id) },
-    { title: "Queue", value: (one) => one.queue },
-    { title: "Since", value: (one) => one.created_at },
-    { title: "Reason", value: (one) => one.reason },
-    {
-      title: "Its turn",
-      value: (one) => one.task_id ?? "",
-      show: (one) => one.task_id && <button className="button" onClick={() => onAsk(one.task_id!)}>{one.task_id}</button>,
-    },
-    {
-      title: "Do",
-      value: () => "",
-      show: (one) => (
-        <>
-          <button className="button" onClick={() => void act(api.replay(one.id))}>Replay</button>{" "}
-          <button className="button" onClick={() => void act(api.remove(one.id))}>Forget</button>
-        </>
-      ),
-    },
-  ];
-}
-
-function feedbackColumns(onAsk: (taskId: string) => void): Column<api.Feedback>[] {
-  return [
-    { title: "When", value: (one) => one.given_at },
-    { title: "Comment", value: (one) => one.comment },
-    { title: "Model", value: (one) => one.model ?? "" },
-    {
-      title: "Its turn",
-      value: (one) => one.task_id ?? "",
-      show: (one) => one.task_id && <button className="button" onClick={() => onAsk(one.task_id!)}>{one.task_id}</button>,
-    },
-    { title: "User", value: (one) => one.user_id ?? "" },
-  ];
-}
-
-const SUMS: Column<api.FeedbackSum>[] = [
-  { title: "Model", value: (one) => one.model ?? "" },
-  { title: "Good", value: (one) => one.up },
-  { title: "Bad", value: (one) => one.down },
-];
-
-const QUEUES: Column<api.Queue>[] = [
-  { title: "Queue", value: (one) => one.kind },
-  { title: "Waiting", value: (one) => one.waiting },
-  { title: "In lanes", value: (one) => one.in_lanes ?? 0 },
-  { title: "Oldest", value: (one) => one.waiting_seconds ?? -1, show: (one) => seconds(one.waiting_seconds) },
-  { title: "In flight", value: (one) => one.in_flight },
-  { title: "Dead", value: (one) => one.dead_letters },
-  { title: "Workers", value: (one) => one.consumers.map((who) => `${who.name} (${who.in_flight})`).join(", ") },
-];
-
-const FINDINGS: Column<api.Finding>[] = [
-  { title: "What", value: (one) => one.name },
-  { title: "Fit", value: (one) => (one.ok ? "yes" : "no") },
-  { title: "Found", value: (one) => one.detail },
-];

@@ -60,13 +60,44 @@ export interface FeedbackSum {
   down: number;
 }
 
+export interface Process {
+  component: string;
+  name: string;
+  version: string;
+  lacks: string;
+}
+
+export interface OpenOperation {
+  operation_id: string;
+  task_id: string;
+  tool_name: string;
+  waits_for: string;
+  runner: string | null;
+  age_seconds: number;
+  deadline_seconds: number;
+}
+
+export interface Use {
+  name: string | null;
+  turns: number;
+  live: number;
+  tokens: number;
+  cost: number;
+  unpriced: number;
+}
+
+/** `findings`: also what could not be asked. */
 export interface Overview {
   sums: FeedbackSum[];
   feedback: Feedback[];
   sentence: string;
   queues: Queue[];
   turns: LiveTurn[];
+  operations: OpenOperation[];
   letters: DeadLetter[];
+  processes: Process[];
+  users: Use[];
+  sessions: Use[];
   findings: Finding[];
 }
 
@@ -96,21 +127,57 @@ async function request<T>(method: string, path: string): Promise<T> {
   return body;
 }
 
+/** Whether a message would be accepted and answered. It wants no key, and says which part is away. */
+export async function readiness(): Promise<Finding[]> {
+  const response = await fetch("/readyz", { cache: "no-store" }).catch(() => null);
+  const body = (await response?.json().catch(() => null)) as { checks?: Record<string, { ok: boolean; detail: string }> } | null;
+  return Object.entries(body?.checks ?? {}).map(([name, { ok, detail }]) => ({ name: `probe: ${name}`, ok, detail }));
+}
+
+/** Each part by itself: in the night in which the page is needed most, some of them are away. */
 export async function overview(): Promise<Overview> {
-  const [load, queues, turns, letters, doctor, feedback] = await Promise.all([
-    request<{ sentence: string }>("GET", "/load"),
-    request<{ queues: Queue[] }>("GET", "/queues"),
-    request<{ turns: LiveTurn[] }>("GET", "/turns"),
-    request<{ dead_letters: DeadLetter[] }>("GET", "/dead-letters"),
-    request<{ findings: Finding[] }>("GET", "/doctor"),
-    request<{ sums: FeedbackSum[]; feedback: Feedback[] }>("GET", "/feedback?rating=down"),
+  const away: Finding[] = [];
+  const part = async <T>(path: string, otherwise: T): Promise<T> => {
+    try {
+      return await request<T>("GET", path);
+    } catch (error) {
+      if (!(error instanceof Refused) || [0, 401, 403].includes(error.status)) throw error;
+      away.push({ name: `asking ${path.split("?")[0]!.slice(1)}`, ok: false, detail: error.message });
+      return otherwise;
+    }
+  };
+  const [load, queues, turns, operations, letters, processes, top, doctor, feedback] = await Promise.all([
+    part("/load", { sentence: "" }),
+    part("/queues", { queues: [] as Queue[] }),
+    part("/turns", { turns: [] as LiveTurn[] }),
+    part("/operations", { operations: [] as OpenOperation[] }),
+    part("/dead-letters", { dead_letters: [] as DeadLetter[] }),
+    part("/processes", { processes: [] as Process[], silent: {} as Record<string, number> }),
+    part("/top", { users: [] as Use[], sessions: [] as Use[] }),
+    part("/doctor", { findings: [] as Finding[] }),
+    part("/feedback?rating=down", { sums: [] as FeedbackSum[], feedback: [] as Feedback[] }),
   ]);
   return {
     sentence: load.sentence,
     queues: queues.queues,
     turns: turns.turns,
+    operations: operations.operations,
     letters: letters.dead_letters,
-    findings: doctor.findings,
+    processes: [
+      ...processes.processes,
+      ...Object.entries(processes.silent).map(([name, seconds]) => ({
+        component: "?",
+        name,
+        version: "?",
+        lacks: `silent for ${Math.round(seconds)} s: frozen or dead`,
+      })),
+    ],
+    users: top.users,
+    sessions: top.sessions,
+    findings: [
+      ...doctor.findings,
+      ...away,
+    ],
     sums: feedback.sums,
     feedback: feedback.feedback,
   };

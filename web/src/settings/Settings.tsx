@@ -1,5 +1,7 @@
 import { useState } from "react";
 import { signOut } from "../client/signOut.ts";
+import { askForToken, signedIn } from "../client/tokens.ts";
+import type { ServiceConfig } from "../client/api.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { CATALOGUES, useWords } from "../words/words.ts";
@@ -51,16 +53,39 @@ export function Settings({ preferences, onChange, onExport, onClose }: Props) {
       </label>
       {blocked && <p className="notice failure">{words.notifyBlocked}</p>}
       <Understanding />
-      {config?.sign_in_url && (
-        <button type="button" className="button" onClick={() => void signOut()}>
-          {words.signOut}
-        </button>
-      )}
+      {config && <SigningIn config={config} onLeave={onClose} />}
       {onExport && (
         <button type="button" className="button" onClick={onExport}>
           {words.exportChat}
         </button>
       )}
     </Dialog>
+  );
+}
+
+/** Out; or in, where a person may be nobody in particular and has a token. */
+function SigningIn({ config, onLeave }: { config: ServiceConfig; onLeave: () => void }) {
+  const words = useWords();
+  const user = signedIn();
+  const byToken = config.auth === "jwt" && !config.sign_in_url;
+  if (!config.sign_in_url && !byToken) return null;
+  if (byToken && user === null)
+    return (
+      <button
+        type="button"
+        className="button"
+        onClick={() => {
+          onLeave();
+          askForToken(true);
+        }}
+      >
+        {words.signInAgain}
+      </button>
+    );
+  return (
+    <button type="button" className="button" onClick={() => void signOut()}>
+      {words.signOut}
+      {user !== null && <bdi> ({user})</bdi>}
+    </button>
   );
 }

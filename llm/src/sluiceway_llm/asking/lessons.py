@@ -38,12 +38,18 @@ _CALL_ID = re.compile(
 _NO_SYSTEM = re.compile(
     r"(system|developer).{0,20}(role|message|instruction).{0,40}(not|n't|un)\s?(support|allow|enabled|permit)"
     r"|role.{0,30}(not|n't) support\W{0,3}(system|developer)|unexpected role\W{0,3}(system|developer)"
-    r"|only user.{0,5}assistant roles",
+    r"|only user[^.]{0,30}\broles",
     re.I,
 )
 _NO_STREAM = re.compile(
     r"(stream\w*|'stream') (is |are )?not (supported|allowed|available)"
     r"|(not|n't) support stream(ing|ed)?\b(?!.?options)|verified to stream|'stream' does not support true",
+    re.I,
+)
+_OF_A_CHOICE = re.compile(r"\btool_?choice\b|\bparallel_tool_calls\b", re.I)
+_NO_STREAMED_TOOLS = re.compile(
+    r"(not|n't) support\w* (tool|function).{0,30}\bstream"
+    r"|(tool|function).{0,20}(with|when|while|in) stream\w*.{0,20}\bnot\b",
     re.I,
 )
 _NULL_CONTENT = re.compile(
@@ -54,6 +60,7 @@ _NULL_CONTENT = re.compile(
 _MOST_TOOLS = re.compile(r"tools.{0,80}?(?:max\w*|at most|exceed|limit|up to)\D{0,40}(\d{1,4})\b", re.I | re.S)
 _SIGNATURE = re.compile(r"thought.?signature", re.I)
 _MISSING = re.compile(r"missing|must (be|include|contain|have)|required|need", re.I)
+_THOUGHTS_REFUSED = re.compile(r"reasoning_content\W{0,4}(is |are )?(un|not\b|extra)", re.I)
 _REFUSED = re.compile(
     r"unsupported|not (supported|permitted|allowed|expected)|unknown|unexpected|unrecogni|extra|invalid|remove", re.I
 )
@@ -101,7 +108,8 @@ class Lessons:
         lesson = self._about_effort(words, sent) or self._about_tools(words, sent, dialect)
         if lesson is not None:
             return lesson
-        if (lesson := self._about_pictures(words, sent)) is not None:
+        # Templates of models raise their complaints, which some servers tell as faults.
+        if (lesson := self._about_pictures(words, sent) or self._about_system(words)) is not None:
             return lesson
         if status >= 500 or (status == 404 and not _REFUSED.search(words)):
             return None
@@ -151,7 +159,10 @@ class Lessons:
         if not sent.get("tools") or _EFFORT in words:
             return None
         # What is said of the choice says nothing of the tools.
-        words = re.sub(r"\btool_choice\b", "choice", words)
+        words = _OF_A_CHOICE.sub("choice", words)
+        if not self.no_stream and sent.get("stream") and _NO_STREAMED_TOOLS.search(words):
+            self.no_stream = True
+            return "stream"
         if (most := _MOST_TOOLS.search(words)) is not None and 0 < int(most[1]) < len(sent["tools"]):
             self.most_tools = int(most[1])
             return f"tools:{self.most_tools}"
@@ -179,13 +190,16 @@ class Lessons:
             return "pictures"
         return None
 
+    def _about_system(self, words: str) -> str | None:
+        if self.no_system or not _NO_SYSTEM.search(words):
+            return None
+        self.no_system = True
+        return "system"
+
     def _about_messages(self, words: str, sent: Mapping[str, Any]) -> str | None:
         if not self.nine_ids and _CALL_ID.search(words) and _has_calls(sent):
             self.nine_ids = True
             return "ids"
-        if not self.no_system and _NO_SYSTEM.search(words):
-            self.no_system = True
-            return "system"
         if not self.no_stream and sent.get("stream") and _NO_STREAM.search(words):
             self.no_stream = True
             return "stream"
@@ -195,7 +209,8 @@ class Lessons:
         if not self.signed and _SIGNATURE.search(words) and _has_calls(sent):
             self.signed = True
             return "signed"
-        if "reasoning_content" in words and "reasoning_content" not in self.refused_fields and _MISSING.search(words):
+        missing = _MISSING.search(words) and not _THOUGHTS_REFUSED.search(words)
+        if "reasoning_content" in words and "reasoning_content" not in self.refused_fields and missing:
             return self._about_thoughts(sent)
         for name in _GIVEN_BACK:
             if re.search(rf"\b{name}\b", words) and _is_given_back(sent, name) and name not in self.refused_fields:
@@ -241,7 +256,7 @@ def _named(told: Told, candidates: list[str]) -> str | None:
 
 def _place_of(name: str, words: str) -> re.Match[str] | None:
     """Some are words of the language, too: those have to be called a parameter, or stand as one."""
-    written = re.escape(name).replace("_", "[_ ]")
+    written = re.escape(name).replace("_", "[_ ]?")
     if name not in _WORDS:
         return re.search(rf"\b{written}\b", words, re.I)
     return re.search(

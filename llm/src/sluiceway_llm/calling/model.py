@@ -3,6 +3,7 @@
 Guarantees
 - A stream's last event is one `Finished`, or it raises a ModelError: an answer that looks whole is whole.
 - What arrives together is handed on together, at once; nothing is held back, no event is empty.
+- No single event, however large or odd, holds up the event loop; bodies that are read whole have a limit.
 - Leaving the context closes the request to the server at once, also while the server is silent.
 - Nothing is sent twice: the SDK's own retries are off. Retries are in retry.py. Only a request that was refused for
   something that can be left out or said otherwise is sent again at once, without it (lessons.py).
@@ -16,9 +17,11 @@ everything else in this process together, so the body is read raw, over aiohttp'
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, Self
 
 import aiohttp
@@ -35,6 +38,7 @@ from sluiceway_llm.calling.circuit import AskingModel, Circuits
 from sluiceway_llm.calling.line import Budget
 from sluiceway_llm.calling.responses import ResponseReader
 from sluiceway_llm.calling.retry_after import retry_after_seconds
+from sluiceway_llm.calling.whole_bodies import MAX_ERROR_BYTES, bounded
 from sluiceway_llm.clean_text import label_of
 from sluiceway_llm.error_words import told_of
 from sluiceway_llm.model_errors import (
@@ -91,6 +95,8 @@ _PROBE_SECONDS = 10.0
 _TRAILER_SECONDS = 5.0
 """How long usage and `[DONE]` may come after the finish_reason."""
 _DRAIN_SECONDS = 0.1
+# What is read in a thread. An event of a token has some hundred bytes; one of this size takes some ms at worst.
+_QUICKLY_READ_BYTES = 32 * 1024
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
 _MOST_LESSONS = 12
 """Of one request: more would be a server that finds a new reason each time."""
@@ -206,7 +212,9 @@ class Model:
         limits = httpx2.Limits(max_connections=self._max_connections + 1, keepalive_expiry=_KEEPALIVE_SECONDS)
         # Reads have deadlines of our own, so that the first may differ from the others.
         timeout = httpx2.Timeout(None, connect=self._connect_timeout)
-        http = openai.DefaultAioHttpClient(limits=limits, timeout=timeout)
+        http = openai.DefaultAioHttpClient(
+            limits=limits, timeout=timeout, verify=_trusted(), event_hooks={"response": [bounded]}
+        )
         client = openai.AsyncOpenAI(
             base_url=self._base_url, api_key=self._secret or _NO_KEY, max_retries=0, http_client=http, timeout=timeout
         )
@@ -400,14 +408,14 @@ class Model:
             if not received:
                 break
             received_any = True
-            events, broken = _read(received, decoder, chunks)
+            events, broken = await _read(received, decoder, chunks)
             if events:
                 wait = self._idle_timeout
                 shown = seam.read(events) if seam is not None else events
                 if shown:
                     yield shown
             deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
-        end, broken = _end(chunks, decoder, broken, received_any)
+        end, broken = await _end(chunks, decoder, broken, received_any)
         if seam is not None:
             end = seam.read(end)
         if end:
@@ -451,6 +459,12 @@ class Model:
             raise ModelRejected from error
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whose certificates are believed: read once for the process, which takes longer than a call of a model."""
+    return httpx2.create_ssl_context()
+
+
 def _was_dropped(error: BaseException) -> bool:
     """Whether a connection ended before the answer began. SDK and httpx2 each wrap aiohttp's error once."""
     cause = error.__cause__ and error.__cause__.__cause__
@@ -458,14 +472,22 @@ def _was_dropped(error: BaseException) -> bool:
     return dropped and not isinstance(cause, aiohttp.ClientConnectorError)
 
 
-def _read(
+async def _reading(read: Callable[[bytes, list[ModelEvent]], None], data: bytes, events: list[ModelEvent]) -> None:
+    """Beside the event loop where it may take long: other turns of this process go on."""
+    if len(data) <= _QUICKLY_READ_BYTES:
+        read(data, events)
+    else:
+        await asyncio.to_thread(read, data, events)
+
+
+async def _read(
     received: bytes, decoder: SseDecoder, chunks: ChunkReader | ResponseReader
 ) -> tuple[list[ModelEvent], ModelError | None]:
     """The events in these bytes, and the error that ends them: what came before an error is not lost."""
     events: list[ModelEvent] = []
     try:
         for data in decoder.feed(received):
-            chunks.read(data, events)
+            await _reading(chunks.read, data, events)
     except ModelError as error:
         return events, error
     except (EventTooLarge, RecursionError):
@@ -473,14 +495,14 @@ def _read(
     return events, None
 
 
-def _end(
+async def _end(
     chunks: ChunkReader | ResponseReader, decoder: SseDecoder, broken: ModelError | None, received_any: bool
 ) -> tuple[list[ModelEvent], ModelError | None]:
     """What was held back, and `Finished`; or what came, and the error that the answer ended with."""
     events: list[ModelEvent] = []
     try:
         if broken is None:
-            chunks.read_body(decoder.left, events)
+            await _reading(chunks.read_body, decoder.left, events)
             if received_any and not (chunks.seen_chunk or chunks.complete):
                 raise chunks.unended(ModelGarbage())
     except ModelError as error:
@@ -508,10 +530,11 @@ async def _body(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes
 
 def _content_of(response: httpx2.Response) -> object:
     """What an error's response says: its JSON, or its text."""
+    content = response.content[:MAX_ERROR_BYTES] if response.is_error else response.content
     try:
-        values = loose_values(response.content)
+        values = loose_values(content)
     except NotJson:
-        return response.text
+        return content.decode("utf-8", "replace")
     return values[0] if len(values) == 1 else values
 
 

@@ -11,14 +11,21 @@ The shape is OpenAI's "chat completion chunk object"; a whole "chat completion o
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jiter
 
 from sluiceway_llm.clean_text import MAX_NAME_CHARS, CleanText, TextJoiner, label_of
 from sluiceway_llm.error_words import is_error
-from sluiceway_llm.model_errors import ModelCut, ModelEndedBadly, ModelError, ModelGarbage, error_in_stream
+from sluiceway_llm.model_errors import (
+    ModelCut,
+    ModelEndedBadly,
+    ModelError,
+    ModelGarbage,
+    ModelWrongAddress,
+    error_in_stream,
+)
 from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
@@ -28,11 +35,14 @@ from sluiceway_llm.model_events import (
     TextDelta,
     Usage,
 )
+from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, Heard
 from sluiceway_llm.reading.ends import good_end, reason_in
 from sluiceway_llm.reading.loose_json import NotJson, loose_values
+from sluiceway_llm.reading.ollama import chunk_of_ollama
+from sluiceway_llm.reading.other_apis import advice_of, other_api_of
 from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
 from sluiceway_llm.reading.sse_lines import ErrorEvent
-from sluiceway_llm.reading.think_tags import Said, ThinkSplitter
+from sluiceway_llm.reading.think_tags import ThinkSplitter
 from sluiceway_llm.reading.tool_calls import CallAssembler
 from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
 from sluiceway_llm.reading.usage import usage_in
@@ -76,7 +86,7 @@ class ChunkReader:
         self._model: CleanText | None = None
         self._calls = CallAssembler(tool_names)
         self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
-        self._thinking: ThinkSplitter | None = None if continues else ThinkSplitter()
+        self._thinking: ThinkSplitter | Channels | BareChannels | None = None if continues else ThinkSplitter()
         self._unopened: WatchedText | UnopenedThoughts | None = None
         if not continues:
             self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
@@ -85,6 +95,7 @@ class ChunkReader:
         self._reasoning_field = ""
         self._choice: Any = None
         self._calls_choice: tuple[Any] | None = None
+        self._calls_in_text = False
         self._by_deltas = False
         self._chosen = False
         """Whether the choice that is read has said anything."""
@@ -92,19 +103,20 @@ class ChunkReader:
         self._said = False
         self._odd = False
         self._complaint: dict[str, Any] | None = None
+        self._other_api = ""
+        self._whole = False
         self.over = False
         self.seen_chunk = False
 
     @property
     def complete(self) -> bool:
-        return self.over or self._reason is not None or bool(self._bad_end)
+        return self.over or self._whole or self._reason is not None or bool(self._bad_end)
 
     def read(self, data: bytes, events: list[ModelEvent]) -> None:
         """Appends what the event says. Raises ModelGarbage, or the error that the event tells of."""
         if self.over:
             return
-        if type(data) is ErrorEvent:
-            self._read_error_event(data)
+        if type(data) is not bytes and self._read_special(data, events):
             return
         if data.startswith(_DONE):
             self.over = True
@@ -129,7 +141,7 @@ class ChunkReader:
         for value in values:
             if not self.over:
                 self._read_value(value, events)
-        if self._said or self._calls.any:
+        if self._chosen or self._calls.any:
             self.over = self.over or (len(values) == 1 and _is_completion(values[0]) and not self._bad_end)
         elif self._complaint is not None:
             raise error_in_stream(self._complaint, self._secret)
@@ -144,7 +156,7 @@ class ChunkReader:
     def let_go(self, events: list[ModelEvent]) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
         if self._thinking is not None and not self._thinking.done:
-            self._tell_split(self._thinking.rest(), events)
+            self._tell_split(self._thinking.rest(answered=self._reason == "stop"), events)
         if self._unopened is not None:
             self._tell(self._unopened.rest(answered=self._reason == "stop"), events)
             if self._said:
@@ -160,6 +172,8 @@ class ChunkReader:
             raise ModelEndedBadly(
                 f"The model server ended the answer with an error ({self._bad_end}). Please try again."
             )
+        if self._other_api and not self._chosen:
+            raise self.unended(ModelCut())
         if not self.complete or (self._reason is None and self._calls.broken):
             raise self.unended(ModelGarbage() if self._odd else ModelCut())
         reason = "stop" if self._reason == "tool_calls" and not self._calls.any else self._reason
@@ -169,7 +183,9 @@ class ChunkReader:
         return Finished(reason, self._usage, self._model, provided)
 
     def unended(self, otherwise: ModelError) -> ModelError:
-        """Why the answer has no end: what the server complained of, if it did."""
+        """Why the answer has no end: what the server complained of, if it did, or that it speaks something else."""
+        if self._other_api and not self._chosen:
+            return ModelWrongAddress(advice_of(self._other_api))
         return otherwise if self._complaint is None else error_in_stream(self._complaint, self._secret)
 
     # Events
@@ -196,12 +212,17 @@ class ChunkReader:
         else:
             self._odd = self._odd or not _is_keepalive(text)
 
-    def _read_error_event(self, data: bytes) -> None:
+    def _read_special(self, data: bytes, events: list[ModelEvent]) -> bool:
+        """An event that is an error, or an object that stood there without one. Whether it was read with this."""
         try:
             values: list[Any] = loose_values(data)
         except NotJson:
             values = [data.decode("utf-8", "replace")]
-        raise error_in_stream(values[0] if values else None, self._secret)
+        value = values[0] if values else None
+        if isinstance(data, ErrorEvent):
+            raise error_in_stream(value, self._secret)
+        self._whole = not self.seen_chunk and _is_completion(value)
+        return False
 
     def _read_value(self, chunk: Any, events: list[ModelEvent]) -> None:
         if type(chunk) is not dict:
@@ -259,7 +280,11 @@ class ChunkReader:
                 self._read_value(value, events)
 
     def _read_side_frame(self, frame: dict[str, Any], events: list[ModelEvent]) -> None:
-        """No choices: a wrapper of them, an error, a complaint that may be one, or nothing that matters."""
+        """No choices: a wrapper of them, an Ollama's own chunk, an error, a complaint that may be one, or nothing that
+        matters."""
+        if (chunk := chunk_of_ollama(frame)) is not None:
+            self._read_value(chunk, events)
+            return
         for name in _WRAPPED_IN:
             if isinstance(wrapped := frame.get(name), dict) and wrapped.get("choices"):
                 self._read_value(wrapped, events)
@@ -268,7 +293,9 @@ class ChunkReader:
         status = error_status_of(frame)
         if kind == "error" or status is not None or frame.get("status") in _FAILED:
             raise error_in_stream(frame, self._secret)
-        if any(is_error(frame.get(name)) for name in _COMPLAINTS):
+        if (api := other_api_of(frame)) is not None:
+            self._other_api = api
+        elif any(is_error(frame.get(name)) for name in _COMPLAINTS):
             self._complaint = frame
 
     def _read_extension(self, extension: Any) -> None:
@@ -300,7 +327,8 @@ class ChunkReader:
                 self._by_deltas = self._chosen
         if "message" in choice or "text" in choice or "tool_calls" in choice:
             self._read_whole(choice, events)
-        if (choice.get("finish_reason") or "finishReason" in choice) and (reason := reason_in(choice)) is not None:
+        ended = choice.get("finish_reason") or "finishReason" in choice or choice.get("stop_reason")
+        if ended and (reason := reason_in(choice)) is not None:
             self._end(reason)
         if (error := choice.get("error")) is not None and is_error(error):
             raise error_in_stream(choice, self._secret)
@@ -369,7 +397,8 @@ class ChunkReader:
             self._refuse(refusal, events)
         if calls := delta.get("tool_calls"):
             self._chosen = True
-            self._calls.read_all(calls, events)
+            if not self._calls_in_text:
+                self._calls.read_all(calls, events)
         elif call := delta.get("function_call"):
             self._chosen = True
             self._calls.read(call, events)
@@ -413,21 +442,37 @@ class ChunkReader:
     def _say(self, text: str, events: list[ModelEvent]) -> None:
         if self._thinking is not None:
             self._tell_split(self._thinking.feed(text), events)
-            if self._thinking.done:
+            if isinstance(self._thinking, ThinkSplitter) and (channels := self._thinking.channels) is not None:
+                begun = self._thinking.rest()
+                self._thinking, self._unopened = channels, None
+                for _, held in begun:
+                    self._tell_split(channels.feed(held), events)
+            elif self._thinking.done:
                 self._thinking = None
         elif self._unopened is not None:
             self._tell(self._unopened.feed(text), events)
         else:
             self._tell([("text", text)], events)
 
-    def _tell_split(self, said: Said, events: list[ModelEvent]) -> None:
+    def _tell_split(self, said: Sequence[Heard], events: list[ModelEvent]) -> None:
         if self._thinking is not None and self._thinking.thought:
             self._unopened = None
-        for kind, text in said:
+        for heard in said:
+            if isinstance(heard, CallPiece):
+                self._call(heard, events)
+                continue
+            kind, text = heard
             watching = self._unopened if kind == "text" else None
             self._tell([(kind, text)] if watching is None else watching.feed(text), events)
 
-    def _tell(self, said: Said, events: list[ModelEvent]) -> None:
+    def _call(self, piece: CallPiece, events: list[ModelEvent]) -> None:
+        """A call in the text, of a server that has not made it one; or has, and left it there."""
+        if self._calls_in_text or not self._calls.any:
+            self._calls_in_text = self._chosen = True
+            function = {"name": piece.name, "arguments": piece.arguments}
+            self._calls.read({"index": piece.number, "function": function}, events)
+
+    def _tell(self, said: Sequence[tuple[str, str]], events: list[ModelEvent]) -> None:
         for kind, text in said:
             if kind == "reasoning":
                 self._think(text, events)
@@ -451,7 +496,7 @@ class ChunkReader:
             text = _flat_text(part)
             if not text:
                 continue
-            if kind in _REASONING_PARTS:
+            if isinstance(kind, str) and kind in _REASONING_PARTS:
                 self._think(text, events)
             elif kind == "refusal":
                 self._refuse(text, events)

@@ -8,7 +8,7 @@ _GOOD = {
     "length": ("length", "max_tokens", "max_output_tokens", "model_length", "token_limit", "max_length"),
     "tool_calls": ("tool_calls", "tool_call", "tool_use", "function_call", "function_calls", "tools"),
     "content_filter": (
-        *("content_filter", "content-filter", "safety", "sensitive", "refusal", "recitation", "blocklist"),
+        *("content_filter", "safety", "sensitive", "refusal", "recitation", "blocklist"),
         *("prohibited_content", "spii", "image_safety", "content_filtered", "guardrail_intervened"),
     ),
 }
@@ -35,10 +35,11 @@ def reason_in(choice: dict[str, Any]) -> str | None:
         if is_said(told):
             own = choice.get("native_finish_reason")
             return str(own if isinstance(own, str) and _BAD.search(own) else told)
-    return None
+    told = choice.get("stop_reason")  # beside a finish_reason it is the text, or the token, that the model stopped at
+    return told if isinstance(told, str) and good_end(told) else None
 
 
 def good_end(told: str) -> str | None:
     """The reason under its own name; None where it is not known to be good."""
-    reason = told.strip().lower().removeprefix(_PREFIX)
+    reason = told.strip().lower().removeprefix(_PREFIX).replace("-", "_")
     return _KNOWN.get(reason) or ("stop" if _TOKEN.match(reason) else None)

@@ -1,8 +1,8 @@
 """JSON as servers write it that are not careful: for what a strict parser refuses.
 
-It takes control characters and halves of characters in texts, bytes that are no UTF-8, several values in one event, and
-`data:` said twice; commas before a closing bracket, escapes that are none, and what Python prints of a dictionary. What
-is cut off is not taken for whole.
+It takes control characters and halves of characters in texts, bytes that are no UTF-8, integers of any length, several
+values in one event, and `data:` said twice; commas before a closing bracket, escapes that are none, and what Python
+prints of a dictionary. What is cut off is not taken for whole.
 """
 
 import ast
@@ -10,7 +10,14 @@ import json
 import re
 from typing import Any
 
-_DECODER = json.JSONDecoder(strict=False)
+_MOST_DIGITS = 4000  # Python refuses to read integers of more; no count is as long
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
 _BETWEEN = re.compile(r"(?:\s|,|data:)*")
 _DONE = "[DONE]"
 _MOST_PRINTED_CHARS = 100_000

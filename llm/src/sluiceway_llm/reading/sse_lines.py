@@ -2,10 +2,13 @@
 
 Any split of the bytes gives the same events: inside a character, between CR and LF, anywhere. An event without data is
 none; `event: error`, or a field `error`, makes its data an `ErrorEvent`, also without data; other fields, and comments,
-are dropped; names of fields may have blanks around them and capitals, beyond the standard. An
-event that was not ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has it,
-and lines that are no fields at all, such as bare JSON, for a response that has ended as it should. UTF-8 is left to
-whoever decodes the data.
+are dropped; names of fields may have blanks around them and capitals, beyond the standard. A line that is an object is
+an event, too (NDJSON): a `BareObject`. Each byte is looked at once, however small the pieces are in which a long line
+comes.
+
+An event that was not ended by a blank line does not come out of `feed`: a cut must not look like an event. `left` has
+it, and lines that are no fields at all, such as JSON over several of them, for a response that has ended as it should.
+UTF-8 is left to whoever decodes the data.
 """
 
 import re
@@ -25,11 +28,17 @@ class ErrorEvent(bytes):
     """The data of an event of the type `error`."""
 
 
+class BareObject(bytes):
+    """An object that stood on a line of its own, which is no field."""
+
+
 class SseDecoder:
     """`feed` bytes as they come, take the events that they complete."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
+        """The pieces of a line that has not ended."""
+        self._rest_size = 0
         self._data: list[bytes] = []
         self._size = 0
         self._at_start = True
@@ -43,7 +52,7 @@ class SseDecoder:
     @property
     def left(self) -> bytes:
         """What came out of no event: lines that were no fields, and an event that lacks its end."""
-        return b"\n".join([*self._stray, *self._data, self._rest])
+        return b"\n".join([*self._stray, *self._data, b"".join(self._rest)])
 
     def feed(self, received: bytes) -> list[bytes]:
         """The data of each event that ends in these bytes, in order. Raises EventTooLarge."""
@@ -55,20 +64,25 @@ class SseDecoder:
         return self._feed_lines(received)
 
     def _feed_lines(self, received: bytes) -> list[bytes]:
-        text = self._rest + (received[1:] if self._after_cr and received[:1] == b"\n" else received)
+        text = received[1:] if self._after_cr and received[:1] == b"\n" else received
         if self._at_start:
+            text = b"".join([*self._rest, text])
+            self._rest, self._rest_size = [], 0
             if len(text) < len(_BOM) and _BOM.startswith(text):
-                self._rest, self._idle = text, False
+                self._rest, self._rest_size, self._idle = [text], len(text), False
                 return []
             self._at_start = False
             text = text.removeprefix(_BOM)
-        lines = _LINE_END.split(text)
-        self._rest = lines.pop()
-        self._after_cr = text.endswith(b"\r")
         events: list[bytes] = []
+        *lines, rest = _LINE_END.split(text)
         for line in lines:
-            self._take(line, events)
-        if self._size + len(self._rest) > MAX_EVENT_BYTES:
+            self._take(b"".join([*self._rest, line]) if self._rest else line, events)
+            self._rest, self._rest_size = [], 0
+        if rest:
+            self._rest.append(rest)
+            self._rest_size += len(rest)
+        self._after_cr = text.endswith(b"\r")
+        if self._size + self._rest_size > MAX_EVENT_BYTES:
             raise EventTooLarge
         self._idle = not (self._rest or self._data or self._after_cr or self._is_error)
         return events
@@ -93,6 +107,14 @@ class SseDecoder:
             self._is_error = True
         elif name == b"event":
             self._is_error = value.strip().lower() == b"error"
-        elif name not in _FIELDS and line[:1] != b":" and self._stray_size < MAX_EVENT_BYTES:
+        elif name not in _FIELDS and line[:1] != b":":
+            self._take_stray(line, events)
+
+    def _take_stray(self, line: bytes, events: list[bytes]) -> None:
+        """A line that is no field: an object is an event, as NDJSON has them; of anything else more may come."""
+        bare = line.strip()
+        if bare[:1] == b"{" and bare[-1:] == b"}" and not self._stray and not self._data:
+            events.append(BareObject(bare))
+        elif self._stray_size < MAX_EVENT_BYTES:
             self._stray.append(line)
             self._stray_size += len(line)

@@ -2,17 +2,21 @@
 pieces.
 
 Guarantees: only tags at the very beginning (behind whitespace, or behind other thoughts) are taken for tags; nothing is
-held back that cannot be one; what comes out, joined, is the text without the tags and the whitespace around them.
+held back that cannot be one; what comes out, joined, is the text without the tags and the whitespace around them. Of a
+text that begins with a channel instead (channels.py), `channels` says which kind, and nothing of it comes out.
 """
 
 import re
 from typing import Literal
 
+from sluiceway_llm.reading.channels import BEGINNINGS, BareChannels, Channels, channels_of
+
 NAMES = ("think", "thinking", "thought", "thoughts", "reasoning")
-# Magistral's, Kimi's and Seed's are their own.
+# Some models have their own.
 _TAGS = {f"<{name}>": f"</{name}>" for name in (*NAMES, "seed:think")} | {
     "[think]": "[/think]",
     "◁think▷": "◁/think▷",
+    "<|channel>thought": "<channel|>",  # Gemma's
 }
 _OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 _WHOLE = "|".join(rf"{re.escape(begin)}.*?(?:{re.escape(end)}\s*|\Z)" for begin, end in _TAGS.items())
@@ -33,6 +37,7 @@ class ThinkSplitter:
 
     def __init__(self) -> None:
         self.done = False
+        self.channels: Channels | BareChannels | None = None
         self._held = ""
         self._tag = ""
         self._thought_any = False
@@ -46,19 +51,20 @@ class ThinkSplitter:
     def feed(self, piece: str) -> Said:
         self._held += piece
         said: Said = []
-        while not self.done and (self._inside(said) if self._tag else self._outside(said)):
+        while not (self.done or self.channels) and (self._inside(said) if self._tag else self._outside(said)):
             pass
         if self.done and self._held:
             said.append(("text", self._take(len(self._held))))
         return said
 
-    def rest(self) -> Said:
+    def rest(self, *, answered: bool = False) -> Said:
         """What was held when the text ended."""
         kept = self._take(len(self._held))
         if self._tag:
             return [("reasoning", kept)] if kept else []
         self.done = True
-        return [("text", kept)] if kept and not (self._thought_any and kept.isspace()) else []
+        kept = kept.lstrip() if self._thought_any else kept
+        return [("text", kept)] if kept else []
 
     def _outside(self, said: Said) -> bool:
         """Whether there is more to look at."""
@@ -67,7 +73,10 @@ class ThinkSplitter:
         if found is not None:
             self._tag, self._held, self._fresh = _TAGS[found[0].lower()], begun[found.end() :], True
             return True
-        if any(opening.startswith(begun.lower()) for opening in _TAGS):
+        if any(tag.startswith(begun.lower()) for tag in _TAGS) or any(word.startswith(begun) for word in BEGINNINGS):
+            return False
+        if (channels := channels_of(begun)) is not None:
+            self.channels, self._held = channels, begun
             return False
         if self._thought_any:
             self._held = begun

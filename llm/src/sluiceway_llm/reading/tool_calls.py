@@ -20,11 +20,14 @@ from typing import Any
 from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS, CleanText, TextJoiner, clean_value, label_of
 from sluiceway_llm.model_events import ModelEvent, ToolCallDelta
 from sluiceway_llm.reading.json_extent import JsonExtent
+from sluiceway_llm.reading.provided_fields import Room
 
 _OF_A_CALL = frozenset({"index", "id", "type", "function", "custom"})
 _ARGUMENTS = ("arguments", "parameters", "input")
 _OF_A_FUNCTION = frozenset({"name", *_ARGUMENTS})
 _EMPTY = "{}"
+_NO_LABELS = frozenset({"null", "None", "undefined"})
+"""What servers write that mean nothing by it."""
 _MAX_CALLS = 256
 _NO_NAME = CleanText("")
 
@@ -81,6 +84,7 @@ class CallAssembler:
         self._by_index: dict[int | None, _Call] = {}
         self._by_id: dict[tuple[int | None, str], _Call] = {}
         self._last: _Call | None = None
+        self._room = Room()
 
     @property
     def any(self) -> bool:
@@ -119,7 +123,11 @@ class CallAssembler:
             function = told
         index = _index_of(told.get("index"))
         call_id = _label_of(told.get("id"), MAX_ID_CHARS)
+        if call_id in _NO_LABELS:
+            call_id = None
         name = _label_of(function.get("name"), MAX_NAME_CHARS)
+        if name in _NO_LABELS and name not in self._names:
+            name = None
         arguments = _arguments_of(next((function[key] for key in _ARGUMENTS if function.get(key) is not None), None))
         call = self._call_of(index, call_id, name, arguments)
         if call is None:
@@ -209,11 +217,19 @@ class CallAssembler:
     def _take_extras(self, call: _Call, told: dict[str, Any], function: dict[str, Any]) -> None:
         for key in told:
             if key not in _OF_A_CALL and not (function is told and key in _OF_A_FUNCTION):
-                _keep(call.extras, key, told[key])
+                self._keep(call.extras, key, told[key])
         if function is not told:
             for key in function:
                 if key not in _OF_A_FUNCTION:
-                    _keep(call.extras.setdefault("function", {}), key, function[key])
+                    self._keep(call.extras.setdefault("function", {}), key, function[key])
+
+    def _keep(self, kept: dict[str, Any], key: str, value: Any) -> None:
+        if value is None or not self._room.takes(value):
+            return
+        if isinstance(value, dict) and isinstance(kept.get(key), dict):
+            kept[key].update(value)
+        else:
+            kept[key] = value
 
     def _take_arguments(self, call: _Call, arguments: str, events: list[ModelEvent]) -> None:
         if call.holds_a_place:
@@ -262,15 +278,6 @@ def _belongs_to_whole(call: _Call, same_id: bool, name: str | None, arguments: s
     if of_it and call.has(arguments):
         return True
     return name is None and not arguments.lstrip().startswith("{")
-
-
-def _keep(kept: dict[str, Any], key: str, value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, dict) and isinstance(kept.get(key), dict):
-        kept[key] = {**kept[key], **value}
-    else:
-        kept[key] = value
 
 
 def _label_of(value: object, max_chars: int) -> CleanText | None:

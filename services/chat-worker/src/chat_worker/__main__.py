@@ -39,7 +39,7 @@ from chat_worker.metrics import Metrics
 from chat_worker.model_readiness import about_model, answers
 from chat_worker.settings import Settings
 from chat_worker.step.ending import Exits
-from chat_worker.system_prompt import FixedPrompt, PromptSource, from_file
+from chat_worker.system_prompt import FixedPrompt, PromptSource
 from chat_worker.titles import Titles
 from chat_worker.turn.attempts import Attempts
 from chat_worker.turn.opening import Opening
@@ -67,14 +67,20 @@ async def build(process: WorkerProcess[Settings]) -> None:
     )
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
-    chat = Producer(redis, keys.CHAT)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     ending.tell(TurnMetrics(process.registry).ended)
-    background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
-    pause = TurnPause(store, writer, Operations(redis, OperationEntries(redis)), rebuild, background)
+    background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
+    pause = TurnPause(
+        store,
+        writer,
+        Operations(redis, OperationEntries(redis), partitions=settings.queue_partitions),
+        rebuild,
+        background,
+    )
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)
     metrics = Metrics(process.registry)
@@ -109,7 +115,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
 async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
     """From Langfuse where it is set up, with the file, or the default, to fall back on."""
     settings = process.settings
-    fallback = from_file(settings.system_prompt_file)
+    fallback = settings.load_prompt()
     if settings.langfuse_prompt is None:
         return FixedPrompt(fallback)
     prompts = LangfusePrompt(settings, await process.open(client_of(settings)), fallback)

@@ -185,6 +185,7 @@ def _runnable(
         status=_first_status(spec),
         deadline_seconds=spec.deadline_seconds,
         approval_id=new_approval_id() if spec.approval else None,
+        background=spec.background and not spec.by_client,
     )
     shown: list[Event] = [
         ToolInputAvailable(tool_call_id=call.call_id, tool_name=spec.name, input=arguments, title=spec.title)

@@ -15,6 +15,7 @@ its own flush, or from the heartbeat that goes along while it is silent (every `
 import asyncio
 import contextlib
 import itertools
+import time
 from dataclasses import dataclass, field
 
 from sluiceway import keys
@@ -65,6 +66,7 @@ class StreamWriter:
         self._note: str | None = None
         self._sending: Call | None = None
         self._batch = 0
+        self._batched = time.monotonic()
         self._changed = asyncio.Event()
         self._interrupted = asyncio.Event()
 
@@ -120,6 +122,7 @@ class StreamWriter:
         """The next batch as a script call; the unanswered one again, if there is one."""
         if self._sending is None and (self._pending or self._note is not None) and not self._is_lost:
             self._batch += 1
+            self._batched = time.monotonic()
             arguments: list[str | bytes | int] = [self.attempt, self._batch, self._flusher.live_ttl_ms]
             for pending in self._pending:
                 arguments += pending.arguments()
@@ -131,7 +134,10 @@ class StreamWriter:
         return self._sending
 
     def heartbeat(self) -> Call:
-        return Call("stream/heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written))
+        quiet_seconds = int(time.monotonic() - self._batched)
+        return Call(
+            "stream/heartbeat", self._keys, (self.attempt, self._flusher.live_ttl_ms, self.written, quiet_seconds)
+        )
 
     def answered(self, result: WriteResult) -> None:
         """The batch on its way got its answer."""

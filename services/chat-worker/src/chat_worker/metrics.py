@@ -1,7 +1,7 @@
 """What the chat worker counts: how long turns wait for a worker, and how the model server does. docs/metrics.md has the
 names.
 
-Of a token costs nothing: a model call is looked at when it begins, at its first token, and when it ends.
+A token costs nothing: a model call is looked at when it begins, at its first token, and when it ends.
 """
 
 import time
@@ -14,12 +14,13 @@ from sluiceway.store.records import Task
 from sluiceway.tracing import names
 from sluiceway.tracing.spans import Attributes, Span, model_call
 from sluiceway_llm.calling.line import InLine
-from sluiceway_llm.calling.model import Finished, Usage
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, ReasoningDelta, ToolCallDelta, Usage
 
 from chat_worker.flusher import Flusher
 
 _WAIT_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300)
+_TOKEN_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
 _KINDS = {
     "inputTokens": "input",
     "outputTokens": "output",
@@ -47,6 +48,13 @@ class Metrics:
             "From the request that was answered to the first piece of the answer",
             ["model"],
             buckets=_WAIT_SECONDS,
+            registry=registry,
+        )
+        self.token_seconds = Histogram(
+            "sluiceway_model_token_seconds",
+            "From one token of an answer to its next, on average over the answer",
+            ["model"],
+            buckets=_TOKEN_SECONDS,
             registry=registry,
         )
         self.model_seconds = Histogram(
@@ -113,9 +121,9 @@ class TurnMeter:
         self._claimed = time.monotonic()
         self._says_nothing = True
 
-    def calls(self, model: str) -> "CallMeter":
+    def calls(self, request: ModelRequest) -> "CallMeter":
         """A model is about to be asked."""
-        return CallMeter(self._metrics, self, model)
+        return CallMeter(self._metrics, self, request)
 
     def first_token(self) -> None:
         """Of a call. What follows a takeover is not the first of its turn."""
@@ -126,12 +134,14 @@ class TurnMeter:
 
 
 class CallMeter:
-    """One model call with its retries, and its span. Used as `with turn.calls(model) as call`."""
+    """One model call with its retries, and its span. Used as `with turn.calls(request) as call`."""
 
-    def __init__(self, metrics: Metrics, turn: TurnMeter, model: str) -> None:
+    def __init__(self, metrics: Metrics, turn: TurnMeter, request: ModelRequest) -> None:
         self._metrics = metrics
         self._turn = turn
-        self._model = model
+        self._model = request.model
+        self._is_resumed = request.reached is not None
+        self._first: tuple[float, ModelEvent] | None = None
         self._leave = ExitStack()
         self.span = Span()
 
@@ -148,8 +158,10 @@ class CallMeter:
         self._metrics.model_seconds.labels(self._model).observe(time.monotonic() - self._began)
         self._leave.__exit__(kind, error, where)
 
-    def first_token(self) -> None:
-        seconds = time.monotonic() - self._asked
+    def first_token(self, event: ModelEvent) -> None:
+        now = time.monotonic()
+        self._first = now, event
+        seconds = now - self._asked
         self._metrics.model_first_token_seconds.labels(self._model).observe(seconds)
         self.span.set({names.GEN_AI_TIME_TO_FIRST_CHUNK: seconds})
         self._turn.first_token()
@@ -169,9 +181,25 @@ class CallMeter:
 
     def answered(self, finished: Finished) -> None:
         self.span.set(told_of(finished))
+        if self._first is not None and not self._is_resumed:
+            since, event = self._first
+            tokens = tokens_after(event, finished.usage)
+            if tokens > 0:
+                self._metrics.token_seconds.labels(self._model).observe((time.monotonic() - since) / tokens)
 
     def used(self, usage: Usage | None) -> None:
         self.span.set(tokens_of(usage))
+
+
+def tokens_after(first: ModelEvent, usage: Usage | None) -> int:
+    """How many tokens a model made after the first piece that it told; 0 where that is not known.
+
+    Servers may tell a call only when they have all of it. Thoughts that are not told were made before the first piece.
+    """
+    if usage is None or usage.output_tokens is None or isinstance(first, ToolCallDelta):
+        return 0
+    before = 0 if isinstance(first, ReasoningDelta) else usage.reasoning_tokens or 0
+    return usage.output_tokens - before - 1
 
 
 def told_of(finished: Finished) -> Attributes:

@@ -47,7 +47,7 @@ def to_model_messages(
     messages came with, the newest is told (or not: `whole_page`), of older ones their addresses.
 
     `own_parts`: the steps that this answer has already. `later`: calls whose results stand further down in the
-    conversation, in a message of their own.
+    conversation, in a message of their own, or will.
     """
     messages: ModelMessages = [{"role": "system", "content": system_prompt}] if system_prompt else []
     newest = place_of_newest_page(history) if whole_page else None
@@ -61,7 +61,7 @@ def to_model_messages(
             said = worded(Question.read(message.metadata), text, whole_page=place == newest) if text else ""
             if content := content_of(message.parts, said):
                 messages.append({"role": message.role, "content": content})
-    return messages + _answer(own_parts)
+    return messages + _answer(own_parts, later)
 
 
 def keep_provided(calls: Sequence[Part], provided: Provided) -> None:

@@ -11,6 +11,8 @@ from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.windows import LEAST
 
+from chat_worker.system_prompt import Template, from_file
+
 
 class Settings(ModelSettings, WorkerSettings):
     worker_slots: int = Field(default=100, ge=1, le=2000)
@@ -72,6 +74,7 @@ class Settings(ModelSettings, WorkerSettings):
     def _prompt_is_there(self) -> Self:
         if self.system_prompt_file is not None and not self.system_prompt_file.is_file():
             raise ValueError(f"SYSTEM_PROMPT_FILE: there is no file {self.system_prompt_file}")
+        self.load_prompt()
         if self.langfuse_prompt is not None and not (self.langfuse_base_url and self.langfuse_public_key):
             raise ValueError("LANGFUSE_PROMPT needs LANGFUSE_BASE_URL, LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY")
         return self
@@ -80,6 +83,14 @@ class Settings(ModelSettings, WorkerSettings):
     def _client_tools_are_some(self) -> Self:
         self.load_client_tools()
         return self
+
+    def load_prompt(self) -> Template:
+        """Raises ValueError: better at the start than in a turn."""
+        file = self.system_prompt_file
+        try:
+            return from_file(file)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"SYSTEM_PROMPT_FILE: {file} is no prompt: {error}") from error
 
     def load_client_tools(self) -> dict[str, ClientTool]:
         """Raises ValueError: better at the start than in a turn."""

@@ -28,7 +28,7 @@ _KNOWN = (
 _GREETING = "This is the first conversation with this person: begin your first answer with a short greeting."
 
 
-class PromptRefused(Exception):
+class PromptRefused(ValueError):
     """A template that cannot be used; it says why."""
 
 
@@ -77,14 +77,11 @@ def check(text: str) -> str:
 def from_file(file: Path | None) -> Template:
     """The file's template, or the default. Its version is the beginning of a digest of the text.
 
-    Raises OSError, UnicodeDecodeError, PromptRefused: better at the start than in a turn.
+    Raises OSError, UnicodeDecodeError, PromptRefused.
     """
     if file is None:
         return Template(DEFAULT_SYSTEM_PROMPT, "default", None, "default")
-    try:
-        text = check(file.read_text("utf-8").strip())
-    except PromptRefused as error:
-        raise PromptRefused(f"SYSTEM_PROMPT_FILE {file}: {error}") from None
+    text = check(file.read_text("utf-8").strip())
     return Template(text, file.stem, sha256(text.encode()).hexdigest()[:12], "file")
 
 

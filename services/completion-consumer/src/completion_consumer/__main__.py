@@ -51,14 +51,14 @@ async def build(process: WorkerProcess[Settings]) -> None:
         TaskReader(redis),
     )
     output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
-    chat = Producer(redis, keys.CHAT)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     rebuild = TurnRebuild(store, registry, writer, TurnMessage(store, reader))
     ending.tell(TurnMetrics(process.registry).ended)
-    background = TurnBackground(store, output, dispatch, ending)
+    background = TurnBackground(store, registry, output, dispatch, ending)
     resume = TurnResume(registry, output, chat)
     applying = Applying(store, output, resume, background, dispatch, settings.max_result_chars)
     reports = ProgressReports(store, output, settings.max_result_chars)
@@ -94,7 +94,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
             store,
             output,
             entries,
-            Operations(redis, entries),
+            Operations(redis, entries, partitions=settings.queue_partitions),
             applying,
             people,
             lease=process.lease,

@@ -28,6 +28,7 @@ async def serve(settings: Settings) -> None:
         beside.append(group.create_task(gateway.surroundings.run(), name="surroundings"))
         beside.append(group.create_task(gateway.queue_news.run(), name="queue-news"))
         beside.append(group.create_task(gateway.people.run(), name="person-events"))
+        beside.append(group.create_task(gateway.rechecks.run(), name="rechecks"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)
@@ -40,7 +41,7 @@ async def _look_around(gateway: Gateway) -> None:
     """Before anything is accepted; what says nothing for so long is away, and no more is known of it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LOOK_SECONDS):
-            await gateway.surroundings.look()
+            await asyncio.gather(gateway.surroundings.look(), gateway.rechecks.look())
 
 
 def main() -> None:

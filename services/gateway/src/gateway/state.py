@@ -41,7 +41,9 @@ from gateway.callers.authenticator import Authenticator
 from gateway.callers.limits import Limits
 from gateway.callers.opening import open_callers
 from gateway.callers.origins import Origins
+from gateway.callers.rechecks import Rechecks
 from gateway.callers.sign_in import SignIn
+from gateway.callers.signed_out import SignedOut
 from gateway.callers.stream_tokens import StreamTokens
 from gateway.callers.user_cookie import UserCookies
 from gateway.coalesced import Coalesced
@@ -83,6 +85,8 @@ class Gateway:
     limits: Limits
     origins: Origins
     stream_tokens: StreamTokens
+    signed_out: SignedOut
+    rechecks: Rechecks
     webhooks: WebhookIntake
     objects: FileObjects
     files: FileKeeping
@@ -122,11 +126,11 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         people = PersonEvents(redis, settings.retention)
-        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT), people)
+        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT, settings.queue_partitions), people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
-        background = TurnBackground(store, OperationOutput(redis, settings.retention), dispatch, ending)
-        completions = Completions(redis)
+        background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
+        completions = Completions(redis, partitions=settings.queue_partitions)
         objects = FileObjects(settings.files_url)
         signatures = Signatures(settings.webhook_secrets)
         rate = ProgressRate(redis, settings.max_progress_per_minute)
@@ -134,7 +138,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         metrics.watch(hub.stats, lambda: hub.backlog.bytes, lambda: queues.seen)
         ConnectionMetrics(metrics.registry, redis, store)
         ending.tell(TurnMetrics(metrics.registry).ended)
-        callers = await stack.enter_async_context(open_callers(settings, store.api_keys))
+        signed_out = SignedOut(redis)
+        callers = await stack.enter_async_context(open_callers(settings, store.api_keys, signed_out))
         yield Gateway(
             settings=settings,
             drain=drain,
@@ -154,7 +159,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             addresses=Addresses(settings.trusted_proxies),
             limits=Limits(settings, redis, store),
             origins=Origins(settings.host_policy, settings.allowed_hosts, settings.cors_origins),
-            stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds),
+            stream_tokens=StreamTokens(settings.session_keys(), settings.stream_token_seconds, signed_out),
+            signed_out=signed_out,
+            rechecks=Rechecks(signed_out, store.api_keys, redis),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             objects=objects,
             files=FileKeeping(store, objects, settings.file_limits),

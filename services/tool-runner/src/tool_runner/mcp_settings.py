@@ -27,8 +27,9 @@ class McpServerSettings(BaseModel):
     time. `refresh_seconds`: how often the tools are listed again, which also finds out whether the server is there.
     `tools`: the server's names of those that are offered; without it all are, at most `max_tools`. `approval`: which of
     them a person must agree to: "destructive" (those that call themselves so, or say nothing of it and do not call
-    themselves read-only), "all" or "none"; without it, as MCP_APPROVE_DESTRUCTIVE says. `protocol`: "legacy" for a
-    server that cannot bear to be asked which version it speaks.
+    themselves read-only), "all" or "none"; without it, as MCP_APPROVE_DESTRUCTIVE says. `background`: none of them
+    blocks a turn; a tool may say so itself, by `"sluiceway/background": true` in its `_meta`. `protocol`: "legacy" for
+    a server that cannot bear to be asked which version it speaks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -44,6 +45,7 @@ class McpServerSettings(BaseModel):
     tools: frozenset[Annotated[str, Field(min_length=1, max_length=1000)]] | None = None
     max_tools: int = Field(default=64, ge=1, le=1000)
     approval: McpApproval | None = None
+    background: bool = False
     protocol: Literal["auto", "legacy"] = "auto"
 
     @property

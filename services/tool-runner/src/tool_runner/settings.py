@@ -22,6 +22,9 @@ class Settings(ModelSettings, WorkerSettings):
     tools_dir: Path | None = None
     tools_disabled: list[Name] = Field(default_factory=list)
     tools_needing_approval: list[Name] = Field(default=["web_fetch"])
+    tools_in_background: list[Name] = Field(
+        default_factory=list, description="that never block a turn, whatever they say themselves"
+    )
     tool_wait_seconds: float = Field(default=15, ge=0, description="for a runner that has the tool")
     max_result_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_file_bytes: int = Field(default=20 * 1024 * 1024, ge=1024, description="of a file that a tool keeps")

@@ -37,10 +37,10 @@ class ReplicaWait:
 class Completions:
     """The one producer of completions. Methods raise RedisUnavailable: it may or may not be queued; send it again."""
 
-    def __init__(self, redis: Redis, wait: ReplicaWait | None = None) -> None:
+    def __init__(self, redis: Redis, wait: ReplicaWait | None = None, *, partitions: int = 1) -> None:
         self._redis = redis
         self._wait = wait if wait is not None and wait.replicas else None
-        self._queue = Producer(redis, keys.COMPLETIONS)
+        self._queue = Producer(redis, keys.COMPLETIONS, partitions)
 
     async def publish_operation_complete(
         self,

@@ -18,8 +18,9 @@ from sluiceway.wire.jobs import ToolJob
 
 
 class Operations:
-    def __init__(self, redis: Redis, entries: OperationEntries) -> None:
+    def __init__(self, redis: Redis, entries: OperationEntries, *, partitions: int = 1) -> None:
         self._redis = redis
+        self._partitions = partitions
         self._entries = entries
 
     async def publish(self, operations: Sequence[Operation]) -> None:
@@ -37,7 +38,7 @@ class Operations:
         await self._entries.note(noted)
 
     def _queue(self, operation: Operation) -> Producer:
-        return Producer(self._redis, keys.tool_queue(operation.queue))
+        return Producer(self._redis, keys.tool_queue(operation.queue), self._partitions)
 
 
 def _job_of(operation: Operation) -> ToolJob:

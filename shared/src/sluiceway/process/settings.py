@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from sluiceway import keys
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
 from sluiceway.redis.url import RedisUrl
@@ -17,6 +18,15 @@ _OBJECT_STORES = ("file:", "s3://", "gs://", "az://", "abfss://", "https://")
 DEFAULT_LEASE_SECONDS = 10.0
 
 
+# Of a cluster of three primaries each has one at least; see `keys.work_queue`.
+_PARTITIONS_ON_A_CLUSTER = 4
+
+
+def _partitions(redis_url: str) -> int:
+    clustered = redis_url and RedisUrl.parse(redis_url).topology == "cluster"
+    return _PARTITIONS_ON_A_CLUSTER if clustered else 1
+
+
 class CommonSettings(RetentionSettings):
     """Read from the environment, without a prefix. An invalid value fails the start, by name, and is not repeated.
 
@@ -24,6 +34,12 @@ class CommonSettings(RetentionSettings):
     """
 
     redis_url: str = "redis://127.0.0.1:6379/0"
+    queue_partitions: int = Field(
+        default_factory=lambda read: _partitions(read.get("redis_url", "")),
+        ge=1,
+        le=keys.MOST_PARTITIONS,
+        description="of each work queue, on as many nodes of a cluster; 1 on one server, 4 on a cluster",
+    )
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
     database_direct_url: str | None = Field(
         default=None, description="past a pooler in transaction mode, for locks and migrations"

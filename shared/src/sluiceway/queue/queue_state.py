@@ -3,7 +3,7 @@
 Times are Redis's own: an entry's id says when it was queued. Not guaranteed: one moment for all numbers of a queue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from sluiceway import keys
+from sluiceway.queue.partitions import partitions_in_use
 from sluiceway.queue.work_queue import Producer
 from sluiceway.redis.client import commands
 
@@ -44,8 +45,15 @@ class QueueState:
 
 
 async def queue_states(redis: Redis, kinds: Sequence[str]) -> list[QueueState]:
-    """In their order, in two round trips. Raises RedisUnavailable."""
-    names = [(keys.work_queue(kind), keys.lane_entries(kind)) for kind in kinds]
+    """In their order, the partitions of each as one, in three round trips. Raises RedisUnavailable."""
+    partitions = await partitions_in_use(redis, kinds)
+    names = [(kind, partition) for kind, used in zip(kinds, partitions, strict=True) for partition in used]
+    states = await _partition_states(redis, names)
+    return [_together([state for state in states if state.kind == kind]) for kind in kinds]
+
+
+async def _partition_states(redis: Redis, partitions: Sequence[tuple[str, int]]) -> list[QueueState]:
+    names = [(keys.work_queue(*one), keys.lane_entries(*one)) for one in partitions]
     asked = [
         ask
         for name, lanes in names
@@ -70,8 +78,31 @@ async def queue_states(redis: Redis, kinds: Sequence[str]) -> list[QueueState]:
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     return [
         _state(kind, *told, firsts[place * 3 : place * 3 + 3], now_ms)
-        for place, (kind, told) in enumerate(zip(kinds, seen, strict=True))
+        for place, ((kind, _), told) in enumerate(zip(partitions, seen, strict=True))
     ]
+
+
+def _together(states: Sequence[QueueState]) -> QueueState:
+    if len(states) == 1:
+        return states[0]
+    consumers: dict[str, ConsumerState] = {}
+    for one in (one for state in states for one in state.consumers):
+        known = consumers.get(one.name, ConsumerState(one.name, 0, one.idle_seconds))
+        idle_seconds = min(known.idle_seconds, one.idle_seconds)
+        consumers[one.name] = ConsumerState(one.name, known.in_flight + one.in_flight, idle_seconds)
+    return QueueState(
+        kind=states[0].kind,
+        waiting=sum(state.waiting for state in states),
+        in_flight=sum(state.in_flight for state in states),
+        waiting_seconds=_longest(state.waiting_seconds for state in states),
+        in_flight_seconds=_longest(state.in_flight_seconds for state in states),
+        consumers=tuple(consumers[name] for name in sorted(consumers)),
+        in_lanes=sum(state.in_lanes for state in states),
+    )
+
+
+def _longest(seconds: Iterable[float | None]) -> float | None:
+    return max((one for one in seconds if one is not None), default=None)
 
 
 def _state(

@@ -22,6 +22,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from sluiceway import keys
+from sluiceway.queue.partitions import (
+    by_partition,
+    mark_of,
+    partition_for,
+    partition_of,
+    partitions_in_use,
+    placed,
+)
 from sluiceway.redis.client import answered, command, commands, redis_errors
 from sluiceway.scripts import Call, Scripts, source
 
@@ -73,11 +81,13 @@ class Delivery:
 
 
 class Producer:
-    """Adds entries. Needs no group: a queue exists as soon as something is in it."""
+    """Adds entries, to so many partitions. Needs no group: a queue exists as soon as something is in it. `key`: what
+    the queue is known by; the key of its first partition."""
 
-    def __init__(self, redis: Redis, kind: str, partition: int = 0) -> None:
-        self.key = keys.work_queue(kind, partition)
+    def __init__(self, redis: Redis, kind: str, partitions: int = 1) -> None:
+        self.key = keys.work_queue(kind)
         self._kind = kind
+        self._partitions = partitions
         self._redis = redis
         self._scripts = Scripts(redis)
 
@@ -89,16 +99,21 @@ class Producer:
         """
         if user_id is None or self._kind not in keys.IN_TURNS:
             return self.entry_id(await command(self._redis, *self.adding(body)))
+        partition = self._partition(user_id, body)
+        arguments = _admitting(user_id, begun, body, mark_of(partition))
         return self.entry_id(
-            await self._scripts.run("queue/admit", self._lane_keys(user_id), _admitting(user_id, begun, body))
+            await self._scripts.run("queue/admit", _lane_keys(self._kind, partition, user_id), arguments)
         )
 
     def adding(self, body: bytes, *, user_id: str | None = None, begun: bool = False) -> tuple[str | bytes | int, ...]:
         """The command that queues an entry, to be sent along with others. `entry_id` reads its answer."""
         if user_id is None or self._kind not in keys.IN_TURNS:
-            return ("XADD", self.key, "*", "d", body)
-        names = self._lane_keys(user_id)
-        return ("EVAL", source("queue/admit"), len(names), *names, *_admitting(user_id, begun, body))
+            partition = self._partition(None, body)
+            return _putting(keys.work_queue(self._kind, partition), mark_of(partition), body)
+        partition = self._partition(user_id, body)
+        names = _lane_keys(self._kind, partition, user_id)
+        arguments = _admitting(user_id, begun, body, mark_of(partition))
+        return ("EVAL", source("queue/admit"), len(names), *names, *arguments)
 
     @staticmethod
     def entry_id(answer: Any) -> str:
@@ -108,8 +123,12 @@ class Producer:
     async def advance(self) -> int:
         """Do what whoever reads does: the next of each lane whose user has none in the queue follows; how many did. For
         readers of an older version."""
+        [partitions] = await partitions_in_use(self._redis, [self._kind], self._partitions)
+        return sum([await self._advance(partition) for partition in partitions])
+
+    async def _advance(self, partition: int) -> int:
         try:
-            return int(await self._scripts.run("queue/advance", *_advancing(self._kind)))
+            return int(await self._scripts.run("queue/advance", *_advancing(self._kind, partition)))
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
@@ -123,35 +142,45 @@ class Producer:
     async def states(self, entry_ids: Collection[str], lease: timedelta) -> dict[str, EntryState]:
         """Where the entries are, by Redis's clock. This is the proof of life: who has an entry that is held lives, as
         its lease was renewed."""
-        asked, answers = list(entry_ids), []
+        states: dict[str, EntryState] = {}
         # One after the other: a script for thousands would hold up everybody's tokens.
-        for call in self.asking(asked, lease):
-            answers += await self._scripts.run(call.script, call.keys, call.arguments)
-        return dict(zip(asked, map(_state, answers), strict=True))
+        for call in self.asking(list(entry_ids), lease):
+            states |= states_of(call, await self._scripts.run(call.script, call.keys, call.arguments))
+        return states
 
     def asking(self, entry_ids: Sequence[str], lease: timedelta) -> list[Call]:
         """The calls by which `states` asks, to be sent along with others; `states_of` reads their answers."""
         lease_ms = int(lease.total_seconds() * 1000)
-        names = [self.key, keys.lane_entries(self._kind)]
-        pages = (entry_ids[first : first + _AT_ONCE] for first in range(0, len(entry_ids), _AT_ONCE))
-        return [Call("queue/entry_states", names, [keys.GROUP, lease_ms, *page]) for page in pages]
+        calls: list[Call] = []
+        for partition, ids in by_partition(entry_ids).items():
+            names = [keys.work_queue(self._kind, partition), keys.lane_entries(self._kind, partition)]
+            pages = (ids[first : first + _AT_ONCE] for first in range(0, len(ids), _AT_ONCE))
+            calls += [Call("queue/entry_states", names, [keys.GROUP, lease_ms, *page]) for page in pages]
+        return calls
 
     async def after(self, entry_id: str, count: int) -> list[tuple[str, bytes]]:
-        """At most `count` entries behind that one ("0-0": all), queued or in flight, with their bodies."""
-        entries = await command(self._redis, "XRANGE", self.key, f"({entry_id}", "+", "COUNT", count)
-        return [(found.decode(), fields.get(b"d", b"")) for found, fields in entries]
+        """At most `count` entries of its partition behind that one ("0-0": all), queued or in flight, with their
+        bodies."""
+        partition, there = placed(entry_id)
+        key = keys.work_queue(self._kind, partition)
+        entries = await command(self._redis, "XRANGE", key, f"({there}", "+", "COUNT", count)
+        return [(found.decode() + mark_of(partition), fields.get(b"d", b"")) for found, fields in entries]
 
-    def _lane_keys(self, user_id: str) -> tuple[str, str, str, str]:
-        kind = self._kind
-        return self.key, keys.lane_entries(kind), keys.lane_heads(kind), keys.lane(kind, user_id)
+    def _partition(self, user_id: str | None, body: bytes) -> int:
+        """All entries of a user who takes turns go to one; others anywhere."""
+        name = user_id.encode("utf-8", "surrogatepass") if user_id is not None else body
+        return partition_for(name, self._partitions)
 
 
 class WorkQueue:
-    """One consumer's view of a queue. `blocking` is a client of its own for waiting reads."""
+    """One consumer's view of one partition of a queue. `blocking` is a client of its own for waiting reads."""
 
-    def __init__(self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta) -> None:
+    def __init__(
+        self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta, partition: int = 0
+    ) -> None:
         self.kind = kind
-        self.key = keys.work_queue(kind)
+        self.key = keys.work_queue(kind, partition)
+        self._partition = partition
         self.consumer = consumer
         self.lease = lease
         self._redis = redis
@@ -173,6 +202,10 @@ class WorkQueue:
             self._blocking, "COUNT", count, "BLOCK", block_ms, "STREAMS", self.key, ">", then=self._advancing()
         )
 
+    async def take(self, count: int) -> list[Delivery]:
+        """New entries that are there now."""
+        return await self._group_read(self._redis, "COUNT", count, "STREAMS", self.key, ">", then=self._advancing())
+
     async def own_pending(self, count: int) -> list[Delivery]:
         """What a process of this consumer's name, now dead, left in flight. For the start, before anything is read."""
         own = await self._group_read(self._redis, "COUNT", count, "STREAMS", self.key, "0")
@@ -185,12 +218,12 @@ class WorkQueue:
         if not entry_ids:
             return set()
         try:
-            lost = await self._scripts.run("queue/renew", [self.key], [keys.GROUP, self.consumer, *entry_ids])
+            lost = await self._scripts.run("queue/renew", [self.key], [keys.GROUP, self.consumer, *_there(entry_ids)])
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
             return set(entry_ids)
-        return {entry_id.decode() for entry_id in lost}
+        return {entry_id.decode() + mark_of(self._partition) for entry_id in lost}
 
     async def sweep(self, count: int) -> list[Delivery]:
         """Take over entries whose lease ran out."""
@@ -204,14 +237,16 @@ class WorkQueue:
             await self.ensure_group()
             return []
         return [
-            _delivery(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)
+            self._delivery(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)), deliveries)
             for entry_id, flat, deliveries in taken
         ]
 
     async def ack(self, entry_id: str) -> bool:
         """Done with it. False when it was not the consumer's own any more."""
         try:
-            return bool(await self._scripts.run("queue/ack", [self.key], [keys.GROUP, self.consumer, entry_id]))
+            return bool(
+                await self._scripts.run("queue/ack", [self.key], [keys.GROUP, self.consumer, *_there([entry_id])])
+            )
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
@@ -221,8 +256,9 @@ class WorkQueue:
         """Release entries, to be delivered to any consumer at once; how many were still the consumer's own."""
         if not entry_ids:
             return 0
+        arguments = [keys.GROUP, self.consumer, *_there(entry_ids)]
         try:
-            return int(await self._scripts.run("queue/requeue", [self.key], [keys.GROUP, self.consumer, *entry_ids]))
+            return int(await self._scripts.run("queue/requeue", [self.key], arguments))
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
@@ -242,14 +278,15 @@ class WorkQueue:
         """The entries that the server has as this consumer's, with how often each was delivered."""
         async with redis_errors(self._redis):
             entries = await self._redis.xpending_range(self.key, keys.GROUP, "-", "+", _MANY, self.consumer)
-        return {entry["message_id"].decode(): int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
+        mark = mark_of(self._partition)
+        return {entry["message_id"].decode() + mark: int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
 
     def _advancing(self) -> tuple[tuple[str | int, ...], ...]:
         """Whose entry is delivered, the next of his lane follows: in the same round trip, so that it costs nobody any
         time, and is done though this process dies."""
         if self.kind not in keys.IN_TURNS:
             return ()
-        names, arguments = _advancing(self.kind)
+        names, arguments = _advancing(self.kind, self._partition)
         return (("EVAL", source("queue/advance"), len(names), *names, *arguments),)
 
     async def _group_read(
@@ -264,32 +301,49 @@ class WorkQueue:
             await self.ensure_group()
             return []
         entries = answer[0][1] if answer else []
-        return [_delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+        return [self._delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+
+    def _delivery(self, entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
+        placed_id = entry_id.decode() + mark_of(self._partition)
+        return Delivery(placed_id, _body(fields), deliveries + int(fields.get(b"n", b"0")))
 
 
-def _admitting(user_id: str, begun: bool, body: bytes) -> tuple[str | bytes, ...]:
-    return keys.GROUP, user_id, "1" if begun else "", body
+def _there(entry_ids: Sequence[str]) -> list[str]:
+    """Their ids in their partition."""
+    return [there for _, there in map(placed, entry_ids)]
 
 
-def _advancing(kind: str) -> tuple[list[str], list[str | int]]:
-    names = [keys.work_queue(kind), keys.lane_entries(kind), keys.lane_heads(kind)]
-    return names, [keys.GROUP, keys.lane(kind, ""), _AT_ONCE]
+def _putting(key: str, mark: str, body: bytes) -> tuple[str | bytes | int, ...]:
+    return ("EVAL", source("queue/put"), 1, key, mark, body) if mark else ("XADD", key, "*", "d", body)
+
+
+def _lane_keys(kind: str, partition: int, user_id: str) -> tuple[str, str, str, str]:
+    return (*_queue_keys(kind, partition), keys.lane(kind, user_id, partition))
+
+
+def _queue_keys(kind: str, partition: int) -> tuple[str, str, str]:
+    return keys.work_queue(kind, partition), keys.lane_entries(kind, partition), keys.lane_heads(kind, partition)
+
+
+def _admitting(user_id: str, begun: bool, body: bytes, mark: str) -> tuple[str | bytes, ...]:
+    return keys.GROUP, user_id, "1" if begun else "", body, mark
+
+
+def _advancing(kind: str, partition: int) -> tuple[list[str], list[str | int]]:
+    return [*_queue_keys(kind, partition)], [keys.GROUP, keys.lane(kind, "", partition), _AT_ONCE]
 
 
 def states_of(call: Call, answer: Any) -> dict[str, EntryState]:
     """What `Producer.asking` asked, by entry; nothing where Redis refused to say."""
     if not isinstance(answer, list):
         return {}
-    return dict(zip(map(str, call.arguments[2:]), map(_state, answer), strict=True))
+    mark = mark_of(partition_of(call.keys[0]))
+    return {f"{there!s}{mark}": _state(told) for there, told in zip(call.arguments[2:], answer, strict=True)}
 
 
 def _state(told: Sequence[Any]) -> EntryState:
     where, consumer, silent_ms = told
     return EntryState(where.decode(), consumer.decode() or None, silent_ms)
-
-
-def _delivery(entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
-    return Delivery(entry_id.decode(), _body(fields), deliveries + int(fields.get(b"n", b"0")))
 
 
 def _body(fields: Mapping[bytes, bytes]) -> bytes:

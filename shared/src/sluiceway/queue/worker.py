@@ -31,6 +31,7 @@ from sluiceway.backoff import Backoff
 from sluiceway.errors import Fenced, Forgotten, NotStorable, SluicewayError, Unavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
+from sluiceway.queue.partitioned_queue import PartitionedQueue
 from sluiceway.queue.ramp import Ramp
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 
@@ -68,7 +69,7 @@ class Worker:
 
     def __init__(
         self,
-        queue: WorkQueue,
+        queue: WorkQueue | PartitionedQueue,
         handle: Callable[[Delivery], Awaitable[None]],
         dead_letter: Callable[[Delivery, str], Awaitable[None]],
         options: WorkerOptions,

@@ -28,14 +28,15 @@ from sluiceway.process.settings import CommonSettings
 from sluiceway.redis.client import command
 from sluiceway.scripts import Argument, Scripts
 
-_AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds")
+_AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds", "queue_partitions")
 _AGREED_SECRETS = ("webhook_secrets",)
 # Texts of which no value is told, as they may name an account.
 _AGREED_PLACES = ("files_url",)
 # What a process says beside its settings.
 _VERSION, _LACKS, _POOL = "(version)", "(lacks)", "(pool)"
 _PERIOD_SECONDS = 2.0
-_VALID_MS = 7000
+HEARD_SECONDS = 7
+"""So long a process that says nothing counts as one that is there."""
 _LEAVE_SECONDS = 1
 # Tells this use of a secret from every other that it is put to.
 _PURPOSE = b"sluiceway settings agreement v1"
@@ -100,7 +101,7 @@ class Agreement:
         """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""
         lacks = {_LACKS: "; ".join(f"{part}: {told}" for part, told in self._lacks().items())}
         said = self._values | {_VERSION: version_of(self._process.partition(" ")[0]), _POOL: str(self.pool)} | lacks
-        arguments: list[Argument] = [self._process, json.dumps(said), _VALID_MS]
+        arguments: list[Argument] = [self._process, json.dumps(said), 1000 * HEARD_SECONDS]
         flat = await self._scripts.run("service/compare_settings", [keys.SETTINGS], arguments)
         others = {_text(name): _read(values) for name, values in zip(flat[::2], flat[1::2], strict=True)}
         self.others = [_other(name, values) for name, values in sorted(others.items())]

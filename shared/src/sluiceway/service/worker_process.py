@@ -25,7 +25,8 @@ from sluiceway.process.logs import get_logger
 from sluiceway.process.metrics import LoopLag, new_registry
 from sluiceway.process.settings import WorkerSettings
 from sluiceway.process.starting import run_service
-from sluiceway.queue.work_queue import Delivery, WorkQueue
+from sluiceway.queue.partitioned_queue import PartitionedQueue
+from sluiceway.queue.work_queue import Delivery
 from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
 from sluiceway.redis.client import open_redis
 from sluiceway.service.agreement import Agreement
@@ -96,15 +97,16 @@ class WorkerProcess(Generic[S]):
         """A client that is closed when everything has ended."""
         return await self._stack.enter_async_context(resource)
 
-    async def open_queue(self, kind: str) -> WorkQueue:
-        """A queue waits on a connection of its own."""
+    async def open_queue(self, kind: str) -> PartitionedQueue:
+        """A queue waits on a connection of its own, or one for each of its partitions."""
         name = self.settings.worker_name
         blocking = await self.open(open_redis(self.settings.redis_url, name=f"{name}-reader", blocking=True))
-        return WorkQueue(self.redis, blocking, kind, name, lease=self.lease)
+        partitions = self.settings.queue_partitions
+        return PartitionedQueue(self.redis, blocking, kind, name, lease=self.lease, partitions=partitions)
 
     def work_on(
         self,
-        queue: WorkQueue,
+        queue: PartitionedQueue,
         handle: Callable[[Delivery], Awaitable[None]],
         dead_letter: Callable[[Delivery, str], Awaitable[None]],
         *,

@@ -39,6 +39,7 @@ from sluiceway.store.sessions.titles import TitleStore
 from sluiceway.store.turns.branches import BranchStore
 from sluiceway.store.turns.continuing import BackgroundStore
 from sluiceway.store.turns.shares import ShareStore
+from sluiceway.store.turns.stepping_back import SteppingBackStore
 from sluiceway.store.turns.turns import TurnStore
 
 
@@ -53,6 +54,7 @@ class Store:
         self.feedback = FeedbackStore(pool)
         self.turns = TurnStore(pool)
         self.background = BackgroundStore(pool)
+        self.stepping_back = SteppingBackStore(pool)
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.polls = PollStore(pool)

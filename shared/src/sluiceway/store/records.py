@@ -107,7 +107,8 @@ class Task:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One tool call. `attempt`: how often a runner began it; `entry_id`: under which entry of its queue it did so last.
-    `approval`: what the person said, {approved, reason?}.
+    `approval`: what the person said, {approved, reason?}. `background`: its turn does not wait for it; see
+    store/turns/background.py.
 
     Its result is not here: it may be large. `deadline_at`: past it the operation has failed.
     """
@@ -134,6 +135,7 @@ class Operation:
     started_at: datetime | None
     ended_at: datetime | None
     entry_id: str | None = None
+    background: bool = False
 
     @property
     def open(self) -> bool:
@@ -165,7 +167,7 @@ COMPLETABLE = "status IN ('pending', 'running', 'accepted')"
 # As a condition on tasks: those that have not ended.
 LIVE = "status IN ('queued', 'running', 'waiting')"
 # In the metadata of a message that nobody wrote: the turn whose results it brings. And of an answer whose turn is, or
-# was, in the background: the ids of the calls that were open then.
+# was, in the background: the ids of the calls that were open then, or never blocked it; of a turn that runs, of those.
 CONTINUES, BACKGROUND = "continues", "background"
 TASK_COLUMNS = ", ".join(Task.__slots__)
 OPERATION_COLUMNS = ", ".join(Operation.__slots__)

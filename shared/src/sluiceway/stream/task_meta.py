@@ -17,7 +17,8 @@ class TaskMeta:
     `replication_id`: under which the stream was known to be whole; see `TaskReader.replication_ids`.
     `queue_entry`: the entry that asks for the next step. `held_entry`: the one under whose lease the latest attempt
     writes. `rebuilding`: the stream is being written again, and may lack what Postgres has.
-    `ended_operations`: whose end was shown."""
+    `ended_operations`: whose end was shown. `quiet_since`: since when the attempt shows nothing, by Redis, in seconds
+    since 1970; None: not for long."""
 
     task_id: str
     session_id: str
@@ -34,6 +35,7 @@ class TaskMeta:
     rebuilding: bool = False
     replication_id: str | None = None
     ended_operations: frozenset[str] = frozenset()
+    quiet_since: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -72,7 +74,14 @@ class TaskMeta:
             held_entry=text.get("held"),
             rebuilding=text.get("holder") == REBUILDING,
             replication_id=text.get("epoch"),
+            quiet_since=_quiet_since(text.get("quiet", ""), text.get("batch", "0")),
             ended_operations=frozenset(
                 name.removeprefix("op:") for name, value in text.items() if name.startswith("op:") and value == "end"
             ),
         )
+
+
+def _quiet_since(told: str, batch: str) -> int | None:
+    """It was told of one batch: another has followed since, or not."""
+    of, _, since = told.partition(" ")
+    return int(since) if of == batch and since.isdecimal() else None

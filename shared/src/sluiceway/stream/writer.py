@@ -70,9 +70,10 @@ class TaskWriter:
         """Leave these ranges out of replays; see retracted.py."""
         await self._scripts.run("stream/set_if_live", [keys.task_meta(task_id)], ["void", retracted])
 
-    async def heartbeat(self, task_id: str, attempt: int) -> WriteResult:
+    async def heartbeat(self, task_id: str, attempt: int, quiet_seconds: int = 0) -> WriteResult:
         """Hear what became of the task, and renew TTLs. The flusher does it for its writers."""
-        answer: bytes = await self._scripts.run("stream/heartbeat", keys_of(task_id), [attempt, self.live_ttl_ms, 0])
+        arguments: list[Argument] = [attempt, self.live_ttl_ms, 0, quiet_seconds]
+        answer: bytes = await self._scripts.run("stream/heartbeat", keys_of(task_id), arguments)
         return answer.decode()  # type: ignore[return-value]  # the script's four words
 
     async def release(self, task_id: str, attempt: int) -> None:

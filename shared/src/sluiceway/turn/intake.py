@@ -1,4 +1,4 @@
-"""What callers of the gateway ask of turns and sessions: accept, answer, cancel, delete, claim.
+"""What callers of the gateway ask of turns and sessions: accept, answer, cancel, take back, delete, claim.
 
 Guarantees: what was answered is durable in Postgres; Redis learns of it at once, or from the reconciler.
 """
@@ -20,7 +20,7 @@ from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.erasing import TurnErasing
-from sluiceway.wire.person_event import PersonEvent, SessionCreated, SessionDeleted
+from sluiceway.wire.person_event import PersonEvent, SessionChanged, SessionCreated, SessionDeleted
 from sluiceway.wire.task import Status
 
 
@@ -107,6 +107,23 @@ class TurnIntake:
             await self._stop(task)
         self._log.info("turn_cancel_requested", task_id=task.id, session_id=task.session_id, status=task.status)
         return CancelResult(task.id, task.status, already_ended=task.ended and not ended_here)
+
+    async def take_back(self, session_id: str, message_id: str, user_id: str | None) -> None:
+        """Take back a message that waits, with its turn. Idempotent.
+
+        Raises SessionNotFound, AccessDenied, MessageNotFound, MessageNotWaiting, StoreUnavailable; never
+        RedisUnavailable: the reconciler finalizes the turn then.
+        """
+        task = await self._store.turns.take_back(session_id, user_id, message_id)
+        if task is None:
+            return
+        self._ending.ended_unseen(task)
+        self._log.info("message_taken_back", task_id=task.id, session_id=session_id)
+        try:
+            await self._ending.finalize(task)
+        except RedisUnavailable as error:
+            self._log.warning("turn_not_finalized_yet", task_id=task.id, reason=str(error))
+        await self._people.mention(user_id, SessionChanged(session_id=session_id))
 
     async def cancel_active(self, session_id: str, user_id: str | None) -> CancelResult | None:
         """Cancel the session's running turn. None: nothing runs."""

@@ -2,7 +2,7 @@
 
 The step is durable first, then Redis learns of it, then the operations are queued. Then the turn makes way for a
 message that came meanwhile, and need not wait for operations. The reconciler queues a turn whose model is to be asked
-again.
+again. A turn with an answer, and with calls in the background, goes there itself.
 
 Methods raise StoreUnavailable and RedisUnavailable; calling them again then is right.
 """
@@ -16,10 +16,12 @@ from sluiceway.operation.publishing import Operations
 from sluiceway.store import Store
 from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.people.usage import ModelCall
-from sluiceway.store.records import Task
+from sluiceway.store.records import Operation, Task
+from sluiceway.store.turns.background import MadeWay
+from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.store.turns.turns import LetGo, Paused
 from sluiceway.stream.writer import TaskWriter
-from sluiceway.turn.background import TurnBackground
+from sluiceway.turn.background import Answer, TurnBackground
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.wire.message import Part
 
@@ -66,16 +68,47 @@ class TurnPause:
         """Let the calls that a person has approved be run."""
         return await self._let_run(task, await self._store.turns.begin_approved(task), written)
 
+    async def step_back(self, task: Task, end: TurnEnd, answer: Answer, *, written: int | None = None) -> Paused:
+        """Put a turn that runs into the background, with its answer; see `SteppingBackStore.step_back`. Raises
+        NotStorable."""
+        made = await self._store.stepping_back.step_back(task, end)
+        if made is None:
+            standing = await self._store.turns.get(task.id)
+            if standing is None or standing.attempt != task.attempt:
+                return "fenced"
+            if standing.status != "waiting" or standing.background_at is None:
+                return "cancelled" if standing.cancel_requested_at is not None else "running"
+            # By an earlier call of this, whose answer was lost.
+            active = await self._store.sessions.active_task(task.session_id)
+            made = MadeWay(standing, active.id if active is not None else None)
+        await self._told_to_wait(task, [], written)
+        await self._background.stepped_back(made, answer)
+        return "waiting"
+
+    async def block(self, task: Task, *, written: int | None = None) -> Paused:
+        """Let a turn wait for its calls in the background as for any other."""
+        status = await self._store.stepping_back.block(task)
+        if status is not None:
+            let_go = LetGo("waiting" if status == "waiting" else "running")
+        else:
+            let_go = await self._store.turns.standing(task)
+        return await self._let_run(task, LetGo(let_go.paused), written)
+
     async def _let_run(self, task: Task, let_go: LetGo, written: int | None) -> Paused:
         """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
         if let_go.paused == "waiting":
-            queued = self._operations.adding(let_go.operations)
-            result, answers = await self._writer.wait_then(task.id, task.attempt, {}, queued, written=written)
-            if result == "lost":
-                with contextlib.suppress(Fenced):  # then another process has rebuilt it
-                    await self._rebuild.waiting(task)
-            await self._operations.note(let_go.operations, answers)
+            await self._told_to_wait(task, let_go.operations, written)
             if let_go.operations:
                 # Not before: it is a look in Postgres, and the tools are what is waited for.
                 await self._background.make_way(task)
+        elif let_go.operations:
+            await self._operations.publish(let_go.operations)  # none of them blocks the turn
         return let_go.paused
+
+    async def _told_to_wait(self, task: Task, operations: Sequence[Operation], written: int | None) -> None:
+        queued = self._operations.adding(operations)
+        result, answers = await self._writer.wait_then(task.id, task.attempt, {}, queued, written=written)
+        if result == "lost":
+            with contextlib.suppress(Fenced):  # then another process has rebuilt it
+                await self._rebuild.waiting(task)
+        await self._operations.note(operations, answers)

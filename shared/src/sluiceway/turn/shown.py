@@ -44,6 +44,11 @@ class Durable:
         return count_steps(self.own)
 
     @property
+    def in_background(self) -> set[str]:
+        """The calls of this turn that do not block it."""
+        return {str(one) for one in self.metadata.get(BACKGROUND) or () if one in self.calls}
+
+    @property
     def told_metadata(self) -> dict[str, Any]:
         """The metadata without what an end writes: what producers said of the message."""
         return {name: value for name, value in self.metadata.items() if name not in _WRITTEN_AT_THE_END}

@@ -17,6 +17,8 @@ class ToolSpec(BaseModel):
     person must agree to each call. `deadline_seconds`: how long an operation may take in all, from the model's call or
     from its approval; past it the operation has failed. `text_field`: the argument that takes the text of a
     `/tool_name some text`; None: only JSON will do. `by_client`: the client that asked runs it, and posts its output.
+    `background`: it never blocks its turn: the model is told that it was started, and a turn of its own answers with
+    its result.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,3 +32,4 @@ class ToolSpec(BaseModel):
     deadline_seconds: float = Field(default=3600, gt=0)
     text_field: str | None = None
     by_client: bool = False
+    background: bool = False

@@ -38,7 +38,7 @@ class Asking:
         self._request = request
         self._tries = tries
         self._room = Room(offer.max_chars)
-        self._call = attempt.meter.calls(request.model)
+        self._call = attempt.meter.calls(request)
         self._away = _Away(self, showing, attempt, request, self._call, tries)
         self._said_before = showing.fold.said_chars
         self.reached: Reached | None = request.reached
@@ -121,7 +121,7 @@ class Asking:
             self._showing.note(event)
             return
         if not self.heard:
-            self._call.first_token()
+            self._call.first_token(event)
             self.heard = True
         self._attempt.beside.heard.set()
         self._showing.say(event)

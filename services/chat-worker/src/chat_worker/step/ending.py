@@ -5,21 +5,26 @@ Guarantees
 - A call that cannot be run (unknown tool, bad arguments, too many) goes back to the model as an error.
 - Cancelled or failed: what was shown is kept, and the stream ends with `abort` and `finish`, or with `error`.
 - An attempt that was fenced writes nothing more, neither here nor there.
+- A turn with calls that do not block it goes into the background with its answer, and another brings their results:
+  also where they have all ended before.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sluiceway.errors import Fenced
+from sluiceway.errors import Fenced, NotStorable
 from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store.operations.operations import NewOperation
+from sluiceway.store.records import BACKGROUND
 from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.store.turns.turns import Paused
+from sluiceway.turn.background import Answer
 from sluiceway.turn.ending import TurnEnding
 from sluiceway.turn.not_storable import NOT_STORABLE
 from sluiceway.turn.pause import TurnPause
+from sluiceway.turn.shown import told
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish, FinishReason, FinishStep
 from sluiceway.wire.message import replay_of
 from sluiceway.wire.task import EndStatus
@@ -63,26 +68,26 @@ class StepEnding:
 
     # With its turn. All raise Fenced.
 
-    async def complete(self, finished: Finished, asked_model: str) -> EndStatus:
+    async def complete(self, finished: Finished, asked_model: str) -> Outcome:
         """The answer is whole."""
         reason = _FINISH_REASONS.get(finished.reason or "", "other")
         return await self._end("completed", {"model": finished.model or asked_model, "finishReason": reason}, reason)
 
-    async def say(self, text: str) -> EndStatus:
+    async def say(self, text: str) -> Outcome:
         """Answer with a text of ours, and end the turn."""
         self._showing.begin()
         self._showing.text(text)
         return await self._end("completed", {"finishReason": "stop"}, "stop")
 
-    async def end_full(self, model: str) -> EndStatus:
+    async def end_full(self, model: str) -> Outcome:
         """End a turn whose answer has no room left; the model is not asked any more."""
         return await self._end("completed", {"model": model, "finishReason": "length"}, "length")
 
-    async def cancel(self) -> EndStatus:
+    async def cancel(self) -> Outcome:
         """End the turn as cancelled, with what was shown so far."""
         return await self._end("cancelled", {}, None)
 
-    async def fail(self, code: str, message: str) -> EndStatus:
+    async def fail(self, code: str, message: str) -> Outcome:
         """End the turn with a typed error, which stays in the history too."""
         facts = self._attempt.facts
         self._log.warning("turn_failed", attempt=self._task.attempt, **facts | {"code": code})
@@ -98,9 +103,11 @@ class StepEnding:
         last = [Finish(finish_reason="tool-calls", message_metadata=_shown(metadata))]
         return await self._write_end("completed", metadata, last, awaits=True)
 
-    async def give_way(self, to: str) -> EndStatus | None:
+    async def give_way(self, to: str) -> Outcome | None:
         """End the turn, between two steps, for the one that steers it. None: that one waits no more."""
         metadata = self._metadata("completed", {"finishReason": "other"})
+        if self._attempt.background:
+            return await self._step_back(metadata, replay_of([accepted_part(to)]), gives_way=to)
         last = [*replay_of([accepted_part(to)]), Finish(finish_reason="other", message_metadata=_shown(metadata))]
         return await self._write_end("completed", metadata, last, gives_way=to)
 
@@ -118,6 +125,8 @@ class StepEnding:
             too_many = place >= offer.max_calls
             operation, shown = to_operation(call, showing.number, offer.tools, too_many=too_many, cut=cut)
             operations.append(operation)
+            if operation.background and operation.status == "pending":
+                self._attempt.background.add(operation.tool_call_id)
             for event in shown:
                 showing.emit(event)
         showing.emit(FinishStep())
@@ -143,6 +152,15 @@ class StepEnding:
         written = writer.written
         return await self.after(await persistently(lambda: pause.begin_approved(self._task, written=written)))
 
+    async def block(self) -> Outcome:
+        """Wait for the calls in the background as for any other: the turn is to ask its person."""
+        writer, pause = self._attempt.writer, self._exits.pause
+        await writer.drained()
+        written = writer.written
+        outcome = await self.after(await persistently(lambda: pause.block(self._task, written=written)))
+        self._attempt.background.clear()
+        return outcome
+
     async def after(self, paused: Paused) -> Outcome:
         """What follows from how a turn was let go. Raises Fenced."""
         if paused == "cancelled":
@@ -155,13 +173,14 @@ class StepEnding:
         attempt, account, fold = self._attempt, self._attempt.account, self._showing.fold
         await attempt.writer.drained()
         parts, written = fold.finished_parts(), attempt.writer.written
+        background = {BACKGROUND: sorted(attempt.background)} if attempt.background else {}
         paused = await persistently(
             lambda: self._exits.pause.pause(
                 self._task,
                 parts,
                 operations,
                 account.usage,
-                metadata=fold.metadata,
+                metadata=fold.metadata | background,
                 calls=account.unwritten,
                 prompt=account.prompt,
                 written=written,
@@ -178,15 +197,60 @@ class StepEnding:
         reason: FinishReason | None,
         *,
         error: dict[str, Any] | None = None,
-    ) -> EndStatus:
-        self._showing.close(_UNFINISHED)
+    ) -> Outcome:
         stored = self._metadata(status, metadata)
+        if status == "completed" and self._attempt.background:
+            stepped_back = await self._step_back(stored, [])
+            if stepped_back is not None:
+                return stepped_back
+        self._showing.close(_UNFINISHED)
         ended = await self._write_end(status, stored, _last(status, reason, stored, error), error=error)
         if ended is None:
             raise self._fenced()
         if ended != status:
             self._attempt.facts["code"] = NOT_STORABLE
         return ended
+
+    async def _step_back(
+        self, metadata: dict[str, Any], last: Sequence[Event], *, gives_way: str | None = None
+    ) -> Outcome | None:
+        """Go into the background with the answer. None: Postgres refuses it; or the turn that it gives way to waits no
+        more."""
+        attempt, pause = self._attempt, self._exits.pause
+        self._showing.close(None)
+        await attempt.writer.drained()
+        end = self._turn_end("completed", _shown(metadata), gives_way=gives_way)
+        answer = Answer([*last, *told(_shown(metadata))], frozenset(self._showing.fold.told))
+        written = attempt.writer.written
+        try:
+            paused = await persistently(lambda: pause.step_back(self._task, end, answer, written=written))
+        except NotStorable:
+            return None
+        if paused == "waiting":
+            attempt.account.written()
+        return await self.after(paused) if paused != "running" else None
+
+    def _turn_end(
+        self,
+        status: EndStatus,
+        metadata: dict[str, Any],
+        *,
+        error: dict[str, Any] | None = None,
+        awaits: bool = False,
+        gives_way: str | None = None,
+    ) -> TurnEnd:
+        account, parts = self._attempt.account, self._showing.fold.finished_parts()
+        return TurnEnd(
+            status=status,
+            parts=parts if gives_way is None else [*parts, accepted_part(gives_way)],
+            metadata=metadata,
+            error=error,
+            usage=account.usage,
+            awaits=awaits,
+            calls=account.unwritten,
+            prompt=account.prompt,
+            gives_way=gives_way,
+        )
 
     async def _write_end(
         self,
@@ -201,18 +265,7 @@ class StepEnding:
         """All shown text in Redis, then the answer in Postgres, then the end of the stream. None: nothing was."""
         writer, account = self._attempt.writer, self._attempt.account
         await writer.drained()
-        parts = self._showing.fold.finished_parts()
-        end = TurnEnd(
-            status=status,
-            parts=parts if gives_way is None else [*parts, accepted_part(gives_way)],
-            metadata=metadata,
-            error=error,
-            usage=account.usage,
-            awaits=awaits,
-            calls=account.unwritten,
-            prompt=account.prompt,
-            gives_way=gives_way,
-        )
+        end = self._turn_end(status, metadata, error=error, awaits=awaits, gives_way=gives_way)
         written = writer.written
         ended = await persistently(lambda: self._exits.ending.end(self._task, end, last, written=written))
         if ended is not None:

@@ -32,12 +32,19 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Tries:
     """How a model that is away is tried again: so often, with the patience of the turn. A wait of more than
-    `hold_seconds` is spent without a worker; None: with one. `waited`: what the step has gone through before."""
+    `hold_seconds` is spent without a worker; None: with one. `waited`: what the step has gone through before.
+    `breaks`: how often yet an answer that broke off in its text may be continued there."""
 
     attempts: int
     patience: Patience
     hold_seconds: float | None = None
     waited: ModelWait | None = None
+    breaks: int = 0
+
+
+class BrokeOff(Exception):
+    """The server broke off in the middle of a text that it can continue. It says the error's code. What was shown
+    stands."""
 
 
 class NotContinued(Exception):

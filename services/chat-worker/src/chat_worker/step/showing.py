@@ -99,9 +99,10 @@ class Showing:
             self.emit(TextEnd(id=part_id) if kind == "text" else ReasoningEnd(id=part_id))
             self._open = None
 
-    def close(self, unfinished: str) -> None:
-        """End all that is open, also the calls that have no end yet: with that sentence."""
-        for event in [*self._beside.take(), *self.fold.abandoned_calls(unfinished), *self.fold.closers()]:
+    def close(self, unfinished: str | None) -> None:
+        """End all that is open, also the calls that have no end yet: with that sentence. None: these go on."""
+        abandoned = self.fold.abandoned_calls(unfinished) if unfinished is not None else []
+        for event in [*self._beside.take(), *abandoned, *self.fold.closers()]:
             self.emit(event)
 
     async def unless_interrupted(self, following: Coroutine[None, None, Awaited]) -> Awaited | None:

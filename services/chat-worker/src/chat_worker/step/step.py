@@ -6,6 +6,7 @@ Guarantees, beside those of what it asks, shows and ends with
   model is told once, and the user when it happens again.
 - A longer wait for a model is spent without a worker, as long as nothing of the step was shown.
 - An answer that never stops ends where the offer's room does, as one that reached the server's own limit.
+- A text that its server broke off is continued where it stopped, by a server that can do that, a few times.
 - What a call has used is durable with its step; of a call that became nothing it is left in the account.
 """
 
@@ -19,10 +20,12 @@ from sluiceway_llm.calling.retry import PutOff
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
     ModelContextExceeded,
+    ModelCut,
     ModelError,
     ModelLimitReached,
     ModelNotFound,
     ModelRejected,
+    ModelTimeout,
     ModelUnavailable,
 )
 
@@ -30,7 +33,7 @@ from chat_worker.attempt import Attempt
 from chat_worker.calls import CUT
 from chat_worker.step.asking import Asking
 from chat_worker.step.ending import Exits, StepEnding
-from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong, Tries, Unfit
+from chat_worker.step.offer import BrokeOff, NotContinued, Offer, Outcome, TooLong, Tries, Unfit
 from chat_worker.step.showing import Showing
 
 TOOL_LIMIT = "TOOL_LIMIT"
@@ -56,8 +59,8 @@ class Step:
 
     async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
         """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
-        task is another's now; Unfit; NotContinued when the server did not continue what the request says was had of the
-        answer already: nothing is changed then."""
+        task is another's now; Unfit; BrokeOff; NotContinued when the server did not continue what the request says was
+        had of the answer already: nothing is changed then."""
         self.showing.begin()
         if _continues(request):
             # Beginning anew is better than waiting.
@@ -72,7 +75,7 @@ class Step:
             await asking.abandon()
             raise
         except ModelError as error:
-            return await self._failed(asking, request, error)
+            return await self._failed(asking, request, tries, error)
         if finished is None:
             outcome = await self.ending.cancel()
             await asking.abandon()
@@ -82,10 +85,12 @@ class Step:
             await asking.abandon()
         return await self._answered(finished, request, offer)
 
-    async def _failed(self, asking: Asking, request: ModelRequest, error: ModelError) -> Outcome:
+    async def _failed(self, asking: Asking, request: ModelRequest, tries: Tries, error: ModelError) -> Outcome:
         if _continues(request) and not asking.heard and _may_be_a_refusal(error):
             raise NotContinued(error.code) from error
         asking.failed(error)
+        if tries.breaks > 0 and isinstance(error, ModelCut | ModelTimeout) and self.showing.fold.open_text.strip():
+            raise BrokeOff(error.code) from error
         if isinstance(error, ModelContextExceeded) and not asking.heard and request.reached is None:
             raise TooLong(error) from error
         facts = error.facts()

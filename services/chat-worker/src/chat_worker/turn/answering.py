@@ -30,6 +30,8 @@ class Answering:
     `model`: which one is asked. `system_prompt`, and `client_tools`, what the model may call that the client runs: the
     same for all steps of the attempt.
 
+    `broke_off`: how often its server has broken off in the middle of a text.
+
     `unfit`: an answer that was not of the form that was asked for, and is asked for once more.
 
     Of the next step: `continues` with what a predecessor has shown of it; `reached`: what was had of its answer.
@@ -47,6 +49,7 @@ class Answering:
     fold: MessageFold = field(default_factory=MessageFold)
     continues: bool = False
     reached: Reached | None = None
+    broke_off: int = 0
     unfit: Unfit | None = None
 
     @property

@@ -36,7 +36,7 @@ class Attempts:
         """Until the turn has ended or waits: which of it. Raises Fenced, Forgotten, NotStorable, Unavailable."""
         (begun, entries), (conversation, person), durable = await self._loaded(task, entry_id)
         with self._opening.stream(task) as writer:
-            attempt = Attempt(task, writer, meter, account, facts=facts)
+            attempt = Attempt(task, writer, meter, account, background=durable.in_background, facts=facts)
             if begun.cancelled or task.cancel_requested_at is not None:
                 note = Note.parse(begun.reached)
                 return await self._steps.cancel(attempt, note.reached if note is not None else None)

@@ -117,7 +117,8 @@ class Requests:
 
         held, model = turn.held, turn.model
         tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
-        system, own = to_model_messages(turn.system_prompt, []), to_model_messages("", [], turn.fold.finished_steps())
+        system, started = to_model_messages(turn.system_prompt, []), turn.attempt.background
+        own = to_model_messages("", [], turn.fold.finished_steps(), later=started)
         own += asked_again(turn.unfit)
         account = turn.attempt.account
         sent = await self._context.prepare(turn.task, held, model, system, tools, own, waiting, account)

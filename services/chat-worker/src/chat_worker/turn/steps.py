@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sluiceway.errors import Fenced, Forgotten
 from sluiceway.process.logs import get_logger
@@ -15,13 +16,15 @@ from sluiceway_llm.calling.model import Model, Reached
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Prepared, too_long
 from chat_worker.steering import what_became_of_it
-from chat_worker.step.ending import Exits
-from chat_worker.step.offer import NotContinued, Offer, Outcome, TooLong, Unfit
+from chat_worker.step.ending import Exits, StepEnding
+from chat_worker.step.offer import BrokeOff, NotContinued, Offer, Outcome, TooLong, Unfit
 from chat_worker.step.step import Step
 from chat_worker.turn.answering import Answering
 from chat_worker.turn.forms import not_of_that_form
 from chat_worker.turn.opening import Opening
 from chat_worker.turn.requests import Requests
+
+_MOST_BREAKS = 3
 
 
 class TurnSteps:
@@ -92,6 +95,10 @@ class TurnSteps:
             turn.reached = None
             await self._opening.restart_step(turn)
             return await self._model_step(turn)
+        except BrokeOff as error:
+            self._log.warning("answer_broke_off", code=str(error), model=turn.model)
+            turn.broke_off, turn.continues = turn.broke_off + 1, True
+            return await self._model_step(turn)
         except Unfit as unfit:
             return await self._again(turn, unfit)
         except TooLong as refusal:
@@ -114,7 +121,8 @@ class TurnSteps:
     async def _asked(self, turn: Answering, step: Step, offer: Offer, sent: Prepared) -> Outcome:
         try:
             request = self._requests.request(turn, offer, sent)
-            return await step.run(self._client, request, self._requests.tries(turn), offer)
+            breaks = max(0, _MOST_BREAKS - turn.broke_off) if self._client.continues else 0
+            return await step.run(self._client, request, replace(self._requests.tries(turn), breaks=breaks), offer)
         except Forgotten:
             raise  # the step has ended its answer
         except (Fenced, asyncio.CancelledError):
@@ -135,12 +143,22 @@ class TurnSteps:
                 return None
             ending = self._step(turn).ending
             if any(one.approval is not None for one in asked):
+                turn.attempt.background.update(one.tool_call_id for one in asked if one.approval and one.background)
                 return await ending.begin_approved()
+            if turn.attempt.background:
+                return await self._block(turn, ending)
             ended = await ending.await_person()
             if ended is not None:
                 return ended
             if await self._is_lost(task):
                 raise Fenced(f"task {task.id}: ended or taken over by another")
+
+    async def _block(self, turn: Answering, ending: StepEnding) -> Outcome:
+        """A turn that is to ask its person ends for that: what runs in the background is waited for before."""
+        outcome = await ending.block()
+        if outcome == "running":
+            await self._opening.show_answers(turn)
+        return outcome
 
     async def _is_lost(self, task: Task) -> bool:
         standing = await persistently(lambda: self._store.turns.get(task.id))

@@ -6,17 +6,19 @@ so an entry is always in one of the two places.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 
+from sluiceway.queue.partitions import mark_of, placed
 from sluiceway.queue.work_queue import LANE, Producer
 from sluiceway.wire.entry_id import EntryId, format_entry_id, parse_entry_id
 
 _PAGE = 1000
 # Behind so many others an entry is not looked for: a second one is harmless, as workers drop it.
 _MOST_PAGES = 10
-_FIRST = (0, 0)
+_FIRST, _LAST = (0, 0), (2**64, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,24 @@ class Entries:
     async def find(self, noted: Mapping[str, Sequence[str]]) -> Found:
         """`noted`: ids, and the entries that were noted for each, at least one. Raises RedisUnavailable."""
         states = await self._queue.states({one for entries in noted.values() for one in entries}, self._lease)
-        gone = {
-            key: min(map(_position, ids))
-            for key, ids in noted.items()
-            if all(states[one].where == "gone" for one in ids)
-        }
+        gone = {key: ids for key, ids in noted.items() if all(states[one].where == "gone" for one in ids)}
         held = frozenset(entry_id for entry_id, state in states.items() if state.held)
         return Found(frozenset(noted.keys() - gone.keys()), await self._moved(gone), held)
 
-    async def _moved(self, gone: Mapping[str, EntryId]) -> dict[str, str]:
+    async def _moved(self, gone: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """What was released is in the partition that it was in."""
+        first: dict[int, EntryId] = {}
+        for partition, there in map(placed, chain.from_iterable(gone.values())):
+            first[partition] = min(first.get(partition, _LAST), _position(there))
         moved: dict[str, str] = {}
-        after = format_entry_id(min(gone.values(), default=_FIRST))
-        for _ in range(_MOST_PAGES if gone else 0):
+        for partition, position in first.items():
+            moved |= await self._moved_in(partition, position, gone)
+        return moved
+
+    async def _moved_in(self, partition: int, first: EntryId, gone: Collection[str]) -> dict[str, str]:
+        moved: dict[str, str] = {}
+        after = format_entry_id(first) + mark_of(partition)
+        for _ in range(_MOST_PAGES):
             page = await self._queue.after(after, _PAGE)
             for entry_id, body in page:
                 key = self._key_of(body)

@@ -9,6 +9,8 @@ from sluiceway.wire.task import Status
 
 from gateway.api.models.wire import Asked, Wire
 
+WaitsFor = Literal["a person", "the client", "a tool runner", "its tool", "an outside service"]
+
 
 class ConsumerView(Wire):
     """`idle_seconds`: since it last asked for, or renewed, an entry."""
@@ -67,7 +69,7 @@ class OpenOperationView(Wire):
     tool_name: str
     queue: str
     status: OperationStatus
-    waits_for: Literal["a person", "a tool runner", "its tool", "an outside service"]
+    waits_for: WaitsFor
     runner: str | None
     attempt: int
     age_seconds: float
@@ -90,9 +92,11 @@ class ProcessView(Wire):
 
 
 class ProcessList(Wire):
-    """All but the gateway that answers."""
+    """All but the gateway that answers. `silent`: who holds a place at a queue and does not speak, frozen or dead, and
+    for how many seconds; empty also where the queues cannot be seen."""
 
     processes: list[ProcessView]
+    silent: dict[str, float] = Field(default_factory=dict)
 
 
 class DeadLetterView(Wire):
@@ -143,12 +147,15 @@ class RequeuedTurn(Wire):
 
 
 class UseView(Wire):
-    """`name`: null for those that have no owner. `tokens`: of turns that have ended."""
+    """`name`: null for those that have no owner. `tokens`: of turns that have ended. `cost`: in USD, of all model calls
+    but the `unpriced`, whose price is not known (MODEL_PRICES)."""
 
     name: str | None
     turns: int
     live: int
     tokens: int
+    cost: float = 0
+    unpriced: int = 0
 
 
 class Top(Wire):

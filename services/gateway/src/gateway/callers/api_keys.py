@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sluiceway.errors import StoreUnavailable
+from sluiceway.ids import owner_in_org
 from sluiceway.store.people.api_keys import ApiKey, ApiKeyStore
 
 from gateway.api.problems import InvalidApiKey
-from gateway.callers.caller import SCOPES, SERVICE_PREFIX, Caller, KeyScope
+from gateway.callers.caller import SCOPES, SERVICE_PREFIX, SETTINGS_KEY, Caller, KeyScope
 
-HEADER = "x-api-key"
 PREFIX = "swk_"
 CACHE_SECONDS = 15
 _MOST_CACHED = 4096
@@ -47,8 +47,10 @@ def digest(key: str) -> bytes:
 
 
 class ApiKeys:
-    def __init__(self, store: ApiKeyStore, bootstrap: Sequence[str]) -> None:
+    def __init__(self, store: ApiKeyStore, bootstrap: Sequence[str], *, orgs: bool) -> None:
+        """`orgs`: this gateway tells organisations apart. One that does not cannot keep a key of one to it."""
         self._store = store
+        self._orgs = orgs
         # UTF-8, as settings are text; of one length, so that comparing takes the same time for every guess.
         self._bootstrap = [hashlib.sha256(key.encode()).digest() for key in bootstrap]
         self._cache: OrderedDict[bytes, _Looked] = OrderedDict()
@@ -58,13 +60,17 @@ class ApiKeys:
         found = digest(shown[:_LONGEST_CHARS])
         known = [hmac.compare_digest(found, each) for each in self._bootstrap]
         if any(known):
-            return Caller(f"{SERVICE_PREFIX}settings", "service", _BOOTSTRAP_SCOPES)
+            return Caller(SETTINGS_KEY, "service", _BOOTSTRAP_SCOPES)
         # No query for what cannot be one of ours.
         key = await self._look_up(found) if shown.startswith(PREFIX) else None
         if key is None or not key.is_good(datetime.now(UTC)):
             raise InvalidApiKey
+        if key.org is not None and not self._orgs:
+            raise InvalidApiKey("This key is of an organisation, and this gateway has none: JWT_ORG_CLAIM is not set.")
+        name = SERVICE_PREFIX + key.name
+        owner = name if key.org is None else owner_in_org(key.org, name)
         scopes = frozenset(scope for scope in SCOPES if scope in key.scopes)
-        return Caller(SERVICE_PREFIX + key.name, "service", scopes, expires_at=_seconds(key.expires_at))
+        return Caller(owner, "service", scopes, expires_at=_seconds(key.expires_at))
 
     async def _look_up(self, found: bytes) -> ApiKey | None:
         cached = self._cache.get(found)

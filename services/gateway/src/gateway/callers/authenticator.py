@@ -13,10 +13,9 @@ from typing import Literal
 from starlette.datastructures import Headers
 
 from gateway.api.problems import Unauthenticated
-from gateway.callers import api_keys
 from gateway.callers.anonymous import AnonymousPeople
 from gateway.callers.api_keys import ApiKeys
-from gateway.callers.caller import LOCAL, Caller
+from gateway.callers.caller import KEY_HEADER, LOCAL, Caller
 from gateway.callers.tokens import Tokens
 from gateway.callers.user_cookie import UserCookies
 
@@ -42,7 +41,7 @@ class Authenticator:
 
     async def by_key(self, headers: Headers) -> Caller | None:
         """None where no key is shown. Raises InvalidApiKey, StoreUnavailable."""
-        shown = headers.get(api_keys.HEADER)
+        shown = headers.get(KEY_HEADER)
         return await self._keys.find(shown) if shown is not None else None
 
     async def identify(self, headers: Headers) -> Caller:

@@ -1,9 +1,9 @@
 """Who calls, and what a key of his may do.
 
 `user_id` is who owns what he makes: a user by the claim of his token, an anonymous person by his cookie (`anon:…`), a
-service by the name of its key (`service:…`). One who came as a user of an organisation is `org:ORG:USER`: as one of
-another he is somebody else here. No token may name a user with such a prefix. None is the one person of a gateway that
-serves one machine alone (`AUTH=none`).
+service by the name of its key (`service:…`). One who came as a user of an organisation is `org:ORG:USER`, and a key of
+one `org:ORG:service:…`: as one of another he is somebody else here. No token may name a user with such a prefix. None
+is the one person of a gateway that serves one machine alone (`AUTH=none`).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ Kind = Literal["local", "user", "anonymous", "service", "nobody"]
 KeyScope = Literal["webhooks", "turns", "read", "ops:look", "ops:act"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
+KEY_HEADER = "x-api-key"
 SERVICE_PREFIX = "service:"
+# Who shows one of the keys of the setting API_KEYS.
+SETTINGS_KEY = f"{SERVICE_PREFIX}settings"
 RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX, ORG_PREFIX)
 
 
@@ -24,7 +27,7 @@ RESERVED_PREFIXES = (ANONYMOUS_PREFIX, SERVICE_PREFIX, ORG_PREFIX)
 class Caller:
     """`anonymous_id`: who a user was before he signed in, where his browser still knows it. `expires_at`: when his
     token ends, and with it every stream that it opened; seconds since 1970. `cookie`: to be set, as he is new here.
-    `address`: from where he calls, where that is known."""
+    `address`: from where he calls, where that is known. `by_cookie`: a user whose browser signed in."""
 
     user_id: str | None
     kind: Kind
@@ -34,6 +37,7 @@ class Caller:
     roles: frozenset[str] = frozenset()
     cookie: str | None = None
     address: str | None = None
+    by_cookie: bool = False
 
     @property
     def org(self) -> str:

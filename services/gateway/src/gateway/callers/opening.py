@@ -13,6 +13,7 @@ from gateway.callers.api_keys import ApiKeys
 from gateway.callers.authenticator import Authenticator
 from gateway.callers.jwks import ProviderKeys, Times
 from gateway.callers.sign_in import CALLBACK_PATH, Client, SignIn
+from gateway.callers.signed_out import SignedOut
 from gateway.callers.tokens import Expected, Tokens
 from gateway.callers.user_cookie import UserCookies
 from gateway.settings import Settings
@@ -30,7 +31,7 @@ class Callers:
 
 
 @asynccontextmanager
-async def open_callers(settings: Settings, keys: ApiKeyStore) -> AsyncIterator[Callers]:
+async def open_callers(settings: Settings, keys: ApiKeyStore, ended: SignedOut) -> AsyncIterator[Callers]:
     async with AsyncExitStack() as stack:
         provider = None
         if settings.jwks_url is not None or settings.oidc_issuer is not None:
@@ -39,14 +40,15 @@ async def open_callers(settings: Settings, keys: ApiKeyStore) -> AsyncIterator[C
             provider = await stack.enter_async_context(opened)
         _say_what_is_off(settings)
         session_keys, secure = settings.session_keys(), settings.secure_cookies
-        users = UserCookies(session_keys, secure=secure, seconds=settings.session_hours * 3600)
+        users = UserCookies(session_keys, ended, secure=secure, seconds=settings.session_hours * 3600)
+        bootstrap = [key.get_secret_value() for key in settings.api_keys]
         authenticator = Authenticator(
             settings.auth_mode,
             settings.sign_in_required,
             _tokens(settings, provider),
             users,
             AnonymousPeople(session_keys, secure=secure),
-            ApiKeys(keys, [key.get_secret_value() for key in settings.api_keys]),
+            ApiKeys(keys, bootstrap, orgs=settings.jwt_org_claim is not None),
         )
         client = _client(settings)
         sign_in = None

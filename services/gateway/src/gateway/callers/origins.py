@@ -6,6 +6,7 @@ change. A program sends neither of these two, and is not stopped here.
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
@@ -19,6 +20,8 @@ from gateway.api.problems import HostRefused, OriginRefused
 # can give out. any: a gateway behind a name of its own, whose callers show who they are.
 HostPolicy = Literal["loopback", "private", "any"]
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
+# A name or an address, and a port. What has more in it two readers may read differently.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/?#@\[\]\\]+))(?::[0-9]{0,5})?")
 
 
 class Origins:
@@ -30,12 +33,14 @@ class Origins:
     def check(self, method: str, headers: Headers) -> None:
         """Raises HostRefused, OriginRefused."""
         host = headers.get("host")
-        if host and not self._is_ours(host_name(host)):
+        if host and not self._is_ours(host_name(host)):  # browsers always send it; a program may leave it out
             raise HostRefused
         if method not in _CHANGES_NOTHING and not self._may_change(headers, host):
             raise OriginRefused
 
-    def _is_ours(self, name: str) -> bool:
+    def _is_ours(self, name: str | None) -> bool:
+        if name is None:
+            return False
         if any(name == known or (known.startswith("*.") and name.endswith(known[1:])) for known in self._hosts):
             return True
         if is_loopback(name):
@@ -55,10 +60,10 @@ class Origins:
         return origin is None or _authority(origin) == (host or "").lower()
 
 
-def host_name(host: str) -> str:
-    """Without the port, in small letters, without a last dot."""
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return name.lower().rstrip(".")
+def host_name(host: str) -> str | None:
+    """Without the port, in small letters, without a last dot. None: it is the name of no host."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower().removesuffix(".") if found is not None else None
 
 
 @lru_cache(maxsize=256)

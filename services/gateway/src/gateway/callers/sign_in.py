@@ -24,7 +24,6 @@ from gateway.callers.signing import Signer
 from gateway.callers.tokens import Tokens
 
 LOGIN_PATH, CALLBACK_PATH = "/auth/login", "/auth/callback"
-_COOKIE = "sluiceway-sign-in"
 _SECONDS = 600
 _PAUSE_SECONDS = 2
 # A path of ours. Two slashes, or a backslash that browsers take for one, would lead elsewhere.
@@ -61,7 +60,9 @@ class SignIn:
         self._signer = Signer(keys, "sign-in")
         self._addresses: dict[str, tuple[str, float]] = {}
         self._away_until = 0.0
-        self._flags = "; Path=/auth; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+        # With the prefix no other host of this domain, and no page without https, can plant one that it was given.
+        self._name = "__Host-sluiceway-sign-in" if secure else "sluiceway-sign-in"
+        self._flags = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
 
     async def begin(self, return_to: str) -> Redirect:
         """Raises IdentityProviderUnavailable."""
@@ -81,12 +82,12 @@ class SignIn:
         path = return_to if _LOCAL_PATH.fullmatch(return_to) else "/"
         value = self._signer.sign([state, nonce, verifier, path, time.time() + _SECONDS])
         separator = "&" if "?" in address else "?"
-        cookie = f"{_COOKIE}={value}; Max-Age={_SECONDS}{self._flags}"
+        cookie = f"{self._name}={value}; Max-Age={_SECONDS}{self._flags}"
         return Redirect(f"{address}{separator}{urlencode(query)}", cookie)
 
     async def finish(self, code: str, state: str, cookies: str | None) -> tuple[Caller, Redirect]:
         """Who has signed in, and where he wanted to go. Raises SignInFailed, IdentityProviderUnavailable."""
-        told = self._signer.read(cookie_parser(cookies or "").get(_COOKIE, ""))
+        told = self._signer.read(cookie_parser(cookies or "").get(self._name, ""))
         if told is None or not hmac.compare_digest(told[0].encode(), state.encode()) or time.time() >= told[4]:
             raise SignInFailed("This sign-in was not begun in this browser, or too long ago. Begin it again.")
         _, nonce, verifier, return_to, _ = told
@@ -97,7 +98,7 @@ class SignIn:
             user = self._tokens.caller_of(claims)
         except Unauthenticated as error:
             raise SignInFailed(error.detail) from None
-        return user, Redirect(return_to, f"{_COOKIE}=; Max-Age=0{self._flags}")
+        return user, Redirect(return_to, f"{self._name}=; Max-Age=0{self._flags}")
 
     async def _claims(self, id_token: str) -> dict[str, object]:
         try:

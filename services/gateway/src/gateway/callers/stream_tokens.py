@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gateway.api.problems import Unauthenticated
 from gateway.callers.caller import Caller
+from gateway.callers.signed_out import SignedOut
 from gateway.callers.signing import Signer
 
 LONGEST_CHARS = 2000
@@ -23,7 +24,8 @@ class StreamToken:
 
 
 class StreamTokens:
-    def __init__(self, keys: Sequence[bytes], seconds: float) -> None:
+    def __init__(self, keys: Sequence[bytes], seconds: float, ended: SignedOut) -> None:
+        self._ended = ended
         self._signer = Signer(keys, "stream token")
         self._seconds = seconds
 
@@ -42,4 +44,6 @@ class StreamTokens:
             raise Unauthenticated("The stream token is for another task.")
         if time.time() >= expires_at:
             raise Unauthenticated("The stream token has expired.")
+        if self._ended.has(user_id, until):
+            raise Unauthenticated("The sign-in that the stream token was made from has ended.")
         return Caller(user_id, "local" if user_id is None else "user", expires_at=until)

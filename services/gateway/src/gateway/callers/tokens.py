@@ -21,8 +21,8 @@ _LONGEST_USER_ID = 200
 # As it stands in an owner's name, percent-encoded.
 _LONGEST_ORG = 200
 _MOST_ROLES = 100
-# A year that no clock reaches, as seconds.
-_FOR_EVER = 1 << 40
+# A year that no clock reaches and that a date can still have (9891), as seconds.
+_FOR_EVER = 250_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,13 @@ def _org(value: Any) -> str | None:
     """A claim that is there and says nothing that can be one is not the same as none: he would be somebody else."""
     if value is None:
         return None
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(quote(value, safe="")) <= _LONGEST_ORG:
+    if not isinstance(value, str) or not is_org(value):
         raise Unauthenticated("The token's organisation is not the name of one.")
     return value
+
+
+def is_org(name: str) -> bool:
+    return name.isprintable() and 0 < len(quote(name, safe="")) <= _LONGEST_ORG
 
 
 def _roles(value: Any) -> frozenset[str]:

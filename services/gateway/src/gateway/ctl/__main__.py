@@ -1,19 +1,25 @@
 """The command line. `sluicewayctl keys …` needs DATABASE_URL, and a schema that is current; everything else asks a
-gateway: SLUICEWAY_URL and SLUICEWAY_KEY, see client.py. `doctor` ends with 1 where something is not fit."""
+gateway: SLUICEWAY_URL and SLUICEWAY_KEY, see client.py. `doctor` ends with 1 where something is not fit.
+
+What talks to Postgres is imported by `keys` alone: it takes two seconds of a processor, and who is called at night asks
+ten commands, of a machine that is busy.
+"""
 
 import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from sluiceway.errors import SluicewayError
-from sluiceway.process.settings import CommonSettings
-from sluiceway.store import Store
 
 from gateway.ctl import keys, ops
 
-Action = Callable[[Store, argparse.Namespace], Awaitable[int]]
+if TYPE_CHECKING:
+    from sluiceway.store import Store
+
+Action = Callable[["Store", argparse.Namespace], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 async def _run(action: Action, asked: argparse.Namespace) -> int:
+    from sluiceway.process.settings import CommonSettings
+    from sluiceway.store import Store
+
     async with Store.from_settings(CommonSettings(), application_name="ctl") as store:
         return await action(store, asked)
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from sluiceway.errors import SluicewayError
 
-from gateway.callers.api_keys import HEADER
+from gateway.callers.caller import KEY_HEADER
 
 _URL = "http://127.0.0.1:8000"
 _SECONDS = 30.0
@@ -23,7 +23,7 @@ class OpsClient:
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url
-        self._http = httpx.Client(base_url=f"{url}/api/ops", headers={HEADER: key}, timeout=_SECONDS)
+        self._http = httpx.Client(base_url=f"{url}/api/ops", headers={KEY_HEADER: key}, timeout=_SECONDS)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "OpsClient":

@@ -9,14 +9,13 @@ from gateway.ctl import stream_check, tail, workers
 from gateway.ctl.client import OpsClient, Refused
 
 Ask = Callable[[OpsClient, argparse.Namespace], dict[str, Any]]
-_FORGOTTEN_SECONDS = 3600
 Show = Callable[[Mapping[str, Any]], None]
 
 
 def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """One command each; all take --json."""
     _command(nouns, "queues", "how far behind the queues are", lambda ops, _: ops.get("/queues"), _show_queues)
-    _command(nouns, "ps", "who is there, and what they lack", _processes, _show_processes)
+    _command(nouns, "ps", "who is there, and what they lack", lambda ops, _: ops.get("/processes"), _show_processes)
     doctor = _command(nouns, "doctor", "whether what we stand on is fit", _doctor, _show_findings)
     stream_check.add_to(doctor)
     tail.add_to(nouns.add_parser("tail", help="what happens in a turn, as it happens"))
@@ -141,17 +140,6 @@ def _doctor(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
     return {"ok": all(one["ok"] for one in all_of_them), "findings": all_of_them}
 
 
-def _processes(ops: OpsClient, _: argparse.Namespace) -> dict[str, Any]:
-    """With those that hold a place at a queue and do not speak: frozen, or dead."""
-    found = ops.get("/processes")
-    there = {one["name"] for one in found["processes"]}
-    silent: dict[str, float] = {}
-    for who in (who for queue in ops.get("/queues")["queues"] for who in queue["consumers"]):
-        if who["name"] not in there and who["idle_seconds"] < _FORGOTTEN_SECONDS:
-            silent[who["name"]] = min(who["idle_seconds"], silent.get(who["name"], who["idle_seconds"]))
-    return {**found, "silent": silent}
-
-
 def _replay(ops: OpsClient, asked: argparse.Namespace) -> dict[str, Any]:
     return ops.post(f"/dead-letters/{asked.number}/replay")
 
@@ -249,8 +237,18 @@ def _show_load(answer: Mapping[str, Any]) -> None:
 
 def _show_top(answer: Mapping[str, Any]) -> None:
     for name in ("users", "sessions"):
-        rows = [(one["name"] or "(nobody)", one["turns"], one["live"], one["tokens"]) for one in answer[name]]
-        _table((name.upper(), "TURNS", "LIVE", "TOKENS"), rows)
+        rows = [
+            (one["name"] or "(nobody)", one["turns"], one["live"], one["tokens"], _cost(one)) for one in answer[name]
+        ]
+        _table((name.upper(), "TURNS", "LIVE", "TOKENS", "COST"), rows)
+
+
+def _cost(one: Mapping[str, Any]) -> str:
+    """What is unknown is no zero."""
+    unpriced = one["unpriced"]
+    if not one["cost"] and unpriced:
+        return "no price is known"
+    return f"${one['cost']:.4f}" + (f", without {unpriced} calls" if unpriced else "")
 
 
 def _show_letters(answer: Mapping[str, Any]) -> None:

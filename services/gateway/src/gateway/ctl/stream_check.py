@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from gateway.callers.api_keys import HEADER
+from gateway.callers.caller import KEY_HEADER
 from gateway.ctl.client import Refused
 
 _LUMPED = 0.4
@@ -65,7 +65,7 @@ def listen(url: str, key: str, seconds: float) -> Heard:
     timeout = httpx.Timeout(seconds + _READ_SECONDS, connect=_CONNECT_SECONDS)
     try:
         with (
-            httpx.Client(headers={HEADER: key}, timeout=timeout) as http,
+            httpx.Client(headers={KEY_HEADER: key}, timeout=timeout) as http,
             http.stream("GET", f"{url}/api/chat/stream-probe", params={"seconds": seconds}) as response,
         ):
             if response.status_code != 200:

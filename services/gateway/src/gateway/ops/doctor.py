@@ -1,7 +1,8 @@
 """Whether what we stand on is fit for it: versions, persistence, eviction, memory, clocks, schema, settings.
 
-Asks only; each finding is a sentence that says what to change. Whether Redis and Postgres are suitable is judged by the
-rules that the processes themselves wait for (`redis_suitability.problems`, `Store.problems`).
+Asks only; each finding is a sentence that says what to change, and is true of a machine that is late, too. Whether
+Redis and Postgres are suitable is judged by the rules that the processes themselves wait for
+(`redis_suitability.problems`, `Store.problems`).
 """
 
 import time
@@ -20,6 +21,9 @@ from sluiceway.store import Store
 
 _MOST_SKEW_SECONDS = 5.0
 _FULL = 0.9
+_NEWS_SECONDS = 900
+"""One that was killed keeps its place at a queue for an hour: so long it is news."""
+_LONG_IDLE_SECONDS = 60.0
 _RESERVED = 3
 """Connections that Postgres keeps for superusers, unless it was told otherwise."""
 
@@ -31,17 +35,34 @@ class Finding:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How far another clock is ahead of ours, and by how much that may be wrong: the answer came some time later."""
+
+    ahead_seconds: float
+    uncertain_seconds: float
+
+    @classmethod
+    def read(cls, asked: float, told: float, answered: float) -> "Clock":
+        """`told` was its time at some moment between ours."""
+        return cls(told - (asked + answered) / 2, (answered - asked) / 2)
+
+
 class Doctor:
-    def __init__(self, redis: Redis, store: Store, agreement: Agreement, version: str) -> None:
+    def __init__(
+        self, redis: Redis, store: Store, agreement: Agreement, version: str, silent: Mapping[str, float] | None = None
+    ) -> None:
+        """`silent`: who holds a place at a queue and does not speak, for how many seconds."""
         self._redis = redis
         self._store = store
         self._agreement = agreement
         self._version = version
+        self._silent = silent or {}
 
     async def examine(self) -> list[Finding]:
         """What is away is a finding, too."""
         findings: list[Finding] = []
-        clocks: dict[str, float] = {}
+        clocks: dict[str, Clock] = {}
         try:
             await self._of_redis(findings, clocks)
         except (Unavailable, ResponseError) as error:
@@ -50,10 +71,12 @@ class Doctor:
             await self._of_postgres(findings, clocks)
         except Unavailable as error:
             findings.append(Finding("postgres", False, f"It does not answer: {error}"))
-        return [*findings, *_of_clocks(clocks), *self._of_processes()]
+        return [*findings, *of_clocks(clocks), *self._of_processes()]
 
-    async def _of_redis(self, findings: list[Finding], clocks: dict[str, float]) -> None:
-        clocks["redis"] = await server_time_ms(self._redis) / 1000 - time.time()
+    async def _of_redis(self, findings: list[Finding], clocks: dict[str, Clock]) -> None:
+        asked = time.time()
+        told = await server_time_ms(self._redis) / 1000
+        clocks["redis"] = Clock.read(asked, told, time.time())
         if not isinstance(self._redis, ClusterRedis):
             findings += await _of_server(self._redis)
             return
@@ -62,10 +85,11 @@ class Doctor:
             for one in await _of_server(primary, redis_suitability.COMMANDS_OF_CLUSTER):
                 findings.append(replace(one, name=f"{one.name} of {node['host']}:{node['port']}"))
 
-    async def _of_postgres(self, findings: list[Finding], clocks: dict[str, float]) -> None:
+    async def _of_postgres(self, findings: list[Finding], clocks: dict[str, Clock]) -> None:
         problems = await self._store.problems()
+        asked = time.time()
         facts = await self._store.ops.server()
-        clocks["postgres"] = facts["clock"] - time.time()
+        clocks["postgres"] = Clock.read(asked, facts["clock"], time.time())
         findings += of_postgres(facts, problems)
         pools = [self._agreement.pool, *(one.pool for one in self._agreement.others or ())]
         findings.append(_pools(facts, pools, pooled=self._agreement.pooled))
@@ -79,13 +103,19 @@ class Doctor:
         yield Finding("settings", not differences, differences or "agree in all processes")
         lacking = "; ".join(f"{one.component} {one.name} lacks {one.lacks}" for one in others if one.lacks)
         yield Finding("processes", not lacking, lacking or f"{len(others) + 1} are there, and all are ready")
+        for name, seconds in self._silent.items():
+            told = f"silent for {seconds:.0f} s: frozen or dead; what it had in flight goes to another"
+            yield Finding(f"process {name}", seconds > _NEWS_SECONDS, told)
 
 
-def _of_clocks(clocks: Mapping[str, float]) -> Iterable[Finding]:
-    """None of them decides anything, but logs and pages are read by them."""
-    for name, ahead in clocks.items():
+def of_clocks(clocks: Mapping[str, Clock]) -> Iterable[Finding]:
+    """None of them decides anything, but logs and pages are read by them. What an answer that came late can explain is
+    no skew."""
+    for name, clock in clocks.items():
+        ahead, uncertain = clock.ahead_seconds, clock.uncertain_seconds
         told = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this gateway's"
-        yield Finding(f"clock of {name}", abs(ahead) < _MOST_SKEW_SECONDS, told)
+        known = f", give or take {uncertain:.1f} s" if uncertain >= 0.1 else ""
+        yield Finding(f"clock of {name}", abs(ahead) - uncertain < _MOST_SKEW_SECONDS, told + known)
 
 
 # Redis, from INFO.
@@ -178,6 +208,10 @@ def _pools(facts: Mapping[str, Any], pools: Sequence[int], *, pooled: bool) -> F
 
 
 def _transactions(facts: Mapping[str, Any]) -> Finding:
+    """One that does something, however long, is none: a dump takes hours."""
     seconds = facts["idle_seconds"] or 0.0
-    told = f"one is idle for {seconds:.0f} s, and may hold locks" if seconds else "none is idle"
-    return Finding("postgres transactions", seconds < 60, told)
+    if seconds < _LONG_IDLE_SECONDS:
+        return Finding("postgres transactions", True, "none is idle")
+    who = f"process {facts['idle_pid']} ({facts['idle_name'] or 'nameless'})"
+    end = f"may hold locks: pg_terminate_backend({facts['idle_pid']}) where nobody needs it"
+    return Finding("postgres transactions", False, f"that of {who} is idle for {seconds:.0f} s, and {end}")

@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.queue_state import EntryHolder, EntryPlace, entry_places
-from sluiceway.redis.client import commands
+from sluiceway.redis.client import commands, server_time_ms
 from sluiceway.store.operating.ops import OperationSeen, TurnSeen
 from sluiceway.stream.task_meta import TaskMeta
 
@@ -31,8 +31,9 @@ class OperationEvidence:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """`meta`: what Redis has; None: it does not know the turn. `entry`: its queue entry, `queued` where it is still
-    there, `holder` who has it. `shown`: how many events its stream has, `newest` the type of the last. `status`: what
-    the worker last told the browser, where nothing was said since."""
+    there, `holder` who has it. `shown`: how many events its stream has, `newest` the type of the last, and
+    nothing followed it for `quiet_seconds`; None: not for long. `status`: what the worker last told the browser, where
+    nothing was said since."""
 
     seen: TurnSeen
     meta: TaskMeta | None
@@ -42,6 +43,7 @@ class Evidence:
     shown: int
     status: Mapping[str, Any] | None
     newest: str | None = None
+    quiet_seconds: float | None = None
     operations: Sequence[OperationEvidence] = field(default_factory=tuple)
 
 
@@ -63,6 +65,7 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
             ("XREVRANGE", events, "+", "-", "COUNT", 1),
         ]
     answers = iter(await commands(redis, asked))
+    now_ms = await server_time_ms(redis)
     told = list(zip(answers, answers, answers, strict=True))
     metas = [TaskMeta.read(fields) if isinstance(fields, dict) else None for fields, _, _ in told]
     entries = [entry_of(meta) for meta in metas]
@@ -80,6 +83,7 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
             shown=length if isinstance(length, int) else 0,
             status=_status(last),
             newest=_type(last),
+            quiet_seconds=_since(meta.quiet_since, now_ms) if meta is not None else None,
             operations=of_task.get(turn.task.id, ()),
         )
         for turn, meta, entry, (_, length, last) in zip(turns, metas, entries, told, strict=True)
@@ -103,6 +107,10 @@ def _type(newest: Any) -> str | None:
         return str(newest[0][1][b"t"].decode())
     except (LookupError, TypeError, AttributeError):
         return None
+
+
+def _since(at: int | None, now_ms: int) -> float | None:
+    return max(0.0, now_ms / 1000 - at) if at is not None else None
 
 
 def _status(newest: Any) -> Mapping[str, Any] | None:

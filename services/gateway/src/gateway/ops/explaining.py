@@ -1,22 +1,32 @@
 """In one sentence: why a turn has not ended, who has it, and what will happen next."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sluiceway.queue.queue_state import EntryHolder
+from sluiceway.store.people.usage import ChargedCall
 
 from gateway.ops.evidence import Evidence, OperationEvidence
+
+_QUIET_SECONDS = 10.0
+# The newest event of a stream whose model is in the middle of something.
+_OF_THE_MODEL = frozenset(
+    ("text-start", "text-delta", "reasoning-start", "reasoning-delta", "tool-input-start", "tool-input-delta")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What else the sentence needs. `lease_seconds`: after so much silence another worker takes an entry over.
-    `waiting`: entries that wait for a chat worker. `consumers`: completion consumers; None: not known."""
+    `waiting`: entries that wait for a chat worker. `consumers`: completion consumers; `offered`: the tools of living
+    runners; None: not known. `broken`: what holds up every turn, in words."""
 
     lease_seconds: float
     chat_workers: int
     waiting: int
     consumers: int | None
+    offered: Set[str] | None = None
+    broken: str | None = None
 
 
 def explain(evidence: Evidence, around: Surroundings) -> str:
@@ -30,6 +40,8 @@ def explain(evidence: Evidence, around: Surroundings) -> str:
             sentence = _waiting(evidence, around)
         case _:
             sentence = _running(evidence, around)
+    if around.broken is not None:
+        sentence = f"Nothing goes on until this is mended: {around.broken}. {sentence}"
     if evidence.seen.cancel_seconds is not None:
         sentence += f" Somebody asked {_ago(evidence.seen.cancel_seconds)} for it to end."
     return sentence
@@ -49,8 +61,11 @@ def phase(evidence: Evidence, around: Surroundings) -> str:
         return f"waits for {names}" if names else "waits for its next step"
     if evidence.holder is None or not _alive(evidence.holder, around):
         return "its worker is silent"
+    if (told := _at_the_model(evidence)) is not None:
+        return told
+    quiet = f", silent {_for(evidence.quiet_seconds or 0)}" if _is_quiet(evidence) else ""
     doing = "answers" if evidence.shown else "began"
-    return _at_the_model(evidence) or ("asks its model" if _says_nothing(evidence) else doing)
+    return f"asks its model{quiet}" if _says_nothing(evidence) else f"{doing}{quiet}"
 
 
 def _ended(evidence: Evidence, around: Surroundings) -> str:
@@ -117,7 +132,7 @@ def _waiting(evidence: Evidence, around: Surroundings) -> str:
 def _operation(one: OperationEvidence, around: Surroundings) -> str:
     operation = one.seen.operation
     named = f"`{operation.tool_name}` ({operation.id})"
-    ends = f", which fails {_until(one.seen.deadline_seconds)}"
+    ends = f", which {_fails(one, around)}"
     match operation.status:
         case "approval":
             return f"a person's answer to {named}{ends}"
@@ -130,6 +145,15 @@ def _operation(one: OperationEvidence, around: Surroundings) -> str:
             return f"{named}, {where}{ends}"
         case _:
             return f"{named}, {_runner(one, around)}{ends}"
+
+
+def _fails(one: OperationEvidence, around: Surroundings) -> str:
+    """When, if nothing happens. What no runner offers is not waited for until its deadline."""
+    held = one.holder is not None and _alive(one.holder, around)
+    queued = one.seen.operation.status in ("pending", "running") and not held
+    if queued and around.offered is not None and one.seen.operation.tool_name not in around.offered:
+        return "no runner offers: it fails a minute after the last one was heard of"
+    return f"fails {_until(one.seen.deadline_seconds)}"
 
 
 def _runner(one: OperationEvidence, around: Surroundings) -> str:
@@ -145,12 +169,23 @@ def _doing(evidence: Evidence) -> str:
         began = evidence.seen.running_seconds
         since = f", {_ago(began)} begun" if began is not None and evidence.seen.task.attempt == 1 else ""
         return f"asks its model, which has said nothing in this step{since}"
-    return "has begun to answer" if evidence.shown else "has shown nothing yet"
+    if not evidence.shown:
+        return "has shown nothing yet"
+    if not _is_quiet(evidence):
+        return "has begun to answer"
+    quiet = _for(evidence.quiet_seconds or 0)
+    who = "its model is silent" if evidence.newest in _OF_THE_MODEL else "nothing more came"
+    return f"has begun to answer, and {who} {quiet}"
 
 
 def _says_nothing(evidence: Evidence) -> bool:
     """A step was begun, and nothing came of it yet."""
     return evidence.newest in ("start", "start-step")
+
+
+def _is_quiet(evidence: Evidence) -> bool:
+    """A model that is at work says something every second."""
+    return (evidence.quiet_seconds or 0) > _QUIET_SECONDS
 
 
 def _at_the_model(evidence: Evidence) -> str | None:
@@ -210,6 +245,14 @@ def facts(evidence: Evidence) -> Sequence[str]:
         lines.append("Tokens: " + ", ".join(f"{name} {count}" for name, count in task.usage.items()))
     lines += [f"Operation: {_facts_of(one)}" for one in evidence.operations]
     return lines
+
+
+def cost(calls: Sequence[ChargedCall]) -> str:
+    """What a turn's model calls cost, as far as prices are known."""
+    priced = [call.cost for call in calls if call.cost is not None]
+    told = f"${sum(priced):.4f}" if priced else "no price is known (MODEL_PRICES)"
+    without = f", without {len(calls) - len(priced)} whose price is not known" if 0 < len(priced) < len(calls) else ""
+    return f"Cost: {told}, of {len(calls)} model calls{without}"
 
 
 def _facts_of(one: OperationEvidence) -> str:

@@ -11,16 +11,20 @@ _LONG_QUEUED_SECONDS = 2.0
 _SLOW_TURN_SECONDS = 60.0
 
 
-def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess]) -> str:
+def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], broken: str | None) -> str:
+    """`broken`: what holds up every turn, whoever works on it."""
+    if broken is not None:
+        return f"Neither is to blame. {broken}."
     chat = next((one for one in seen.states if one.kind == "chat"), None)
     away = next((one.lacks for one in others if one.component == "chat-worker" and "model: " in one.lacks), None)
-    waits = f"{lately.waits_for_model} turns wait for their model, which is away" if lately.waits_for_model else None
+    codes = f" ({', '.join(lately.model_codes)})" if lately.model_codes else ""
+    waits = f"{lately.waits_for_model} turns wait for their model, which is away{codes}"
     if seen.chat_workers == 0:
         return "No chat worker is ready: turns wait for the first one."
     if away is not None:
         return f"The model is away: {away}"
-    if waits is not None:
-        return f"{waits}: `turns` lists them, and `explain TASK` says with which code."
+    if lately.waits_for_model:
+        return f"{waits}: `turns` lists them, and `explain TASK` says when each asks again."
     if chat is not None and (chat.waiting_seconds or 0) > _LONG_QUEUED_SECONDS:
         return (
             f"Short of chat workers: {chat.waiting} turns wait, the oldest for {chat.waiting_seconds:.0f} s;"

@@ -15,6 +15,7 @@ from sluiceway import keys
 from sluiceway.errors import Unavailable
 from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.queue.queue_state import QueueState, queue_states
+from sluiceway.service.agreement import HEARD_SECONDS, OtherProcess
 from sluiceway.service.presence import count_live
 from sluiceway.store import Store
 from sluiceway.wire.tools import DEFAULT_QUEUE
@@ -23,6 +24,7 @@ from gateway.coalesced import Coalesced
 
 MOST_FRESH_SECONDS = 2.0
 _SECONDS = 2.0
+_FORGOTTEN_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,17 @@ class Queues:
                 await self.look()
         except (Unavailable, TimeoutError):
             self.seen = None
+
+    def silent(self, others: Sequence[OtherProcess] | None) -> dict[str, float]:
+        """Who holds a place at a queue and is heard of nowhere: frozen, or dead. For how many seconds, by name. Nobody
+        where `seen` or the `others` are not known."""
+        if self.seen is None or others is None:
+            return {}
+        there = {one.name for one in others}
+        idle: dict[str, float] = {}
+        for who in (who for state in self.seen.states for who in state.consumers if who.name not in there):
+            idle[who.name] = min(who.idle_seconds, idle.get(who.name, who.idle_seconds))
+        return {name: seconds for name, seconds in idle.items() if HEARD_SECONDS < seconds < _FORGOTTEN_SECONDS}
 
     async def look(self) -> QueuesSeen:
         """Raises RedisUnavailable, StoreUnavailable."""

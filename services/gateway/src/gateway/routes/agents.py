@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from sluiceway import keys
-from sluiceway.errors import AccessDenied, AgentStreamNotFound, RedisUnavailable, StoreUnavailable
+from sluiceway.errors import AccessDenied, AgentStreamNotFound, RedisUnavailable, StoreUnavailable, TaskNotFound
 from sluiceway.feeds.agent_events import AgentStream
 from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.wire.entry_id import EntryId
@@ -15,7 +15,7 @@ from gateway.api.models.agents import AgentStreamView
 from gateway.api.problems import InvalidCursor
 from gateway.routes import following
 from gateway.routes.following import open_follow
-from gateway.routes.viewing import check_outside, is_turn_of
+from gateway.routes.viewing import TASK_ID, check_outside, is_turn_of, may_read, viewer_of_task
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.wire.agent_frames import FollowAgents
 
@@ -42,7 +42,7 @@ async def follow_agents(call: Call[FollowAgentParams, None]) -> Response:
     stream, viewer = await _find(call)
     key = keys.agent_events(asked.task_id, _slot(stream, cursor))
     follow = FollowAgents(key, cursor=cursor, user_id=viewer)
-    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD")
+    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD", task_id=asked.task_id)
 
 
 async def _find(call: Call[Any, None]) -> tuple[AgentStream | None, str | None]:
@@ -54,6 +54,8 @@ async def _find(call: Call[Any, None]) -> tuple[AgentStream | None, str | None]:
     stream = AgentStream.parse(await gateway.hub.ask("HGETALL", keys.agent_stream(task_id)))
     named = stream.user_id if stream is not None else None
     if call.caller.reads_all:
+        if call.caller.org and not may_read(call, await _owner(call, task_id, named)):
+            raise AgentStreamNotFound
         return stream, named
     if call.caller.kind == "local":
         check_owner(named, user_id)
@@ -66,6 +68,16 @@ async def _find(call: Call[Any, None]) -> tuple[AgentStream | None, str | None]:
     else:
         check_owner(named, user_id)
     return stream, user_id
+
+
+async def _owner(call: Call[Any, Any], task_id: str, named: str | None) -> str | None:
+    """Of a turn's agents its owner, whatever their publisher said. Raises AgentStreamNotFound."""
+    try:
+        return await viewer_of_task(call, task_id)
+    except TaskNotFound:
+        if named is None or TASK_ID.fullmatch(task_id):
+            raise AgentStreamNotFound from None
+        return named
 
 
 def _slot(stream: AgentStream | None, cursor: EntryId) -> int:

@@ -18,6 +18,7 @@ from gateway.api.cursors import BEGINNING
 from gateway.api.problems import Draining, ProblemType, TooManyStreams
 from gateway.callers.caller import Caller
 from gateway.callers.limits import Limits
+from gateway.callers.rechecks import Rechecks
 from gateway.fanout.hub import Follow, Size, StreamEnded, Subscription
 from gateway.routing.table import Success
 from gateway.state import Gateway
@@ -69,7 +70,8 @@ async def open_stream(
         answer_only=answer_only,
         size=size,
     )
-    return await open_follow(gateway, caller, follow, {**UI_MESSAGES, **(headers or {})}, head_only=head_only)
+    said = {**UI_MESSAGES, **(headers or {})}
+    return await open_follow(gateway, caller, follow, said, head_only=head_only, task_id=task_id)
 
 
 def measure_stream(gateway: Gateway, task_id: str) -> Size:
@@ -84,9 +86,10 @@ async def open_follow(
     *,
     head_only: bool = False,
     greeting: bytes = b"",
+    task_id: str | None = None,
 ) -> Response:
     """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds. `greeting`: an
-    event that comes before it."""
+    event that comes before it. `task_id`: the turn that it shows, if it is one: for as long as that is the caller's."""
     if gateway.drain.breaking:
         raise Draining
     gateway.limits.check_streams(caller)
@@ -98,20 +101,33 @@ async def open_follow(
     if head_only:
         return HeadOnly(stream)
     # What stays alive around a stream costs memory: on a machine of one person nothing has to.
-    return Unwound(stream if caller.kind == "local" else Kept(stream, subscription, caller, gateway.limits))
+    if caller.kind == "local":
+        return Unwound(stream)
+    own_task_id = None if caller.reads_all else task_id
+    return Unwound(Kept(stream, subscription, caller, own_task_id, gateway.limits, gateway.rechecks))
 
 
 class Kept:
-    """A stream that counts while it is open, and is broken off when the sign-in of who follows it ends. He comes back
-    with another token, or does not."""
+    """A stream that counts while it is open, and is broken off when the sign-in of who follows it ends, or he may
+    follow it no more. He comes back with another token, or does not."""
 
-    __slots__ = ("_caller", "_limits", "_stream", "_subscription")
+    __slots__ = ("_limits", "_rechecks", "_stream", "_subscription", "caller", "task_id")
 
-    def __init__(self, stream: EventStream, subscription: Subscription, caller: Caller, limits: Limits) -> None:
+    def __init__(
+        self,
+        stream: EventStream,
+        subscription: Subscription,
+        caller: Caller,
+        task_id: str | None,
+        limits: Limits,
+        rechecks: Rechecks,
+    ) -> None:
+        self.caller = caller
+        self.task_id = task_id
         self._stream = stream
         self._subscription = subscription
-        self._caller = caller
         self._limits = limits
+        self._rechecks = rechecks
 
     @property
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
@@ -119,16 +135,21 @@ class Kept:
 
     async def run(self, receive: Receive, send: Send) -> None:
         timer = self._timer()
-        self._limits.opened(self._caller)
+        self._limits.opened(self.caller)
+        self._rechecks.add(self)
         try:
             await self._stream.run(receive, send)
         finally:
-            self._limits.closed(self._caller)
+            self._rechecks.remove(self)
+            self._limits.closed(self.caller)
             if timer is not None:
                 timer.cancel()
 
+    def break_off(self, reason: str) -> None:
+        self._subscription.break_off(reason)
+
     def _timer(self) -> asyncio.TimerHandle | None:
-        expires_at = self._caller.expires_at
+        expires_at = self.caller.expires_at
         if expires_at is None:
             return None
         seconds = max(0.0, expires_at - time.time())

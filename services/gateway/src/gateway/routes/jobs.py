@@ -43,13 +43,13 @@ class HistoryParams(JobParams):
 
 async def follow_job(call: Call[FollowJobParams, None]) -> Response:
     asked = call.params
-    await check_job(call, asked.job_id)
+    task_id = await check_job(call, asked.job_id)
     follow = FollowJob(
         keys.job_events(asked.job_id),
         cursor=asked.last_event_id or asked.after or BEGINNING,
         event_type=asked.event_type,
     )
-    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD")
+    return await open_follow(call.gateway, call.caller, follow, head_only=call.method == "HEAD", task_id=task_id)
 
 
 async def list_job_events(call: Call[HistoryParams, None]) -> Response:

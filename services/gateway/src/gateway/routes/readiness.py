@@ -14,7 +14,7 @@ from sluiceway import keys
 from sluiceway.errors import RedisUnavailable, Unavailable
 from sluiceway.process.settings import process_name
 from sluiceway.redis.client import command
-from sluiceway.service.agreement import OtherProcess
+from sluiceway.service.agreement import HEARD_SECONDS, OtherProcess
 from sluiceway.service.presence import count_live
 
 from gateway.api.models.service import Check, Readiness
@@ -51,6 +51,13 @@ async def of_system(gateway: Gateway) -> Readiness:
     return verdict.model_copy(update={"checks": verdict.checks | _told(gateway)})
 
 
+async def broken(gateway: Gateway) -> str | None:
+    """What holds up every turn, in words: Redis or Postgres, where one of them is away or takes no writes."""
+    found = await gateway.readiness.ask(lambda: _ask_all(gateway))
+    names = {"redis": "Redis", "postgres": "Postgres"}
+    return next((f"{told}: {found[name].detail}" for name, told in names.items() if not found[name].ok), None)
+
+
 async def _ask_all(gateway: Gateway) -> dict[str, Check]:
     probes: dict[str, _Probe] = {
         "redis": _redis,
@@ -72,6 +79,9 @@ def _not_draining(gateway: Gateway) -> Check:
         return Check(ok=False, detail="shutting down")
     return Check(ok=True, detail="serving")
 
+
+# A process that is frozen, or starved, says nothing either.
+_NOBODY = f"none is running, or none was heard for {HEARD_SECONDS} s"
 
 # What a turn needs.
 
@@ -117,7 +127,7 @@ async def _chat_workers(gateway: Gateway) -> Check:
     if live > 0:
         return Check(ok=True, detail=f"{live} ready")
     lacking = _lacking(gateway, "chat-worker")
-    return Check(ok=False, detail=f"none is ready: {lacking}" if lacking else "none is running: no message is answered")
+    return Check(ok=False, detail=f"none is ready: {lacking}" if lacking else f"{_NOBODY}: no message is answered")
 
 
 async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
@@ -168,7 +178,7 @@ def _processes(gateway: Gateway, component: str, without: str) -> Check:
         return Check(ok=False, detail="not known while Redis is away")
     ready = sum(not one.lacks for one in there)
     if not there:
-        return Check(ok=False, detail=f"none is running: {without}")
+        return Check(ok=False, detail=f"{_NOBODY}: {without}")
     lacking = _lacking(gateway, component)
     return Check(ok=ready > 0, detail=f"{ready} of {len(there)} ready{f': {lacking}' if lacking else ''}")
 

@@ -20,6 +20,10 @@ class LoginParams(Params):
     return_to: Annotated[_ShortText, In("query")] = "/"
 
 
+class SignOutParams(Params):
+    cookie: Annotated[str | None, In("header")] = None
+
+
 class CallbackParams(Params):
     code: Annotated[_ShortText | None, In("query")] = None
     state: Annotated[_ShortText, In("query")] = ""
@@ -45,12 +49,17 @@ async def make_session_cookie(call: Call[NoParams, None]) -> Response:
     caller = call.caller
     if caller.kind != "user":
         raise Unauthenticated("Only a user, by his token, can sign in.")
-    response = json_response(_view(caller), 201)
-    response.headers.append("set-cookie", call.gateway.user_cookies.set(caller))
+    cookies = call.gateway.user_cookies
+    user = caller if caller.by_cookie else cookies.begun(caller)
+    response = json_response(_view(user), 201)
+    response.headers.append("set-cookie", cookies.set(user))
     return response
 
 
-async def sign_out(call: Call[NoParams, None]) -> Response:
+async def sign_out(call: Call[SignOutParams, None]) -> Response:
+    user = call.gateway.user_cookies.user(call.params.cookie)
+    if user is not None and user.expires_at is not None:
+        await call.gateway.signed_out.end(user.user_id, user.expires_at)
     response = Response(status_code=204)
     response.headers.append("set-cookie", call.gateway.user_cookies.clear())
     return response
@@ -116,8 +125,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         sign_out,
         "Sign out",
         "Signing in",
-        {204: Success("The cookie is gone from this browser.", media_type=None)},
-        NoParams,
+        {204: Success("The cookie is gone from this browser, and worth nothing elsewhere.", media_type=None)},
+        SignOutParams,
+        description="Streams that it has opened end, and so do stream tokens that were made by it.",
         people=False,
     ),
 )

@@ -2,19 +2,20 @@
 
 from typing import Annotated, Any
 
-from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
+from sluiceway.errors import AccessDenied, MessageNotFound, MessageNotWaiting, SessionNotFound, StoreUnavailable
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
 
 from gateway.api.cursors import StreamParams
-from gateway.api.inputs import ClientId, In
+from gateway.api.inputs import ClientId, In, Params
 from gateway.api.models.messages import NewMessage
 from gateway.api.models.turns import AcceptedTurn
 from gateway.api.problems import EmptyMessage
 from gateway.routes import accepting, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits
 from gateway.routes.attaching import attached
+from gateway.routes.claiming import claiming
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success
@@ -26,6 +27,11 @@ class MessageParams(TracedParams):
 
 class MessageStreamParams(TracedParams, StreamParams):
     session_id: Annotated[ClientId, In("path")]
+
+
+class WaitingMessageParams(Params):
+    session_id: Annotated[ClientId, In("path")]
+    message_id: Annotated[ClientId, In("path")]
 
 
 class SessionStreamParams(StreamParams):
@@ -57,6 +63,13 @@ async def follow_session(call: Call[SessionStreamParams, None]) -> Response:
         head_only=head_only,
         answer_only=True,
     )
+
+
+async def take_message_back(call: Call[WaitingMessageParams, None]) -> Response:
+    session_id, message_id, caller = call.params.session_id, call.params.message_id, call.caller
+    intake = call.gateway.intake
+    await claiming(call, session_id, lambda: intake.take_back(session_id, message_id, caller.user_id))
+    return Response(status_code=204)
 
 
 async def _turn(call: Call[Any, NewMessage]) -> NewTurn:
@@ -104,6 +117,22 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
             "where none comes, it is the next turn. `GET /api/chat/tasks/{task_id}` says which, and so do both streams "
             "(`data-steer`). With `parent_id` it stands in the place of what followed that message, which stays as "
             "another branch; a turn that answers what is replaced does not have to be waited for."
+        ),
+        scopes=("turns",),
+    ),
+    RouteSpec(
+        "DELETE",
+        "/api/chat/sessions/{session_id}/messages/{message_id}",
+        take_message_back,
+        "Take back a message that waits",
+        "Turns",
+        {204: Success("No model will be told of it, and its words are deleted.", media_type=None)},
+        WaitingMessageParams,
+        problems=(SessionNotFound, AccessDenied, MessageNotFound, MessageNotWaiting, StoreUnavailable),
+        description=(
+            "Of a message that another turn of its session is before, and whose answer has not begun. To edit it, take "
+            "it back and send another one, with a new id. Either it is taken back or it is answered (409), never both. "
+            "Files that it named stay with the session. Idempotent."
         ),
         scopes=("turns",),
     ),

@@ -14,8 +14,8 @@ from sluiceway.errors import DomainError
 from gateway.api.inputs import Params
 from gateway.api.models.problem import ProblemBody
 from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
-from gateway.callers import api_keys
 from gateway.callers.anonymous import cookie_name
+from gateway.callers.caller import KEY_HEADER
 from gateway.routing.table import RouteSpec, Success
 from gateway.settings import Settings
 
@@ -59,7 +59,7 @@ def build_document(operations: Sequence[RouteSpec[Any, Any]], version: str, sett
                 "api_key": {
                     "type": "apiKey",
                     "in": "header",
-                    "name": api_keys.HEADER,
+                    "name": KEY_HEADER,
                     "description": "Of a program, with scopes.",
                 },
             },

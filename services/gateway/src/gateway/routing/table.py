@@ -104,7 +104,7 @@ class RouteSpec(Generic[P, B]):
     for JSON, see `gateway.api.problems`.
     `greets`: an anonymous person gets his cookie here.
     `any_host`: for probes, which know an address and no name.
-    `whole_system`: what it tells or does is not of one organisation: operators of one may not.
+    `whole_system`: what it tells or does is not of one organisation: operators and keys of one may not.
     """
 
     method: str
@@ -180,10 +180,11 @@ class RouteSpec(Generic[P, B]):
             return await self.endpoint(Call(gateway, caller, params, body, request.method))
 
     def _stay_behind_the_wall(self, gateway: Gateway, caller: Caller) -> None:
-        """Until the answer has ended: a request is a context of its own. Operators of no organisation act for all."""
-        if gateway.settings.jwt_org_claim is None or caller.kind not in ("user", "anonymous"):
+        """Until the answer has ended: a request is a context of its own. Operators and keys of no organisation act for
+        all."""
+        if gateway.settings.jwt_org_claim is None:
             return
-        if caller.org or not self.is_for_operators:
+        if caller.org or (caller.kind in ("user", "anonymous") and not self.is_for_operators):
             act_for(caller.org)
 
     async def _admit(self, gateway: Gateway, request: Request[State]) -> Caller:
@@ -213,6 +214,7 @@ class RouteSpec(Generic[P, B]):
         if service is not None:
             if not service.scopes.intersection(self.scopes):
                 raise ScopeMissing(" or ".join(self.scopes))
+            self._check_whole(service)
             return service
         if not self.people:
             if self.unsigned:
@@ -232,9 +234,12 @@ class RouteSpec(Generic[P, B]):
             raise Unauthenticated("This needs an x-api-key, or a user who is an operator.")
         if not caller.roles & roles:
             raise ScopeMissing("This needs a role that only operators have.")
-        if caller.org and self.whole_system:
-            raise ScopeMissing("This is of the whole system: it needs an operator who is in no organisation.")
+        self._check_whole(caller)
         return caller
+
+    def _check_whole(self, caller: Caller) -> None:
+        if caller.org and self.whole_system:
+            raise ScopeMissing("This is of the whole system: it needs an operator, or a key, of no organisation.")
 
     async def _read_body(self, settings: Settings, request: Request[State], room: Room) -> Any:
         if self.raw_body is not None:
@@ -260,7 +265,8 @@ def _tell(request: Request[State], header: str, value: str) -> None:
 
 def _address(gateway: Gateway, request: Request[State]) -> str | None:
     peer = request.client.host if request.client is not None else None
-    return gateway.addresses.of(peer, request.headers.get("x-forwarded-for"))
+    # A proxy may add a line of its own behind what the caller sent, instead of more to that line.
+    return gateway.addresses.of(peer, ",".join(request.headers.getlist("x-forwarded-for")))
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -5,12 +5,13 @@ connection on which no request is served closes after the keep-alive, or `head_t
 byte that follows an answer, whatever trickles in; one whose answer was sent before its body had come is closed; one
 that takes nothing of what is written for `write_timeout_seconds` is cut, and so is one that was closed and takes
 nothing; at most WRITE_BUFFER_BYTES and one piece wait in a connection; a body is read when its request asks for it, and
-what has come before that is bounded for all connections together; so many connections are open at once (room.py). What
-is not HTTP at all is answered as
-problem+json, too.
+what has come before that is bounded for all connections together; so many connections are open at once (room.py). A
+head that says twice who calls, or which host is meant, is refused. What is not HTTP at all is answered as problem+json,
+too.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -27,8 +28,16 @@ WRITE_BUFFER_BYTES = 64 * 1024
 _LINGER_SECONDS = 2
 
 
+# Of each a request has one at most. Where there are two, what stands before this service may have looked at the other.
+_ONCE = frozenset({b"host", b"origin", b"sec-fetch-site", b"authorization", b"x-api-key", b"content-type"})
+
+
 class _HeadTooLarge(Exception):
     """Raised through the parser, which stops at it."""
+
+
+class _HeadAmbiguous(Exception):
+    """The same."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -134,6 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        _refuse_ambiguous(self.url, self.headers)
         self._head_complete = True
         self._stop_timer()
         self.room.asks(self)
@@ -256,3 +266,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+def _refuse_ambiguous(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raises _HeadAmbiguous. A URL may be whole (RFC 9112, 3.2.2): then it names the host, too."""
+    once = [name for name, _ in headers if name in _ONCE]
+    if len(once) != len(set(once)):
+        raise _HeadAmbiguous
+    if not url.startswith((b"/", b"*")):
+        authority = url.partition(b"://")[2].partition(b"/")[0]
+        if (b"host", authority) not in headers:
+            raise _HeadAmbiguous

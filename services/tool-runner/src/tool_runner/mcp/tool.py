@@ -31,6 +31,8 @@ _PATIENCE_SECONDS = 10.0
 # A task is looked at again anyway.
 _LOOK_PATIENCE_SECONDS, _AWAY_SECONDS = 3.0, 10.0
 _MAX_MESSAGE_CHARS = 500
+# In a tool's `_meta`: it never blocks a turn.
+_BACKGROUND = "sluiceway/background"
 _MAX_DESCRIPTION_CHARS = 4000
 _MAX_TITLE_CHARS = 100
 
@@ -64,6 +66,7 @@ class McpTool(Tool[McpArguments]):
         self.long = server.long
         self.timeout_seconds = server.call_seconds
         self.approval = _needs_approval(hints, server.approval or ("destructive" if approve_destructive else "none"))
+        self.background = server.background or (listed.meta or {}).get(_BACKGROUND) is True
         self.repeatable = bool(hints.read_only_hint or hints.idempotent_hint)
         self._schema = InputSchema(listed.input_schema)
         self._name_there = listed.name

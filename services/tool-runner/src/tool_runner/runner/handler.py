@@ -18,7 +18,8 @@ from sluiceway.errors import Fenced
 from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.operation.completions import Completions, ReplicaWait
 from sluiceway.process.logs import bound, get_logger, user_hash
-from sluiceway.queue.work_queue import Delivery, WorkQueue
+from sluiceway.queue.partitioned_queue import PartitionedQueue
+from sluiceway.queue.work_queue import Delivery
 from sluiceway.queue.worker import persistently
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job
 from sluiceway.store import Store
@@ -70,11 +71,12 @@ class ToolHandler:
         self._held_operations = held
         self._runs = runs
         self._metrics = metrics
-        self._completions = Completions(redis, ReplicaWait(settings.redis_wait_replicas, settings.redis_wait_ms))
+        wait = ReplicaWait(settings.redis_wait_replicas, settings.redis_wait_ms)
+        self._completions = Completions(redis, wait, partitions=settings.queue_partitions)
         self._missed: dict[str, float] = {}
         self._log = get_logger()
 
-    async def handle(self, queue: WorkQueue, delivery: Delivery) -> None:
+    async def handle(self, queue: PartitionedQueue, delivery: Delivery) -> None:
         """Do an entry's work; returning means that it is done for good, or in the queue again."""
         job = read_job(_JOB, delivery, "a tool job")
         trace_id = trace_id_of(job.traceparent)
@@ -85,7 +87,7 @@ class ToolHandler:
             else:
                 await self._take(queue, delivery, job, tool)
 
-    async def dead_letter(self, queue: WorkQueue, delivery: Delivery, reason: str) -> None:
+    async def dead_letter(self, queue: PartitionedQueue, delivery: Delivery, reason: str) -> None:
         """Keep an entry that nobody can handle, and fail its operation, so that the turn resumes."""
         job = job_of(_JOB, delivery)
         task_id, operation_id = (job.task_id, job.operation_id) if job is not None else (None, None)
@@ -95,7 +97,7 @@ class ToolHandler:
 
     # Before it begins
 
-    async def _miss(self, queue: WorkQueue, delivery: Delivery, job: ToolJob) -> None:
+    async def _miss(self, queue: PartitionedQueue, delivery: Delivery, job: ToolJob) -> None:
         """A tool that is not here: leave it to a runner that has it, or to one that may be starting just now."""
         operation = await self._store.operations.get(job.operation_id)
         if operation is None or operation.status not in ("pending", "running"):
@@ -113,7 +115,7 @@ class ToolHandler:
         while len(self._missed) > _MOST_MISSED:
             del self._missed[next(iter(self._missed))]
 
-    async def _take(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
+    async def _take(self, queue: PartitionedQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
         started = await self._beginning.begin(job.operation_id, delivery)
         if started is None:
             await self._look(queue, delivery, job, tool)
@@ -133,7 +135,7 @@ class ToolHandler:
 
     # What an outside service has
 
-    async def _look(self, queue: WorkQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
+    async def _look(self, queue: PartitionedQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
         """Ask for the work that an outside service has; tell it where nobody wants that any more."""
         polled = await persistently(lambda: self._store.polls.get(job.operation_id))
         if polled is None:

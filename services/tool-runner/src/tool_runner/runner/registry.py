@@ -50,6 +50,7 @@ class Registry:
     def __init__(self, settings: Settings, tools: Sequence[AnyTool], sources: Sequence[ToolSource] = ()) -> None:
         self._disabled = frozenset(settings.tools_disabled)
         self._needing_approval = frozenset(settings.tools_needing_approval)
+        self._in_background = frozenset(settings.tools_in_background)
         self._sources = sources
         self._slots = settings.worker_slots
         self._long_slots = settings.long_slots
@@ -62,7 +63,7 @@ class Registry:
         self._own: dict[str, AnyTool] = {}
         self._own = self._named(tools)
         known = self._own.keys() | {getattr(one, "name", None) for one in tools}
-        for name in sorted((self._disabled | self._needing_approval) - known):
+        for name in sorted((self._disabled | self._needing_approval | self._in_background) - known):
             # A slip, or a tool of a source that is not there yet.
             get_logger().warning("setting_names_unknown_tool", tool=name)
 
@@ -141,7 +142,7 @@ class Registry:
         name = getattr(one, "name", type(one).__name__)
         try:
             _check_concurrency(one)
-            return _described(one.spec(approval=name in self._needing_approval))
+            return _described(one.spec(approval=name in self._needing_approval, background=name in self._in_background))
         except ValidationError as error:
             reason = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         except Exception as error:  # noqa: BLE001 - whatever somebody's tool does, the others are offered

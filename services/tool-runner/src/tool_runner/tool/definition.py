@@ -74,6 +74,8 @@ class Tool(ABC, Generic[I]):
     says that it sees to that itself. `approval`: a person must agree to each call. `timeout_seconds`: of one run.
     `deadline_seconds`: of the operation in all, waiting included. `repeatable`: running it twice does no harm, so it is
     run again when its process died. `concurrency`: it has a queue of its own, and runs so often at once in a process.
+    `background`: it never blocks its turn. The model is told that it was started, and goes on; when it is done, a turn
+    of its own answers with the result, at the end of the conversation. Of any tool TOOLS_IN_BACKGROUND says so, too.
     `text_field`: the argument that takes the text of `/tool_name some text`; by default the first required one that is
     a text.
     """
@@ -89,6 +91,7 @@ class Tool(ABC, Generic[I]):
     deadline_seconds: float | None = None
     repeatable: bool = False
     concurrency: int | None = None
+    background: bool = False
     text_field: str | None = None
 
     @abstractmethod
@@ -124,7 +127,7 @@ class Tool(ABC, Generic[I]):
             return self.timeout_seconds
         return LONG_SECONDS if self.long else QUICK_SECONDS
 
-    def spec(self, *, approval: bool = False) -> ToolSpec:
+    def spec(self, *, approval: bool = False, background: bool = False) -> ToolSpec:
         """Its entry of the catalogue. Raises ValidationError where an attribute is not valid."""
         schema = self.schema()
         return ToolSpec(
@@ -134,6 +137,7 @@ class Tool(ABC, Generic[I]):
             title=self.title,
             queue=self.queue,
             approval=self.approval or approval,
+            background=self.background or background,
             deadline_seconds=self.deadline_seconds or max(_DEADLINE_SECONDS, 2 * self.seconds),
             text_field=self.text_field or _first_required_text(schema),
         )
@@ -186,6 +190,7 @@ def tool(
     deadline_seconds: float = ...,
     repeatable: bool = ...,
     concurrency: int = ...,
+    background: bool = ...,
     text_field: str = ...,
 ) -> Callable[[Function], FunctionTool]: ...
 

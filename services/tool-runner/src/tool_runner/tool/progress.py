@@ -4,6 +4,7 @@ Guarantees
 - Saying something never waits and never raises. What cannot be shown is logged and dropped.
 - At most one progress each PERIOD_SECONDS is shown, the latest; parts are all shown, in their order, unless Redis is
   away or more than MAX_PARTS of them wait.
+- What a tool says that does not block its turn, while that runs, is shown when it waits.
 - Numbers grow over the attempts of an operation: what a dead runner's last words were replaces nothing newer.
 Not guaranteed: that the last progress before the end is shown; the result takes its place anyway.
 """
@@ -24,6 +25,7 @@ from sluiceway.wire.events import Data, Event, ToolOutputAvailable
 from sluiceway.wire.json_values import clean_json
 
 PERIOD_SECONDS = 0.2
+_TURN_RUNS_SECONDS = 0.5
 MAX_PARTS = 1000
 _MAX_MESSAGE_CHARS = 2000
 _MAX_DATA_CHARS = 100_000
@@ -49,6 +51,7 @@ class Progress:
         self._job_events = job_events
         self._number = operation.attempt * _NUMBERS_AN_ATTEMPT
         self._latest: dict[str, Any] | None = None
+        self._published: dict[str, Any] | None = None
         self._parts: list[Data] = []
         self._showing: asyncio.Task[None] | None = None
         self._finishing = asyncio.Event()
@@ -97,11 +100,14 @@ class Progress:
     async def _show_all(self) -> None:
         """Show what there is, once, and keep the next ones waiting for a period."""
         latest, self._latest = self._latest, None
-        await self._send(self._preliminary(latest))
-        if latest is not None:
+        refused = not await self._send(self._preliminary(latest))
+        if latest is not None and latest is not self._published:
+            self._published = latest
             await self._publish(latest)
+        if refused and self._latest is None:
+            self._latest = latest
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PERIOD_SECONDS):
+            async with asyncio.timeout(_TURN_RUNS_SECONDS if refused else PERIOD_SECONDS):
                 await self._finishing.wait()
 
     def _preliminary(self, output: dict[str, Any] | None) -> list[Event]:
@@ -109,10 +115,11 @@ class Progress:
             return []
         return [ToolOutputAvailable(tool_call_id=self._operation.tool_call_id, output=output, preliminary=True)]
 
-    async def _send(self, preliminary: Sequence[Event]) -> None:
+    async def _send(self, preliminary: Sequence[Event]) -> bool:
+        """False: its turn runs, which it does not block; parts wait on then."""
         parts, self._parts = self._parts, []
         if self.closed or not (parts or preliminary):
-            return
+            return True
         self._number += 1
         try:
             said = await self._output.show(
@@ -120,9 +127,13 @@ class Progress:
             )
         except RedisUnavailable as error:
             get_logger().warning("progress_not_shown", reason=str(error))
-            return
+            return True
         if said == "ended":
             self._ended()
+        refused = said == "refused" and self._operation.background
+        if refused:
+            self._parts = [*parts, *self._parts]
+        return not refused
 
     async def _publish(self, output: dict[str, Any]) -> None:
         """As a job event, which is nothing to fail for; the publisher has logged why."""

@@ -2,7 +2,7 @@
 -- KEYS: queue, heads. ARGV: group, what a lane's key begins with, at most so many entries and users, then for each that
 -- is asked for: task id, user, entry id in his lane ('': not known to be in one).
 -- Answers {how many entries were ever delivered or -1, how many wait in the queue, {for each user with a lane: user, its
--- length}, {for each: its place in the queue, from 0, or ''; its place in its lane, from 0, or ''}}.
+-- length}, {for each: its place in the queue, from 0, or ''; its place in its lane, from 0, or ''}, {the ids of what waits}}.
 local delivered, read = '0-0', -1
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local fact = {}
@@ -14,8 +14,9 @@ for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     end
 end
 local waiting = redis.call('XRANGE', KEYS[1], '(' .. delivered, '+', 'COUNT', ARGV[3])
-local places = {}
+local places, ids = {}, {}
 for place, entry in ipairs(waiting) do
+    ids[place] = entry[1]
     for f = 1, #entry[2], 2 do
         local task = entry[2][f] == 'd' and string.match(entry[2][f + 1], '"task_id":"([^"]+)"')
         if task then
@@ -39,4 +40,4 @@ for a = 4, #ARGV, 3 do
     end
     answers[#answers + 1] = {place or '', behind or ''}
 end
-return {read, #waiting, lanes, answers}
+return {read, #waiting, lanes, answers, ids}

@@ -21,7 +21,7 @@ if (ARGV[4] == '1' or (known[5] and known[5] ~= epoch)) and redis.call('DEL', KE
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'status', 'running', 'epoch', epoch)
-redis.call('HDEL', KEYS[1], 'held', 'holder', 'beat', 'batch')
+redis.call('HDEL', KEYS[1], 'held', 'holder', 'beat', 'batch', 'quiet')
 if ARGV[2] ~= '' then
     redis.call('HSET', KEYS[1], 'held', ARGV[2])
 end

@@ -3,6 +3,7 @@
 Reads only. Ages are Postgres's, of its own rows. Every answer is bounded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -44,18 +45,21 @@ class OperationSeen:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Of a user or a session: turns accepted since then, those that are live now, and tokens of those that ended."""
+    """Of a user or a session: turns accepted since then, those that are live now, tokens of those that ended, and what
+    their model calls cost, in USD, as far as prices are known (`unpriced`: calls whose price is not)."""
 
     name: str | None
     turns: int
     live: int
     tokens: int
+    cost: float
+    unpriced: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lately:
     """Turns accepted in a period. Seconds are (median, 95th percentile); None: there was none.
-    `waits_for_model`: those that do now."""
+    `waits_for_model`: those that do now, and `model_codes` why."""
 
     accepted: int
     ended: dict[str, int]
@@ -64,6 +68,7 @@ class Lately:
     queued_seconds: tuple[float, float] | None
     turn_seconds: tuple[float, float] | None
     waits_for_model: int = 0
+    model_codes: Sequence[str] = ()
 
 
 class OpsStore:
@@ -99,12 +104,15 @@ class OpsStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {column} AS name, count(*) AS turns, count(*) FILTER (WHERE {LIVE}) AS live,"
-                f" coalesce({_TOKENS}, 0) AS tokens FROM tasks WHERE created_at > now() - $1::interval"
+                f" coalesce({_TOKENS}, 0) AS tokens, coalesce(sum(called.cost), 0)::float AS cost,"
+                " coalesce(sum(called.unpriced), 0)::bigint AS unpriced FROM tasks, LATERAL (SELECT sum(c.cost) AS"
+                "  cost, count(*) FILTER (WHERE c.cost IS NULL) AS unpriced FROM model_calls c WHERE"
+                "  c.task_id = tasks.id) AS called WHERE created_at > now() - $1::interval"
                 " GROUP BY 1 ORDER BY turns DESC, tokens DESC LIMIT $2",
                 since,
                 limit,
             )
-        return [Use(row["name"], row["turns"], row["live"], row["tokens"]) for row in rows]
+        return [Use(**{name: row[name] for name in Use.__slots__}) for row in rows]
 
     async def lately(self, since: timedelta) -> Lately:
         queued = _PERCENTILES.format(what="started_at - created_at", when="started_at IS NOT NULL")
@@ -112,7 +120,9 @@ class OpsStore:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 f"SELECT count(*) AS accepted, coalesce({_TOKENS}, 0) AS tokens, {queued} AS queued, {whole} AS whole,"
-                " count(*) FILTER (WHERE status = 'waiting' AND retry_at IS NOT NULL) AS waits_for_model"
+                " count(*) FILTER (WHERE status = 'waiting' AND retry_at IS NOT NULL) AS waits_for_model,"
+                " array_agg(DISTINCT model_wait->'status'->>'code') FILTER (WHERE status = 'waiting' AND"
+                "  retry_at IS NOT NULL AND model_wait->'status'->>'code' IS NOT NULL) AS model_codes"
                 " FROM tasks WHERE created_at > now() - $1::interval",
                 since,
             )
@@ -135,6 +145,7 @@ class OpsStore:
             _pair(row["queued"]),
             _pair(row["whole"]),
             row["waits_for_model"],
+            row["model_codes"] or (),
         )
 
     async def server(self) -> dict[str, Any]:
@@ -146,8 +157,10 @@ class OpsStore:
                 " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,"
                 " current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,"
                 " extract(epoch FROM clock_timestamp())::float AS clock,"
-                " (SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float FROM pg_stat_activity"
-                "  WHERE state LIKE 'idle in transaction%') AS idle_seconds"
+                " idle.pid AS idle_pid, idle.application_name AS idle_name,"
+                " extract(epoch FROM clock_timestamp() - idle.state_change)::float AS idle_seconds"
+                " FROM (SELECT) AS server LEFT JOIN (SELECT pid, application_name, state_change FROM pg_stat_activity"
+                "  WHERE state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1) AS idle ON true"
             )
             try:
                 applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}

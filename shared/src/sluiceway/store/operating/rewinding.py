@@ -68,13 +68,13 @@ class RewindStore:
 
     async def adopt(self, task: Task, attempt: int) -> bool:
         """Let a later attempt, whose holder lives, be the one that runs the turn. What the turn waited for is behind
-        that attempt. False: the turn has moved on."""
+        that attempt; what never blocked it goes on. False: the turn has moved on."""
         async with self._pool.connection() as connection:
             adopted = await connection.fetchval(
                 "WITH adopted AS (UPDATE tasks SET attempt = $3, status = 'running', open_operations = 0,"
                 f"   started_at = coalesce(started_at, now()) WHERE id = $1 AND attempt = $2 AND {LIVE} RETURNING id),"
                 " passed AS (UPDATE operations o SET status = 'cancelled', ended_at = now() FROM adopted"
-                f"   WHERE o.task_id = adopted.id AND o.{COMPLETABLE}) SELECT id FROM adopted",
+                f"   WHERE o.task_id = adopted.id AND o.{COMPLETABLE} AND NOT o.background) SELECT id FROM adopted",
                 task.id,
                 task.attempt,
                 attempt,

@@ -2,7 +2,7 @@
 
 Guarantees: an operation ends once, however many say so and however often; its status, its result in the message, the
 task's count of open operations and the journal change in one statement. The call that brings the count to 0 learns it,
-and no other does.
+and no other does. One that does not block its turn is in that count once the turn is in the background.
 Lock order: the session's row (expiry of approvals only), then the task's, the operation's, the message's.
 """
 
@@ -33,7 +33,8 @@ _END = (
     " noted AS (UPDATE webhook_journal w SET outcome = 'applied', applied_at = now() FROM ended"
     # After a restore another operation's webhook may have that id.
     "   WHERE w.id = $9 AND w.operation_id = ended.id)"
-    " UPDATE tasks t SET open_operations = t.open_operations - 1 FROM ended e WHERE t.id = e.task_id"
+    " UPDATE tasks t SET open_operations = t.open_operations"
+    "   - CASE WHEN e.background AND t.background_at IS NULL THEN 0 ELSE 1 END FROM ended e WHERE t.id = e.task_id"
     f" RETURNING {', '.join(f't.{name}' for name in Task.__slots__)},"
     f" {', '.join(f'e.{name} AS operation_{name}' for name in Operation.__slots__)}"
 )
@@ -128,4 +129,6 @@ async def end_operation(
         return None
     operation, task = operation_of(row, "operation_"), task_of(row)
     part = {"toolCallId": operation.tool_call_id, **end.part_fields}
-    return EndOutcome("applied", "", operation, task, part, task.status == "waiting" and task.open_operations == 0)
+    counted = not operation.background or task.background_at is not None
+    resumes = counted and task.status == "waiting" and task.open_operations == 0
+    return EndOutcome("applied", "", operation, task, part, resumes)

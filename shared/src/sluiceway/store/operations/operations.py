@@ -15,7 +15,8 @@ from sluiceway.store.records import OPERATION_COLUMNS, Operation, OperationStatu
 
 @dataclass(frozen=True, slots=True)
 class NewOperation:
-    """A call that the model, or a user directly, made. `status`: pending, approval, or failed with an `error`."""
+    """A call that the model, or a user directly, made. `status`: pending, approval, or failed with an `error`.
+    `background`: the turn does not wait for it."""
 
     id: str
     step: int
@@ -27,6 +28,12 @@ class NewOperation:
     deadline_seconds: float
     approval_id: str | None = None
     error: dict[str, str] | None = None
+    background: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the next step waits for it."""
+        return self.status == "pending" and not self.background
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +139,15 @@ def insert_operations(turn: str, calls: str) -> str:
     from; `calls`: the parameter with what `calls_of` answers."""
     return (
         "INSERT INTO operations (task_id, session_id, message_id, traceparent, id, step, tool_call_id, tool_name,"
-        " input, queue, status, approval_id, error, deadline_seconds, deadline_at, ended_at)"
+        " input, queue, status, approval_id, error, background, deadline_seconds, deadline_at, ended_at)"
         " SELECT t.id, t.session_id, t.message_id, t.traceparent, c.id, step, tool_call_id, tool_name,"
-        " input, queue, c.status, approval_id, c.error, deadline_seconds,"
+        " input, queue, c.status, approval_id, c.error, coalesce(c.background, false), deadline_seconds,"
         " now() + make_interval(secs => deadline_seconds), CASE WHEN c.status = 'failed' THEN now() END"
         f" FROM {turn} t, ROWS FROM (jsonb_to_recordset({calls}::jsonb) AS (id text, step integer, tool_call_id text,"
-        " tool_name text, input jsonb, queue text, status text, approval_id text, error jsonb, deadline_seconds float))"
+        " tool_name text, input jsonb, queue text, status text, approval_id text, error jsonb, background boolean,"
+        " deadline_seconds float))"
         " WITH ORDINALITY AS c (id, step, tool_call_id, tool_name, input, queue, status, approval_id, error,"
-        " deadline_seconds, number) ORDER BY number ON CONFLICT (id) DO NOTHING"
+        " background, deadline_seconds, number) ORDER BY number ON CONFLICT (id) DO NOTHING"
     )
 
 

@@ -8,13 +8,16 @@ import asyncpg
 
 from sluiceway.store.database.pool import Pool
 
-_COLUMNS = "name, scopes, created_at, expires_at, revoked_at"
+_COLUMNS = "name, scopes, org, created_at, expires_at, revoked_at"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
+    """`org`: as tokens name it; None: it is of the whole installation."""
+
     name: str
     scopes: Sequence[str]
+    org: str | None
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -27,16 +30,20 @@ class ApiKeyStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def add(self, name: str, digest: bytes, scopes: Sequence[str], lifetime: timedelta | None) -> ApiKey | None:
+    async def add(
+        self, name: str, digest: bytes, scopes: Sequence[str], lifetime: timedelta | None, org: str | None = None
+    ) -> ApiKey | None:
         """None: the name is, or was, another key's. Names are used once, as they stand for who owns what."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "INSERT INTO api_keys (name, digest, scopes, expires_at) VALUES ($1, $2, $3, now() + $4::interval)"
+                "INSERT INTO api_keys (name, digest, scopes, expires_at, org)"
+                " VALUES ($1, $2, $3, now() + $4::interval, $5)"
                 f" ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}",
                 name,
                 digest,
                 scopes,
                 lifetime,
+                org,
             )
         return _key_of(row) if row is not None else None
 
@@ -45,6 +52,16 @@ class ApiKeyStore:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM api_keys WHERE digest = $1", digest)
         return _key_of(row) if row is not None else None
+
+    async def good(self, names: Sequence[str]) -> set[str]:
+        """Those of these keys that are good still."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT name FROM api_keys WHERE name = ANY($1) AND revoked_at IS NULL"
+                " AND (expires_at IS NULL OR expires_at > now())",
+                names,
+            )
+        return {row["name"] for row in rows}
 
     async def all(self) -> list[ApiKey]:
         async with self._pool.connection() as connection:

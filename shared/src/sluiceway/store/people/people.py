@@ -23,7 +23,11 @@ _COUNTED = {
     "messages": "messages WHERE session_id = ANY($1)",
     "turns": "tasks WHERE session_id = ANY($1)",
     "operations": "operations WHERE session_id = ANY($1)",
-    "files": "files WHERE session_id = ANY($1)",
+    # Those that no other session has: the others go with that.
+    "files": (
+        "(SELECT DISTINCT file_id FROM file_sessions s WHERE session_id = ANY($1) AND NOT EXISTS"
+        " (SELECT 1 FROM file_sessions o WHERE o.file_id = s.file_id AND NOT o.session_id = ANY($1))) AS theirs"
+    ),
     "webhooks": "webhook_journal w JOIN operations o ON o.id = w.operation_id WHERE o.session_id = ANY($1)",
     "dead_letters": "dead_letters d JOIN tasks t ON t.id = d.task_id WHERE t.session_id = ANY($1)",
     "parked_completions": (
@@ -55,7 +59,15 @@ _OF_SESSION: Mapping[str, tuple[str, str, str, int]] = {
         "place",
         _RESULTS,
     ),
-    "file": ("files", "session_id, id, name, media_type, size, sha256, created_at", "id", _TURNS),
+    "file": (
+        (
+            "(SELECT s.session_id, f.id, f.name, f.media_type, f.size, f.sha256, f.created_at FROM file_sessions s"
+            " JOIN files f ON f.id = s.file_id) AS theirs"
+        ),
+        "session_id, id, name, media_type, size, sha256, created_at",
+        "id",
+        _TURNS,
+    ),
     "feedback": ("feedback", "session_id, message_id, rating, comment, model, given_at", "message_id", _TURNS),
     "share": ("shares", "session_id, message_id, shared_at", "session_id", _TURNS),
     "notes": ("compactions", "session_id, through_sequence, summary, model, created_at", "through_sequence", _TURNS),

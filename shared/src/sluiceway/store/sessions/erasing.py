@@ -1,9 +1,9 @@
 """Deleting a session with all that is in it, and the outbox of what has to be erased outside of Postgres then.
 
-Guarantees: the rows of the session, its dead letters and its parked completions go in one transaction, and in the same
-one the ids of its turns and operations are noted. What is due is erased from Redis by whoever deleted, or by the
-reconciler; and once more after a while, as a program that was under way may have written again. A late word about what
-was deleted (a completion, a dead letter) is known by its id, and is not kept.
+Guarantees: the rows of the session, its dead letters, its parked completions and the files that no other session has
+go in one transaction, and in the same one the ids of its turns and operations are noted. What is due is erased from
+Redis by whoever deleted, or by the reconciler; and once more after a while, as a program that was under way may have
+written again. A late word about what was deleted (a completion, a dead letter) is known by its id, and is not kept.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sluiceway.store.database.pool import Connection, Pool
+from sluiceway.store.sessions.files import lock_files
 
 # The deleting process has so long to do it itself.
 _DUE_AFTER = timedelta(seconds=5)
@@ -49,6 +50,7 @@ async def delete_session(connection: Connection, session_id: str) -> list[Erasur
         session_id,
     )
     found = await _of_tasks(connection, "SELECT id FROM tasks WHERE session_id = $1", session_id)
+    await lock_files(connection, session_id)
     await connection.execute("DELETE FROM sessions WHERE id = $1", session_id)
     return found
 

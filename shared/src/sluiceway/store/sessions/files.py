@@ -1,8 +1,8 @@
 """What is known of files: whose they are, which conversation they belong to, and what is to be removed.
 
-Guarantees: whoever names a `user_id` finds only his own. A file belongs to one conversation, from the message that
-names it first, and goes with it. However a row goes, its object is noted for removal in the same transaction (a
-trigger of the schema).
+Guarantees: whoever names a `user_id` finds only his own. A file belongs to the conversation whose message named it
+first, and to those that were forked from it (`file_sessions`); it goes with the last of them. However a row goes, its
+object is noted for removal in the same transaction. (Triggers of the schema see to both.)
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -123,7 +123,7 @@ class FileStore:
             await connection.execute("DELETE FROM files WHERE id = $1", file_id)
 
     async def of_owner(self, user_id: str | None, ids: Collection[str]) -> dict[str, StoredFile]:
-        """Those of these that are his, by id: a forked conversation names files of the one that it came from."""
+        """Those of these that are his, by id."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {FILE_COLUMNS} FROM files WHERE id = ANY($1::text[]) AND stored_at IS NOT NULL"
@@ -188,11 +188,13 @@ class FileStore:
 
 
 async def attach(connection: Connection, session_id: str, user_id: str | None, ids: Sequence[str]) -> list[Part]:
-    """Make these files the conversation's; the parts that name them, in their order. Raises FileNotFound."""
+    """Make these files the conversation's; the parts that name them, in their order. Raises FileNotFound: one is not
+    there, another person's, or of a conversation that this one was not forked from."""
     if not ids:
         return []
     rows = await connection.fetch(
-        "UPDATE files SET session_id = $1 WHERE id = ANY($2::text[]) AND (session_id IS NULL OR session_id = $1)"
+        "UPDATE files f SET session_id = coalesce(session_id, $1) WHERE id = ANY($2::text[]) AND (session_id IS NULL"
+        " OR EXISTS (SELECT 1 FROM file_sessions s WHERE s.file_id = f.id AND s.session_id = $1))"
         " AND coalesce(user_id, '') = coalesce($3, '') AND stored_at IS NOT NULL RETURNING id, name, media_type",
         session_id,
         list(ids),
@@ -202,6 +204,26 @@ async def attach(connection: Connection, session_id: str, user_id: str | None, i
     if len(found) < len(set(ids)):
         raise FileNotFound("A file that the message names is not there, not yours, or another conversation's.")
     return [found[file_id] for file_id in ids]
+
+
+async def share_files(connection: Connection, session_id: str, forked_id: str) -> None:
+    """Files of a conversation that messages of its fork name are that one's, too."""
+    await connection.execute(
+        "INSERT INTO file_sessions (session_id, file_id) SELECT $2, f.file_id FROM file_sessions f"
+        " WHERE f.session_id = $1 AND EXISTS"
+        " (SELECT 1 FROM messages m WHERE m.session_id = $2 AND strpos(m.parts::text, f.file_id) > 0)",
+        session_id,
+        forked_id,
+    )
+
+
+async def lock_files(connection: Connection, session_id: str) -> None:
+    """Before the conversation is deleted, in the order in which everybody does: two may have files in common."""
+    await connection.execute(
+        "SELECT 1 FROM files WHERE id IN (SELECT file_id FROM file_sessions WHERE session_id = $1)"
+        " ORDER BY id FOR UPDATE",
+        session_id,
+    )
 
 
 async def _check(connection: Connection, new: NewFile, allowance: Allowance) -> None:

@@ -228,7 +228,12 @@ class SessionStore:
             )
             if row is not None:
                 await connection.execute("UPDATE tasks SET user_id = $2 WHERE session_id = $1", session_id, user_id)
-                await connection.execute("UPDATE files SET user_id = $2 WHERE session_id = $1", session_id, user_id)
+                await connection.execute(
+                    "UPDATE files SET user_id = $2 WHERE id IN"
+                    " (SELECT file_id FROM file_sessions WHERE session_id = $1)",
+                    session_id,
+                    user_id,
+                )
                 return session_of(row)
         await self.get(session_id, user_id)
         raise SessionNotFound

@@ -7,6 +7,11 @@ is part of the conversation. When its last operation has ended, continuing.py en
 it. Turns that asked to wait for it (`enqueue`, `steer`) keep it from making way; so does a person or a client that it
 waits for.
 
+Calls of tools that never block (`operations.background`) do not make their turn wait: the model was told that they
+were started, and the turn goes on. They are in `tasks.open_operations` from where the turn goes into the background:
+with its answer (stepping_back.py), or here. What they come to is the continuing turn's to answer, however early it is
+there.
+
 Lock order: the session's row, which the caller holds, then the task's, then the message's.
 """
 
@@ -26,11 +31,24 @@ _MAKE_WAY = (
     f" AND NOT EXISTS ({_QUEUED} AND NOT q.chats_on)"
     f" RETURNING {', '.join(f't.{name}' for name in Task.__slots__)}"
 )
+# As a condition on operations: its turn did not wait for it, and the model was told that it was started.
+STARTED = "background AND status NOT IN ('approval', 'denied')"
 # Its message is part of the conversation from now on, and says which of its calls are open.
 _TELL = (
     "UPDATE messages SET done = true, metadata = coalesce(metadata, '{}') || jsonb_build_object('taskId', $3::text,"
     f" '{BACKGROUND}', (SELECT coalesce(jsonb_agg(tool_call_id ORDER BY place), '[]') FROM operations"
-    f"   WHERE task_id = $3 AND {COMPLETABLE}))"
+    f"   WHERE task_id = $3 AND ({COMPLETABLE} OR {STARTED})))"
+    " WHERE session_id = $1 AND id = $2"
+)
+# By a statement of its own, behind the lock of the turn's row: a subquery beside that lock reads an older snapshot.
+_COUNT = (
+    f"UPDATE tasks SET open_operations = (SELECT count(*) FROM operations WHERE task_id = $1 AND {COMPLETABLE})"
+    f" WHERE id = $1 RETURNING {TASK_COLUMNS}"
+)
+_TELL_STARTED = (
+    f"UPDATE messages SET metadata = coalesce(metadata, '{{}}') || jsonb_build_object('{BACKGROUND}',"
+    " (SELECT coalesce(jsonb_agg(tool_call_id ORDER BY place), '[]') FROM operations"
+    f"  WHERE task_id = $3 AND {STARTED}))"
     " WHERE session_id = $1 AND id = $2"
 )
 _NEXT = (
@@ -46,7 +64,7 @@ OF_SESSION = (
 
 @dataclass(frozen=True, slots=True)
 class MadeWay:
-    """`background`: the turn that went there. `following`: the queued one that became active by it."""
+    """`background`: the turn that went there, as it stands. `following`: the queued one that became active by it."""
 
     background: Task
     following: str | None
@@ -57,6 +75,18 @@ async def make_way(connection: Connection, session_id: str) -> MadeWay | None:
     row = await connection.fetchrow(_MAKE_WAY, session_id)
     if row is None:
         return None
-    task = task_of(row)
-    await connection.execute(_TELL, session_id, task.message_id, task.id)
-    return MadeWay(task, await connection.fetchval(_NEXT, session_id))
+    return await went(connection, task_of(row))
+
+
+async def tell_started(connection: Connection, task: Task) -> None:
+    """Of a turn that runs: its message says which of its calls do not block it."""
+    await connection.execute(_TELL_STARTED, task.session_id, task.message_id, task.id)
+
+
+async def went(connection: Connection, task: Task) -> MadeWay:
+    """What a turn is that has just gone into the background: it waits for all that is open of it, its message says what
+    that was, and the next one is active."""
+    counted = await connection.fetchrow(_COUNT, task.id)
+    await connection.execute(_TELL, task.session_id, task.message_id, task.id)
+    following = await connection.fetchval(_NEXT, task.session_id)
+    return MadeWay(task_of(counted) if counted is not None else task, following)

@@ -18,6 +18,7 @@ from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.records import CONTINUES, UNENDED, Session, session_of
 from sluiceway.store.sessions.allowance import check_sessions
 from sluiceway.store.sessions.conversations import forget_compactions
+from sluiceway.store.sessions.files import share_files
 from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.sessions.tool_parts import change_parts
 from sluiceway.store.turns.approving import take_away
@@ -283,6 +284,7 @@ async def _fork(connection: Connection, session_id: str, message: Place, new_id:
         new_id,
         meets,
     )
+    await share_files(connection, session_id, new_id)
     await _wait_no_more(connection, session_id, new_id)
     assert session is not None  # noqa: S101 - the session that it is copied from is locked
     return session_of(session)

@@ -83,7 +83,7 @@ async def end_turn(
         " WHERE session_id = $1 AND id = $2",
         task.session_id,
         task.message_id,
-        None if end.parts is None else await _with_answers(connection, task, end.parts),
+        None if end.parts is None else await with_answers(connection, task, end.parts),
         end.metadata,
     )
     if end.status != "completed":
@@ -105,7 +105,7 @@ async def end_turn(
     return Ended(ended["seconds"], ended["user_id"])
 
 
-async def _with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:
+async def with_answers(connection: Connection, task: Task, parts: list[Part]) -> list[Part]:
     """The parts, with what Postgres knows of their calls: an answer that came meanwhile, and why one was denied."""
     calls = calls_in(parts)
     if not calls:

@@ -14,6 +14,7 @@ from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.operations.operations import NewOperation, calls_of, insert_operations, operations_of
 from sluiceway.store.people.usage import ModelCall, insert_calls, rows_of
 from sluiceway.store.records import (
+    BACKGROUND,
     LIVE,
     OPERATION_COLUMNS,
     TASK_COLUMNS,
@@ -28,8 +29,9 @@ from sluiceway.store.sessions.newest import CONTEXT_BYTES, newest_of
 from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn, accept
 from sluiceway.store.turns.approving import AnswersNoted, ClientOutput, Decision, answer
-from sluiceway.store.turns.background import IN_THE_WAY
-from sluiceway.store.turns.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel
+from sluiceway.store.turns.background import IN_THE_WAY, tell_started
+from sluiceway.store.turns.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel, with_answers
+from sluiceway.store.turns.taking_back import take_back
 from sluiceway.wire.message import Part
 
 # How a step with tool calls left its turn.
@@ -167,16 +169,26 @@ class TurnStore:
         prompt: dict[str, Any] | None = None,
     ) -> LetGo:
         """End a step with tool calls: its parts and operations are durable, and the turn waits for those that are
-        pending. None pending: it stays running. `metadata`: what was said of the message so far. `calls`: of
-        models, by this attempt, that are not durable yet."""
-        pending = sum(one.status == "pending" for one in operations)
-        async with self._pool.connection() as connection:
+        pending, and block it. None of that kind: it stays running. `metadata`: what was said of the message so far.
+        `calls`: of models, by this attempt, that are not durable yet."""
+        blocking = sum(one.blocks for one in operations)
+        some_in_background = BACKGROUND in (metadata or {})
+        async with self._pool.transaction() if some_in_background else self._pool.connection() as connection:
+            if some_in_background:
+                # As the end of an operation does: then what such a call came to meanwhile is not lost.
+                await connection.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", task.id)
+                parts = await with_answers(connection, task, parts)
             written = (usage, parts, calls_of(operations), metadata or {}, rows_of(calls), prompt)
-            rows = await connection.fetch(_PAUSE, task.id, task.attempt, pending, *written)
+            rows = await connection.fetch(_PAUSE, task.id, task.attempt, blocking, *written)
             if not rows:
                 return await _standing(connection, task)
         stored = [operation_of(row) for row in rows if row["id"] is not None]
-        return LetGo("waiting" if pending else "running", [one for one in stored if one.status == "pending"])
+        return LetGo("waiting" if blocking else "running", [one for one in stored if one.status == "pending"])
+
+    async def standing(self, task: Task) -> LetGo:
+        """What became of a turn that could not be let go."""
+        async with self._pool.connection() as connection:
+            return await _standing(connection, task)
 
     async def wait_for_model(self, task: Task, wait: dict[str, Any], delay_seconds: float) -> LetGo:
         """Let a turn wait until its model is to be asked again, by Postgres's clock. `wait`: see `Task.model_wait`."""
@@ -185,12 +197,12 @@ class TurnStore:
             return LetGo("waiting") if held is not None else await _standing(connection, task)
 
     async def begin_approved(self, task: Task) -> LetGo:
-        """Let the calls that a person has approved be run, and wait for them. No such call: it stays running."""
+        """Let the calls that a person has approved be run, and wait for those that block. None: it stays running."""
         async with self._pool.transaction() as connection:
-            approved = await connection.fetchval(
-                f"SELECT count(*) FROM operations WHERE task_id = $1 AND {_APPROVED}", task.id
+            blocking = await connection.fetchval(
+                f"SELECT count(*) FROM operations WHERE task_id = $1 AND {_APPROVED} AND NOT background", task.id
             )
-            if not await _let_go(connection, task, approved):
+            if not await _let_go(connection, task, blocking):
                 return await _standing(connection, task)
             rows = await connection.fetch(
                 "UPDATE operations SET status = 'pending',"
@@ -198,7 +210,10 @@ class TurnStore:
                 f" WHERE task_id = $1 AND {_APPROVED} RETURNING {OPERATION_COLUMNS}",
                 task.id,
             )
-            return LetGo("waiting" if approved else "running", [operation_of(row) for row in rows])
+            begun = [operation_of(row) for row in rows]
+            if any(one.background for one in begun):
+                await tell_started(connection, task)
+            return LetGo("waiting" if blocking else "running", begun)
 
     async def answer(
         self, task_id: str, user_id: str | None, answers: Mapping[str, Decision | ClientOutput]
@@ -253,6 +268,11 @@ class TurnStore:
             if row is None:
                 raise TaskNotFound
             return task_of(row), task.status == "queued"
+
+    async def take_back(self, session_id: str, user_id: str | None, message_id: str) -> Task | None:
+        """Take back a message whose answer nobody has begun; see taking_back.py."""
+        async with self._pool.transaction() as connection:
+            return await take_back(connection, session_id, user_id, message_id)
 
     async def finalized(self, task_id: str) -> None:
         """Note that the effects of the end outside of Postgres are done."""

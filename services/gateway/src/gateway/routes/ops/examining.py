@@ -12,7 +12,9 @@ from gateway.routing.table import Call, NoParams, Success, json_response
 
 async def examine(call: Call[NoParams, None]) -> Response:
     gateway = call.gateway
-    findings = await Doctor(gateway.redis, gateway.store, gateway.agreement, VERSION).examine()
+    await gateway.queues.refresh()
+    silent = gateway.queues.silent(gateway.agreement.others)
+    findings = await Doctor(gateway.redis, gateway.store, gateway.agreement, VERSION, silent).examine()
     views = [FindingView.model_validate(one, from_attributes=True) for one in findings]
     return json_response(Examination(ok=all(one.ok for one in findings), findings=views))
 

@@ -1,15 +1,18 @@
 """For operators: tool calls that have not ended, and what they wait for."""
 
+from collections.abc import Mapping
+
 from sluiceway.errors import StoreUnavailable
 from sluiceway.store.operating.ops import OperationSeen
+from sluiceway.store.records import OperationStatus
 from starlette.responses import Response
 
 from gateway.api.cursors import page_size
-from gateway.api.ops_models import OpenOperationList, OpenOperationView
+from gateway.api.ops_models import OpenOperationList, OpenOperationView, WaitsFor
 from gateway.routes.ops.route import ListParams, Routes, route
 from gateway.routing.table import Call, Success, json_response
 
-WAITS_FOR = {
+WAITS_FOR: Mapping[OperationStatus, WaitsFor] = {
     "approval": "a person",
     "client": "the client",
     "pending": "a tool runner",

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from gateway.api.ops_models import Load, ProcessList, ProcessView, QueueList, QueueView
 from gateway.ops import load
+from gateway.routes import readiness
 from gateway.routes.ops.route import AWAY, PeriodParams, Routes, route
 from gateway.routing.table import Call, NoParams, Success, json_response
 
@@ -30,15 +31,16 @@ async def list_processes(call: Call[NoParams, None]) -> Response:
     others = call.gateway.agreement.others
     if others is None:
         raise RedisUnavailable
-    return json_response(
-        ProcessList(processes=[ProcessView.model_validate(one, from_attributes=True) for one in others])
-    )
+    await call.gateway.queues.refresh()
+    processes = [ProcessView.model_validate(one, from_attributes=True) for one in others]
+    return json_response(ProcessList(processes=processes, silent=call.gateway.queues.silent(others)))
 
 
 async def show_load(call: Call[PeriodParams, None]) -> Response:
     gateway = call.gateway
     lately = await gateway.store.ops.lately(timedelta(minutes=call.params.minutes))
-    told = load.sentence(lately, await gateway.queues.look(), gateway.agreement.others or ())
+    seen, others = await gateway.queues.look(), gateway.agreement.others or ()
+    told = load.sentence(lately, seen, others, await readiness.broken(gateway))
     known = {name: getattr(lately, name) for name in lately.__slots__}
     return json_response(Load(minutes=call.params.minutes, sentence=told, **known))
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from sluiceway import keys
 from sluiceway.errors import AccessDenied, TaskNotFound
+from sluiceway.operation.catalogue import offered_names
 from sluiceway.process.settings import DEFAULT_LEASE_SECONDS
 from sluiceway.store.operating.ops import TurnSeen
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from gateway.api.problems import NotRequeueable
 from gateway.ops import explaining
 from gateway.ops.evidence import Evidence, evidence_of
 from gateway.ops.explaining import Surroundings
+from gateway.routes import readiness
 from gateway.routes.ops.route import AWAY, ListParams, Routes, log_act, route
 from gateway.routing.table import Call, Success, json_response
 from gateway.state import Gateway
@@ -40,9 +42,11 @@ async def explain_turn(call: Call[TurnParams, None]) -> Response:
     turn = await _turn_of(gateway, task_id)
     operations = await gateway.store.ops.open_operations(gateway.settings.max_page_size, task_id)
     (evidence,) = await evidence_of(gateway.redis, [turn], operations)
+    calls = await gateway.store.usage.of_task(task_id)
     letters = await gateway.store.dead_letters.page(None, None, 5, task_id)
     told = [
         *explaining.facts(evidence),
+        *([explaining.cost(calls)] if calls else []),
         *(f"Dead letter {one.id} of {keys.kind_of(one.queue)}: {one.reason}" for one in letters),
     ]
     sentence = explaining.explain(evidence, await _around(gateway))
@@ -96,6 +100,8 @@ async def _around(gateway: Gateway) -> Surroundings:
         lease_seconds=max(leases, default=DEFAULT_LEASE_SECONDS),
         chat_workers=seen.chat_workers,
         waiting=next((one.waiting for one in seen.states if one.kind == keys.CHAT), 0),
+        broken=await readiness.broken(gateway),
+        offered=await offered_names(gateway.redis),
         consumers=None if others is None else sum(one.component == "completion-consumer" for one in others),
     )
 

@@ -1,0 +1,75 @@
+"""Whatever the size of what a model server sends: nobody else waits for its reading, and what is kept has a bound."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from sluiceway_llm.calling import whole_bodies
+from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelEvent, Usage
+from sluiceway_llm.reading.chunks import ChunkReader
+from sluiceway_llm.reading.provided_fields import MAX_CHARS, ProvidedFields
+from sluiceway_llm.reading.tool_calls import CallAssembler
+
+from harness.model_server import ModelServer
+from tests.llm.llm_client import adapter, ask, text_of
+
+pytestmark = pytest.mark.requirement("CH-24")
+
+
+async def test_a_large_and_odd_event_holds_up_no_other_turn_of_the_process(model: ModelServer) -> None:
+    await model.script({"raw": "data: " + '{"a":1}' * 20_000 + "\n\n"}, {"text": "Hello"})
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.005)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    began = time.thread_time()
+    assert text_of(await ask(model, "Hi")) == "Hello"
+    ticking.cancel()
+    assert time.thread_time() - began < 0.3, "half a second of reading, and not in the loop's thread"
+    assert ticks > 10
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_of_an_errors_body_only_the_beginning_is_read(
+    model: ModelServer, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr(whole_bodies, "_MAX_COMPRESSED_BYTES" if packed else "MAX_ERROR_BYTES", 100)
+    headers = {"content-encoding": "br, unknown"} if packed else {}
+    await model.script({"status": 400, "body": "No. " * 1_000_000, "content_type": "text/plain", "headers": headers})
+    with pytest.raises(ModelError) as raised:
+        await ask(model, "Hi")
+    assert raised.value.told.message == ("No. " * 25).strip()
+
+
+async def test_a_list_of_models_without_end_tells_nothing(model: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with adapter(model) as llm:
+        assert await llm.windows() == {}
+        monkeypatch.setattr(whole_bodies, "MAX_TOLD_BYTES", 10)
+        assert await llm.windows() == {}
+
+
+def test_what_a_server_gives_along_is_given_up_once_it_is_too_much() -> None:
+    fields, calls, events = ProvidedFields(), CallAssembler(["note"]), list[ModelEvent]()
+    began = time.process_time()
+    for n in range(20_000):
+        fields.take("extra_content", {f"k{n}": "x" * 1000})
+        calls.read({"index": 0, "id": "a", "extra": {f"k{n}": "x" * 1000}, "function": {"name": "note"}}, events)
+    assert time.process_time() - began < 5, "each is taken once; putting them together anew took 18 s"
+    assert fields.cleaned() == {}
+    assert len(json.dumps(calls.extras)) < 20 * MAX_CHARS
+
+
+def test_a_count_of_any_length_costs_no_answer() -> None:
+    reader, events = ChunkReader("sk-secret"), list[ModelEvent]()
+    end = '{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":DIGITS,"completion_tokens":3}}'
+    reader.read(b'{"choices":[{"delta":{"content":"Hello"}}]}', events)
+    reader.read(end.replace("DIGITS", "1" * 5000).encode(), events)
+    assert text_of(events) == "Hello"
+    assert reader.finished().usage == Usage(output_tokens=3)

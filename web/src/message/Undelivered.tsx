@@ -1,0 +1,46 @@
+import { useConversation } from "../conversation/context.ts";
+import type { Pending } from "../conversation/conversation.ts";
+import { useWords } from "../words/words.ts";
+
+/** What is said of a message that is not among the answered ones, and what can be done with it. */
+export function Undelivered({ pending }: { pending: Pending }) {
+  const words = useWords();
+  const refused = pending.state === "refused";
+  return (
+    <p className={`notice ${refused ? "failure" : "note"}`}>
+      {pending.notice?.(words)}
+      {refused && <Refused pending={pending} />}
+      {pending.state === "queued" && <Queued id={pending.id} />}
+    </p>
+  );
+}
+
+function Refused({ pending }: { pending: Pending }) {
+  const words = useWords();
+  const conversation = useConversation();
+  return (
+    <>
+      <button type="button" className="quiet" onClick={() => conversation.sendAgain(pending.id)}>
+        {pending.overBudget ? words.goOn : words.retry}
+      </button>
+      <button type="button" className="quiet" onClick={() => conversation.takeBack(pending.id)}>
+        {words.change}
+      </button>
+    </>
+  );
+}
+
+function Queued({ id }: { id: string }) {
+  const words = useWords();
+  const conversation = useConversation();
+  return (
+    <>
+      <button type="button" className="quiet" onClick={() => void conversation.withdraw(id, true)}>
+        {words.change}
+      </button>
+      <button type="button" className="quiet" onClick={() => void conversation.withdraw(id, false)}>
+        {words.takeBack}
+      </button>
+    </>
+  );
+}
