@@ -119,7 +119,7 @@ class ScriptedChat:
         metadata = {"taskId": turn.task_id, "status": status, "finishReason": reason, **self.metadata}
         if self.failure:
             metadata["error"] = self.failure
-        self._store(turn.message_id, "assistant", turn.parts(), metadata)
+        self.store(turn.message_id, "assistant", turn.parts(), metadata)
         await turn.end({"type": "finish", "finishReason": reason})
 
     def tell(self, event: str, turn: Turn) -> None:
@@ -144,7 +144,7 @@ class ScriptedChat:
         self.turns[turn.task_id] = turn
         return turn
 
-    def _store(
+    def store(
         self, message_id: str, role: str, parts: list[dict[str, Any]], metadata: dict[str, Any] | None = None
     ) -> None:
         known = next((one for one in self.messages if one["id"] == message_id), None)
@@ -173,7 +173,7 @@ class ScriptedChat:
         self.triggers.append({name: body[name] for name in ("trigger", "messageId", "model") if name in body})
         if body["trigger"] == "submit-message":
             message = body["messages"][-1]
-            self._store(message["id"], "user", message["parts"])
+            self.store(message["id"], "user", message["parts"])
         else:
             self.messages = [one for one in self.messages if one["id"] != body["messageId"]]
         turn = self._begin(f"answer-{len(self.turns) + 1}", [])

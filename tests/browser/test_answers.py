@@ -266,15 +266,57 @@ async def test_enter_of_an_input_method_sends_nothing(chat: Chat, scripted: Scri
 
 
 async def test_the_tab_tells_that_an_answer_is_done(chat: Chat, scripted: ScriptedChat) -> None:
+    # As on phones, where a page may not make one: the title tells all the same.
+    await chat.page.add_init_script(
+        """localStorage.setItem("sluiceway.preferences", '{"notify":true}');
+        window.asked = [];
+        window.Notification = class {
+            static permission = "granted";
+            constructor(title, { body }) { window.asked.push(title + ": " + body); throw new TypeError("No."); }
+        };"""
+    )
     turn = await begin(chat, scripted, "tell me")
     await expect(chat.page).to_have_title(re.compile("^tell me"))
     await _look(chat, "hidden")
     await turn.say(BEGIN, *text("Told."), END)
     await scripted.finish()
     await expect(chat.page).to_have_title(re.compile("^● tell me"))
+    assert await chat.page.evaluate("window.asked") == ["The answer is there: tell me"]
     await expect(chat.page.locator("link[rel=icon]")).to_have_attribute("href", re.compile("icon-done"))
     await _look(chat, "visible")
     await expect(chat.page).to_have_title(re.compile("^tell me"))
+    # One of another conversation.
+    await _look(chat, "hidden")
+    scripted.session_id = "another"
+    scripted.tell("turn-ended", turn)
+    await expect(chat.page).to_have_title(re.compile("^● tell me"))
+
+
+async def test_a_long_conversation_is_printed_and_saved_whole(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted, "the last question")
+    await turn.say(BEGIN, *text("the last answer"), END)
+    await scripted.finish()
+    last = scripted.messages
+    scripted.messages = []
+    for number in range(60):
+        scripted.store(f"q{number}", "user", [{"type": "text", "text": f"question {number}"}])
+        scripted.store(f"a{number}", "assistant", [{"type": "text", "text": f"answer {number}\n\n" + "more\n\n" * 20}])
+    for message in last:
+        scripted.store(message["id"], message["role"], message["parts"])
+    await chat.page.add_init_script("window.print = () => window.printed = document.querySelectorAll('article').length")
+    await chat.page.reload()
+    await expect(chat.answers.last).to_contain_text("the last answer")
+    assert await chat.page.locator("article").count() < 122
+    await chat.page.keyboard.press("Control+p")
+    await wait_until(lambda: chat.page.evaluate("window.printed === 122"), what="the whole is printed")
+    await chat.page.reload()
+    await expect(chat.answers.last).to_contain_text("the last answer")
+    await chat.page.get_by_role("button", name="Settings").click()
+    async with chat.page.expect_download() as saving:
+        await chat.page.get_by_role("button", name="Save this conversation as a file").click()
+    saved = (await (await saving.value).path()).read_text()
+    assert saved.count("\n## ") == 122
+    assert saved.index("question 0\n") < saved.index("answer 59\n") < saved.index("the last answer")
 
 
 async def _look(chat: Chat, state: str) -> None:

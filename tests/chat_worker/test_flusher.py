@@ -11,7 +11,16 @@ from redis.asyncio import Redis
 from sluiceway.errors import Fenced
 from sluiceway.redis.client import open_redis
 from sluiceway.scripts import Scripts
-from sluiceway.wire.events import Event, Start, StartStep, TextDelta, TextEnd, TextStart
+from sluiceway.wire.events import (
+    MAX_DELTA_CHARS,
+    Event,
+    Start,
+    StartStep,
+    TextDelta,
+    TextEnd,
+    TextStart,
+    ToolInputDelta,
+)
 from sluiceway.wire.task import TaskFields
 
 from harness.clients.turns import Streams
@@ -66,6 +75,21 @@ async def test_events_arrive_in_order_and_adjacent_deltas_of_a_part_are_merged(d
     types = [entry.event.type for entry in await desk.streams.reader.read("task_1")]
     assert types == ["start", "start-step", "text-start", "text-delta", "text-end"]
     assert await desk.text("task_1") == "".join(f"{n} " for n in range(100))
+
+
+@pytest.mark.requirement("TS-10")
+async def test_a_text_that_comes_at_once_is_shown_in_entries_that_a_slow_reader_can_hold(desk: Desk) -> None:
+    writer = await desk.writer("task_1")
+    sizes = [7, MAX_DELTA_CHARS, 1_000_000, *[MAX_DELTA_CHARS // 3] * 10]
+    for size in sizes:
+        writer.write(TextDelta(id="0", delta="x" * size))
+    writer.write(ToolInputDelta(tool_call_id="c", input_text_delta="y" * 100_000))
+    await writer.drained()
+    events = [entry.event for entry in await desk.streams.reader.read("task_1")]
+    texts = [event.delta for event in events if isinstance(event, TextDelta)]
+    inputs = [event.input_text_delta for event in events if isinstance(event, ToolInputDelta)]
+    assert (sum(map(len, texts)), sum(map(len, inputs))) == (sum(sizes), 100_000)
+    assert max(map(len, [*texts, *inputs])) == MAX_DELTA_CHARS
 
 
 async def test_deltas_of_different_parts_are_not_merged(desk: Desk) -> None:

@@ -135,7 +135,7 @@ async def test_calls_are_durable_and_queued_and_the_turn_waits_for_them(desk: De
 
 
 @pytest.mark.requirement("CH-19")
-async def test_a_turn_with_a_call_that_does_not_block_it_goes_on_and_into_the_background_with_its_answer(
+async def test_a_turn_with_a_call_that_does_not_block_it_continues_and_into_the_background_with_its_answer(
     desk: Desk,
 ) -> None:
     offer = Offer({"time": TOOLS["time"].model_copy(update={"background": True})}, max_calls=8)

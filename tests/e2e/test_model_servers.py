@@ -283,6 +283,7 @@ async def test_a_model_that_is_away_is_waited_for_and_the_browser_is_told(browse
     assert [told["state"] for told in states] == ["waiting", "waiting", "running"]
     assert states[0]["waitsFor"] == "model"
     assert states[0]["code"] == "MODEL_UNAVAILABLE"
+    assert states[0]["message"].endswith("It is asked again by itself.")
     assert states[0]["since"] == states[1]["since"] < states[0]["nextTryAt"] < states[1]["nextTryAt"]
     assert all(told["transient"] for told in message.data)
 

@@ -24,6 +24,8 @@ DOUBLING: dict[str, Any] = {
 TOOLS: dict[str, dict[str, Any]] = {
     "huge": OBJECT,
     "huge_behind": OBJECT,
+    "small_things": OBJECT,
+    "blocks": OBJECT,
     "fetches": {"type": "object", "properties": {"a": {"$ref": f"http://127.0.0.1:{os.environ.get('TRAP', '9')}/s"}}},
     "slow_pattern": SLOW_PATTERN,
     "doubling": DOUBLING,
@@ -72,6 +74,10 @@ def result(method: str, name: str | None) -> dict[str, Any]:
             return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": server}
         case "tools/list":
             return {"tools": listed()}
+        case "tools/call" if name == "small_things":
+            return {"content": [], "structuredContent": {"a": [{}] * 1_000_000}}
+        case "tools/call" if name == "blocks":
+            return {"content": [{"type": "text", "text": ""}] * 30_000}
         case "tools/call":
             text = environment_of_parent() if name == "environment" else "hello"
             return {"content": [{"type": "text", "text": text}]}

@@ -93,6 +93,12 @@ class ModelError(Exception):
         self.told = Told()
         super().__init__(self.code)
 
+    @property
+    def while_asked_again(self) -> str:
+        """What is wrong, for a person whose message is being tried still: there is nothing to be done."""
+        fault, advised, _ = self.user_message.partition(" Please ")
+        return f"{fault} It is asked again by itself." if advised else self.user_message
+
     def facts(self) -> dict[str, str | int]:
         """What a log may have of it: never the server's words."""
         facts = {"code": self.code, "status": self.status, "request_id": self.request_id, "attempts": self.attempts}

@@ -100,6 +100,10 @@ async def test_who_signed_out_stays_so_while_redis_is_away_and_after_it_forgot(r
             await one.look()
         assert [one.has("ada", until) for one in (here, there, late)] == [True, True, False]
         assert [one.has("bob", until) for one in (here, there, late)] == [True, True, True]
+        few = SignedOut(second, most=2)
+        for user in ("dan", "eve", "fay"):
+            await few.end(user, until)
+        assert [few.has(user, until) for user in ("dan", "eve", "fay")] == [False, True, True]
         valkey.stop()
         await here.end("cat", until)
         assert here.has("cat", until)

@@ -12,7 +12,14 @@ from redis.asyncio import Redis
 from sluiceway.errors import RedisUnavailable
 from sluiceway.feeds.person_events import MOST_KEPT, PersonEvents, events_key
 from sluiceway.redis.client import open_redis
-from sluiceway.wire.person_event import AnyPersonEvent, PersonEvent, SessionRenamed, TurnEnded, TurnStarted
+from sluiceway.wire.person_event import (
+    AnyPersonEvent,
+    PersonEvent,
+    SessionDeleted,
+    SessionRenamed,
+    TurnEnded,
+    TurnStarted,
+)
 
 from harness.databases.redis_pair import RedisPair
 from harness.databases.valkey import Valkey
@@ -46,6 +53,19 @@ async def test_events_are_numbered_without_a_gap_in_one_generation_whoever_tells
     assert [number for _, number, _ in stored] == list(range(81))
     assert [kind for _, _, kind in stored] == ["begin", *["turn-started", "turn-ended"] * 40]
     assert await people.place("ada") == f"{stored[-1][0]}-80"
+
+
+async def test_with_a_session_goes_what_was_told_of_it_and_who_had_not_read_that_sees_a_gap(
+    people: PersonEvents, redis: Redis
+) -> None:
+    of_another = TurnStarted(session_id="s2", task_id="s", message_id="m")
+    await people.tell("ada", SessionRenamed(session_id="s", title="secret"), of_another, STARTED)
+    await people.tell("ada", SessionDeleted(session_id="s"))
+    await people.tell("ada", ENDED)
+    stored: Any = await redis.xrange(events_key("ada"))
+    assert b"secret" not in repr(stored).encode()
+    kinds = [(number, kind) for _, number, kind in await _stored(redis)]
+    assert kinds == [(0, "begin"), (2, "turn-started"), (4, "session-deleted"), (5, "turn-ended")]
 
 
 async def test_people_have_streams_of_their_own_and_their_names_are_in_no_key(

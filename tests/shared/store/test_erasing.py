@@ -12,6 +12,7 @@ from sluiceway.feeds.job_events import JobEventPublisher
 from sluiceway.store.operations.webhooks import NewWebhook
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.wire.events import StartStep, TextDelta, TextStart
+from sluiceway.wire.person_event import SessionRenamed
 
 from harness.databases.database import Database
 from harness.processes.services import Services
@@ -30,7 +31,7 @@ async def scene(valkey_url: str, database_url: str) -> AsyncIterator[Scene]:
 
 async def spoken(scene: Scene) -> Waiting:
     """A session in which the word is everywhere: a turn that has spoken and waits, its operation with job events and a
-    webhook, agents, a dead letter, a completion that is parked."""
+    webhook, agents of the turn and of its tool, a dead letter, a completion that is parked, a title that was told."""
     waiting = await scene.waiting()
     task, operation = waiting.task, waiting.operation
     claimed = await scene.store.turns.claim(task.id, waiting_too=True)
@@ -40,8 +41,10 @@ async def spoken(scene: Scene) -> Waiting:
     assert await scene.streams.writer.append(task.id, claimed.attempt, 1, events) == "ok"
     await JobEventPublisher(scene.redis, RETENTION).publish_task_progress(operation.id, "look_up", SECRET)
     agents = AgentStreams(scene.redis, RETENTION)
-    await agents.create(task.id)
-    await agents.publish(task.id, "engineer", "thought", SECRET)
+    for one in (task.id, operation.id):
+        await agents.create(one)
+        await agents.publish(one, "engineer", "thought", SECRET)
+    await scene.turns.people.tell(task.user_id, SessionRenamed(session_id=task.session_id, title=SECRET))
     body = {"success": True, "result": SECRET}
     await scene.store.webhooks.receive(NewWebhook(operation.id, "complete", "w", "signature", body))
     await dead_letter(scene, waiting)
@@ -93,7 +96,7 @@ async def test_a_deleted_session_leaves_no_word_anywhere_and_its_live_turn_is_fe
     assert {"messages", "webhook_journal", "dead_letters", "parked_completions"} - {"messages"} <= set(
         await words_in_postgres(database)
     )
-    assert len(await words_in_redis(scene.redis)) == 3
+    assert len(await words_in_redis(scene.redis)) == 5
 
     await scene.turns.intake.delete_session(task.session_id, None)
 

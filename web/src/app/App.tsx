@@ -22,7 +22,7 @@ import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
-import { printed } from "./printed.ts";
+import { printWhen } from "./printed.ts";
 import { TokenDialog } from "./TokenDialog.tsx";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
@@ -42,7 +42,7 @@ export function App() {
   const words = CATALOGUES[preferences.language]!;
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
 
-  const onDone = useRef<() => void>(() => {});
+  const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
     (sessionId: string | null, unsent: string | null = null): Conversation => {
       const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
@@ -90,6 +90,7 @@ export function App() {
     const isShown = "session_id" in event && event.session_id === shown.sessionId;
     list.hear(event, isShown && document.visibilityState === "visible");
     if (event.type === "ready" && !event.resumed) void shown.refresh();
+    if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.snapshot().sessions.find(({ id }) => id === event.session_id)?.title ?? null }));
     if (!isShown) return;
     if (event.type === "turn-started") shown.heardStart(event.task_id);
     else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
@@ -143,7 +144,7 @@ export function App() {
     onCopyLast: () => page.current?.copyLast(),
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
-    onPrint: () => void conversation.showAll().then(printed),
+    onPrint: () => void printAll(),
     onFind: () => void conversation.showAll(),
   });
 
@@ -151,6 +152,13 @@ export function App() {
     setPreferences(changed);
     keepPreferences(changed);
     applyPreferences(changed);
+  }
+  /** The browser prints what is shown, and of a long conversation that is its end. */
+  async function printAll(): Promise<void> {
+    if (await conversation.showAll()) printWhen(conversation.messages.length);
+  }
+  async function exportAll(): Promise<void> {
+    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.messages, words);
   }
   async function rename(session: Session, name: string): Promise<void> {
     const before = session.title;
@@ -227,7 +235,7 @@ export function App() {
           preferences={preferences}
           onChange={change}
           onClose={() => setDialog(null)}
-          onExport={conversation.messages.length > 0 ? () => saveMessages(title ?? words.newChat, conversation.messages, words) : null}
+          onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
       {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}

@@ -1,4 +1,6 @@
-/** Print the page when all of its texts are there: long ones come in steps. */
-export function printed(): void {
-  requestAnimationFrame(() => (document.querySelector("#messages .text[aria-busy]") ? printed() : window.print()));
+/** Print the page when so many messages are drawn, and their texts whole: long ones come in steps. */
+export function printWhen(count: number): void {
+  const drawn = document.querySelectorAll("#messages [data-message-id]").length >= count && !document.querySelector("#messages .text[aria-busy]");
+  if (drawn) window.print();
+  else requestAnimationFrame(() => printWhen(count));
 }

@@ -7,7 +7,8 @@ import type { Words } from "../words/words.ts";
 const ICON = "/static/icon.svg";
 const ICON_DONE = "/static/icon-done.svg";
 
-export function useDone(title: string | null, notify: boolean, words: Words): () => void {
+/** What is called with the name of another conversation, whose answer it is; without: of the one that is shown. */
+export function useDone(title: string | null, notify: boolean, words: Words): (other?: string) => void {
   const [done, setDone] = useState(false);
   useEffect(() => {
     const look = () => document.visibilityState === "visible" && setDone(false);
@@ -21,9 +22,23 @@ export function useDone(title: string | null, notify: boolean, words: Words): ()
     const wanted = done ? ICON_DONE : ICON;
     if (icon && !icon.href.endsWith(wanted)) icon.href = wanted;
   }, [done, title]);
-  return useCallback(() => {
-    if (document.visibilityState === "visible") return;
-    setDone(true);
-    if (notify && "Notification" in window && Notification.permission === "granted") new Notification(words.answerDone, { body: title ?? "", icon: ICON });
-  }, [notify, title, words]);
+  return useCallback(
+    (other?: string) => {
+      if (document.visibilityState === "visible") return;
+      setDone(true);
+      if (notify) tell(words.answerDone, other ?? title ?? "");
+    },
+    [notify, title, words],
+  );
+}
+
+function tell(what: string, name: string): void {
+  if (!("Notification" in window) || Notification.permission !== "granted") return;
+  try {
+    // Several tabs hear of one answer: with the same tag there is one notification.
+    const told = new Notification(what, { body: name, icon: ICON, tag: `sluiceway ${name}` });
+    told.onclick = () => window.focus();
+  } catch {
+    // Browsers of phones have the name, and let a service worker alone do it. The title tells all the same.
+  }
 }

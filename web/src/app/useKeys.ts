@@ -35,9 +35,9 @@ export function useKeys(keys: Keys): void {
 function actionOf({ key, shiftKey, target }: KeyboardEvent, control: boolean): keyof Keys | null {
   if (key === "Escape") return "onEscape";
   if (control && key === "/") return "onShortcuts";
+  if (control && !shiftKey && key.toLowerCase() === "p") return "onPrint";
   if (control && shiftKey && key.toLowerCase() === "o") return "onNewChat";
   if (control && shiftKey && (key === ";" || key === ":")) return "onCopyLast";
-  if (control && !shiftKey && key === "p") return "onPrint";
-  if (control && !shiftKey && key === "f") return "onFind";
+  if (control && !shiftKey && key.toLowerCase() === "f") return "onFind";
   return key === "/" && !control && !isWritten(target) ? "onBox" : null;
 }

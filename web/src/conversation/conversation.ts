@@ -17,6 +17,7 @@ import { BackgroundTurns } from "./background.ts";
 import { bringsResults, dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
 import { chosenModel, keepModel, latestModel } from "./models.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
+import { Silence } from "./silence.ts";
 import { Teller } from "./status.ts";
 import type { Talk } from "./talk.ts";
 import { talking, talkingNow } from "./talking.ts";
@@ -99,6 +100,9 @@ export class Conversation {
   private refusal: Problem | null = null;
   private errorChunk = false;
   private teller = new Teller();
+  /** The status says what the turn waits for: a tool, a person, its model, its place in the queue. */
+  private awaited = false;
+  private readonly silence = new Silence(() => this.tellSilence(), () => this.sayState());
   private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
   private started: string[] = [];
@@ -347,6 +351,7 @@ export class Conversation {
     this.refusal = null;
     this.errorChunk = false;
     this.teller = new Teller();
+    this.awaited = false;
     this.setLive(live);
     if (!live.stopping) this.say((words) => words.waitingForAnswer);
   }
@@ -354,6 +359,8 @@ export class Conversation {
   private setLive(live: Live | null): void {
     this.live = live;
     this.set({ running: live !== null, answerId: live?.answerId ?? null });
+    if (live) this.silence.begin();
+    else this.silence.end();
     if (!live) this.say(this.asksForApproval ? (words) => words.approvalWanted : null);
   }
 
@@ -384,6 +391,7 @@ export class Conversation {
 
   private onChunk(chunk: Chunk): void {
     if (this.signal.aborted) return;
+    this.silence.heard();
     if (chunk.type === "error") this.errorChunk = true;
     if (chunk.type === "start" && this.live && typeof chunk.messageId === "string") {
       this.live.answerId = chunk.messageId;
@@ -396,13 +404,23 @@ export class Conversation {
     }
     const said = this.teller.said(chunk);
     if (said && !this.live?.stopping) this.say(said);
+    if (said) this.awaited = !["reasoning-start", "text-start", "reset-step"].includes(chunk.type);
   }
 
   private onState(state: "open" | "waiting" | "lost", problem?: Problem): void {
     const why: Said = problem?.status ? sentenceOf(problem) : (words) => (isOffline() ? words.offline : words.connectionLost);
     if (state === "lost") this.say((words) => words.reconnecting(why(words)));
     else if (state === "waiting" && problem) this.say((words) => words.waits(this.why(problem)(words)));
-    else if (!this.live?.stopping) this.say(this.hasBegun ? (words) => words.answering : (words) => words.waitingForAnswer);
+    else this.sayState();
+  }
+
+  private sayState(): void {
+    if (!this.live?.stopping) this.say(this.hasBegun ? (words) => words.answering : (words) => words.waitingForAnswer);
+  }
+
+  /** Where it is told already what is waited for, that is it. */
+  private tellSilence(): void {
+    if (this.live && !this.live.stopping && !this.awaited) this.say((words) => words.stillThere);
   }
 
   private get hasBegun(): boolean {
@@ -727,12 +745,13 @@ export class Conversation {
     return this.loadingOlder;
   }
 
-  /** All that was ever said, so that it can be printed and found; or what there is until reading fails. */
-  async showAll(): Promise<void> {
+  /** From its first message on. False: not all of it could be read, which is told. */
+  async showAll(): Promise<boolean> {
     for (let count = -1; this.state.hasOlder && count !== this.messages.length; ) {
       count = this.messages.length;
       await this.showOlder(ALL_AT_ONCE);
     }
+    return !this.state.hasOlder;
   }
 
   private async readOlder(first: UIMessage, atOnce: number): Promise<void> {

@@ -46,13 +46,18 @@ export function Operations() {
       setFailed(error.message);
     }
   };
-  if (refused && [401, 403].includes(refused.status) && !seen) return <KeyForm refused={refused} onKey={look} />;
+  const retry = async () => {
+    setRefused(null);
+    await look();
+  };
+  if (refused && [401, 403].includes(refused.status) && !seen) return <KeyForm refused={refused} onKey={retry} />;
   const findings = [...probes, ...(seen?.findings ?? [])];
   return (
     <main className="ops">
       <h1>Operations</h1>
       {(failed || refused) && <p role="alert" className="ops-refused">{failed || refused?.message}</p>}
       <Unfit findings={findings} />
+      {!seen && !refused && <p className="soft">Asking …</p>}
       {seen && (
         <>
           <p className="ops-sentence">{seen.sentence}</p>

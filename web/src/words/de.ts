@@ -166,6 +166,7 @@ export const de: Words = {
 
   waitingForAnswer: "Warten auf die Antwort…",
   answering: "Antwortet…",
+  stillThere: "Noch da. Die Antwort geht gleich weiter…",
   thinking: "Denkt nach…",
   interrupted: "Unterbrochen. Antwortet noch einmal…",
   stopping: "Wird angehalten…",
@@ -233,6 +234,7 @@ export const de: Words = {
     ["/", "Ein Werkzeug rufen, oder zum Eingabefeld"],
     ["Strg+Umschalt+O", "Neuer Chat"],
     ["Strg+Umschalt+;", "Die letzte Antwort kopieren"],
+    ["Strg+P", "Die ganze Unterhaltung drucken"],
     ["Strg+/", "Diese Tasten zeigen"],
   ],
 };

@@ -173,6 +173,7 @@ export const en = {
   // The status line
   waitingForAnswer: "Waiting for the answer…",
   answering: "Answering…",
+  stillThere: "Still there. The answer goes on in a moment…",
   thinking: "Thinking…",
   interrupted: "Interrupted. Answering again…",
   stopping: "Stopping…",
@@ -242,6 +243,7 @@ export const en = {
     ["/", "Call a tool, or go to the message box"],
     ["Ctrl+Shift+O", "New chat"],
     ["Ctrl+Shift+;", "Copy the last answer"],
+    ["Ctrl+P", "Print the whole conversation"],
     ["Ctrl+/", "Show these keys"],
   ] as [string, string][],
 };

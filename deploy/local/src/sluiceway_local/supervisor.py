@@ -14,6 +14,7 @@ from pathlib import Path
 from sluiceway_local import data_dir, environment, model, services
 from sluiceway_local.display import Display
 from sluiceway_local.errors import CannotRun
+from sluiceway_local.model_address import problem_at
 from sluiceway_local.ports import free_ports, require_bindable
 from sluiceway_local.postgres import Postgres
 from sluiceway_local.process import Child, Program, until_ready
@@ -51,9 +52,11 @@ class Supervisor:
         self._listen_to_signals()
         try:
             async with asyncio.TaskGroup() as keepers:
+                asking = keepers.create_task(self._tell_of_model(), name="ask model")
                 starting = keepers.create_task(self._bring_up(keepers), name="bring up")
                 watching = keepers.create_task(self._watch_disk(), name="watch disk")
                 await self._stopping.wait()
+                asking.cancel()
                 starting.cancel()
                 watching.cancel()
                 self._display.say("stopping …", style="dim")
@@ -63,6 +66,15 @@ class Supervisor:
         finally:
             await self._bring_down()
             self._run_file.remove()
+
+    async def _tell_of_model(self) -> None:
+        """At once: who named a wrong address would wait for an answer that cannot come."""
+        base_url, key = self._settings.openai_base_url, self._settings.openai_api_key
+        if base_url is None:
+            return
+        problem = await asyncio.to_thread(problem_at, base_url, key.get_secret_value() if key is not None else None)
+        if problem is not None:
+            self._display.say(f"sluiceway: {problem}", style="yellow")
 
     async def _bring_up(self, keepers: asyncio.TaskGroup) -> None:
         started = time.monotonic()

@@ -32,6 +32,8 @@ _BARE_BEGUN = re.compile(
         "|".join(word[:length] for word in _BARE_WORDS for length in range(len(word) - 1, 0, -1))
     )
 )
+_MOST_HEADER_CHARS = 500
+_MOST_BEGUN_CHARS = 150
 _OURS = frozenset({"", "assistant"})
 _NO_TOOL = frozenset({"assistant", "user", "all", "self"})
 _BETWEEN = "\n\n"
@@ -96,16 +98,16 @@ class Channels:
         self._body = _Body()
 
     def feed(self, piece: str) -> list[Heard]:
-        self._held += piece
+        text, place = self._held + piece, 0
         heard: list[Heard] = []
-        while (found := _TOKEN.search(self._held)) is not None:
-            heard += self._take(self._held[: found.start()])
-            self._held = self._held[found.end() :]
+        for found in _TOKEN.finditer(text):
+            heard += self._take(text[place : found.start()])
             heard += self._turn(found[1])
-        begun = _TOKEN_BEGUN.search(self._held)
-        ready = len(self._held) if begun is None else begun.start()
-        text, self._held = self._held[:ready], self._held[ready:]
-        return heard + self._take(text)
+            place = found.end()
+        begun = _TOKEN_BEGUN.search(text, place)
+        ready = len(text) if begun is None else begun.start()
+        self._held = text[ready:]
+        return heard + self._take(text[place:ready])
 
     def rest(self, *, answered: bool) -> list[Heard]:
         """What was held when the text ended; of a header that leads to nothing, nothing."""
@@ -120,7 +122,8 @@ class Channels:
             return self._body.write(text)
         self._header += text
         header = self._header.strip()
-        if "<|" in header or "assistant".startswith(header) or _BARE_HEADER.match(header):
+        may_be_one = "<|" in header or "assistant".startswith(header) or _BARE_HEADER.match(header)
+        if may_be_one and len(header) <= _MOST_HEADER_CHARS:
             return []
         text, self._header = self._header.lstrip(), None
         return self._untitled(text)
@@ -166,19 +169,19 @@ class BareChannels:
 
     def feed(self, piece: str) -> list[Heard]:
         self._told.append(piece)
-        self._held += piece
+        text, place = self._held + piece, 0
         heard: list[Heard] = []
-        begun = _BARE_BEGUN.search(self._held)
-        ready = len(self._held) if begun is None else begun.start()
-        while (found := _BARE.search(self._held, 0, ready)) is not None:
+        begun = _BARE_BEGUN.search(text, max(0, len(text) - _MOST_BEGUN_CHARS))
+        ready = len(text) if begun is None else begun.start()
+        for found in _BARE.finditer(text, 0, ready):
             channel, recipient = found[1], found[2]
             self._answers = self._answers or channel != "analysis" or recipient is not None
             address = f" to={recipient}" if recipient else ""
             header = f"<|end|><|start|>assistant<|channel|>{channel}{address}<|message|>"
-            heard += self._channels.feed(self._held[: found.start()] + header)
-            self._held, ready = self._held[found.end() :], ready - found.end()
-        text, self._held = self._held[:ready], self._held[ready:]
-        return heard + self._channels.feed(text)
+            heard += self._channels.feed(text[place : found.start()] + header)
+            place = found.end()
+        self._held = text[ready:]
+        return heard + self._channels.feed(text[place:ready])
 
     def rest(self, *, answered: bool) -> list[Heard]:
         """What was held when the text ended; all of it again, as text, where it was an answer that began with such a

@@ -6,10 +6,11 @@ flushes grows with what the last one carried, to at most `MAX_PAUSE_SECONDS`.
 
 Where one node of a cluster is away, the streams of the others are flushed meanwhile.
 
-Guarantees: order within a stream; each event once, also when a flush has to be sent again (batches are numbered, and
-the script skips a number that it has seen); nothing is dropped while Redis is away, it is sent when Redis is back.
-A writer learns that it was cancelled, fenced or lost (Redis forgot some of what it had acknowledged) from the answer to
-its own flush, or from the heartbeat that goes along while it is silent (every `HEARTBEAT_SECONDS`).
+Guarantees: order within a stream; no entry of a text has more than MAX_DELTA_CHARS; each event once, also when a flush
+has to be sent again (batches are numbered, and the script skips a number that it has seen); nothing is dropped while
+Redis is away, it is sent when Redis is back. A writer learns that it was cancelled, fenced or lost (Redis forgot some
+of what it had acknowledged) from the answer to its own flush, or from the heartbeat that goes along while it is silent
+(every `HEARTBEAT_SECONDS`).
 """
 
 import asyncio
@@ -24,7 +25,15 @@ from sluiceway.errors import Fenced, Forgotten, RedisUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.scripts import Call, Scripts
 from sluiceway.stream.writer import WriteResult
-from sluiceway.wire.events import Event, ProtocolVersion, ReasoningDelta, TextDelta
+from sluiceway.wire.events import (
+    MAX_DELTA_CHARS,
+    Event,
+    ProtocolVersion,
+    ReasoningDelta,
+    TextDelta,
+    ToolInputDelta,
+    in_pieces,
+)
 
 MIN_PAUSE_SECONDS = 0.003
 PAUSE_PER_STREAM_SECONDS = 0.00003
@@ -44,6 +53,7 @@ class _Pending:
     event: Event
     protocol: ProtocolVersion | None = None
     texts: list[str] = field(default_factory=list)
+    chars: int = 0
 
     def arguments(self) -> tuple[str, bytes, str]:
         event = self.event
@@ -73,13 +83,29 @@ class StreamWriter:
     def write(self, event: Event, protocol: ProtocolVersion | None = None) -> None:
         """Take an event along with the next flush. Never waits and never fails: see `drained` and `result`."""
         if isinstance(event, Delta):
-            last = self._pending[-1] if self._pending else None
-            if last is not None and last.texts and type(last.event) is type(event) and last.event.id == event.id:
-                last.texts.append(event.delta)
-                return
-            self._pending.append(_Pending(event, protocol, [event.delta]))
-        else:
-            self._pending.append(_Pending(event, protocol))
+            if len(event.delta) > MAX_DELTA_CHARS:
+                for piece in in_pieces(event):
+                    self.write(piece, protocol)
+            else:
+                self._write_delta(event, protocol)
+            return
+        pieces = in_pieces(event) if isinstance(event, ToolInputDelta) else [event]
+        self._pending += [_Pending(piece, protocol) for piece in pieces]
+        self._flusher.wake(self)
+
+    def _write_delta(self, event: Delta, protocol: ProtocolVersion | None) -> None:
+        last, chars = self._pending[-1] if self._pending else None, len(event.delta)
+        if (
+            last is not None
+            and last.texts
+            and type(last.event) is type(event)
+            and last.event.id == event.id
+            and last.chars + chars <= MAX_DELTA_CHARS
+        ):
+            last.texts.append(event.delta)
+            last.chars += chars
+            return
+        self._pending.append(_Pending(event, protocol, [event.delta], chars))
         self._flusher.wake(self)
 
     def note(self, reached: str) -> None:

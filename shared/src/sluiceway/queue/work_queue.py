@@ -254,25 +254,20 @@ class WorkQueue:
 
     async def requeue(self, entry_ids: Sequence[str]) -> int:
         """Release entries, to be delivered to any consumer at once; how many were still the consumer's own."""
-        if not entry_ids:
-            return 0
-        arguments = [keys.GROUP, self.consumer, *_there(entry_ids)]
-        try:
-            return int(await self._scripts.run("queue/requeue", [self.key], arguments))
-        except ResponseError as error:
-            if not _group_is_gone(error):
-                raise
-            return 0
+        return await self._release("", *_there(entry_ids)) if entry_ids else 0
 
     async def leave(self) -> None:
-        """Release all that this consumer still has, known or not (a reply may have been lost), and be forgotten."""
+        """Release all that this consumer still has, known or not (a reply may have been lost), and be forgotten. In one
+        script: what is delivered to it in between would be lost with it."""
+        await self._release("1")
+
+    async def _release(self, *arguments: str) -> int:
         try:
-            await self.requeue(list(await self._pending()))
-            if not await self._pending():  # deleting a consumer that holds entries would lose them
-                await command(self._redis, "XGROUP", "DELCONSUMER", self.key, keys.GROUP, self.consumer)
+            return int(await self._scripts.run("queue/requeue", [self.key], [keys.GROUP, self.consumer, *arguments]))
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
+            return 0
 
     async def _pending(self) -> dict[str, int]:
         """The entries that the server has as this consumer's, with how often each was delivered."""

@@ -33,7 +33,7 @@ _AGREED_SECRETS = ("webhook_secrets",)
 # Texts of which no value is told, as they may name an account.
 _AGREED_PLACES = ("files_url",)
 # What a process says beside its settings.
-_VERSION, _LACKS, _POOL = "(version)", "(lacks)", "(pool)"
+_VERSION, _LACKS, _READY, _POOL = "(version)", "(lacks)", "(ready)", "(pool)"
 _PERIOD_SECONDS = 2.0
 HEARD_SECONDS = 7
 """So long a process that says nothing counts as one that is there."""
@@ -44,8 +44,9 @@ _PURPOSE = b"sluiceway settings agreement v1"
 
 @dataclass(frozen=True, slots=True)
 class OtherProcess:
-    """One that takes part. `lacks`: what it is not ready for, in words; empty: it is, or is of a version that does not
-    say. `pool`: how many connections to Postgres it may have; 0: it does not say."""
+    """One that takes part. `lacks`: what is wrong with it, in words; empty: nothing, or its version does not
+    say. `ready`: it works all the same, as its own probe says. `pool`: how many connections to Postgres it may have; 0:
+    it does not say."""
 
     component: str
     name: str
@@ -53,6 +54,7 @@ class OtherProcess:
     lacks: str
     lease_seconds: float | None
     pool: int = 0
+    ready: bool = True
 
 
 class Agreement:
@@ -64,15 +66,17 @@ class Agreement:
         process: str,
         settings: CommonSettings,
         lacks: Callable[[], Mapping[str, str]] = dict,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
         """`process`: its component, a space, and what a person finds it by, unique among living processes. `lacks`:
-        what it is not ready for, by part."""
+        what is wrong with it, by part. `ready`: whether it works all the same."""
         self._redis = redis
         self._scripts = Scripts(redis)
         self._process = process
         self._values = {**_values(settings), **_fingerprints(settings)}
         self._log = get_logger()
         self._lacks = lacks
+        self._ready = ready
         self.pool = settings.database_pool_size
         self.pooled = settings.database_direct_url is not None
         self.differences: Mapping[str, str] = {}
@@ -100,7 +104,8 @@ class Agreement:
     async def compare(self) -> None:
         """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""
         lacks = {_LACKS: "; ".join(f"{part}: {told}" for part, told in self._lacks().items())}
-        said = self._values | {_VERSION: version_of(self._process.partition(" ")[0]), _POOL: str(self.pool)} | lacks
+        version, ready = version_of(self._process.partition(" ")[0]), "yes" if self._ready() else "no"
+        said = self._values | {_VERSION: version, _POOL: str(self.pool), _READY: ready} | lacks
         arguments: list[Argument] = [self._process, json.dumps(said), 1000 * HEARD_SECONDS]
         flat = await self._scripts.run("service/compare_settings", [keys.SETTINGS], arguments)
         others = {_text(name): _read(values) for name, values in zip(flat[::2], flat[1::2], strict=True)}
@@ -161,6 +166,8 @@ def _other(process: str, values: Mapping[str, str]) -> OtherProcess:
         values.get(_LACKS, ""),
         float(lease) if lease is not None else None,
         int(pool) if pool.isdecimal() else 0,
+        # A version that does not say lists nothing but what it needs, or hardly anything else.
+        values[_READY] == "yes" if _READY in values else not values.get(_LACKS),
     )
 
 

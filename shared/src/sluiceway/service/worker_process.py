@@ -78,7 +78,9 @@ class WorkerProcess(Generic[S]):
         self.details: Callable[[], dict[str, object]] = dict
         self._stack = stack
         self._surroundings = Surroundings(redis, store)
-        self._agreement = Agreement(redis, f"{component} {settings.worker_name}", settings, self.readiness.lacks)
+        self._agreement = Agreement(
+            redis, f"{component} {settings.worker_name}", settings, self.readiness.lacks, self.readiness.ready
+        )
         self._workers: dict[str, Worker] = {}
         self._beside: list[tuple[str, Run]] = []
         self._ending: list[tuple[str, Run, Callable[[], None] | None]] = []

@@ -62,8 +62,9 @@ class TurnErasing:
     async def _erase(self, erasures: Sequence[Erasure]) -> None:
         task_ids = [one.task_id for one in erasures]
         await self._erase_streams(task_ids)
-        await self._agents.erase(task_ids)
         operations = [operation_id for one in erasures for operation_id in one.operation_ids]
+        # A tool that has agents tells of them under the id of its operation.
+        await self._agents.erase([*task_ids, *operations])
         names = [name for one in operations for name in (keys.job_events(one), keys.webhook_rate(one))]
         for answer in await commands(self._redis, [("DEL", name) for name in names]):
             answered(answer)

@@ -134,6 +134,21 @@ class ToolInputDelta(Event):
     input_text_delta: str
 
 
+Delta = TextDelta | ReasoningDelta | ToolInputDelta
+# What a reader of a stream may have to hold at once is an entry; so a text that comes as one is shown in pieces.
+MAX_DELTA_CHARS = 8 * 1024
+
+
+def in_pieces(delta: Delta) -> list[Event]:
+    """The same text, no delta longer than MAX_DELTA_CHARS."""
+    name = "input_text_delta" if isinstance(delta, ToolInputDelta) else "delta"
+    text: str = getattr(delta, name)
+    if len(text) <= MAX_DELTA_CHARS:
+        return [delta]
+    places = range(0, len(text), MAX_DELTA_CHARS)
+    return [delta.model_copy(update={name: text[place : place + MAX_DELTA_CHARS]}) for place in places]
+
+
 class ToolInputAvailable(Event):
     type: Literal["tool-input-available"] = "tool-input-available"
     tool_call_id: str

@@ -34,6 +34,7 @@ from sluiceway.wire.events import (
     ToolOutputAvailable,
     ToolOutputDenied,
     ToolOutputError,
+    in_pieces,
 )
 
 Part = dict[str, Any]
@@ -319,13 +320,11 @@ def _chunks_of(part: Part, part_id: str) -> list[Event]:
         case "step-start":
             return [StartStep()]
         case "text":
-            return [TextStart(id=part_id), TextDelta(id=part_id, delta=part["text"]), TextEnd(id=part_id)]
+            text = TextDelta(id=part_id, delta=part["text"])
+            return [TextStart(id=part_id), *in_pieces(text), TextEnd(id=part_id)]
         case "reasoning":
-            return [
-                ReasoningStart(id=part_id),
-                ReasoningDelta(id=part_id, delta=part["text"]),
-                ReasoningEnd(id=part_id),
-            ]
+            thought = ReasoningDelta(id=part_id, delta=part["text"])
+            return [ReasoningStart(id=part_id), *in_pieces(thought), ReasoningEnd(id=part_id)]
         case kind if kind in _WHOLE_PARTS:
             return [_whole_part(_WHOLE_PARTS[kind], part)]
         case kind if kind.startswith("data-"):

@@ -162,7 +162,7 @@ class _Away:
             "state": "waiting",
             "waitsFor": "model",
             "code": error.code,
-            "message": error.user_message,
+            "message": error.while_asked_again,
             "since": self._since,
             "nextTryAt": (now + timedelta(seconds=delay_seconds)).isoformat(timespec="milliseconds"),
             "attempt": failures,

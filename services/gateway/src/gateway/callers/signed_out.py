@@ -3,7 +3,8 @@
 Guarantees: the gateway that was asked refuses it from then on, and the stream tokens that were made by it; every other
 one does after its next `look`, which reads on in a list in Redis, so no request waits for anything. A gateway remembers
 until the sign-in's own end, also where Redis is away or forgets, and tells Redis as soon as it is back.
-Not guaranteed: that a gateway which starts after Redis was flushed knows of what was ended before.
+Not guaranteed: that a gateway which starts after Redis was flushed knows of what was ended before; and more than the
+newest MOST_KEPT, so that nobody who signs in and out all day fills a memory.
 """
 
 import asyncio
@@ -19,15 +20,16 @@ from sluiceway.redis.client import command
 
 # The longest sign-in that can be set, see SESSION_HOURS.
 _KEPT_MS = 90 * 24 * 3600 * 1000
-_MOST_LISTED = 100_000
+MOST_KEPT = 100_000
 _AT_ONCE = 1000
 # Somebody waits for the answer.
 _PATIENCE_SECONDS = 1.0
 
 
 class SignedOut:
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, most: int = MOST_KEPT) -> None:
         self._redis = redis
+        self._most = most
         self._until: dict[str, float] = {}
         self._untold: dict[str, float] = {}
         self._seen = "0-0"
@@ -39,6 +41,7 @@ class SignedOut:
     async def end(self, user_id: str | None, expires_at: float) -> None:
         """From here on. Never fails: where Redis is away the others hear of it later."""
         self._until[_id(user_id, expires_at)] = self._untold[_id(user_id, expires_at)] = expires_at
+        self._forget()
         with contextlib.suppress(RedisUnavailable, ResponseError, TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._tell()
@@ -52,13 +55,20 @@ class SignedOut:
             for entry_id, fields in page or ():
                 self._seen = entry_id.decode()
                 self._until[fields[b"i"].decode()] = float(fields[b"u"])
+            self._forget()
         now = time.time()
         self._until = {name: until for name, until in self._until.items() if until > now}
+
+    def _forget(self) -> None:
+        """The oldest, of too many."""
+        for known in (self._until, self._untold):
+            while len(known) > self._most:
+                del known[next(iter(known))]
 
     async def _tell(self) -> None:
         for name, until in list(self._untold.items()):
             entry = ("i", name, "u", repr(until))
-            await command(self._redis, "XADD", keys.SIGNED_OUT, "MAXLEN", "~", _MOST_LISTED, "*", *entry)
+            await command(self._redis, "XADD", keys.SIGNED_OUT, "MAXLEN", "~", self._most, "*", *entry)
             await command(self._redis, "PEXPIRE", keys.SIGNED_OUT, _KEPT_MS)
             self._untold.pop(name, None)
 

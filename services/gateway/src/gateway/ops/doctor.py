@@ -101,7 +101,7 @@ class Doctor:
         yield Finding("versions", len(versions) == 1, f"this gateway {self._version}; {told or 'nobody else is there'}")
         differences = "; ".join(self._agreement.differences.values())
         yield Finding("settings", not differences, differences or "agree in all processes")
-        lacking = "; ".join(f"{one.component} {one.name} lacks {one.lacks}" for one in others if one.lacks)
+        lacking = "; ".join(f"{one.component} {one.name}: {one.lacks}" for one in others if one.lacks)
         yield Finding("processes", not lacking, lacking or f"{len(others) + 1} are there, and all are ready")
         for name, seconds in self._silent.items():
             told = f"silent for {seconds:.0f} s: frozen or dead; what it had in flight goes to another"

@@ -14,7 +14,7 @@ _SLOW_TURN_SECONDS = 60.0
 def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], broken: str | None) -> str:
     """`broken`: what holds up every turn, whoever works on it."""
     if broken is not None:
-        return f"Neither is to blame. {broken}."
+        return f"All turns are held up. {broken}."
     chat = next((one for one in seen.states if one.kind == "chat"), None)
     away = next((one.lacks for one in others if one.component == "chat-worker" and "model: " in one.lacks), None)
     codes = f" ({', '.join(lately.model_codes)})" if lately.model_codes else ""

@@ -22,6 +22,7 @@ from gateway.state import Gateway
 
 _Probe = Callable[[Gateway], Awaitable[Check]]
 _PROBE_MS = 10_000
+_LATE = "no answer within"
 _PROCESS = process_name()
 # What Redis answers to a write that it does not take, in words.
 _REFUSALS = {
@@ -52,10 +53,14 @@ async def of_system(gateway: Gateway) -> Readiness:
 
 
 async def broken(gateway: Gateway) -> str | None:
-    """What holds up every turn, in words: Redis or Postgres, where one of them is away or takes no writes."""
+    """What holds up every turn, in words: Redis or Postgres, where one of them says that it does, or is away. One that
+    is late may be on a busy machine, and is not blamed for that."""
     found = await gateway.readiness.ask(lambda: _ask_all(gateway))
-    names = {"redis": "Redis", "postgres": "Postgres"}
-    return next((f"{told}: {found[name].detail}" for name, told in names.items() if not found[name].ok), None)
+    for name, told in (("redis", "Redis"), ("postgres", "Postgres")):
+        check = found[name]
+        if not check.ok and not check.detail.startswith(_LATE):
+            return f"{told}: {check.detail}"
+    return None
 
 
 async def _ask_all(gateway: Gateway) -> dict[str, Check]:
@@ -136,7 +141,7 @@ async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
         async with asyncio.timeout(seconds):
             return await probe(gateway)
     except TimeoutError:
-        return Check(ok=False, detail=f"no answer within {seconds:g} s")
+        return Check(ok=False, detail=f"{_LATE} {seconds:g} s")
     except (Unavailable, ResponseError) as error:
         return Check(ok=False, detail=_in_words(error))
 
@@ -176,7 +181,7 @@ def _processes(gateway: Gateway, component: str, without: str) -> Check:
     there = _there(gateway, component)
     if there is None:
         return Check(ok=False, detail="not known while Redis is away")
-    ready = sum(not one.lacks for one in there)
+    ready = sum(one.ready for one in there)
     if not there:
         return Check(ok=False, detail=f"{_NOBODY}: {without}")
     lacking = _lacking(gateway, component)
@@ -193,7 +198,7 @@ def _model(gateway: Gateway) -> Check:
 
 
 def _lacking(gateway: Gateway, component: str) -> str:
-    return "; ".join(f"{one.name} lacks {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
+    return "; ".join(f"{one.name}: {one.lacks}" for one in _there(gateway, component) or () if one.lacks)
 
 
 def _there(gateway: Gateway, component: str) -> list[OtherProcess] | None:

@@ -22,7 +22,7 @@ from mcp.shared.dispatcher import ProgressFnT
 from sluiceway.backoff import Backoff
 from sluiceway.process.logs import get_logger
 
-from tool_runner.mcp.listing import ListedTools
+from tool_runner.mcp.listing import MAX_LISTED, ListedTools
 from tool_runner.mcp.tasks import CancelTask, GetTask, TaskOf, Tasks, TaskState
 from tool_runner.mcp.transports import transport_to
 from tool_runner.mcp_settings import McpServerSettings
@@ -31,7 +31,6 @@ _CONNECT_SECONDS = 30.0
 _LIST_SECONDS = 30.0
 _OLDEST = "2024-11-05"
 _MAX_PAGES = 50
-_MAX_LISTED = 1000
 _MAX_LISTED_BYTES = 8 * 1024 * 1024
 # A connection that held this long was a good one: the next loss starts the backoff from its beginning.
 _GOOD_SECONDS = 30.0
@@ -218,7 +217,7 @@ class McpConnection:
             for _ in range(_MAX_PAGES):
                 listed += page.tools
                 size += len(page.model_dump_json())
-                if size > _MAX_LISTED_BYTES or len(listed) > _MAX_LISTED:
+                if size > _MAX_LISTED_BYTES or len(listed) > MAX_LISTED:
                     raise ListTooLong
                 if page.next_cursor is None:
                     break

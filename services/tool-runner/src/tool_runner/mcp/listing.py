@@ -1,9 +1,10 @@
-"""The tools that a server lists, one by one: the library refuses a whole listing for one tool that is not as the
-protocol wants it, and then nothing of that server could be called.
+"""What a server lists and answers, before the library reads it. The library refuses a whole listing for one tool that
+is not as the protocol wants it, and then nothing of that server could be called.
 
 Guarantees: what the library would refuse is taken out of a listing before the library reads it, and is said, with why
 (the place and the kind of the fault, nothing that the server wrote but the tool's name); the other tools, and every
-other message, pass as they are.
+other message, pass as they are. A result of too many pieces becomes an error, and of a listing that is too long no more
+is read than tells that it is.
 """
 
 from typing import Any
@@ -14,9 +15,12 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 from sluiceway.wire.json_values import clean_text
 
+from tool_runner.mcp.limits import MAX_BLOCKS, TOO_LARGE
+
 _LIST = "tools/list"
 _MAX_NAME_CHARS = 64
 _MOST_FAULTS = 3
+MAX_LISTED = 1000
 
 
 class ListedTools:
@@ -33,9 +37,15 @@ class ListedTools:
     def look(self, message: object) -> None:
         """Take out of a message what is no tool. Only a listing has a list of `tools`."""
         answer = message.message if isinstance(message, SessionMessage) else None
-        if isinstance(answer, types.JSONRPCResponse) and isinstance(answer.result.get("tools"), list):
-            result = answer.result
-            result["tools"] = [tool for tool in result["tools"] if self._is_fit(tool, result)]
+        if not isinstance(message, SessionMessage) or not isinstance(answer, types.JSONRPCResponse):
+            return
+        result = answer.result
+        if isinstance(result.get("tools"), list):
+            tools = result["tools"][: MAX_LISTED + 1]
+            result["tools"] = [tool for tool in tools if len(tools) > MAX_LISTED or self._is_fit(tool, result)]
+        elif any(_has_too_many(one) for one in (result, result.get("result"))):
+            refusal = types.ErrorData(code=types.PARSE_ERROR, message=TOO_LARGE)
+            message.message = types.JSONRPCError(jsonrpc="2.0", id=answer.id, error=refusal)
 
     def _is_fit(self, tool: Any, listing: dict[str, Any]) -> bool:
         alone = {**listing, "tools": [tool]}
@@ -52,6 +62,11 @@ class ListedTools:
             self.refused[_name_of(tool)] = "nested too deep"
             return False
         return True
+
+
+def _has_too_many(result: object) -> bool:
+    content = result.get("content") if isinstance(result, dict) else None
+    return isinstance(content, list) and len(content) > MAX_BLOCKS
 
 
 def _said(fault: Any) -> str:

@@ -1,8 +1,8 @@
 """A child process that is spoken to over its pipes: lines of JSON-RPC, each with a limit.
 
 Guarantees
-- A line that is longer than MAX_MESSAGE_BYTES is not kept. The call that it answers gets an error; where it cannot be
-  told which one that is, the connection ends.
+- A line that is longer than MAX_MESSAGE_BYTES is not kept, nor is one of more than MAX_CONTAINERS read. The call that
+  it answers gets an error; where it cannot be told which one that is, the connection ends.
 - The child ends with the context, within seconds: its input is closed, and what is still there gets SIGTERM and then
   SIGKILL, with its whole process group.
 
@@ -21,7 +21,7 @@ from mcp.client.stdio import get_default_environment
 from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 
-from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, TOO_LARGE
+from tool_runner.mcp.limits import MAX_CONTAINERS, MAX_MESSAGE_BYTES, TOO_LARGE, containers_in
 
 _EXIT_SECONDS = 2.0
 _KILL_SECONDS = 2.0
@@ -66,7 +66,9 @@ class Lines:
     def _message(self) -> SessionMessage | Exception:
         line, tail, size = b"".join(self._pieces), self._tail, self._size
         self._pieces, self._tail, self._size = [], b"", 0
-        return _parsed(line) if size <= MAX_MESSAGE_BYTES else _refused(line, tail)
+        if size <= MAX_MESSAGE_BYTES and containers_in(line) <= MAX_CONTAINERS:
+            return _parsed(line)
+        return _refused(line[:_EDGE_BYTES], tail or line[-_EDGE_BYTES:])
 
 
 @asynccontextmanager

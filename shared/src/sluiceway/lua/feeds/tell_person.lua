@@ -3,6 +3,8 @@
 -- Ids are GENERATION-NUMBER, and the numbers of a generation have no gap, so a reader sees what is missing. A generation
 -- begins where there is nothing, where it is asked for, and where the server's replication id (the field r) is another
 -- one: then events may be lost that readers have seen, under ids that must not come again. Its first entry says nothing.
+-- With the end of a session goes all that was told of it before, as that may have its title. Whoever had not read it
+-- sees a gap, and reads everything again.
 -- Answers the id of the last entry.
 local key, kept = KEYS[1], ARGV[2]
 local life = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '', 1, 12)
@@ -16,6 +18,14 @@ if ARGV[3] == '1' or not last or last[2][6] ~= life then
     id = redis.call('XADD', key, 'MAXLEN', kept, generation .. '-*', 't', 'begin', 'd', '{}', 'r', life)
 end
 for i = 4, #ARGV, 2 do
+    if ARGV[i] == 'session-deleted' then
+        local of_it = '"session_id":"' .. cjson.decode(ARGV[i + 1]).session_id .. '"'
+        for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
+            if string.find(entry[2][4], of_it, 1, true) then
+                redis.call('XDEL', key, entry[1])
+            end
+        end
+    end
     id = redis.call('XADD', key, 'MAXLEN', kept, generation .. '-*', 't', ARGV[i], 'd', ARGV[i + 1], 'r', life)
 end
 if redis.call('PTTL', key) < tonumber(ARGV[1]) then

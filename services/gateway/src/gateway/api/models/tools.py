@@ -17,6 +17,9 @@ class ToolView(Wire):
     parameters: dict[str, Any]
     text_field: str | None
     approval: bool = Field(description="a person is asked before each call")
+    background: bool = Field(
+        default=False, description="it never blocks a turn: another one answers with its result, when that is there"
+    )
 
     @classmethod
     def of(cls, spec: ToolSpec) -> "ToolView":
