@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright, expect
 
-from bench.page.watched import begin_watching, felt, now_ms, open_tab, scrolled, shift, usable_ms
+from bench.page.watched import begin_watching, felt, now_ms, open_tab, scrolled, shift, typable_ms, whole_ms
 from bench.reporting import row
 from tests.browser.chat import Chat
 from tests.browser.chromium import find_chromium
@@ -34,9 +34,13 @@ Numbers = dict[str, float]
 async def first_use(browser: Browser, scripted: ScriptedChat) -> Numbers:
     page = await open_tab(browser, slow=True)
     await page.goto(scripted.url)
-    usable = await usable_ms(page)
-    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible(timeout=_PATIENCE_MS)
-    return {"usable": usable / 1000, "whole": await now_ms(page) / 1000, "shift": await shift(page)}
+    typable, whole = await typable_ms(page), await whole_ms(page)
+    await page.keyboard.type("Hello")
+    await page.keyboard.press("Enter")
+    turn = await scripted.asked()
+    sent = await now_ms(page)
+    await turn.end()
+    return {"typable": typable / 1000, "whole": whole / 1000, "sent": sent / 1000, "shift": await shift(page)}
 
 
 async def many_chunks(browser: Browser, scripted: ScriptedChat) -> Numbers:
@@ -57,10 +61,13 @@ async def many_messages(browser: Browser, scripted: ScriptedChat) -> Numbers:
     page = await open_tab(browser)
     await page.goto(f"{scripted.url}/#/c/long")
     await expect(page.locator("article").last).to_be_visible(timeout=_PATIENCE_MS)
-    await usable_ms(page)
+    await typable_ms(page)
     opened = await now_ms(page)
+    await begin_watching(browser)
     frames = sorted(await scrolled(page))
-    return {"opened": opened / 1000, "p95": frames[len(frames) * 95 // 100], "longest": frames[-1]}
+    found = await felt(browser)
+    late = {"p95": frames[len(frames) * 95 // 100], "longest": frames[-1]}
+    return {"opened": opened / 1000, **late, "long_tasks": found.long_tasks, "longest_task": found.longest_ms}
 
 
 def _stored(sequence: int, role: str, said: str) -> dict[str, object]:
@@ -122,8 +129,9 @@ async def main() -> None:
     runs = 1 if parser.parse_args().quick else 3
     async with _chromium() as browser:
         use = await _report(browser, runs, first_use)
-        row("the chat page at 300 ms and 200 KB/s, until a person can type, s", use["usable"], "{:.2f}", "<= 1.0")
-        row("  until all of it is there, s", use["whole"], "{:.2f}")
+        row("the chat page at 300 ms and 200 KB/s, until a person can type, s", use["typable"], "{:.2f}", "<= 1.0")
+        row("  until all that is seen is there and works, s", use["whole"], "{:.2f}", "<= 1.0")
+        row("  until a message that is written at once is with the server, s", use["sent"], "{:.2f}")
         row("  layout shift", use["shift"], "{:.4f}", "<= 0.03")
         for what, measure in ((f"{_CHUNKS:,} chunks of markdown", many_chunks), ("an answer of 5 MB", large_answer)):
             numbers = await _report(browser, runs, measure)
@@ -134,6 +142,8 @@ async def main() -> None:
         row(f"{_MESSAGES:,} messages: until they are shown, s", numbers["opened"], "{:.1f}")
         row("  scrolled through: a frame, p95, ms", numbers["p95"], "{:.0f}", "<= 34")
         row("  the longest frame, ms", numbers["longest"], "{:.0f}")
+        row("  tasks of more than 50 ms", numbers["long_tasks"], "{:.0f}", "0")
+        row("  the longest task, ms", numbers["longest_task"], "{:.0f}")
 
 
 if __name__ == "__main__":

@@ -11,20 +11,21 @@ LONG_MS = 50
 SLOW_BYTES_PER_SECOND = 200_000
 SLOW_ROUND_TRIP_MS = 300
 _WATCH = """() => {
-    window.shift = 0; window.usable = null;
+    window.shift = 0;
     const moved = one => { if (!one.hadRecentInput) window.shift += one.value; };
     new PerformanceObserver(list => list.getEntries().forEach(moved))
         .observe({ type: "layout-shift", buffered: true });
-    const look = () => {
-        const box = document.querySelector("textarea");
-        const [paint] = performance.getEntriesByName("first-paint");
-        if (!box || document.activeElement !== box || !paint) return requestAnimationFrame(look);
-        window.usable = performance.now();
-        window.tellUsable?.(window.usable);
-    };
-    look();
+    const reached = there => new Promise(done => {
+        const look = () => {
+            const [paint] = performance.getEntriesByName("first-paint");
+            if (paint && there()) done(performance.now()); else requestAnimationFrame(look);
+        };
+        look();
+    });
+    const box = () => document.querySelector("textarea");
+    window.typable = reached(() => box() && document.activeElement === box());
+    window.whole = reached(() => ["send", "new-chat", "hint"].every(id => document.getElementById(id)?.innerText));
 }"""
-_USABLE = "new Promise(there => { window.tellUsable = there; if (window.usable) there(window.usable); })"
 # Frames while the log is scrolled by half a screen a frame, from its end towards its beginning.
 _SCROLL = """async () => {
     const log = document.getElementById("log"), frames = [];
@@ -62,10 +63,15 @@ async def open_tab(browser: Browser, *, slow: bool = False) -> Page:
     return page
 
 
-async def usable_ms(page: Page) -> float:
-    """From asking for the page until a person could type into it."""
+async def typable_ms(page: Page) -> float:
+    """From asking for the page until its first paint is over and what a person types is kept."""
     # Playwright's own waiting is text that is run as a program, which the page's policy forbids.
-    return float(await page.evaluate(_USABLE))
+    return float(await page.evaluate("window.typable"))
+
+
+async def whole_ms(page: Page) -> float:
+    """Until the program draws: the box sends, and the list of conversations, the buttons and their words are there."""
+    return float(await page.evaluate("window.whole"))
 
 
 async def begin_watching(browser: Browser) -> None:

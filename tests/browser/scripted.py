@@ -242,7 +242,7 @@ class ScriptedChat:
         api = "/api/chat"
         return Starlette(
             routes=[
-                Route("/", lambda _: chat_page()),
+                Route("/", lambda request: chat_page(request.headers)),
                 Mount("/static", PageFiles()),
                 Route("/config", self.told_config),
                 Route(f"{api}/tools", self.list_tools),

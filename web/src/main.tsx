@@ -4,17 +4,21 @@ import { App } from "./app/App.tsx";
 import { SignedOut } from "./app/SignedOut.tsx";
 import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
+import { talking } from "./conversation/talking.ts";
 import { keepTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
 import "./style/style.css";
 
-// Who reads what another has shared needs nothing of the rest, and is perhaps nobody here.
-const Shared = lazy(() => import("./share/Shared.tsx"));
+// Who reads what another has shared is perhaps nobody here.
+const Shared = lazy(async () => ({ default: (await talking()).Shared }));
 const token = tokenIn(location.hash);
 addEventListener("hashchange", () => {
   if (tokenIn(location.hash) !== token) location.reload();
 });
+
+// On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
+if (!isSignedOut()) talking().catch(() => {});
 
 applyPreferences(readPreferences());
 keepTyped();

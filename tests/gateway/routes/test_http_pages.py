@@ -2,6 +2,8 @@
 
 import gzip
 import re
+from base64 import b64encode
+from hashlib import sha256
 
 import httpx
 import pytest
@@ -17,11 +19,29 @@ async def _script(http: httpx.AsyncClient) -> str:
     return str(script)
 
 
-async def test_the_page_has_nothing_inline_and_is_asked_for_each_time(http: httpx.AsyncClient) -> None:
-    page = await http.get("/")
+@pytest.mark.parametrize("path", ["/", "/ops"])
+async def test_nothing_is_inline_but_the_styles_that_the_policy_names(http: httpx.AsyncClient, path: str) -> None:
+    page = await http.get(path)
+    policy = page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-cache"
-    assert "unsafe" not in page.headers["content-security-policy"]
-    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon[a-z]+=", page.text) == []
+    assert "unsafe" not in policy
+    assert re.findall(r"<script(?![^>]*\bsrc=)|\bstyle=|\bon[a-z]+=", page.text) == []
+    (styles,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    digest = b64encode(sha256(styles.encode()).digest()).decode()
+    assert re.findall(r"'sha256-([^']+)'", policy) == [digest]
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])
+async def test_a_page_that_has_not_changed_is_not_sent_again(http: httpx.AsyncClient, encoding: str) -> None:
+    asked = {"accept-encoding": encoding}
+    page = await http.get("/", headers=asked)
+    assert page.headers.get("content-encoding", "identity") == encoding
+    again = await http.get("/", headers=asked | {"if-none-match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    # A browser puts the headers of a 304 in the place of those that it has.
+    assert again.headers["content-security-policy"] == page.headers["content-security-policy"]
+    other = await http.get("/", headers=asked | {"if-none-match": '"another"'})
+    assert other.status_code == 200
 
 
 async def test_files_with_a_hash_in_their_name_are_kept_for_a_year(http: httpx.AsyncClient) -> None:

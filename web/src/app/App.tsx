@@ -22,6 +22,7 @@ import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
+import { printWhen } from "./printed.ts";
 import { TokenDialog } from "./TokenDialog.tsx";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
@@ -144,6 +145,7 @@ export function App() {
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
     onPrint: () => void printAll(),
+    onFind: () => void conversation.showAll(),
   });
 
   function change(changed: Preferences): void {
@@ -153,12 +155,10 @@ export function App() {
   }
   /** The browser prints what is shown, and of a long conversation that is its end. */
   async function printAll(): Promise<void> {
-    if (!(await conversation.showAll())) return;
-    await new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)));
-    window.print();
+    if (await conversation.showAll()) printWhen(conversation.messages.length);
   }
   async function exportAll(): Promise<void> {
-    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.chat.messages, words);
+    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.messages, words);
   }
   async function rename(session: Session, name: string): Promise<void> {
     const before = session.title;
@@ -235,7 +235,7 @@ export function App() {
           preferences={preferences}
           onChange={change}
           onClose={() => setDialog(null)}
-          onExport={conversation.chat.messages.length > 0 ? () => void exportAll() : null}
+          onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
       {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}

@@ -1,19 +1,20 @@
 // One conversation on the page: its messages, what is said of it, and the box below.
 
-import { useChat } from "@ai-sdk/react";
-import { useCallback, useImperativeHandle, useLayoutEffect, useRef, useState, useSyncExternalStore, type Ref } from "react";
+import { lazy, Suspense, useCallback, useImperativeHandle, useLayoutEffect, useRef, useState, useSyncExternalStore, type Ref } from "react";
 import { Composer, type ComposerHandle } from "../composer/Composer.tsx";
+import { Beginning } from "../conversation/Beginning.tsx";
 import { ConversationContext } from "../conversation/context.ts";
 import type { Conversation } from "../conversation/conversation.ts";
 import { textOf } from "../conversation/history.ts";
 import type { Attachment } from "../conversation/outbox.ts";
-import { Log, type LogHandle } from "../conversation/Log.tsx";
+import type { LogHandle } from "../conversation/Log.tsx";
+import { talking } from "../conversation/talking.ts";
 import { copyText } from "../ui/CopyButton.tsx";
 import { useWords } from "../words/words.ts";
 
 // On a touch screen the focus would bring up the keyboard, over half of the page.
 const HAS_KEYBOARD = matchMedia("(pointer: fine)").matches;
-const FRAME_MS = 40;
+const Log = lazy(async () => ({ default: (await talking()).Log }));
 
 export interface PageHandle {
   focus: () => void;
@@ -30,7 +31,6 @@ interface Props {
 
 export function Page({ conversation, onSend, handle }: Props) {
   const words = useWords();
-  const { messages } = useChat({ chat: conversation.chat, experimental_throttle: FRAME_MS });
   const state = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   const [editing, setEditing] = useState<string | null>(null);
   const composer = useRef<ComposerHandle>(null);
@@ -51,7 +51,7 @@ export function Page({ conversation, onSend, handle }: Props) {
       void conversation.withdraw(waits.id, true);
       return true;
     }
-    const last = messages.findLast((message) => message.role === "user");
+    const last = conversation.messages.findLast((message) => message.role === "user");
     if (!last || state.running) return false;
     setEditing(last.id);
     return true;
@@ -63,14 +63,20 @@ export function Page({ conversation, onSend, handle }: Props) {
       if (state.running) void conversation.stop();
     },
     copyLast: () => {
-      const last = messages.findLast((message) => message.role === "assistant");
+      const last = conversation.messages.findLast((message) => message.role === "assistant");
       if (last) void copyText(textOf(last));
     },
   }));
   const status = state.status?.(words) ?? (isOnline ? "" : words.offline);
   return (
     <ConversationContext value={conversation}>
-      <Log messages={messages} state={state} editing={editing} onEdit={edit} handle={log} />
+      {state.chat ? (
+        <Suspense fallback={<Beginning state={state} />}>
+          <Log chat={state.chat} state={state} editing={editing} onEdit={edit} handle={log} />
+        </Suspense>
+      ) : (
+        <Beginning state={state} />
+      )}
       <footer>
         {state.problem && (
           <p id="alert" role="alert">

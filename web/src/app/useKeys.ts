@@ -8,6 +8,8 @@ interface Keys {
   onShortcuts: () => void;
   onBox: () => void;
   onPrint: () => void;
+  /** The browser's own search follows: it finds what is there. */
+  onFind: () => void;
 }
 
 const isWritten = (target: EventTarget | null): boolean => target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null;
@@ -22,7 +24,7 @@ export function useKeys(keys: Keys): void {
       const control = event.ctrlKey || event.metaKey;
       const action = actionOf(event, control);
       if (!action) return;
-      if (action !== "onEscape") event.preventDefault();
+      if (action !== "onEscape" && action !== "onFind") event.preventDefault();
       current.current[action]();
     };
     document.addEventListener("keydown", onKey);
@@ -36,5 +38,6 @@ function actionOf({ key, shiftKey, target }: KeyboardEvent, control: boolean): k
   if (control && !shiftKey && key.toLowerCase() === "p") return "onPrint";
   if (control && shiftKey && key.toLowerCase() === "o") return "onNewChat";
   if (control && shiftKey && (key === ";" || key === ":")) return "onCopyLast";
+  if (control && !shiftKey && key.toLowerCase() === "f") return "onFind";
   return key === "/" && !control && !isWritten(target) ? "onBox" : null;
 }

@@ -1,5 +1,6 @@
 // The messages of the conversation that is shown.
 
+import { useChat, type Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
 import { useEffect, useImperativeHandle, useRef, type Ref } from "react";
 import { Answer, calledIn, Question } from "../message/Message.tsx";
@@ -11,21 +12,23 @@ import { useScroll } from "./useScroll.ts";
 
 // So many messages are laid out at once; of more, those that are out of sight are not.
 const MANY = 60;
+const FRAME_MS = 40;
 
 export interface LogHandle {
   toEnd: () => void;
 }
 
 interface Props {
-  messages: UIMessage[];
+  chat: Chat<UIMessage>;
   state: Snapshot;
   editing: string | null;
   onEdit: (id: string | null) => void;
   handle: Ref<LogHandle>;
 }
 
-export function Log({ messages, state, editing, onEdit, handle }: Props) {
+export function Log({ chat, state, editing, onEdit, handle }: Props) {
   const words = useWords();
+  const { messages } = useChat({ chat, experimental_throttle: FRAME_MS });
   const { scroller, column, away, onScroll, toEnd } = useScroll(messages[0]?.id);
   useImperativeHandle(handle, () => ({ toEnd }), [toEnd]);
   const isEmpty = messages.length === 0 && state.pending.length === 0;
@@ -47,7 +50,7 @@ export function Log({ messages, state, editing, onEdit, handle }: Props) {
   );
 }
 
-function Messages({ messages, state, editing, onEdit }: Omit<Props, "handle">) {
+function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "handle"> & { messages: UIMessage[] }) {
   const words = useWords();
   const { pending, running, answerId } = state;
   const told = new Map(pending.map((one) => [one.id, one]));
@@ -99,7 +102,7 @@ function Older({ root }: { root: React.RefObject<HTMLDivElement | null> }) {
   const mark = useRef<HTMLParagraphElement>(null);
   useEffect(() => {
     const seen = ([entry]: IntersectionObserverEntry[]) => void (entry?.isIntersecting && conversation.showOlder().then(lookAgain));
-    const observer = new IntersectionObserver(seen, { root: root.current, rootMargin: "600px 0px" });
+    const observer = new IntersectionObserver(seen, { root: root.current, rootMargin: "2000px 0px" });
     const lookAgain = () => {
       if (!mark.current) return;
       observer.unobserve(mark.current);

@@ -4,13 +4,13 @@
 // the history is read again, which also finds the next turn that waits. One loop does all of that, so that never two
 // streams write into the chat.
 
-import { Chat } from "@ai-sdk/react";
+import type { Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
 import * as api from "../client/api.ts";
 import type { Chunk } from "../client/chunks.ts";
 import { newId } from "../client/ids.ts";
 import { isAbort, Problem } from "../client/problem.ts";
-import { PageTransport } from "../client/transport.ts";
+import type { Listener } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { BackgroundTurns } from "./background.ts";
@@ -19,8 +19,15 @@ import { chosenModel, keepModel, latestModel } from "./models.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
 import { Silence } from "./silence.ts";
 import { Teller } from "./status.ts";
+import type { Talk } from "./talk.ts";
+import { talking, talkingNow } from "./talking.ts";
 
 const SEND_TRIES = 5;
+// Messages of a page that is put before the others, and the time in which those before them are drawn.
+const OLDER_AT_ONCE = 5;
+const OLDER_PAUSE_MS = 50;
+// Where somebody waits for all of them and does not scroll meanwhile.
+const ALL_AT_ONCE = 50;
 
 /** A message that is not among the chat's: on its way, refused, or waiting for the turn before it. */
 export interface Pending extends Outgoing {
@@ -33,6 +40,8 @@ export interface Pending extends Outgoing {
 }
 
 export interface Snapshot {
+  /** Null: its program is not there yet. */
+  chat: Chat<UIMessage> | null;
   exists: boolean;
   loaded: boolean;
   running: boolean;
@@ -77,8 +86,8 @@ interface Live {
 
 export class Conversation {
   readonly sessionId: string;
-  readonly chat: Chat<UIMessage>;
-  private readonly transport: PageTransport;
+  private talk: Talk | null = null;
+  private preparing: Promise<void> | null = null;
   private readonly host: Host;
   private readonly leaving = new AbortController();
   private readonly listeners = new Set<() => void>();
@@ -108,24 +117,41 @@ export class Conversation {
   constructor(sessionId: string, isNew: boolean, host: Host) {
     this.sessionId = sessionId;
     this.host = host;
-    this.transport = new PageTransport({
-      onAccepted: (taskId) => this.onAccepted(taskId),
-      onChunk: (chunk) => this.onChunk(chunk),
-      onState: (state, problem) => this.onState(state, problem),
-      before: () => this.continued,
-    });
-    this.chat = new Chat<UIMessage>({
-      id: this.sessionId,
-      transport: this.transport,
-      generateId: newId,
-      onError: (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })),
-    });
     this.state = {
-      exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
+      chat: null, exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
       hasOlder: false, title: null, background: [],
     };
     this.background = new BackgroundTurns(this.signal, () => this.applyOutputs(), () => void this.refresh());
+    if (talkingNow()) this.begun(talkingNow()!.makeTalk);
+  }
+
+  // The program that follows and shows it
+
+  get messages(): UIMessage[] {
+    return this.talk?.chat.messages ?? [];
+  }
+
+  private get chat(): Chat<UIMessage> {
+    return this.talk!.chat;
+  }
+
+  /** Once it is there, there is a chat. Left or not: what was written is sent. */
+  private prepare(): Promise<void> {
+    const onWait = (problem: Problem) => this.say((words) => words.waits(this.why(problem)(words)));
+    this.preparing ??= this.talk ? Promise.resolve() : api.persist(talking, { onWait }).then(({ makeTalk }) => this.begun(makeTalk));
+    return this.preparing;
+  }
+
+  private begun(make: (sessionId: string, listener: Listener, onError: (error: Error) => void) => Talk): void {
+    const listener: Listener = {
+      onAccepted: (taskId) => this.onAccepted(taskId),
+      onChunk: (chunk) => this.onChunk(chunk),
+      onState: (state, problem) => this.onState(state, problem),
+      before: () => this.continued,
+    };
+    this.talk = make(this.sessionId, listener, (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })));
+    this.set({ chat: this.talk.chat });
   }
 
   // For React
@@ -150,6 +176,7 @@ export class Conversation {
   // Its life
 
   open(): void {
+    void this.prepare();
     if (this.state.exists) void this.refresh();
     for (const one of this.state.pending) if (one.state === "sending") this.enqueue(one.id);
   }
@@ -157,7 +184,7 @@ export class Conversation {
   /** Leave it. What runs on the server runs on, and so does what is being sent. */
   close(): void {
     this.leaving.abort(new DOMException("The conversation was left.", "AbortError"));
-    if (!this.accepted) void this.chat.stop();
+    if (!this.accepted) void this.talk?.chat.stop();
   }
 
   private get signal(): AbortSignal {
@@ -203,6 +230,7 @@ export class Conversation {
     }
     this.looping = true;
     try {
+      await this.prepare();
       if (first) await first();
       do {
         this.again = false;
@@ -282,7 +310,7 @@ export class Conversation {
   }
 
   get firstText(): string {
-    const first = this.chat.messages.find((message) => message.role === "user");
+    const first = this.messages.find((message) => message.role === "user");
     return first ? textOf(first) : (this.state.pending[0]?.text ?? "");
   }
 
@@ -300,7 +328,7 @@ export class Conversation {
   /** Follow it to its end. False where there was nothing to follow yet, or where it has to be read anew. */
   private async follow(active: api.ActiveTask): Promise<boolean> {
     this.begin({ taskId: active.task_id, answerId: active.message_id, stopping: this.stoppingOf(active.task_id) });
-    this.transport.streamUrl = active.stream_url ?? `/api/chat/tasks/${encodeURIComponent(active.task_id)}/stream`;
+    this.talk!.transport.streamUrl = active.stream_url ?? `/api/chat/tasks/${encodeURIComponent(active.task_id)}/stream`;
     await this.chat.resumeStream();
     this.signal.throwIfAborted();
     return this.outcome();
@@ -337,8 +365,8 @@ export class Conversation {
   }
 
   private get asksForApproval(): boolean {
-    const last = this.chat.messages.findLast((message) => message.role === "assistant");
-    const isLast = last !== undefined && last === this.chat.messages.at(-1);
+    const last = this.messages.findLast((message) => message.role === "assistant");
+    const isLast = last !== undefined && last === this.messages.at(-1);
     return isLast && last.parts.some((part) => "approval" in part && part.state === "approval-requested" && part.approval?.approved === undefined);
   }
 
@@ -396,7 +424,7 @@ export class Conversation {
   }
 
   private get hasBegun(): boolean {
-    const last = this.chat.messages.at(-1);
+    const last = this.messages.at(-1);
     return last?.role === "assistant" && last.id === this.live?.answerId && last.parts.length > 0;
   }
 
@@ -541,7 +569,7 @@ export class Conversation {
    * that was chosen last. "": the server's own choice. */
   get model(): string {
     const { offered } = this;
-    const answered = this.chat.messages.findLast((message) => message.role === "assistant");
+    const answered = this.messages.findLast((message) => message.role === "assistant");
     const wanted = [chosenModel(this.sessionId), offered && answered && dataOf(answered).model, latestModel()];
     return wanted.find((name): name is string => typeof name === "string" && (name === "" || !offered || offered.includes(name))) ?? "";
   }
@@ -708,33 +736,43 @@ export class Conversation {
 
   // What is older
 
-  private reading: Promise<void> | null = null;
+  private loadingOlder: Promise<void> | null = null;
 
-  showOlder(): Promise<void> {
-    return (this.reading ??= this.readOlder().finally(() => (this.reading = null)));
+  /** The page before the first message. Who asks while it is read waits for it. */
+  showOlder(atOnce = OLDER_AT_ONCE): Promise<void> {
+    if (!this.state.hasOlder || !this.messages[0]) return Promise.resolve();
+    this.loadingOlder ??= this.readOlder(this.messages[0], atOnce).finally(() => (this.loadingOlder = null));
+    return this.loadingOlder;
   }
 
   /** From its first message on. False: not all of it could be read, which is told. */
   async showAll(): Promise<boolean> {
-    for (let count = -1; this.state.hasOlder && count !== this.chat.messages.length; ) {
-      count = this.chat.messages.length;
-      await this.showOlder();
+    for (let count = -1; this.state.hasOlder && count !== this.messages.length; ) {
+      count = this.messages.length;
+      await this.showOlder(ALL_AT_ONCE);
     }
     return !this.state.hasOlder;
   }
 
-  private async readOlder(): Promise<void> {
-    const first = this.chat.messages[0];
-    if (!this.state.hasOlder || !first) return;
+  private async readOlder(first: UIMessage, atOnce: number): Promise<void> {
     try {
-      const before = sequenceOf(first);
-      const page = await this.insist(() => api.getSession(this.sessionId, { before, signal: this.signal }));
+      const page = await this.insist(() => api.getSession(this.sessionId, { before: sequenceOf(first), signal: this.signal }));
       const known = new Set(this.chat.messages.map((message) => message.id));
       const older = pageOf(page.messages, []).filter((message) => !known.has(message.id));
-      this.chat.messages = [...older, ...this.chat.messages];
-      this.set({ hasOlder: page.has_more && older.length > 0 });
+      if (await this.putBefore(older, atOnce)) this.set({ hasOlder: page.has_more && older.length > 0 });
     } catch (error) {
       this.failed(error);
     }
+  }
+
+  /** A few in a frame, the newest first: the page never stands still for them. False: another branch has come meanwhile. */
+  private async putBefore(older: UIMessage[], atOnce: number): Promise<boolean> {
+    for (let end = older.length, first = this.messages[0]?.id; end > 0; end -= atOnce) {
+      if (this.messages[0]?.id !== first) return false;
+      this.chat.messages = [...older.slice(Math.max(0, end - atOnce), end), ...this.chat.messages];
+      first = this.messages[0]!.id;
+      if (end > atOnce) await sleep(OLDER_PAUSE_MS, this.signal);
+    }
+    return true;
   }
 }

@@ -25,7 +25,7 @@ export function Markdown({ text, open = false, className }: Props) {
   const blocks = splitter.current.split(shown);
   const grows = open || shown.length < text.length;
   return (
-    <div className={className} dir="auto">
+    <div className={className} dir="auto" aria-busy={shown.length < text.length || undefined}>
       {blocks.map((block, n) => (
         <RenderedBlock key={n} source={block.source} code={block.code} open={grows && n === blocks.length - 1} />
       ))}

@@ -4,6 +4,7 @@ import { useState } from "react";
 import type { Feedback } from "../client/api.ts";
 import { isComposing } from "../composer/keys.ts";
 import { useConversation } from "../conversation/context.ts";
+import { focused } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 
@@ -56,7 +57,7 @@ function Why({ onSend }: { onSend: (comment: string) => void }) {
     >
       <input
         type="text"
-        autoFocus
+        ref={focused}
         dir="auto"
         maxLength={2000}
         aria-label={words.whyBad}

@@ -13,7 +13,7 @@ type Seen = SharedPage["messages"][number];
 
 const saidOf = (error: Problem): Said => (error.code === "SHARE_NOT_FOUND" ? (words) => words.linkGone : sentenceOf(error));
 
-export default function Shared({ token }: { token: string }) {
+export function Shared({ token }: { token: string }) {
   const words = CATALOGUES[readPreferences().language]!;
   return (
     <WordsContext value={words}>

@@ -1,6 +1,7 @@
-import { useEffect, useRef, useState } from "react";
+import { useLayoutEffect, useRef, useState } from "react";
 import type { Session } from "../client/api.ts";
 import { isComposing } from "../composer/keys.ts";
+import { focused } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 import { addressOf, type SessionState } from "./sessions.ts";
@@ -62,7 +63,7 @@ export function SessionItem({ session, title, state, isCurrent, onPicked, onRena
         <div className="menu" role="group" aria-label={words.optionsOf(title)}>
           <button
             type="button"
-            autoFocus
+            ref={focused}
             onClick={() => {
               setMenu(false);
               setRenaming(true);
@@ -94,13 +95,15 @@ function Rename({ title, onDone }: { title: string; onDone: (changed: string | n
   const words = useWords();
   const [text, setText] = useState(title);
   const box = useRef<HTMLInputElement>(null);
-  useEffect(() => box.current?.select(), []);
+  useLayoutEffect(() => {
+    box.current!.focus();
+    box.current!.select();
+  }, []);
   const changed = text.trim() && text.trim() !== title ? text.trim() : null;
   return (
     <input
       ref={box}
       className="rename"
-      autoFocus
       maxLength={200}
       dir="auto"
       aria-label={words.newTitle}

@@ -1,12 +1,19 @@
 """Files for people: the chat page and what it loads, as `web/` was built into the package.
 
-Everything comes from this origin and nothing is inline, so the content policy can say so. A file under `assets/` has
-its content's hash in its name and never changes: browsers keep it for a year and do not ask again. Of everything else
-they ask each time whether it has changed, and get 304 when not: a new version of the gateway never meets an old script.
+Everything comes from this origin and nothing is inline but a page's styles, so that it is painted without another round
+trip. The content policy says so, with the hash of those styles. A file under `assets/` has its content's hash in its
+name and never changes: browsers keep it for a year and do not ask again. Of everything else they ask each time whether
+it has changed, and get 304 when not: a new version of the gateway never meets an old script. A page's tag is the hash
+of what is in it: two builds of one size and time differ in the names of their scripts.
 Files are compressed when the page is built; nothing is compressed while it is served.
 """
 
 import mimetypes
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from os import PathLike, stat_result
 from pathlib import Path
 
@@ -21,29 +28,51 @@ _NOT_BUILT = "The chat page has not been built. `make run` builds it; the API wo
 _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=31536000, immutable"
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS = {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}
+_STYLES = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_HEADERS = {"Content-Security-Policy": _POLICY.format(styles=""), "Vary": "Accept-Encoding"}
 # The best one first, with the ending of its files.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 _MEDIA_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".woff2": "font/woff2"}
 
 
-def chat_page() -> Response:
-    return _page("index.html")
+@dataclass(frozen=True)
+class BuiltPage:
+    """What a page's own bytes say of it: the policy that lets its styles be, and its tag."""
+
+    policy: str
+    tag: str
 
 
-def operations_page() -> Response:
+def chat_page(asked: Headers) -> Response:
+    return _page("index.html", asked)
+
+
+def operations_page(asked: Headers) -> Response:
     """It has nothing of its own: what it shows it asks for, as who may see it."""
-    return _page("ops.html")
+    return _page("ops.html", asked)
 
 
-def _page(name: str) -> Response:
+def _page(name: str, asked: Headers) -> Response:
     page = _DIRECTORY / name
     if not page.is_file():
         return PlainTextResponse(_NOT_BUILT, 503, {"Cache-Control": "no-store"})
-    return _file(page, Headers(), _ASK_AGAIN)
+    built = _built(page, page.stat().st_mtime_ns)
+    response = _file(page, asked, _ASK_AGAIN)
+    response.headers["Content-Security-Policy"] = built.policy
+    response.headers["ETag"] = f'"{built.tag}-{response.headers.get("content-encoding", "plain")}"'
+    known = [tag.strip().removeprefix("W/") for tag in asked.get("if-none-match", "").split(",")]
+    return NotModified(response.headers) if response.headers["ETag"] in known else response
+
+
+@lru_cache(maxsize=4)
+def _built(page: Path, _changed_ns: int) -> BuiltPage:
+    text = page.read_text()
+    hashes = (b64encode(sha256(styles.encode()).digest()).decode() for styles in _STYLES.findall(text))
+    styles = "".join(f" 'sha256-{one}'" for one in hashes)
+    return BuiltPage(_POLICY.format(styles=styles), sha256(text.encode()).hexdigest()[:20])
 
 
 class PageFiles(StaticFiles):
@@ -65,9 +94,10 @@ class PageFiles(StaticFiles):
 
 
 class NotModified(Response):
-    """304, with those headers of the file that tell whether it has changed."""
+    """304, with those headers of the file that tell whether it has changed, and its policy: a browser takes the headers
+    of a 304 for those of what it has, and a response without a policy gets the strictest."""
 
-    _KEPT = ("cache-control", "etag", "vary", "last-modified")
+    _KEPT = ("cache-control", "etag", "vary", "last-modified", "content-security-policy")
 
     def __init__(self, headers: Headers) -> None:
         super().__init__(None, 304, {name: value for name, value in headers.items() if name in self._KEPT})

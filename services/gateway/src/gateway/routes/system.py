@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal, get_args
 
 from sluiceway.process.metrics import CONTENT_TYPE, exposition
+from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
@@ -18,6 +19,14 @@ VERSION = version("sluiceway-gateway")
 
 class ReadyParams(Params):
     scope: Annotated[Literal["system", "gateway"], In("query")] = "system"
+
+
+class PageParams(Params):
+    accept_encoding: Annotated[str, In("header", "Accept-Encoding")] = ""
+    if_none_match: Annotated[str, In("header", "If-None-Match")] = ""
+
+    def headers(self) -> Headers:
+        return Headers({"accept-encoding": self.accept_encoding, "if-none-match": self.if_none_match})
 
 
 async def healthz(call: Call[NoParams, None]) -> Response:
@@ -58,12 +67,12 @@ async def config(call: Call[NoParams, None]) -> Response:
     )
 
 
-async def chat_page(call: Call[NoParams, None]) -> Response:
-    return pages.chat_page()
+async def chat_page(call: Call[PageParams, None]) -> Response:
+    return pages.chat_page(call.params.headers())
 
 
-async def operations_page(call: Call[NoParams, None]) -> Response:
-    return pages.operations_page()
+async def operations_page(call: Call[PageParams, None]) -> Response:
+    return pages.operations_page(call.params.headers())
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
@@ -121,8 +130,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         chat_page,
         "The chat page",
         "System",
-        {200: Success("A page.", media_type="text/html")},
-        NoParams,
+        {200: Success("A page.", media_type="text/html"), 304: Success("It has not changed.", media_type=None)},
+        PageParams,
         people=False,
         greets=True,
     ),
@@ -132,8 +141,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         operations_page,
         "The page for operators",
         "System",
-        {200: Success("A page.", media_type="text/html")},
-        NoParams,
+        {200: Success("A page.", media_type="text/html"), 304: Success("It has not changed.", media_type=None)},
+        PageParams,
         people=False,
         description="What it shows it asks `/api/ops` for, with a key or as a user who is an operator.",
     ),

@@ -1,0 +1,30 @@
+// The log before its program is there: what was written meanwhile stands in it already.
+
+import { useWords } from "../words/words.ts";
+import type { Snapshot } from "./conversation.ts";
+
+export function Beginning({ state }: { state: Snapshot }) {
+  const words = useWords();
+  const isEmpty = state.pending.length === 0;
+  return (
+    <div className="stage">
+      <div id="log" role="log" aria-label={words.messages} tabIndex={0}>
+        <div id="column">
+          {isEmpty && <p id="welcome">{state.exists ? words.loading : words.welcome}</p>}
+          <div id="messages">
+            {state.pending.map(({ id, text }) => (
+              <article key={id} className="message user sending">
+                <h2 className="unseen">{words.you}</h2>
+                <div className="body">
+                  <div className="text" dir="auto">
+                    {text}
+                  </div>
+                </div>
+              </article>
+            ))}
+          </div>
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,19 @@
+// `useChat`'s chat of one conversation, and its transport. See talking.ts.
+
+import { Chat } from "@ai-sdk/react";
+import type { UIMessage } from "ai";
+import { newId } from "../client/ids.ts";
+import { PageTransport, type Listener } from "../client/transport.ts";
+
+export { Shared } from "../share/Shared.tsx";
+export { Log } from "./Log.tsx";
+
+export interface Talk {
+  chat: Chat<UIMessage>;
+  transport: PageTransport;
+}
+
+export function makeTalk(sessionId: string, listener: Listener, onError: (error: Error) => void): Talk {
+  const transport = new PageTransport(listener);
+  return { transport, chat: new Chat<UIMessage>({ id: sessionId, transport, generateId: newId, onError }) };
+}

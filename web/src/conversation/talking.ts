@@ -1,0 +1,28 @@
+// The larger half of the page's program: what follows an answer and shows it. Whoever writes a first message needs
+// nothing of it yet, so it is fetched behind the page.
+
+import { Problem } from "../client/problem.ts";
+
+type Talking = typeof import("./talk.ts");
+
+let there: Talking | null = null;
+let coming: Promise<Talking> | null = null;
+
+/** What is there by now. */
+export const talkingNow = (): Talking | null => there;
+
+/** Throws a Problem that may pass: who asks again has it fetched again. */
+export function talking(): Promise<Talking> {
+  coming ??= fetched();
+  return coming;
+}
+
+async function fetched(): Promise<Talking> {
+  try {
+    there = await import("./talk.ts");
+    return there;
+  } catch {
+    coming = null;
+    throw new Problem("", { code: "UNREACHABLE" });
+  }
+}
