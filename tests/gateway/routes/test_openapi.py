@@ -52,9 +52,9 @@ async def test_who_has_signed_in_and_programs_with_every_scope_find_nothing_else
     services: Services, worker: StandIn, database: Database, tmp_path: Path
 ) -> None:
     """What nobody in particular is refused at the door, they reach: statements, owners, operators' routes."""
-    gateway = await services.gateway(JWT_SECRET=SECRET, JWT_ORG_CLAIM="org", **_AS_OFTEN_AS_THEY_LIKE)
+    gateway = await services.gateway(JWT_SECRET=SECRET, **_AS_OFTEN_AS_THEY_LIKE)
     callers = {
-        "user": bearer("ada", org="acme"),
+        "user": bearer("ada"),
         "program": await add_key(database, "program", ["turns", "read", "webhooks", "ops:look", "ops:act"]),
     }
     answering = asyncio.create_task(worker.answer_everything())
