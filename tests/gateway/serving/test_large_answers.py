@@ -10,6 +10,8 @@ from gateway.api.problems import Overloaded
 from gateway.large_answers import LargeAnswers
 from gateway.serving.app import _ROUTES
 
+# What may be of any size in an answer.
+_LARGE_FIELDS = {"messages", "output", "events"}
 _GREEDY, _OTHER = "greedy", "other"
 
 
@@ -85,14 +87,17 @@ async def test_the_loop_is_left_to_others_for_as_long_as_a_rendering_took() -> N
         assert following - ended >= 0.9 * (ended - began)
 
 
-def test_every_route_that_answers_messages_is_a_large_one() -> None:
+def test_every_route_that_answers_messages_or_results_is_a_large_one() -> None:
     """An export is one of its own kind: it has its turn for as long as it is sent."""
     answering = {
         spec.path
         for spec in _ROUTES
         for answer in spec.answers.values()
-        if spec.method == "GET" and answer.model is not None and "messages" in answer.model.model_fields
+        if spec.method == "GET" and answer.model is not None and answer.model.model_fields.keys() & _LARGE_FIELDS
     }
     large = {spec.path for spec in _ROUTES if spec.large}
-    others = {"/api/chat/sessions/{session_id}/export", "/api/chat/search"}
-    assert {"/api/chat/sessions/{session_id}", "/api/chat/shared/{token}"} == answering - others == large
+    # Of what they tell none has what was said, or more than a line of it.
+    told = {"/api/ops/turns/{task_id}/events", "/api/chat/search"}
+    others = {"/api/chat/sessions/{session_id}/export", *told}
+    assert {"/api/chat/sessions/{session_id}", "/api/chat/shared/{token}"} < answering - others
+    assert answering - others == large
