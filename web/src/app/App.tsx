@@ -53,6 +53,7 @@ export function App() {
         onSession: (session, firstText) => list.keepWords(session.id, firstText),
         onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text, files) => page.current?.putBack(text, files),
+        onUnbegun: () => list.forgetWords(conversation.sessionId),
         onEnd: () => {
           void list.refresh();
           onDone.current();

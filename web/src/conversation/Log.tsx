@@ -56,7 +56,8 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "ha
   const told = new Map(pending.map((one) => [one.id, one]));
   const shown = new Set(messages.map((message) => message.id));
   const last = messages.at(-1);
-  const isWaiting = running && last?.role === "user";
+  // Not under what is still to be sent.
+  const isWaiting = running && last?.role === "user" && !told.get(last.id)?.notice;
   return (
     <div id="messages" className={messages.length > MANY ? "many" : undefined}>
       {messages.map((message, n) =>

@@ -62,6 +62,8 @@ export interface Host {
   onChange(): void;
   onSession(session: api.SessionDetail, firstText: string): void;
   onReturn(text: string, files?: readonly Attachment[]): void;
+  /** Its first message is back in the box: there is nothing of it. */
+  onUnbegun(): void;
   /** The conversation has got its title while its answer is written. */
   onTitle(title: string): void;
   onEnd(): void;
@@ -448,6 +450,7 @@ export class Conversation {
     const one = this.pendingOf(id);
     this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
     if (one) this.host.onReturn(one.text, one.files);
+    if (!this.state.exists && this.state.pending.length === 0) this.host.onUnbegun();
   }
 
   /** A message that waits is told to no model; `edit`: it is back in the box then. Where its answer has begun, that is said. */

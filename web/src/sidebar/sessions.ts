@@ -205,6 +205,13 @@ export class SessionList {
     this.set({});
   }
 
+  /** It has not begun. */
+  forgetWords(sessionId: string): void {
+    if (!this.words.delete(sessionId)) return;
+    remember(STORED, [...this.words]);
+    this.set({});
+  }
+
   titleOf(session: Pick<Session, "id" | "title"> & { created_at?: string }): string {
     return session.title ?? this.words.get(session.id) ?? (session.created_at ? dated(session.created_at) : "");
   }
