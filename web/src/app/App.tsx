@@ -16,7 +16,7 @@ import { applyPreferences, keepPreferences, readPreferences, type Preferences } 
 import { Settings } from "../settings/Settings.tsx";
 import { Shortcuts } from "../settings/Shortcuts.tsx";
 import { ShareDialog } from "../share/ShareDialog.tsx";
-import { SessionList, addressOf, sessionIn } from "../sidebar/sessions.ts";
+import { SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
@@ -59,6 +59,7 @@ export function App() {
           onDone.current();
         },
       });
+      if (sessionId !== null) conversation.seek(messageIn(location.hash));
       return conversation;
     },
     [list],
@@ -75,6 +76,7 @@ export function App() {
     const route = () => {
       const sessionId = sessionIn(location.hash);
       if (sessionId === null || sessionId !== shownNow.current.sessionId) setConversation(make(sessionId));
+      else shownNow.current.seek(messageIn(location.hash));
     };
     window.addEventListener("hashchange", route);
     return () => window.removeEventListener("hashchange", route);

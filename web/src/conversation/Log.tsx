@@ -2,7 +2,7 @@
 
 import { useChat, type Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
-import { useEffect, useImperativeHandle, useRef, type Ref } from "react";
+import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } from "react";
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
@@ -29,7 +29,14 @@ interface Props {
 export function Log({ chat, state, editing, onEdit, handle }: Props) {
   const words = useWords();
   const { messages } = useChat({ chat, experimental_throttle: FRAME_MS });
-  const { scroller, column, away, onScroll, toEnd } = useScroll(messages[0]?.id);
+  const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[0]?.id);
+  const conversation = useConversation();
+  const isFound = state.sought !== null && messages.some((message) => message.id === state.sought);
+  useLayoutEffect(() => {
+    if (!isFound) return;
+    toMessage(state.sought!);
+    conversation.found();
+  }, [isFound, state.sought, conversation, toMessage]);
   useImperativeHandle(handle, () => ({ toEnd }), [toEnd]);
   const isEmpty = messages.length === 0 && state.pending.length === 0;
   return (

@@ -54,6 +54,8 @@ export interface Snapshot {
   title: string | null;
   /** Messages whose tools run on while the conversation goes on. */
   background: readonly string[];
+  /** The message that somebody wants to see. */
+  sought: string | null;
 }
 
 /** What the page around it is told. */
@@ -113,6 +115,8 @@ export class Conversation {
   private readonly overBudget = new Set<string>();
   /** Messages that waited, and were taken back. */
   private readonly withdrawn = new Set<string>();
+  /** How often it was asked what waits. */
+  private waitingAsked = 0;
   private offered: readonly string[] | null = null;
 
   /** `isNew`: the server does not know it yet. */
@@ -122,7 +126,7 @@ export class Conversation {
     this.state = {
       chat: null, exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
-      hasOlder: false, title: null, background: [],
+      hasOlder: false, title: null, background: [], sought: null,
     };
     this.background = new BackgroundTurns(this.signal, () => this.applyOutputs(), () => void this.refresh());
     if (talkingNow()) this.begun(talkingNow()!.makeTalk);
@@ -272,6 +276,7 @@ export class Conversation {
   /** Show the history; answer the turn that runs or is next. */
   private async load(): Promise<api.ActiveTask | null> {
     if (!this.state.exists) return null;
+    this.waitingAsked += 1;
     const session = await this.insist(() => api.getSession(this.sessionId, { signal: this.signal }));
     const active = session.active_task;
     const known = this.chat.messages;
@@ -280,17 +285,23 @@ export class Conversation {
     // Of another branch what was read before may be no part.
     const older = this.otherBranch ? [] : known.filter((message) => sequenceOf(message) < first);
     this.otherBranch = false;
-    const questionId = active && trailing(page) > 1 ? await this.questionOf(active) : null;
-    const count = active ? waitingFrom(page, active.message_id, questionId) : page.length;
+    const count = await this.waitingAfter(page, active);
     this.show([...older, ...page.slice(0, count)], page.slice(count));
     this.background.follow(session.background_tasks ?? []);
     this.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
     this.set({ loaded: true, title: session.title, ...(older.length === 0 && { hasOlder: session.has_more }) });
+    void this.readUntil(this.state.sought);
     this.host.onSession(session, session.has_more ? "" : this.firstText);
     const last = this.chat.messages.at(-1);
     // Read between the turn's end and the history: it is whole already.
     if (active && last?.id === active.message_id && dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
     return active;
+  }
+
+  /** How many messages of the newest page are answered, or being answered: those behind them wait. */
+  private async waitingAfter(page: UIMessage[], active: api.ActiveTask | null): Promise<number> {
+    if (!active) return page.length;
+    return waitingFrom(page, active.message_id, trailing(page) > 1 ? await this.questionOf(active) : null);
   }
 
   private async questionOf(active: api.ActiveTask): Promise<string | null> {
@@ -301,9 +312,14 @@ export class Conversation {
 
   private show(messages: UIMessage[], waiting: UIMessage[]): void {
     const known = new Set([...messages, ...waiting].map((message) => message.id));
-    const queued = waiting.filter((message) => !bringsResults(message) && !this.withdrawn.has(message.id)).map((message) => queuedOf(message));
     this.chat.messages = this.background.applied(messages);
-    this.set({ pending: [...queued, ...this.state.pending.filter((one) => !known.has(one.id))] });
+    this.set({ pending: [...this.queued(waiting), ...this.state.pending.filter((one) => !known.has(one.id))] });
+  }
+
+  /** What waits on the server, as it is known here; what another device has sent is new. */
+  private queued(waiting: UIMessage[]): Pending[] {
+    const mine = waiting.filter((message) => !bringsResults(message) && !this.withdrawn.has(message.id));
+    return mine.map((message) => (this.pendingOf(message.id)?.state === "queued" ? this.pendingOf(message.id)! : queuedOf(message)));
   }
 
   private applyOutputs(): void {
@@ -483,14 +499,19 @@ export class Conversation {
     }
   }
 
-  /** Another device may have taken back what waits here. What waits since then is not looked at. */
+  /** Another device may have taken back what waits here, or sent more. An older answer than the last says nothing. */
   private async readWaiting(): Promise<void> {
+    const asked = (this.waitingAsked += 1);
     const waited = new Set(this.state.pending.filter(({ state }) => state === "queued").map(({ id }) => id));
-    if (waited.size === 0) return;
     try {
-      const { messages } = await api.getSession(this.sessionId, { signal: this.signal });
-      for (const { id } of messages) waited.delete(id);
-      this.set({ pending: this.state.pending.filter(({ id }) => !waited.has(id)) });
+      const { messages, active_task } = await api.getSession(this.sessionId, { signal: this.signal });
+      const page = pageOf(messages, this.messages);
+      const answered = await this.waitingAfter(page, active_task);
+      if (asked !== this.waitingAsked) return;
+      const shown = new Set(this.messages.map(({ id }) => id));
+      const queued = this.queued(page.slice(answered)).filter(({ id }) => !shown.has(id));
+      for (const { id } of queued) waited.add(id);
+      this.set({ pending: [...queued, ...this.state.pending.filter(({ id }) => !waited.has(id))] });
     } catch (error) {
       this.failed(error);
     }
@@ -654,7 +675,7 @@ export class Conversation {
       this.arrival = { id: messageId, forth };
       this.otherBranch = true;
       await this.refresh();
-      while (this.state.hasOlder && !this.chat.messages.some((message) => message.id === messageId)) await this.showOlder();
+      await this.readUntil(messageId);
       this.host.onChange();
     } catch (error) {
       this.failed(error);
@@ -750,11 +771,31 @@ export class Conversation {
 
   /** From its first message on. False: not all of it could be read, which is told. */
   async showAll(): Promise<boolean> {
-    for (let count = -1; this.state.hasOlder && count !== this.messages.length; ) {
+    await this.readWhile(() => true);
+    return !this.state.hasOlder;
+  }
+
+  /** Bring a message into sight, however far back it stands; null: none. */
+  seek(messageId: string | null): void {
+    this.set({ sought: messageId });
+    if (this.state.loaded) void this.readUntil(messageId);
+  }
+
+  /** It is in sight. */
+  found(): void {
+    this.set({ sought: null });
+  }
+
+  private async readUntil(messageId: string | null): Promise<void> {
+    if (messageId !== null) await this.readWhile(() => !this.messages.some((message) => message.id === messageId));
+  }
+
+  /** Ends as well where nothing more could be read. */
+  private async readWhile(wanted: () => boolean): Promise<void> {
+    for (let count = -1; this.state.hasOlder && count !== this.messages.length && wanted(); ) {
       count = this.messages.length;
       await this.showOlder(ALL_AT_ONCE);
     }
-    return !this.state.hasOlder;
   }
 
   private async readOlder(first: UIMessage, atOnce: number): Promise<void> {

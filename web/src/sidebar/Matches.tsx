@@ -32,6 +32,11 @@ export function Matches({ wanted, alone, onPicked }: { wanted: string; alone: bo
       leaving.abort();
     };
   }, [wanted]);
+  const picked = (one: FoundMessage) => {
+    onPicked();
+    // Who has scrolled away from it since is brought back.
+    if (location.hash === addressOf(one.session_id, one.message_id)) window.dispatchEvent(new Event("hashchange"));
+  };
   if (!wanted || !found) return null;
   if (found.length === 0) return alone ? <p className="soft">{words.nothingFound}</p> : null;
   return (
@@ -40,7 +45,7 @@ export function Matches({ wanted, alone, onPicked }: { wanted: string; alone: bo
       <ul className="matches">
         {found.map((one) => (
           <li key={`${one.session_id} ${one.message_id}`}>
-            <a href={addressOf(one.session_id)} onClick={onPicked} dir="auto">
+            <a href={addressOf(one.session_id, one.message_id)} onClick={() => picked(one)} dir="auto">
               {one.session_title && <b>{one.session_title}</b>} <span>{one.snippet}</span>
             </a>
           </li>
