@@ -51,7 +51,7 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await chat.page.set_viewport_size({"width": width, "height": 800})
     await chat.page.emulate_media(color_scheme=scheme)
     await chat.open(scripted.url)
-    await check_axe(chat)
+    await check_axe(chat.page)
     turn = await begin(chat, scripted)
     reasoning = [{"type": f"reasoning-{event}", "id": "r", "delta": "Well."} for event in ("start", "delta", "end")]
     await turn.say(BEGIN, *reasoning, *text(MARKDOWN), *call("delete_file", path="/tmp/x"), *call("bad", "c3"))
@@ -59,20 +59,20 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await turn.say(agent(1, "start", ""), agent(2, "thought", "Hm."), approval())
     await expect(chat.page.get_by_role("button", name="Approve")).to_be_visible()
     await expect(chat.page.locator("math")).to_have_count(1)
-    await check_axe(chat)
+    await check_axe(chat.page)
     await chat.box.focus()
     await chat.page.keyboard.type("/")
     await expect(chat.page.get_by_role("option")).to_have_count(3)
-    await check_axe(chat)
+    await check_axe(chat.page)
     await chat.page.keyboard.press("Escape")
     await chat.page.keyboard.press("Control+/")
     await expect(chat.page.get_by_role("dialog")).to_be_visible()
-    await check_axe(chat)
+    await check_axe(chat.page)
 
 
-async def check_axe(chat: Chat) -> None:
-    await chat.page.evaluate(_AXE.read_text())
-    found = await chat.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+async def check_axe(page: Page) -> None:
+    await page.evaluate(_AXE.read_text())
+    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]
     assert not told, "\n".join(told)
 
@@ -92,7 +92,7 @@ async def test_axe_finds_nothing_in_dialogs_and_where_something_is_refused(
     await expect(page.get_by_role("alert")).to_be_visible()
     # There is nothing of a conversation that was refused.
     await expect(page.locator("#title")).to_have_text("New chat")
-    await check_axe(chat)
+    await check_axe(chat.page)
     scripted.refusal = None
     await page.keyboard.press("Enter")
     turn = await scripted.asked()
@@ -100,30 +100,30 @@ async def test_axe_finds_nothing_in_dialogs_and_where_something_is_refused(
     scripted.failure = {"code": "MODEL_REFUSED", "message": "MODEL_REFUSED: The model gave no answer."}
     await scripted.finish("error", status="failed")
     await expect(chat.answers.last.locator(".failure")).to_be_visible()
-    await check_axe(chat)
+    await check_axe(chat.page)
 
     await _open_list(page)
     await page.get_by_role("searchbox", name="Search").fill("river")
     await expect(page.get_by_role("region", name="In messages")).to_be_visible()
-    await check_axe(chat)
+    await check_axe(chat.page)
     await page.get_by_role("searchbox", name="Search").fill("")
     await chat.conversations.first.hover()
     await chat.conversations.first.get_by_role("button").click()
-    await check_axe(chat)
+    await check_axe(chat.page)
     await page.get_by_role("button", name="Share").click()
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("button", name="Make a link").click()
     await expect(dialog.get_by_label("Link", exact=True)).to_be_visible()
-    await check_axe(chat)
+    await check_axe(chat.page)
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Settings").click()
     await expect(dialog.get_by_role("listitem")).to_have_count(2)
-    await check_axe(chat)
+    await check_axe(chat.page)
     await dialog.get_by_role("button", name="Sign in").click()
     await page.get_by_label("Token").fill("wrong")
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("alert")).to_be_visible()
-    await check_axe(chat)
+    await check_axe(chat.page)
 
 
 async def test_axe_finds_nothing_on_the_pages_beside_the_conversation(chat: Chat, scripted: ScriptedChat) -> None:
@@ -132,16 +132,16 @@ async def test_axe_finds_nothing_on_the_pages_beside_the_conversation(chat: Chat
     await page.goto(scripted.url + _LINK)
     await expect(page.get_by_text("A file that is not shared.")).to_be_visible()
     await expect(page.locator("math")).to_have_count(1)
-    await check_axe(chat)
+    await check_axe(chat.page)
     await page.route("**/api/chat/shared/*", _always({"code": "SHARE_NOT_FOUND"}, 404))
     await page.reload()
     await expect(page.get_by_role("alert")).to_have_text("This link does not open anything any more.")
-    await check_axe(chat)
+    await check_axe(chat.page)
     await page.evaluate("sessionStorage.setItem('sluiceway-signed-out', '1')")
     await page.goto("about:blank")
     await page.goto(scripted.url)
     await expect(page.get_by_text("You are signed out.")).to_be_visible()
-    await check_axe(chat)
+    await check_axe(chat.page)
 
 
 async def test_with_a_persons_own_colours_buttons_and_the_focus_are_seen(chat: Chat, scripted: ScriptedChat) -> None:

@@ -45,4 +45,4 @@ async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
     for width in (1100, 360):
         await page.set_viewport_size({"width": width, "height": 800})
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        await check_axe(chat)
+        await check_axe(page)
