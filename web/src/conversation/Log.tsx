@@ -6,8 +6,9 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } fro
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
-import type { Pending, Snapshot } from "./conversation.ts";
+import type { Snapshot } from "./conversation.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
+import type { Pending } from "./pending.ts";
 import { useScroll } from "./useScroll.ts";
 
 // So many messages are laid out at once; of more, those that are out of sight are not.
