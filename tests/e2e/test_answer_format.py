@@ -44,7 +44,7 @@ async def test_an_answer_is_of_the_form_that_was_asked_for_or_told_as_an_error(
         await answers(model, "is repaired", "Köln has many people.")
         await answers(model, "does not fit: it is not JSON", GOOD)
         turn = await chat.ask("is repaired", response_format=form())
-        assert fold(await chat.answer(turn, protocol=7)).text == GOOD
+        assert fold(await chat.answer(turn, protocol=7), 7).text == GOOD
         assert [text for role, text in await chat.messages(turn.session_id) if role == "assistant"] == [GOOD]
         # Both calls are paid.
         used = (await chat.get(f"/api/chat/tasks/{turn.task_id}/usage")).json()["calls"]

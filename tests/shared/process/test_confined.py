@@ -1,5 +1,6 @@
 """A program that reads a stranger's bytes: it has bounds, and can open nothing; whatever becomes of it is told."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -60,6 +61,15 @@ async def test_whatever_becomes_of_it_is_told(tmp_path: Path, body: str) -> None
     with pytest.raises(NotRead):
         await program(tmp_path, body).read(b"x", [], 10_000)
     assert not [child for child in psutil.Process().children() if "reader.py" in " ".join(child.cmdline())]
+
+
+async def test_who_says_too_much_is_not_waited_for(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    said_and_waits = "say('x' * 1_000_000); import time; time.sleep(60)"
+    with pytest.raises(NotRead) as raised:
+        await program(tmp_path, said_and_waits).read(b"x", [], 10_000)
+    assert isinstance(raised.value.__cause__, ValueError)
+    gc.collect()
+    assert not [warning for warning in recwarn if warning.category is ResourceWarning], "its pipe is still open"
 
 
 async def test_who_waits_for_something_else_is_ended_with_its_time(tmp_path: Path) -> None:

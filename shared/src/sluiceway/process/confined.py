@@ -67,8 +67,9 @@ class Confined:
             if reader.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     reader.kill()
-                await reader.wait()
+            # In this order: a child has not ended for asyncio as long as there is something in its pipe.
             await _discard(reader)
+            await reader.wait()
 
 
 async def _discard(reader: asyncio.subprocess.Process) -> None:
