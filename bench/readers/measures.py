@@ -72,7 +72,8 @@ async def replays(stage: Stage) -> float:
         return memory.added_at_most
 
 
-async def unread(stage: Stage) -> tuple[float, float]:
+async def unread(stage: Stage, path: str = "") -> tuple[float, float]:
+    """Of a long session, or of what is below its `path`."""
     async with _database(stage) as database:
         await database.execute("INSERT INTO sessions (id) VALUES ('bench-long') ON CONFLICT DO NOTHING")
         for number in range(_MESSAGES):
@@ -86,7 +87,7 @@ async def unread(stage: Stage) -> tuple[float, float]:
     async with _gateway(stage) as (url, memory):
         crowd = [Connection(url, receive_buffer=4096) for _ in range(_UNREAD)]
         for connection in crowd:
-            await connection.send(get("/api/chat/sessions/bench-long"))
+            await connection.send(get(f"/api/chat/sessions/bench-long{path}"))
         await asyncio.sleep(_WRITE_TIMEOUT_SECONDS + _SETTLE_SECONDS)
         found = memory.added_at_most, memory.added_now
         _close(crowd)

@@ -26,6 +26,7 @@ TOOLS: dict[str, dict[str, Any]] = {
     "huge_behind": OBJECT,
     "small_things": OBJECT,
     "blocks": OBJECT,
+    "keys": OBJECT,
     "fetches": {"type": "object", "properties": {"a": {"$ref": f"http://127.0.0.1:{os.environ.get('TRAP', '9')}/s"}}},
     "slow_pattern": SLOW_PATTERN,
     "doubling": DOUBLING,
@@ -34,6 +35,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "environment": OBJECT,
     "hello": OBJECT,
 }
+# Half of a character, as `json.dumps` writes it: the library refuses a whole message that has one.
+HALF = {"name": "half", "description": "half \ud83d of one", "inputSchema": OBJECT}
 # What is no tool by the protocol: the library refuses a whole listing that has one of them.
 NO_TOOLS: list[Any] = [
     {"name": "no_type", "inputSchema": {}},
@@ -53,7 +56,7 @@ def listed() -> list[dict[str, Any]]:
     ]
     tools[-1]["title"] = "Web page\u202e"
     if os.environ.get("NO_TOOLS"):
-        tools = [*NO_TOOLS[:4], *tools, *NO_TOOLS[4:]]
+        tools = [*NO_TOOLS[:4], HALF, *tools, *NO_TOOLS[4:]]
     many = int(os.environ.get("MANY", "0"))
     return tools + [{"name": f"many_{n:03}", "description": "y" * 3000, "inputSchema": OBJECT} for n in range(many)]
 
@@ -76,6 +79,8 @@ def result(method: str, name: str | None) -> dict[str, Any]:
             return {"tools": listed()}
         case "tools/call" if name == "small_things":
             return {"content": [], "structuredContent": {"a": [{}] * 1_000_000}}
+        case "tools/call" if name == "keys":
+            return {"content": [], "structuredContent": {str(number): number for number in range(200_000)}}
         case "tools/call" if name == "blocks":
             return {"content": [{"type": "text", "text": ""}] * 30_000}
         case "tools/call":

@@ -27,7 +27,7 @@ from tests.tool_runner.tiny_server import answering, serving
 SCRIPT = str(Path(__file__).with_name("hostile_server.py"))
 STARTUP_SECONDS = 30
 # Few bytes that cost much once they are read: up to 1,064 MB and 55 s.
-SMALL_THINGS = ("h__small_things", "h__blocks")
+SMALL_THINGS = ("h__small_things", "h__blocks", "h__keys")
 
 
 def over_pipes(**settings: Any) -> dict[str, Any]:
@@ -140,6 +140,7 @@ async def test_what_is_no_tool_by_the_protocol_is_left_out_and_said_and_the_othe
         offered, left_out = await caller.offered(), await details(runner)
     names = {"no_type", "of_an_array", "no_object", "odd_required", "odd_output", "odd_hints", "(without a name)"}
     assert {name.removeprefix("h__") for name in left_out} >= names
+    assert offered["h__half"].description == "half \ufffd of one"
     assert "inputSchema.type" in left_out["h__no_type"]
     assert not {f"h__{name}" for name in names} & offered.keys()
     logged = [line["tool"] for line in runner.log_lines if line["event"] == "mcp_tool_left_out"]

@@ -24,6 +24,10 @@ from sluiceway_llm.model_events import Usage
 from sluiceway_llm.windows import window_in_refusal
 
 _QUOTED_CHARACTERS = 300
+_WORDLESS = (
+    "The model server says that there was an error, and not which one. Please send the message again in a moment, or "
+    "choose another model."
+)
 _CONTEXT = re.compile(
     r"context.{0,3}(length|size|window|limit)|maximum (context|prompt|model|input) length|too many (input )?tokens"
     r"|(prompt|input|conversation|message)s? (is|are) too (long|large)"
@@ -279,8 +283,11 @@ def _by_words(told: Told, secret: str) -> ModelError:
             return _bad_request(told, secret)
     if _RATE.search(told.message):
         return ModelRateLimited()
-    if not told.words or _OVERLOADED.search(told.message):
+    if _OVERLOADED.search(told.message):
         return ModelUnavailable()
+    if not told.words:
+        # It is there, took the request, and may have charged for it: so this is no server that is away.
+        return ModelEndedBadly(_WORDLESS)
     return ModelEndedBadly(f"The model server says: {_quoted(told.message or told.words, secret)}")
 
 

@@ -1,10 +1,15 @@
 """The routes that find and export."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
+from gateway.wire.exports import as_json, as_markdown
+from sluiceway.store.records import Message, Session
 from sluiceway.store.turns.ending import TurnEnd
 
 from tests.gateway.stand_in import StandIn
@@ -63,3 +68,24 @@ async def test_a_session_is_exported_whole_as_json_and_as_markdown(http: httpx.A
     assert (await http.get("/api/chat/sessions/s/export?format=pdf")).status_code == 400
     await http.post("/api/chat/sessions", json={"id": "empty"})
     assert (await http.get("/api/chat/sessions/empty/export")).json()["messages"] == []
+
+
+@pytest.mark.requirement("SE-4")
+@pytest.mark.parametrize("write", [as_json, as_markdown])
+async def test_an_export_keeps_nothing_of_what_it_has_sent(write: Any) -> None:
+    """Who does not read one holds up the piece that is being sent, and what is left of a page."""
+    now = datetime.now(UTC)
+    page = [Message(f"m{number}", "user", [{"type": "text", "text": "x"}], number, None, now) for number in range(3)]
+
+    async def no_more(_: str, after: int) -> list[Message]:
+        assert after == 2
+        return []
+
+    @asynccontextmanager
+    async def rendering() -> AsyncIterator[None]:
+        yield
+
+    file = write(Session("s", None, None, None, None, now, now), page, no_more, rendering)
+    left = [len(page) async for _ in file]
+    assert sorted(left, reverse=True) == left
+    assert set(left) == {3, 2, 1, 0}

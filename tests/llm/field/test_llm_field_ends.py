@@ -88,6 +88,11 @@ ENDS = [
     bad("a word that nobody knows", say("Some"), end("banana"), D, text="Some"),
     bad("abort", say("Some"), end("abort"), D, text="Some"),
     bad("error, nothing said", end("error"), D, requests=3),
+    # It is no server that is away, to be waited for: it took the request, and may have charged for it.
+    bad("an error without a word", {"error": True}, requests=3),
+    bad(
+        "an error whose code nobody reads", f'data: {{"error":{{"code":{"1" * 5000},"message":null}}}}\n\n', requests=3
+    ),
     bad("cut", say("Some"), text="Some", error="MODEL_CUT"),
     *(
         bad(f"cut at {rest!r}", say("Some"), rest, text="Some", error="MODEL_CUT")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sluiceway.store import Store
 from sluiceway.store.records import Message
-from sluiceway.store.sessions.newest import CONTEXT_BYTES, PAGE_BYTES
+from sluiceway.store.sessions.newest import CONTEXT_BYTES, EXPORT_BYTES, PAGE_BYTES
 from sluiceway.store.turns.accepting import NewTurn
 
 from harness.databases.database import Database
@@ -84,3 +84,17 @@ async def test_a_number_of_messages_bounds_a_page_as_well(store: Store, database
     assert ([message.id for message in page.messages], page.has_more) == ([f"large{n}" for n in range(1, 6)], True)
     whole = await store.sessions.messages("s", None, 6)
     assert (len(whole.messages), whole.has_more) == (6, False)
+
+
+async def test_pages_of_an_export_are_bounded_in_bytes_and_together_have_all(store: Store, database: Database) -> None:
+    await fill(database, EASY, 3, 4_000_000)
+    await store.sessions.create("small", None, None, 0)
+    await database.execute(LARGE.format(text="repeat('x', 60000)", messages=10).replace("'s',", "'small',"))
+    for session_id, on_a_page, expected in (("s", 1, 4), ("small", 4, 10)):
+        seen: list[Message] = []
+        while page := await store.sessions.messages_after(session_id, seen[-1].sequence if seen else 0):
+            assert len(page) <= on_a_page
+            assert len(page) == 1 or size_of(page) <= EXPORT_BYTES
+            seen += page
+        assert len({message.id for message in seen}) == len(seen) == expected
+        assert [message.sequence for message in seen] == sorted(message.sequence for message in seen)

@@ -50,6 +50,7 @@ from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry
+from gateway.large_answers import LargeAnswers
 from gateway.metrics import Metrics
 from gateway.ops.queues import Queues
 from gateway.queue_places import QueueNews
@@ -62,6 +63,8 @@ from gateway.windows import ModelWindows
 NAME = "gateway"
 # Short commands only: the streams are read by the hub, on its own connection.
 _REDIS_CONNECTIONS = 16
+# Sent at once: they are large, and take as long as their readers do.
+_MOST_EXPORTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Gateway:
     objects: FileObjects
     files: FileKeeping
     rooms: Rooms
+    large_answers: LargeAnswers
+    exports: LargeAnswers
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
     metrics: Metrics
@@ -166,6 +171,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             objects=objects,
             files=FileKeeping(store, objects, settings.file_limits),
             rooms=Rooms(settings.max_bodies_bytes),
+            large_answers=_large_answers(settings),
+            exports=LargeAnswers(_MOST_EXPORTS, _MOST_EXPORTS // 4),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
@@ -174,3 +181,9 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )
+
+
+def _large_answers(settings: Settings) -> LargeAnswers:
+    """Messages are read on one connection to Postgres: half of them stay for others."""
+    most = max(1, settings.database_pool_size // 2)
+    return LargeAnswers(most, max(1, most // 2))

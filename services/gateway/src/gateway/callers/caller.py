@@ -45,6 +45,11 @@ class Caller:
         return org_of(self.user_id)
 
     @property
+    def counted_as(self) -> str:
+        """Whose share it is of what each caller has one of. Those who are nobody have one for each address."""
+        return self.user_id or self.address or ""
+
+    @property
     def trusted(self) -> bool:
         """A program, by its API key. What it may do is in its scopes."""
         return self.kind == "service"

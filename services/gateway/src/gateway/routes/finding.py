@@ -1,11 +1,14 @@
 """Finding what was said, and taking it along."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from gateway.api.cursors import page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
@@ -46,15 +49,37 @@ async def search(call: Call[SearchParams, None]) -> Response:
 async def export_session(call: Call[ExportParams, None]) -> Response:
     sessions, session_id, form = call.gateway.store.sessions, call.params.session_id, call.params.format
     session = await sessions.get(session_id, await viewer_of_session(call, session_id))
-    # The first page before the head: a database that is away is a 503, and no file that breaks off.
     write = as_json if form == "json" else as_markdown
     pages = partial(sessions.messages_after, all_branches=call.params.branches == "all")
-    first = await pages(session_id, 0)
     name = f"chat-{''.join(one for one in session_id if one.isalnum() or one in '-_')}.{_ENDINGS[form]}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
     if call.method == "HEAD":
         return Response(headers=headers, media_type=_TYPES[form])
-    return StreamingResponse(write(session, first, pages), headers=headers, media_type=_TYPES[form])
+
+    async def begin() -> AsyncIterator[str | bytes]:
+        return write(session, await pages(session_id, 0), pages, call.gateway.large_answers.rendering)
+
+    return _Export(call.gateway.exports.turn(call.caller.counted_as), begin, headers, _TYPES[form])
+
+
+class _Export(StreamingResponse):
+    """A few are sent at once: who does not read it keeps a message of any size here. The first page comes before the
+    head: a database that is away is a 503, and no file that breaks off."""
+
+    def __init__(
+        self,
+        turn: AbstractAsyncContextManager[None],
+        begin: Callable[[], Awaitable[AsyncIterator[str | bytes]]],
+        headers: Mapping[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__((), headers=headers, media_type=media_type)
+        self._turn, self._begin = turn, begin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._turn:
+            self.body_iterator = await self._begin()
+            await super().__call__(scope, receive, send)
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (

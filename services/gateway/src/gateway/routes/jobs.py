@@ -65,9 +65,10 @@ async def list_job_events(call: Call[HistoryParams, None]) -> Response:
     )
     if found is None:
         raise JobNotFound
-    page = [JobEventView.of(event) for event in found[:limit]]
-    next_cursor = page[-1].id if len(found) > limit else None
-    return json_response(JobHistory(job_id=asked.job_id, events=page, next_cursor=next_cursor))
+    async with call.gateway.large_answers.rendering():
+        page = [JobEventView.of(event) for event in found[:limit]]
+        next_cursor = page[-1].id if len(found) > limit else None
+        return json_response(JobHistory(job_id=asked.job_id, events=page, next_cursor=next_cursor))
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
@@ -104,5 +105,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
             "same ids are cursors of the events' stream. Events are kept for the retention after the last of them."
         ),
         scopes=("read",),
+        large=True,
     ),
 )

@@ -64,7 +64,9 @@ async def get_operation(call: Call[OperationParams, None]) -> Response:
         if task is None:
             raise TaskNotFound
         check_owner(task.user_id, call.caller.user_id)
-    return json_response(OperationView.of(operation, await store.operations.output(operation.id)))
+    output = await store.operations.output(operation.id)
+    async with call.gateway.large_answers.rendering():
+        return json_response(OperationView.of(operation, output))
 
 
 async def complete_operation(call: Call[WebhookParams, Body]) -> Response:
@@ -123,6 +125,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(OperationNotFound, TaskNotFound, AccessDenied, StoreUnavailable),
         description="For the owner of its turn, and for programs that may read.",
         scopes=("turns", "read"),
+        large=True,
     ),
     RouteSpec(
         "POST",

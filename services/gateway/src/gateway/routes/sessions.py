@@ -73,17 +73,18 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
         _active_task(gateway, session_id), gateway.store.background.of_session(session_id)
     )
     page = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit)
-    detail = SessionDetail(
-        **dict(SessionView.of(session)),
-        messages=[
-            MessageView.of(message, page.siblings.get(message.id), page.feedback.get(message.id))
-            for message in page.messages
-        ],
-        has_more=page.has_more,
-        active_task=active,
-        background_tasks=[ActiveTask.of(task, None) for task in background],
-    )
-    return json_response(detail)
+    async with gateway.large_answers.rendering():
+        detail = SessionDetail(
+            **dict(SessionView.of(session)),
+            messages=[
+                MessageView.of(message, page.siblings.get(message.id), page.feedback.get(message.id))
+                for message in page.messages
+            ],
+            has_more=page.has_more,
+            active_task=active,
+            background_tasks=[ActiveTask.of(task, None) for task in background],
+        )
+        return json_response(detail)
 
 
 async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
@@ -152,6 +153,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
             "`has_more` says that there are older ones: ask for those before the first `sequence` of this page."
         ),
         scopes=("turns", "read"),
+        large=True,
     ),
     RouteSpec(
         "PATCH",

@@ -55,7 +55,8 @@ async def read_shared(call: Call[SharedParams, None]) -> Response:
         raise ShareNotFound
     limit = page_size(params.limit, settings)
     page = await call.gateway.store.shares.read(params.token, params.before_sequence, limit)
-    return json_response(SharedConversation.of(page), headers=_NOT_LISTED)
+    async with call.gateway.large_answers.rendering():
+        return json_response(SharedConversation.of(page), headers=_NOT_LISTED)
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
@@ -108,5 +109,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(ShareNotFound, StoreUnavailable),
         people=False,
         description="For everybody who has the token of its link.",
+        large=True,
     ),
 )

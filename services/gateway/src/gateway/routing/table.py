@@ -104,6 +104,7 @@ class RouteSpec(Generic[P, B]):
     for JSON, see `gateway.api.problems`.
     `greets`: an anonymous person gets his cookie here.
     `any_host`: for probes, which know an address and no name.
+    `large`: its answer may be: few are read at once, see `gateway.large_answers`.
     `whole_system`: what it tells or does is not of one organisation: operators and keys of one may not.
     """
 
@@ -126,6 +127,7 @@ class RouteSpec(Generic[P, B]):
     stream_token: bool = False
     greets: bool = False
     any_host: bool = False
+    large: bool = False
     whole_system: bool = False
 
     @property
@@ -177,7 +179,11 @@ class RouteSpec(Generic[P, B]):
         note(**{name: getattr(params, name, None) for name in _NOTED})
         with gateway.rooms.open() as room:
             body = await self._read_body(gateway.settings, request, room)
-            return await self.endpoint(Call(gateway, caller, params, body, request.method))
+            call = Call(gateway, caller, params, body, request.method)
+            if not self.large:
+                return await self.endpoint(call)
+            async with gateway.large_answers.turn(caller.counted_as):
+                return await self.endpoint(call)
 
     def _stay_behind_the_wall(self, gateway: Gateway, caller: Caller) -> None:
         """Until the answer has ended: a request is a context of its own. Operators and keys of no organisation act for

@@ -1,52 +1,73 @@
-"""A session as a file, a page of messages at a time: as JSON with everything, or as Markdown for people."""
+"""A session as a file, a page of messages at a time: as JSON with everything, or as Markdown for people.
+
+Guarantees: while a piece is being sent, of the session nothing is held but that piece and what is left of the page.
+"""
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from sluiceway.store.records import Message, Session
 from sluiceway.wire.message import tool_name_of
 from sluiceway.wire.results import results_in
 
-Pages = Callable[[str, int], Awaitable[Sequence[Message]]]
+Pages = Callable[[str, int], Awaitable[list[Message]]]
+# Around what takes the event loop.
+Rendering = Callable[[], AbstractAsyncContextManager[None]]
 
 _ROLES = {"user": "You", "assistant": "Assistant"}
 _BACKTICKS = re.compile(r"`+")
 
 
-async def as_json(session: Session, first: Sequence[Message], pages: Pages) -> AsyncIterator[str]:
-    """One JSON object: the session's fields, and `messages`."""
+async def as_json(
+    session: Session, first: list[Message], pages: Pages, rendering: Rendering
+) -> AsyncIterator[str | bytes]:
+    """One JSON object: the session's fields, and `messages`. `first`, the first page, is used up."""
     head = {"id": session.id, "title": session.title, "created_at": session.created_at.isoformat()}
     yield json.dumps(head, ensure_ascii=False)[:-1] + ', "messages": ['
     between = ""
-    async for message in _all(session.id, first, pages):
-        yield f"{between}\n{json.dumps(_fields(message), ensure_ascii=False)}"
+    async for text in _each(_as_object, session.id, first, pages, rendering):
+        yield f"{between}\n"
+        yield text
         between = ","
     yield "\n]}\n"
 
 
-async def as_markdown(session: Session, first: Sequence[Message], pages: Pages) -> AsyncIterator[str]:
-    """Texts as they were said; a tool's call with what it was given, and what it answered."""
+async def as_markdown(
+    session: Session, first: list[Message], pages: Pages, rendering: Rendering
+) -> AsyncIterator[str | bytes]:
+    """Texts as they were said; a tool's call with what it was given, and what it answered. `first` is used up."""
     yield f"# {' '.join((session.title or 'Conversation').split())}\n"
-    async for message in _all(session.id, first, pages):
-        if results_in(message.parts):
-            continue  # nobody wrote it; the results stand with their calls
-        said = "\n\n".join(text for part in message.parts if (text := _as_text(part)))
-        when = message.created_at.strftime("%Y-%m-%d %H:%M UTC")
-        yield f"\n## {_ROLES.get(message.role, message.role)}, {when}\n\n{said}\n"
+    async for text in _each(_as_section, session.id, first, pages, rendering):
+        yield text
 
 
-async def _all(session_id: str, first: Sequence[Message], pages: Pages) -> AsyncIterator[Message]:
-    page = first
+async def _each(
+    render: Callable[[Message], str], session_id: str, page: list[Message], pages: Pages, rendering: Rendering
+) -> AsyncIterator[bytes]:
+    """Every message, rendered. A page is emptied as it goes, so that no frame keeps what was sent."""
     while page:
-        for message in page:
-            yield message
-        page = await pages(session_id, page[-1].sequence)
+        last = page[-1].sequence
+        page.reverse()
+        while page:
+            async with rendering():
+                pieces = [render(page.pop()).encode()]
+            yield pieces.pop()
+        page = await pages(session_id, last)
 
 
-def _fields(message: Message) -> dict[str, Any]:
-    return {
+def _as_section(message: Message) -> str:
+    if results_in(message.parts):
+        return ""  # nobody wrote it; the results stand with their calls
+    said = "\n\n".join(text for part in message.parts if (text := _as_text(part)))
+    when = message.created_at.strftime("%Y-%m-%d %H:%M UTC")
+    return f"\n## {_ROLES.get(message.role, message.role)}, {when}\n\n{said}\n"
+
+
+def _as_object(message: Message) -> str:
+    fields = {
         "id": message.id,
         "role": message.role,
         "sequence": message.sequence,
@@ -56,6 +77,7 @@ def _fields(message: Message) -> dict[str, Any]:
         "parent_id": message.parent_id,
         "superseded": message.superseded,
     }
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _as_text(part: dict[str, Any]) -> str:

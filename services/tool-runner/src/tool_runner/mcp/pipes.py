@@ -1,7 +1,7 @@
 """A child process that is spoken to over its pipes: lines of JSON-RPC, each with a limit.
 
 Guarantees
-- A line that is longer than MAX_MESSAGE_BYTES is not kept, nor is one of more than MAX_CONTAINERS read. The call that
+- A line that is longer than MAX_MESSAGE_BYTES is not kept, nor is one of more than MAX_VALUES read. The call that
   it answers gets an error; where it cannot be told which one that is, the connection ends.
 - The child ends with the context, within seconds: its input is closed, and what is still there gets SIGTERM and then
   SIGKILL, with its whole process group.
@@ -21,7 +21,8 @@ from mcp.client.stdio import get_default_environment
 from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 
-from tool_runner.mcp.limits import MAX_CONTAINERS, MAX_MESSAGE_BYTES, TOO_LARGE, containers_in
+from tool_runner.mcp.fit_text import fit_text
+from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, TOO_LARGE, Values
 
 _EXIT_SECONDS = 2.0
 _KILL_SECONDS = 2.0
@@ -45,6 +46,7 @@ class Lines:
         self._pieces: list[bytes] = []
         self._size = 0
         self._tail = b""
+        self._values = Values()
 
     def feed(self, chunk: bytes) -> Iterable[SessionMessage | Exception]:
         """The messages that end in it. Raises _UnknownAnswer."""
@@ -58,15 +60,16 @@ class Lines:
     def _add(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size <= MAX_MESSAGE_BYTES:
+            self._values.add(piece)
             self._pieces.append(piece)
             return
         self._pieces = [b"".join(self._pieces)[:_EDGE_BYTES]]
         self._tail = (self._tail + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
 
     def _message(self) -> SessionMessage | Exception:
-        line, tail, size = b"".join(self._pieces), self._tail, self._size
-        self._pieces, self._tail, self._size = [], b"", 0
-        if size <= MAX_MESSAGE_BYTES and containers_in(line) <= MAX_CONTAINERS:
+        line, tail, size, too_many = b"".join(self._pieces), self._tail, self._size, self._values.too_many
+        self._pieces, self._tail, self._size, self._values = [], b"", 0, Values()
+        if size <= MAX_MESSAGE_BYTES and not too_many:
             return _parsed(line)
         return _refused(line[:_EDGE_BYTES], tail or line[-_EDGE_BYTES:])
 
@@ -162,8 +165,7 @@ async def _ended(process: Process, seconds: float) -> bool:
 
 def _parsed(line: bytes) -> SessionMessage | Exception:
     try:
-        text = line.decode(errors="replace")
-        return SessionMessage(types.jsonrpc_message_adapter.validate_json(text, by_name=False))
+        return SessionMessage(types.jsonrpc_message_adapter.validate_json(fit_text(line), by_name=False))
     except ValueError as error:
         return error
 

@@ -14,7 +14,7 @@ from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
 from sluiceway.store.sessions.allowance import check_sessions
 from sluiceway.store.sessions.erasing import Erasure, delete_session
-from sluiceway.store.sessions.newest import PAGE_BYTES, newest_of
+from sluiceway.store.sessions.newest import EXPORT_BYTES, PAGE_BYTES, newest_of, oldest_of
 from sluiceway.wire.message import Part
 
 _COLUMNS = ", ".join(Session.__slots__)
@@ -37,6 +37,9 @@ _NEWEST = newest_of(
     limit="$3",
     max_bytes="$4",
 )
+_ALL_DONE = "SELECT * FROM messages WHERE session_id = $1 AND sequence > $2 AND done AND parts <> '[]'"
+_OLDEST_OF_ALL = oldest_of(_ALL_DONE, limit="$3", max_bytes="$4")
+_OLDEST = oldest_of(f"{_ALL_DONE} AND NOT superseded", limit="$3", max_bytes="$4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +161,11 @@ class SessionStore:
     async def messages_after(
         self, session_id: str, sequence: int, limit: int = 20, *, all_branches: bool = False
     ) -> list[Message]:
-        """The messages behind that sequence, in order, that are done."""
-        shown = "" if all_branches else " AND NOT superseded"
+        """The messages behind that sequence, in order, that are done: as many as have room in EXPORT_BYTES, and one
+        in any case."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT * FROM messages WHERE session_id = $1 AND sequence > $2 AND done{shown}"
-                " AND parts <> '[]' ORDER BY sequence LIMIT $3",
-                session_id,
-                sequence,
-                limit,
+                _OLDEST_OF_ALL if all_branches else _OLDEST, session_id, sequence, limit, EXPORT_BYTES
             )
         return [message_of(row) for row in rows]
 

@@ -1,0 +1,34 @@
+"""JSON as a server sends it, made readable: half of a character, and bytes that are none, become U+FFFD.
+
+The library refuses a whole message for one of them: a listing, and with it every tool of that server.
+
+Guarantees: what is readable stays as it is, byte by byte unless something in the same text is not; no text within
+strings changes otherwise.
+"""
+
+import re
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_FIRST_ALONE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+_SECOND_ALONE = re.compile(rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_UNKNOWN = rb"\\ufffd"
+
+
+def fit_text(text: bytes) -> bytes:
+    if not _is_utf8(text):
+        text = text.decode(errors="replace").encode()
+    if _HALF.search(text) is None:
+        return text
+    # A backslash by another name: from here on each one that is left begins an escape.
+    text = text.replace(rb"\\", rb"\u005c")
+    return _SECOND_ALONE.sub(_UNKNOWN, _FIRST_ALONE.sub(_UNKNOWN, text))
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""Answers that may be large are read and rendered a few at a time: who asks for many waits behind himself, not before
+others."""
+
+import asyncio
+import itertools
+import time
+
+import pytest
+from gateway.api.problems import Overloaded
+from gateway.large_answers import LargeAnswers
+from gateway.serving.app import _ROUTES
+
+# What may be of any size in an answer.
+_LARGE_FIELDS = {"messages", "output", "events"}
+_GREEDY, _OTHER = "greedy", "other"
+
+
+class _Reading:
+    """Somebody's answers: how many are in flight, until they are let go."""
+
+    def __init__(self, answers: LargeAnswers, caller: str) -> None:
+        self._answers, self._caller = answers, caller
+        self.go = asyncio.Event()
+        self.now = self.most = self.done = 0
+
+    async def one(self) -> None:
+        async with self._answers.turn(self._caller):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await self.go.wait()
+            self.now -= 1
+        self.done += 1
+
+
+@pytest.mark.requirement("SE-4")
+async def test_somebody_who_asks_for_forty_has_two_in_flight_and_another_gets_in() -> None:
+    answers = LargeAnswers(most=4, most_of_caller=2)
+    greedy, other = _Reading(answers, _GREEDY), _Reading(answers, _OTHER)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(40):
+            tasks.create_task(greedy.one())
+        await asyncio.sleep(0)
+        other.go.set()
+        await asyncio.wait_for(other.one(), 10)
+        assert (other.done, greedy.now, greedy.done) == (1, 2, 0)
+        greedy.go.set()
+    assert (greedy.most, greedy.done) == (2, 40)
+
+
+async def test_many_callers_together_have_four_in_flight() -> None:
+    answers = LargeAnswers(most=4, most_of_caller=2)
+    readings = [_Reading(answers, f"user-{number}") for number in range(10)]
+    async with asyncio.TaskGroup() as tasks:
+        for reading in readings:
+            tasks.create_task(reading.one())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert sum(reading.now for reading in readings) == 4
+        for reading in readings:
+            reading.go.set()
+    assert sum(reading.done for reading in readings) == 10
+
+
+async def test_one_that_waited_too_long_is_told_to_come_again_and_takes_no_room() -> None:
+    answers = LargeAnswers(most=1, most_of_caller=1, patience_seconds=0.05)
+    async with answers.turn(_GREEDY):
+        for caller in (_GREEDY, _OTHER):
+            with pytest.raises(Overloaded):
+                async with answers.turn(caller):
+                    pytest.fail("there was room")
+    async with asyncio.timeout(10), answers.turn(_OTHER):
+        pass
+
+
+async def test_the_loop_is_left_to_others_for_as_long_as_a_rendering_took() -> None:
+    """Sleeping blocks the loop here, as rendering does."""
+    answers, spans = LargeAnswers(most=4, most_of_caller=4), list[tuple[float, float]]()
+
+    async def render() -> None:
+        async with answers.rendering():
+            began = time.perf_counter()
+            time.sleep(0.02)  # noqa: ASYNC251
+            spans.append((began, time.perf_counter()))
+
+    await asyncio.gather(*(render() for _ in range(4)))
+    for (began, ended), (following, _) in itertools.pairwise(spans):
+        assert following - ended >= 0.9 * (ended - began)
+
+
+def test_every_route_that_answers_messages_or_results_is_a_large_one() -> None:
+    """An export is one of its own kind: it has its turn for as long as it is sent."""
+    answering = {
+        spec.path
+        for spec in _ROUTES
+        for answer in spec.answers.values()
+        if spec.method == "GET" and answer.model is not None and answer.model.model_fields.keys() & _LARGE_FIELDS
+    }
+    large = {spec.path for spec in _ROUTES if spec.large}
+    # Of what they tell none has what was said, or more than a line of it.
+    told = {"/api/ops/turns/{task_id}/events", "/api/chat/search"}
+    others = {"/api/chat/sessions/{session_id}/export", *told}
+    assert {"/api/chat/sessions/{session_id}", "/api/chat/shared/{token}"} < answering - others
+    assert answering - others == large
