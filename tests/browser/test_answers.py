@@ -130,7 +130,7 @@ async def test_what_it_waits_for_is_told(chat: Chat, scripted: ScriptedChat) -> 
     await expect(chat.status).to_have_text("The model is loading.")
     away = {"state": "waiting", "waitsFor": "model", "code": "MODEL_TIMEOUT", "message": "No.", "since": _SINCE}
     await turn.say({"type": "data-status", "data": away, "transient": True})
-    await expect(chat.status).to_have_text(re.compile(r"^The model is away since .+\. The answer goes on"))
+    await expect(chat.status).to_have_text(re.compile(r"^The model has been away since .+\. The answer goes on"))
     in_line = {**away, "code": "MODEL_IN_LINE", "message": "Yours is in line."}
     await turn.say({"type": "data-status", "data": in_line, "transient": True})
     await expect(chat.status).to_have_text("Yours is in line.")

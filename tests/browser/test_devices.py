@@ -56,6 +56,18 @@ async def test_what_is_done_on_one_device_is_seen_on_the_other(
     await phone.sees_questions("first words", "and then")
     await expect(phone.stop_button).to_be_visible()
     await expect(phone.answers.last).to_have_attribute("aria-busy", "true")
+    # What waits there is seen here while the turn runs, and is taken back on either.
+    waiting, seen = (one.questions.filter(has_text="Queued.") for one in (chat, phone))
+    for number, text in enumerate(("not this", "nor that"), 1):
+        await chat.send(text)
+        await expect(seen).to_have_count(number)
+        await expect(seen.last).to_contain_text(text)
+    await seen.first.get_by_role("button", name="Take it back").click()
+    await expect(waiting).to_have_count(1)
+    await expect(waiting).to_contain_text("nor that")
+    await waiting.get_by_role("button", name="Take it back").click()
+    await expect(seen).to_have_count(0)
+    await phone.sees_questions("first words", "and then")
     await model.open_gate("second")
     await expect(phone.stop_button).to_be_hidden()
     await expect(phone.text_of(phone.answers.last).last).to_contain_text("done")

@@ -1,9 +1,8 @@
-"""Numbers of the page that hold on any machine: requests, bytes, layout shift, and what axe-core finds."""
+"""Numbers of the page that hold on any machine: requests, bytes, layout shift."""
 
 import asyncio
 import re
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +12,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.browser.scripted import ScriptedChat
 from tests.browser.test_answers import MARKDOWN, delta
-from tests.browser.test_tool_parts import BEGIN, END, TOOLS, agent, approval, begin, call, failure, progress, text
+from tests.browser.test_tool_parts import BEGIN, END, begin, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 
@@ -22,7 +21,6 @@ MOST_BYTES = 250_000
 # At 300 ms a round trip and 200 KB/s that is 0.6 s and a quarter, and the rest of a second is the browser's.
 MOST_FIRST_BYTES = 50_000
 MOST_SHIFT = 0.03
-_AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 _SHIFTS = """() => {
     window.shift = 0;
     new PerformanceObserver(list => {
@@ -191,36 +189,3 @@ async def test_finding_brings_the_whole_conversation(chat: Chat, scripted: Scrip
     assert await chat.page.locator("article").count() < 130
     await chat.page.keyboard.press("Control+f")
     await expect(chat.page.locator("article")).to_have_count(130)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1100])
-async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any, width: int) -> None:
-    scripted.tools = TOOLS
-    await chat.page.set_viewport_size({"width": width, "height": 800})
-    await chat.page.emulate_media(color_scheme=scheme)
-    await chat.open(scripted.url)
-    await check_axe(chat)
-    turn = await begin(chat, scripted)
-    reasoning = [{"type": f"reasoning-{event}", "id": "r", "delta": "Well."} for event in ("start", "delta", "end")]
-    await turn.say(BEGIN, *reasoning, *text(MARKDOWN), *call("delete_file", path="/tmp/x"), *call("bad", "c3"))
-    await turn.say(*call("slow", "c2"), progress(30, "Still at it", call_id="c2"), failure("TIMEOUT: Too long.", "c3"))
-    await turn.say(agent(1, "start", ""), agent(2, "thought", "Hm."), approval())
-    await expect(chat.page.get_by_role("button", name="Approve")).to_be_visible()
-    await expect(chat.page.locator("math")).to_have_count(1)
-    await check_axe(chat)
-    await chat.box.focus()
-    await chat.page.keyboard.type("/")
-    await expect(chat.page.get_by_role("option")).to_have_count(3)
-    await check_axe(chat)
-    await chat.page.keyboard.press("Escape")
-    await chat.page.keyboard.press("Control+/")
-    await expect(chat.page.get_by_role("dialog")).to_be_visible()
-    await check_axe(chat)
-
-
-async def check_axe(chat: Chat) -> None:
-    await chat.page.evaluate(_AXE.read_text())
-    found = await chat.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]
-    assert not told, "\n".join(told)

@@ -7,6 +7,7 @@ from harness.clients.chat import Chat
 from harness.databases.database import Database
 from harness.databases.valkey import Valkey
 from harness.processes.services import Services
+from tests.browser.test_accessibility import check_axe
 from tests.gateway.callers import add_key
 
 
@@ -43,6 +44,10 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         why = page.get_by_role("region", name=f"Turn {first.task_id}")
         await expect(why).to_contain_text("for a chat worker, and none is ready.")
         await expect(why).to_contain_text("Postgres: queued, attempt 0")
+        for width in (360, 1100):
+            await page.set_viewport_size({"width": width, "height": 800})
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await check_axe(page)
         await why.get_by_role("button", name="Cancel the turn").click()
         await expect(why).to_contain_text("It was cancelled")
         await expect(turns.get_by_role("button", name=first.task_id)).to_have_count(0)

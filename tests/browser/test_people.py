@@ -31,6 +31,7 @@ async def test_a_title_comes_while_the_answer_is_written_and_messages_are_found(
     match = chat.page.get_by_role("link", name="Tell me of the river and its locks")
     await match.click()
     await expect(chat.text_of(chat.questions)).to_have_text(["Tell me of the river and its locks"])
+    await expect(chat.questions).to_be_focused()
 
     await chat.page.request.put(f"{system.url}/api/chat/me/understanding", data={"name": "Ada", "likes": "rivers"})
     await chat.page.get_by_role("button", name="Settings").click()

@@ -5,7 +5,7 @@ from playwright.async_api import Locator, expect
 
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.test_numbers import check_axe
+from tests.browser.test_accessibility import check_axe
 from tests.browser.test_tool_parts import BEGIN, END, call, output, text
 
 pytestmark = pytest.mark.requirement("GW-8")
@@ -45,4 +45,4 @@ async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
     for width in (1100, 360):
         await page.set_viewport_size({"width": width, "height": 800})
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        await check_axe(chat)
+        await check_axe(page)

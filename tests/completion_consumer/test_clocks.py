@@ -27,7 +27,7 @@ _MAY_TELL_THE_TIME = {
     "services/gateway/src/gateway/callers/stream_tokens.py": "as in RFC 7519: a token carries its end",
     "services/gateway/src/gateway/routes/following.py": "until when a token lets its caller follow, likewise",
     "services/gateway/src/gateway/callers/user_cookie.py": "likewise, as a cookie",
-    "services/gateway/src/gateway/callers/signed_out.py": "likewise: until when a cookie that was signed out has to be known",
+    "services/gateway/src/gateway/callers/signed_out.py": "likewise: until when one that was signed out is known",
     "services/gateway/src/gateway/callers/sign_in.py": "likewise: how long signing in may take",
     "services/gateway/src/gateway/callers/rates.py": "this process's own estimate, while Redis is away",
     "services/gateway/src/gateway/callers/api_keys.py": "a key ends on a day that an operator chose",

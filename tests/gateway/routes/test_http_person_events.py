@@ -78,7 +78,7 @@ async def test_what_is_done_in_one_place_is_told_in_every_other(
         assert "Hi." not in json.dumps(one.chunks)
 
 
-async def test_a_message_that_begins_a_session_tells_of_both_and_one_that_waits_of_its_own_start(
+async def test_a_message_that_begins_a_session_tells_of_both_and_one_that_waits_at_once_and_of_its_start(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn
 ) -> None:
     async with _events(gateway) as stream:
@@ -88,17 +88,18 @@ async def test_a_message_that_begins_a_session_tells_of_both_and_one_that_waits_
             assert await _told(stream, 2) == [("session-created", "c"), ("turn-started", "c")]
             second = await http.post("/api/chat/sessions/c/messages", json={"id": "m2", "message": "and then"})
             assert second.json()["position"] == 1
+            assert (await _told(stream, 3))[2] == ("session-changed", "c")
             first = stream.events[2].chunk["task_id"]
             await worker.answer(first, "Hi.")
-            await _told(stream, 4)
+            await _told(stream, 5)
             # It starts when the turn before it has ended; and it is told that it was stopped.
-            assert [(event.type, event.chunk["task_id"]) for event in stream.events[3:]] == [
+            assert [(event.type, event.chunk["task_id"]) for event in stream.events[4:]] == [
                 ("turn-ended", first),
                 ("turn-started", second.json()["task_id"]),
             ]
             await http.post(f"/api/chat/tasks/{second.json()['task_id']}/cancel")
-            await _told(stream, 5)
-            assert stream.events[5].chunk["status"] == "cancelled"
+            await _told(stream, 6)
+            assert stream.events[6].chunk["status"] == "cancelled"
         listed = (await http.get("/api/chat/sessions")).json()["sessions"]
         assert [(one["id"], one["active_task_id"], one["awaits_you"]) for one in listed] == [("c", None, False)]
 

@@ -1,6 +1,7 @@
 """Turns that make way for a message while they only wait for operations, and the turns that continue them."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -364,9 +365,10 @@ async def test_what_runs_in_the_background_keeps_its_session_and_is_no_text_of_a
     session = await scene.store.sessions.get(SESSION, None)
     messages = await scene.store.sessions.messages_after(SESSION, 0, 100)
 
-    async def no_more(session_id: str, after: int) -> Sequence[Message]:
+    async def no_more(session_id: str, after: int) -> list[Message]:
         return []
 
-    text = "".join([chunk async for chunk in as_markdown(session, messages, no_more)])
+    pieces = [piece async for piece in as_markdown(session, messages, no_more, contextlib.nullcontext)]
+    text = "".join([piece if isinstance(piece, str) else piece.decode() for piece in pieces])
     assert [text.count(f"## {who}") for who in ("You", "Assistant")] == [2, 3]
     assert len(await retention.purge_sessions("old_sessions", timedelta(), 10)) == 1

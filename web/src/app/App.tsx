@@ -16,7 +16,7 @@ import { applyPreferences, keepPreferences, readPreferences, type Preferences } 
 import { Settings } from "../settings/Settings.tsx";
 import { Shortcuts } from "../settings/Shortcuts.tsx";
 import { ShareDialog } from "../share/ShareDialog.tsx";
-import { SessionList, addressOf, sessionIn } from "../sidebar/sessions.ts";
+import { SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
@@ -53,11 +53,13 @@ export function App() {
         onSession: (session, firstText) => list.keepWords(session.id, firstText),
         onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text, files) => page.current?.putBack(text, files),
+        onUnbegun: () => list.forgetWords(conversation.sessionId),
         onEnd: () => {
           void list.refresh();
           onDone.current();
         },
       });
+      if (sessionId !== null) conversation.seek(messageIn(location.hash));
       return conversation;
     },
     [list],
@@ -74,6 +76,7 @@ export function App() {
     const route = () => {
       const sessionId = sessionIn(location.hash);
       if (sessionId === null || sessionId !== shownNow.current.sessionId) setConversation(make(sessionId));
+      else shownNow.current.seek(messageIn(location.hash));
     };
     window.addEventListener("hashchange", route);
     return () => window.removeEventListener("hashchange", route);

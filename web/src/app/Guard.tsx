@@ -15,6 +15,7 @@ export class Guard extends Component<{ children: ReactNode }, { failed: boolean 
     const words = CATALOGUES[readPreferences().language]!;
     return (
       <main className="fault">
+        <h1 className="unseen">Sluiceway</h1>
         <p role="alert">{words.needsReload}</p>
         <button type="button" className="button primary" onClick={() => location.reload()}>
           {words.reload}

@@ -48,7 +48,7 @@ export function Page({ conversation, onSend, handle }: Props) {
   function editLast(): boolean {
     const waits = state.pending.findLast((one) => one.state === "queued");
     if (waits) {
-      void conversation.withdraw(waits.id, true);
+      void conversation.pending.withdraw(waits.id, true);
       return true;
     }
     const last = conversation.messages.findLast((message) => message.role === "user");

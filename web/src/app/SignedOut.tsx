@@ -6,6 +6,7 @@ export function SignedOut() {
   const words = CATALOGUES[readPreferences().language]!;
   return (
     <main className="fault">
+      <h1 className="unseen">Sluiceway</h1>
       <p role="status">{words.signedOut}</p>
       <button type="button" className="button primary" onClick={signInAgain}>
         {words.signInAgain}

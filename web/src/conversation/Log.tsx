@@ -2,12 +2,13 @@
 
 import { useChat, type Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
-import { useEffect, useImperativeHandle, useRef, type Ref } from "react";
+import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } from "react";
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
-import type { Pending, Snapshot } from "./conversation.ts";
+import type { Snapshot } from "./conversation.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
+import type { Pending } from "./pending.ts";
 import { useScroll } from "./useScroll.ts";
 
 // So many messages are laid out at once; of more, those that are out of sight are not.
@@ -29,7 +30,14 @@ interface Props {
 export function Log({ chat, state, editing, onEdit, handle }: Props) {
   const words = useWords();
   const { messages } = useChat({ chat, experimental_throttle: FRAME_MS });
-  const { scroller, column, away, onScroll, toEnd } = useScroll(messages[0]?.id);
+  const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[0]?.id);
+  const conversation = useConversation();
+  const isFound = state.sought !== null && messages.some((message) => message.id === state.sought);
+  useLayoutEffect(() => {
+    if (!isFound) return;
+    toMessage(state.sought!);
+    conversation.found();
+  }, [isFound, state.sought, conversation, toMessage]);
   useImperativeHandle(handle, () => ({ toEnd }), [toEnd]);
   const isEmpty = messages.length === 0 && state.pending.length === 0;
   return (
@@ -56,7 +64,8 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "ha
   const told = new Map(pending.map((one) => [one.id, one]));
   const shown = new Set(messages.map((message) => message.id));
   const last = messages.at(-1);
-  const isWaiting = running && last?.role === "user";
+  // Not under what is still to be sent.
+  const isWaiting = running && last?.role === "user" && !told.get(last.id)?.notice;
   return (
     <div id="messages" className={messages.length > MANY ? "many" : undefined}>
       {messages.map((message, n) =>

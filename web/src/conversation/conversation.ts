@@ -8,36 +8,20 @@ import type { Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
 import * as api from "../client/api.ts";
 import type { Chunk } from "../client/chunks.ts";
-import { newId } from "../client/ids.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import type { Listener } from "../client/transport.ts";
 import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { BackgroundTurns } from "./background.ts";
-import { bringsResults, dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom } from "./history.ts";
+import { EarlierMessages, type Shown } from "./earlier.ts";
+import { dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom, withApproval, withFeedback } from "./history.ts";
 import { chosenModel, keepModel, latestModel } from "./models.ts";
-import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
+import type { Attachment } from "./outbox.ts";
+import { PendingMessages, SEND_TRIES, type Addressee, type Pending } from "./pending.ts";
 import { Silence } from "./silence.ts";
 import { Teller } from "./status.ts";
 import type { Talk } from "./talk.ts";
 import { talking, talkingNow } from "./talking.ts";
-
-const SEND_TRIES = 5;
-// Messages of a page that is put before the others, and the time in which those before them are drawn.
-const OLDER_AT_ONCE = 5;
-const OLDER_PAUSE_MS = 50;
-// Where somebody waits for all of them and does not scroll meanwhile.
-const ALL_AT_ONCE = 50;
-
-/** A message that is not among the chat's: on its way, refused, or waiting for the turn before it. */
-export interface Pending extends Outgoing {
-  state: "sending" | "queued" | "refused";
-  notice: Said | null;
-  /** Whether sending it again can help. */
-  passing: boolean;
-  /** It was refused for the day's budget; sending it again says to go on all the same. */
-  overBudget?: boolean;
-}
 
 export interface Snapshot {
   /** Null: its program is not there yet. */
@@ -54,6 +38,8 @@ export interface Snapshot {
   title: string | null;
   /** Messages whose tools run on while the conversation goes on. */
   background: readonly string[];
+  /** The message that somebody wants to see. */
+  sought: string | null;
 }
 
 /** What the page around it is told. */
@@ -62,21 +48,12 @@ export interface Host {
   onChange(): void;
   onSession(session: api.SessionDetail, firstText: string): void;
   onReturn(text: string, files?: readonly Attachment[]): void;
+  /** Its first message is back in the box: there is nothing of it. */
+  onUnbegun(): void;
   /** The conversation has got its title while its answer is written. */
   onTitle(title: string): void;
   onEnd(): void;
 }
-
-const queuedOf = (message: UIMessage): Pending => ({
-  id: message.id,
-  text: textOf(message),
-  files: filesOf(message.parts),
-  state: "queued",
-  notice: (words) => words.queued,
-  passing: true,
-});
-
-const outgoing = ({ id, text, files, model }: Outgoing): Outgoing => ({ id, text, ...(files && files.length > 0 && { files }), ...(model && { model }) });
 
 interface Live {
   taskId: string | null;
@@ -103,24 +80,25 @@ export class Conversation {
   /** The status says what the turn waits for: a tool, a person, its model, its place in the queue. */
   private awaited = false;
   private readonly silence = new Silence(() => this.tellSilence(), () => this.sayState());
-  private deliveries: Promise<void> = Promise.resolve();
   private readonly ended = new Set<string>();
   private started: string[] = [];
   private readonly background: BackgroundTurns;
-  /** Messages that a person sends although the day's budget is used up. */
-  private readonly overBudget = new Set<string>();
-  /** Messages that waited, and were taken back. */
-  private readonly withdrawn = new Set<string>();
+  readonly pending: PendingMessages;
+  private readonly earlier: EarlierMessages;
+  /** How often it was asked what waits. */
+  private waitingAsked = 0;
   private offered: readonly string[] | null = null;
 
   /** `isNew`: the server does not know it yet. */
   constructor(sessionId: string, isNew: boolean, host: Host) {
     this.sessionId = sessionId;
     this.host = host;
+    this.pending = new PendingMessages(this.addressee());
+    this.earlier = new EarlierMessages(this.shown());
     this.state = {
       chat: null, exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
-      pending: unsentOf(this.sessionId).map((one) => ({ ...one, state: "sending", notice: null, passing: true })),
-      hasOlder: false, title: null, background: [],
+      pending: this.pending.list,
+      hasOlder: false, title: null, background: [], sought: null,
     };
     this.background = new BackgroundTurns(this.signal, () => this.applyOutputs(), () => void this.refresh());
     if (talkingNow()) this.begun(talkingNow()!.makeTalk);
@@ -164,13 +142,7 @@ export class Conversation {
 
   private set(change: Partial<Snapshot>): void {
     this.state = { ...this.state, ...change };
-    if (change.pending) this.keepUnsent();
     for (const listener of this.listeners) listener();
-  }
-
-  private keepUnsent(): void {
-    const messages = this.state.pending.filter((one) => one.state === "sending").map(outgoing);
-    keepUnsent(this.sessionId, { isNew: !this.state.exists, messages });
   }
 
   // Its life
@@ -178,7 +150,7 @@ export class Conversation {
   open(): void {
     void this.prepare();
     if (this.state.exists) void this.refresh();
-    for (const one of this.state.pending) if (one.state === "sending") this.enqueue(one.id);
+    this.pending.sendAll();
   }
 
   /** Leave it. What runs on the server runs on, and so does what is being sent. */
@@ -270,6 +242,7 @@ export class Conversation {
   /** Show the history; answer the turn that runs or is next. */
   private async load(): Promise<api.ActiveTask | null> {
     if (!this.state.exists) return null;
+    this.waitingAsked += 1;
     const session = await this.insist(() => api.getSession(this.sessionId, { signal: this.signal }));
     const active = session.active_task;
     const known = this.chat.messages;
@@ -278,17 +251,23 @@ export class Conversation {
     // Of another branch what was read before may be no part.
     const older = this.otherBranch ? [] : known.filter((message) => sequenceOf(message) < first);
     this.otherBranch = false;
-    const questionId = active && trailing(page) > 1 ? await this.questionOf(active) : null;
-    const count = active ? waitingFrom(page, active.message_id, questionId) : page.length;
+    const count = await this.waitingAfter(page, active);
     this.show([...older, ...page.slice(0, count)], page.slice(count));
     this.background.follow(session.background_tasks ?? []);
     this.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
     this.set({ loaded: true, title: session.title, ...(older.length === 0 && { hasOlder: session.has_more }) });
+    void this.readUntil(this.state.sought);
     this.host.onSession(session, session.has_more ? "" : this.firstText);
     const last = this.chat.messages.at(-1);
     // Read between the turn's end and the history: it is whole already.
     if (active && last?.id === active.message_id && dataOf(last).taskId === active.task_id) this.ended.add(active.task_id);
     return active;
+  }
+
+  /** How many messages of the newest page are answered, or being answered: those behind them wait. */
+  private async waitingAfter(page: UIMessage[], active: api.ActiveTask | null): Promise<number> {
+    if (!active) return page.length;
+    return waitingFrom(page, active.message_id, trailing(page) > 1 ? await this.questionOf(active) : null);
   }
 
   private async questionOf(active: api.ActiveTask): Promise<string | null> {
@@ -299,9 +278,8 @@ export class Conversation {
 
   private show(messages: UIMessage[], waiting: UIMessage[]): void {
     const known = new Set([...messages, ...waiting].map((message) => message.id));
-    const queued = waiting.filter((message) => !bringsResults(message) && !this.withdrawn.has(message.id)).map((message) => queuedOf(message));
     this.chat.messages = this.background.applied(messages);
-    this.set({ pending: [...queued, ...this.state.pending.filter((one) => !known.has(one.id))] });
+    this.pending.show(waiting, known);
   }
 
   private applyOutputs(): void {
@@ -376,7 +354,8 @@ export class Conversation {
 
   private onAccepted(taskId: string | null): void {
     if (this.live) this.live.taskId = taskId;
-    this.set({ exists: true, pending: this.state.pending.filter((one) => one.id !== this.sendingId) });
+    this.set({ exists: true });
+    this.pending.drop(this.sendingId);
     this.accepted?.();
     this.accepted = null;
     if (this.signal.aborted) return void this.chat.stop();
@@ -430,48 +409,15 @@ export class Conversation {
 
   // Sending
 
-  /** Messages are delivered one after the other, so that they arrive in the order in which they were written. */
-  send(text: string, { policy, files = [] }: { policy?: api.Policy; files?: readonly Attachment[] } = {}): void {
-    const one: Pending = { ...outgoing({ id: newId(), text, files, model: this.model }), state: "sending", notice: null, passing: true };
-    this.set({ pending: [...this.state.pending, one], problem: null });
-    this.enqueue(one.id, policy);
-  }
-
-  sendAgain(id: string): void {
-    if (this.pendingOf(id)?.overBudget) this.overBudget.add(id);
-    this.mark(id, { state: "sending", notice: null });
-    this.enqueue(id);
-  }
-
-  /** Back into the box with it. */
-  takeBack(id: string): void {
-    const one = this.pendingOf(id);
-    this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
-    if (one) this.host.onReturn(one.text, one.files);
-  }
-
-  /** A message that waits is told to no model; `edit`: it is back in the box then. Where its answer has begun, that is said. */
-  async withdraw(id: string, edit: boolean): Promise<void> {
-    const one = this.pendingOf(id);
-    if (one?.state !== "queued" || this.withdrawn.has(id)) return;
-    this.withdrawn.add(id);
-    try {
-      await this.insist(() => api.takeMessageBack(this.sessionId, id));
-    } catch (error) {
-      this.withdrawn.delete(id);
-      if (!(error instanceof Problem) || error.status !== 409) return this.failed(error);
-      this.set({ problem: (words) => words.begunMeanwhile });
-      return void this.refresh();
-    }
-    this.set({ pending: this.state.pending.filter((other) => other.id !== id) });
-    if (edit) this.host.onReturn(one.text, one.files);
+  send(text: string, how: { policy?: api.Policy; files?: readonly Attachment[] } = {}): void {
+    this.pending.send(text, how);
   }
 
   /** What waits goes back into the box, and what runs is ended. The newest first, so that none of them begins meanwhile. */
   async stopAll(): Promise<void> {
     if (this.live) this.live.stopping = true;
     this.say((words) => words.stopping);
-    for (const one of this.state.pending.filter(({ state }) => state === "queued").reverse()) await this.withdraw(one.id, true);
+    for (const one of this.pending.queued.reverse()) await this.pending.withdraw(one.id, true);
     try {
       await this.insist(() => api.stopSession(this.sessionId));
     } catch (error) {
@@ -480,37 +426,20 @@ export class Conversation {
     }
   }
 
-  /** Another device may have taken back what waits here. What waits since then is not looked at. */
+  /** Another device may have taken back what waits here, or sent more. An older answer than the last says nothing. */
   private async readWaiting(): Promise<void> {
-    const waited = new Set(this.state.pending.filter(({ state }) => state === "queued").map(({ id }) => id));
-    if (waited.size === 0) return;
+    const asked = (this.waitingAsked += 1);
+    const waited = this.pending.queued.map(({ id }) => id);
     try {
-      const { messages } = await api.getSession(this.sessionId, { signal: this.signal });
-      for (const { id } of messages) waited.delete(id);
-      this.set({ pending: this.state.pending.filter(({ id }) => !waited.has(id)) });
+      const { messages, active_task } = await api.getSession(this.sessionId, { signal: this.signal });
+      const page = pageOf(messages, this.messages);
+      const answered = await this.waitingAfter(page, active_task);
+      if (asked !== this.waitingAsked) return;
+      const shown = new Set(this.messages.map(({ id }) => id));
+      this.pending.show(page.slice(answered).filter(({ id }) => !shown.has(id)), new Set(waited));
     } catch (error) {
       this.failed(error);
     }
-  }
-
-  private pendingOf(id: string): Pending | undefined {
-    return this.state.pending.find((one) => one.id === id);
-  }
-
-  private mark(id: string, change: Partial<Pending>): void {
-    this.set({ pending: this.state.pending.map((one) => (one.id === id ? { ...one, ...change } : one)) });
-  }
-
-  private enqueue(id: string, policy?: api.Policy): void {
-    this.deliveries = this.deliveries.then(() => this.deliver(id, policy));
-  }
-
-  private async deliver(id: string, policy?: api.Policy): Promise<void> {
-    const one = this.pendingOf(id);
-    if (one?.state !== "sending") return;
-    if (isOffline()) this.mark(id, { notice: (words) => words.willBeSent });
-    if (this.looping || this.signal.aborted) await this.post(one, policy);
-    else await this.sendFirst(one);
   }
 
   /** Nothing runs: the message and its answer are one request. Resolves when the server has it, or refused it. */
@@ -521,7 +450,7 @@ export class Conversation {
       this.sendingId = id;
       const turn = async () => {
         this.begin({ taskId: null, answerId: null, stopping: false });
-        await this.chat.sendMessage({ id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] }, { body: this.bodyOf(id, model) });
+        await this.chat.sendMessage({ id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] }, { body: this.pending.optionsOf(id, model) });
         await this.settle(one);
       };
       void this.loop(turn).finally(resolve);
@@ -535,34 +464,13 @@ export class Conversation {
     this.accepted = null;
     if (taken) return this.over();
     this.chat.messages = this.chat.messages.filter((message) => message.id !== id);
-    await this.refused(one, this.refusal ?? new Problem("", { code: "UNREACHABLE" }));
+    await this.pending.refused(one, this.refusal ?? new Problem("", { code: "UNREACHABLE" }));
   }
 
   private over(): void {
     if (!this.outcome()) return;
     if (this.live?.taskId) this.ended.add(this.live.taskId);
     this.host.onEnd();
-  }
-
-  /** While a turn runs: the message waits on the server, and is answered behind it, or at once where only tools run. */
-  private async post(one: Pending, policy?: api.Policy): Promise<void> {
-    const { id, text, files = [], model } = one;
-    const more = { ...this.bodyOf(id, model), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
-    const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.why(problem)(words)) });
-    try {
-      const { position } = await api.persist(() => api.postMessage(this.sessionId, id, text, policy, more), { onWait, tries: SEND_TRIES });
-      const steers = policy === "steer";
-      this.mark(id, { state: "queued", notice: position > 0 ? (words) => (steers ? words.steering : words.queued) : null });
-      this.host.onChange();
-      void this.refresh();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      await this.refused(one, error);
-    }
-  }
-
-  private bodyOf(id: string, model: string | undefined = undefined): api.MessageOptions {
-    return { ...(this.overBudget.has(id) && { over_budget: true }), ...(model && { model }) };
   }
 
   /** Which model the next message asks for: the one that was chosen here, else that of the last answer, else the one
@@ -585,25 +493,10 @@ export class Conversation {
     this.set({});
   }
 
-  private async refused(one: Pending, refusal: Problem): Promise<void> {
-    const { id } = one;
-    const problem = await api.withLimit(refusal);
-    const why = sentenceOf(problem);
-    if (this.signal.aborted) return keepUnsent(this.sessionId, { isNew: !this.state.exists, messages: [...unsentOf(this.sessionId), outgoing(one)] });
-    const notice: Said = (words) => words.notSent(why(words));
-    const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
-    if (this.pendingOf(id)) this.mark(id, change);
-    else this.set({ pending: [...this.state.pending, { ...outgoing(one), ...change }] });
-    if (!problem.passing && !problem.mayGoOn) {
-      this.takeBack(id);
-      this.set({ problem: notice });
-    }
-  }
-
   // Answers and questions again
 
   regenerate(messageId: string): Promise<void> {
-    return this.anew(() => this.chat.regenerate({ messageId, body: this.bodyOf(messageId, this.model) }));
+    return this.anew(() => this.chat.regenerate({ messageId, body: this.pending.optionsOf(messageId, this.model) }));
   }
 
   /** Put another question in the place of this one; what follows it goes. */
@@ -611,7 +504,7 @@ export class Conversation {
     return this.anew(async () => {
       const edited = this.chat.messages.find((message) => message.id === messageId);
       // With the files that it has.
-      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] }, { body: this.bodyOf(messageId, this.model) });
+      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] }, { body: this.pending.optionsOf(messageId, this.model) });
       if (this.refusal && !this.live?.taskId) this.host.onReturn(text);
     });
   }
@@ -630,11 +523,7 @@ export class Conversation {
   }
 
   private setFeedback(messageId: string, feedback: api.Feedback | null): void {
-    this.chat.messages = this.chat.messages.map((message) => {
-      if (message.id !== messageId) return message;
-      const { feedback: _, ...metadata } = dataOf(message);
-      return { ...message, metadata: { ...metadata, ...(feedback && { feedback }) } };
-    });
+    this.chat.messages = withFeedback(this.chat.messages, messageId, feedback);
   }
 
   /** Whether the next history that is read may be another one from its beginning on. */
@@ -651,7 +540,7 @@ export class Conversation {
       this.arrival = { id: messageId, forth };
       this.otherBranch = true;
       await this.refresh();
-      while (this.state.hasOlder && !this.chat.messages.some((message) => message.id === messageId)) await this.showOlder();
+      await this.readUntil(messageId);
       this.host.onChange();
     } catch (error) {
       this.failed(error);
@@ -705,7 +594,7 @@ export class Conversation {
     this.set({ problem: null });
     try {
       const { status } = await api.persist(() => api.answerApproval(taskId, toolCallId, approved, reason), retry);
-      this.answered(messageId, toolCallId, approved, reason);
+      this.chat.messages = withApproval(this.chat.messages, messageId, toolCallId, { approved, ...(reason && { reason }) });
       this.host.onChange();
       if (status === "accepted") void this.refresh();
       else if (!this.live) this.setLive(null);
@@ -715,64 +604,87 @@ export class Conversation {
     }
   }
 
-  private answered(messageId: string, toolCallId: string, approved: boolean, reason: string): void {
-    this.chat.messages = this.chat.messages.map((message) =>
-      message.id !== messageId
-        ? message
-        : {
-            ...message,
-            parts: message.parts.map((part) =>
-              "toolCallId" in part && part.toolCallId === toolCallId
-                ? ({ ...part, state: "approval-responded", approval: { ...part.approval, approved, ...(reason && { reason }) } } as typeof part)
-                : part,
-            ),
-          },
-    );
-  }
-
   tell(problem: Said | null): void {
     this.set({ problem });
   }
 
   // What is older
 
-  private loadingOlder: Promise<void> | null = null;
-
-  /** The page before the first message. Who asks while it is read waits for it. */
-  showOlder(atOnce = OLDER_AT_ONCE): Promise<void> {
-    if (!this.state.hasOlder || !this.messages[0]) return Promise.resolve();
-    this.loadingOlder ??= this.readOlder(this.messages[0], atOnce).finally(() => (this.loadingOlder = null));
-    return this.loadingOlder;
+  /** The page before the first message. */
+  showOlder(): Promise<void> {
+    return this.earlier.next();
   }
 
   /** From its first message on. False: not all of it could be read, which is told. */
-  async showAll(): Promise<boolean> {
-    for (let count = -1; this.state.hasOlder && count !== this.messages.length; ) {
-      count = this.messages.length;
-      await this.showOlder(ALL_AT_ONCE);
-    }
-    return !this.state.hasOlder;
+  showAll(): Promise<boolean> {
+    return this.earlier.all();
   }
 
-  private async readOlder(first: UIMessage, atOnce: number): Promise<void> {
-    try {
-      const page = await this.insist(() => api.getSession(this.sessionId, { before: sequenceOf(first), signal: this.signal }));
-      const known = new Set(this.chat.messages.map((message) => message.id));
-      const older = pageOf(page.messages, []).filter((message) => !known.has(message.id));
-      if (await this.putBefore(older, atOnce)) this.set({ hasOlder: page.has_more && older.length > 0 });
-    } catch (error) {
-      this.failed(error);
-    }
+  /** Bring a message into sight, however far back it stands; null: none. */
+  seek(messageId: string | null): void {
+    this.set({ sought: messageId });
+    if (this.state.loaded) void this.readUntil(messageId);
   }
 
-  /** A few in a frame, the newest first: the page never stands still for them. False: another branch has come meanwhile. */
-  private async putBefore(older: UIMessage[], atOnce: number): Promise<boolean> {
-    for (let end = older.length, first = this.messages[0]?.id; end > 0; end -= atOnce) {
-      if (this.messages[0]?.id !== first) return false;
-      this.chat.messages = [...older.slice(Math.max(0, end - atOnce), end), ...this.chat.messages];
-      first = this.messages[0]!.id;
-      if (end > atOnce) await sleep(OLDER_PAUSE_MS, this.signal);
-    }
-    return true;
+  /** It is in sight. */
+  found(): void {
+    this.set({ sought: null });
+  }
+
+  private async readUntil(messageId: string | null): Promise<void> {
+    if (messageId !== null) await this.earlier.until(messageId);
+  }
+
+  // For its parts
+
+  private shown(): Shown {
+    const conversation = this;
+    return {
+      sessionId: this.sessionId,
+      signal: this.signal,
+      get messages() {
+        return conversation.messages;
+      },
+      set messages(messages) {
+        conversation.chat.messages = messages;
+      },
+      get hasOlder() {
+        return conversation.state.hasOlder;
+      },
+      set hasOlder(hasOlder) {
+        conversation.set({ hasOlder });
+      },
+      insist: (action) => this.insist(action),
+      failed: (error) => this.failed(error),
+    };
+  }
+
+  private addressee(): Addressee {
+    const conversation = this;
+    return {
+      sessionId: this.sessionId,
+      signal: this.signal,
+      get exists() {
+        return conversation.state.exists;
+      },
+      get busy() {
+        return conversation.looping || conversation.signal.aborted;
+      },
+      get model() {
+        return conversation.model;
+      },
+      ask: (one) => this.sendFirst(one),
+      changed: (pending) => this.set({ pending }),
+      returned: (text, files) => {
+        this.host.onReturn(text, files);
+        if (!this.state.exists && this.pending.list.length === 0) this.host.onUnbegun();
+      },
+      delivered: () => this.host.onChange(),
+      refresh: () => this.refresh(),
+      tell: (problem) => this.set({ problem }),
+      failed: (error) => this.failed(error),
+      insist: (action) => this.insist(action),
+      why: (problem) => this.why(problem),
+    };
   }
 }

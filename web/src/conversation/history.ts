@@ -66,3 +66,24 @@ export function waitingFrom(messages: UIMessage[], answerId: string, questionId:
 export function trailing(messages: UIMessage[]): number {
   return messages.length - 1 - messages.findLastIndex((message) => message.role === "assistant");
 }
+
+const withOne = (messages: UIMessage[], id: string, change: (message: UIMessage) => UIMessage): UIMessage[] =>
+  messages.map((message) => (message.id === id ? change(message) : message));
+
+/** The messages, before the server has told them again: with what a person thinks of an answer. */
+export function withFeedback(messages: UIMessage[], id: string, feedback: Feedback | null): UIMessage[] {
+  return withOne(messages, id, (message) => {
+    const { feedback: _, ...metadata } = dataOf(message);
+    return { ...message, metadata: { ...metadata, ...(feedback && { feedback }) } };
+  });
+}
+
+/** And with a person's answer to a tool that asked first. */
+export function withApproval(messages: UIMessage[], id: string, toolCallId: string, answer: { approved: boolean; reason?: string }): UIMessage[] {
+  return withOne(messages, id, (message) => ({
+    ...message,
+    parts: message.parts.map((part) =>
+      "toolCallId" in part && part.toolCallId === toolCallId ? ({ ...part, state: "approval-responded", approval: { ...part.approval, ...answer } } as typeof part) : part,
+    ),
+  }));
+}

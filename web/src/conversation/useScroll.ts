@@ -29,6 +29,18 @@ export function useScroll(firstId: string | undefined) {
     grown();
   }, [grown]);
 
+  /** To a message, which gets the focus: it is read aloud, and one sees which it is. */
+  const toMessage = useCallback((id: string) => {
+    const message = scroller.current!.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(id)}"]`);
+    if (!message) return;
+    following.current = false;
+    message.tabIndex = -1;
+    message.focus({ preventScroll: true });
+    // A click on it later is none for the focus.
+    message.addEventListener("blur", () => message.removeAttribute("tabindex"), { once: true });
+    message.scrollIntoView({ block: "start" });
+  }, []);
+
   useEffect(() => {
     const observer = new ResizeObserver(grown);
     observer.observe(scroller.current!);
@@ -53,5 +65,5 @@ export function useScroll(firstId: string | undefined) {
     setAway(!following.current && !isNearEnd());
   }, []);
 
-  return { scroller, column, away, onScroll, toEnd };
+  return { scroller, column, away, onScroll, toEnd, toMessage };
 }

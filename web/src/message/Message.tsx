@@ -3,8 +3,8 @@
 import type { UIMessage } from "ai";
 import { memo } from "react";
 import { useConversation } from "../conversation/context.ts";
-import type { Pending } from "../conversation/conversation.ts";
 import { dataOf, filesOf, textOf } from "../conversation/history.ts";
+import type { Pending } from "../conversation/pending.ts";
 import { Markdown } from "../markdown/Markdown.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";

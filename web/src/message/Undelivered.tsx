@@ -1,5 +1,6 @@
 import { useConversation } from "../conversation/context.ts";
-import type { Pending } from "../conversation/conversation.ts";
+import type { Pending } from "../conversation/pending.ts";
+import { focusBox } from "../ui/focused.ts";
 import { useWords } from "../words/words.ts";
 
 /** What is said of a message that is not among the answered ones, and what can be done with it. */
@@ -20,10 +21,10 @@ function Refused({ pending }: { pending: Pending }) {
   const conversation = useConversation();
   return (
     <>
-      <button type="button" className="quiet" onClick={() => conversation.sendAgain(pending.id)}>
+      <button type="button" className="quiet" onClick={() => (focusBox(), conversation.pending.sendAgain(pending.id))}>
         {pending.overBudget ? words.goOn : words.retry}
       </button>
-      <button type="button" className="quiet" onClick={() => conversation.takeBack(pending.id)}>
+      <button type="button" className="quiet" onClick={() => conversation.pending.takeBack(pending.id)}>
         {words.change}
       </button>
     </>
@@ -35,10 +36,10 @@ function Queued({ id }: { id: string }) {
   const conversation = useConversation();
   return (
     <>
-      <button type="button" className="quiet" onClick={() => void conversation.withdraw(id, true)}>
+      <button type="button" className="quiet" onClick={() => void conversation.pending.withdraw(id, true)}>
         {words.change}
       </button>
-      <button type="button" className="quiet" onClick={() => void conversation.withdraw(id, false)}>
+      <button type="button" className="quiet" onClick={() => (focusBox(), void conversation.pending.withdraw(id, false))}>
         {words.takeBack}
       </button>
     </>

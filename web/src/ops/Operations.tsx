@@ -103,7 +103,7 @@ function KeyForm({ refused, onKey }: { refused: api.Refused; onKey: () => Promis
       <p>{api.readKey() ? refused.message : "For operators: sign in as one, or give an API key with the scope ops:look."}</p>
       <form onSubmit={keep}>
         <label>
-          API key <input type="text" autoComplete="off" value={key} onChange={(event) => setKey(event.target.value)} />
+          API key <input type="password" autoComplete="off" value={key} onChange={(event) => setKey(event.target.value)} />
         </label>{" "}
         <button className="button primary">Look</button>
       </form>

@@ -1,4 +1,4 @@
-// What the server finds in messages, below the conversations whose titles fit.
+// What the server finds in messages, below the conversations whose titles fit; or that nothing is found.
 
 import { useEffect, useState } from "react";
 import { searchMessages, type FoundMessage } from "../client/api.ts";
@@ -9,11 +9,12 @@ import { addressOf } from "./sessions.ts";
 const PAUSE_MS = 250;
 const LEAST_CHARS = 2;
 
-export function Matches({ wanted, onPicked }: { wanted: string; onPicked: () => void }) {
+/** `alone`: no title fits. */
+export function Matches({ wanted, alone, onPicked }: { wanted: string; alone: boolean; onPicked: () => void }) {
   const words = useWords();
-  const [found, setFound] = useState<readonly FoundMessage[]>([]);
+  const [found, setFound] = useState<readonly FoundMessage[] | null>(null);
   useEffect(() => {
-    setFound([]);
+    setFound(wanted.length < LEAST_CHARS ? [] : null);
     if (wanted.length < LEAST_CHARS) return;
     const leaving = new AbortController();
     const look = async () => {
@@ -22,6 +23,7 @@ export function Matches({ wanted, onPicked }: { wanted: string; onPicked: () => 
       } catch (error) {
         // What cannot be searched right now finds nothing; titles are searched all the same.
         if (!(error instanceof Problem) && !isAbort(error)) throw error;
+        if (!leaving.signal.aborted) setFound([]);
       }
     };
     const timer = setTimeout(() => void look(), PAUSE_MS);
@@ -30,14 +32,20 @@ export function Matches({ wanted, onPicked }: { wanted: string; onPicked: () => 
       leaving.abort();
     };
   }, [wanted]);
-  if (found.length === 0) return null;
+  const picked = (one: FoundMessage) => {
+    onPicked();
+    // Who has scrolled away from it since is brought back.
+    if (location.hash === addressOf(one.session_id, one.message_id)) window.dispatchEvent(new Event("hashchange"));
+  };
+  if (!wanted || !found) return null;
+  if (found.length === 0) return alone ? <p className="soft">{words.nothingFound}</p> : null;
   return (
     <section aria-label={words.inMessages}>
       <h2>{words.inMessages}</h2>
       <ul className="matches">
         {found.map((one) => (
           <li key={`${one.session_id} ${one.message_id}`}>
-            <a href={addressOf(one.session_id)} onClick={onPicked} dir="auto">
+            <a href={addressOf(one.session_id, one.message_id)} onClick={() => picked(one)} dir="auto">
               {one.session_title && <b>{one.session_title}</b>} <span>{one.snippet}</span>
             </a>
           </li>

@@ -67,8 +67,7 @@ export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDele
             </ul>
           </section>
         ))}
-        <Matches wanted={wanted} onPicked={onPicked} />
-        {wanted && shown.length === 0 && <p className="soft">{words.nothingFound}</p>}
+        <Matches wanted={wanted} alone={shown.length === 0} onPicked={onPicked} />
         {hasMore && <More list={list} />}
       </div>
       <footer>

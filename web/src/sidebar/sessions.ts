@@ -12,13 +12,19 @@ const STORED = "sluiceway.first-words";
 const MOST_STORED = 300;
 const MOST_ENDED = 500;
 
-export const addressOf = (sessionId: string): string => `#/c/${encodeURIComponent(sessionId)}`;
+/** Of a conversation, or of one of its messages. */
+export const addressOf = (sessionId: string, messageId?: string): string =>
+  `#/c/${encodeURIComponent(sessionId)}${messageId === undefined ? "" : `/m/${encodeURIComponent(messageId)}`}`;
 
 /** The conversation that an address names, or null. */
-export function sessionIn(hash: string): string | null {
+export const sessionIn = (hash: string): string | null => namedIn(hash, 1);
+/** The message of it that an address names, or null. */
+export const messageIn = (hash: string): string | null => namedIn(hash, 2);
+
+function namedIn(hash: string, at: number): string | null {
   try {
-    const match = /^#\/c\/([^/]+)$/.exec(hash);
-    return match && decodeURIComponent(match[1]!);
+    const name = /^#\/c\/([^/]+)(?:\/m\/([^/]+))?$/.exec(hash)?.[at];
+    return name === undefined ? null : decodeURIComponent(name);
   } catch {
     return null;
   }
@@ -201,6 +207,13 @@ export class SessionList {
     const words = firstWords(text);
     if (!words || this.words.get(sessionId) === words) return;
     this.words = new Map([...this.words, [sessionId, words] as const].slice(-MOST_STORED));
+    remember(STORED, [...this.words]);
+    this.set({});
+  }
+
+  /** It has not begun. */
+  forgetWords(sessionId: string): void {
+    if (!this.words.delete(sessionId)) return;
     remember(STORED, [...this.words]);
     this.set({});
   }

@@ -2,3 +2,8 @@
 export function focused(element: HTMLElement | null): void {
   element?.focus();
 }
+
+/** Into the box, from what is about to go: the focus would go with it. On a touch screen that would bring up the keyboard. */
+export function focusBox(): void {
+  if (matchMedia("(pointer: fine)").matches) document.getElementById("text")?.focus();
+}

@@ -40,8 +40,8 @@ export const ar: Words = {
   undo: "تراجع",
   save: "حفظ",
   cancel: "إلغاء",
-  search: "البحث في العناوين",
-  nothingFound: "لا توجد محادثة بهذا العنوان.",
+  search: "بحث",
+  nothingFound: "لم يُعثر على شيء.",
 
   share: "مشاركة",
   whatIsShared:

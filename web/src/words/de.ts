@@ -29,8 +29,8 @@ export const de: Words = {
   undo: "Rückgängig",
   save: "Speichern",
   cancel: "Abbrechen",
-  search: "Titel durchsuchen",
-  nothingFound: "Keine Unterhaltung hat einen solchen Titel.",
+  search: "Suchen",
+  nothingFound: "Nichts gefunden.",
 
   share: "Teilen",
   whatIsShared:

@@ -31,8 +31,8 @@ export const en = {
   undo: "Undo",
   save: "Save",
   cancel: "Cancel",
-  search: "Search the titles",
-  nothingFound: "No conversation has such a title.",
+  search: "Search",
+  nothingFound: "Nothing is found.",
 
   // Sharing
   share: "Share",
@@ -187,7 +187,7 @@ export const en = {
   nextInQueue: "Your answer is next.",
   inQueue: (position: number, seconds?: number) =>
     `${position === 1 ? "One answer is" : `${position} answers are`} before yours${seconds ? `, about ${Math.ceil(seconds)} s` : ""}.`,
-  modelAway: (since: string) => `The model is away${since ? ` since ${since}` : ""}. The answer goes on when it is back.`,
+  modelAway: (since: string) => `The model ${since ? `has been away since ${since}` : "is away"}. The answer goes on when it is back.`,
   reconnecting: (why: string) => `${why} Reconnecting…`,
   connectionLost: "Connection lost.",
   offline: "You are offline.",

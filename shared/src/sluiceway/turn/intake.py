@@ -68,6 +68,9 @@ class TurnIntake:
         accepted = await self._store.turns.accept(replace(turn, traceparent=turn.traceparent or _new_traceparent()))
         task = accepted.task
         published = await self._tell_redis(accepted)
+        if accepted.created and not accepted.active:
+            # It waits. One that runs is told of as a turn that has started.
+            await self._people.mention(task.user_id, SessionChanged(session_id=task.session_id))
         if accepted.created:
             self._log.info(
                 "turn_accepted",

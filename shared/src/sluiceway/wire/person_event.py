@@ -38,7 +38,8 @@ class SessionRenamed(_Told):
 
 
 class SessionChanged(_Told):
-    """What a session shows is another: a branch, or a question to the person that nobody waits for any more."""
+    """What a session shows is another: a branch, the messages that wait for their answer, or a question to the person
+    that nobody waits for any more."""
 
     type: Literal["session-changed"] = "session-changed"
 
