@@ -4,7 +4,9 @@ others."""
 import asyncio
 import itertools
 import time
+from pathlib import Path
 
+import gateway
 import pytest
 from gateway.api.problems import Overloaded
 from gateway.large_answers import LargeAnswers
@@ -101,3 +103,9 @@ def test_every_route_that_answers_messages_or_results_is_a_large_one() -> None:
     others = {"/api/chat/sessions/{session_id}/export", *told}
     assert {"/api/chat/sessions/{session_id}", "/api/chat/shared/{token}"} < answering - others
     assert answering - others == large
+
+
+def test_what_is_written_while_it_is_sent_has_its_turn() -> None:
+    """A file of the object store comes in small pieces; whatever else is sent piece by piece is an Export."""
+    modules = Path(gateway.__file__).parent.rglob("*.py")
+    assert {path.name for path in modules if "StreamingResponse" in path.read_text()} == {"exporting.py", "files.py"}

@@ -1,19 +1,18 @@
 """Finding what was said, and taking it along."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sluiceway.errors import AccessDenied, SessionNotFound, StoreUnavailable
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from gateway.api.cursors import page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
 from gateway.api.models.finding import FoundMessageView, SearchResult
 from gateway.api.models.sessions import SessionExport, SessionView
+from gateway.routes.exporting import Export
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.wire.exports import as_json, as_markdown
@@ -59,27 +58,7 @@ async def export_session(call: Call[ExportParams, None]) -> Response:
     async def begin() -> AsyncIterator[str | bytes]:
         return write(session, await pages(session_id, 0), pages, call.gateway.large_answers.rendering)
 
-    return _Export(call.gateway.exports.turn(call.caller.counted_as), begin, headers, _TYPES[form])
-
-
-class _Export(StreamingResponse):
-    """A few are sent at once: who does not read it keeps a message of any size here. The first page comes before the
-    head: a database that is away is a 503, and no file that breaks off."""
-
-    def __init__(
-        self,
-        turn: AbstractAsyncContextManager[None],
-        begin: Callable[[], Awaitable[AsyncIterator[str | bytes]]],
-        headers: Mapping[str, str],
-        media_type: str,
-    ) -> None:
-        super().__init__((), headers=headers, media_type=media_type)
-        self._turn, self._begin = turn, begin
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._turn:
-            self.body_iterator = await self._begin()
-            await super().__call__(scope, receive, send)
+    return Export(call.gateway.exports.turn(call.caller.counted_as), begin, headers, _TYPES[form])
 
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (

@@ -16,10 +16,12 @@ from sluiceway.errors import RedisUnavailable, StoreUnavailable
 from sluiceway.ids import org_of
 from sluiceway.process.logs import get_logger
 from sluiceway.store.people.people import Row
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
 from gateway.api.models.people import ErasureReceiptView
+from gateway.large_answers import LargeAnswers
+from gateway.routes.exporting import Export
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 _LINES = "application/x-ndjson"
@@ -50,18 +52,22 @@ async def _export(call: Call[Any, None], user_id: str | None) -> Response:
     headers = {**_NOT_KEPT, "Content-Disposition": 'attachment; filename="export.ndjson"'}
     if call.method == "HEAD":
         return Response(headers=headers, media_type=_LINES)
-    rows = call.gateway.store.people.export(user_id)
-    # Before the head is sent, so that a Postgres that is away has a proper answer.
-    first = await anext(rows, None)
-    return StreamingResponse(_lines(first, rows), headers=headers, media_type=_LINES)
+    gateway = call.gateway
+
+    async def begin() -> AsyncIterator[bytes]:
+        rows = gateway.store.people.export(user_id)
+        return _lines(await anext(rows, None), rows, gateway.large_answers)
+
+    return Export(gateway.exports.turn(call.caller.counted_as), begin, headers, _LINES)
 
 
-async def _lines(first: Row | None, rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
+async def _lines(row: Row | None, rows: AsyncIterator[Row], large: LargeAnswers) -> AsyncIterator[bytes]:
     counts: Counter[str] = Counter()
-    row = first
     while row is not None:
         counts[row["kind"]] += 1
-        yield _line(row)
+        async with large.rendering():
+            line = _line(row)
+        yield line
         row = await anext(rows, None)
     yield _line({"kind": "end", "counts": dict(counts)})
 

@@ -25,8 +25,8 @@ class SignOutParams(Params):
 
 
 class CallbackParams(Params):
-    code: Annotated[_ShortText | None, In("query")] = None
-    state: Annotated[_ShortText, In("query")] = ""
+    code: Annotated[_ShortText | None, In("query", any_text=True)] = None
+    state: Annotated[_ShortText, In("query", any_text=True)] = ""
     cookie: Annotated[str | None, In("header")] = None
 
 

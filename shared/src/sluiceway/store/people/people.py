@@ -17,7 +17,7 @@ from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.sessions.erasing import Erasure, delete_session
 
 # Rows of one read. A message may be large, and a result is one by one.
-_SESSIONS, _MESSAGES, _TURNS, _RESULTS = 100, 20, 100, 1
+_SESSIONS, _MESSAGES, _TURNS, _RESULTS = 100, 4, 100, 1
 _ERASED_AT_ONCE = 20
 _COUNTED = {
     "messages": "messages WHERE session_id = ANY($1)",
