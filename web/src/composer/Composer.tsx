@@ -38,10 +38,11 @@ function keepDraft(key: string, text: string): void {
   remember(DRAFTS, text ? { ...others, [key]: text } : others);
 }
 
-/** Kept under the conversation that it is for, also when a new one has just got its name. */
+/** Kept under the conversation that it is for, also when a new one has just got its name; at once, as the page may be
+ * left with the next key. */
 function useDraft(key: string, text: string): void {
   const before = useRef(key);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (before.current !== key) keepDraft(before.current, "");
     before.current = key;
     keepDraft(key, text);
