@@ -233,9 +233,7 @@ class Faults:
             return frozenset()
         pending = [told if isinstance(told, list) else [] for told in answers[len(task_ids) :]]
         ids = {
-            entry["message_id"] + mark_of(partition).encode()
-            for partition, entries in enumerate(pending)
-            for entry in entries
+            entry["message_id"] + mark_of(partition) for partition, entries in enumerate(pending) for entry in entries
         }
         found = [told for told in zip(task_ids, answers, strict=False) if isinstance(told[1], list)]
         return frozenset(task_id for task_id, (held, status) in found if held in ids and status == "running")
