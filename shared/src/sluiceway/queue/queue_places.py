@@ -86,7 +86,7 @@ class _Seen:
 def _read(partition: int, told: Any) -> _Seen:
     if isinstance(told, ResponseError) and "no such key" in str(told):
         return _Seen()  # nothing was ever queued, or Redis was flushed
-    read, _, lanes, answers, ids = answered(told)
+    read, lanes, answers, ids = answered(told)
     positions = [(int(ms), int(number), partition) for ms, _, number in (one.partition(b"-") for one in ids)]
     lengths = dict(zip((user.decode() for user in lanes[::2]), lanes[1::2], strict=True))
     return _Seen(read if read >= 0 else None, positions, lengths, answers)

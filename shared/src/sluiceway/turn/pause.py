@@ -88,11 +88,11 @@ class TurnPause:
     async def block(self, task: Task, *, written: int | None = None) -> Paused:
         """Let a turn wait for its calls in the background as for any other."""
         status = await self._store.stepping_back.block(task)
-        if status is not None:
-            let_go = LetGo("waiting" if status == "waiting" else "running")
+        if status is None:
+            paused = (await self._store.turns.standing(task)).paused
         else:
-            let_go = await self._store.turns.standing(task)
-        return await self._let_run(task, LetGo(let_go.paused), written)
+            paused = "waiting" if status == "waiting" else "running"
+        return await self._let_run(task, LetGo(paused), written)
 
     async def _let_run(self, task: Task, let_go: LetGo, written: int | None) -> Paused:
         """Redis learns that the turn waits before anybody can run, and end, one of its operations."""

@@ -1,8 +1,8 @@
 -- What a user can be told of how long his turn will wait.
 -- KEYS: queue, heads. ARGV: group, what a lane's key begins with, at most so many entries and users, then for each that
 -- is asked for: task id, user, entry id in his lane ('': not known to be in one).
--- Answers {how many entries were ever delivered or -1, how many wait in the queue, {for each user with a lane: user, its
--- length}, {for each: its place in the queue, from 0, or ''; its place in its lane, from 0, or ''}, {the ids of what waits}}.
+-- Answers {how many entries were ever delivered or -1, {for each user with a lane: user, its length}, {for each: its place
+-- in the queue, from 0, or ''; its place in its lane, from 0, or ''}, {the ids of what waits in the queue}}.
 local delivered, read = '0-0', -1
 for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local fact = {}
@@ -40,4 +40,4 @@ for a = 4, #ARGV, 3 do
     end
     answers[#answers + 1] = {place or '', behind or ''}
 end
-return {read, #waiting, lanes, answers, ids}
+return {read, lanes, answers, ids}
