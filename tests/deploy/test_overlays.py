@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -129,6 +130,60 @@ def test_every_metric_that_something_is_scaled_by_is_one_that_the_services_tell(
         pytest.skip("NOTHING says yet that these metrics exist: docs/metrics.md is not there")
     told = set(re.findall(r"`(sluiceway_\w+)", METRICS_PAGE.read_text()))
     assert asked <= told
+
+
+# What Prometheus has of a namespace whose chat workers are at zero, while the first message waits.
+_AT_ZERO = {
+    'sluiceway_queue_waiting{namespace="sluiceway",queue="chat",pod="gateway-1"}': "1x10",
+    'sluiceway_queue_oldest_waiting_seconds{namespace="sluiceway",queue="chat",pod="gateway-1"}': "1+60x10",
+    'sluiceway_queue_waiting{namespace="sluiceway",queue="chat",pod="gateway-2"}': "1x10",
+    'sluiceway_queue_oldest_waiting_seconds{namespace="sluiceway",queue="chat",pod="gateway-2"}': "0+60x10",
+}
+_PROMTOOL = shutil.which("promtool")
+
+
+@pytest.mark.skipif(_PROMTOOL is None, reason="no promtool here to ask (Debian: prometheus)")
+def test_at_zero_workers_each_query_answers_and_the_first_message_brings_one(tmp_path: Path) -> None:
+    """KEDA takes no answer for 0, and starts where a value is above `activationThreshold`."""
+    (scaler,) = (one for one in of("keda", "ScaledObject") if one["metadata"]["name"] == "sluiceway-chat-worker")
+    asked = [trigger["metadata"] for trigger in scaler["spec"]["triggers"]]
+    assert {float(one["activationThreshold"]) for one in asked} == {0.0}
+    wants_one = [
+        {
+            "expr": f"count(({one['query']}) > {one['activationThreshold']})",
+            "eval_time": "5m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
+        for one in asked
+    ]
+    series = [{"series": name, "values": values} for name, values in _AT_ZERO.items()]
+    file = tmp_path / "at-zero.yaml"
+    told = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": wants_one}]}
+    file.write_text(yaml.safe_dump(told))
+    done = subprocess.run([str(_PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_settings_that_the_page_shows_reach_the_services_that_read_them(tmp_path: Path) -> None:
+    shutil.copytree(manifests.K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "shown"
+    overlay.mkdir()
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(configMapGenerator:.+?)```", README, re.DOTALL)]
+    assert len(shown) >= 2
+    for block in shown:
+        (overlay / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../../base"], **block}))
+        documents = manifests.rendered(overlay)
+        maps = {one["metadata"]["name"]: one["data"] for one in documents if one["kind"] == "ConfigMap"}
+        names = {literal.partition("=")[0] for one in block["configMapGenerator"] for literal in one["literals"]}
+        readers = 0
+        for deployment in (one for one in documents if one["kind"] == "Deployment"):
+            pod = deployment["spec"]["template"]["spec"]
+            told = {name for one in manifests.container(pod)["envFrom"] for name in maps[one["configMapRef"]["name"]]}
+            service = deployment["metadata"]["name"].removeprefix("sluiceway-")
+            if names <= told:
+                readers += 1
+                assert {name.lower() for name in names} <= manifests.settings(service).model_fields.keys()
+        assert readers == (len(manifests.SERVICES) if "QUEUE_PARTITIONS" in names else 1)
 
 
 def test_both_autoscalers_take_pods_away_one_at_a_time_and_alike() -> None:
