@@ -60,6 +60,8 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         valkey.stop()
         await expect(unfit).to_contain_text("probe: redis")
         await expect(unfit).to_contain_text("asking queues")
+        # What could not be asked is not "None".
+        await expect(page.get_by_role("region", name="Queues")).to_contain_text("Not known: it could not be asked.")
         await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
 
 

@@ -62,15 +62,15 @@ export function Operations() {
         <>
           <p className="ops-sentence">{seen.sentence}</p>
           {asked && <Explained key={asked} taskId={asked} onAct={act} onClose={() => setAsked(null)} />}
-          <Table name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
-          <Table name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
-          <Table name="Processes" columns={PROCESSES} rows={seen.processes} id={(one) => `${one.component} ${one.name}`} />
-          <Table name="Tool calls that have not ended" columns={operationColumns(setAsked)} rows={seen.operations} id={(one) => one.operation_id} />
-          <Table name="Dead letters" columns={letterColumns(act, setAsked)} rows={seen.letters} id={(one) => one.id} />
-          <Table name="Users of the last 15 minutes" columns={usageColumns("User")} rows={seen.users} id={(one) => one.name ?? ""} />
-          <Table name="Sessions of the last 15 minutes" columns={usageColumns("Session")} rows={seen.sessions} id={(one) => one.name ?? ""} />
-          <Table name="Thumbs of the last 30 days" columns={SUMS} rows={seen.sums} id={(one) => one.model ?? ""} />
-          <Table name="Bad answers" columns={feedbackColumns(setAsked)} rows={seen.feedback} id={(one) => `${one.session_id} ${one.message_id}`} />
+          <Table unknown={seen.unknown.has("turns")} name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
+          <Table unknown={seen.unknown.has("queues")} name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
+          <Table unknown={seen.unknown.has("processes")} name="Processes" columns={PROCESSES} rows={seen.processes} id={(one) => `${one.component} ${one.name}`} />
+          <Table unknown={seen.unknown.has("operations")} name="Tool calls that have not ended" columns={operationColumns(setAsked)} rows={seen.operations} id={(one) => one.operation_id} />
+          <Table unknown={seen.unknown.has("dead-letters")} name="Dead letters" columns={letterColumns(act, setAsked)} rows={seen.letters} id={(one) => one.id} />
+          <Table unknown={seen.unknown.has("top")} name="Users of the last 15 minutes" columns={usageColumns("User")} rows={seen.users} id={(one) => one.name ?? ""} />
+          <Table unknown={seen.unknown.has("top")} name="Sessions of the last 15 minutes" columns={usageColumns("Session")} rows={seen.sessions} id={(one) => one.name ?? ""} />
+          <Table unknown={seen.unknown.has("feedback")} name="Thumbs of the last 30 days" columns={SUMS} rows={seen.sums} id={(one) => one.model ?? ""} />
+          <Table unknown={seen.unknown.has("feedback")} name="Bad answers" columns={feedbackColumns(setAsked)} rows={seen.feedback} id={(one) => `${one.session_id} ${one.message_id}`} />
           <Table name="Fitness" columns={FINDINGS} rows={findings} id={(one) => one.name} />
         </>
       )}

@@ -28,6 +28,7 @@ export function operationColumns(onAsk: (taskId: string) => void): Column<api.Op
     { title: "Tool", value: (one) => one.tool_name },
     { title: "Waits for", value: (one) => one.waits_for },
     { title: "Runner", value: (one) => one.runner ?? "" },
+    { title: "Silent", value: (one) => one.runner_idle_seconds ?? -1, show: (one) => seconds(one.runner_idle_seconds ?? null) },
     { title: "Age", value: (one) => one.age_seconds, show: (one) => seconds(one.age_seconds) },
     { title: "Fails in", value: (one) => one.deadline_seconds, show: (one) => seconds(one.deadline_seconds) },
     {
