@@ -23,7 +23,7 @@ from urllib.parse import quote
 import httpx2
 
 from sluiceway_llm.asking.manners import Body
-from sluiceway_llm.calling.model import HEADERS, UNREAD, Model
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.responses import ResponseReader, to_responses
 from sluiceway_llm.model_errors import ModelCut, ModelError, ModelGarbage, ModelRejected
 from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached
@@ -42,11 +42,9 @@ class BackgroundModel(Model):
 
     async def abandon(self, reached: Reached) -> None:
         try:
-            with self._errors():
+            with self._server.errors():
                 async with asyncio.timeout(_ABANDON_SECONDS):
-                    await self._client.post(
-                        f"{_path(reached)}/cancel", options=self._options({}), cast_to=httpx2.Response
-                    )
+                    await self._server.post(f"{_path(reached)}/cancel")
         except ModelError:
             pass  # it ends by itself, and nobody reads it
 
@@ -56,7 +54,9 @@ class BackgroundModel(Model):
             yield batches
 
     async def _connections(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
-        reader = ResponseReader(self._secret_of(request.model), request.reached, self.manners_of(request.model).by)
+        reader = ResponseReader(
+            self._server.secret_of(request.model), request.reached, self.manners_of(request.model).by
+        )
         while not reader.over:
             told = reader.reached
             try:
@@ -92,9 +92,9 @@ class BackgroundModel(Model):
         return [*events, reader.finished()]
 
     async def _looked_at(self, told: Reached) -> dict[str, Any]:
-        with self._errors():
+        with self._server.errors():
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                response = await self._client.get(_path(told), options=self._options({}), cast_to=httpx2.Response)
+                response = await self._server.get(_path(told))
         try:
             found = json.loads(response.content)
         except ValueError as error:
@@ -104,14 +104,13 @@ class BackgroundModel(Model):
         return found
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
-        manners, client = self.manners_of(request.model), self._client_of(request.model)
-        options: Any = self._options({**HEADERS, **manners.headers(request)})
+        manners = self.manners_of(request.model)
+        headers = manners.headers(request)
         if request.reached is not None:
             after = {"starting_after": request.reached.sequence} if request.reached.sequence >= 0 else {}
-            options["params"] = {"stream": "true", **after}
-            sent = client.get(_path(request.reached), options=options, cast_to=httpx2.Response, **UNREAD)
-            response: httpx2.Response = await sent
-            return response
+            return await self._server.reopened(
+                request.model, _path(request.reached), headers, {"stream": "true", **after}
+            )
 
         def make() -> Body:
             messages = manners.fitted(request)
@@ -123,12 +122,7 @@ class BackgroundModel(Model):
             reasoning = {"reasoning": {"effort": effort}} if effort is not None else {}
             return manners.worded(to_responses(fitting) | reasoning, request) | dict(request.extra_body)
 
-        async def send(body: Body) -> httpx2.Response:
-            made = client.post("/responses", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
-            response: httpx2.Response = await made
-            return response
-
-        return await self._taught(request.model, make, send)
+        return await self._server.streamed(request.model, "/responses", headers, make)
 
 
 def _path(reached: Reached) -> str:
