@@ -40,6 +40,19 @@ def piece(arguments: Any = None, name: Any = None, **fields: Any) -> dict[str, A
     return delta(tool_calls=[{**fields, "function": function}])
 
 
+def call(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return {**fields, "function": {"name": name, "arguments": arguments}}
+
+
+def call_of(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return delta(tool_calls=[call(name, arguments, **fields)])
+
+
+def in_one(*calls: dict[str, Any], **choice: Any) -> dict[str, Any]:
+    """Whole calls in one chunk."""
+    return {"choices": [{"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": None, **choice}]}
+
+
 def lines(*frames: Any) -> str:
     """Each frame as an event; a text that is not `[DONE]` stands there as it is."""
     written = (
@@ -79,6 +92,15 @@ class Case:
 
 def good(name: str, *frames: Any, **expected: Any) -> Case:
     return Case(name, lines(*frames), **expected)
+
+
+def one(name: str, *frames: Any) -> Case:
+    """A stream that ends well, and was meant as one note."""
+    return good(name, *frames, end("stop"), calls=[("note", ONE)])
+
+
+def two(name: str, *frames: Any) -> Case:
+    return good(name, *frames, end("stop"), calls=[("note", ONE), ("note", TWO)])
 
 
 def bad(name: str, *frames: Any, error: str = "MODEL_UNAVAILABLE", **expected: Any) -> Case:
