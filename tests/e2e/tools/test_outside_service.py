@@ -22,7 +22,7 @@ from harness.processes.ports import free_port
 from harness.processes.services import Services, System, clean_environment, probe
 from harness.waiting import wait_until
 
-_EXAMPLE = Path(__file__).parents[2] / "examples" / "outside_service.py"
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "outside_service.py"
 _KEY = {"x-api-key": "the key of a trusted caller"}
 
 

@@ -18,7 +18,7 @@ from harness.model_server import ModelServer
 from harness.processes.services import Service, Services, System
 from harness.waiting import wait_until
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 SECRET = "sassafras-octagon"
 
 

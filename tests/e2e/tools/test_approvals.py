@@ -14,7 +14,7 @@ from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.processes.services import Services
 from harness.waiting import wait_until
-from tests.e2e.test_tools import asked_of, open_gate
+from tests.e2e.tools.test_tools import asked_of, open_gate
 
 CAREFUL = call("careful", "call_c", text="hello")
 

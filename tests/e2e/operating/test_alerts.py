@@ -28,7 +28,7 @@ from harness.processes.prometheus import PROGRAM, Prometheus
 from harness.processes.services import Service, Services, System
 from harness.waiting import wait_until
 
-_FOLDER = Path(__file__).parents[2] / "deploy" / "observability"
+_FOLDER = Path(__file__).parents[3] / "deploy" / "observability"
 _WINDOW = "8s"
 # Seconds after which it is too long, which a test does not wait for.
 _BARS = {

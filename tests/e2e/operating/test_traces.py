@@ -17,7 +17,7 @@ from harness.processes.ports import free_port
 from harness.processes.services import Services, clean_environment, probe
 from harness.waiting import wait_until
 
-_EXAMPLE = Path(__file__).parents[2] / "examples" / "outside_service.py"
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "outside_service.py"
 _TRACE, _BROWSER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 _TREE = """\
 sluiceway-gateway: POST /api/chat/sessions/{session_id}/messages
