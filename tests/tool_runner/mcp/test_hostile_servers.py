@@ -20,7 +20,7 @@ from harness.processes.child import Child
 from harness.processes.ports import free_port
 from harness.processes.services import Service, Services
 from harness.waiting import wait_until
-from tests.tool_runner.hostile_server import HUGE_MIB, MIB
+from tests.tool_runner.mcp.hostile_server import HUGE_MIB, MIB
 from tests.tool_runner.operations import Caller
 from tests.tool_runner.tiny_server import answering, serving
 

@@ -11,7 +11,7 @@ from tool_runner.tool.accepting import is_accepted
 from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.tool_runner.conftest import BAD_TOOLS
-from tests.tool_runner.mcp_stage import over_pipes
+from tests.tool_runner.mcp.mcp_stage import over_pipes
 from tests.tool_runner.operations import Caller
 
 ROOT = "a-root-secret-of-more-than-thirty-two-bytes"

@@ -10,7 +10,7 @@ from sluiceway.wire.tools import ToolSpec
 from tool_runner.tool import ToolFailed
 
 from harness.waiting import wait_until
-from tests.tool_runner.mcp_stage import HttpServer, McpStage, Watcher, lines_of, mcp_stage, over_pipes
+from tests.tool_runner.mcp.mcp_stage import HttpServer, McpStage, Watcher, lines_of, mcp_stage, over_pipes
 
 EVERY_WAY = ["pipes", "pipes of 2025", "http", "http of 2025"]
 

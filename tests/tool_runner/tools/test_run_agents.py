@@ -14,7 +14,7 @@ from tool_runner.tools.run_agents import run_agents
 from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
 from harness.waiting import wait_until
-from tests.tool_runner.stage import OPERATION, Stage, stage_for
+from tests.tool_runner.tools.stage import OPERATION, Stage, stage_for
 
 pytestmark = pytest.mark.requirement("AG-5")
 

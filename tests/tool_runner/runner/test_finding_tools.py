@@ -10,7 +10,7 @@ from tool_runner.tool.definition import FunctionTool, tool
 from harness.processes.services import Services
 from tests.tool_runner.operations import Caller
 
-README = Path(__file__).parents[2] / "services" / "tool-runner" / "README.md"
+README = Path(__file__).parents[3] / "services" / "tool-runner" / "README.md"
 PACKAGE = '''
 """Tools of an installed package."""
 from pydantic import BaseModel

@@ -14,7 +14,7 @@ from tool_runner.tools.writing.outline import Outline
 
 from harness.model_server import ModelServer
 from harness.waiting import wait_until
-from tests.tool_runner.stage import Stage, stage_for
+from tests.tool_runner.tools.stage import Stage, stage_for
 
 ENDS = ("document_generated", "task_completed")
 

@@ -16,7 +16,7 @@ from tool_runner.tool import ToolContext, ToolFailed
 
 from harness.processes.ports import free_port
 from harness.waiting import wait_until
-from tests.tool_runner.mcp_stage import HttpServer, Watcher, children, lines_of, mcp_stage, over_pipes
+from tests.tool_runner.mcp.mcp_stage import HttpServer, Watcher, children, lines_of, mcp_stage, over_pipes
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tool_runner.tool import ToolContext, ToolFailed
 from tool_runner.tool.definition import InProgress
 
 from harness.waiting import wait_until
-from tests.tool_runner.mcp_stage import HttpServer, McpStage, Watcher, lines_of, mcp_stage, over_pipes
+from tests.tool_runner.mcp.mcp_stage import HttpServer, McpStage, Watcher, lines_of, mcp_stage, over_pipes
 
 pytestmark = pytest.mark.requirement("CH-10")
 

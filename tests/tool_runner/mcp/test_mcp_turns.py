@@ -12,7 +12,7 @@ from harness.clients.folding import fold
 from harness.model_server import ModelServer
 from harness.processes.services import Service, Services
 from harness.waiting import wait_until
-from tests.tool_runner.mcp_stage import HttpServer, lines_of, over_pipes
+from tests.tool_runner.mcp.mcp_stage import HttpServer, lines_of, over_pipes
 
 
 def mcp_processes(runner: Service) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ from tool_runner.tools.writing.outline import Outline
 from tool_runner.tools.writing.outline_reading import read_draft
 
 from harness.model_server import ModelServer
-from tests.tool_runner.stage import Stage, stage_for
+from tests.tool_runner.tools.stage import Stage, stage_for
 
 pytestmark = pytest.mark.requirement("JE-4")
 
