@@ -176,7 +176,7 @@ async def test_tools_are_offered_while_the_runner_is_ready(services: Services, c
     assert specs["one_at_a_time"].queue == "one_at_a_time"
     assert specs["web_fetch"].text_field == "url"
     assert {specs["long_work"].queue, specs["generate_document"].queue} == {"long"}
-    # Withdrawn at once when it is to end, before what is in hand has ended.
+    # Withdrawn at once when it is to end, before what is in flight has ended.
     await caller.call("waits", place="gate")
     await began(caller, "gate")
     runner.send(signal.SIGTERM)

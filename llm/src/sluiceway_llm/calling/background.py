@@ -3,8 +3,8 @@
 Guarantees
 - An answer is made once, however many connections read it: a connection that breaks is followed by another, behind the
   last event that was read, as long as each brings something.
-- An answer whose stream is refused, as OpenAI's are after five minutes, is read whole: what was told of it is not told
-  again. While it is still being made, it is looked for from time to time.
+- An answer whose stream is refused, as OpenAI's are after five minutes, is read whole: what was told of it is not
+  repeated. While it is still being made, it is looked for from time to time.
 - Every list of events but the last, which is `Finished`, ends with a `Reached`: who keeps that beside what it made of
   the events can continue there in another process, and misses and repeats nothing.
 Not guaranteed: that the server keeps answers for long. OpenAI does for about ten minutes.
