@@ -19,7 +19,7 @@ from sluiceway_llm.model_errors import ModelError
 
 from chat_worker.account import Account
 from chat_worker.context.exchanges import Exchange, cut_middle
-from chat_worker.prompt import ModelMessages
+from chat_worker.prompt.prompt import ModelMessages
 
 PURPOSE = "notes"
 _MOST_CALLS = 8

@@ -35,7 +35,7 @@ from chat_worker.account import COST
 from chat_worker.attempt import Attempt
 from chat_worker.calls import AskedCall, to_operation
 from chat_worker.model_wait import ModelWait
-from chat_worker.prompt import keep_provided
+from chat_worker.prompt.prompt import keep_provided
 from chat_worker.steering import accepted_part
 from chat_worker.step.offer import Offer, Outcome
 from chat_worker.step.showing import Showing

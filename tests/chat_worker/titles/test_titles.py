@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from chat_worker.beside import Beside
-from chat_worker.titles import READ_CHARS, Titles
+from chat_worker.titles.titles import READ_CHARS, Titles
 from redis.asyncio import Redis
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.store import Store

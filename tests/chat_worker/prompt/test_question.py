@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from chat_worker.prompt import to_model_messages
+from chat_worker.prompt.prompt import to_model_messages
 from sluiceway.store.records import Message
 from sluiceway.wire.question import Page, Question
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from chat_worker.context.exchanges import exchanges_of, shortened
-from chat_worker.prompt import to_model_messages
+from chat_worker.prompt.prompt import to_model_messages
 from sluiceway.store.records import Message
 from sluiceway.wire.message import Part
 from sluiceway.wire.results import results_part

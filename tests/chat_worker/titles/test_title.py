@@ -1,7 +1,7 @@
 """Titles out of whatever a model or a person says."""
 
 import pytest
-from chat_worker.title import MAX_CHARS, MAX_WORDS, title_of, words_of
+from chat_worker.titles.title import MAX_CHARS, MAX_WORDS, title_of, words_of
 from hypothesis import given
 from hypothesis import strategies as st
 

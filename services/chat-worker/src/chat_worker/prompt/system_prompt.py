@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task
 
-from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT
+from chat_worker.prompt.prompt import DEFAULT_SYSTEM_PROMPT
 
 VARIABLES = ("date", "weekday", "model", "user_id", "session_id", "understanding")
 MAX_CHARS = 100_000

@@ -17,8 +17,8 @@ from sluiceway.wire.results import results_in
 from sluiceway_llm.asking.history import PROVIDER
 from sluiceway_llm.calling.model import Provided
 
-from chat_worker.attachments import content_of
-from chat_worker.question import place_of_newest_page, worded
+from chat_worker.prompt.attachments import content_of
+from chat_worker.prompt.question import place_of_newest_page, worded
 
 DEFAULT_SYSTEM_PROMPT = "You are a helpful assistant. Answer clearly and briefly."
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import psutil
 import pytest
-from chat_worker import attachments
-from chat_worker.attachments import Attachments, unread_files
 from chat_worker.context.exchanges import exchanges_of, shortened
-from chat_worker.prompt import to_model_messages
+from chat_worker.prompt import attachments
+from chat_worker.prompt.attachments import Attachments, unread_files
+from chat_worker.prompt.prompt import to_model_messages
 from sluiceway.files.keeping import FileKeeping, FileLimits, Sent
 from sluiceway.files.kinds import KINDS
 from sluiceway.files.objects import FileObjects

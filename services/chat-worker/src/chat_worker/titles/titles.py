@@ -30,9 +30,9 @@ from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.prices import Prices
 
 from chat_worker.account import Account, Counted
-from chat_worker.attachments import text_or_names
 from chat_worker.beside import Beside
-from chat_worker.title import title_of, words_of
+from chat_worker.prompt.attachments import text_or_names
+from chat_worker.titles.title import title_of, words_of
 
 READ_CHARS = 500
 """So much of the first message is what the title is made from."""

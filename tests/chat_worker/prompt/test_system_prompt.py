@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from chat_worker.langfuse import LangfusePrompt, client_of
-from chat_worker.prompt import DEFAULT_SYSTEM_PROMPT
+from chat_worker.prompt.prompt import DEFAULT_SYSTEM_PROMPT
+from chat_worker.prompt.system_prompt import PromptRefused, Template, filled, from_file
 from chat_worker.settings import Settings
-from chat_worker.system_prompt import PromptRefused, Template, filled, from_file
 from pydantic import SecretStr, ValidationError
 from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task

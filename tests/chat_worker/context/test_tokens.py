@@ -11,7 +11,7 @@ from chat_worker.context import tokens
 from chat_worker.context.tokens import TokenCounter, encoding_name_of, estimate
 from sluiceway.wire.token_estimate import estimated_tokens, least_tokens
 
-from tests.chat_worker.texts import TEXTS
+from tests.chat_worker.context.texts import TEXTS
 
 pytestmark = pytest.mark.requirement("CH-6")
 
