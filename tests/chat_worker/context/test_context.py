@@ -23,8 +23,9 @@ from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import Part
 from sluiceway_llm.asking.history import Wants, fitted
 from sluiceway_llm.asking.server_options import ServerOptions
-from sluiceway_llm.calling.model import Model, ModelRequest, TextDelta
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelContextExceeded, ModelRejected
+from sluiceway_llm.model_events import ModelRequest, TextDelta
 
 from harness.databases.database import Database
 from harness.model_server import ModelServer

@@ -31,8 +31,9 @@ from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.events import Data, Event, StartStep
 from sluiceway.wire.message import MessageFold, text_of
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.calling.model import Model, ModelRequest, Reached
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, Tried
+from sluiceway_llm.model_events import ModelRequest, Reached
 
 from harness.clients.asking import asked
 from harness.clients.turns import Streams, Turns

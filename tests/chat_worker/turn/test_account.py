@@ -9,8 +9,8 @@ from chat_worker.step.offer import Offer, Tries
 from prometheus_client import CollectorRegistry
 from sluiceway.errors import Fenced
 from sluiceway.store.people.usage import ChargedCall
-from sluiceway_llm.calling.model import ModelRequest, Usage
 from sluiceway_llm.calling.retry import Patience
+from sluiceway_llm.model_events import ModelRequest, Usage
 from sluiceway_llm.prices import Price, Prices
 
 from harness.model_server import ModelServer

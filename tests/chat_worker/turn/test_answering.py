@@ -22,8 +22,9 @@ from sluiceway.wire.events import Event, FinishStep, Start, StartStep, TextDelta
 from sluiceway.wire.message import MessageFold
 from sluiceway_llm.asking.continuation import PrefixDialect
 from sluiceway_llm.calling.background import BackgroundModel
-from sluiceway_llm.calling.model import Model, Reached
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience
+from sluiceway_llm.model_events import Reached
 
 NOW = datetime.now(UTC)
 STEP = {"type": "step-start"}

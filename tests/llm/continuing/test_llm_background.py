@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sluiceway_llm.calling import background as background_module
 from sluiceway_llm.calling.background import BackgroundModel
-from sluiceway_llm.calling.model import Finished, ModelEvent, ModelRequest, Reached, Usage
 from sluiceway_llm.calling.responses import to_responses
 from sluiceway_llm.calling.retry import stream_with_retries
 from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelUnavailable
+from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached, Usage
 
 from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record

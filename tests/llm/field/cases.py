@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluiceway_llm.calling.model import Model, ModelEvent, ModelRequest, Usage
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelEvent, ModelRequest, Usage
 
 from harness.model_server import ModelServer
 from tests.llm.llm_client import adapter, calls_of, finished, reasoning_of, refusal_of, text_of

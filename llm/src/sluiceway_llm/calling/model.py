@@ -38,34 +38,9 @@ from sluiceway_llm.calling.line import Budget
 from sluiceway_llm.calling.responses import ResponseReader
 from sluiceway_llm.calling.server_client import ServerClient
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.model_events import (
-    Finished,
-    ModelEvent,
-    ModelRequest,
-    Provided,
-    Reached,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from sluiceway_llm.model_events import ModelEvent, ModelRequest, Reached
 from sluiceway_llm.reading.chunks import ChunkReader
 from sluiceway_llm.settings import ModelSettings
-
-__all__ = [
-    "Finished",
-    "Model",
-    "ModelEvent",
-    "ModelRequest",
-    "Provided",
-    "Reached",
-    "ReasoningDelta",
-    "RefusalDelta",
-    "TextDelta",
-    "ToolCallDelta",
-    "Usage",
-]
 
 
 class Model:

@@ -15,7 +15,7 @@ from sluiceway.wire.message import Part, calls_in, is_answered, steps_of, text_o
 from sluiceway.wire.question import Question
 from sluiceway.wire.results import results_in
 from sluiceway_llm.asking.history import PROVIDER
-from sluiceway_llm.calling.model import Provided
+from sluiceway_llm.model_events import Provided
 
 from chat_worker.prompt.attachments import content_of
 from chat_worker.prompt.question import place_of_newest_page, worded

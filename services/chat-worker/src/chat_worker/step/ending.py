@@ -28,8 +28,8 @@ from sluiceway.turn.shown import told
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish, FinishReason, FinishStep
 from sluiceway.wire.message import replay_of
 from sluiceway.wire.task import EndStatus
-from sluiceway_llm.calling.model import Finished, Provided
 from sluiceway_llm.calling.retry import Patience, PutOff
+from sluiceway_llm.model_events import Finished, Provided
 
 from chat_worker.account import COST
 from chat_worker.attempt import Attempt

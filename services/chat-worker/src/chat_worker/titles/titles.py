@@ -24,9 +24,10 @@ from sluiceway.store.records import Message, Task
 from sluiceway.tracing.spans import model_call
 from sluiceway.wire.events import Data
 from sluiceway.wire.person_event import SessionRenamed
-from sluiceway_llm.calling.model import Finished, Model, ModelRequest, TextDelta, Usage
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import Finished, ModelRequest, TextDelta, Usage
 from sluiceway_llm.prices import Prices
 
 from chat_worker.account import Account, Counted

@@ -18,9 +18,9 @@ from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Conversation
 from sluiceway.wire.client_tools import specs_of, stored
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.calling.model import ModelRequest
 from sluiceway_llm.calling.retry import Patience
 from sluiceway_llm.model_errors import ModelContextExceeded
+from sluiceway_llm.model_events import ModelRequest
 
 from chat_worker.calls import AskedCall
 from chat_worker.context.context import Context, Prepared
