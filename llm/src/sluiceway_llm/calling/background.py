@@ -70,14 +70,14 @@ class BackgroundModel(Model):
             except ModelRejected as error:
                 if told is None or error.status != 400:
                     raise
-                yield await self._whole(told, reader)
+                yield await self._whole(request.model, told, reader)
 
-    async def _whole(self, told: Reached, reader: ResponseReader) -> list[ModelEvent]:
+    async def _whole(self, model: str, told: Reached, reader: ResponseReader) -> list[ModelEvent]:
         """The rest of an answer that is not streamed any more."""
         failed = 0
         while True:
             try:
-                response = await self._looked_at(told)
+                response = await self._looked_at(model, told)
             except ModelError as error:
                 failed += 1
                 if not error.retryable or failed >= _MOST_FAILED_LOOKS:
@@ -91,10 +91,10 @@ class BackgroundModel(Model):
         reader.read_whole(response, events)
         return [*events, reader.finished()]
 
-    async def _looked_at(self, told: Reached) -> dict[str, Any]:
-        with self._server.errors():
+    async def _looked_at(self, model: str, told: Reached) -> dict[str, Any]:
+        with self._server.errors(model):
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                response = await self._server.get(_path(told))
+                response = await self._server.get(_path(told), model)
         try:
             found = json.loads(response.content)
         except ValueError as error:

@@ -102,9 +102,10 @@ class ServerClient:
         """Whatever is raised before an answer begins, as ModelError that says no key. None: of no model."""
         return as_model_errors(self._secret if model is None else self.secret_of(model))
 
-    async def get(self, path: str) -> httpx2.Response:
-        """Of the server itself, and read whole."""
-        return await self._client.get(path, options=_options({}), cast_to=httpx2.Response)
+    async def get(self, path: str, model: str | None = None) -> httpx2.Response:
+        """Read whole. `model`: of the server that has it; None: of the one that most models are on."""
+        client = self._client if model is None else self._client_of(model)
+        return await client.get(path, options=_options({}), cast_to=httpx2.Response)
 
     async def post(self, path: str) -> httpx2.Response:
         return await self._client.post(path, options=_options({}), cast_to=httpx2.Response)
