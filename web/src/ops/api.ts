@@ -32,6 +32,13 @@ export interface DeadLetter {
   created_at: string;
 }
 
+/** `body`: what the entry asked for. */
+export interface Letter extends DeadLetter {
+  deliveries: number;
+  entry_id: string;
+  body: string;
+}
+
 export interface Explanation {
   task_id: string;
   sentence: string;
@@ -193,5 +200,6 @@ const id = encodeURIComponent;
 export const explain = (taskId: string) => request<Explanation>("GET", `/turns/${id(taskId)}/explanation`);
 export const cancel = (taskId: string) => request<unknown>("POST", `/turns/${id(taskId)}/cancel`);
 export const requeue = (taskId: string) => request<unknown>("POST", `/turns/${id(taskId)}/requeue`);
+export const letter = (letterId: string) => request<Letter>("GET", `/dead-letters/${id(letterId)}`);
 export const replay = (letterId: string) => request<unknown>("POST", `/dead-letters/${id(letterId)}/replay`);
 export const remove = (letterId: string) => request<unknown>("DELETE", `/dead-letters/${id(letterId)}`);

@@ -55,9 +55,17 @@ function cost({ cost, unpriced }: api.Use): string {
   return `$${cost.toFixed(4)}${unpriced ? `, without ${unpriced} calls` : ""}`;
 }
 
-export function letterColumns(act: (doing: Promise<unknown>) => Promise<void>, onAsk: (taskId: string) => void): Column<api.DeadLetter>[] {
+export function letterColumns(
+  act: (doing: Promise<unknown>) => Promise<void>,
+  onAsk: (taskId: string) => void,
+  onShow: (letterId: string) => void,
+): Column<api.DeadLetter>[] {
   return [
-    { title: "Number", value: (one) => Number(one.id) },
+    {
+      title: "Number",
+      value: (one) => Number(one.id),
+      show: (one) => <button className="button" onClick={() => onShow(one.id)}>Letter {one.id}</button>,
+    },
     { title: "Queue", value: (one) => one.queue },
     { title: "Since", value: (one) => one.created_at },
     { title: "Reason", value: (one) => one.reason },
