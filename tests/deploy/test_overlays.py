@@ -10,6 +10,9 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from sluiceway import keys
+from sluiceway.wire.tools import DEFAULT_QUEUE
+from tool_runner.tool.definition import LONG_QUEUE
 
 from tests.deploy import manifests
 from tests.deploy.extensions import EXTENSIONS, is_extension
@@ -206,6 +209,22 @@ def test_an_autoscaler_wants_more_before_all_slots_are_taken() -> None:
             if metric["type"] == "Pods" and "in_flight" in metric["pods"]["metric"]["name"]:
                 slots = manifests.settings(service).model_fields["worker_slots"].get_default()
                 assert int(metric["pods"]["target"]["averageValue"]) < 0.8 * slots
+
+
+def test_what_scales_tool_runners_asks_for_each_queue_that_they_have_slots_for() -> None:
+    queues = {keys.tool_queue(name) for name in (DEFAULT_QUEUE, LONG_QUEUE)}
+    (hpa,) = (
+        one for one in of("prod", "HorizontalPodAutoscaler") if one["metadata"]["name"] == "sluiceway-tool-runner"
+    )
+    for metric in hpa["spec"]["metrics"]:
+        (matched,) = metric[metric["type"].lower()]["metric"]["selector"]["matchExpressions"]
+        assert (matched["key"], matched["operator"], set(matched["values"])) == ("queue", "In", queues)
+    (keda,) = (one for one in of("keda", "ScaledObject") if one["metadata"]["name"] == "sluiceway-tool-runner")
+    asked = [
+        name for one in keda["spec"]["triggers"] for name in re.findall(r'queue=~"(.+?)"', one["metadata"]["query"])
+    ]
+    assert len(asked) >= 3
+    assert all(re.fullmatch(pattern, queue) for pattern in asked for queue in queues)
 
 
 def test_keda_asks_for_the_namespace_that_the_overlay_is_in() -> None:
