@@ -542,6 +542,8 @@ class Walk:
                 for outcome in (None, "late"):
                     await webhooks.page(operation, outcome, before_id, 10)
         await webhooks.unapplied(timedelta(), 10)
+        await webhooks.put_off(task.id)
+        await self._store.completions.put_off_progress(webhook.id)
         await self._end(task, parts=[{"type": "tool-t", "toolCallId": operation_id, "state": "input-available"}])
         await self._database.execute("UPDATE operations SET status = 'succeeded' WHERE id = $1", operation_id)
         with suppress(DomainError):

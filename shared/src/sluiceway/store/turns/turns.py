@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sluiceway.errors import TaskNotFound
 from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.operations.operations import NewOperation, calls_of, insert_operations, operations_of
+from sluiceway.store.operations.webhooks import SHOW_AGAIN
 from sluiceway.store.people.usage import ModelCall, insert_calls, rows_of
 from sluiceway.store.records import (
     BACKGROUND,
@@ -119,11 +120,15 @@ class TurnStore:
         return task_of(row) if row is not None else await self.get(task_id)
 
     async def raise_attempt(self, task: Task) -> Task | None:
-        """Raise the attempt of a turn that waits, and still waits. None: it has moved on."""
+        """Raise the attempt of a turn that waits, and still waits. None: it has moved on.
+
+        Its stream is lost: the last that outside services said of its operations is to be shown again."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "UPDATE tasks SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND status = 'waiting'"
-                f" RETURNING {TASK_COLUMNS}",
+                "WITH raised AS (UPDATE tasks SET attempt = attempt + 1"
+                f"   WHERE id = $1 AND attempt = $2 AND status = 'waiting' RETURNING {TASK_COLUMNS}),"
+                f" shown_again AS ({SHOW_AGAIN.format(tasks='raised')})"
+                f" SELECT {TASK_COLUMNS} FROM raised",
                 task.id,
                 task.attempt,
             )
