@@ -398,6 +398,7 @@ class Walk:
         await turns.asking(task.session_id, task.message_id)
         await turns.wait_for_model(await self._turn(), {}, 60)
         await turns.raise_attempt(task)
+        await turns.continued(task.id)
         await turns.ended_before(datetime.now(UTC), task.id, datetime.now(UTC) - timedelta(hours=1), 10)
         await turns.live("", 10)
         await turns.unfinalized(timedelta(), 10)

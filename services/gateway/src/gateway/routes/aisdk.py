@@ -52,6 +52,7 @@ from gateway.routes import accepting, answers, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
 from gateway.routes.attaching import attached
 from gateway.routes.claiming import claiming
+from gateway.routes.continued import told_before
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Call, RouteSpec, Success, json_response
@@ -94,10 +95,12 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
+    of_chat = skip is None and task.task_id != call.params.id
     return await open_stream(
         call.gateway,
         call.caller,
         task.task_id,
+        greeting=await told_before(call.gateway, task.task_id) if of_chat else b"",
         version=call.params.version,
         skip=skip,
         merge=skip is None,

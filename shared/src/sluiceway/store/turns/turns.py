@@ -163,6 +163,16 @@ class TurnStore:
             )
         return message_of(row) if row is not None else None
 
+    async def continued(self, task_id: str) -> tuple[str, list[Part]] | None:
+        """The message that a turn continues, by its id, and its parts from before; None: the turn began it."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT m.id, m.parts, t.parts_before FROM tasks t JOIN messages m"
+                " ON m.session_id = t.session_id AND m.id = t.message_id WHERE t.id = $1 AND t.parts_before > 0",
+                task_id,
+            )
+        return (row["id"], row["parts"][: row["parts_before"]]) if row is not None else None
+
     async def pause(
         self,
         task: Task,
