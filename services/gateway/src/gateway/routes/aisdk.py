@@ -315,8 +315,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         description=(
             "By a chat's id: its running turn; for some minutes after its end (`replay_seconds` of `/config`) that "
             "turn from its beginning, for a client that lost its connection before; then, or where the chat does not "
-            "exist, 204. Where that turn continues a message (after an approval, or a client's output), what the message "
-            "had before comes first. By the id of a run: that turn, also when it has ended, without its first "
+            "exist, 204. Where that turn continues a message (after an approval, or a client's output), what that had "
+            "before comes first. By the id of a run: that turn, also when it has ended, without its first "
             "`startIndex` chunks. "
             "With `startIndex` and nothing to follow: 404."
         ),
