@@ -14,6 +14,7 @@ from sluiceway import keys
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.keeping import FileKeeping
 from sluiceway.files.objects import FileObjects
+from sluiceway.files.watching import FilesWatch
 from sluiceway.operation.completions import Completions
 from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
@@ -93,6 +94,7 @@ class Gateway:
     webhooks: WebhookIntake
     objects: FileObjects
     files: FileKeeping
+    files_watch: FilesWatch
     rooms: Rooms
     large_answers: LargeAnswers
     exports: LargeAnswers
@@ -169,6 +171,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rechecks=Rechecks(signed_out, store.api_keys, redis),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             objects=objects,
+            files_watch=FilesWatch(objects),
             files=FileKeeping(store, objects, settings.file_limits),
             rooms=Rooms(settings.max_bodies_bytes),
             large_answers=_large_answers(settings),
