@@ -71,6 +71,9 @@ class OpenOperationView(Wire):
     status: OperationStatus
     waits_for: WaitsFor
     runner: str | None
+    runner_idle_seconds: float | None = Field(
+        default=None, description="since its runner last renewed its lease; null: nobody has it in flight"
+    )
     attempt: int
     age_seconds: float
     deadline_seconds: float = Field(description="until it fails; below 0: it should have")
