@@ -44,9 +44,11 @@ from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
 from sluiceway_llm.reading.shapes import error_status_of, first_choice, flat_text, is_completion
 from sluiceway_llm.reading.sse_lines import ErrorEvent
 from sluiceway_llm.reading.think_tags import ThinkSplitter
+from sluiceway_llm.reading.thought_text import ThoughtText
 from sluiceway_llm.reading.tool_calls import CallAssembler
 from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
 from sluiceway_llm.reading.usage import usage_in
+from sluiceway_llm.reading.written_calls import WrittenCalls
 
 _DONE = b"[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
@@ -91,6 +93,8 @@ class ChunkReader:
         if not continues:
             self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
         self.thinks_first = thinks_first
+        self._thoughts = ThoughtText()
+        self._written = WrittenCalls(() if continues else tool_names)
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self._choice: Any = None
@@ -155,12 +159,17 @@ class ChunkReader:
 
     def let_go(self, events: list[ModelEvent]) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
+        if self._thoughts.held:
+            self._think(self._thoughts.rest(), events)
         if self._thinking is not None and not self._thinking.done:
             self._tell_split(self._thinking.rest(answered=self._reason == "stop"), events)
         if self._unopened is not None:
             self._tell(self._unopened.rest(answered=self._reason == "stop"), events)
             if self._said:
                 self.thinks_first = self._unopened.found and not self._thinks_apart
+        self._tell_written(events)
+        for heard in self._thoughts.aside if not (self._said or self._calls.any) else ():
+            self._tell_aside(heard, events)
         for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
             if rest := joiner.rest():
                 events.append(kind(rest))
@@ -435,11 +444,13 @@ class ChunkReader:
                 self._tell(self._unopened.rest(answered=False), events)
                 self._unopened, self.thinks_first = WatchedText(), False
             self._thinks_apart = True
-            self._think(thought, events)
+            self._think(self._thoughts.feed(thought), events)
 
     # Texts
 
     def _say(self, text: str, events: list[ModelEvent]) -> None:
+        if self._thoughts.held:
+            self._think(self._thoughts.rest(), events)
         if self._thinking is not None:
             self._tell_split(self._thinking.feed(text), events)
             if isinstance(self._thinking, ThinkSplitter) and (channels := self._thinking.channels) is not None:
@@ -472,11 +483,27 @@ class ChunkReader:
             function = {"name": piece.name, "arguments": piece.arguments}
             self._calls.read({"index": piece.number, "function": function}, events)
 
+    def _tell_written(self, events: list[ModelEvent]) -> None:
+        """Calls that were left in the text; of those that the server has made, too, nothing."""
+        text, calls = self._written.rest()
+        for number, call in enumerate(calls):
+            self._call(CallPiece(number, call.name, call.arguments), events)
+        if clean := self._text.feed(text):
+            self._said = True
+            events.append(TextDelta(clean))
+
+    def _tell_aside(self, heard: Heard, events: list[ModelEvent]) -> None:
+        """What stood among the thoughts and is none, of an answer that has nothing else."""
+        if isinstance(heard, CallPiece):
+            self._call(heard, events)
+        else:
+            self._tell([("text", heard[1])], events)
+
     def _tell(self, said: Sequence[tuple[str, str]], events: list[ModelEvent]) -> None:
         for kind, text in said:
             if kind == "reasoning":
                 self._think(text, events)
-            elif clean := self._text.feed(text):
+            elif clean := self._text.feed(self._written.feed(text)):
                 self._said = True
                 events.append(TextDelta(clean))
 
