@@ -147,6 +147,7 @@ OPTIONAL = {
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "QUEUE_PARTITIONS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
+    "ORG_WEIGHTS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "LIVE_TTL_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "RETENTION_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
 }

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
+from sluiceway.process.org_weights import OrgWeights
 from sluiceway.queue.queue_places import QueuePlaces, Waiting
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta
@@ -67,8 +68,8 @@ class DeliveryRate:
 class QueueNews:
     """`tell`: see `Tell`; it gets the key of the task's stream."""
 
-    def __init__(self, redis: Redis, registry: TaskRegistry, tell: Tell) -> None:
-        self._places = QueuePlaces(redis, keys.CHAT)
+    def __init__(self, redis: Redis, registry: TaskRegistry, tell: Tell, weights: OrgWeights) -> None:
+        self._places = QueuePlaces(redis, keys.CHAT, weights)
         self._registry = registry
         self._tell = tell
         self._watched: dict[str, _Watched] = {}
