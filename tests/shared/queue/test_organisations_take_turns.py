@@ -57,7 +57,7 @@ class Scene:
         read = ("XREADGROUP", "GROUP", keys.GROUP, "old", "COUNT", 1, "STREAMS", self.queue.key, ">")
         answer = await self.redis.execute_command(*read)  # type: ignore[no-untyped-call]
         names = [self.queue.key, keys.lane_entries(keys.CHAT), keys.lane_heads(keys.CHAT), NO_ORGS]
-        arguments = [keys.GROUP, *lane_names(keys.CHAT, 0), 200, 1]
+        arguments: list[str | int] = [keys.GROUP, *lane_names(keys.CHAT, 0), 200, 1]
         await Scripts(self.redis).run("queue/advance", names, arguments)
         return [named(fields[b"d"]) for _, fields in answer[0][1]] if answer else []
 
@@ -215,7 +215,7 @@ async def test_older_workers_alone_let_everything_through(scene: Scene) -> None:
 @pytest.mark.parametrize("lost", ["seats:acme", "people:acme", "orgs", "of:org:acme:ann", "queue", "group"])
 async def test_what_a_hand_took_keeps_nothing_else_from_coming(redis: Redis, scene: Scene, lost: str) -> None:
     await scene.add(*turns("acme/ann", 8), *turns("acme/ben", 3))
-    in_queue = [named(fields[b"d"]) for _, fields in await redis.xrange(scene.queue.key)]
+    in_queue = [named(body) for _, body in await scene.producer.after("0-0", 100)]
     if lost == "group":
         await scene.read(2)
         await redis.xgroup_destroy(scene.queue.key, keys.GROUP)

@@ -106,16 +106,15 @@ class Producer:
         """
         if user_id is None or self._kind not in keys.IN_TURNS:
             return self.entry_id(await command(self._redis, *self.adding(body)))
-        call = self._admitting(user_id, begun, body)
-        return self.entry_id(await self._scripts.run(call.script, call.keys, call.arguments))
+        return self.entry_id(await self._scripts.run(*self._admitting(user_id, begun, body)))
 
     def adding(self, body: bytes, *, user_id: str | None = None, begun: bool = False) -> tuple[str | bytes | int, ...]:
         """The command that queues an entry, to be sent along with others. `entry_id` reads its answer."""
         if user_id is None or self._kind not in keys.IN_TURNS:
             partition = self._partition(None, body)
             return _putting(keys.work_queue(self._kind, partition), mark_of(partition), body)
-        call = self._admitting(user_id, begun, body)
-        return ("EVAL", source(call.script), len(call.keys), *call.keys, *call.arguments)
+        script, names, arguments = self._admitting(user_id, begun, body)
+        return ("EVAL", source(script), len(names), *names, *arguments)
 
     @staticmethod
     def entry_id(answer: Any) -> str:
@@ -169,17 +168,18 @@ class Producer:
         entries = await command(self._redis, "XRANGE", key, f"({there}", "+", "COUNT", count)
         return [(found.decode() + mark_of(partition), fields.get(b"d", b"")) for found, fields in entries]
 
-    def _admitting(self, user_id: str, begun: bool, body: bytes) -> Call:
+    def _admitting(self, user_id: str, begun: bool, body: bytes) -> tuple[str, list[str], list[str | bytes | int]]:
+        """Script, keys and arguments."""
         partition, org = self._partition(user_id, body), org_of(user_id)
         first, mark = "1" if begun else "", mark_of(partition)
         names = _queue_keys(self._kind, partition)
         if not org:
             lane = keys.lane(self._kind, user_id, partition)
             user_names = [*names, keys.lane_heads(self._kind, partition), lane]
-            return Call("queue/admit", user_names, [keys.GROUP, user_id, first, body, mark])
-        turn = [keys.GROUP, org, self._weights.of(org), user_id, first, body, mark]
+            return "queue/admit", user_names, [keys.GROUP, user_id, first, body, mark]
         org_names = [*names, keys.lane_orgs(self._kind, partition)]
-        return Call("queue/admit_of_org", org_names, [*turn, *lane_names(self._kind, partition)])
+        turn: list[str | bytes | int] = [keys.GROUP, org, self._weights.of(org), user_id, first, body, mark]
+        return "queue/admit_of_org", org_names, [*turn, *lane_names(self._kind, partition)]
 
     def _partition(self, user_id: str | None, body: bytes) -> int:
         """All entries of a user, or an organisation, that takes turns go to one; others anywhere."""
