@@ -172,8 +172,8 @@ def test_what_the_security_page_sets_up_can_be_said_here() -> None:
     known = {field.upper() for field in SETTINGS["gateway"].model_fields}
     page = (manifests.ROOT / "docs" / "security.md").read_text()
     rows = re.findall(r"^\| (?:Auth0|Keycloak|Entra|Supabase|Clerk|`[A-Z_]+`).*$", page, re.MULTILINE)
-    named = {name for row in [*rows, *re.findall(r"Roles make operators \([^)]*\)", page)] for name in WORDS.findall(row)}
-    words = named & known
+    rows += re.findall(r"Roles make operators \([^)]*\)", page)
+    words = {name for row in rows for name in WORDS.findall(row)} & known
     assert {"JWT_ORG_CLAIM", "OPS_ACT_ROLES", "MAX_TURNS_PER_ORG", "DAILY_COST_PER_USER"} <= words
     told = manifests.compose({**TOLD, **dict.fromkeys(words, "a word")})["services"]["gateway"]["environment"]
     assert {name for name in words if name not in told} == set()

@@ -1,7 +1,6 @@
 """Running the Lua scripts of `lua/`, one file each; a file's head says its keys, arguments and answer.
 
-A line `-- include ROOM/NAME` stands for what is in that file. Comments are not sent: some scripts are sent, in full,
-with each read of a queue.
+A line `-- include ROOM/NAME` stands for what is in that file. Comments and margins are not sent.
 """
 
 import re
@@ -23,13 +22,13 @@ Argument = str | bytes | int | float
 
 
 _INCLUDE = re.compile(r"^-- include (\S+)$", re.MULTILINE)
-_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_UNSENT = re.compile(r"^ *--.*\n|^ +", re.MULTILINE)
 
 
 @cache
 def source(name: str) -> str:
     text = (resources.files("sluiceway") / "lua" / f"{name}.lua").read_text()
-    return _COMMENT.sub("", _INCLUDE.sub(lambda found: source(found[1]), text))
+    return _UNSENT.sub("", _INCLUDE.sub(lambda found: source(found[1]), text))
 
 
 @cache

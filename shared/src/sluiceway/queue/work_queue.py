@@ -15,6 +15,7 @@ Guarantees
 Not guaranteed: order between workers; that an entry is delivered once.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +24,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from sluiceway import keys
+from sluiceway.errors import RedisUnavailable
 from sluiceway.ids import ORG_PREFIX, org_of
 from sluiceway.process.org_weights import EQUAL, OrgWeights
 from sluiceway.queue.partitions import (
@@ -303,27 +305,32 @@ class WorkQueue:
         mark = mark_of(self._partition)
         return {entry["message_id"].decode() + mark: int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
 
-    def _advancing(self) -> tuple[tuple[str | int, ...], ...]:
-        """Whose entry is delivered, the next of his lane follows: in the same round trip, so that it costs nobody any
-        time, and is done though this process dies."""
+    def _advancing(self) -> tuple[Call, ...]:
+        """Whose entry is delivered, the next of his lane, or of his organisation, follows: in the same round trip, so
+        that it costs nobody any time, and is done though this process dies."""
         if self.kind not in keys.IN_TURNS:
             return ()
-        names, arguments = _advancing(self.kind, self._partition, self._weights)
-        return (("EVAL", source("queue/advance"), len(names), *names, *arguments),)
+        return (Call("queue/advance", *_advancing(self.kind, self._partition, self._weights)),)
 
-    async def _group_read(
-        self, client: Redis, *arguments: str | int, then: Sequence[Sequence[str | int]] = ()
-    ) -> list[Delivery]:
+    async def _group_read(self, client: Redis, *arguments: str | int, then: Sequence[Call] = ()) -> list[Delivery]:
         reading = ("XREADGROUP", "GROUP", keys.GROUP, self.consumer, *arguments)
+        answer, *followed = await commands(client, [reading, *(call.command() for call in then)])
+        await self._again([call for call, told in zip(then, followed, strict=True) if isinstance(told, NoScriptError)])
         try:
-            answer = answered((await commands(client, [reading, *then]))[0])
+            entries = answered(answer)
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
             await self.ensure_group()
             return []
-        entries = answer[0][1] if answer else []
-        return [self._delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+        found = entries[0][1] if entries else []
+        return [self._delivery(entry_id, fields, 1) for entry_id, fields in found if fields]
+
+    async def _again(self, calls: Sequence[Call]) -> None:
+        """What a server that is new did not know. What was delivered is told in any case: the next read makes up."""
+        with contextlib.suppress(RedisUnavailable, ResponseError):
+            for call in calls:
+                await self._scripts.run(call.script, call.keys, call.arguments)
 
     def _delivery(self, entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
         placed_id = entry_id.decode() + mark_of(self._partition)

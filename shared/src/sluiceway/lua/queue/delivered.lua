@@ -7,24 +7,27 @@ local function position(id)
 end
 
 local function score(id)
-    return string.format('%.3f', position(id))
+    local ms, number = string.match(id, '^(%d+)-(%d+)')
+    return number == '0' and ms or string.format('%.3f', position(id))
 end
 
 -- The position up to which a queue's entries were delivered. Where none waits in the queue all were, whatever the group
 -- says: it may have been made again.
 local function delivered(queue, group)
-    if redis.call('EXISTS', queue) == 0 then
+    local groups = redis.pcall('XINFO', 'GROUPS', queue)
+    if groups.err then
         return math.huge
     end
-    for _, told in ipairs(redis.call('XINFO', 'GROUPS', queue)) do
+    for _, told in ipairs(groups) do
         local fact = {}
         for f = 1, #told, 2 do
             fact[told[f]] = told[f + 1]
         end
         if fact['name'] == group then
-            local last = fact['last-delivered-id']
-            local waiting = redis.call('XRANGE', queue, '(' .. last, '+', 'COUNT', 1)[1]
-            return waiting and position(last) or math.huge
+            local last, lag = fact['last-delivered-id'], fact['lag']
+            -- Redis knows how many wait, unless it has lost count.
+            local waits = lag and lag > 0 or not lag and redis.call('XRANGE', queue, '(' .. last, '+', 'COUNT', 1)[1]
+            return waits and position(last) or math.huge
         end
     end
     return 0
