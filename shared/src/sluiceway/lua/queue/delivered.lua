@@ -24,9 +24,9 @@ local function delivered(queue, group)
             fact[told[f]] = told[f + 1]
         end
         if fact['name'] == group then
-            local last, lag = fact['last-delivered-id'], fact['lag']
-            -- Redis knows how many wait, unless it has lost count.
-            local waits = lag and lag > 0 or not lag and redis.call('XRANGE', queue, '(' .. last, '+', 'COUNT', 1)[1]
+            local last = fact['last-delivered-id']
+            -- Redis may have lost count of how many wait; that none does is the common case, and costs no look.
+            local waits = fact['lag'] ~= 0 and redis.call('XRANGE', queue, '(' .. last, '+', 'COUNT', 1)[1]
             return waits and position(last) or math.huge
         end
     end
