@@ -155,6 +155,7 @@ export const ar: Words = {
   unfinished: "لم تكتمل",
   notAll: "… (لا يُعرض كله)",
   runsOnlyIf: "لا تعمل هذه الأداة إلا بموافقتك.",
+  asks: (source) => `يسألك ${apart(source)}:`,
   reason: "السبب",
   reasonHint: "السبب، إن أردت",
   approve: "موافقة",

@@ -144,6 +144,7 @@ export const de: Words = {
   unfinished: "Nicht beendet",
   notAll: "… (nicht alles wird gezeigt)",
   runsOnlyIf: "Dieses Werkzeug läuft nur, wenn du zustimmst.",
+  asks: (source) => `${source} fragt dich:`,
   reason: "Grund",
   reasonHint: "Grund, wenn du magst",
   approve: "Freigeben",

@@ -150,6 +150,7 @@ export const en = {
   unfinished: "Not finished",
   notAll: "… (not all of it is shown)",
   runsOnlyIf: "This tool runs only if you say so.",
+  asks: (source: string) => `${source} asks you:`,
   reason: "Reason",
   reasonHint: "Reason, if you like",
   approve: "Approve",

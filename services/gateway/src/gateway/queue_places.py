@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
+from sluiceway.process.org_weights import OrgWeights
 from sluiceway.queue.queue_places import QueuePlaces, Waiting
 from sluiceway.service.presence import count_live
 from sluiceway.stream.registry import TaskRegistry
@@ -73,9 +74,9 @@ class DeliveryRate:
 class QueueNews:
     """`tell`: see `Tell`; it gets the key of the task's stream."""
 
-    def __init__(self, redis: Redis, registry: TaskRegistry, tell: Tell) -> None:
+    def __init__(self, redis: Redis, registry: TaskRegistry, tell: Tell, weights: OrgWeights) -> None:
         self._redis = redis
-        self._places = QueuePlaces(redis, keys.CHAT)
+        self._places = QueuePlaces(redis, keys.CHAT, weights)
         self._registry = registry
         self._tell = tell
         self._watched: dict[str, _Watched] = {}

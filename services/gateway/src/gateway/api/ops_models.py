@@ -22,7 +22,7 @@ class ConsumerView(Wire):
 
 class QueueView(Wire):
     """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_lanes` of them wait behind
-    another one of their user. `in_flight`: entries that a worker has."""
+    another one of their user or organisation. `in_flight`: entries that a worker has."""
 
     kind: str
     waiting: int
