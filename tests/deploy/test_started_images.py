@@ -43,7 +43,7 @@ class Containers:
         self._common = common
         self._named: list[str] = []
 
-    def run(self, service: str, *command: str, detached: bool = True, **environment: str) -> str:
+    def run(self, service: str, environment: Mapping[str, str], *command: str, detached: bool = True) -> str:
         name = f"sluiceway-try-{service}-{free_port()}"
         told = [word for pair in {**self._common, **environment}.items() for word in ("--env", "=".join(pair))]
         how = ["--detach"] if detached else ["--rm"]
@@ -86,16 +86,17 @@ async def test_all_four_start_closed_answer_and_end_at_a_signal(containers: Cont
     # As the Job of the base does it.
     (job,) = (one for one in manifests.resources() if one["kind"] == "Job")
     migrate = manifests.container(job["spec"]["template"]["spec"])["command"]
-    await asyncio.to_thread(containers.run, "gateway", *migrate, detached=False)
+    await asyncio.to_thread(containers.run, "gateway", {}, *migrate, detached=False)
     asks = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "k", "MODEL": "m"}
     port, *probes = (str(free_port()) for _ in manifests.SERVICES)
     url = f"http://127.0.0.1:{port}"
-    names = [containers.run("gateway", HOST="127.0.0.1", PORT=port, WEBHOOK_SECRETS=_SECRETS)]
+    outside = {"PUBLIC_URL": url, "WEBHOOK_SECRETS": _SECRETS}
+    names = [containers.run("gateway", {"HOST": "127.0.0.1", "PORT": port, "WEBHOOK_SECRETS": _SECRETS})]
     for service, probe in zip(manifests.WORKERS, probes, strict=True):
-        own = {"HEALTH_PORT": probe} | (asks if service != "completion-consumer" else {})
-        names.append(containers.run(service, **own, PUBLIC_URL=url, WEBHOOK_SECRETS=_SECRETS))
+        own = asks | outside if service != "completion-consumer" else {}
+        names.append(containers.run(service, {"HEALTH_PORT": probe, **own}))
     for at in (port, *probes):
-        await wait_until(lambda at=at: _ready(f"http://127.0.0.1:{at}/readyz"), 60, f"{names}: ready at {at}")
+        await _ready(f"http://127.0.0.1:{at}/readyz")
     for name in names:
         seen = containers.engine("exec", name, "sh", "-c", "id -u; touch /opt/x 2>&1; grep CapEff /proc/self/status")
         assert seen.splitlines()[0] == "10001"
@@ -108,9 +109,12 @@ async def test_all_four_start_closed_answer_and_end_at_a_signal(containers: Cont
         assert await asyncio.to_thread(containers.stop, name) < _STOP_SECONDS
 
 
-async def _ready(url: str) -> bool:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        try:
-            return (await client.get(url)).status_code == 200
-        except httpx.TransportError:
-            return False
+async def _ready(url: str) -> None:
+    async def answers() -> bool:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                return (await client.get(url)).status_code == 200
+            except httpx.TransportError:
+                return False
+
+    await wait_until(answers, 60, f"{url} answers 200")
