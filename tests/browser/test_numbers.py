@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
+from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.browser.scripted import ScriptedChat
 from tests.browser.test_answers import MARKDOWN, delta
@@ -64,7 +65,7 @@ async def test_the_first_use_is_few_requests_and_bytes(chat: Chat, scripted: Scr
 
 
 async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: Chat, scripted: ScriptedChat) -> None:
-    """What follows an answer comes behind it: until it is there, the page works, and what is sent waits."""
+    """What follows an answer comes behind it: until it is there, the page works, and what is sent goes at once."""
     page, there = chat.page, asyncio.Event()
     first_half = await _named_by_the_page(scripted)
 
@@ -80,15 +81,18 @@ async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: C
     await page.keyboard.press("Control+/")
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.press("Escape")
+    # That it follows its person now, and reads again what it shows, is not in the message's way.
+    await wait_until(lambda: scripted.is_followed)
     await chat.send("Hello?")
     await chat.sees_questions("Hello?")
+    turn = await scripted.asked()
     await page.keyboard.type("And then")
     there.set()
-    turn = await scripted.asked()
     await turn.say(BEGIN, *text("Well."), END)
     await scripted.finish()
     await chat.sees_answers("Well.")
     await chat.sees_questions("Hello?")
+    assert len(scripted.turns) == 1, "it was asked for once"
     await expect(chat.box).to_be_focused()
     await expect(chat.box).to_have_value("And then")
     assert await page.evaluate("window.shift") <= MOST_SHIFT
