@@ -47,7 +47,7 @@ _WORKERS: tuple[Mapping[str, str], ...] = ({}, {}, {"MODEL_CONTINUATION": "llama
 _COUNTS: Mapping[Kind, int] = {"gateway": 2, "chat-worker": len(_WORKERS), "tool-runner": 2, "completion-consumer": 2}
 # A server whose one tool answers with 200 MB.
 _HOSTILE = {
-    "command": [sys.executable, str(_ROOT / "tests" / "tool_runner" / "hostile_server.py")],
+    "command": [sys.executable, str(_ROOT / "tests" / "tool_runner" / "mcp" / "hostile_server.py")],
     "protocol": "legacy",
     "tools": ["huge"],
 }

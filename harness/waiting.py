@@ -13,6 +13,8 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
+# How long a condition may take to answer, before it is one that hangs.
+_ANSWER_SECONDS = 60.0
 
 
 @overload
@@ -26,12 +28,13 @@ async def wait_until(condition: Callable[[], T], timeout: float = ..., what: str
 async def wait_until(condition: Callable[[], Any], timeout: float = 20.0, what: str = "") -> Any:
     """Ask `condition` (a function, or a coroutine function) until it answers something true, and return that.
 
-    Raises AssertionError after `timeout` seconds. An exception of the condition is not caught.
+    Raises AssertionError after `timeout` seconds, TimeoutError when the condition itself does not answer within a
+    minute. An exception of the condition is not caught.
     """
     deadline = time.monotonic() + timeout
     while True:
         answer = condition()
-        value = await answer if inspect.isawaitable(answer) else answer
+        value = await asyncio.wait_for(answer, _ANSWER_SECONDS) if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() > deadline:

@@ -96,7 +96,7 @@ def valkey_url(valkey: Valkey) -> str:
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
     """A client of that Valkey that answers bytes."""
-    async with Redis.from_url(valkey_url, decode_responses=False) as client:
+    async with Redis.from_url(valkey_url, decode_responses=False, socket_timeout=60) as client:
         yield client
 
 
@@ -117,7 +117,7 @@ def database_url(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A connection to it, to look at what is durable."""
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, command_timeout=120)
     yield connection
     await connection.close()
 

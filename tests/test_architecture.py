@@ -1,5 +1,6 @@
 """Pages name what exists: the key table of docs/architecture.md is that of keys.py; paths and links lead somewhere."""
 
+import ast
 import inspect
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from sluiceway import keys
+from sluiceway.service import agreement
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
@@ -53,6 +55,7 @@ def _tracked() -> list[str]:
 
 TRACKED = _tracked()
 NAMES = {part for path in TRACKED for part in Path(path).parts}
+PACKAGES = sorted({(ROOT / path).parent for path in TRACKED if path.endswith("/__init__.py") and "/src/" in path})
 PAGES = [ROOT / path for path in TRACKED if path.endswith(".md") and not path.startswith(_HISTORY)]
 
 
@@ -82,6 +85,30 @@ def test_the_key_table_says_which_keys_have_no_ttl() -> None:
     assert {key for key, lives in _rows().items() if lives.startswith("no TTL")} == {
         key for key in _rows() if any(fnmatch(key, pattern) for pattern in keys.PERSISTENT)
     }
+
+
+def test_the_table_of_settings_that_must_agree_has_those_that_are_compared() -> None:
+    section = ARCHITECTURE.read_text().partition("## Settings that must agree\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \| .* \| ([^|]*) \|$", section, re.MULTILINE)
+    listed = {name for names, effect in rows if "not compared" not in effect for name in re.findall(r"`(\w+)`", names)}
+    compared = (*agreement._AGREED, *agreement._AGREED_SECRETS, *agreement._AGREED_PLACES)
+    assert listed == {name.upper() for name in compared}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.relative_to(ROOT)))
+def test_every_room_says_what_it_is(package: Path) -> None:
+    assert ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+
+
+def test_the_readme_of_shared_has_every_room_and_no_other() -> None:
+    listed = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / "shared" / "README.md").read_text(), re.MULTILINE))
+    assert listed == {package.name for package in PACKAGES if package.parent == ROOT / "shared/src/sluiceway"}
+
+
+def test_the_readme_of_llm_has_every_module() -> None:
+    text = (ROOT / "llm" / "README.md").read_text()
+    modules = {path.name for path in (ROOT / "llm" / "src").rglob("*.py") if path.name != "__init__.py"}
+    assert [name for name in sorted(modules) if f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -2,6 +2,7 @@
 back. The wire, the keys, settings and the database keep their names."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,19 @@ _PUT_AWAY = {
     "go(es)?_on|went_on|going_on": "resume, continue",
     "doorkeeper": "authenticator",
 }
+# In sentences, where a word alone may mean something else.
+_PUT_AWAY_IN_SENTENCES = {
+    "in hand": "in flight, held",
+    "hand(s|ed|ing)? back": "release, requeue",
+    "signs? of life": "heartbeat",
+    "told again": "rebuilt, replayed",
+    "buried": "dead-lettered",
+    "(is|are|was|were|be) settled": "finalized",
+    "doorkeeper": "authenticator",
+}
+# They say what was, or promise in the words that were given.
+_HISTORY = ("CHANGELOG.md", "docs/adr/", "tests/requirements.py", "tests/test_words.py")
+_SENTENCES = (".py", ".md", ".lua", ".ts", ".tsx")
 # A column and a setting; what a bench waits for before it measures.
 _KEPT = {"settled_at", "settle_after_seconds", "_SETTLE_SECONDS"}
 
@@ -46,3 +60,20 @@ def test_no_name_has_a_word_that_was_put_away() -> None:
         if name not in _KEPT and _BAD.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))
     }
     assert sorted(found) == [], "the words are: " + "; ".join(f"{old}: {new}" for old, new in _PUT_AWAY.items())
+
+
+def _tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    return [path for path in listed.splitlines() if path.endswith(_SENTENCES) and not path.startswith(_HISTORY)]
+
+
+def test_no_page_and_no_comment_has_a_phrase_that_was_put_away() -> None:
+    bad = re.compile(rf"\b({'|'.join(_PUT_AWAY_IN_SENTENCES)})\b", re.IGNORECASE)
+    found = {
+        f"{path}: {phrase[0]}"
+        for path in _tracked()
+        if (ROOT / path).exists()
+        for phrase in bad.finditer(re.sub(r"\s*\n[\s#/*|>-]*", " ", (ROOT / path).read_text()))
+    }
+    say = "; ".join(f"{old}: {new}" for old, new in _PUT_AWAY_IN_SENTENCES.items())
+    assert sorted(found) == [], f"the words are: {say}"

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 import uvloop
-from sluiceway_llm.calling.model import Model, ModelRequest, ToolCallDelta
+from sluiceway_llm.calling.model import Model
+from sluiceway_llm.model_events import ModelRequest, ToolCallDelta
 
 from bench.tools.offered.no_op import no_op
 

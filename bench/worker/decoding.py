@@ -15,7 +15,8 @@ import httpx2
 import jiter
 import openai
 import uvloop
-from sluiceway_llm.calling.model import Model, ModelRequest, TextDelta
+from sluiceway_llm.calling.model import Model
+from sluiceway_llm.model_events import ModelRequest, TextDelta
 
 from bench.worker.stage import Stage
 from harness.waiting import wait_until

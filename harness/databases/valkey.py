@@ -74,27 +74,31 @@ class Valkey:
         up = ours.get("master_link_status") == "up" and not ours.get("master_sync_in_progress")
         return up and ours["slave_repl_offset"] == theirs["master_repl_offset"]
 
+    def _client(self) -> "redis.Redis":
+        """A server that a test left frozen fails the next one, which then does not wait for it for ever."""
+        return redis.Redis.from_url(self.url, socket_timeout=30)
+
     def ask(self, *command: str) -> Any:
         """The answer to one command."""
-        with redis.Redis.from_url(self.url) as client:
+        with self._client() as client:
             return client.execute_command(*command)
 
     def flush(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
+        with self._client() as client:
             client.flushall()
 
     def keys_without_ttl(self) -> list[str]:
-        with redis.Redis.from_url(self.url) as client:
+        with self._client() as client:
             return sorted(key.decode() for key in client.scan_iter(count=1000) if client.ttl(key) == -1)
 
     def _replication(self) -> dict[str, Any]:
-        with redis.Redis.from_url(self.url) as client:
+        with self._client() as client:
             return dict(client.info("replication"))
 
     def _answers(self) -> bool:
         assert self.running, f"Valkey did not start:\n{self._child.output}"
         try:
-            with redis.Redis.from_url(self.url) as client:
+            with self._client() as client:
                 return bool(client.ping())
         except redis.ConnectionError:
             return False

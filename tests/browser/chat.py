@@ -2,7 +2,7 @@
 
 from playwright.async_api import Locator, Page, expect
 
-# A turn that a dead process had in hand is taken over when its lease has run out.
+# A turn that a dead process held is taken over when its lease has run out.
 TIMEOUT_MS = 40_000
 
 # Every text that the last answer has at any moment, from now on.

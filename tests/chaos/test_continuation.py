@@ -50,7 +50,7 @@ async def _running(services: Services, dialect: str = "llama.cpp") -> System:
 
 
 async def _holder(redis: Redis, turn: Turn, system: System) -> Service:
-    """The worker that has the turn in hand."""
+    """The worker that holds the turn."""
     name = await wait_until(lambda: holder_of(redis, turn.task_id), what="somebody holds the task")
     return next(worker for worker in system.workers if worker.environment["WORKER_NAME"] == name)
 

@@ -153,12 +153,12 @@ async def test_who_comes_back_with_an_id_that_is_gone_is_told_to_begin_again(
     for lost in (cursor or "", f"{kept[0]}-{kept[1]}"):
         assert await wait_until(lambda: _read_on_from(chat, turn, lost), what="409") == "0-0"  # noqa: B023
     counted = await chat.get(f"{turn.stream_path}?startIndex=3")
-    assert counted.status_code == 409, "it was told again, in other chunks"
+    assert counted.status_code == 409, "it was rebuilt, in other chunks"
     await is_whole(chat, database, turn)
 
 
 async def _read_on_from(chat: Chat, turn: Turn, cursor: str) -> str:
-    """What the server says of a lost cursor; nothing while it can still be followed, as the end is not told again."""
+    """What the server says of a lost cursor; nothing while it can still be followed, as the end is not rebuilt."""
     async with follow(chat.stream_url(turn), last_event_id=cursor) as stream:
         if stream.status != 409:
             return ""

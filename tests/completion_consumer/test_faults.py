@@ -63,7 +63,7 @@ async def test_consumers_that_are_killed_again_and_again_lose_and_double_nothing
         part = operations[number::4]
         await _tell(scene, part * 2)
         victim = consumers[number % 2]
-        await wait_until(lambda: _has_in_flight(scene.redis, 1), what="completions are in hand")
+        await wait_until(lambda: _has_in_flight(scene.redis, 1), what="completions are in flight")
         victim.kill9()
         await victim.start("/healthz")
     await scene.wait_until_all_done(60)
@@ -86,7 +86,7 @@ async def test_a_frozen_consumer_is_replaced_and_does_no_harm_when_it_wakes_up(
     waitings = [await scene.waiting() for _ in range(20)]
     postgres.stop()
     await _tell(scene, [waiting.operation for waiting in waitings])
-    await wait_until(lambda: _has_in_flight(scene.redis, 20), what="all are in hand")
+    await wait_until(lambda: _has_in_flight(scene.redis, 20), what="all are in flight")
     frozen.freeze()
     postgres.start()
     await services.completion_consumer(**short)

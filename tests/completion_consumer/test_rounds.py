@@ -53,7 +53,7 @@ async def _rounds_pass(service: Service, number: int) -> None:
     await wait_until(passed, 60, f"{number} rounds")
 
 
-# What is handed back
+# What is released
 
 
 @pytest.mark.requirement("CH-9", "OP-7")

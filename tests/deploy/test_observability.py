@@ -1,5 +1,5 @@
 """Alert rules and dashboard ask for metrics and labels that there are. docs/metrics.md is held against the services by
-tests/e2e/test_metrics.py."""
+tests/e2e/operating/test_metrics.py."""
 
 import json
 import re

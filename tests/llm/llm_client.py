@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sluiceway_llm.calling.model import (
+from sluiceway_llm.calling.model import Model
+from sluiceway_llm.model_events import (
     Finished,
-    Model,
     ModelEvent,
     ModelRequest,
     ReasoningDelta,

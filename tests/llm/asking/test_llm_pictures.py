@@ -6,7 +6,7 @@ import pytest
 from sluiceway_llm.asking.history import Wants, fitted
 from sluiceway_llm.asking.pictures import finds_unfit, refuses_pictures, takes_pictures
 from sluiceway_llm.asking.server_options import ServerOptions
-from sluiceway_llm.calling.model import ModelRequest
+from sluiceway_llm.model_events import ModelRequest
 
 from harness.model_server import ModelServer
 from tests.llm.llm_client import adapter, events_of, text_of

@@ -6,20 +6,32 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling import background as background_module
 from sluiceway_llm.calling.background import BackgroundModel
-from sluiceway_llm.calling.model import Finished, ModelEvent, ModelRequest, Reached, Usage
 from sluiceway_llm.calling.responses import to_responses
 from sluiceway_llm.calling.retry import stream_with_retries
 from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model_errors import ModelError, ModelNotFound, ModelUnavailable
+from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached, Usage
 
 from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record
 from harness.waiting import wait_until
-from tests.llm.llm_client import calls_of, events_of, events_until_error, reasoning_of, refusal_of, request, text_of
+from tests.llm.llm_client import (
+    MODEL,
+    calls_of,
+    events_of,
+    events_until_error,
+    reasoning_of,
+    refusal_of,
+    request,
+    text_of,
+)
 
 MODEL_ID = CleanText("fake-model")
+# Where no server is.
+NOBODY = "http://127.0.0.1:9/v1"
 QUESTION = "what floats down the river? [[tokens=24 rate=0]]"
 ANSWER = answer_to(QUESTION, 24)
 
@@ -295,3 +307,14 @@ async def test_an_answer_that_is_too_old_is_told_from_its_beginning_to_who_had_n
         behind = await events_of(llm, request("and?", reached=Reached(reached.response_id, 3, text_chars=3)))
     assert (text_of(again), text_of(behind)) == ("It floats.", "floats.")
     assert len([record for record in await asked(model) if record.tokens_sent]) == 1
+
+
+@pytest.mark.requirement("TS-5")
+async def test_an_answer_that_is_too_old_is_looked_for_at_the_server_that_its_model_is_on(model: ModelServer) -> None:
+    await script(model, {"text": "It "}, {"text": "floats."}, {"age": True})
+    elsewhere = {MODEL: ServerOptions(base_url=model.base_url)}
+    async with BackgroundModel(NOBODY, "sk-of-the-test", model_options=elsewhere) as llm:
+        events = await events_of(llm, request("and?"))
+        reached = next(event for event in events if isinstance(event, Reached))
+        again = await events_of(llm, request("and?", reached=Reached(reached.response_id, -1)))
+    assert text_of(again) == "It floats."

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sluiceway_llm.asking.continuation import PrefixDialect, Seam
-from sluiceway_llm.calling.model import Finished, ReasoningDelta, TextDelta
 from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model_errors import ModelRejected, ModelUnavailable
+from sluiceway_llm.model_events import Finished, ReasoningDelta, TextDelta
 
 from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import adapter, events_of, finished, request, text_of

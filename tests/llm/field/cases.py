@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluiceway_llm.calling.model import Model, ModelEvent, ModelRequest, Usage
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelEvent, ModelRequest, Usage
 
 from harness.model_server import ModelServer
 from tests.llm.llm_client import adapter, calls_of, finished, reasoning_of, refusal_of, text_of
@@ -38,6 +39,19 @@ def end(reason: Any, **beside: Any) -> dict[str, Any]:
 def piece(arguments: Any = None, name: Any = None, **fields: Any) -> dict[str, Any]:
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
     return delta(tool_calls=[{**fields, "function": function}])
+
+
+def call(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return {**fields, "function": {"name": name, "arguments": arguments}}
+
+
+def call_of(name: str, arguments: Any, **fields: Any) -> dict[str, Any]:
+    return delta(tool_calls=[call(name, arguments, **fields)])
+
+
+def in_one(*calls: dict[str, Any], **choice: Any) -> dict[str, Any]:
+    """Whole calls in one chunk."""
+    return {"choices": [{"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": None, **choice}]}
 
 
 def lines(*frames: Any) -> str:
@@ -79,6 +93,15 @@ class Case:
 
 def good(name: str, *frames: Any, **expected: Any) -> Case:
     return Case(name, lines(*frames), **expected)
+
+
+def one(name: str, *frames: Any) -> Case:
+    """A stream that ends well, and was meant as one note."""
+    return good(name, *frames, end("stop"), calls=[("note", ONE)])
+
+
+def two(name: str, *frames: Any) -> Case:
+    return good(name, *frames, end("stop"), calls=[("note", ONE), ("note", TWO)])
 
 
 def bad(name: str, *frames: Any, error: str = "MODEL_UNAVAILABLE", **expected: Any) -> Case:

@@ -1,7 +1,7 @@
 """Usage and names as servers of the field tell them, wherever they stand."""
 
 import pytest
-from sluiceway_llm.calling.model import Usage
+from sluiceway_llm.model_events import Usage
 
 from harness.model_server import ModelServer
 from tests.llm.field.cases import USED, D, U, end, good, misread, say

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from sluiceway_llm.calling.model import Provided
 from sluiceway_llm.calling.retry import stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import Provided
 from sluiceway_llm.reading.provided_fields import ProvidedFields
 
 from harness.model_server import ModelServer

@@ -5,8 +5,9 @@ import gzip
 from dataclasses import dataclass
 
 import pytest
-from sluiceway_llm.calling.model import Model, ModelEvent
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelEvent
 
 from tests.llm.field.cases import USED, D, U, asked, end, lines, say
 from tests.llm.llm_client import events_until_error, finished, text_of

@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from sluiceway_llm.calling.model import Finished, ModelRequest, Usage
 from sluiceway_llm.clean_text import CleanText
+from sluiceway_llm.model_events import Finished, ModelRequest, Usage
 
 from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import (

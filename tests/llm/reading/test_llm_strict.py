@@ -12,9 +12,10 @@ from sluiceway_llm.asking.history import PROVIDER, Wants, fitted
 from sluiceway_llm.asking.lessons import Lessons
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.asking.tool_schemas import fitted_tools
-from sluiceway_llm.calling.model import Model, ModelRequest
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.error_words import told_of
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelRequest
 
 from harness.model_server import ModelServer
 from harness.model_server.strictness import refusal_for

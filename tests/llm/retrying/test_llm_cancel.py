@@ -4,8 +4,9 @@ import asyncio
 import time
 
 import pytest
-from sluiceway_llm.calling.model import Model, ModelRequest
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import stream_with_retries
+from sluiceway_llm.model_events import ModelRequest
 
 from harness.model_server import ModelServer
 from harness.model_server.record import Record

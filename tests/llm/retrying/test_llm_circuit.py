@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling.circuit import Circuit, ModelAway
-from sluiceway_llm.calling.model import Model, ModelEvent, ModelRequest
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, PutOff, Tried, stream_with_retries
 from sluiceway_llm.model_errors import ModelError, ModelRateLimited, ModelRejected, ModelTimeout, ModelUnavailable
+from sluiceway_llm.model_events import ModelEvent, ModelRequest
 
 from harness.model_server import ModelServer, answer_to
 from harness.processes.ports import free_port

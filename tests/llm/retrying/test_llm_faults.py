@@ -4,8 +4,9 @@ import asyncio
 import socket
 
 import pytest
-from sluiceway_llm.calling.model import Model, ModelEvent
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelEvent
 
 from harness.model_server import ModelServer, answer_to
 from harness.processes.ports import free_port

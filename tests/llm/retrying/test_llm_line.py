@@ -11,9 +11,10 @@ from sluiceway.redis.client import open_redis
 from sluiceway.service.model_budget import ModelBudget
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling.line import InLine, tokens_asked_for
-from sluiceway_llm.calling.model import Model, ModelEvent, ModelRequest
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, PutOff, Tried, stream_with_retries
 from sluiceway_llm.model_errors import ModelError, ModelUnavailable
+from sluiceway_llm.model_events import ModelEvent, ModelRequest
 from sluiceway_llm.settings import ModelSettings
 
 from harness.model_server import ModelServer, answer_to

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from sluiceway_llm.calling.model import Model, ModelEvent
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import CAP_SECONDS, Patience, delay_seconds, stream_with_retries
 from sluiceway_llm.calling.retry_after import retry_after_seconds
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import ModelEvent
 
 from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import adapter, finished, request, text_of

@@ -1,4 +1,4 @@
-"""The work queue and the worker loop on a real Valkey: nothing is lost, nobody is robbed, poison is buried."""
+"""The work queue and the worker loop on a real Valkey: nothing is lost, nobody is robbed, poison is dead-lettered."""
 
 import asyncio
 import contextlib

@@ -11,14 +11,14 @@ export function ModelPicker({ conversation }: { conversation: Conversation }) {
   // What is chosen, and what an answer that has just come says.
   useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useEffect(() => {
-    if (config) conversation.offerModels(config.models);
+    if (config) conversation.model.offer(config.models);
   }, [config, conversation]);
   const models = config?.models ?? [];
   // Where it is not told which one answers by itself, that is a choice of its own.
   const choices = config?.default_model ? models : ["", ...models];
   if (!config || choices.length < 2 || models.length === 0) return null;
   return (
-    <select id="model" aria-label={words.model} title={words.modelHint} value={conversation.model || choices[0]} onChange={(event) => conversation.chooseModel(event.target.value)}>
+    <select id="model" aria-label={words.model} title={words.modelHint} value={conversation.model.name || choices[0]} onChange={(event) => conversation.model.choose(event.target.value)}>
       {choices.map((name) => (
         <option key={name} value={name}>
           {name || words.modelDefault}

@@ -11,16 +11,15 @@ import type { Chunk } from "../client/chunks.ts";
 import { beginRequest } from "../client/firstRequest.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import type { Listener } from "../client/transport.ts";
-import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
+import { backoffMs, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { BackgroundTurns } from "./background.ts";
 import { EarlierMessages, type Shown } from "./earlier.ts";
 import { dataOf, filesOf, pageOf, sequenceOf, textOf, trailing, waitingFrom, withApproval, withFeedback } from "./history.ts";
-import { chosenModel, keepModel, latestModel } from "./models.ts";
+import { ModelChoice } from "./models.ts";
 import type { Attachment } from "./outbox.ts";
 import { PendingMessages, SEND_TRIES, type Addressee, type Pending } from "./pending.ts";
-import { Silence } from "./silence.ts";
-import { Teller } from "./status.ts";
+import { StatusLine, whyNot, type Watched } from "./statusLine.ts";
 import type { Talk } from "./talk.ts";
 import { talking, talkingNow } from "./talking.ts";
 
@@ -79,10 +78,7 @@ export class Conversation {
   private sendingId: string | null = null;
   private refusal: Problem | null = null;
   private errorChunk = false;
-  private teller = new Teller();
-  /** The status says what the turn waits for: a tool, a person, its model, its place in the queue. */
-  private awaited = false;
-  private readonly silence = new Silence(() => this.tellSilence(), () => this.sayState());
+  private readonly line: StatusLine;
   private readonly ended = new Set<string>();
   private started: string[] = [];
   private readonly background: BackgroundTurns;
@@ -90,14 +86,17 @@ export class Conversation {
   private readonly earlier: EarlierMessages;
   /** How often it was asked what waits. */
   private waitingAsked = 0;
-  private offered: readonly string[] | null = null;
+  /** Which model the next message asks for. */
+  readonly model: ModelChoice;
 
   /** `isNew`: the server does not know it yet. */
   constructor(sessionId: string, isNew: boolean, host: Host) {
     this.sessionId = sessionId;
     this.host = host;
+    this.model = new ModelChoice(sessionId, () => this.messages, () => this.set({}));
     this.pending = new PendingMessages(this.addressee());
     this.earlier = new EarlierMessages(this.shown());
+    this.line = new StatusLine(this.watched());
     this.state = {
       chat: null, exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: this.pending.list,
@@ -119,7 +118,7 @@ export class Conversation {
 
   /** Once it is there, there is a chat. Left or not: what was written is sent. */
   private prepare(): Promise<void> {
-    const onWait = (problem: Problem) => this.say((words) => words.waits(this.why(problem)(words)));
+    const onWait = (problem: Problem) => this.line.waits(problem);
     this.preparing ??= this.talk ? Promise.resolve() : api.persist(talking, { onWait }).then(({ makeTalk }) => this.begun(makeTalk));
     return this.preparing;
   }
@@ -128,7 +127,7 @@ export class Conversation {
     const listener: Listener = {
       onAccepted: (taskId) => this.onAccepted(taskId),
       onChunk: (chunk) => this.onChunk(chunk),
-      onState: (state, problem) => this.onState(state, problem),
+      onState: (state, problem) => this.line.connection(state, problem),
       before: () => this.continued,
     };
     this.talk = make(this.sessionId, listener, (error) => (this.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })));
@@ -216,7 +215,8 @@ export class Conversation {
       this.failed(error);
     } finally {
       this.looping = false;
-      if (!this.signal.aborted) this.setLive(null);
+      if (this.signal.aborted) this.line.end(null);
+      else this.setLive(null);
     }
   }
 
@@ -298,12 +298,7 @@ export class Conversation {
   }
 
   private insist<T>(action: () => Promise<T>): Promise<T> {
-    const onWait = (problem: Problem) => this.say((words) => words.waits(this.why(problem)(words)));
-    return api.persist(action, { signal: this.signal, onWait });
-  }
-
-  private why(problem: Problem): Said {
-    return isOffline() ? (words) => words.offline : sentenceOf(problem);
+    return api.persist(action, { signal: this.signal, onWait: (problem) => this.line.waits(problem) });
   }
 
   // The turn that runs
@@ -333,18 +328,14 @@ export class Conversation {
   private begin(live: Live): void {
     this.refusal = null;
     this.errorChunk = false;
-    this.teller = new Teller();
-    this.awaited = false;
     this.setLive(live);
-    if (!live.stopping) this.say((words) => words.waitingForAnswer);
+    this.line.begin();
   }
 
   private setLive(live: Live | null): void {
     this.live = live;
     this.set({ running: live !== null, answerId: live?.answerId ?? null });
-    if (live) this.silence.begin();
-    else this.silence.end();
-    if (!live) this.say(this.asksForApproval ? (words) => words.approvalWanted : null);
+    if (!live) this.line.end(this.asksForApproval ? (words) => words.approvalWanted : null);
   }
 
   private get asksForApproval(): boolean {
@@ -375,7 +366,6 @@ export class Conversation {
 
   private onChunk(chunk: Chunk): void {
     if (this.signal.aborted) return;
-    this.silence.heard();
     if (chunk.type === "error") this.errorChunk = true;
     if (chunk.type === "start" && this.live && typeof chunk.messageId === "string") {
       this.live.answerId = chunk.messageId;
@@ -386,25 +376,7 @@ export class Conversation {
       this.set({ title });
       this.host.onTitle(title);
     }
-    const said = this.teller.said(chunk);
-    if (said && !this.live?.stopping) this.say(said);
-    if (said) this.awaited = !["reasoning-start", "text-start", "reset-step"].includes(chunk.type);
-  }
-
-  private onState(state: "open" | "waiting" | "lost", problem?: Problem): void {
-    const why: Said = problem?.status ? sentenceOf(problem) : (words) => (isOffline() ? words.offline : words.connectionLost);
-    if (state === "lost") this.say((words) => words.reconnecting(why(words)));
-    else if (state === "waiting" && problem) this.say((words) => words.waits(this.why(problem)(words)));
-    else this.sayState();
-  }
-
-  private sayState(): void {
-    if (!this.live?.stopping) this.say(this.hasBegun ? (words) => words.answering : (words) => words.waitingForAnswer);
-  }
-
-  /** Where it is told already what is waited for, that is it. */
-  private tellSilence(): void {
-    if (this.live && !this.live.stopping && !this.awaited) this.say((words) => words.stillThere);
+    this.line.heard(chunk);
   }
 
   private get hasBegun(): boolean {
@@ -421,7 +393,7 @@ export class Conversation {
   /** What waits goes back into the box, and what runs is ended. The newest first, so that none of them begins meanwhile. */
   async stopAll(): Promise<void> {
     if (this.live) this.live.stopping = true;
-    this.say((words) => words.stopping);
+    this.line.stopping();
     for (const one of this.pending.queued.reverse()) await this.pending.withdraw(one.id, true);
     try {
       await this.insist(() => api.stopSession(this.sessionId));
@@ -482,30 +454,10 @@ export class Conversation {
     this.host.onEnd();
   }
 
-  /** Which model the next message asks for: the one that was chosen here, else that of the last answer, else the one
-   * that was chosen last. "": the server's own choice. */
-  get model(): string {
-    const { offered } = this;
-    const answered = this.messages.findLast((message) => message.role === "assistant");
-    const wanted = [chosenModel(this.sessionId), offered && answered && dataOf(answered).model, latestModel()];
-    return wanted.find((name): name is string => typeof name === "string" && (name === "" || !offered || offered.includes(name))) ?? "";
-  }
-
-  /** What there is to choose from. One that was chosen and is not among them is not asked for any more. */
-  offerModels(models: readonly string[]): void {
-    this.offered = models;
-    this.set({});
-  }
-
-  chooseModel(name: string): void {
-    keepModel(this.sessionId, name);
-    this.set({});
-  }
-
   // Answers and questions again
 
   regenerate(messageId: string): Promise<void> {
-    return this.anew(() => this.chat.regenerate({ messageId, body: this.pending.optionsOf(messageId, this.model) }));
+    return this.anew(() => this.chat.regenerate({ messageId, body: this.pending.optionsOf(messageId, this.model.name) }));
   }
 
   /** Put another question in the place of this one; what follows it goes. */
@@ -513,7 +465,7 @@ export class Conversation {
     return this.anew(async () => {
       const edited = this.chat.messages.find((message) => message.id === messageId);
       // With the files that it has.
-      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] }, { body: this.pending.optionsOf(messageId, this.model) });
+      await this.chat.sendMessage({ text, messageId, files: edited ? filesOf(edited.parts) : [] }, { body: this.pending.optionsOf(messageId, this.model.name) });
       if (this.refusal && !this.live?.taskId) this.host.onReturn(text);
     });
   }
@@ -572,7 +524,7 @@ export class Conversation {
     const live = this.live;
     if (!live || live.stopping) return;
     live.stopping = true;
-    this.say((words) => words.stopping);
+    this.line.stopping();
     if (live.taskId) await this.cancel(live, live.taskId);
   }
 
@@ -599,7 +551,7 @@ export class Conversation {
   async decide(messageId: string, toolCallId: string, approved: boolean, reason: string, onWait: (why: Said) => void): Promise<void> {
     const taskId = dataOf(this.chat.messages.find((message) => message.id === messageId)!).taskId ?? this.live?.taskId;
     if (!taskId) return;
-    const retry = { signal: this.signal, onWait: (problem: Problem) => onWait(this.why(problem)), tries: SEND_TRIES };
+    const retry = { signal: this.signal, onWait: (problem: Problem) => onWait(whyNot(problem)), tries: SEND_TRIES };
     this.set({ problem: null });
     try {
       const { status } = await api.persist(() => api.answerApproval(taskId, toolCallId, approved, reason), retry);
@@ -646,6 +598,19 @@ export class Conversation {
 
   // For its parts
 
+  private watched(): Watched {
+    const conversation = this;
+    return {
+      get stopping() {
+        return conversation.live?.stopping ?? false;
+      },
+      get hasBegun() {
+        return conversation.hasBegun;
+      },
+      show: (said) => this.say(said),
+    };
+  }
+
   private shown(): Shown {
     const conversation = this;
     return {
@@ -680,7 +645,7 @@ export class Conversation {
         return conversation.looping || conversation.signal.aborted;
       },
       get model() {
-        return conversation.model;
+        return conversation.model.name;
       },
       ask: (one) => this.sendFirst(one),
       changed: (pending) => this.set({ pending }),
@@ -693,7 +658,6 @@ export class Conversation {
       tell: (problem) => this.set({ problem }),
       failed: (error) => this.failed(error),
       insist: (action) => this.insist(action),
-      why: (problem) => this.why(problem),
     };
   }
 }

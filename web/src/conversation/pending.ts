@@ -12,6 +12,7 @@ import { isOffline } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { bringsResults, filesOf, textOf } from "./history.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
+import { whyNot } from "./statusLine.ts";
 
 export const SEND_TRIES = 5;
 
@@ -44,7 +45,6 @@ export interface Addressee {
   tell(problem: Said | null): void;
   failed(error: unknown): void;
   insist<T>(action: () => Promise<T>): Promise<T>;
-  why(problem: Problem): Said;
 }
 
 const queuedOf = (message: UIMessage, steers: boolean): Pending => ({
@@ -145,7 +145,7 @@ export class PendingMessages {
   private async post(one: Pending, policy?: api.Policy): Promise<void> {
     const { id, text, files = [], model } = one;
     const more = { ...this.optionsOf(id, model), ...(files.length > 0 && { files: files.map(({ url }) => ({ url })) }) };
-    const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(this.to.why(problem)(words)) });
+    const onWait = (problem: Problem) => this.mark(id, { notice: (words) => words.waits(whyNot(problem)(words)) });
     try {
       const { position } = await api.persist(() => api.postMessage(this.to.sessionId, id, text, policy, more), { onWait, tries: SEND_TRIES });
       const steers = policy === "steer";

@@ -3,8 +3,8 @@
 Guarantees
 - An answer is made once, however many connections read it: a connection that breaks is followed by another, behind the
   last event that was read, as long as each brings something.
-- An answer whose stream is refused, as OpenAI's are after five minutes, is read whole: what was told of it is not told
-  again. While it is still being made, it is looked for from time to time.
+- An answer whose stream is refused, as OpenAI's are after five minutes, is read whole: what was told of it is not
+  repeated. While it is still being made, it is looked for from time to time.
 - Every list of events but the last, which is `Finished`, ends with a `Reached`: who keeps that beside what it made of
   the events can continue there in another process, and misses and repeats nothing.
 Not guaranteed: that the server keeps answers for long. OpenAI does for about ten minutes.
@@ -23,7 +23,7 @@ from urllib.parse import quote
 import httpx2
 
 from sluiceway_llm.asking.manners import Body
-from sluiceway_llm.calling.model import HEADERS, UNREAD, Model
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.responses import ResponseReader, to_responses
 from sluiceway_llm.model_errors import ModelCut, ModelError, ModelGarbage, ModelRejected
 from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached
@@ -42,11 +42,9 @@ class BackgroundModel(Model):
 
     async def abandon(self, reached: Reached) -> None:
         try:
-            with self._errors():
+            with self._server.errors():
                 async with asyncio.timeout(_ABANDON_SECONDS):
-                    await self._client.post(
-                        f"{_path(reached)}/cancel", options=self._options({}), cast_to=httpx2.Response
-                    )
+                    await self._server.post(f"{_path(reached)}/cancel")
         except ModelError:
             pass  # it ends by itself, and nobody reads it
 
@@ -56,7 +54,9 @@ class BackgroundModel(Model):
             yield batches
 
     async def _connections(self, request: ModelRequest) -> AsyncGenerator[list[ModelEvent], None]:
-        reader = ResponseReader(self._secret_of(request.model), request.reached, self.manners_of(request.model).by)
+        reader = ResponseReader(
+            self._server.secret_of(request.model), request.reached, self.manners_of(request.model).by
+        )
         while not reader.over:
             told = reader.reached
             try:
@@ -70,14 +70,14 @@ class BackgroundModel(Model):
             except ModelRejected as error:
                 if told is None or error.status != 400:
                     raise
-                yield await self._whole(told, reader)
+                yield await self._whole(request.model, told, reader)
 
-    async def _whole(self, told: Reached, reader: ResponseReader) -> list[ModelEvent]:
+    async def _whole(self, model: str, told: Reached, reader: ResponseReader) -> list[ModelEvent]:
         """The rest of an answer that is not streamed any more."""
         failed = 0
         while True:
             try:
-                response = await self._looked_at(told)
+                response = await self._looked_at(model, told)
             except ModelError as error:
                 failed += 1
                 if not error.retryable or failed >= _MOST_FAILED_LOOKS:
@@ -91,10 +91,10 @@ class BackgroundModel(Model):
         reader.read_whole(response, events)
         return [*events, reader.finished()]
 
-    async def _looked_at(self, told: Reached) -> dict[str, Any]:
-        with self._errors():
+    async def _looked_at(self, model: str, told: Reached) -> dict[str, Any]:
+        with self._server.errors(model):
             async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
-                response = await self._client.get(_path(told), options=self._options({}), cast_to=httpx2.Response)
+                response = await self._server.get(_path(told), model)
         try:
             found = json.loads(response.content)
         except ValueError as error:
@@ -104,14 +104,13 @@ class BackgroundModel(Model):
         return found
 
     async def _send(self, request: ModelRequest) -> httpx2.Response:
-        manners, client = self.manners_of(request.model), self._client_of(request.model)
-        options: Any = self._options({**HEADERS, **manners.headers(request)})
+        manners = self.manners_of(request.model)
+        headers = manners.headers(request)
         if request.reached is not None:
             after = {"starting_after": request.reached.sequence} if request.reached.sequence >= 0 else {}
-            options["params"] = {"stream": "true", **after}
-            sent = client.get(_path(request.reached), options=options, cast_to=httpx2.Response, **UNREAD)
-            response: httpx2.Response = await sent
-            return response
+            return await self._server.reopened(
+                request.model, _path(request.reached), headers, {"stream": "true", **after}
+            )
 
         def make() -> Body:
             messages = manners.fitted(request)
@@ -123,12 +122,7 @@ class BackgroundModel(Model):
             reasoning = {"reasoning": {"effort": effort}} if effort is not None else {}
             return manners.worded(to_responses(fitting) | reasoning, request) | dict(request.extra_body)
 
-        async def send(body: Body) -> httpx2.Response:
-            made = client.post("/responses", body=body, options=options, cast_to=httpx2.Response, **UNREAD)
-            response: httpx2.Response = await made
-            return response
-
-        return await self._taught(request.model, make, send)
+        return await self._server.streamed(request.model, "/responses", headers, make)
 
 
 def _path(reached: Reached) -> str:

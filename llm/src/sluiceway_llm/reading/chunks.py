@@ -11,12 +11,12 @@ The shape is OpenAI's "chat completion chunk object"; a whole "chat completion o
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import jiter
 
-from sluiceway_llm.clean_text import MAX_NAME_CHARS, CleanText, TextJoiner, label_of
+from sluiceway_llm.clean_text import MAX_NAME_CHARS, CleanText, label_of
 from sluiceway_llm.error_words import is_error
 from sluiceway_llm.model_errors import (
     ModelCut,
@@ -30,27 +30,21 @@ from sluiceway_llm.model_events import (
     Finished,
     ModelEvent,
     Provided,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
     Usage,
 )
-from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, Heard
 from sluiceway_llm.reading.ends import good_end, reason_in
 from sluiceway_llm.reading.loose_json import NotJson, loose_values
 from sluiceway_llm.reading.ollama import chunk_of_ollama
 from sluiceway_llm.reading.other_apis import advice_of, other_api_of
 from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
+from sluiceway_llm.reading.said_text import SaidText
 from sluiceway_llm.reading.shapes import error_status_of, first_choice, flat_text, is_completion
 from sluiceway_llm.reading.sse_lines import ErrorEvent
-from sluiceway_llm.reading.think_tags import ThinkSplitter
 from sluiceway_llm.reading.tool_calls import CallAssembler
-from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
 from sluiceway_llm.reading.usage import usage_in
 
 _DONE = b"[DONE]"
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-_REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
 _THOUGHTS_IN = frozenset({"reasoning_details", "thinking_blocks"})
 _WORDS_CHARS = 2000
 _DONE_WORDS = frozenset({"[done]", "done"})
@@ -85,28 +79,29 @@ class ChunkReader:
         self._usage: Usage | None = None
         self._model: CleanText | None = None
         self._calls = CallAssembler(tool_names)
-        self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
-        self._thinking: ThinkSplitter | Channels | BareChannels | None = None if continues else ThinkSplitter()
-        self._unopened: WatchedText | UnopenedThoughts | None = None
-        if not continues:
-            self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
-        self.thinks_first = thinks_first
+        self._said = SaidText(self._calls, continues=continues, thinks_first=thinks_first)
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self._choice: Any = None
         self._calls_choice: tuple[Any] | None = None
-        self._calls_in_text = False
         self._by_deltas = False
         self._chosen = False
         """Whether the choice that is read has said anything."""
-        self._thinks_apart = False
-        self._said = False
         self._odd = False
         self._complaint: dict[str, Any] | None = None
         self._other_api = ""
         self._whole = False
         self.over = False
         self.seen_chunk = False
+
+    @property
+    def thinks_first(self) -> bool:
+        """Whether this server's thoughts come first, and only their end is told."""
+        return self._said.thinks_first
+
+    @property
+    def _any(self) -> bool:
+        return self._chosen or self._said.calls_in_text
 
     @property
     def complete(self) -> bool:
@@ -141,7 +136,7 @@ class ChunkReader:
         for value in values:
             if not self.over:
                 self._read_value(value, events)
-        if self._chosen or self._calls.any:
+        if self._any or self._calls.any:
             self.over = self.over or (len(values) == 1 and is_completion(values[0]) and not self._bad_end)
         elif self._complaint is not None:
             raise error_in_stream(self._complaint, self._secret)
@@ -155,15 +150,7 @@ class ChunkReader:
 
     def let_go(self, events: list[ModelEvent]) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
-        if self._thinking is not None and not self._thinking.done:
-            self._tell_split(self._thinking.rest(answered=self._reason == "stop"), events)
-        if self._unopened is not None:
-            self._tell(self._unopened.rest(answered=self._reason == "stop"), events)
-            if self._said:
-                self.thinks_first = self._unopened.found and not self._thinks_apart
-        for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
-            if rest := joiner.rest():
-                events.append(kind(rest))
+        self._said.let_go(events, answered=self._reason == "stop")
         self._calls.close(events)
 
     def finished(self) -> Finished:
@@ -172,7 +159,7 @@ class ChunkReader:
             raise ModelEndedBadly(
                 f"The model server ended the answer with an error ({self._bad_end}). Please try again."
             )
-        if self._other_api and not self._chosen:
+        if self._other_api and not self._any:
             raise self.unended(ModelCut())
         if not self.complete or (self._reason is None and self._calls.broken):
             raise self.unended(ModelGarbage() if self._odd else ModelCut())
@@ -184,7 +171,7 @@ class ChunkReader:
 
     def unended(self, otherwise: ModelError) -> ModelError:
         """Why the answer has no end: what the server complained of, if it did, or that it speaks something else."""
-        if self._other_api and not self._chosen:
+        if self._other_api and not self._any:
             return ModelWrongAddress(advice_of(self._other_api))
         return otherwise if self._complaint is None else error_in_stream(self._complaint, self._secret)
 
@@ -312,7 +299,7 @@ class ChunkReader:
             raise ModelGarbage
         self.seen_chunk = True
         if (index := choice.get("index")) != self._choice and index is not None:
-            if self._choice is not None and str(index) != str(self._choice) and self._chosen:
+            if self._choice is not None and str(index) != str(self._choice) and self._any:
                 self._read_other(choice, events)
                 return
             self._choice = index
@@ -324,7 +311,7 @@ class ChunkReader:
         if delta:
             self._read_message(delta, events)
             if not self._by_deltas:
-                self._by_deltas = self._chosen
+                self._by_deltas = self._any
         if "message" in choice or "text" in choice or "tool_calls" in choice:
             self._read_whole(choice, events)
         ended = choice.get("finish_reason") or "finishReason" in choice or choice.get("stop_reason")
@@ -337,7 +324,7 @@ class ChunkReader:
         if type(message) is dict:
             self._read_delta(message, events)
         elif isinstance(message, str):
-            self._say(message, events)
+            self._said.say(message, events)
         else:
             raise ModelGarbage
 
@@ -380,7 +367,7 @@ class ChunkReader:
         if len(delta) == 1 and type(content) is str:
             if content:
                 self._chosen = True
-                self._say(content, events)
+                self._said.say(content, events)
             return
         self._read_beside_content(delta, events)
         if content is None:
@@ -388,16 +375,16 @@ class ChunkReader:
         if content is not None and content != "":
             self._chosen = True
             if type(content) is not str:
-                self._say_parts(content, events)
+                self._said.say_parts(content, events)
             elif "extra_content" in delta and self._is_thought(delta, content):
-                self._think(content, events)
+                self._said.think(content, events)
             else:
-                self._say(content, events)
+                self._said.say(content, events)
         if refusal := delta.get("refusal"):
-            self._refuse(refusal, events)
+            self._said.refuse(refusal, events)
         if calls := delta.get("tool_calls"):
             self._chosen = True
-            if not self._calls_in_text:
+            if not self._said.calls_in_text:
                 self._calls.read_all(calls, events)
         elif call := delta.get("function_call"):
             self._chosen = True
@@ -410,8 +397,7 @@ class ChunkReader:
         extra = delta.get("extra_content")
         google = extra.get("google") if isinstance(extra, dict) else None
         marked = isinstance(google, dict) and google.get("thought") is True
-        in_tags = self._thinking is not None and (self._thinking.thought or content.lstrip().startswith("<"))
-        return marked and not in_tags
+        return marked and not self._said.in_tags(content)
 
     def _read_beside_content(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
         thought = ""
@@ -430,78 +416,7 @@ class ChunkReader:
                     thought = flat_text(delta[name])
         if thought:
             self._chosen = True
-            if isinstance(self._unopened, UnopenedThoughts) and not self._said:
-                # It tells its thoughts apart, so its text is none.
-                self._tell(self._unopened.rest(answered=False), events)
-                self._unopened, self.thinks_first = WatchedText(), False
-            self._thinks_apart = True
-            self._think(thought, events)
-
-    # Texts
-
-    def _say(self, text: str, events: list[ModelEvent]) -> None:
-        if self._thinking is not None:
-            self._tell_split(self._thinking.feed(text), events)
-            if isinstance(self._thinking, ThinkSplitter) and (channels := self._thinking.channels) is not None:
-                begun = self._thinking.rest()
-                self._thinking, self._unopened = channels, None
-                for _, held in begun:
-                    self._tell_split(channels.feed(held), events)
-            elif self._thinking.done:
-                self._thinking = None
-        elif self._unopened is not None:
-            self._tell(self._unopened.feed(text), events)
-        else:
-            self._tell([("text", text)], events)
-
-    def _tell_split(self, said: Sequence[Heard], events: list[ModelEvent]) -> None:
-        if self._thinking is not None and self._thinking.thought:
-            self._unopened = None
-        for heard in said:
-            if isinstance(heard, CallPiece):
-                self._call(heard, events)
-                continue
-            kind, text = heard
-            watching = self._unopened if kind == "text" else None
-            self._tell([(kind, text)] if watching is None else watching.feed(text), events)
-
-    def _call(self, piece: CallPiece, events: list[ModelEvent]) -> None:
-        """A call in the text, of a server that has not made it one; or has, and left it there."""
-        if self._calls_in_text or not self._calls.any:
-            self._calls_in_text = self._chosen = True
-            function = {"name": piece.name, "arguments": piece.arguments}
-            self._calls.read({"index": piece.number, "function": function}, events)
-
-    def _tell(self, said: Sequence[tuple[str, str]], events: list[ModelEvent]) -> None:
-        for kind, text in said:
-            if kind == "reasoning":
-                self._think(text, events)
-            elif clean := self._text.feed(text):
-                self._said = True
-                events.append(TextDelta(clean))
-
-    def _think(self, text: str, events: list[ModelEvent]) -> None:
-        if clean := self._reasoning.feed(text):
-            events.append(ReasoningDelta(clean))
-
-    def _refuse(self, refusal: Any, events: list[ModelEvent]) -> None:
-        if clean := self._refusal.feed(flat_text(refusal)):
-            self._said = True
-            events.append(RefusalDelta(clean))
-
-    def _say_parts(self, content: Any, events: list[ModelEvent]) -> None:
-        """Content as a list: texts, and thinking that may be a list of texts itself. A number is a text, too."""
-        for part in content if isinstance(content, list) else [content]:
-            kind = part.get("type") if isinstance(part, dict) else None
-            text = flat_text(part)
-            if not text:
-                continue
-            if isinstance(kind, str) and kind in _REASONING_PARTS:
-                self._think(text, events)
-            elif kind == "refusal":
-                self._refuse(text, events)
-            else:
-                self._say(text, events)
+            self._said.think_apart(thought, events)
 
 
 def _is_keepalive(text: str) -> bool:

@@ -28,7 +28,6 @@ from sluiceway_llm.calling.background import BackgroundModel
 from sluiceway_llm.calling.model import Model
 from sluiceway_llm.prices import Prices
 
-from chat_worker.attachments import Attachments
 from chat_worker.context.context import Context
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
@@ -37,10 +36,11 @@ from chat_worker.handler import ChatHandler
 from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.metrics import Metrics
 from chat_worker.model_readiness import about_model, answers
+from chat_worker.prompt.attachments import Attachments
+from chat_worker.prompt.system_prompt import FixedPrompt, PromptSource
 from chat_worker.settings import Settings
 from chat_worker.step.ending import Exits
-from chat_worker.system_prompt import FixedPrompt, PromptSource
-from chat_worker.titles import Titles
+from chat_worker.titles.titles import Titles
 from chat_worker.turn.attempts import Attempts
 from chat_worker.turn.opening import Opening
 from chat_worker.turn.requests import Requests

@@ -11,7 +11,7 @@ from typing import Any
 from sluiceway.ids import new_call_id
 from sluiceway.store.people.usage import CallOutcome, ModelCall
 from sluiceway_llm.calling.charging import charged
-from sluiceway_llm.calling.model import ModelRequest, Usage
+from sluiceway_llm.model_events import ModelRequest, Usage
 from sluiceway_llm.prices import Prices
 
 COST = "cost"

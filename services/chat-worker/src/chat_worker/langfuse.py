@@ -15,8 +15,8 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 from sluiceway.process.logs import get_logger
 
+from chat_worker.prompt.system_prompt import PromptRefused, Template, check
 from chat_worker.settings import Settings
-from chat_worker.system_prompt import PromptRefused, Template, check
 
 _MAX_BYTES = 1_000_000
 _FIRST_SECONDS = 5.0

@@ -11,7 +11,7 @@ from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.settings import ModelSettings
 from sluiceway_llm.windows import LEAST
 
-from chat_worker.system_prompt import Template, from_file
+from chat_worker.prompt.system_prompt import Template, from_file
 
 
 class Settings(ModelSettings, WorkerSettings):

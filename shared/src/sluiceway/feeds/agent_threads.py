@@ -253,7 +253,8 @@ def open_threads(
     None: what LIVE_TTL_SECONDS and RETENTION_SECONDS in the environment say.
 
     It connects when it has something to send, so it opens also while Redis is away. The end of the block waits until
-    what was handed over is settled, for `timeout_seconds` at most; not on a thread that runs an event loop.
+    what was handed over is published or refused, for `timeout_seconds` at most; not on a thread that runs an event
+    loop.
     """
     kept = retention or Retention.from_environment()
     opened: Future[_Opened] = Future()

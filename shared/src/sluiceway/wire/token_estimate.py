@@ -3,7 +3,7 @@
 Guarantees: it is quick (a millisecond for 100 KB) and errs upwards. Against `cl100k_base`, in prose of fifteen
 languages, code, JSON, numbers, random text and emoji: at least 0.95 and at most 2.3 times the true count. Against
 encodings of other sizes it is further off: with 200,000 tokens (`o200k_base`) up to 5 times too many, with 49,000
-(SmolLM2) down to 0.7 times. `tests/chat_worker/test_tokens.py` measures that.
+(SmolLM2) down to 0.7 times. `tests/chat_worker/context/test_tokens.py` measures that.
 """
 
 import re

@@ -24,12 +24,12 @@ from sluiceway.wire.token_estimate import estimated_tokens
 from sluiceway_llm.model_errors import ModelContextExceeded
 
 from chat_worker.account import Account
-from chat_worker.attachments import Attachments
 from chat_worker.context.exchanges import LEAST_CHARS, Exchange, exchanges_of, shortened, steps_of
 from chat_worker.context.summary import Summariser, SummaryAsked, summary_tokens
 from chat_worker.context.tokens import TokenCounter
 from chat_worker.context.windows import Window, Windows
-from chat_worker.prompt import ModelMessages
+from chat_worker.prompt.attachments import Attachments
+from chat_worker.prompt.prompt import ModelMessages
 
 _LEFT_OUT = "[The earlier part of this conversation is left out: it is too long.]"
 _SUMMARY = "[The earlier part of this conversation is left out. Notes that were made of it:]\n\n"

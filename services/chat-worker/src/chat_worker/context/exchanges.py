@@ -10,9 +10,9 @@ from typing import Any
 from sluiceway.store.records import Message
 from sluiceway.wire.results import results_in
 
-from chat_worker.attachments import FILE_OPENS
-from chat_worker.prompt import RESULTS_OPEN, ModelMessages, to_model_messages
-from chat_worker.question import place_of_newest_page
+from chat_worker.prompt.attachments import FILE_OPENS
+from chat_worker.prompt.prompt import RESULTS_OPEN, ModelMessages, to_model_messages
+from chat_worker.prompt.question import place_of_newest_page
 
 LEAST_CHARS = 200
 

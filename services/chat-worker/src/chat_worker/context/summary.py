@@ -13,13 +13,14 @@ from sluiceway.process.logs import get_logger
 from sluiceway.store.people.usage import CallOutcome
 from sluiceway.tracing.spans import model_call
 from sluiceway.wire.token_estimate import estimated_tokens
-from sluiceway_llm.calling.model import Finished, Model, ModelRequest, TextDelta, Usage
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience, RetriedStream, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import Finished, ModelRequest, TextDelta, Usage
 
 from chat_worker.account import Account
 from chat_worker.context.exchanges import Exchange, cut_middle
-from chat_worker.prompt import ModelMessages
+from chat_worker.prompt.prompt import ModelMessages
 
 PURPOSE = "notes"
 _MOST_CALLS = 8

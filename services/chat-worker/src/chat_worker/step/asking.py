@@ -12,9 +12,10 @@ from typing import Any
 
 from sluiceway.process.logs import get_logger
 from sluiceway.store.people.usage import CallOutcome
-from sluiceway_llm.calling.model import Finished, Model, ModelEvent, ModelRequest, Reached, Usage
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import PutOff, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached, Usage
 
 from chat_worker.attempt import MODEL_CALLS, Attempt
 from chat_worker.metrics import CallMeter

@@ -28,14 +28,14 @@ from sluiceway.turn.shown import told
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish, FinishReason, FinishStep
 from sluiceway.wire.message import replay_of
 from sluiceway.wire.task import EndStatus
-from sluiceway_llm.calling.model import Finished, Provided
 from sluiceway_llm.calling.retry import Patience, PutOff
+from sluiceway_llm.model_events import Finished, Provided
 
 from chat_worker.account import COST
 from chat_worker.attempt import Attempt
 from chat_worker.calls import AskedCall, to_operation
 from chat_worker.model_wait import ModelWait
-from chat_worker.prompt import keep_provided
+from chat_worker.prompt.prompt import keep_provided
 from chat_worker.steering import accepted_part
 from chat_worker.step.offer import Offer, Outcome
 from chat_worker.step.showing import Showing

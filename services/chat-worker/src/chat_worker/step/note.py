@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from sluiceway_llm.calling.model import Reached
+from sluiceway_llm.model_events import Reached
 
 
 @dataclass(frozen=True, slots=True)

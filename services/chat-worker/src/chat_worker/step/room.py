@@ -3,8 +3,8 @@
 import sys
 from dataclasses import replace
 
-from sluiceway_llm.calling.model import ModelEvent, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from sluiceway_llm.clean_text import CleanText
+from sluiceway_llm.model_events import ModelEvent, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 
 
 class Room:

@@ -22,10 +22,10 @@ from sluiceway.wire.events import (
     TextStart,
 )
 from sluiceway.wire.message import MessageFold, count_steps
-from sluiceway_llm.calling.model import Finished, ModelEvent, Reached, ToolCallDelta
-from sluiceway_llm.calling.model import ReasoningDelta as ModelReasoning
-from sluiceway_llm.calling.model import RefusalDelta as ModelRefusal
-from sluiceway_llm.calling.model import TextDelta as ModelText
+from sluiceway_llm.model_events import Finished, ModelEvent, Reached, ToolCallDelta
+from sluiceway_llm.model_events import ReasoningDelta as ModelReasoning
+from sluiceway_llm.model_events import RefusalDelta as ModelRefusal
+from sluiceway_llm.model_events import TextDelta as ModelText
 
 from chat_worker.attempt import Attempt
 from chat_worker.calls import AskedCall, CallReader

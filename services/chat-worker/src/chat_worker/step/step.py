@@ -15,7 +15,7 @@ from dataclasses import replace
 from sluiceway.errors import Forgotten
 from sluiceway.process.logs import get_logger
 from sluiceway.wire.message import MessageFold, steps_of, text_of
-from sluiceway_llm.calling.model import Finished, Model, ModelRequest, Reached
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import PutOff
 from sluiceway_llm.model_errors import (
     ModelContentFiltered,
@@ -28,6 +28,7 @@ from sluiceway_llm.model_errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from sluiceway_llm.model_events import Finished, ModelRequest, Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.calls import CUT

@@ -9,8 +9,9 @@ from sluiceway.turn.shown import Durable
 from sluiceway.wire.message import MessageFold, count_steps, text_of
 from sluiceway.wire.question import Question
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.calling.model import Model, Reached
+from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import Patience
+from sluiceway_llm.model_events import Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Held

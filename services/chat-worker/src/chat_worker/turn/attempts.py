@@ -10,13 +10,13 @@ from sluiceway.stream.writer import Begun
 from sluiceway.turn.shown import Durable
 
 from chat_worker.account import Account
-from chat_worker.attachments import unread_files
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Held
 from chat_worker.metrics import TurnMeter
 from chat_worker.model_wait import ModelWait
+from chat_worker.prompt.attachments import unread_files
 from chat_worker.step.note import Note
-from chat_worker.titles import Titles
+from chat_worker.titles.titles import Titles
 from chat_worker.turn.answering import Answering
 from chat_worker.turn.opening import Opening
 from chat_worker.turn.requests import Requests

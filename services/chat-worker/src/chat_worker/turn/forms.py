@@ -4,7 +4,7 @@ import json
 
 from sluiceway.operation.answer_format import AnswerFormat
 
-from chat_worker.prompt import ModelMessages
+from chat_worker.prompt.prompt import ModelMessages
 from chat_worker.step.offer import Unfit
 
 ANSWER_DOES_NOT_FIT = "ANSWER_DOES_NOT_FIT"

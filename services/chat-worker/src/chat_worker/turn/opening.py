@@ -17,7 +17,7 @@ from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.writer import Begun, TaskWriter
 from sluiceway.turn.shown import Durable, TurnMessage, untold
 from sluiceway.wire.message import MessageFold
-from sluiceway_llm.calling.model import Reached
+from sluiceway_llm.model_events import Reached
 
 from chat_worker.flusher import Flusher, StreamWriter
 from chat_worker.step.note import Note

@@ -18,19 +18,19 @@ from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Conversation
 from sluiceway.wire.client_tools import specs_of, stored
 from sluiceway.wire.tools import ToolSpec
-from sluiceway_llm.calling.model import ModelRequest
 from sluiceway_llm.calling.retry import Patience
 from sluiceway_llm.model_errors import ModelContextExceeded
+from sluiceway_llm.model_events import ModelRequest
 
 from chat_worker.calls import AskedCall
 from chat_worker.context.context import Context, Prepared
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.model_wait import ModelWait
-from chat_worker.prompt import to_model_messages
+from chat_worker.prompt.prompt import to_model_messages
+from chat_worker.prompt.system_prompt import PromptSource, filled
 from chat_worker.settings import Settings
 from chat_worker.step.offer import Offer, Tries
 from chat_worker.step.showing import Showing
-from chat_worker.system_prompt import PromptSource, filled
 from chat_worker.turn.answering import Answering
 from chat_worker.turn.forms import asked_again, instruction
 

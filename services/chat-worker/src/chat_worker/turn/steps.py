@@ -11,7 +11,8 @@ from sluiceway.store import Store
 from sluiceway.store.records import ASKING, Task
 from sluiceway.stream.entry import Entry
 from sluiceway.wire.tools import CLIENT_QUEUE
-from sluiceway_llm.calling.model import Model, Reached
+from sluiceway_llm.calling.model import Model
+from sluiceway_llm.model_events import Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.context.context import Prepared, too_long

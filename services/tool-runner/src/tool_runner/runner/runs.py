@@ -27,7 +27,8 @@ from sluiceway.tracing.spans import within
 from sluiceway.wire.file_part import file_part
 from sluiceway.wire.message import Part
 from sluiceway_llm.calling.charging import charged
-from sluiceway_llm.calling.model import Model, ModelRequest, Usage
+from sluiceway_llm.calling.model import Model
+from sluiceway_llm.model_events import ModelRequest, Usage
 from sluiceway_llm.prices import Prices
 
 from tool_runner.runner.held_operations import Held

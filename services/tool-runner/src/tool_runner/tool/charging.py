@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from sluiceway_llm.calling.model import ModelRequest, Usage
+from sluiceway_llm.model_events import ModelRequest, Usage
 
 # The request, how it ended, what the server told that it used, how many characters it said. Never raises.
 Charge = Callable[[ModelRequest, Literal["answered", "failed", "stopped"], Usage | None, int], Awaitable[None]]

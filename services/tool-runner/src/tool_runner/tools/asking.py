@@ -19,10 +19,17 @@ from typing import Any, Literal, TypeAlias
 
 from sluiceway.process.logs import get_logger
 from sluiceway.tracing.spans import model_call
-from sluiceway_llm.calling.model import Finished, ModelRequest, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from sluiceway_llm.calling.retry import Patience, stream_with_retries
 from sluiceway_llm.model_errors import ModelContentFiltered, ModelError
-from sluiceway_llm.model_events import ModelEvent
+from sluiceway_llm.model_events import (
+    Finished,
+    ModelEvent,
+    ModelRequest,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    Usage,
+)
 
 from tool_runner.tool.definition import ToolContext, ToolFailed
 

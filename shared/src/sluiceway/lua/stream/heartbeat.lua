@@ -1,5 +1,5 @@
 -- The holder's heartbeat: it hears what became of its task, and renews TTLs, at half-time only: an EXPIRE is a change, and
--- wakes every reader. It is no sign of life: that is the lease of the holder's queue entry.
+-- wakes every reader. It proves nothing of its life: that is the lease of the holder's queue entry.
 -- KEYS: meta, events. ARGV: attempt, ttl_ms, the last batch that was answered (0: none, or not known), for how many
 -- whole seconds nothing followed it (optional).
 -- Of a turn that shows nothing for long, `quiet` says which batch was its last, and since when (seconds since 1970): once,

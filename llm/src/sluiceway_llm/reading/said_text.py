@@ -1,0 +1,124 @@
+"""The words of an answer, told apart: text, thoughts and refusals, and the calls that some servers leave in the text.
+
+Thoughts stand in fields of their own, in tags, behind no tag at all, or in channels; whichever it is, what comes out is
+clean, and each word is told once, as what it is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sluiceway_llm.clean_text import TextJoiner
+from sluiceway_llm.model_events import ModelEvent, ReasoningDelta, RefusalDelta, TextDelta
+from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, Heard
+from sluiceway_llm.reading.shapes import flat_text
+from sluiceway_llm.reading.think_tags import ThinkSplitter
+from sluiceway_llm.reading.tool_calls import CallAssembler
+from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
+
+_REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
+
+
+class SaidText:
+    """`calls`: where calls in the text go. `continues`: the answer was begun before, so its beginning is not here.
+    `thinks_first`: thoughts come first, and only their end is told; afterwards, whether that was so here."""
+
+    def __init__(self, calls: CallAssembler, *, continues: bool, thinks_first: bool) -> None:
+        self._calls = calls
+        self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
+        self._thinking: ThinkSplitter | Channels | BareChannels | None = None if continues else ThinkSplitter()
+        self._unopened: WatchedText | UnopenedThoughts | None = None
+        if not continues:
+            self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
+        self.thinks_first = thinks_first
+        self.calls_in_text = False
+        self._thinks_apart = False
+        self._any = False
+
+    def in_tags(self, content: str) -> bool:
+        """Whether tags tell where a thought ends."""
+        return self._thinking is not None and (self._thinking.thought or content.lstrip().startswith("<"))
+
+    def say(self, text: str, events: list[ModelEvent]) -> None:
+        if self._thinking is not None:
+            self._tell_split(self._thinking.feed(text), events)
+            if isinstance(self._thinking, ThinkSplitter) and (channels := self._thinking.channels) is not None:
+                begun = self._thinking.rest()
+                self._thinking, self._unopened = channels, None
+                for _, held in begun:
+                    self._tell_split(channels.feed(held), events)
+            elif self._thinking.done:
+                self._thinking = None
+        elif self._unopened is not None:
+            self._tell(self._unopened.feed(text), events)
+        else:
+            self._tell([("text", text)], events)
+
+    def _tell_split(self, said: Sequence[Heard], events: list[ModelEvent]) -> None:
+        if self._thinking is not None and self._thinking.thought:
+            self._unopened = None
+        for heard in said:
+            if isinstance(heard, CallPiece):
+                self._call(heard, events)
+                continue
+            kind, text = heard
+            watching = self._unopened if kind == "text" else None
+            self._tell([(kind, text)] if watching is None else watching.feed(text), events)
+
+    def _call(self, piece: CallPiece, events: list[ModelEvent]) -> None:
+        """A call in the text, of a server that has not made it one; or has, and left it there."""
+        if self.calls_in_text or not self._calls.any:
+            self.calls_in_text = True
+            function = {"name": piece.name, "arguments": piece.arguments}
+            self._calls.read({"index": piece.number, "function": function}, events)
+
+    def _tell(self, said: Sequence[tuple[str, str]], events: list[ModelEvent]) -> None:
+        for kind, text in said:
+            if kind == "reasoning":
+                self.think(text, events)
+            elif clean := self._text.feed(text):
+                self._any = True
+                events.append(TextDelta(clean))
+
+    def think(self, text: str, events: list[ModelEvent]) -> None:
+        if clean := self._reasoning.feed(text):
+            events.append(ReasoningDelta(clean))
+
+    def refuse(self, refusal: Any, events: list[ModelEvent]) -> None:
+        if clean := self._refusal.feed(flat_text(refusal)):
+            self._any = True
+            events.append(RefusalDelta(clean))
+
+    def say_parts(self, content: Any, events: list[ModelEvent]) -> None:
+        """Content as a list: texts, and thinking that may be a list of texts itself. A number is a text, too."""
+        for part in content if isinstance(content, list) else [content]:
+            kind = part.get("type") if isinstance(part, dict) else None
+            text = flat_text(part)
+            if not text:
+                continue
+            if isinstance(kind, str) and kind in _REASONING_PARTS:
+                self.think(text, events)
+            elif kind == "refusal":
+                self.refuse(text, events)
+            else:
+                self.say(text, events)
+
+    def think_apart(self, thought: str, events: list[ModelEvent]) -> None:
+        """A thought in a field of its own."""
+        if isinstance(self._unopened, UnopenedThoughts) and not self._any:
+            # The server tells thoughts apart, so what was held back as one is none.
+            self._tell(self._unopened.rest(answered=False), events)
+            self._unopened, self.thinks_first = WatchedText(), False
+        self._thinks_apart = True
+        self.think(thought, events)
+
+    def let_go(self, events: list[ModelEvent], *, answered: bool) -> None:
+        """Tell what was held back, where the answer ends or breaks off."""
+        if self._thinking is not None and not self._thinking.done:
+            self._tell_split(self._thinking.rest(answered=answered), events)
+        if self._unopened is not None:
+            self._tell(self._unopened.rest(answered=answered), events)
+            if self._any:
+                self.thinks_first = self._unopened.found and not self._thinks_apart
+        for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
+            if rest := joiner.rest():
+                events.append(kind(rest))

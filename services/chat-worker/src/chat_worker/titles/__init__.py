@@ -1,0 +1,1 @@
+"""Titles of new conversations, made beside their first answer."""

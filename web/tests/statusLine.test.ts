@@ -1,0 +1,66 @@
+// The line below a conversation: what it says of a turn, what it waits for, and when it falls silent.
+
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import { StatusLine } from "../src/conversation/statusLine.ts";
+import { en } from "../src/words/en.ts";
+
+const AGES_MS = 60_000;
+
+function line() {
+  mock.timers.enable({ apis: ["setInterval", "Date"] });
+  const told: (string | null)[] = [];
+  const turn = { stopping: false, hasBegun: false };
+  const status = new StatusLine({
+    get stopping() {
+      return turn.stopping;
+    },
+    get hasBegun() {
+      return turn.hasBegun;
+    },
+    show: (said) => told.push(said && said(en)),
+  });
+  return { status, told, turn, last: () => told.at(-1) };
+}
+
+test("a turn of which nothing comes is said to be there still, until its next word", (context) => {
+  context.after(() => mock.timers.reset());
+  const { status, turn, last } = line();
+  status.begin();
+  assert.equal(last(), en.waitingForAnswer);
+  mock.timers.tick(AGES_MS);
+  assert.equal(last(), en.stillThere);
+  turn.hasBegun = true;
+  status.heard({ type: "text-delta" });
+  assert.equal(last(), en.answering);
+});
+
+test("silence says nothing over what the turn waits for", (context) => {
+  context.after(() => mock.timers.reset());
+  const { status, last } = line();
+  status.begin();
+  status.heard({ type: "tool-input-available", toolCallId: "c", toolName: "weather" });
+  const waits = last();
+  mock.timers.tick(AGES_MS);
+  assert.equal(last(), waits);
+});
+
+test("of a turn that is being stopped nothing else is said", (context) => {
+  context.after(() => mock.timers.reset());
+  const { status, turn, told } = line();
+  status.begin();
+  turn.stopping = true;
+  status.stopping();
+  status.heard({ type: "text-start" });
+  mock.timers.tick(AGES_MS);
+  assert.deepEqual(told, [en.waitingForAnswer, en.stopping]);
+});
+
+test("once no turn runs, nothing looks for silence any more", (context) => {
+  context.after(() => mock.timers.reset());
+  const { status, told } = line();
+  status.begin();
+  status.end(null);
+  mock.timers.tick(AGES_MS);
+  assert.deepEqual(told, [en.waitingForAnswer, null]);
+});
