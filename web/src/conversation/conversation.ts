@@ -11,7 +11,7 @@ import type { Chunk } from "../client/chunks.ts";
 import { beginRequest } from "../client/firstRequest.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import type { Listener } from "../client/transport.ts";
-import { backoffMs, sleep } from "../client/waiting.ts";
+import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { BackgroundTurns } from "./background.ts";
 import { EarlierMessages, type Shown } from "./earlier.ts";
