@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
+from bench.page.watched import begin_watching, felt, scrolled
 from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.browser.scripted import ScriptedChat
@@ -180,6 +181,24 @@ async def test_a_very_long_answer_is_shown_in_steps_and_whole(chat: Chat, script
     assert steps[-1] == 301
     assert max(then - before for before, then in pairwise([0, *steps])) <= 30
     assert await chat.page.evaluate("window.shift") <= MOST_SHIFT
+
+
+async def test_a_long_conversation_is_scrolled_through_and_never_stands_still(
+    chat: Chat, scripted: ScriptedChat, browser: Browser
+) -> None:
+    """What is older is put there in steps that are short, however long the conversation is."""
+    for n in range(1, 201):
+        told = {"id": f"m{n}", "role": "user" if n % 2 else "assistant", "sequence": n, "metadata": None}
+        said = {"parts": [{"type": "text", "text": f"Question {n}?" if n % 2 else MARKDOWN}]}
+        scripted.messages.append(told | said | {"created_at": "2026-11-22T04:00:00Z"})
+    await chat.page.goto(f"{scripted.url}/#/c/long")
+    await expect(chat.answers.last.get_by_role("button", name="Copy", exact=True)).to_be_visible()
+    await begin_watching(browser)
+    await scrolled(chat.page)
+    await expect(chat.page.locator("article")).to_have_count(200)
+    found = await felt(browser)
+    # By the processor's time. One may be the watching's own.
+    assert found.long_tasks <= 1, found
 
 
 async def test_finding_brings_the_whole_conversation(chat: Chat, scripted: ScriptedChat) -> None:
