@@ -20,7 +20,7 @@ BODIES: dict[str, Any] = {
     "show_branch": {"message_id": "my-message"},
     "fork_session": {"message_id": "my-message"},
     "give_feedback": {"rating": "up", "comment": "Short and right."},
-    "write_understanding": {"facts": {"name": "Ada", "likes": "short answers"}},
+    "write_understanding": {"name": "Ada", "likes": "short answers"},
     "chat": {"id": "my-chat", "messages": [_AI_SDK_MESSAGE]},
     "complete_operation": {"success": True, "result": {"pages": 12}},
     "report_progress": {"message": "page 3 of 12", "percent": 25},
