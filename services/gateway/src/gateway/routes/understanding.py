@@ -58,7 +58,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NewUnderstanding,
         problems=(StoreUnavailable, UnderstandingTooLarge),
         scopes=("turns",),
-        description="`facts` by name. What is not among them is forgotten.",
+        description="Facts by their names. What is not among them is forgotten.",
     ),
     RouteSpec(
         "DELETE",

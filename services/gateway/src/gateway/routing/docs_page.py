@@ -73,7 +73,12 @@ def _article(method: str, path: str, operation: Json) -> str:
     if content:
         told = _schema(content["schema"]) if media_type == "application/json" else "the file itself"
         parts.append(f"<p>Body: {told}</p>")
-    return "".join([*parts, _responses(operation["responses"]), _form(method, path, operation), "</article>"])
+    answers = {status: one for status, one in operation["responses"].items() if status < "400"}
+    problems = {status: one for status, one in operation["responses"].items() if status >= "400"}
+    parts += [_responses(answers), _form(method, path, operation)]
+    if problems:
+        parts.append(f"<details><summary>What can go wrong</summary>{_responses(problems)}</details>")
+    return "".join([*parts, "</article>"])
 
 
 def _body(operation: Json) -> tuple[str, Json]:
@@ -116,7 +121,7 @@ def _parameters(parameters: list[Json]) -> str:
     rows = "".join(
         f"<tr><td><code>{_text(each['name'])}</code></td>"
         f"<td>{each['in']}{', required' if each['required'] else ''}</td>"
-        f"<td>{_schema(each['schema'])} {_prose(each.get('description', ''))}</td></tr>"
+        f"<td>{_prose(each.get('description', ''))} {_schema(each['schema'])}</td></tr>"
         for each in parameters
     )
     return f"<table><thead><tr><th>Parameter<th>In<th>What</tr></thead><tbody>{rows}</tbody></table>"
