@@ -96,13 +96,14 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     of_chat = skip is None and task.task_id != call.params.id
+    before = await told_before(call.gateway, task.task_id) if of_chat else b""
     return await open_stream(
         call.gateway,
         call.caller,
         task.task_id,
-        greeting=await told_before(call.gateway, task.task_id) if of_chat else b"",
+        greeting=before,
         version=call.params.version,
-        skip=skip,
+        skip=1 if before else skip,  # its own `start`: that was told
         merge=skip is None,
         headers=accepting.run_headers(task.task_id),
         head_only=call.method == "HEAD",

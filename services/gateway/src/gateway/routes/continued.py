@@ -17,7 +17,7 @@ _ID = b"id: 0-0\n"
 
 
 async def told_before(gateway: Gateway, task_id: str) -> bytes:
-    """Events that come before those of the turn; none for a turn that began its message."""
+    """Events that come in the place of the turn's own `start`; none for a turn that began its message."""
     before = await gateway.store.turns.continued(task_id)
     if before is None:
         return b""
