@@ -23,6 +23,7 @@ from sluiceway.store.sessions.sessions import SessionCursor
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.store.turns.approving import ClientOutput, Decision
 from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.wire.elicitation import Elicitation
 from sluiceway.wire.tools import CLIENT_QUEUE
 
 from harness.databases.database import Database
@@ -199,6 +200,7 @@ class Walk:
         steered = await self._turn("steered")
         steering = await turns.accept(NewTurn("steered", "ada", "this way", policy="steer"))
         assert await turns.steering(steered) == steering.task.id
+        assert await turns.steering_messages("steered") == [steering.task.user_message_id]
         await turns.end(steered, TurnEnd("completed", [], {}, gives_way=steering.task.id), attempt=steered.attempt)
         queued = await turns.accept(NewTurn("behind", "ada", "one", create_session=True))
         await turns.request_cancel(queued.task.id, "ada")
@@ -219,12 +221,15 @@ class Walk:
 
     async def _polls(self) -> None:
         polls = self._store.polls
-        _, (operation_id,) = await self._paused("pending")
+        task, (operation_id,) = await self._paused("pending")
         await self._store.operations.start(operation_id, "runner")
         await polls.accepted(operation_id, 1, {"taskId": "1"}, 0)
         await polls.due(10)
         await polls.get(operation_id)
-        await polls.again(operation_id, {"taskId": "1"}, 60)
+        await polls.again(operation_id, {"taskId": "1"}, {"taskId": "1"}, 60)
+        asks = Elicitation(approval_id="apr_1", source="s", message="Well?")
+        await self._store.elicitations.ask(operation_id, task.id, asks)
+        await self._store.elicitations.ask(operation_id, task.id, asks)
         await polls.over(operation_id)
 
     async def _approvals(self) -> None:

@@ -68,7 +68,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     )
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
-    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)

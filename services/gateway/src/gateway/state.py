@@ -133,7 +133,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         people = PersonEvents(redis, settings.retention)
-        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT, settings.queue_partitions), people)
+        chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
+        dispatch = TurnDispatch(registry, chat, people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
         background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
@@ -180,7 +181,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
             queues=queues,
-            queue_news=QueueNews(redis, registry, hub.tell_waiting),
+            queue_news=QueueNews(redis, registry, hub.tell_waiting, settings.weights),
             windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

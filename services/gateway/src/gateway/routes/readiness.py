@@ -71,7 +71,11 @@ async def _ask_all(gateway: Gateway) -> dict[str, Check]:
         "chat_workers": _chat_workers,
     }
     answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
-    return dict(zip(probes, answers, strict=True))
+    found = dict(zip(probes, answers, strict=True))
+    if not found["redis"].ok and not found["chat_workers"].ok:
+        # Nobody can say that he is there.
+        found["chat_workers"] = Check(ok=False, detail="not known while Redis is away, or takes no writes")
+    return found
 
 
 def _verdict(checks: dict[str, Check]) -> Readiness:

@@ -42,7 +42,8 @@ _HISTORY = newest_of(
     limit="$3",
     max_bytes="$4",
 )
-_APPROVED = "status = 'approval' AND (approval->>'approved')::boolean"
+# Of those that were denied only what an outside service asked for is still here: it is told, and works on.
+_APPROVED = "status = 'approval' AND approval IS NOT NULL"
 # The turn waits for so many operations, if the attempt still holds it and nobody wants it to end.
 _WAITS = (
     "open_operations = $3, status = CASE WHEN $3 > 0 THEN 'waiting' ELSE 'running' END"
@@ -220,7 +221,9 @@ class TurnStore:
             if not await _let_go(connection, task, blocking):
                 return await _standing(connection, task)
             rows = await connection.fetch(
-                "UPDATE operations SET status = 'pending',"
+                "UPDATE operations SET status = CASE WHEN poll IS NULL THEN 'pending' ELSE 'accepted' END,"
+                " poll = poll || jsonb_build_object('answer', approval),"
+                " poll_at = CASE WHEN poll IS NOT NULL THEN now() + interval '1 minute' END,"
                 " deadline_at = now() + make_interval(secs => deadline_seconds)"
                 f" WHERE task_id = $1 AND {_APPROVED} RETURNING {OPERATION_COLUMNS}",
                 task.id,
@@ -268,6 +271,16 @@ class TurnStore:
                 task.id,
             )
         return found
+
+    async def steering_messages(self, session_id: str) -> list[str]:
+        """The messages that wait to enter the turn that runs, in their order."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT user_message_id FROM tasks WHERE session_id = $1 AND status = 'queued' AND steers IS NOT NULL"
+                " AND id IS DISTINCT FROM (SELECT active_task_id FROM sessions WHERE id = $1) ORDER BY sequence",
+                session_id,
+            )
+        return [row["user_message_id"] for row in rows]
 
     async def request_cancel(self, task_id: str, user_id: str | None) -> tuple[Task, bool]:
         """End a queued turn at once, or note the wish for one that runs. Answers the task as it stands, and whether
