@@ -4,10 +4,12 @@ import { createRoot } from "react-dom/client";
 
 // The id names the conversation: with the same one after a reload, the running answer goes on.
 const id = (location.hash ||= `#${Date.now()}`).slice(1);
+const found = await fetch(`/api/chat/sessions/${id}`);
+const history = found.ok ? (await found.json()).messages : [];
 
 function Chat() {
   const [text, setText] = useState("");
-  const { messages, sendMessage, status, error } = useChat({ id, resume: true });
+  const { messages, sendMessage, status, error } = useChat({ id, messages: history, resume: true });
   const send = (event) => (event.preventDefault(), sendMessage({ text }), setText(""));
   // Aborting the fetch ends nothing: the answer goes on without this page. This ends it.
   const stop = () => fetch(`/api/chat/${id}/stop`, { method: "POST" });

@@ -186,6 +186,7 @@ class Walk:
         await turns.asking(task.session_id, task.message_id)
         await turns.wait_for_model(await self._turn(), {}, 60)
         await turns.raise_attempt(task)
+        await turns.continued(task.id)
         await turns.ended_before(datetime.now(UTC), task.id, datetime.now(UTC) - timedelta(hours=1), 10)
         await turns.live("", 10)
         await turns.unfinalized(timedelta(), 10)
@@ -333,6 +334,8 @@ class Walk:
                 for outcome in (None, "late"):
                     await webhooks.page(operation, outcome, before_id, 10)
         await webhooks.unapplied(timedelta(), 10)
+        await webhooks.put_off(task.id)
+        await self._store.completions.put_off_progress(webhook.id)
         await self._end(task, parts=[{"type": "tool-t", "toolCallId": operation_id, "state": "input-available"}])
         await self._database.execute("UPDATE operations SET status = 'succeeded' WHERE id = $1", operation_id)
         with suppress(DomainError):

@@ -187,6 +187,7 @@ export const ar: Words = {
   toolDenied: (title) => `لم يُسمح بـ ${apart(title)}.`,
   toolRuns: (title) => `${apart(title)} قيد التشغيل…`,
   approvalWanted: "تنتظر أداة موافقتك.",
+  noWorker: "لا يوجد عامل جاهز بعد. رسالتك محفوظة، وتبدأ الإجابة حالما يتوفر.",
   nextInQueue: "إجابتك هي التالية.",
   inQueue: (position, seconds) => `قبل إجابتك: ${answers(position)}${seconds ? `، نحو ${Math.ceil(seconds)} ث` : ""}.`,
   modelAway: (since) => `النموذج غير متاح${since ? ` منذ ${apart(since)}` : ""}. تستمر الإجابة عند عودته.`,

@@ -176,6 +176,7 @@ export const de: Words = {
   toolDenied: (title) => `${title} wurde nicht erlaubt.`,
   toolRuns: (title) => `${title} läuft…`,
   approvalWanted: "Ein Werkzeug wartet auf deine Freigabe.",
+  noWorker: "Noch ist niemand zum Antworten bereit. Deine Nachricht ist sicher, und die Antwort beginnt, sobald es geht.",
   nextInQueue: "Deine Antwort ist als nächste dran.",
   inQueue: (position, seconds) =>
     `${position === 1 ? "Eine Antwort ist" : `${position} Antworten sind`} vor deiner dran${seconds ? `, etwa ${Math.ceil(seconds)} s` : ""}.`,

@@ -183,6 +183,7 @@ export const en = {
   toolDenied: (title: string) => `${title} was not allowed.`,
   toolRuns: (title: string) => `${title} is running…`,
   approvalWanted: "A tool waits for your approval.",
+  noWorker: "No worker is ready yet. Your message is kept, and its answer begins with the first one.",
   nextInQueue: "Your answer is next.",
   inQueue: (position: number, seconds?: number) =>
     `${position === 1 ? "One answer is" : `${position} answers are`} before yours${seconds ? `, about ${Math.ceil(seconds)} s` : ""}.`,

@@ -1,12 +1,22 @@
 "use client";
 import { useChat } from "@ai-sdk/react";
 import { useParams } from "next/navigation";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 
-export default function Chat() {
+// What was said before is read first: a running answer goes on behind it.
+export default function Page() {
   const { id } = useParams();
+  const [history, setHistory] = useState();
+  useEffect(() => {
+    const read = async (found) => setHistory(found.ok ? (await found.json()).messages : []);
+    fetch(`/api/chat/sessions/${id}`).then(read);
+  }, [id]);
+  return history && <Chat key={id} id={id} history={history} />;
+}
+
+function Chat({ id, history }) {
   const [text, setText] = useState("");
-  const { messages, sendMessage, status, error } = useChat({ id, resume: true });
+  const { messages, sendMessage, status, error } = useChat({ id, messages: history, resume: true });
   const send = (event) => (event.preventDefault(), sendMessage({ text }), setText(""));
   // Aborting the fetch ends nothing: the answer goes on without this page. This ends it.
   const stop = () => fetch(`/api/chat/${id}/stop`, { method: "POST" });

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sluiceway.errors import TaskNotFound
 from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.operations.operations import NewOperation, calls_of, insert_operations, operations_of
+from sluiceway.store.operations.webhooks import SHOW_AGAIN
 from sluiceway.store.people.usage import ModelCall, insert_calls, rows_of
 from sluiceway.store.records import (
     BACKGROUND,
@@ -120,11 +121,15 @@ class TurnStore:
         return task_of(row) if row is not None else await self.get(task_id)
 
     async def raise_attempt(self, task: Task) -> Task | None:
-        """Raise the attempt of a turn that waits, and still waits. None: it has moved on."""
+        """Raise the attempt of a turn that waits, and still waits. None: it has moved on.
+
+        Its stream is lost: the last that outside services said of its operations is to be shown again."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "UPDATE tasks SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND status = 'waiting'"
-                f" RETURNING {TASK_COLUMNS}",
+                "WITH raised AS (UPDATE tasks SET attempt = attempt + 1"
+                f"   WHERE id = $1 AND attempt = $2 AND status = 'waiting' RETURNING {TASK_COLUMNS}),"
+                f" shown_again AS ({SHOW_AGAIN.format(tasks='raised')})"
+                f" SELECT {TASK_COLUMNS} FROM raised",
                 task.id,
                 task.attempt,
             )
@@ -158,6 +163,16 @@ class TurnStore:
                 "SELECT * FROM messages WHERE session_id = $1 AND id = $2", task.session_id, task.message_id
             )
         return message_of(row) if row is not None else None
+
+    async def continued(self, task_id: str) -> tuple[str, list[Part]] | None:
+        """The message that a turn continues, by its id, and its parts from before; None: the turn began it."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT m.id, m.parts, t.parts_before FROM tasks t JOIN messages m"
+                " ON m.session_id = t.session_id AND m.id = t.message_id WHERE t.id = $1 AND t.parts_before > 0",
+                task_id,
+            )
+        return (row["id"], row["parts"][: row["parts_before"]]) if row is not None else None
 
     async def pause(
         self,
