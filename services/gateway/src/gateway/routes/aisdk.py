@@ -334,5 +334,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(AccessDenied, SessionNotFound, TaskNotFound, StoreUnavailable, RedisUnavailable),
         plain_problems=True,
         scopes=("turns",),
+        description="Whichever turn of it runs now. What there is of the answer is kept.",
     ),
 )
