@@ -1,21 +1,13 @@
-"use client";
-import { useChat } from "@ai-sdk/react";
-import { useParams } from "next/navigation";
-import { useState } from "react";
+import { headers } from "next/headers";
+import Chat from "./chat";
 
-export default function Chat() {
-  const { id } = useParams();
-  const [text, setText] = useState("");
-  const { messages, sendMessage, status, error } = useChat({ id, resume: true });
-  const send = (event) => (event.preventDefault(), sendMessage({ text }), setText(""));
-  // Aborting the fetch ends nothing: the answer goes on without this page. This ends it.
-  const stop = () => fetch(`/api/chat/${id}/stop`, { method: "POST" });
-  return (
-    <form onSubmit={send}>
-      {messages.map((m) => <p key={m.id}>{m.role}: {m.parts.map((part) => part.text ?? "")}</p>)}
-      {error && <p role="alert">{error.message}</p>}
-      <input value={text} onChange={(event) => setText(event.target.value)} aria-label="Message" />
-      {status === "streaming" && <button type="button" onClick={stop}>Stop</button>}
-    </form>
-  );
+const GATEWAY = process.env.GATEWAY ?? "http://127.0.0.1:8000";
+
+// What was said before comes with the page, as its reader may see it. A running answer goes on behind it.
+export default async function Page({ params }) {
+  const { id } = await params;
+  const cookie = (await headers()).get("cookie") ?? "";
+  const answer = await fetch(`${GATEWAY}/api/chat/sessions/${id}`, { cache: "no-store", headers: { cookie } });
+  const { messages } = answer.ok ? await answer.json() : { messages: [] };
+  return <Chat id={id} said={messages} />;
 }
