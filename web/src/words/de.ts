@@ -74,7 +74,7 @@ export const de: Words = {
   fileTooLarge: (bytes: number) => `Sie ist größer als ${Math.floor(bytes / 2 ** 20) || 1} MB.`,
   textFiles: "Text",
   fileKind: (kinds: string) => `Diese Arten von Dateien können hier gelesen werden: ${kinds}.`,
-  fileNotWhatItSays: "Sein Inhalt ist etwas anderes, als sein Name sagt.",
+  fileNotWhatItSays: "Ihr Inhalt ist nicht das, was ihr Name sagt.",
   fileUnread: (name: string, problem: string) => `Das Modell hat „${name}“ nicht gesehen: ${problem}.`,
 
   you: "Du",
