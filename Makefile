@@ -47,8 +47,8 @@ bench: .venv/.development $(PAGE) tests/browser/node_modules/.installed ## the n
 chaos: .venv/.development ## break the real system under load, and count what is lost (ARGS='--scenario kill-worker --seed 7')
 	$(BIN)/python -m chaos $(ARGS)
 
-images: .venv/.development ## the images of all services, by docker, podman or buildah (TAG=dev REGISTRY= PUSH=), each with its list of parts
-	@ENGINE="$(ENGINE)" TAG="$(TAG)" REGISTRY="$(REGISTRY)" PUSH="$(PUSH)" $(BIN)/python deploy/images.py $(ARGS)
+images: .venv/.development ## the images of all services, by docker, podman or buildah (TAG=dev REGISTRY= PUSH= PLATFORM=), each with its list of parts
+	@ENGINE="$(ENGINE)" TAG="$(TAG)" REGISTRY="$(REGISTRY)" PUSH="$(PUSH)" PLATFORM="$(PLATFORM)" $(BIN)/python deploy/images.py $(ARGS)
 
 lock: .venv/.uv ## renew requirements/*.txt from the pyprojects
 	UV=$(UV) $(BIN)/python requirements/pins.py lock

@@ -1,7 +1,9 @@
 """Builds the images of all services, with labels and a list of parts each: `make images`.
 
 Environment: ENGINE (docker, podman or buildah; by default the first that is there), TAG (dev), REGISTRY (a prefix of
-the names, such as registry.example.com/team), PUSH (any value: push what was built). Arguments: services; none: all.
+the names, such as registry.example.com/team), PUSH (any value: push what was built), PLATFORM (linux/amd64,linux/arm64:
+one name for images of several kinds of machine; this machine has to be able to run them, by qemu's binfmt, and docker
+needs PUSH with it, as it keeps no such name by itself). Arguments: services; none: all.
 
 Guarantees: every image is built by services/Dockerfile from what is checked out, and is labelled with the commit. Its
 parts are in dist/sbom/sluiceway-SERVICE.cdx.json (CycloneDX, of the pins with their hashes). The exit code is 0 when
@@ -40,6 +42,7 @@ class Plan:
     registry: str
     push: bool
     revision: str
+    platform: str = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str], revision: str) -> "Plan":
@@ -48,7 +51,8 @@ class Plan:
         if asked not in ENGINES:
             raise NoEngine(f"ENGINE is one of {', '.join(ENGINES)}, and one of them has to be installed")
         registry = environment.get("REGISTRY", "").rstrip("/")
-        return cls(asked, environment.get("TAG") or "dev", registry, bool(environment.get("PUSH")), revision)
+        push, platform = bool(environment.get("PUSH")), environment.get("PLATFORM", "")
+        return cls(asked, environment.get("TAG") or "dev", registry, push, revision, platform)
 
     def image(self, service: str) -> str:
         return f"{self.registry}/{self.name(service)}" if self.registry else self.name(service)
@@ -61,10 +65,31 @@ class Plan:
         labels = {"title": f"sluiceway-{service}", "version": self.tag, "revision": self.revision}
         told = [word for name, value in labels.items() for word in ("--label", f"{_LABEL}.{name}={value}")]
         file = ["--file", "services/Dockerfile", "--build-arg", f"SERVICE={service}"]
-        return [self.engine, "build", *file, *told, "--tag", self.image(service), "."]
+        return [self.engine, *self._building(), *file, *told, self._naming(), self.image(service), "."]
 
-    def pushing(self, service: str) -> list[str]:
-        return [self.engine, "push", self.image(service)]
+    def commands(self, service: str) -> list[list[str]]:
+        """One after the other: build, and push where that is asked for."""
+        pushes = self.push and not self._pushed_by_the_build
+        return [self.build(service), *([self._pushing(service)] if pushes else [])]
+
+    @property
+    def _pushed_by_the_build(self) -> bool:
+        return bool(self.platform) and self.engine == "docker"
+
+    def _building(self) -> list[str]:
+        if self._pushed_by_the_build:
+            return ["buildx", "build", *(["--push"] if self.push else []), "--platform", self.platform]
+        return ["build", *(["--platform", self.platform] if self.platform else [])]
+
+    def _naming(self) -> str:
+        """Images of several platforms are kept by podman and buildah as a list of that name."""
+        return "--manifest" if self.platform and not self._pushed_by_the_build else "--tag"
+
+    def _pushing(self, service: str) -> list[str]:
+        image = self.image(service)
+        if self.platform:
+            return [self.engine, "manifest", "push", "--all", image, f"docker://{image}"]
+        return [self.engine, "push", image]
 
 
 def write_bill(service: str) -> Path:
@@ -106,7 +131,7 @@ def main(services: Sequence[str]) -> int:
         return 2
     for service in services or SERVICES:
         write_bill(service)
-        for command in (plan.build(service), *([plan.pushing(service)] if plan.push else [])):
+        for command in plan.commands(service):
             if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:  # noqa: S603 - ours
                 print(f"{plan.image(service)}: failed, see above", file=sys.stderr)
                 return 1

@@ -1,4 +1,4 @@
-"""One Valkey beside a cluster of six, in one run, through the real services.
+"""One Valkey beside a cluster of six, and queues of one partition beside three, in one run, through the real services.
 
     python -m bench.topology [--quick] [--disk] [first-token] [events]
 
@@ -8,12 +8,16 @@ what is seen is what its ways cost, not what more nodes would bring.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import product
 
 from bench.reporting import Report, main, row
 from bench.topology import deliveries
 from bench.worker import first_token
+from bench.worker.first_token import Overhead
 from bench.worker.stage import Stage
 from harness.databases.redis_cluster import RedisCluster
+
+PARTITIONS = (1, 3)
 
 
 @asynccontextmanager
@@ -24,12 +28,19 @@ async def _each(stage: Stage) -> AsyncIterator[Mapping[str, str]]:
 
 
 async def report_first_token(stage: Stage, runs: int, quick: bool) -> None:
+    """In turn, so that what else the machine does is shared by all."""
+    overheads: dict[str, list[Overhead]] = {}
     async with _each(stage) as urls:
-        for name, stage.redis_url in urls.items():
-            overheads = await first_token.measure(stage, turns=2 if quick else 5, runs=runs)
-            what = f"{name}: overhead on the first token, {first_token.CLIENTS} concurrent turns"
-            row(f"{what}, p50, ms", (one.p50_ms for one in overheads), "{:.1f}")
-            row(f"{what}, p99, ms", (one.p99_ms for one in overheads), "{:.1f}")
+        for _ in range(runs):
+            for (name, stage.redis_url), partitions in product(urls.items(), PARTITIONS):
+                stage.settings = {"QUEUE_PARTITIONS": str(partitions)}
+                measured = await first_token.measure(stage, turns=2 if quick else 5, runs=1)
+                overheads.setdefault(f"{name}, queues in {partitions}", []).extend(measured)
+    for what, found in overheads.items():
+        label = f"{what}: overhead on the first token, {first_token.CLIENTS} turns"
+        row(f"{label}, p50, ms", (one.p50_ms for one in found), "{:.1f}")
+        row(f"{label}, p99, ms", (one.p99_ms for one in found), "{:.1f}")
+        row(f"{label}, to the model, p50, ms", (one.to_model_p50_ms for one in found), "{:.1f}")
 
 
 async def report_events(stage: Stage, runs: int, quick: bool) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import sys
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,6 +35,8 @@ class Stage:
         self.valkey = valkey
         # Where the services that are started from now on find their Redis.
         self.redis_url = valkey.url
+        # What else these are told.
+        self.settings: Mapping[str, str] = {}
         self.database_url = database_url
         self.model_url = model_process.url
         self.model_pid = _listener(urlsplit(model_process.url).port)
@@ -113,7 +115,7 @@ class Stage:
             WORKER_NAME=name,
         )
         child = Child(name, command, self.directory / f"{name}.log")
-        child.start({**common, **environment}, directory=Path.cwd())
+        child.start({**common, **self.settings, **environment}, directory=Path.cwd())
         self._services.append(child)
 
         async def ready() -> bool:

@@ -2,13 +2,14 @@ import { useChat } from "@ai-sdk/react";
 import React, { useState } from "react";
 import { createRoot } from "react-dom/client";
 
-// The id names the conversation: with the same one after a reload, the running answer goes on behind what was said before.
+// The id names the conversation: with the same one after a reload, the running answer goes on.
 const id = (location.hash ||= `#${Date.now()}`).slice(1);
-const said = await fetch(`/api/chat/sessions/${id}`).then((answer) => (answer.ok ? answer.json() : { messages: [] }));
+const found = await fetch(`/api/chat/sessions/${id}`);
+const history = found.ok ? (await found.json()).messages : [];
 
 function Chat() {
   const [text, setText] = useState("");
-  const { messages, sendMessage, status, error } = useChat({ id, messages: said.messages, resume: true });
+  const { messages, sendMessage, status, error } = useChat({ id, messages: history, resume: true });
   const send = (event) => (event.preventDefault(), sendMessage({ text }), setText(""));
   // Aborting the fetch ends nothing: the answer goes on without this page. This ends it.
   const stop = () => fetch(`/api/chat/${id}/stop`, { method: "POST" });

@@ -3,6 +3,7 @@
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.feeds.person_events import PersonEvents
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.process.retention import Retention
 from sluiceway.queue.work_queue import Producer
@@ -48,7 +49,7 @@ class Turns:
         self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing, self.people)
         self.background = TurnBackground(store, registry, streams.output, self.dispatch, self.ending)
         operations = Operations(redis, streams.entries)
-        self.pause = TurnPause(store, writer, operations, self.rebuild, self.background)
+        self.pause = TurnPause(store, writer, operations, self.rebuild, self.background, Completions(redis))
         self.intake = TurnIntake(
             store, registry, self.dispatch, self.ending, self.erasing, self.people, self.background
         )

@@ -2,6 +2,7 @@
 
 alternate          user and assistant do not take turns, or an assistant begins (results stand with their calls)
 alternate_silent   the same, without a reason
+no_user_after_tool a user speaks behind results
 tools_with_calls   messages have calls, and the request has no tools
 ids_nine, ids_forty  ids of calls that are not nine letters and digits; that are longer than forty characters
 pairs              a call without a result, or a result without a call
@@ -28,6 +29,7 @@ window:TOKENS      more than so many tokens, of four characters each, and five f
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 Body = dict[str, Any]
@@ -67,6 +69,12 @@ def _without_calls(messages: list[Body]) -> list[str]:
             continue
         roles.append(one["role"])
     return roles
+
+
+def _no_user_after_tool(body: Body, _: str) -> str | None:
+    roles = [one["role"] for one in _messages(body)]
+    found = ("tool", "user") in pairwise(roles)
+    return "Unexpected role 'user' after role 'tool'" if found else None
 
 
 def _alternate_silent(body: Body, _: str) -> str | None:
@@ -227,6 +235,7 @@ def _calls(body: Body) -> list[Body]:
 _RULES: dict[str, Callable[[Body, str], str | None]] = {
     "alternate": _alternate,
     "alternate_silent": _alternate_silent,
+    "no_user_after_tool": _no_user_after_tool,
     "tools_with_calls": _tools_with_calls,
     "ids_nine": _ids(_NINE.match, "Tool call id was {} but must be a-z, A-Z, 0-9, with a length of 9."),
     "ids_forty": _ids(lambda told: len(told) <= 40, "Invalid 'tool_calls[0].id': {} is too long, at most 40."),

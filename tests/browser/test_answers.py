@@ -126,6 +126,8 @@ async def test_what_it_waits_for_is_told(chat: Chat, scripted: ScriptedChat) -> 
     await expect(chat.status).to_have_text("3 answers are before yours, about 13 s.")
     await turn.say({"type": "data-queue", "data": {"position": 0, "wait_seconds": 1}, "transient": True})
     await expect(chat.status).to_have_text("Your answer is next.")
+    await turn.say({"type": "data-queue", "data": {"position": 0, "workers": 0}, "transient": True})
+    await expect(chat.status).to_have_text(re.compile("^No worker is ready yet"))
     await turn.say({"type": "data-status", "data": {"message": "The model is loading."}, "transient": True})
     await expect(chat.status).to_have_text("The model is loading.")
     away = {"state": "waiting", "waitsFor": "model", "code": "MODEL_TIMEOUT", "message": "No.", "since": _SINCE}

@@ -11,7 +11,7 @@ from tests.browser.test_accessibility import check_axe
 
 pytestmark = pytest.mark.requirement("GW-7", "GW-8")
 
-_PHONE = {"width": 360, "height": 740}
+_PHONE_WIDTH = 360
 
 
 async def _try(page: Page, operation: str, body: str | None = None, **fields: str) -> Locator:
@@ -36,9 +36,9 @@ async def _said(article: Locator, status: str) -> Locator:
 async def test_every_kind_of_route_can_be_tried_on_a_phone(services: Services, chat: Chat) -> None:
     system = await services.whole()
     page = chat.page
-    await page.set_viewport_size(_PHONE)
+    await page.set_viewport_size({"width": _PHONE_WIDTH, "height": 740})
     await page.goto(f"{system.url}/docs")
-    assert await page.evaluate("document.documentElement.scrollWidth") <= _PHONE["width"]
+    assert await page.evaluate("document.documentElement.scrollWidth") <= _PHONE_WIDTH
     # With a body that is there already, then with one of a person's own.
     await expect(await _said(await _try(page, "create_session"), "201")).to_contain_text('"id": "my-session"')
     sent = await _said(await _try(page, "post_message", '{"message": "hello [[tokens=3 rate=0]]"}'), "202")
@@ -76,5 +76,5 @@ async def test_every_kind_of_route_can_be_tried_on_a_phone(services: Services, c
     await page.get_by_label("which is kept nowhere").fill("no-key")
     await page.get_by_label("Sign in by").select_option("key")
     await expect(await _said(await _try(page, "list_sessions"), "401")).to_contain_text("INVALID_API_KEY")
-    assert await page.evaluate("document.documentElement.scrollWidth") <= _PHONE["width"]
+    assert await page.evaluate("document.documentElement.scrollWidth") <= _PHONE_WIDTH
     await check_axe(page)

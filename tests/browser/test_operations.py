@@ -2,6 +2,7 @@
 
 import pytest
 from playwright.async_api import BrowserContext, expect
+from sluiceway import keys
 
 from harness.clients.chat import Chat
 from harness.databases.database import Database
@@ -56,10 +57,22 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         users = page.get_by_role("region", name="Users of the last 15 minutes")
         await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
 
+        await database.execute(
+            "INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries) VALUES ($1, '1-1', $2, 'no use', 9)",
+            keys.work_queue(keys.CHAT),
+            b'{"task_id": "task_gone"}',
+        )
+        await page.get_by_role("region", name="Dead letters").get_by_role("button", name="Letter 1").click()
+        letter = page.get_by_role("region", name="Letter 1")
+        await expect(letter).to_contain_text("no use")
+        await expect(letter).to_contain_text('{"task_id": "task_gone"}')
+
         # What is away is told, and what is not is shown.
         valkey.stop()
         await expect(unfit).to_contain_text("probe: redis")
         await expect(unfit).to_contain_text("asking queues")
+        # What could not be asked is not "None".
+        await expect(page.get_by_role("region", name="Queues")).to_contain_text("Not known: it could not be asked.")
         await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
 
 

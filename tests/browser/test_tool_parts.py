@@ -230,6 +230,31 @@ async def test_a_person_answers_and_the_same_message_continues(
         await expect(tool).to_contain_text("I have <b>reasons</b>")
 
 
+def elicitation(**told: Any) -> Chunk:
+    data = {"toolCallId": "c1", "source": "printer", "message": "Which one?", "content": {}, **told}
+    return {"type": "data-elicitation", "id": "approval-c1", "data": data}
+
+
+@pytest.mark.requirement("CH-10")
+async def test_what_a_service_asks_is_told_in_its_words_and_answered_with_one_of_its_options(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    turn = await begin(chat, scripted)
+    field = {"name": "which", "title": "Printer", "type": "string", "options": ["blue", "red"]}
+    told = elicitation(field=field, content={"copies": 2}, problem="Printer is needed.", url="https://print.example/x")
+    await turn.say(BEGIN, *call("print"), END, told, approval())
+    await scripted.finish("tool-calls")
+    tool = chat.tool("print")
+    asked = tool.get_by_role("group", name="Approval of Print")
+    for words in ("printer asks you:", "Which one?", "Printer is needed.", "copies", "2"):
+        await expect(asked).to_contain_text(words)
+    await expect(asked.get_by_role("link")).to_have_attribute("href", "https://print.example/x")
+    await expect(asked.get_by_role("button", name="Approve")).to_be_disabled()
+    await asked.get_by_label("Printer").select_option("red")
+    await asked.get_by_role("button", name="Approve").click()
+    await wait_until(lambda: [one["reason"] for one in scripted.approvals] == ["red"], what="its value is sent")
+
+
 async def test_a_reload_while_an_approved_tool_runs_shows_what_was_before_and_continues(
     chat: Chat, scripted: ScriptedChat
 ) -> None:

@@ -14,7 +14,7 @@ _EXAMPLES = Path(__file__).parents[2] / "examples"
 async def test_the_pages_of_the_examples_can_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_PATH", str(_PACKAGES))
     pages = [_EXAMPLES / "use-chat" / "main.jsx", *(_EXAMPLES / "use-chat-next" / "app").rglob("*.jsx")]
-    assert len(pages) == 5
+    assert len(pages) == 4
     node = find_node()
     options = ("--bundle", "--format=esm", "--jsx=automatic", "--external:next/*", "--log-level=warning")
     esbuild = _PACKAGES / "esbuild" / "bin" / "esbuild"

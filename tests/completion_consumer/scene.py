@@ -100,7 +100,7 @@ class Scene:
         events = [Start(message_id=task.message_id), StartStep()]
         events += [ToolInputAvailable(tool_call_id=c.tool_call_id, tool_name=c.tool_name, input=c.input) for c in calls]
         async with AsyncExitStack() as stack:
-            entry_id = entry_id or await stack.enter_async_context(self._entry_in_flight())
+            entry_id = entry_id or await stack.enter_async_context(self.entry_in_flight())
             await self.streams.writer.begin(task.fields, task.attempt, entry_id=entry_id)
             await self.streams.writer.append(task.id, task.attempt, 1, [*events, FinishStep()])
             message = await self.store.turns.message(task)
@@ -113,7 +113,7 @@ class Scene:
         return Waiting(task, [operation for operation in operations if operation.id in ids])
 
     @asynccontextmanager
-    async def _entry_in_flight(self) -> AsyncIterator[str]:
+    async def entry_in_flight(self) -> AsyncIterator[str]:
         """Under its lease a step is made: a reconciler that looks meanwhile finds that somebody holds the turn."""
         key = keys.work_queue(keys.CHAT)
         await WorkQueue(self.redis, self.redis, keys.CHAT, "scene", lease=timedelta(minutes=1)).ensure_group()
@@ -133,7 +133,7 @@ class Scene:
 
     async def asking(self, deadline_seconds: float = 3600) -> Waiting:
         """A turn that has ended, and whose call waits for a person."""
-        async with self._entry_in_flight() as entry_id:
+        async with self.entry_in_flight() as entry_id:
             waiting = await self.waiting("approval", deadline_seconds=deadline_seconds, entry_id=entry_id)
             message = await self.store.turns.message(waiting.task)
             assert message is not None

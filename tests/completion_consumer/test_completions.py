@@ -1,13 +1,19 @@
 """Completions through the real consumer: stored, shown and acted on, once."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sluiceway import keys
 from sluiceway.store.operations.webhooks import NewWebhook
+from sluiceway.store.records import Operation
+from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.turn.background import Answer
 from sluiceway.wire.jobs import CompletionJob, OperationError, ProgressJob
 from sluiceway.wire.json_values import TOO_DEEP
 
+from harness.databases.database import Database
 from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.completion_consumer.scene import PENDING, Scene, Waiting, only
@@ -181,3 +187,50 @@ async def test_the_journal_says_what_came_of_each_progress_report(services: Serv
     await scene.wait_until_all_done()
     rows = await scene.store.webhooks.page(operation.id, None, None, 10)
     assert [row.outcome for row in reversed(rows)] == ["superseded", "applied", "late"]
+
+
+@pytest.mark.requirement("CH-19", "WH-4")
+async def test_progress_that_comes_while_its_turn_talks_is_shown_when_that_waits_and_outlives_redis(
+    services: Services, scene: Scene, database: Database
+) -> None:
+    """Of an outside service whose operation does not block the turn; the last that it said."""
+    await services.completion_consumer(WORKER_SLOTS="1", RECONCILE_SECONDS="0.2")
+    async with scene.entry_in_flight() as entry_id:
+        started = await scene.waiting(background=True, entry_id=entry_id)
+        turn, operation = started.task, started.operation
+        for percent in (30, 60):
+            await _report(scene, operation, percent)
+        await database.execute("UPDATE webhook_journal SET received_at = now() - interval '1 hour'")
+        assert await scene.store.webhooks.unapplied(timedelta(), 10) == [], "nobody is to send it again meanwhile"
+        assert await scene.chunks(operation) == []
+        message = await scene.store.turns.message(turn)
+        assert message is not None
+        answer = TurnEnd("completed", message.parts, {})
+        assert await scene.turns.pause.step_back(turn, answer, Answer([], frozenset()), written=1) == "waiting"
+    await _shows(scene, operation, [60])
+    await _report(scene, operation, 70)
+
+    await database.execute("UPDATE webhook_journal SET received_at = now() - interval '1 hour'")
+    await scene.redis.delete(keys.task_meta(turn.id), keys.task_events(turn.id))
+
+    await _shows(scene, operation, [70])
+    outcomes = [row.outcome for row in await scene.store.webhooks.page(operation.id, None, None, 10)]
+    assert outcomes == ["applied", "applied", "superseded"]
+
+
+async def _report(scene: Scene, operation: Operation, percent: int) -> None:
+    """As a gateway does; until it was dealt with."""
+    new = NewWebhook(operation.id, "progress", f"w{percent}", "api-key", {"percent": percent})
+    await scene.completions.publish((await scene.store.webhooks.receive(new)).job)
+    await scene.wait_until_all_done()
+
+
+async def _shows(scene: Scene, operation: Operation, percents: list[int]) -> None:
+    """The end of the stream, and that the journal knows of it."""
+
+    async def shown() -> bool:
+        told = [chunk["output"].get("percent") for chunk in await scene.chunks(operation) if chunk["preliminary"]]
+        rows = await scene.store.webhooks.page(operation.id, None, None, 1)
+        return (told, rows[0].outcome) == (percents, "applied")
+
+    await wait_until(shown, 15, f"the stream shows {percents}")

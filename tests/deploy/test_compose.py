@@ -95,6 +95,7 @@ def test_the_values_are_accepted_by_the_service(service: str, monkeypatch: pytes
     assert settings.model_dump()["redis_url"] == "redis://valkey:6379/0"
 
 
+WORDS = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
 OPTIONAL = {
     "JWT_SECRET": ("gateway",),
     "OIDC_ISSUER": ("gateway",),
@@ -103,6 +104,12 @@ OPTIONAL = {
     "OIDC_CLIENT_SECRET": ("gateway",),
     "JWT_AUDIENCE": ("gateway",),
     "JWT_AUTHORIZED_PARTIES": ("gateway",),
+    "JWT_ISSUER": ("gateway",),
+    "JWT_USER_CLAIM": ("gateway",),
+    "JWT_ORG_CLAIM": ("gateway",),
+    "JWT_ROLES_CLAIM": ("gateway",),
+    "OPS_LOOK_ROLES": ("gateway",),
+    "OPS_ACT_ROLES": ("gateway",),
     "ALLOWED_HOSTS": ("gateway",),
     "CORS_ORIGINS": ("gateway",),
     "MODELS": ("gateway", "chat-worker"),
@@ -147,6 +154,7 @@ OPTIONAL = {
     "AGENT_SILENCE_SECONDS": ("completion-consumer",),
     "DATABASE_DIRECT_URL": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "QUEUE_PARTITIONS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
+    "ORG_WEIGHTS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "LIVE_TTL_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
     "RETENTION_SECONDS": ("migrate", "gateway", "chat-worker", "tool-runner", "completion-consumer"),
 }
@@ -157,6 +165,18 @@ def test_what_may_be_told_reaches_the_services_that_need_it_alone_and_is_absent_
     told = manifests.compose({**TOLD, name: "a word"})["services"]
     assert {service for service in told if name in told[service].get("environment", {})} == set(OPTIONAL[name])
     assert all(name not in service.get("environment", {}) for service in services().values())
+
+
+def test_what_the_security_page_sets_up_can_be_said_here() -> None:
+    """Who calls at each kind of identity provider, who is an operator, and each limit."""
+    known = {field.upper() for field in SETTINGS["gateway"].model_fields}
+    page = (manifests.ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (?:Auth0|Keycloak|Entra|Supabase|Clerk|`[A-Z_]+`).*$", page, re.MULTILINE)
+    rows += re.findall(r"Roles make operators \([^)]*\)", page)
+    words = {name for row in rows for name in WORDS.findall(row)} & known
+    assert {"JWT_ORG_CLAIM", "OPS_ACT_ROLES", "MAX_TURNS_PER_ORG", "DAILY_COST_PER_USER"} <= words
+    told = manifests.compose({**TOLD, **dict.fromkeys(words, "a word")})["services"]["gateway"]["environment"]
+    assert {name for name in words if name not in told} == set()
 
 
 def test_outside_services_are_told_an_address_that_the_gateway_has() -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from sluiceway import keys
+from sluiceway.wire.tools import DEFAULT_QUEUE
+from tool_runner.tool.definition import LONG_QUEUE
 
 from tests.deploy import manifests
 from tests.deploy.extensions import EXTENSIONS, is_extension
@@ -131,6 +135,60 @@ def test_every_metric_that_something_is_scaled_by_is_one_that_the_services_tell(
     assert asked <= told
 
 
+# What Prometheus has of a namespace whose chat workers are at zero, while the first message waits.
+_AT_ZERO = {
+    'sluiceway_queue_waiting{namespace="sluiceway",queue="chat",pod="gateway-1"}': "1x10",
+    'sluiceway_queue_oldest_waiting_seconds{namespace="sluiceway",queue="chat",pod="gateway-1"}': "1+60x10",
+    'sluiceway_queue_waiting{namespace="sluiceway",queue="chat",pod="gateway-2"}': "1x10",
+    'sluiceway_queue_oldest_waiting_seconds{namespace="sluiceway",queue="chat",pod="gateway-2"}': "0+60x10",
+}
+_PROMTOOL = shutil.which("promtool")
+
+
+@pytest.mark.skipif(_PROMTOOL is None, reason="no promtool here to ask (Debian: prometheus)")
+def test_at_zero_workers_each_query_answers_and_the_first_message_brings_one(tmp_path: Path) -> None:
+    """KEDA takes no answer for 0, and starts where a value is above `activationThreshold`."""
+    (scaler,) = (one for one in of("keda", "ScaledObject") if one["metadata"]["name"] == "sluiceway-chat-worker")
+    asked = [trigger["metadata"] for trigger in scaler["spec"]["triggers"]]
+    assert {float(one["activationThreshold"]) for one in asked} == {0.0}
+    wants_one = [
+        {
+            "expr": f"count(({one['query']}) > {one['activationThreshold']})",
+            "eval_time": "5m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
+        for one in asked
+    ]
+    series = [{"series": name, "values": values} for name, values in _AT_ZERO.items()]
+    file = tmp_path / "at-zero.yaml"
+    told = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": wants_one}]}
+    file.write_text(yaml.safe_dump(told))
+    done = subprocess.run([str(_PROMTOOL), "test", "rules", str(file)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_settings_that_the_page_shows_reach_the_services_that_read_them(tmp_path: Path) -> None:
+    shutil.copytree(manifests.K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "shown"
+    overlay.mkdir()
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(configMapGenerator:.+?)```", README, re.DOTALL)]
+    assert len(shown) >= 2
+    for block in shown:
+        (overlay / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../../base"], **block}))
+        documents = manifests.rendered(overlay)
+        maps = {one["metadata"]["name"]: one["data"] for one in documents if one["kind"] == "ConfigMap"}
+        names = {literal.partition("=")[0] for one in block["configMapGenerator"] for literal in one["literals"]}
+        readers = 0
+        for deployment in (one for one in documents if one["kind"] == "Deployment"):
+            pod = deployment["spec"]["template"]["spec"]
+            told = {name for one in manifests.container(pod)["envFrom"] for name in maps[one["configMapRef"]["name"]]}
+            service = deployment["metadata"]["name"].removeprefix("sluiceway-")
+            if names <= told:
+                readers += 1
+                assert {name.lower() for name in names} <= manifests.settings(service).model_fields.keys()
+        assert readers == (len(manifests.SERVICES) if "QUEUE_PARTITIONS" in names else 1)
+
+
 def test_both_autoscalers_take_pods_away_one_at_a_time_and_alike() -> None:
     """What a pod that goes cannot finish begins again elsewhere."""
     hpa = {one["metadata"]["name"]: one["spec"]["behavior"] for one in of("prod", "HorizontalPodAutoscaler")}
@@ -151,6 +209,22 @@ def test_an_autoscaler_wants_more_before_all_slots_are_taken() -> None:
             if metric["type"] == "Pods" and "in_flight" in metric["pods"]["metric"]["name"]:
                 slots = manifests.settings(service).model_fields["worker_slots"].get_default()
                 assert int(metric["pods"]["target"]["averageValue"]) < 0.8 * slots
+
+
+def test_what_scales_tool_runners_asks_for_each_queue_that_they_have_slots_for() -> None:
+    queues = {keys.tool_queue(name) for name in (DEFAULT_QUEUE, LONG_QUEUE)}
+    (hpa,) = (
+        one for one in of("prod", "HorizontalPodAutoscaler") if one["metadata"]["name"] == "sluiceway-tool-runner"
+    )
+    for metric in hpa["spec"]["metrics"]:
+        (matched,) = metric[metric["type"].lower()]["metric"]["selector"]["matchExpressions"]
+        assert (matched["key"], matched["operator"], set(matched["values"])) == ("queue", "In", queues)
+    (keda,) = (one for one in of("keda", "ScaledObject") if one["metadata"]["name"] == "sluiceway-tool-runner")
+    asked = [
+        name for one in keda["spec"]["triggers"] for name in re.findall(r'queue=~"(.+?)"', one["metadata"]["query"])
+    ]
+    assert len(asked) >= 3
+    assert all(re.fullmatch(pattern, queue) for pattern in asked for queue in queues)
 
 
 def test_keda_asks_for_the_namespace_that_the_overlay_is_in() -> None:

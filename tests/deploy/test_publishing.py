@@ -26,7 +26,26 @@ def test_every_engine_builds_the_one_dockerfile_with_labels_of_the_commit(engine
     labels = [command[place + 1] for place, word in enumerate(command) if word == "--label"]
     assert "org.opencontainers.image.version=1.2.0" in labels
     assert "org.opencontainers.image.revision=abc" in labels
-    assert plan.pushing(service) == [engine, "push", f"registry.example.com/sluiceway-{service}:1.2.0"]
+    assert plan.commands(service) == [command]
+
+
+@pytest.mark.parametrize("engine", images.ENGINES)
+@pytest.mark.parametrize("platform", ["", "linux/amd64,linux/arm64"])
+def test_what_is_pushed_is_what_was_built_for_one_machine_or_several(engine: str, platform: str) -> None:
+    told = {"ENGINE": engine, "TAG": "1", "REGISTRY": "registry.example.com", "PUSH": "1", "PLATFORM": platform}
+    build, *pushing = images.Plan.of(told, "abc").commands("gateway")
+    image = "registry.example.com/sluiceway-gateway:1"
+    named = "--manifest" if platform and engine != "docker" else "--tag"
+    assert build[build.index(named) + 1] == image
+    if platform:
+        assert build[build.index("--platform") + 1] == platform
+    if platform and engine == "docker":
+        # It keeps no image of several platforms, so it pushes while it builds.
+        assert (build[1:4], pushing) == (["buildx", "build", "--push"], [])
+    elif platform:
+        assert pushing == [[engine, "manifest", "push", "--all", image, f"docker://{image}"]]
+    else:
+        assert pushing == [[engine, "push", image]]
 
 
 def test_without_an_engine_it_is_said_what_is_needed() -> None:

@@ -27,6 +27,9 @@ TOGETHER = {
             keys.lane_heads(kind, partition),
             keys.lane(kind, USER, partition),
             keys.lane(kind, "", partition),
+            keys.lane_orgs(kind, partition),
+            keys.lane_seats(kind, USER, partition),
+            keys.lane_people(kind, USER, partition),
         ]
         for kind in (keys.CHAT, keys.COMPLETIONS, keys.tool_queue("default"))
         for partition in (0, 3, 15)

@@ -10,11 +10,13 @@ from redis.asyncio import Redis
 from sluiceway.service.redis_suitability import COMMANDS, CONTAINERS, PATTERNS
 
 from harness.clients.chat import Chat
+from harness.databases.database import Database
 from harness.databases.postgres import Postgres
 from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
 from harness.processes.services import Service, Services
 from harness.waiting import wait_until
+from tests.gateway.callers import add_key
 
 pytestmark = pytest.mark.requirement("OP-12")
 # redis-py asks for these where it connects, and goes on without them.
@@ -120,8 +122,9 @@ async def test_a_wrong_password_of_postgres_is_503_and_one_line_and_heals(
 
 
 async def test_an_evicting_redis_is_answered_503_until_it_evicts_nothing(
-    services: Services, redis: Redis, model: ModelServer
+    services: Services, redis: Redis, database: Database, model: ModelServer
 ) -> None:
+    key = await add_key(database, "night-shift", ["ops:look"])
     await redis.config_set("maxmemory-policy", "volatile-lru")
     try:
         gateway = await services.gateway()
@@ -130,6 +133,12 @@ async def test_an_evicting_redis_is_answered_503_until_it_evicts_nothing(
             (line,) = await told(service, "surroundings_unsuitable")
             assert "volatile-lru" in line
         assert await refusal(gateway) == (503, "SURROUNDINGS_UNSUITABLE")
+        # Operators look at it all the same, and are told the cause.
+        async with httpx.AsyncClient(base_url=gateway.url, headers=key, trust_env=False) as client:
+            load = (await client.get("/api/ops/load")).json()
+            assert "All turns are held up. Redis: " in load["sentence"]
+            assert "volatile-lru" in load["sentence"]
+            assert (await client.get("/api/ops/turns")).json() == {"turns": []}
     finally:
         await redis.config_set("maxmemory-policy", "noeviction")
     await a_turn_ends_well(services, gateway, worker)

@@ -130,7 +130,8 @@ def work_queue(kind: str, partition: int = 0) -> str:
     return f"sw:q:{kind}:{partition}"
 
 
-# Queues whose users take turns: of each one entry waits in the queue, his others in a lane; see `queue/work_queue.py`.
+# Queues whose users, and organisations, take turns: of each one entry waits in the queue, the others in lanes; see
+# `queue/work_queue.py`.
 IN_TURNS = frozenset({CHAT})
 
 
@@ -147,6 +148,21 @@ def lane_heads(kind: str, partition: int = 0) -> str:
 def lane(kind: str, user_id: str, partition: int = 0) -> str:
     """Which of the entries in lanes are that user's, in his order."""
     return f"sw:lanes:{{{work_queue(kind, partition)}}}:of:{user_id}"
+
+
+def lane_orgs(kind: str, partition: int = 0) -> str:
+    """Which organisations have entries in the queue that no worker had yet, by when the oldest was put there."""
+    return f"sw:lanes:{{{work_queue(kind, partition)}}}:orgs"
+
+
+def lane_seats(kind: str, org: str, partition: int = 0) -> str:
+    """Those entries of an organisation, with whose they are."""
+    return f"sw:lanes:{{{work_queue(kind, partition)}}}:seats:{org}"
+
+
+def lane_people(kind: str, org: str, partition: int = 0) -> str:
+    """Who of an organisation has something in his lane and nothing in the queue, in the order of their turns."""
+    return f"sw:lanes:{{{work_queue(kind, partition)}}}:people:{org}"
 
 
 def kind_of(queue: str) -> str:

@@ -1,5 +1,9 @@
-"""Running the Lua scripts of `lua/`, one file each; a file's head says its keys, arguments and answer."""
+"""Running the Lua scripts of `lua/`, one file each; a file's head says its keys, arguments and answer.
 
+A line `-- include ROOM/NAME` stands for what is in that file. Comments and margins are not sent.
+"""
+
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +21,14 @@ from sluiceway.redis.cluster import ClusterPipeline, ClusterRedis
 Argument = str | bytes | int | float
 
 
+_INCLUDE = re.compile(r"^-- include (\S+)$", re.MULTILINE)
+_UNSENT = re.compile(r"^ *--.*\n|^ +", re.MULTILINE)
+
+
 @cache
 def source(name: str) -> str:
-    return (resources.files("sluiceway") / "lua" / f"{name}.lua").read_text()
+    text = (resources.files("sluiceway") / "lua" / f"{name}.lua").read_text()
+    return _UNSENT.sub("", _INCLUDE.sub(lambda found: source(found[1]), text))
 
 
 @cache

@@ -205,6 +205,15 @@ export const SITUATIONS = {
     return driver;
   },
 
+  async "approval, then a reload"(cell) {
+    const before = await approval(cell, true);
+    before.close();
+    const driver = await cell.open({ messages: await cell.server.history(before.sessionId()) });
+    await driver.resume();
+    if (driver.error()) throw new Error(driver.error());
+    return driver;
+  },
+
   async "client tool"({ open, name }) {
     const tools = { where_am_i: { description: "The place.", parameters: { type: "object", properties: {} } } };
     const driver = await open({ body: { tools }, declared: tools, tools: { where_am_i: { lat: 1 } } });

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ async def test_a_turn_without_a_worker_is_explained_and_one_that_was_given_up_is
         (line,) = [line for line in queues.splitlines() if line.startswith("chat ")]
         assert line.split()[1] == "1"
         assert "0 chat workers are ready." in queues
-        assert "No chat worker is ready" in (await ctl("load"))[1]
+        assert "No chat worker is ready: 1 turn waits for the first one" in (await ctl("load"))[1]
         sentence = (await ctl("explain", turn.task_id))[1].splitlines()[0]
         assert sentence.startswith("It waits for ")
         assert sentence.endswith("for a chat worker, and none is ready.")
@@ -96,7 +97,7 @@ async def test_a_turn_without_a_worker_is_explained_and_one_that_was_given_up_is
 
 @pytest.mark.requirement("OP-6")
 async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
-    services: Services, model: ModelServer, database: Database
+    services: Services, model: ModelServer, database: Database, redis: Redis
 ) -> None:
     system = await services.whole(tool_runners=1, TOOLS_DIR=str(TOOLS_DIR))
     ctl = await _ctl(system.url, database)
@@ -122,6 +123,12 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         told = (await ctl("operations"))[1]
         assert "web_fetch" in told
         assert asking.task_id in told
+        await calls_tools(model, "stay", call("wait_at", "call_2", gate="shut"))
+        await chat.ask("stay")
+        # Who has the call, and since when nothing was heard of him.
+        runner = rf"its tool +\S+ +\S+ +{system.tool_runners[0].name} \(\d+\.\ds\)"
+        await wait_until(lambda: _matches(ctl, "operations", pattern=runner), what="the call is with a runner")
+        await redis.set("test:{shut}", "1", ex=60)
 
         processes = {one["name"]: one for one in (await _answer(ctl, "ps"))["processes"]}
         for service in (system.worker, system.consumer, system.tool_runners[0]):
@@ -197,6 +204,10 @@ async def _ctl_with(url: str, key: str) -> Ctl:
 
 async def _has(ctl: Ctl, *arguments: str, words: str) -> bool:
     return words in (await ctl(*arguments))[1]
+
+
+async def _matches(ctl: Ctl, *arguments: str, pattern: str) -> bool:
+    return re.search(pattern, (await ctl(*arguments))[1]) is not None
 
 
 async def _is(chat: Chat, task_id: str, status: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who waits for a worker is told how many come before him, and for about how long."""
+"""Who waits for a worker is told how many come before him, and for about how long, or that no worker is ready."""
 
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.queue.queue_places import QueuePlaces, Waiting
 from sluiceway.queue.work_queue import Producer, WorkQueue
+from sluiceway.scripts import Scripts
 from sluiceway.wire.jobs import ChatJob
 
 from harness.clients.sse import Event, follow
@@ -81,7 +82,7 @@ def test_the_rate_is_that_of_what_was_seen_to_be_delivered() -> None:
 
 @pytest.mark.requirement("GW-11")
 async def test_a_waiting_browser_sees_its_place_shrink_and_then_its_answer(
-    gateway: Service, http: httpx.AsyncClient, worker: StandIn, queue: WorkQueue
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn, queue: WorkQueue, redis: Redis
 ) -> None:
     tasks: list[str] = []
     for number in range(3):
@@ -89,6 +90,7 @@ async def test_a_waiting_browser_sees_its_place_shrink_and_then_its_answer(
         posted = await http.post(f"/api/chat/sessions/s{number}/messages", json={"message": "hello"})
         tasks.append(posted.json()["task_id"])
     url = f"{gateway.url}/api/chat/tasks/{tasks[2]}/stream"
+    await _worker_is_ready(redis)
     async with follow(url) as stream, follow(f"{url}?startIndex=0") as counting:
         told = [await _place(await stream.read_until("data-queue"))]
         for task_id in tasks[:2]:
@@ -108,6 +110,33 @@ async def test_a_waiting_browser_sees_its_place_shrink_and_then_its_answer(
     assert "data-queue" not in stream.types[first:], "nothing is told of the queue once the answer has begun"
     assert stream.events[first].id == "1-0"
     assert counting.types == stream.types[first:], "who counts chunks gets those of the stream alone"
+
+
+@pytest.mark.requirement("GW-11")
+async def test_where_no_worker_is_ready_who_waits_is_told_that_and_the_next_that_he_is_the_next(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn, queue: WorkQueue, redis: Redis
+) -> None:
+    await http.post("/api/chat/sessions", json={"id": "s"})
+    task_id = (await http.post("/api/chat/sessions/s/messages", json={"message": "hello"})).json()["task_id"]
+    async with follow(f"{gateway.url}/api/chat/tasks/{task_id}/stream") as stream:
+        assert (await stream.read_until("data-queue")).chunk["data"] == {"position": 0, "workers": 0}
+        await _worker_is_ready(redis)
+        assert (await stream.read_until("data-queue")).chunk["data"] == {"position": 0}
+        await queue.read(1, SECOND)
+        await worker.answer(task_id, "yes")
+        await stream.read_to_end()
+    assert stream.text == "yes"
+
+
+async def _worker_is_ready(redis: Redis) -> None:
+    """One says so, as `Presence` does; it is believed for a minute."""
+    await Scripts(redis).run(
+        "service/announce_worker",
+        [
+            keys.live_workers(keys.CHAT),
+        ],
+        ["worker-1", 60_000],
+    )
 
 
 async def _place(event: Event) -> int:

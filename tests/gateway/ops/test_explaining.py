@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
     "a dead runner, and no other": (
         _waiting("running", SILENT),
         replace(AROUND, offered={"another"}),
-        "silent for 41 s, which no runner offers: it fails a minute after the last one was heard of",
+        "silent for 41 s, and no runner offers that tool now: it fails a minute after one was last heard of.",
     ),
     "a runner that drains": (_waiting("running", ALIVE), replace(AROUND, offered=set()), "which fails in 5 min"),
     "whoever has it": (

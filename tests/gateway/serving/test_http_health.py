@@ -13,7 +13,7 @@ from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 
-TOLD_ONLY = {"settings", "completion_consumers", "tool_runners", "model"}
+TOLD_ONLY = {"settings", "completion_consumers", "tool_runners", "model", "files"}
 
 
 async def _failing(http: httpx.AsyncClient) -> set[str]:

@@ -95,7 +95,7 @@ async def test_the_end_of_an_answer_that_continues_is_told_as_any_other(model: M
 async def test_a_server_of_which_nothing_is_known_is_never_asked_to_continue(model: ModelServer) -> None:
     async with adapter(model) as llm:
         assert not llm.continues
-        with pytest.raises(ValueError, match="not known to go on"):
+        with pytest.raises(ValueError, match="not known to continue"):
             await events_of(llm, request(QUESTION, prefix=PREFIX))
     assert await model.requests() == []
 

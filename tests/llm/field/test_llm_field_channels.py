@@ -106,5 +106,53 @@ CHANNELS = [
 ]
 
 
+def thought(name: str, thoughts: str, *more: Any, **expected: Any) -> list[Case]:
+    """In the field of thoughts: in one piece, and character by character."""
+    ends = [*more, end("stop"), D]
+    pieces = [delta(reasoning_content=character) for character in thoughts]
+    return [
+        good(name, delta(reasoning_content=thoughts), *ends, **expected),
+        good(f"{name}, in pieces", *pieces, *ends, **expected),
+    ]
+
+
+THOUGHTS = [
+    *thought("channels in the field of thoughts", THOUGHT, say("Yes."), **BOTH),
+    *thought("their opening is parsed away", f"Hm.<|end|>{ANSWER}", say("Yes."), **BOTH),
+    *thought("an answer among thoughts", f"{THOUGHT}{ANSWER}Yes.<|return|>", **BOTH),
+    *thought("an answer among thoughts, their opening parsed away", f"Hm.<|end|>{ANSWER}Yes.", **BOTH),
+    *thought("an answer among thoughts, and again as one", f"{THOUGHT}{ANSWER}Yes.<|return|>", say("Yes."), **BOTH),
+    *thought("a call among thoughts", f"Hm.<|end|>{NOTE}{ONE}<|call|>", reasoning="Hm.", calls=[("note", ONE)]),
+    *thought(
+        "a call among thoughts, and again as one",
+        f"Hm.<|end|>{NOTE}{TWO}<|call|>",
+        piece(ONE, "note", index=0, id="c"),
+        reasoning="Hm.",
+        calls=[("note", ONE)],
+    ),
+    *thought(
+        "a token that is spoken of",
+        "Is <|end|> a token? a < b",
+        say("Yes."),
+        reasoning="Is \n\na token? a < b",
+        text="Yes.",
+    ),
+    *thought("tags in the field of thoughts", "<think>\nHm.</think>", say("Yes."), **BOTH),
+    *thought("a tag that closes nothing", "Hm. <thi", say("Yes."), reasoning="Hm. <thi", text="Yes."),
+    *thought("thoughts that are plain", "\n Hm. ", say("Yes."), reasoning="\n Hm. ", text="Yes."),
+    good(
+        "thoughts between texts",
+        delta(reasoning="Hm."),
+        say("Yes"),
+        delta(reasoning=" Well."),
+        say("."),
+        end("stop"),
+        D,
+        reasoning="Hm. Well.",
+        text="Yes.",
+    ),
+]
+
+
 async def test_channels_that_nobody_parsed_are_thoughts_calls_and_text(model: ModelServer) -> None:
-    assert not await misread(model, CHANNELS)
+    assert not await misread(model, CHANNELS + THOUGHTS)

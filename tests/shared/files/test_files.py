@@ -128,7 +128,7 @@ async def test_a_kept_file_has_its_bytes_its_digest_and_its_owner(store: Store, 
 
     assert (file.media_type, file.size, file.name) == ("image/png", len(content), "a.png")
     assert await objects.read(file.id) == content
-    sent = await objects.pieces(file.id)
+    sent = await objects.pieces(file.id, file.size)
     assert sent is not None
     assert b"".join([piece async for piece in sent]) == content
     assert await store.files.get(file.id, "ada") == file

@@ -122,6 +122,15 @@ async def test_the_next_of_a_lane_follows_though_the_reader_died_over_it(
     assert await _drained(queue) == ["4"]
 
 
+async def test_the_next_of_a_lane_follows_on_a_server_that_has_forgotten_its_scripts(
+    redis: Redis, queue: WorkQueue, producer: Producer
+) -> None:
+    await _add(producer, "u", "1", "2", "3")
+    for expected in ("1", "2", "3"):
+        await redis.script_flush()
+        assert await _read(queue) == [expected]
+
+
 async def test_what_a_hand_took_out_of_the_lanes_is_let_through(
     redis: Redis, queue: WorkQueue, producer: Producer
 ) -> None:

@@ -23,6 +23,7 @@ from sluiceway.store.sessions.sessions import SessionCursor
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.store.turns.approving import ClientOutput, Decision
 from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.wire.elicitation import Elicitation
 from sluiceway.wire.tools import CLIENT_QUEUE
 
 from harness.databases.database import Database
@@ -185,6 +186,7 @@ class Walk:
         await turns.asking(task.session_id, task.message_id)
         await turns.wait_for_model(await self._turn(), {}, 60)
         await turns.raise_attempt(task)
+        await turns.continued(task.id)
         await turns.ended_before(datetime.now(UTC), task.id, datetime.now(UTC) - timedelta(hours=1), 10)
         await turns.live("", 10)
         await turns.unfinalized(timedelta(), 10)
@@ -219,12 +221,15 @@ class Walk:
 
     async def _polls(self) -> None:
         polls = self._store.polls
-        _, (operation_id,) = await self._paused("pending")
+        task, (operation_id,) = await self._paused("pending")
         await self._store.operations.start(operation_id, "runner")
         await polls.accepted(operation_id, 1, {"taskId": "1"}, 0)
         await polls.due(10)
         await polls.get(operation_id)
-        await polls.again(operation_id, {"taskId": "1"}, 60)
+        await polls.again(operation_id, {"taskId": "1"}, {"taskId": "1"}, 60)
+        asks = Elicitation(approval_id="apr_1", source="s", message="Well?")
+        await self._store.elicitations.ask(operation_id, task.id, asks)
+        await self._store.elicitations.ask(operation_id, task.id, asks)
         await polls.over(operation_id)
 
     async def _approvals(self) -> None:
@@ -330,6 +335,8 @@ class Walk:
                 for outcome in (None, "late"):
                     await webhooks.page(operation, outcome, before_id, 10)
         await webhooks.unapplied(timedelta(), 10)
+        await webhooks.put_off(task.id)
+        await self._store.completions.put_off_progress(webhook.id)
         await self._end(task, parts=[{"type": "tool-t", "toolCallId": operation_id, "state": "input-available"}])
         await self._database.execute("UPDATE operations SET status = 'succeeded' WHERE id = $1", operation_id)
         with suppress(DomainError):

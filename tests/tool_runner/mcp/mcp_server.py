@@ -69,6 +69,7 @@ class Tasks(Extension):
     def methods(self) -> list[MethodBinding]:
         return [
             MethodBinding(method="tasks/get", params_type=TaskParams, handler=self._get),
+            MethodBinding(method="tasks/update", params_type=AnswerParams, handler=self._update),
             MethodBinding(method="tasks/cancel", params_type=TaskParams, handler=self._cancel),
         ]
 
@@ -91,6 +92,14 @@ class Tasks(Extension):
         state = json.loads(told.read_text()) if told.exists() else {"status": "working", "statusMessage": "at it"}
         return {"resultType": "complete", "taskId": params.task_id, "ttlMs": None, "pollIntervalMs": 500, **state}
 
+    async def _update(self, ctx: ServerRequestContext[Any, Any], params: "AnswerParams") -> HandlerResult:
+        """The answer is noted; what the file `.then` says is the state from then on."""
+        notes = self._tasks[params.task_id]
+        note(notes, f"answered {json.dumps(params.input_responses)}")
+        if (then := notes.with_suffix(".then")).exists():
+            then.rename(notes.with_suffix(".told"))
+        return {"resultType": "complete"}
+
     async def _cancel(self, ctx: ServerRequestContext[Any, Any], params: "TaskParams") -> HandlerResult:
         note(self._tasks[params.task_id], f"cancelled {params.task_id}")
         return {"resultType": "complete"}
@@ -98,6 +107,10 @@ class Tasks(Extension):
 
 class TaskParams(types.RequestParams):
     task_id: str
+
+
+class AnswerParams(TaskParams):
+    input_responses: dict[str, Any]
 
 
 server = Server("everything", extensions=[Tasks()])
@@ -214,6 +227,12 @@ def header(name: str, context: Context[Any, Any]) -> str:
 def slowly(notes: Path) -> str:
     """A task, where the client takes tasks."""
     return "at once"
+
+
+@server.tool(structured_output=False)
+def ask(question: str) -> types.InputRequiredResult:
+    form = types.ElicitRequestFormParams(message=question, requested_schema={"type": "object", "properties": {}})
+    return types.InputRequiredResult(input_requests={"a": types.ElicitRequest(params=form)})
 
 
 @server.tool(structured_output=False)

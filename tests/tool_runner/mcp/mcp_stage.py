@@ -52,6 +52,7 @@ class Watcher:
     """Takes the place of a tool's context: what was said about progress."""
 
     said: list[tuple[float | None, str | None]] = field(default_factory=list)
+    operation_id: str = "op_1"
     callback: None = None
     callbacks: None = None
 

@@ -9,6 +9,7 @@ import pytest
 from harness.clients.calling import answers, call, calls_tools, offered
 from harness.clients.chat import Chat
 from harness.clients.folding import fold
+from harness.clients.sse import follow_to_the_end
 from harness.model_server import ModelServer
 from harness.processes.services import Service, Services
 from harness.waiting import wait_until
@@ -85,7 +86,7 @@ async def test_a_runner_that_is_told_to_stop_takes_its_mcp_servers_along(
 
 
 @pytest.mark.requirement("CH-10")
-async def test_a_task_of_a_server_is_asked_for_and_told_when_nobody_wants_it(
+async def test_a_task_of_a_server_is_asked_for_asks_its_person_and_is_told_when_nobody_wants_it(
     services: Services, model: ModelServer, tmp_path: Path
 ) -> None:
     server, notes = HttpServer(tmp_path), tmp_path / "notes"
@@ -94,9 +95,10 @@ async def test_a_task_of_a_server_is_asked_for_and_told_when_nobody_wants_it(
     try:
         system = await services.whole(tool_runners=1, MCP_SERVERS=json.dumps(servers))
         await offered(system.url, "s__slowly")
-        for text in ("print this", "and that"):
+        for text in ("print this", "and that", "ask me"):
             await calls_tools(model, text, call("s__slowly", "call_1", notes=str(notes)))
         await answers(model, "print this", "It is printed.")
+        await answers(model, "ask me", "As you wished.")
         async with Chat(system.url) as chat:
             turn = await chat.ask("print this")
             await wait_until(lambda: _accepted(chat, turn.task_id), 30, "its server has the task")
@@ -111,9 +113,39 @@ async def test_a_task_of_a_server_is_asked_for_and_told_when_nobody_wants_it(
             await wait_until(lambda: _accepted(chat, other.task_id), 30, "its server has the task")
             await chat.cancel(other.task_id)
             await wait_until(lambda: "cancelled task-1" in lines_of(notes), 30, "its server is told")
+            await _asks_its_person(chat, system.tool_runners[0], notes)
     finally:
         server.kill()
 
 
 async def _accepted(chat: Chat, task_id: str) -> bool:
     return [one["status"] for one in (await chat.task(task_id))["operations"]] == ["accepted"]
+
+
+async def _asks_its_person(chat: Chat, runner: Service, notes: Path) -> None:
+    """The turn ends for the question, which is there after a reload; its answer outlives the runner."""
+    turn = await chat.ask("ask me")
+    await wait_until(lambda: _accepted(chat, turn.task_id), 30, "its server has the task")
+    asks = {"method": "elicitation/create", "params": {"message": "Two-sided?", "requestedSchema": {}}}
+    notes.with_suffix(".told").write_text(json.dumps({"status": "input_required", "inputRequests": {"a": asks}}))
+    asked = fold(await chat.answer(turn, timeout=60))
+    assert asked.finish is not None
+    assert asked.finish["finishReason"] == "tool-calls"
+    assert asked.tools["call_1"]["state"] == "approval-requested"
+    history = (await chat.session(turn.session_id))["messages"]
+    question = history[-1]["parts"][-1]
+    assert question["type"] == "data-elicitation"
+    assert (question["data"]["source"], question["data"]["message"]) == ("s", "Two-sided?")
+
+    runner.kill9()
+    done = {"status": "completed", "result": {"content": [{"type": "text", "text": "both sides"}]}}
+    notes.with_suffix(".then").write_text(json.dumps(done))
+    answered = await chat.post(f"/api/chat/tasks/{turn.task_id}/approvals/call_1", {"approved": True})
+    assert answered.status_code == 202
+    await runner.start()
+    following = [chat.url + answered.json()["stream_url"]]
+    message = fold(await follow_to_the_end(following), before=asked)
+    assert message.tools["call_1"]["output"] == "both sides"
+    assert message.text == "As you wished."
+    told = {"a": {"action": "accept", "content": {}}}
+    assert [line for line in lines_of(notes) if line.startswith("answered")] == [f"answered {json.dumps(told)}"]

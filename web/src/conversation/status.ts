@@ -56,6 +56,7 @@ function dataSaid({ type, data }: Chunk): Said | null {
   const told = (data ?? {}) as Record<string, unknown>;
   const number = (...names: string[]) => names.map((name) => told[name]).find((value) => typeof value === "number") as number | undefined;
   if (type === "data-queue") {
+    if (number("workers") === 0) return (words) => words.noWorker;
     const position = number("position") ?? 0;
     const seconds = number("wait_seconds", "expected_wait_seconds");
     return position > 0 ? (words) => words.inQueue(position, seconds) : (words) => words.nextInQueue;

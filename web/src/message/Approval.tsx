@@ -2,11 +2,13 @@ import { useState } from "react";
 import { Problem } from "../client/problem.ts";
 import { useConversation } from "../conversation/context.ts";
 import { sentenceOf, useWords, type Said } from "../words/words.ts";
+import type { Elicitation } from "./parts.ts";
 
 interface Props {
   messageId: string;
   callId: string;
   title: string;
+  elicitation?: Elicitation;
   /** The buttons are about to go, and the focus would go with them. */
   keepFocus: () => void;
 }
@@ -17,10 +19,11 @@ const NOT_WANTED: Record<number, Said> = {
   410: (words) => words.tooLate,
 };
 
-/** Asks a person whether a tool may run. */
-export function Approval({ messageId, callId, title, keepFocus }: Props) {
+/** Asks a person whether a tool may run, or what it asks while it runs. */
+export function Approval({ messageId, callId, title, elicitation, keepFocus }: Props) {
   const words = useWords();
   const conversation = useConversation();
+  const field = elicitation?.field;
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [said, setSaid] = useState<Said | null>(null);
@@ -42,10 +45,19 @@ export function Approval({ messageId, callId, title, keepFocus }: Props) {
 
   return (
     <div className="approval" role="group" aria-label={words.approvalOf(title)}>
-      <p>{words.runsOnlyIf}</p>
-      <input type="text" maxLength={500} aria-label={words.reason} placeholder={words.reasonHint} value={reason} disabled={busy} dir="auto" onChange={(event) => setReason(event.target.value)} />
+      {elicitation ? <Asked elicitation={elicitation} /> : <p>{words.runsOnlyIf}</p>}
+      {field && field.options.length > 0 ? (
+        <select aria-label={field.title} value={reason} disabled={busy} onChange={(event) => setReason(event.target.value)}>
+          <option value="">{field.title}</option>
+          {field.options.map((option) => (
+            <option key={option}>{option}</option>
+          ))}
+        </select>
+      ) : (
+        (!elicitation || field) && <input type="text" maxLength={500} aria-label={field?.title ?? words.reason} placeholder={field?.title ?? words.reasonHint} value={reason} disabled={busy} dir="auto" onChange={(event) => setReason(event.target.value)} />
+      )}
       <div className="buttons">
-        <button type="button" className="button primary" disabled={busy} onClick={() => void answer(true)}>
+        <button type="button" className="button primary" disabled={busy || (field && reason.trim() === "")} onClick={() => void answer(true)}>
           {words.approve}
         </button>
         <button type="button" className="button" disabled={busy} onClick={() => void answer(false)}>
@@ -54,5 +66,34 @@ export function Approval({ messageId, callId, title, keepFocus }: Props) {
       </div>
       {said && <p className="notice">{said(words)}</p>}
     </div>
+  );
+}
+
+/** In the words of whoever asks, so that it cannot be taken for ours. */
+function Asked({ elicitation: { source, message, content, url, problem } }: { elicitation: Elicitation }) {
+  const words = useWords();
+  return (
+    <>
+      <p className="soft">{words.asks(source)}</p>
+      {problem && <p className="notice failure" dir="auto">{problem}</p>}
+      <blockquote dir="auto">{message}</blockquote>
+      {url && (
+        <p>
+          <a href={url} target="_blank" rel="noopener noreferrer nofollow">
+            {url}
+          </a>
+        </p>
+      )}
+      {content.length > 0 && (
+        <dl className="plain">
+          {content.map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd dir="auto">{value}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </>
   );
 }

@@ -99,7 +99,7 @@ function Part({ part, messageId, over, called, growing }: PartProps) {
     case "reasoning":
       return <Reasoning text={part.text} open={part.open && !over} />;
     case "tool":
-      return <Tool messageId={messageId} call={part.call} over={over} direct={called !== "" && toolNameOf(part.call) === called} />;
+      return <Tool messageId={messageId} call={part.call} elicitation={part.elicitation} over={over} direct={called !== "" && toolNameOf(part.call) === called} />;
     case "agents":
       return <Agents events={part.events} />;
     case "file":

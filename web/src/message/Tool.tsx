@@ -9,7 +9,7 @@ import { useWords } from "../words/words.ts";
 import { Approval } from "./Approval.tsx";
 import { File } from "./Attached.tsx";
 import { titled, withoutCode } from "./names.ts";
-import { toolNameOf, type ToolCall } from "./parts.ts";
+import { toolNameOf, type Elicitation, type ToolCall } from "./parts.ts";
 import { documentIn, filesIn, plainResult, progressOf, stateOf, stateWord, withoutDocument, type ToolState } from "./toolState.ts";
 
 // A browser needs long for a text that nobody reads.
@@ -18,12 +18,13 @@ const MOST_SHOWN = 50_000;
 interface Props {
   messageId: string;
   call: ToolCall;
+  elicitation?: Elicitation;
   over: boolean;
   /** The person called it by its name. */
   direct: boolean;
 }
 
-export function Tool({ messageId, call, over, direct }: Props) {
+export function Tool({ messageId, call, elicitation, over, direct }: Props) {
   const words = useWords();
   const summary = useRef<HTMLElement>(null);
   const [open, setOpen] = useState(false);
@@ -54,7 +55,7 @@ export function Tool({ messageId, call, over, direct }: Props) {
         <File key={url} url={url} mediaType={mediaType} name={file} />
       ))}
       {document !== null && <Markdown className="document" text={document} open={state === "running"} />}
-      {state === "waiting" && <Approval messageId={messageId} callId={call.toolCallId} title={title} keepFocus={() => summary.current?.focus()} />}
+      {state === "waiting" && <Approval messageId={messageId} key={call.approval?.id} callId={call.toolCallId} title={title} elicitation={elicitation} keepFocus={() => summary.current?.focus()} />}
     </div>
   );
 }

@@ -38,9 +38,19 @@ export interface Source {
   url?: string;
 }
 
+/** What an outside service asks while it works on a call: an approval answers it, and its reason is the field's value. */
+export interface Elicitation {
+  source: string;
+  message: string;
+  content: [string, string][];
+  field?: { title: string; options: string[] };
+  url?: string;
+  problem?: string;
+}
+
 export type Shown =
   | { kind: "text" | "reasoning"; key: string; text: string; open: boolean }
-  | { kind: "tool"; key: string; call: ToolCall }
+  | { kind: "tool"; key: string; call: ToolCall; elicitation?: Elicitation }
   | { kind: "agents"; key: string; events: AgentEvent[] }
   | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
   | { kind: "unread"; key: string; name: string; problem: string }
@@ -52,6 +62,7 @@ export function shownParts(parts: Part[]): Shown[] {
   const shown: Shown[] = [];
   const teams = new Map<string, AgentEvent[]>();
   const sources: Source[] = [];
+  const elicited = new Map(parts.flatMap((part) => (part.type === "data-elicitation" ? [[part.id, elicitationOf(part.data)] as const] : [])));
   parts.forEach((part, n) => {
     if (part.type === "data-agent") addEvent(teams, shown, part.data as AgentEvent | null);
     else if (part.type === "source-url" || part.type === "source-document") sources.push(part);
@@ -59,7 +70,7 @@ export function shownParts(parts: Part[]): Shown[] {
     else if (part.type === "data-file") shown.push({ kind: "unread", key: `unread-${n}`, ...untold(part.data) });
     else if (part.type === "data-withheld") shown.push({ kind: "withheld", key: `withheld-${n}` });
     else if (part.type === "file") shown.push({ kind: "file", key: `file-${n}`, url: part.url, mediaType: part.mediaType, name: part.filename });
-    else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall });
+    else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall, elicitation: elicited.get((part as ToolCall).approval?.id) });
     else if ((part.type === "text" || part.type === "reasoning") && part.text)
       shown.push({ kind: part.type, key: `${part.type}-${shown.length}`, text: part.text, open: part.state === "streaming" });
   });
@@ -72,6 +83,21 @@ function untold(data: unknown): { name: string; problem: string } {
   const { name, problem } = (data ?? {}) as { name?: unknown; problem?: unknown };
   return { name: typeof name === "string" ? name : "", problem: typeof problem === "string" ? problem : "" };
 }
+
+function elicitationOf(data: unknown): Elicitation {
+  const { source, message, content, field, url, problem } = (data ?? {}) as Record<string, unknown>;
+  const { name, title, options } = (field ?? {}) as Record<string, unknown>;
+  return {
+    source: text(source),
+    message: text(message),
+    content: Object.entries((content ?? {}) as object).map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)]),
+    ...(name !== undefined && { field: { title: text(title) || text(name), options: Array.isArray(options) ? options.map(text) : [] } }),
+    ...(typeof url === "string" && /^https?:\/\//i.test(url) && { url }),
+    ...(problem !== undefined && { problem: text(problem) }),
+  };
+}
+
+const text = (value: unknown): string => (typeof value === "string" ? value : "");
 
 /** Teams that work side by side do not mix. An event with the number of an earlier one stands in its place. */
 function addEvent(teams: Map<string, AgentEvent[]>, shown: Shown[], event: AgentEvent | null): void {

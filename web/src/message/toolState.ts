@@ -5,9 +5,11 @@ export type ToolState = "asked" | "running" | "waiting" | "approved" | "done" | 
 
 /** How a call fares. `over`: its message has come to its end, and what has no end by now gets none. */
 export function stateOf({ state, preliminary, approval, errorText }: ToolCall, over: boolean): ToolState {
-  if (state === "output-denied" || approval?.approved === false) return "denied";
+  if (state === "output-denied") return "denied";
   if (state === "output-error") return errorText?.startsWith("CANCELLED") ? "cancelled" : "failed";
+  // A service that was told no to what it asked may say all the same how the call ended.
   if (state === "output-available" && !preliminary) return "done";
+  if (approval?.approved === false) return "denied";
   if (state === "approval-requested" && approval?.approved === undefined) return "waiting";
   if (state.startsWith("approval-")) return "approved";
   if (over) return "unfinished";

@@ -13,6 +13,7 @@ export function Operations() {
   const [refused, setRefused] = useState<api.Refused | null>(null);
   const [failed, setFailed] = useState("");
   const [asked, setAsked] = useState<string | null>(null);
+  const [letter, setLetter] = useState<string | null>(null);
 
   // What is away makes the rest wait for it: it is told at once, and asked about one by one.
   const look = useCallback(async () => {
@@ -62,15 +63,16 @@ export function Operations() {
         <>
           <p className="ops-sentence">{seen.sentence}</p>
           {asked && <Explained key={asked} taskId={asked} onAct={act} onClose={() => setAsked(null)} />}
-          <Table name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
-          <Table name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
-          <Table name="Processes" columns={PROCESSES} rows={seen.processes} id={(one) => `${one.component} ${one.name}`} />
-          <Table name="Tool calls that have not ended" columns={operationColumns(setAsked)} rows={seen.operations} id={(one) => one.operation_id} />
-          <Table name="Dead letters" columns={letterColumns(act, setAsked)} rows={seen.letters} id={(one) => one.id} />
-          <Table name="Users of the last 15 minutes" columns={usageColumns("User")} rows={seen.users} id={(one) => one.name ?? ""} />
-          <Table name="Sessions of the last 15 minutes" columns={usageColumns("Session")} rows={seen.sessions} id={(one) => one.name ?? ""} />
-          <Table name="Thumbs of the last 30 days" columns={SUMS} rows={seen.sums} id={(one) => one.model ?? ""} />
-          <Table name="Bad answers" columns={feedbackColumns(setAsked)} rows={seen.feedback} id={(one) => `${one.session_id} ${one.message_id}`} />
+          <Table unknown={seen.unknown.has("turns")} name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
+          <Table unknown={seen.unknown.has("queues")} name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
+          <Table unknown={seen.unknown.has("processes")} name="Processes" columns={PROCESSES} rows={seen.processes} id={(one) => `${one.component} ${one.name}`} />
+          <Table unknown={seen.unknown.has("operations")} name="Tool calls that have not ended" columns={operationColumns(setAsked)} rows={seen.operations} id={(one) => one.operation_id} />
+          {letter && <Letter key={letter} letterId={letter} onClose={() => setLetter(null)} />}
+          <Table unknown={seen.unknown.has("dead-letters")} name="Dead letters" columns={letterColumns(act, setAsked, setLetter)} rows={seen.letters} id={(one) => one.id} />
+          <Table unknown={seen.unknown.has("top")} name="Users of the last 15 minutes" columns={usageColumns("User")} rows={seen.users} id={(one) => one.name ?? ""} />
+          <Table unknown={seen.unknown.has("top")} name="Sessions of the last 15 minutes" columns={usageColumns("Session")} rows={seen.sessions} id={(one) => one.name ?? ""} />
+          <Table unknown={seen.unknown.has("feedback")} name="Thumbs of the last 30 days" columns={SUMS} rows={seen.sums} id={(one) => one.model ?? ""} />
+          <Table unknown={seen.unknown.has("feedback")} name="Bad answers" columns={feedbackColumns(setAsked)} rows={seen.feedback} id={(one) => `${one.session_id} ${one.message_id}`} />
           <Table name="Fitness" columns={FINDINGS} rows={findings} id={(one) => one.name} />
         </>
       )}
@@ -137,6 +139,32 @@ function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => 
       <ul>{told?.evidence.map((line) => <li key={line}>{line}</li>)}</ul>
       <button className="button" onClick={() => void props.onAct(api.cancel(taskId))}>Cancel the turn</button>{" "}
       <button className="button" onClick={() => void props.onAct(api.requeue(taskId))}>Queue it again</button>{" "}
+      <button className="button" onClick={props.onClose}>Close</button>
+    </section>
+  );
+}
+
+/** What a queue entry asked for that was given up. */
+function Letter(props: { letterId: string; onClose: () => void }) {
+  const { letterId } = props;
+  const [told, setTold] = useState<api.Letter | null>(null);
+  const [refused, setRefused] = useState("");
+  useEffect(() => {
+    api.letter(letterId).then(setTold, (error: Error) => setRefused(error.message));
+  }, [letterId]);
+  return (
+    <section className="ops-explained" aria-label={`Letter ${letterId}`}>
+      <h2>Letter {letterId}</h2>
+      {refused && <p role="alert" className="ops-refused">{refused}</p>}
+      {told && (
+        <>
+          <p className="ops-sentence">{told.reason}</p>
+          <ul>
+            <li>Queue {told.queue}, entry {told.entry_id}, delivered {told.deliveries} times, since {told.created_at}</li>
+            <li>{told.body}</li>
+          </ul>
+        </>
+      )}
       <button className="button" onClick={props.onClose}>Close</button>
     </section>
   );

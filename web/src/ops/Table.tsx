@@ -7,7 +7,7 @@ export interface Column<Row> {
 }
 
 /** Rows in the order of a column, which a click on its title chooses, and turns around. */
-export function Table<Row>(props: { name: string; columns: Column<Row>[]; rows: Row[]; id: (row: Row) => string }) {
+export function Table<Row>(props: { name: string; columns: Column<Row>[]; rows: Row[]; id: (row: Row) => string; unknown?: boolean }) {
   const [order, setOrder] = useState<{ column: number; down: boolean } | null>(null);
   const rows = order ? sorted(props.rows, props.columns[order.column]!, order.down) : props.rows;
   return (
@@ -37,7 +37,7 @@ export function Table<Row>(props: { name: string; columns: Column<Row>[]; rows: 
           </tbody>
         </table>
       </div>
-      {rows.length === 0 && <p className="soft">None.</p>}
+      {rows.length === 0 && <p className="soft">{props.unknown ? "Not known: it could not be asked." : "None."}</p>}
     </section>
   );
 }

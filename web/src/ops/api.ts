@@ -32,6 +32,13 @@ export interface DeadLetter {
   created_at: string;
 }
 
+/** `body`: what the entry asked for. */
+export interface Letter extends DeadLetter {
+  deliveries: number;
+  entry_id: string;
+  body: string;
+}
+
 export interface Explanation {
   task_id: string;
   sentence: string;
@@ -73,6 +80,7 @@ export interface OpenOperation {
   tool_name: string;
   waits_for: string;
   runner: string | null;
+  runner_idle_seconds?: number | null;
   age_seconds: number;
   deadline_seconds: number;
 }
@@ -86,8 +94,9 @@ export interface Use {
   unpriced: number;
 }
 
-/** `findings`: also what could not be asked. */
+/** `findings`: also what could not be asked. `unknown`: those parts, by their paths. */
 export interface Overview {
+  unknown: ReadonlySet<string>;
   sums: FeedbackSum[];
   feedback: Feedback[];
   sentence: string;
@@ -137,12 +146,15 @@ export async function readiness(): Promise<Finding[]> {
 /** Each part by itself: in the night in which the page is needed most, some of them are away. */
 export async function overview(): Promise<Overview> {
   const away: Finding[] = [];
+  const unknown = new Set<string>();
   const part = async <T>(path: string, otherwise: T): Promise<T> => {
     try {
       return await request<T>("GET", path);
     } catch (error) {
       if (!(error instanceof Refused) || [0, 401, 403].includes(error.status)) throw error;
-      away.push({ name: `asking ${path.split("?")[0]!.slice(1)}`, ok: false, detail: error.message });
+      const name = path.split("?")[0]!.slice(1);
+      unknown.add(name);
+      away.push({ name: `asking ${name}`, ok: false, detail: error.message });
       return otherwise;
     }
   };
@@ -158,6 +170,7 @@ export async function overview(): Promise<Overview> {
     part("/feedback?rating=down", { sums: [] as FeedbackSum[], feedback: [] as Feedback[] }),
   ]);
   return {
+    unknown,
     sentence: load.sentence,
     queues: queues.queues,
     turns: turns.turns,
@@ -187,5 +200,6 @@ const id = encodeURIComponent;
 export const explain = (taskId: string) => request<Explanation>("GET", `/turns/${id(taskId)}/explanation`);
 export const cancel = (taskId: string) => request<unknown>("POST", `/turns/${id(taskId)}/cancel`);
 export const requeue = (taskId: string) => request<unknown>("POST", `/turns/${id(taskId)}/requeue`);
+export const letter = (letterId: string) => request<Letter>("GET", `/dead-letters/${id(letterId)}`);
 export const replay = (letterId: string) => request<unknown>("POST", `/dead-letters/${id(letterId)}/replay`);
 export const remove = (letterId: string) => request<unknown>("DELETE", `/dead-letters/${id(letterId)}`);

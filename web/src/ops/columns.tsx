@@ -28,6 +28,7 @@ export function operationColumns(onAsk: (taskId: string) => void): Column<api.Op
     { title: "Tool", value: (one) => one.tool_name },
     { title: "Waits for", value: (one) => one.waits_for },
     { title: "Runner", value: (one) => one.runner ?? "" },
+    { title: "Silent", value: (one) => one.runner_idle_seconds ?? -1, show: (one) => seconds(one.runner_idle_seconds ?? null) },
     { title: "Age", value: (one) => one.age_seconds, show: (one) => seconds(one.age_seconds) },
     { title: "Fails in", value: (one) => one.deadline_seconds, show: (one) => seconds(one.deadline_seconds) },
     {
@@ -54,9 +55,17 @@ function cost({ cost, unpriced }: api.Use): string {
   return `$${cost.toFixed(4)}${unpriced ? `, without ${unpriced} calls` : ""}`;
 }
 
-export function letterColumns(act: (doing: Promise<unknown>) => Promise<void>, onAsk: (taskId: string) => void): Column<api.DeadLetter>[] {
+export function letterColumns(
+  act: (doing: Promise<unknown>) => Promise<void>,
+  onAsk: (taskId: string) => void,
+  onShow: (letterId: string) => void,
+): Column<api.DeadLetter>[] {
   return [
-    { title: "Number", value: (one) => Number(one.id) },
+    {
+      title: "Number",
+      value: (one) => Number(one.id),
+      show: (one) => <button className="button" onClick={() => onShow(one.id)}>Letter {one.id}</button>,
+    },
     { title: "Queue", value: (one) => one.queue },
     { title: "Since", value: (one) => one.created_at },
     { title: "Reason", value: (one) => one.reason },

@@ -147,6 +147,7 @@ export const de: Words = {
   unfinished: "Nicht beendet",
   notAll: "… (nicht alles wird gezeigt)",
   runsOnlyIf: "Dieses Werkzeug läuft nur, wenn du zustimmst.",
+  asks: (source) => `${source} fragt dich:`,
   reason: "Grund",
   reasonHint: "Grund, wenn du magst",
   approve: "Freigeben",
@@ -178,6 +179,7 @@ export const de: Words = {
   toolDenied: (title) => `${title} wurde nicht erlaubt.`,
   toolRuns: (title) => `${title} läuft…`,
   approvalWanted: "Ein Werkzeug wartet auf deine Freigabe.",
+  noWorker: "Noch ist niemand zum Antworten bereit. Deine Nachricht ist sicher, und die Antwort beginnt, sobald es geht.",
   nextInQueue: "Deine Antwort ist als nächste dran.",
   inQueue: (position, seconds) =>
     `${position === 1 ? "Eine Antwort ist" : `${position} Antworten sind`} vor deiner dran${seconds ? `, etwa ${Math.ceil(seconds)} s` : ""}.`,

@@ -153,6 +153,7 @@ export const en = {
   unfinished: "Not finished",
   notAll: "… (not all of it is shown)",
   runsOnlyIf: "This tool runs only if you say so.",
+  asks: (source: string) => `${source} asks you:`,
   reason: "Reason",
   reasonHint: "Reason, if you like",
   approve: "Approve",
@@ -185,6 +186,7 @@ export const en = {
   toolDenied: (title: string) => `${title} was not allowed.`,
   toolRuns: (title: string) => `${title} is running…`,
   approvalWanted: "A tool waits for your approval.",
+  noWorker: "No worker is ready yet. Your message is kept, and its answer begins with the first one.",
   nextInQueue: "Your answer is next.",
   inQueue: (position: number, seconds?: number) =>
     `${position === 1 ? "One answer is" : `${position} answers are`} before yours${seconds ? `, about ${Math.ceil(seconds)} s` : ""}.`,

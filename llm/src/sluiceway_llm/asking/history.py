@@ -2,8 +2,10 @@
 
 Guarantees, of what comes out
 - It is: at most one system message, a user message, and from there user and assistant take turns; results stand
-  directly behind the calls that they answer. An assistant's messages that were neighbours are one; between two of a
-  user, where a turn failed or was stopped, the assistant says that there was no answer. No message is empty.
+  directly behind the calls that they answer. Messages of one role that were neighbours are one; between two of a user,
+  where a turn failed or was stopped, stands that there was no answer. No message is empty.
+- The assistant says nothing that it has not said: small models repeat what stands in its place. Where a user speaks
+  right behind results, these are told with his words (`Wants.turns`).
 - Every call has exactly one result, and no result is without its call.
 - Pictures are sent to models that take them; in place of others stands a sentence (pictures.py).
 - Arguments of calls are one JSON object. Names are `[a-zA-Z0-9_-]{1,64}`. Ids are those that this server and model
@@ -30,8 +32,10 @@ PROVIDER = "provider"
 """The key of what is ours in a message, or in a call: it is never sent."""
 NO_RESULT = "Error: This call was not run."
 _EMPTY = "(empty)"
-_BROKEN_OFF = "(The answer was not finished.)"
+_BROKEN_OFF = "[The application says this: what is above was not answered. The next message:]"
 _NO_QUESTION = "(no text)"
+_TOLD = "told"
+"""Of a user's message: it has nothing but results."""
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _OWN_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,40}\Z")
@@ -46,8 +50,8 @@ class Wants:
     """What a server wants. `by`: who it is; `returns`: the fields that it takes back, None: all; `nine_ids`: no other
     ids; `tools`: whether it knows calls at all; `system`: whether it knows the role; `null_content`: whether calls may
     have none; `all_reasoning`: thoughts have to be with every call, whoever made it; `reasoning_everywhere`: with all
-    that the assistant said; `signed`: calls of others are to be marked (Gemini); `pictures`: whether it takes any;
-    `unfit`: those that it cannot read."""
+    that the assistant said; `turns`: whether results are to be followed by the assistant; `signed`: calls of others are
+    to be marked (Gemini); `pictures`: whether it takes any; `unfit`: those that it cannot read."""
 
     by: str = ""
     returns: Collection[str] | None = None
@@ -58,6 +62,7 @@ class Wants:
     null_content: bool = True
     all_reasoning: bool = False
     reasoning_everywhere: bool = False
+    turns: bool = True
     signed: bool = False
     pictures: bool = True
     unfit: Collection[str] = field(default_factory=frozenset)
@@ -72,7 +77,10 @@ def fitted(messages: list[Message], wants: Wants) -> list[Message]:
     paired = _paired([one for one in messages if one.get("role") != "system"])
     if not wants.tools:
         paired = [told for one in paired for told in _as_text(one)]
-    spoken = _taking_turns(_joined([kept for one in paired if (kept := _filled(one)) is not None]))
+    filled = [kept for one in paired if (kept := _filled(one)) is not None]
+    if wants.turns:
+        filled = [kept for one in _unanswered_as_text(filled) if (kept := _filled(one)) is not None]
+    spoken = _beginning_with_a_question(_joined(filled))
     sent = _Sender(wants).sent(spoken)
     if not system:
         return sent
@@ -128,7 +136,16 @@ def _as_text(message: Message) -> list[Message]:
     told = "\n\n".join(
         f"[Result of the tool {name}: {result}]" for name, result in zip(names, message["results"], strict=True)
     )
-    return [{"role": "assistant", "content": message.get("content")}, {"role": "user", "content": told}]
+    return [{"role": "assistant", "content": message.get("content")}, {"role": "user", "content": told, _TOLD: True}]
+
+
+def _unanswered_as_text(messages: list[Message]) -> list[Message]:
+    """Calls as a conversation where a user's message follows their results."""
+    told: list[Message] = []
+    for message in reversed(messages):
+        followed = bool(told) and told[0]["role"] == "user"
+        told[:0] = _as_text(message) if followed else [message]
+    return told
 
 
 # Turns
@@ -146,28 +163,26 @@ def _filled(message: Message) -> Message | None:
 
 
 def _joined(messages: list[Message]) -> list[Message]:
-    """What an assistant said without a word of the user in between is one message; behind results, one of its own."""
+    """What one said without a word of the other in between is one message; behind results, one of its own."""
     joined: list[Message] = []
     for message in messages:
         last = joined[-1] if joined else None
-        if last is not None and last["role"] == message["role"] != "user" and "results" not in last:
-            joined[-1] = {**last, **message, "content": _both(last.get("content"), message.get("content"))}
+        if last is not None and last["role"] == message["role"] and "results" not in last:
+            joined[-1] = {**last, **message, "content": _both(_before(last, message), message.get("content"))}
         else:
             joined.append(message)
-    return joined
+    return [{name: value for name, value in one.items() if name != _TOLD} for one in joined]
 
 
-def _taking_turns(messages: list[Message]) -> list[Message]:
-    """Beginning with a question; and where a question follows another, or results, with a word in between."""
+def _before(last: Message, message: Message) -> Any:
+    """What stands before it; of a question that another follows, that it was not answered."""
+    content = last.get("content")
+    return _both(content, _BROKEN_OFF) if message["role"] == "user" and not message.get(_TOLD) else content
+
+
+def _beginning_with_a_question(messages: list[Message]) -> list[Message]:
     first = next((place for place, one in enumerate(messages) if one["role"] == "user"), None)
-    if first is None:
-        return [{"role": "user", "content": _NO_QUESTION}, *messages]
-    turns: list[Message] = []
-    for message in messages[first:]:
-        if turns and message["role"] == "user" and ("results" in turns[-1] or turns[-1]["role"] == "user"):
-            turns.append({"role": "assistant", "content": _BROKEN_OFF})
-        turns.append(message)
-    return turns
+    return [{"role": "user", "content": _NO_QUESTION}, *messages] if first is None else messages[first:]
 
 
 def _both(first: Any, second: Any) -> Any:

@@ -7,6 +7,7 @@ is learned once: a request is refused only as often as there is something left t
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from sluiceway_llm.asking.answer_format import RESPONSE_FORMAT
@@ -40,6 +41,11 @@ _NO_SYSTEM = re.compile(
     r"|role.{0,30}(not|n't) support\W{0,3}(system|developer)|unexpected role\W{0,3}(system|developer)"
     r"|only user[^.]{0,30}\broles",
     re.I,
+)
+_TURNS = re.compile(
+    r"roles?\b.{0,60}alternat|alternat\w*.{0,40}\broles?|role\W{0,3}user\W{0,3} after role\W{0,3}tool"
+    r"|expected last role|unexpected role\W{0,3}user",
+    re.I | re.S,
 )
 _NO_STREAM = re.compile(
     r"(stream\w*|'stream') (is |are )?not (supported|allowed|available)"
@@ -90,6 +96,7 @@ class Lessons:
     no_stream: bool = False
     no_null_content: bool = False
     no_system: bool = False
+    turns: bool = False
     signed: bool = False
     all_reasoning: bool = False
     reasoning_everywhere: bool = False
@@ -109,7 +116,8 @@ class Lessons:
         if lesson is not None:
             return lesson
         # Templates of models raise their complaints, which some servers tell as faults.
-        if (lesson := self._about_pictures(words, sent) or self._about_system(words)) is not None:
+        lesson = self._about_pictures(words, sent) or self._about_system(words) or self._about_turns(words, sent)
+        if lesson is not None:
             return lesson
         if status >= 500 or (status == 404 and not _REFUSED.search(words)):
             return None
@@ -123,6 +131,7 @@ class Lessons:
             "system": self.no_system,
             "stream": self.no_stream,
             "content": self.no_null_content,
+            "turns": self.turns,
             "signed": self.signed,
             "reasoning": self.all_reasoning,
             "reasoning:everywhere": self.reasoning_everywhere,
@@ -195,6 +204,14 @@ class Lessons:
             return None
         self.no_system = True
         return "system"
+
+    def _about_turns(self, words: str, sent: Mapping[str, Any]) -> str | None:
+        """That the assistant has to speak behind results."""
+        roles = [one.get("role") for one in _messages(sent)]
+        if self.turns or ("tool", "user") not in pairwise(roles) or not _TURNS.search(words):
+            return None
+        self.turns = True
+        return "turns"
 
     def _about_messages(self, words: str, sent: Mapping[str, Any]) -> str | None:
         if not self.nine_ids and _CALL_ID.search(words) and _has_calls(sent):

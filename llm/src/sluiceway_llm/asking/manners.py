@@ -107,6 +107,7 @@ class Manners:
             null_content=not lessons.no_null_content,
             all_reasoning=lessons.all_reasoning,
             reasoning_everywhere=lessons.reasoning_everywhere,
+            turns=lessons.turns or self.dialect.turns,
             signed=lessons.signed or self.dialect.name == "gemini",
             pictures=self._takes_pictures and not lessons.no_pictures,
             unfit=frozenset(lessons.unfit_pictures),

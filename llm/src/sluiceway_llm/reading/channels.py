@@ -93,11 +93,21 @@ class Channels:
 
     def __init__(self) -> None:
         self._held = ""
+        self._in_thoughts = False
         self._header: str | None = ""
         """What is known of the next message's header; None: we are in the message."""
         self._body = _Body()
 
+    def of_thoughts(self, *, begun: bool) -> None:
+        """It is a field of thoughts: what has no header is one. `begun`: its first header is not there."""
+        self._in_thoughts = True
+        if begun:
+            self._header = None
+            self._body.of_thought()
+
     def feed(self, piece: str) -> list[Heard]:
+        if self._header is None and not self._held and "<" not in piece:
+            return self._body.write(piece)
         text, place = self._held + piece, 0
         heard: list[Heard] = []
         for found in _TOKEN.finditer(text):
@@ -130,7 +140,10 @@ class Channels:
 
     def _untitled(self, text: str) -> list[Heard]:
         """Without a header."""
-        self._body.of_text()
+        if self._in_thoughts:
+            self._body.of_thought()
+        else:
+            self._body.of_text()
         return self._body.write(text)
 
     def _turn(self, name: str) -> list[Heard]:

@@ -79,7 +79,7 @@ class ChunkReader:
         self._usage: Usage | None = None
         self._model: CleanText | None = None
         self._calls = CallAssembler(tool_names)
-        self._said = SaidText(self._calls, continues=continues, thinks_first=thinks_first)
+        self._said = SaidText(self._calls, tool_names, continues=continues, thinks_first=thinks_first)
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self._choice: Any = None

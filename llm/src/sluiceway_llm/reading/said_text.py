@@ -4,7 +4,7 @@ Thoughts stand in fields of their own, in tags, behind no tag at all, or in chan
 clean, and each word is told once, as what it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sluiceway_llm.clean_text import TextJoiner
@@ -12,23 +12,30 @@ from sluiceway_llm.model_events import ModelEvent, ReasoningDelta, RefusalDelta,
 from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, Heard
 from sluiceway_llm.reading.shapes import flat_text
 from sluiceway_llm.reading.think_tags import ThinkSplitter
+from sluiceway_llm.reading.thought_text import ThoughtText
 from sluiceway_llm.reading.tool_calls import CallAssembler
 from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedText
+from sluiceway_llm.reading.written_calls import WrittenCalls
 
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
 
 
 class SaidText:
-    """`calls`: where calls in the text go. `continues`: the answer was begun before, so its beginning is not here.
-    `thinks_first`: thoughts come first, and only their end is told; afterwards, whether that was so here."""
+    """`calls`: where calls in the text go. `tool_names`: of the tools that were offered. `continues`: the answer was
+    begun before, so its beginning is not here. `thinks_first`: thoughts come first, and only their end is told;
+    afterwards, whether that was so here."""
 
-    def __init__(self, calls: CallAssembler, *, continues: bool, thinks_first: bool) -> None:
+    def __init__(
+        self, calls: CallAssembler, tool_names: Collection[str], *, continues: bool, thinks_first: bool
+    ) -> None:
         self._calls = calls
         self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
         self._thinking: ThinkSplitter | Channels | BareChannels | None = None if continues else ThinkSplitter()
         self._unopened: WatchedText | UnopenedThoughts | None = None
         if not continues:
             self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
+        self._thoughts = ThoughtText()
+        self._written = WrittenCalls(() if continues else tool_names)
         self.thinks_first = thinks_first
         self.calls_in_text = False
         self._thinks_apart = False
@@ -39,6 +46,8 @@ class SaidText:
         return self._thinking is not None and (self._thinking.thought or content.lstrip().startswith("<"))
 
     def say(self, text: str, events: list[ModelEvent]) -> None:
+        if self._thoughts.held:
+            self.think(self._thoughts.rest(), events)
         if self._thinking is not None:
             self._tell_split(self._thinking.feed(text), events)
             if isinstance(self._thinking, ThinkSplitter) and (channels := self._thinking.channels) is not None:
@@ -75,7 +84,7 @@ class SaidText:
         for kind, text in said:
             if kind == "reasoning":
                 self.think(text, events)
-            elif clean := self._text.feed(text):
+            elif clean := self._text.feed(self._written.feed(text)):
                 self._any = True
                 events.append(TextDelta(clean))
 
@@ -109,16 +118,37 @@ class SaidText:
             self._tell(self._unopened.rest(answered=False), events)
             self._unopened, self.thinks_first = WatchedText(), False
         self._thinks_apart = True
-        self.think(thought, events)
+        self.think(self._thoughts.feed(thought), events)
 
     def let_go(self, events: list[ModelEvent], *, answered: bool) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
+        if self._thoughts.held:
+            self.think(self._thoughts.rest(), events)
         if self._thinking is not None and not self._thinking.done:
             self._tell_split(self._thinking.rest(answered=answered), events)
         if self._unopened is not None:
             self._tell(self._unopened.rest(answered=answered), events)
             if self._any:
                 self.thinks_first = self._unopened.found and not self._thinks_apart
+        self._tell_written(events)
+        self._tell_aside(events)
         for joiner, kind in ((self._reasoning, ReasoningDelta), (self._text, TextDelta), (self._refusal, RefusalDelta)):
             if rest := joiner.rest():
                 events.append(kind(rest))
+
+    def _tell_written(self, events: list[ModelEvent]) -> None:
+        """Calls that were left in the text; of those that the server has made, too, nothing."""
+        text, calls = self._written.rest()
+        for number, call in enumerate(calls):
+            self._call(CallPiece(number, call.name, call.arguments), events)
+        self._tell([("text", text)], events)
+
+    def _tell_aside(self, events: list[ModelEvent]) -> None:
+        """What stood among the thoughts and is none, of an answer that has nothing else."""
+        if self._any or self._calls.any:
+            return
+        for heard in self._thoughts.aside:
+            if isinstance(heard, CallPiece):
+                self._call(heard, events)
+            else:
+                self._tell([("text", heard[1])], events)

@@ -6,6 +6,7 @@ from sluiceway import keys
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.objects import FileObjects
 from sluiceway.operation.catalogue import Catalogue
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.queue.work_queue import Producer
 from sluiceway.scripts import Scripts
@@ -67,7 +68,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     )
     message = TurnMessage(store, reader)
     rebuild = TurnRebuild(store, registry, writer, message)
-    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
@@ -80,6 +81,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
         Operations(redis, OperationEntries(redis), partitions=settings.queue_partitions),
         rebuild,
         background,
+        Completions(redis, partitions=settings.queue_partitions),
     )
 
     flusher = Flusher(Scripts(redis), live_ttl_ms=writer.live_ttl_ms)

@@ -51,7 +51,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
         TaskReader(redis),
     )
     output, entries = OperationOutput(redis, settings.retention), OperationEntries(redis)
-    chat = Producer(redis, keys.CHAT, settings.queue_partitions)
+    chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
     people = PersonEvents(redis, settings.retention)
     dispatch = TurnDispatch(registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)

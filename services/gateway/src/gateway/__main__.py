@@ -29,6 +29,7 @@ async def serve(settings: Settings) -> None:
         beside.append(group.create_task(gateway.queue_news.run(), name="queue-news"))
         beside.append(group.create_task(gateway.people.run(), name="person-events"))
         beside.append(group.create_task(gateway.rechecks.run(), name="rechecks"))
+        beside.append(group.create_task(gateway.files_watch.run(), name="files-watch"))
         if settings.migrate_on_start:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)

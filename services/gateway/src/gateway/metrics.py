@@ -86,7 +86,11 @@ def _of_queues(seen: QueuesSeen | None) -> Iterable[Family]:
     states = seen.states if seen is not None else []
     for name, told, values in (
         ("waiting", "Entries that no worker has yet", {one.kind: one.waiting for one in states}),
-        ("in_lanes", "Of those that wait: behind another one of their user", {o.kind: o.in_lanes for o in states}),
+        (
+            "in_lanes",
+            "Of those that wait: behind another one of their user or organisation",
+            {o.kind: o.in_lanes for o in states},
+        ),
         ("in_flight", "Entries that a worker has", {one.kind: one.in_flight for one in states}),
         ("consumers", "Workers that the queue knows", {one.kind: len(one.consumers) for one in states}),
         (

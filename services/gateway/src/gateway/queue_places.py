@@ -1,8 +1,10 @@
 """Telling who waits how many come before him, and for about how long: `data-queue`, while his turn is in the queue.
 
 Guarantees: what is told was so at most a look ago; seconds are told only where a rate was measured, of the deliveries
-while somebody waited. Nothing is told any more once the stream has begun. Those who count what they were sent are told
-nothing, as this is in no stream, and they would come back with a wrong number. Where nobody waits, nothing is asked.
+while somebody waited. Where no worker is ready that is told instead (`workers`: 0): who is the first then waits for one
+to start, which takes a while where they are scaled to zero. Nothing is told any more once the stream has begun. Those
+who count what they were sent are told nothing, as this is in no stream, and they would come back with a wrong number.
+Where nobody waits, nothing is asked.
 Not guaranteed: that everybody is told at each look; there is a most for one.
 """
 
@@ -17,7 +19,9 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
+from sluiceway.process.org_weights import OrgWeights
 from sluiceway.queue.queue_places import QueuePlaces, Waiting
+from sluiceway.service.presence import count_live
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.task_meta import TaskMeta
 from sluiceway.wire.events import Data
@@ -32,9 +36,12 @@ _GRACE_SECONDS = 5.0
 
 @dataclass(slots=True)
 class _Watched:
+    """`seen`: it waited at a look before this one."""
+
     waiting: Waiting
     since: float
     told: bytes = b""
+    seen: bool = False
 
 
 class DeliveryRate:
@@ -67,8 +74,9 @@ class DeliveryRate:
 class QueueNews:
     """`tell`: see `Tell`; it gets the key of the task's stream."""
 
-    def __init__(self, redis: Redis, registry: TaskRegistry, tell: Tell) -> None:
-        self._places = QueuePlaces(redis, keys.CHAT)
+    def __init__(self, redis: Redis, registry: TaskRegistry, tell: Tell, weights: OrgWeights) -> None:
+        self._redis = redis
+        self._places = QueuePlaces(redis, keys.CHAT, weights)
         self._registry = registry
         self._tell = tell
         self._watched: dict[str, _Watched] = {}
@@ -100,14 +108,18 @@ class QueueNews:
         if not waiting:
             return
         found = await self._places.find([one.waiting for one in waiting])
+        workers = await count_live(self._redis, keys.CHAT)
         self._rate.note(found.delivered)
         lost: list[_Watched] = []
         for one in waiting:
             ahead = found.ahead.get(one.waiting.task_id)
             if ahead is None:
                 lost.append(one)
-            elif ahead or one.told:  # who is the next from the first look on has nothing to wait for
+            elif workers == 0:
+                self._say(one, _frame(ahead, workers=0))
+            elif ahead or one.seen:  # who is the next has nothing to wait for, mostly
                 self._say(one, _frame(ahead, self._rate.seconds_for(ahead + 1)))
+            one.seen = ahead is not None
         await self._look_again(lost)
 
     def _waiting(self) -> list[_Watched]:
@@ -139,9 +151,11 @@ class QueueNews:
             one.waiting = replace(one.waiting, user_id=meta.user_id, entry_id=meta.queue_entry)
 
 
-def _frame(ahead: int, seconds: float | None) -> bytes:
-    """No id: it is in no stream, and a client's cursor stays where it was."""
+def _frame(ahead: int, seconds: float | None = None, workers: int | None = None) -> bytes:
+    """No id: it is in no stream, and a client's cursor stays where it was. `workers`: None where some are ready."""
     told: dict[str, int | float] = {"position": ahead}
+    if workers is not None:
+        told["workers"] = workers
     if seconds is not None:
         told["wait_seconds"] = round(seconds, 1)
     return b"data: " + Data(type="data-queue", data=told, transient=True).encode() + b"\n\n"

@@ -14,6 +14,7 @@ from sluiceway import keys
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.keeping import FileKeeping
 from sluiceway.files.objects import FileObjects
+from sluiceway.files.watching import FilesWatch
 from sluiceway.operation.completions import Completions
 from sluiceway.process.settings import process_name
 from sluiceway.queue.work_queue import Producer
@@ -93,6 +94,7 @@ class Gateway:
     webhooks: WebhookIntake
     objects: FileObjects
     files: FileKeeping
+    files_watch: FilesWatch
     rooms: Rooms
     large_answers: LargeAnswers
     exports: LargeAnswers
@@ -131,7 +133,8 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         writer = TaskWriter(redis, settings.retention)
         drain.on_break(hub.drain)
         people = PersonEvents(redis, settings.retention)
-        dispatch = TurnDispatch(registry, Producer(redis, keys.CHAT, settings.queue_partitions), people)
+        chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
+        dispatch = TurnDispatch(registry, chat, people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
         background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)
@@ -169,6 +172,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             rechecks=Rechecks(signed_out, store.api_keys, redis),
             webhooks=WebhookIntake(store, completions, signatures, rate),
             objects=objects,
+            files_watch=FilesWatch(objects),
             files=FileKeeping(store, objects, settings.file_limits),
             rooms=Rooms(settings.max_bodies_bytes),
             large_answers=_large_answers(settings),
@@ -177,7 +181,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,
             queues=queues,
-            queue_news=QueueNews(redis, registry, hub.tell_waiting),
+            queue_news=QueueNews(redis, registry, hub.tell_waiting, settings.weights),
             windows=ModelWindows(redis),
             surroundings=Surroundings(redis, store),
         )

@@ -78,15 +78,19 @@ class FileKeeping:
 
     async def _write(self, file_id: str, kind: Kind, head: bytes, rest: AsyncIterator[bytes]) -> tuple[int, str]:
         digest, size = hashlib.sha256(), 0
-        writing = await self._objects.write(file_id)
-        async for piece in _after(head, rest):
-            size += len(piece)
-            self._check(size)
-            kind.add(piece)
-            digest.update(piece)
-            await writing.write(piece)
-        kind.add(b"", last=True)
-        await writing.close()
+        writing = self._objects.write(file_id)
+        try:
+            async for piece in _after(head, rest):
+                size += len(piece)
+                self._check(size)
+                kind.add(piece)
+                digest.update(piece)
+                await writing.write(piece)
+            kind.add(b"", last=True)
+            await writing.close()
+        except BaseException:
+            await writing.abort()
+            raise
         return size, digest.hexdigest()
 
     async def _finished(self, file_id: str, size: int, digest: str) -> StoredFile:

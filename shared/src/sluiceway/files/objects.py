@@ -1,8 +1,10 @@
 """The object store that has the bytes of files: a local folder, S3, GCS or Azure, by FILES_URL.
 
 Guarantees
-- An object is there whole or not at all: what breaks off in the middle is never seen. What a process that was killed
-  leaves of it in a local folder, `remove_staged` removes; a bucket needs a rule for incomplete uploads.
+- An object is there whole or not at all: what breaks off in the middle is never seen, and its parts are dropped. What a
+  process that was killed leaves of it in a local folder, `remove_staged` removes; a bucket needs a rule for incomplete
+  uploads.
+- A bucket that is not there is a store that is away, never a file that is not.
 - Nothing here holds up the event loop: the library is called in threads. Its own coroutines are not used, as one that
   is cancelled while the process ends aborts the process (obstore 0.12).
 - Of a file that is being written or sent at most a few megabytes are in memory.
@@ -10,29 +12,38 @@ Methods raise FilesUnavailable when the store is away.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import obstore
 from obstore import store
-from obstore.exceptions import BaseError
+from obstore.exceptions import (
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnknownConfigurationKeyError,
+)
 
 from sluiceway.errors import FilesUnavailable
+from sluiceway.files.writing import BUFFER_BYTES, FileWriting
 from sluiceway.process.logs import get_logger
 
 if TYPE_CHECKING:
-    from obstore import WritableFile
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-# As large as a part of an upload to S3 has to be.
-BUFFER_BYTES = 5 * 1024 * 1024
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 1024 * 1024
 _LOCAL = "file:"
+# In what S3 answers, where it is not the object that is missing.
+_NO_BUCKET = "NoSuchBucket"
+# Where a cloud's machine is asked for its credentials, as none are set.
+_ROLE_OF_MACHINE = "169.254.169.254"
+_REFUSED = re.compile(r"status code: 40[13]\b")
 # By itself the library would try for three minutes, while somebody waits.
 _CLIENT: "ClientConfig" = {
     "connect_timeout": timedelta(seconds=5),
@@ -55,9 +66,17 @@ class FileObjects:
     def on(self) -> bool:
         return bool(self._url)
 
-    async def write(self, file_id: str) -> "FileWriting":
-        """Begin an object. It is there when `close` has returned; without that nothing is."""
-        return FileWriting(await _called(lambda: obstore.open_writer(self._store, file_id, buffer_size=BUFFER_BYTES)))
+    def write(self, file_id: str) -> FileWriting:
+        """Begin an object. It is there when `close` has returned."""
+
+        def put(content: bytes | Iterator[bytes]) -> object:
+            parts = not isinstance(content, bytes)
+            with _errors():
+                return obstore.put(
+                    self._store, file_id, content, use_multipart=parts, chunk_size=BUFFER_BYTES, max_concurrency=1
+                )
+
+        return FileWriting(put)
 
     async def put(self, file_id: str, content: bytes) -> None:
         """Write it in one go; again, where it is there already."""
@@ -67,12 +86,20 @@ class FileObjects:
         """All of it; None: it is not there."""
         return await _unless_missing(lambda: bytes(obstore.get(self._store, file_id).bytes()))
 
-    async def pieces(self, file_id: str) -> AsyncIterator[bytes] | None:
-        """Piece by piece; None: it is not there."""
-        found = await _unless_missing(
-            lambda: iter(obstore.get(self._store, file_id).stream(min_chunk_size=_PIECE_BYTES))
-        )
-        return None if found is None else _each(found)
+    async def pieces(self, file_id: str, size: int) -> AsyncIterator[bytes] | None:
+        """So many bytes, piece by piece; None: it is not there. Each is a request of its own: who reads slowly outlasts
+        no timeout."""
+        first = await _unless_missing(partial(self._range, file_id, 0, size))
+        return None if first is None else self._from(first, file_id, size)
+
+    async def _from(self, first: bytes, file_id: str, size: int) -> AsyncIterator[bytes]:
+        yield first
+        for start in range(_PIECE_BYTES, size, _PIECE_BYTES):
+            yield await _called(partial(self._range, file_id, start, size))
+
+    def _range(self, file_id: str, start: int, size: int) -> bytes:
+        end = min(start + _PIECE_BYTES, size)
+        return bytes(obstore.get_range(self._store, file_id, start=start, end=end)) if end > start else b""
 
     async def remove(self, file_id: str) -> None:
         """Idempotent."""
@@ -83,6 +110,14 @@ class FileObjects:
         pages = await _called(lambda: iter(obstore.list(self._store, chunk_size=at_once)))
         async for page in _each(pages):
             yield [found["path"] for found in page]
+
+    async def problem(self) -> str | None:
+        """What is wrong with the store, in words for an operator; None: it answers."""
+        try:
+            await _called(lambda: next(iter(obstore.list(self._store, chunk_size=1)), None))
+        except FilesUnavailable as error:
+            return str(error)
+        return None
 
     async def remove_staged(self, older_than: timedelta) -> int:
         """What dead processes left of objects that they wrote into a local folder; how many they were."""
@@ -99,19 +134,6 @@ class FileObjects:
         if self._url.startswith(_LOCAL):
             return store.LocalStore(_folder(self._url), mkdir=True)
         return store.from_url(self._url, client_options=_CLIENT, retry_config=_RETRIES)
-
-
-class FileWriting:
-    """An object that is being written."""
-
-    def __init__(self, writer: "WritableFile") -> None:
-        self._writer = writer
-
-    async def write(self, piece: bytes) -> None:
-        await _called(lambda: self._writer.write(piece))
-
-    async def close(self) -> None:
-        await _called(self._writer.close)
 
 
 def _folder(url: str) -> Path:
@@ -131,7 +153,9 @@ async def _unless_missing(call: Callable[[], T]) -> T | None:
     def found() -> T | None:
         try:
             return call()
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if _NO_BUCKET in str(error):
+                raise
             return None
 
     return await _called(found)
@@ -159,7 +183,23 @@ def _told_apart(call: Callable[[], T]) -> T:
 def _errors() -> Iterator[None]:
     try:
         yield
-    except (BaseError, OSError) as error:
+    except (BaseError, OSError, ValueError) as error:
         # Its text may name a bucket and a key: that is for the log alone.
-        get_logger().warning("files_unavailable", reason=f"{type(error).__name__}: {str(error).splitlines()[0][:500]}")
-        raise FilesUnavailable(type(error).__name__) from error
+        told = (str(error).splitlines() or [""])[0][:500]
+        get_logger().warning("files_unavailable", reason=f"{type(error).__name__}: {told}")
+        raise FilesUnavailable(_in_words(error)) from error
+
+
+def _in_words(error: Exception) -> str:
+    """For an operator; it names no key."""
+    told = str(error)
+    if _NO_BUCKET in told or isinstance(error, FileNotFoundError):
+        return "there is no such bucket or folder"
+    if _ROLE_OF_MACHINE in told:
+        return "no credentials are set, and this machine has no role"
+    refused = _REFUSED.search(told) is not None
+    if refused or isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        return "the credentials are refused, or lack the right"
+    if "URL error" in told or isinstance(error, (UnknownConfigurationKeyError, ValueError)):
+        return "FILES_URL is none of an object store"
+    return f"it does not answer as an object store does ({type(error).__name__})"

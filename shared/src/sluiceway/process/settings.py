@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from sluiceway import keys
+from sluiceway.process.org_weights import OrgWeights
 from sluiceway.process.retention import RetentionSettings
 from sluiceway.process.secret_files import SecretFiles
 from sluiceway.redis.url import RedisUrl
@@ -40,6 +41,9 @@ class CommonSettings(RetentionSettings):
         le=keys.MOST_PARTITIONS,
         description="of each work queue, on as many nodes of a cluster; 1 on one server, 4 on a cluster",
     )
+    org_weights: str = Field(
+        default="", description="ORG=WEIGHT, … and *=WEIGHT: so many turns has an organisation where others have one"
+    )
     database_url: str = "postgresql://postgres@127.0.0.1:5432/sluiceway"
     database_direct_url: str | None = Field(
         default=None, description="past a pooler in transaction mode, for locks and migrations"
@@ -60,6 +64,11 @@ class CommonSettings(RetentionSettings):
     def _is_of_redis(cls, url: str) -> str:
         RedisUrl.parse(url)  # raises ValueError
         return url
+
+    @field_validator("org_weights")
+    @classmethod
+    def _are_weights(cls, text: str) -> str:
+        return str(OrgWeights.parse(text))  # raises ValueError; one text for what means the same
 
     @field_validator("database_url", "database_direct_url")
     @classmethod
@@ -85,6 +94,10 @@ class CommonSettings(RetentionSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFiles(settings_cls)
+
+    @property
+    def weights(self) -> OrgWeights:
+        return OrgWeights.parse(self.org_weights)
 
     @property
     def database_timeout(self) -> timedelta:

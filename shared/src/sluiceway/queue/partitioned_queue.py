@@ -27,6 +27,7 @@ from redis.asyncio import Redis
 
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
+from sluiceway.process.org_weights import EQUAL, OrgWeights
 from sluiceway.queue.partitions import by_partition, mark_of, partitions_in_use, placed
 from sluiceway.queue.work_queue import Delivery, WorkQueue
 from sluiceway.redis.client import command
@@ -48,7 +49,15 @@ class PartitionedQueue:
     client of its own for waiting reads. `leave` ends what it has begun."""
 
     def __init__(
-        self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta, partitions: int = 1
+        self,
+        redis: Redis,
+        blocking: Redis,
+        kind: str,
+        consumer: str,
+        *,
+        lease: timedelta,
+        partitions: int = 1,
+        weights: OrgWeights = EQUAL,
     ) -> None:
         self.kind = kind
         self.key = keys.work_queue(kind)
@@ -58,7 +67,7 @@ class PartitionedQueue:
         self._scripts = Scripts(redis)
         self._set = partitions
         self._parts = [
-            WorkQueue(redis, blocking, kind, consumer, lease=lease, partition=partition)
+            WorkQueue(redis, blocking, kind, consumer, lease=lease, partition=partition, weights=weights)
             for partition in range(keys.MOST_PARTITIONS)
         ]
         self._bells = _Bells(blocking, kind)

@@ -32,8 +32,8 @@ class ConsumerState:
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_lanes` of them wait behind another
-    one of their user. `in_flight`: entries that a worker has; the oldest was queued `in_flight_seconds` ago.
-    None: there is none."""
+    one of their user or organisation. `in_flight`: entries that a worker has; the oldest was queued
+    `in_flight_seconds` ago. None: there is none."""
 
     kind: str
     waiting: int

@@ -8,9 +8,14 @@ Guarantees
 - Users take turns (queues of `keys.IN_TURNS`): of each one entry waits in the queue, at its end; the others wait in his
   lane, in his order, and the next of them follows in the round trip in which a worker gets the one before it. So nobody
   waits for more than one entry of each other user, and no slot stays free while anybody waits.
+- An organisation's users take turns as one: as many of its entries wait in the queue as it has weight, and each that
+  is delivered is followed by one of the next of its people who has any. So nobody waits for more entries of another
+  organisation than its weight, and nobody in one for more than one entry of each other of its people, beside those
+  that have its seats already.
 Not guaranteed: order between workers; that an entry is delivered once.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -19,9 +24,12 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from sluiceway import keys
+from sluiceway.errors import RedisUnavailable
+from sluiceway.ids import ORG_PREFIX, org_of
+from sluiceway.process.org_weights import EQUAL, OrgWeights
 from sluiceway.queue.partitions import (
     by_partition,
     mark_of,
@@ -82,12 +90,13 @@ class Delivery:
 
 class Producer:
     """Adds entries, to so many partitions. Needs no group: a queue exists as soon as something is in it. `key`: what
-    the queue is known by; the key of its first partition."""
+    the queue is known by; the key of its first partition. `weights`: of organisations, where they take turns."""
 
-    def __init__(self, redis: Redis, kind: str, partitions: int = 1) -> None:
+    def __init__(self, redis: Redis, kind: str, partitions: int = 1, weights: OrgWeights = EQUAL) -> None:
         self.key = keys.work_queue(kind)
         self._kind = kind
         self._partitions = partitions
+        self._weights = weights
         self._redis = redis
         self._scripts = Scripts(redis)
 
@@ -99,21 +108,15 @@ class Producer:
         """
         if user_id is None or self._kind not in keys.IN_TURNS:
             return self.entry_id(await command(self._redis, *self.adding(body)))
-        partition = self._partition(user_id, body)
-        arguments = _admitting(user_id, begun, body, mark_of(partition))
-        return self.entry_id(
-            await self._scripts.run("queue/admit", _lane_keys(self._kind, partition, user_id), arguments)
-        )
+        return self.entry_id(await self._scripts.run(*self._admitting(user_id, begun, body)))
 
     def adding(self, body: bytes, *, user_id: str | None = None, begun: bool = False) -> tuple[str | bytes | int, ...]:
         """The command that queues an entry, to be sent along with others. `entry_id` reads its answer."""
         if user_id is None or self._kind not in keys.IN_TURNS:
             partition = self._partition(None, body)
             return _putting(keys.work_queue(self._kind, partition), mark_of(partition), body)
-        partition = self._partition(user_id, body)
-        names = _lane_keys(self._kind, partition, user_id)
-        arguments = _admitting(user_id, begun, body, mark_of(partition))
-        return ("EVAL", source("queue/admit"), len(names), *names, *arguments)
+        script, names, arguments = self._admitting(user_id, begun, body)
+        return ("EVAL", source(script), len(names), *names, *arguments)
 
     @staticmethod
     def entry_id(answer: Any) -> str:
@@ -128,7 +131,8 @@ class Producer:
 
     async def _advance(self, partition: int) -> int:
         try:
-            return int(await self._scripts.run("queue/advance", *_advancing(self._kind, partition)))
+            names, arguments = _advancing(self._kind, partition, self._weights)
+            return int(await self._scripts.run("queue/advance", names, arguments))
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
@@ -166,21 +170,46 @@ class Producer:
         entries = await command(self._redis, "XRANGE", key, f"({there}", "+", "COUNT", count)
         return [(found.decode() + mark_of(partition), fields.get(b"d", b"")) for found, fields in entries]
 
+    def _admitting(self, user_id: str, begun: bool, body: bytes) -> tuple[str, list[str], list[str | bytes | int]]:
+        """Script, keys and arguments."""
+        partition, org = self._partition(user_id, body), org_of(user_id)
+        first, mark = "1" if begun else "", mark_of(partition)
+        names = _queue_keys(self._kind, partition)
+        if not org:
+            lane = keys.lane(self._kind, user_id, partition)
+            user_names = [*names, keys.lane_heads(self._kind, partition), lane]
+            return "queue/admit", user_names, [keys.GROUP, user_id, first, body, mark]
+        org_names = [*names, keys.lane_orgs(self._kind, partition)]
+        turn: list[str | bytes | int] = [keys.GROUP, org, self._weights.of(org), user_id, first, body, mark]
+        return "queue/admit_of_org", org_names, [*turn, *lane_names(self._kind, partition)]
+
     def _partition(self, user_id: str | None, body: bytes) -> int:
-        """All entries of a user who takes turns go to one; others anywhere."""
-        name = user_id.encode("utf-8", "surrogatepass") if user_id is not None else body
-        return partition_for(name, self._partitions)
+        """All entries of a user, or an organisation, that takes turns go to one; others anywhere."""
+        if user_id is None:
+            return partition_for(body, self._partitions)
+        org = org_of(user_id)
+        name = f"{ORG_PREFIX}{org}" if org else user_id
+        return partition_for(name.encode("utf-8", "surrogatepass"), self._partitions)
 
 
 class WorkQueue:
     """One consumer's view of one partition of a queue. `blocking` is a client of its own for waiting reads."""
 
     def __init__(
-        self, redis: Redis, blocking: Redis, kind: str, consumer: str, *, lease: timedelta, partition: int = 0
+        self,
+        redis: Redis,
+        blocking: Redis,
+        kind: str,
+        consumer: str,
+        *,
+        lease: timedelta,
+        partition: int = 0,
+        weights: OrgWeights = EQUAL,
     ) -> None:
         self.kind = kind
         self.key = keys.work_queue(kind, partition)
         self._partition = partition
+        self._weights = weights
         self.consumer = consumer
         self.lease = lease
         self._redis = redis
@@ -276,27 +305,32 @@ class WorkQueue:
         mark = mark_of(self._partition)
         return {entry["message_id"].decode() + mark: int(entry["times_delivered"]) for entry in entries}  # type: ignore[union-attr]
 
-    def _advancing(self) -> tuple[tuple[str | int, ...], ...]:
-        """Whose entry is delivered, the next of his lane follows: in the same round trip, so that it costs nobody any
-        time, and is done though this process dies."""
+    def _advancing(self) -> tuple[Call, ...]:
+        """Whose entry is delivered, the next of his lane, or of his organisation, follows: in the same round trip, so
+        that it costs nobody any time, and is done though this process dies."""
         if self.kind not in keys.IN_TURNS:
             return ()
-        names, arguments = _advancing(self.kind, self._partition)
-        return (("EVAL", source("queue/advance"), len(names), *names, *arguments),)
+        return (Call("queue/advance", *_advancing(self.kind, self._partition, self._weights)),)
 
-    async def _group_read(
-        self, client: Redis, *arguments: str | int, then: Sequence[Sequence[str | int]] = ()
-    ) -> list[Delivery]:
+    async def _group_read(self, client: Redis, *arguments: str | int, then: Sequence[Call] = ()) -> list[Delivery]:
         reading = ("XREADGROUP", "GROUP", keys.GROUP, self.consumer, *arguments)
+        answer, *followed = await commands(client, [reading, *(call.command() for call in then)])
+        await self._again([call for call, told in zip(then, followed, strict=True) if isinstance(told, NoScriptError)])
         try:
-            answer = answered((await commands(client, [reading, *then]))[0])
+            entries = answered(answer)
         except ResponseError as error:
             if not _group_is_gone(error):
                 raise
             await self.ensure_group()
             return []
-        entries = answer[0][1] if answer else []
-        return [self._delivery(entry_id, fields, 1) for entry_id, fields in entries if fields]
+        found = entries[0][1] if entries else []
+        return [self._delivery(entry_id, fields, 1) for entry_id, fields in found if fields]
+
+    async def _again(self, calls: Sequence[Call]) -> None:
+        """What a server that is new did not know. What was delivered is told in any case: the next read makes up."""
+        with contextlib.suppress(RedisUnavailable, ResponseError):
+            for call in calls:
+                await self._scripts.run(call.script, call.keys, call.arguments)
 
     def _delivery(self, entry_id: bytes, fields: Mapping[bytes, bytes], deliveries: int) -> Delivery:
         placed_id = entry_id.decode() + mark_of(self._partition)
@@ -312,20 +346,18 @@ def _putting(key: str, mark: str, body: bytes) -> tuple[str | bytes | int, ...]:
     return ("EVAL", source("queue/put"), 1, key, mark, body) if mark else ("XADD", key, "*", "d", body)
 
 
-def _lane_keys(kind: str, partition: int, user_id: str) -> tuple[str, str, str, str]:
-    return (*_queue_keys(kind, partition), keys.lane(kind, user_id, partition))
+def _queue_keys(kind: str, partition: int) -> list[str]:
+    return [keys.work_queue(kind, partition), keys.lane_entries(kind, partition)]
 
 
-def _queue_keys(kind: str, partition: int) -> tuple[str, str, str]:
-    return keys.work_queue(kind, partition), keys.lane_entries(kind, partition), keys.lane_heads(kind, partition)
+def lane_names(kind: str, partition: int) -> list[str]:
+    """What the keys of lanes, of the seats of organisations, and of their people begin with."""
+    return [name(kind, "", partition) for name in (keys.lane, keys.lane_seats, keys.lane_people)]
 
 
-def _admitting(user_id: str, begun: bool, body: bytes, mark: str) -> tuple[str | bytes, ...]:
-    return keys.GROUP, user_id, "1" if begun else "", body, mark
-
-
-def _advancing(kind: str, partition: int) -> tuple[list[str], list[str | int]]:
-    return [*_queue_keys(kind, partition)], [keys.GROUP, keys.lane(kind, "", partition), _AT_ONCE]
+def _advancing(kind: str, partition: int, weights: OrgWeights) -> tuple[list[str], list[str | int]]:
+    names = [*_queue_keys(kind, partition), keys.lane_heads(kind, partition), keys.lane_orgs(kind, partition)]
+    return names, [keys.GROUP, *lane_names(kind, partition), _AT_ONCE, *weights.arguments]
 
 
 def states_of(call: Call, answer: Any) -> dict[str, EntryState]:

@@ -30,8 +30,8 @@ from sluiceway.scripts import Argument, Scripts
 
 _AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds", "queue_partitions")
 _AGREED_SECRETS = ("webhook_secrets",)
-# Texts of which no value is told, as they may name an account.
-_AGREED_PLACES = ("files_url",)
+# Texts of which no value is told, as they may name an account, or customers.
+_AGREED_PLACES = ("files_url", "org_weights")
 # What a process says beside its settings.
 _VERSION, _LACKS, _READY, _POOL = "(version)", "(lacks)", "(ready)", "(pool)"
 _PERIOD_SECONDS = 2.0

@@ -43,6 +43,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("LPOP", _KEY),
     ("LPOS", _KEY, "v"),
     ("LPUSH", _KEY, "v"),
+    ("LRANGE", _KEY, "0", "0"),
     ("MEMORY", "USAGE", _KEY),
     ("PEXPIRE", _KEY, "1"),
     ("PING",),

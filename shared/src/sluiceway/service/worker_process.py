@@ -103,8 +103,10 @@ class WorkerProcess(Generic[S]):
         """A queue waits on a connection of its own, or one for each of its partitions."""
         name = self.settings.worker_name
         blocking = await self.open(open_redis(self.settings.redis_url, name=f"{name}-reader", blocking=True))
-        partitions = self.settings.queue_partitions
-        return PartitionedQueue(self.redis, blocking, kind, name, lease=self.lease, partitions=partitions)
+        partitions, weights = self.settings.queue_partitions, self.settings.weights
+        return PartitionedQueue(
+            self.redis, blocking, kind, name, lease=self.lease, partitions=partitions, weights=weights
+        )
 
     def work_on(
         self,

@@ -21,6 +21,7 @@ from sluiceway.store.operating.retention import RetentionStore
 from sluiceway.store.operating.rewinding import RewindStore
 from sluiceway.store.operations.completions import CompletionStore
 from sluiceway.store.operations.deadlines import DeadlineStore
+from sluiceway.store.operations.elicitations import ElicitationStore
 from sluiceway.store.operations.operations import OperationStore
 from sluiceway.store.operations.parked import ParkedStore
 from sluiceway.store.operations.polls import PollStore
@@ -58,6 +59,7 @@ class Store:
         self.conversations = ConversationStore(pool)
         self.operations = OperationStore(pool)
         self.polls = PollStore(pool)
+        self.elicitations = ElicitationStore(pool)
         self.completions = CompletionStore(pool)
         self.parked = ParkedStore(pool)
         self.deadlines = DeadlineStore(pool)

@@ -2,7 +2,8 @@
 
 The step is durable first, then Redis learns of it, then the operations are queued. Then the turn makes way for a
 message that came meanwhile, and need not wait for operations. The reconciler queues a turn whose model is to be asked
-again. A turn with an answer, and with calls in the background, goes there itself.
+again. A turn with an answer, and with calls in the background, goes there itself. What outside services said of these
+while it ran is shown when it waits.
 
 Methods raise StoreUnavailable and RedisUnavailable; calling them again then is right.
 """
@@ -12,11 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sluiceway.errors import Fenced
+from sluiceway.operation.completions import Completions
 from sluiceway.operation.publishing import Operations
 from sluiceway.store import Store
 from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.people.usage import ModelCall
-from sluiceway.store.records import Operation, Task
+from sluiceway.store.records import BACKGROUND, Operation, Task
 from sluiceway.store.turns.background import MadeWay
 from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.store.turns.turns import LetGo, Paused
@@ -34,12 +36,14 @@ class TurnPause:
         operations: Operations,
         rebuild: TurnRebuild,
         background: TurnBackground,
+        completions: Completions,
     ) -> None:
         self._store = store
         self._writer = writer
         self._operations = operations
         self._rebuild = rebuild
         self._background = background
+        self._completions = completions
 
     async def pause(
         self,
@@ -56,7 +60,10 @@ class TurnPause:
         """End a step with tool calls; see `TurnStore.pause`. `written`: the last batch of the writer, by which Redis
         tells whether it has all that was written."""
         paused = await self._store.turns.pause(task, parts, operations, usage, metadata, calls, prompt)
-        return await self._let_run(task, paused, written)
+        left = await self._let_run(task, paused, written)
+        if left == "waiting" and BACKGROUND in (metadata or {}):
+            await self._show_put_off(task)
+        return left
 
     async def wait_for_model(
         self, task: Task, wait: dict[str, Any], delay_seconds: float, *, written: int | None = None
@@ -83,6 +90,7 @@ class TurnPause:
             made = MadeWay(standing, active.id if active is not None else None)
         await self._told_to_wait(task, [], written)
         await self._background.stepped_back(made, answer)
+        await self._show_put_off(task)
         return "waiting"
 
     async def block(self, task: Task, *, written: int | None = None) -> Paused:
@@ -92,7 +100,10 @@ class TurnPause:
             paused = (await self._store.turns.standing(task)).paused
         else:
             paused = "waiting" if status == "waiting" else "running"
-        return await self._let_run(task, LetGo(paused), written)
+        left = await self._let_run(task, LetGo(paused), written)
+        if left == "waiting":
+            await self._show_put_off(task)
+        return left
 
     async def _let_run(self, task: Task, let_go: LetGo, written: int | None) -> Paused:
         """Redis learns that the turn waits before anybody can run, and end, one of its operations."""
@@ -104,6 +115,12 @@ class TurnPause:
         elif let_go.operations:
             await self._operations.publish(let_go.operations)  # none of them blocks the turn
         return let_go.paused
+
+    async def _show_put_off(self, task: Task) -> None:
+        """Have the consumers show how far its calls in the background are, which outside services said while it ran.
+        What breaks off here the reconciler does."""
+        for report in await self._store.webhooks.put_off(task.id):
+            await self._completions.publish(report.job)
 
     async def _told_to_wait(self, task: Task, operations: Sequence[Operation], written: int | None) -> None:
         queued = self._operations.adding(operations)

@@ -13,6 +13,7 @@ from sluiceway.store import Store
 from sluiceway.store.records import ASKING, BACKGROUND, Task
 from sluiceway.stream.entry import Entry
 from sluiceway.stream.reader import TaskReader
+from sluiceway.wire.elicitation import ELICITATION_TYPE, asking_events
 from sluiceway.wire.events import BACKGROUND_TYPE, Data, Event, MessageMetadata
 from sluiceway.wire.message import MessageFold, Part, calls_in, count_steps, merged, output_of, replay_of
 
@@ -81,11 +82,18 @@ def fold_entries(entries: Sequence[Entry], durable: Durable) -> MessageFold:
 
 
 def untold(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[Event]:
-    """How calls of this turn ended, and the message's metadata, as far as the stream does not show them."""
+    """How calls of this turn ended, what they ask a person, and the message's metadata, as far as the stream does not
+    show them."""
     metadata = [] if merged(fold.metadata, durable.told_metadata) == fold.metadata else told(durable.told_metadata)
     calls = calls_in(parts).items()
     events = [output_of(part) for call_id, part in calls if call_id in durable.calls and call_id not in fold.told]
-    return [*metadata, *(event for event in events if event is not None)]
+    return [*metadata, *(event for event in events if event is not None), *_unasked(parts, durable, fold)]
+
+
+def _unasked(parts: Sequence[Part], durable: Durable, fold: MessageFold) -> list[Event]:
+    known = {part.get("id") for part in fold.parts if part["type"] == ELICITATION_TYPE}
+    asking = [part for part in parts if part["type"] == ELICITATION_TYPE and part["id"] not in known]
+    return [event for part in asking if part["data"]["toolCallId"] in durable.calls for event in asking_events(part)]
 
 
 def went_into_background(task: Task) -> Data:

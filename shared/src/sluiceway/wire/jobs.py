@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from sluiceway.wire.elicitation import Elicitation
 from sluiceway.wire.json_values import UNWRITABLE, clean_text, encode_json
 
 # Words of an exception may have anything in them, and an error is no place to fail.
@@ -51,7 +52,8 @@ class OperationError(BaseModel):
 class CompletionJob(Job):
     """Say how an operation ended. It is found by its id, else by the task's, when that waits for one only.
 
-    `receipt`: the row of the webhook journal that this came with, if it came so.
+    `receipt`: the row of the webhook journal that this came with, if it came so. `elicits`: it has not ended, but asks
+    a person; where nobody can be asked, it has ended as the rest says.
     """
 
     kind: Literal["complete"] = "complete"
@@ -60,6 +62,7 @@ class CompletionJob(Job):
     success: bool
     result: Any = None
     error: OperationError | None = None
+    elicits: Elicitation | None = None
     receipt: int | None = None
     traceparent: str | None = None
 

@@ -1,13 +1,31 @@
-import { headers } from "next/headers";
-import Chat from "./chat";
+"use client";
+import { useChat } from "@ai-sdk/react";
+import { useParams } from "next/navigation";
+import { useEffect, useState } from "react";
 
-const GATEWAY = process.env.GATEWAY ?? "http://127.0.0.1:8000";
+// What was said before is read first: a running answer goes on behind it.
+export default function Page() {
+  const { id } = useParams();
+  const [history, setHistory] = useState();
+  useEffect(() => {
+    const read = async (found) => setHistory(found.ok ? (await found.json()).messages : []);
+    fetch(`/api/chat/sessions/${id}`).then(read);
+  }, [id]);
+  return history && <Chat key={id} id={id} history={history} />;
+}
 
-// What was said before comes with the page, as its reader may see it. A running answer goes on behind it.
-export default async function Page({ params }) {
-  const { id } = await params;
-  const cookie = (await headers()).get("cookie") ?? "";
-  const answer = await fetch(`${GATEWAY}/api/chat/sessions/${id}`, { cache: "no-store", headers: { cookie } });
-  const { messages } = answer.ok ? await answer.json() : { messages: [] };
-  return <Chat id={id} said={messages} />;
+function Chat({ id, history }) {
+  const [text, setText] = useState("");
+  const { messages, sendMessage, status, error } = useChat({ id, messages: history, resume: true });
+  const send = (event) => (event.preventDefault(), sendMessage({ text }), setText(""));
+  // Aborting the fetch ends nothing: the answer goes on without this page. This ends it.
+  const stop = () => fetch(`/api/chat/${id}/stop`, { method: "POST" });
+  return (
+    <form onSubmit={send}>
+      {messages.map((m) => <p key={m.id}>{m.role}: {m.parts.map((part) => part.text ?? "")}</p>)}
+      {error && <p role="alert">{error.message}</p>}
+      <input value={text} onChange={(event) => setText(event.target.value)} aria-label="Message" />
+      {status === "streaming" && <button type="button" onClick={stop}>Stop</button>}
+    </form>
+  );
 }

@@ -17,6 +17,8 @@ from sluiceway.stream.operation_output import OperationOutput
 from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
 from sluiceway.turn.resume import TurnResume
+from sluiceway.wire.elicitation import asking_events
+from sluiceway.wire.events import Event
 from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, shorten
 from sluiceway.wire.message import output_of
@@ -88,6 +90,8 @@ class Applying:
     async def apply(self, job: CompletionJob, *, unsure: bool = False) -> EndOutcome:
         """Raises StoreUnavailable: it may have been applied then, and applying it again answers a repeat. `unsure`:
         that happened before."""
+        if job.elicits is not None and (asked := await self._ask(job)) is not None:
+            return asked
         completion = ReportedEnd(
             operation_id=clean_json(job.operation_id),
             task_id=clean_json(job.task_id),
@@ -100,6 +104,19 @@ class Applying:
         if outcome.operation is not None:
             ended = completion.end.status if outcome.kind == "applied" else outcome.operation.status
             self.log(outcome, ended)
+        return outcome
+
+    async def _ask(self, job: CompletionJob) -> EndOutcome | None:
+        """Let it wait for its person. None: nobody is there to be asked, so it ends."""
+        if job.elicits is None or job.operation_id is None or job.task_id is None:
+            return None
+        try:
+            outcome = await self._store.elicitations.ask(job.operation_id, job.task_id, job.elicits)
+        except NotStorable as error:
+            self._log.error("question_not_storable", operation_id=job.operation_id, reason=str(error))
+            return None
+        if outcome is not None:
+            self.log(outcome, "approval")
         return outcome
 
     async def _complete(self, completion: ReportedEnd, unsure: bool) -> tuple[ReportedEnd, EndOutcome]:
@@ -124,8 +141,7 @@ class Applying:
         """
         if outcome.operation is None or outcome.task is None or outcome.task.ended:
             return
-        event = output_of(outcome.part) if outcome.part is not None else None
-        output = [event] if event is not None else []
+        output = _shown(outcome)
         background = outcome.task.background_at is not None
         if outcome.resumes and outcome.kind == "applied" and not background:
             await self._resume.resume(outcome.task, outcome.operation, output)
@@ -172,3 +188,10 @@ class Applying:
         error = job.error or _SILENT
         message = shorten(clean_json(error.message), self._max_result_chars)
         return OperationEnd("failed", output=whole, error={"type": clean_json(error.type), "message": message})
+
+
+def _shown(outcome: EndOutcome) -> list[Event]:
+    if outcome.asks is not None:
+        return asking_events(outcome.asks)
+    event = output_of(outcome.part) if outcome.part is not None else None
+    return [event] if event is not None else []

@@ -54,7 +54,8 @@ class LostTurns:
         seconds = time.monotonic() - self._went_back if self._went_back is not None else _NEWS_SECONDS
         if seconds >= _NEWS_SECONDS:
             return None
-        return f"Postgres went back {seconds / 60:.0f} min ago (a restore or failover): {self._lost} turns were lost"
+        back = f"Postgres went back {seconds / 60:.0f} min ago (a restore or failover)"
+        return f"{back}: what was stored since then is gone; {self._lost} turns were lost while they ran"
 
     async def look(self, current: Round) -> None:
         """Raises LeadershipLost."""

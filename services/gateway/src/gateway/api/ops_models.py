@@ -22,7 +22,7 @@ class ConsumerView(Wire):
 
 class QueueView(Wire):
     """`waiting`: entries that no worker has, the oldest for `waiting_seconds`; `in_lanes` of them wait behind
-    another one of their user. `in_flight`: entries that a worker has."""
+    another one of their user or organisation. `in_flight`: entries that a worker has."""
 
     kind: str
     waiting: int
@@ -71,6 +71,9 @@ class OpenOperationView(Wire):
     status: OperationStatus
     waits_for: WaitsFor
     runner: str | None
+    runner_idle_seconds: float | None = Field(
+        default=None, description="since its runner last renewed its lease; null: nobody has it in flight"
+    )
     attempt: int
     age_seconds: float
     deadline_seconds: float = Field(description="until it fails; below 0: it should have")

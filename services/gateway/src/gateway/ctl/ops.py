@@ -192,7 +192,7 @@ def _show_turns(answer: Mapping[str, Any]) -> None:
             one["status"],
             _seconds(one["age_seconds"]),
             one["attempt"],
-            f"{one['holder']} ({_seconds(one['holder_idle_seconds'])})" if one["holder"] else "-",
+            _holder(one["holder"], one["holder_idle_seconds"]),
             one["user_id"] or "-",
             one["phase"],
         )
@@ -210,12 +210,18 @@ def _show_operations(answer: Mapping[str, Any]) -> None:
             one["waits_for"],
             _seconds(one["age_seconds"]),
             _seconds(one["deadline_seconds"]),
-            one["runner"] or "-",
+            _holder(one["runner"], one.get("runner_idle_seconds")),
             one["task_id"],
         )
         for one in answer["operations"]
     ]
-    _table(("OPERATION", "TOOL", "STATUS", "WAITS FOR", "AGE", "FAILS IN", "RUNNER", "TURN"), rows)
+    _table(("OPERATION", "TOOL", "STATUS", "WAITS FOR", "AGE", "FAILS IN", "RUNNER (SILENT)", "TURN"), rows)
+
+
+def _holder(name: str | None, idle_seconds: float | None) -> str:
+    if not name:
+        return "-"
+    return name if idle_seconds is None else f"{name} ({_seconds(idle_seconds)})"
 
 
 def _show_explanation(answer: Mapping[str, Any]) -> None:

@@ -71,7 +71,7 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
     entries = [entry_of(meta) for meta in metas]
     places = await entry_places(redis, [(keys.CHAT, entry) for entry in entries if entry is not None])
     of_task: dict[str, list[OperationEvidence]] = {}
-    for one in await _operations(redis, operations):
+    for one in await operations_of(redis, operations):
         of_task.setdefault(one.seen.operation.task_id, []).append(one)
     return [
         Evidence(
@@ -91,7 +91,8 @@ async def evidence_of(redis: Redis, turns: Sequence[TurnSeen], operations: Seque
     ]
 
 
-async def _operations(redis: Redis, seen: Sequence[OperationSeen]) -> list[OperationEvidence]:
+async def operations_of(redis: Redis, seen: Sequence[OperationSeen]) -> list[OperationEvidence]:
+    """Who has them, in their order. Raises RedisUnavailable."""
     asked = [("HGET", keys.task_meta(one.operation.task_id), f"entry:{one.operation.id}") for one in seen]
     noted = [answer.decode() if isinstance(answer, bytes) else None for answer in await commands(redis, asked)]
     known = [(keys.tool_queue(one.operation.queue), entry or "") for one, entry in zip(seen, noted, strict=True)]

@@ -57,7 +57,7 @@ def phase(evidence: Evidence, around: Surroundings) -> str:
     if task.status == "waiting":
         if task.retry_at is not None:
             return "waits for its model"
-        names = ", ".join(one.seen.operation.tool_name for one in evidence.operations[:3])
+        names = ", ".join(_named(one, around) for one in evidence.operations[:3])
         return f"waits for {names}" if names else "waits for its next step"
     if evidence.holder is None or not _alive(evidence.holder, around):
         return "its worker is silent"
@@ -66,6 +66,11 @@ def phase(evidence: Evidence, around: Surroundings) -> str:
     quiet = f", silent {_for(evidence.quiet_seconds or 0)}" if _is_quiet(evidence) else ""
     doing = "answers" if evidence.shown else "began"
     return f"asks its model{quiet}" if _says_nothing(evidence) else f"{doing}{quiet}"
+
+
+def _named(one: OperationEvidence, around: Surroundings) -> str:
+    silent = one.holder is not None and not _alive(one.holder, around)
+    return f"{one.seen.operation.tool_name} (its runner is silent)" if silent else one.seen.operation.tool_name
 
 
 def _ended(evidence: Evidence, around: Surroundings) -> str:
@@ -132,7 +137,7 @@ def _waiting(evidence: Evidence, around: Surroundings) -> str:
 def _operation(one: OperationEvidence, around: Surroundings) -> str:
     operation = one.seen.operation
     named = f"`{operation.tool_name}` ({operation.id})"
-    ends = f", which {_fails(one, around)}"
+    ends = _fails(one, around)
     match operation.status:
         case "approval":
             return f"a person's answer to {named}{ends}"
@@ -152,8 +157,8 @@ def _fails(one: OperationEvidence, around: Surroundings) -> str:
     held = one.holder is not None and _alive(one.holder, around)
     queued = one.seen.operation.status in ("pending", "running") and not held
     if queued and around.offered is not None and one.seen.operation.tool_name not in around.offered:
-        return "no runner offers: it fails a minute after the last one was heard of"
-    return f"fails {_until(one.seen.deadline_seconds)}"
+        return ", and no runner offers that tool now: it fails a minute after one was last heard of"
+    return f", which fails {_until(one.seen.deadline_seconds)}"
 
 
 def _runner(one: OperationEvidence, around: Surroundings) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sluiceway.queue.queue_state import QueueState
 from sluiceway.service.agreement import OtherProcess
 from sluiceway.store.operating.ops import Lately
 
@@ -9,6 +10,11 @@ from gateway.ops.queues import QueuesSeen
 
 _LONG_QUEUED_SECONDS = 2.0
 _SLOW_TURN_SECONDS = 60.0
+# Who works on the queues of that name, and on what.
+_BEHIND_THE_MODEL = (
+    ("tool-runner", "tools.", "tool calls"),
+    ("completion-consumer", "completions", "results of tools"),
+)
 
 
 def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], broken: str | None) -> str:
@@ -20,7 +26,7 @@ def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], b
     codes = f" ({', '.join(lately.model_codes)})" if lately.model_codes else ""
     waits = f"{lately.waits_for_model} turns wait for their model, which is away{codes}"
     if seen.chat_workers == 0:
-        return "No chat worker is ready: turns wait for the first one."
+        return f"No chat worker is ready: {_waiting(chat)}."
     if away is not None:
         return f"The model is away: {away}"
     if lately.waits_for_model:
@@ -30,6 +36,8 @@ def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], b
             f"Short of chat workers: {chat.waiting} turns wait, the oldest for {chat.waiting_seconds:.0f} s;"
             f" {seen.chat_workers} workers have {chat.in_flight} in flight."
         )
+    if (behind := _behind(seen, others)) is not None:
+        return behind
     queued = lately.queued_seconds[1] if lately.queued_seconds is not None else 0.0
     whole = lately.turn_seconds[1] if lately.turn_seconds is not None else 0.0
     if queued > _LONG_QUEUED_SECONDS:
@@ -40,3 +48,25 @@ def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], b
             " are slow (see sluiceway_model_first_token_seconds)."
         )
     return "Neither workers nor the model are short."
+
+
+def _waiting(chat: QueueState | None) -> str:
+    """For the first worker that comes."""
+    if chat is None or not chat.waiting:
+        return "turns wait for the first one"
+    waits = "1 turn waits" if chat.waiting == 1 else f"{chat.waiting} turns wait"
+    return f"{waits} for the first one, the oldest for {chat.waiting_seconds or 0:.0f} s"
+
+
+def _behind(seen: QueuesSeen, others: Sequence[OtherProcess]) -> str | None:
+    """What turns wait for after their model has called a tool."""
+    for component, queue, what in _BEHIND_THE_MODEL:
+        states = [one for one in seen.states if one.kind.startswith(queue)]
+        waiting, open_ones = sum(one.waiting for one in states), sum(one.waiting + one.in_flight for one in states)
+        oldest = max((one.waiting_seconds or 0 for one in states), default=0)
+        name = component.replace("-", " ")
+        if open_ones and not any(one.component == component and one.ready for one in others):
+            return f"No {name} is ready: {open_ones} {what} wait for one."
+        if oldest > _LONG_QUEUED_SECONDS:
+            return f"Short of {name}s: {waiting} {what} wait, the oldest for {oldest:.0f} s."
+    return None

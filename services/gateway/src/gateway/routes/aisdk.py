@@ -52,6 +52,7 @@ from gateway.routes import accepting, answers, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
 from gateway.routes.attaching import attached
 from gateway.routes.claiming import claiming
+from gateway.routes.continued import told_before
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Call, RouteSpec, Success, json_response
@@ -94,10 +95,12 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
+    of_chat = skip is None and task.task_id != call.params.id
     return await open_stream(
         call.gateway,
         call.caller,
         task.task_id,
+        greeting=await told_before(call.gateway, task.task_id) if of_chat else b"",
         version=call.params.version,
         skip=skip,
         merge=skip is None,
@@ -312,7 +315,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         description=(
             "By a chat's id: its running turn; for some minutes after its end (`replay_seconds` of `/config`) that "
             "turn from its beginning, for a client that lost its connection before; then, or where the chat does not "
-            "exist, 204. By the id of a run: that turn, also when it has ended, without its first `startIndex` chunks. "
+            "exist, 204. Where that turn continues a message (after an approval, or a client's output), what that had "
+            "before comes first. By the id of a run: that turn, also when it has ended, without its first "
+            "`startIndex` chunks. "
             "With `startIndex` and nothing to follow: 404."
         ),
         plain_problems=True,

@@ -72,7 +72,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
             "The turn ended when it asked. With the last answer that its step waits for, a new turn continues the "
             "same message: its stream begins with `start` of that message's id, and tells only what is new. The same "
             "answer again is answered the same. Another message in the session, or the call's deadline, takes the "
-            "question away: 410."
+            "question away: 410. Of a call whose service asks something (`data-elicitation`) the answer is told to the "
+            "service, also a no; where that has a `field`, the reason is its value."
         ),
         scopes=("turns",),
     ),

@@ -18,7 +18,7 @@ from sluiceway.errors import (
     StoreUnavailable,
 )
 from sluiceway.files.keeping import Sent
-from sluiceway.files.objects import BUFFER_BYTES
+from sluiceway.files.writing import BUFFER_BYTES
 from sluiceway.store.records import StoredFile
 from sluiceway.wire.file_part import PICTURES, file_url
 from starlette.responses import Response, StreamingResponse
@@ -77,7 +77,7 @@ async def download_file(call: Call[DownloadParams, None]) -> Response:
         return Response(status_code=304, headers=headers)
     if call.method == "HEAD":
         return Response(headers=headers)
-    pieces = await call.gateway.objects.pieces(file_id)
+    pieces = await call.gateway.objects.pieces(file_id, file.size)
     if pieces is None:
         raise FileNotFound
     return StreamingResponse(pieces, headers=headers)

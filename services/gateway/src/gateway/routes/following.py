@@ -46,12 +46,14 @@ async def open_stream(
     size: Size | None = None,
     counts: bool = False,
     answer_only: bool = False,
+    greeting: bytes = b"",
 ) -> Response:
     """Follow a task that the caller may follow. 204 when the cursor is at the end already.
 
     `skip`: leave out so many chunks from the beginning. `merge`: join what is replayed, for clients that count nothing.
     `answer_only`: for clients that show one answer at a time: it ends where the turn goes into the background.
     `counts`: the client counts what it is sent, and may come back with that; so does one that names `skip`.
+    `greeting`: events that come before it.
     `known`: the task's metadata, where the caller has just read it. `size`: `measure_stream` of it, begun before that.
     """
     size = size or measure_stream(gateway, task_id)
@@ -71,7 +73,7 @@ async def open_stream(
         size=size,
     )
     said = {**UI_MESSAGES, **(headers or {})}
-    return await open_follow(gateway, caller, follow, said, head_only=head_only, task_id=task_id)
+    return await open_follow(gateway, caller, follow, said, head_only=head_only, greeting=greeting, task_id=task_id)
 
 
 def measure_stream(gateway: Gateway, task_id: str) -> Size:
@@ -88,8 +90,8 @@ async def open_follow(
     greeting: bytes = b"",
     task_id: str | None = None,
 ) -> Response:
-    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds. `greeting`: an
-    event that comes before it. `task_id`: the turn that it shows, if it is one: for as long as that is the caller's."""
+    """Follow a stream of whatever kind, which the caller may follow, for as long as his sign-in holds. `greeting`:
+    events that come before it. `task_id`: the turn that it shows, if it is one: for as long as that is the caller's."""
     if gateway.drain.breaking:
         raise Draining
     gateway.limits.check_streams(caller)

@@ -1,8 +1,8 @@
 """Whether a message would be accepted and answered, and if not, what is missing.
 
 Guarantees: what a turn needs is asked as a turn would ask it: the hub's own connection, which streams come on; a write
-to Redis; a lock that a write to Postgres takes. Consumers, runners and the model are told in words and do not count:
-without them messages are accepted and answered, or wait.
+to Redis; a lock that a write to Postgres takes. Consumers, runners, the model and the place of files are told in words
+and do not count: without them messages are accepted and answered, or wait.
 Liveness is another matter: `/healthz` asks nobody, or every gateway would be restarted when Redis is.
 """
 
@@ -71,7 +71,11 @@ async def _ask_all(gateway: Gateway) -> dict[str, Check]:
         "chat_workers": _chat_workers,
     }
     answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
-    return dict(zip(probes, answers, strict=True))
+    found = dict(zip(probes, answers, strict=True))
+    if not found["redis"].ok and not found["chat_workers"].ok:
+        # Nobody can say that he is there.
+        found["chat_workers"] = Check(ok=False, detail="not known while Redis is away, or takes no writes")
+    return found
 
 
 def _verdict(checks: dict[str, Check]) -> Readiness:
@@ -167,6 +171,9 @@ def _told(gateway: Gateway) -> dict[str, Check]:
     ):
         checks[name] = _processes(gateway, component, without)
     checks["model"] = _model(gateway)
+    if gateway.objects.on:
+        problem = gateway.files_watch.problem
+        checks["files"] = Check(ok=problem is None, detail=problem or "where files are kept answers")
     return checks
 
 

@@ -75,8 +75,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         JournalParams,
         problems=(InvalidCursor, StoreUnavailable),
         description=(
-            "`received`: durable, and still to be applied. `applied`: it did what it says. `late`: its operation had "
-            "ended. `superseded`: a report of progress that a later one overtook."
+            "`received`: durable, and still to be applied, or shown when its turn waits. `applied`: it did what it "
+            "says. `late`: its operation had ended. `superseded`: a report of progress that a later one overtook."
         ),
         people=False,
         scopes=("ops:look",),

@@ -34,7 +34,7 @@ class EventStream:
     def __init__(
         self, subscription: Subscription, *, headers: Mapping[str, str] | None = None, greeting: bytes = b""
     ) -> None:
-        """`greeting`: a whole event that comes before those of the stream."""
+        """`greeting`: whole events that come before those of the stream."""
         self._subscription = subscription
         self._headers = headers or {}
         self._greeting = greeting

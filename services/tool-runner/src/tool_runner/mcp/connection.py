@@ -22,8 +22,9 @@ from mcp.shared.dispatcher import ProgressFnT
 from sluiceway.backoff import Backoff
 from sluiceway.process.logs import get_logger
 
+from tool_runner.mcp.elicitations import not_in_a_call
 from tool_runner.mcp.listing import MAX_LISTED, ListedTools
-from tool_runner.mcp.tasks import CancelTask, GetTask, TaskOf, Tasks, TaskState
+from tool_runner.mcp.tasks import Answers, CancelTask, GetTask, TaskOf, Tasks, TaskState, UpdateTask
 from tool_runner.mcp.transports import transport_to
 from tool_runner.mcp_settings import McpServerSettings
 
@@ -121,6 +122,13 @@ class McpConnection:
                     await client.session.validate_tool_result(tool, result)
             return state
 
+    async def answer_task(self, task_id: str, answers: dict[str, Any], patience_seconds: float) -> None:
+        """What a person said to what the task asked. Raises as `call`."""
+        client = await self._usable_client(patience_seconds)
+        with self._told(client):
+            request = UpdateTask(params=Answers(task_id=task_id, input_responses=answers))
+            await client.session.send_request(request, types.EmptyResult)
+
     async def cancel_task(self, task_id: str, patience_seconds: float) -> None:
         """Nobody wants it any more. Raises as `call`."""
         client = await self._usable_client(patience_seconds)
@@ -163,13 +171,14 @@ class McpConnection:
         self._ended.clear()
         self._status = None
         transport = transport_to(self._server, self._ended.set, self._note_status, self._listing.look)
-        extensions = [Tasks()] if self._server.url is not None else None
+        tasks = self._server.url is not None
         client = Client(
             transport,
             mode=self._server.protocol,
             cache=None,
             message_handler=self._on_message,
-            extensions=extensions,
+            extensions=[Tasks()] if tasks else None,
+            elicitation_callback=not_in_a_call if tasks else None,
         )
         try:
             with anyio.fail_after(_CONNECT_SECONDS) as connecting:

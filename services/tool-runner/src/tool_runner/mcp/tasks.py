@@ -4,12 +4,14 @@ the server is asked from time to time what became of it.
 Guarantees: no slot and no connection is held meanwhile, and a runner's death loses no task, as its handle is stored.
 Asked for is only over HTTP: a child process's tasks would be known to nobody but the runner that has the child.
 
-What a task asks of its user (`input_required`) cannot be answered here: the task is cancelled, and its call fails with
-what was asked, so that the model can ask, and call again.
+What a task asks of its user (`input_required`) is an approval, where one answers it (elicitations.py), one question
+after the other. Else the task is cancelled, and its call fails with what was asked, so that the model can ask, and call
+again.
 
 Source: modelcontextprotocol/ext-tasks, specification of 2026-07-28.
 """
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from mcp import types
@@ -38,10 +40,10 @@ class TaskState(types.Result):
     error: dict[str, Any] | None = None
     input_requests: dict[str, Any] | None = None
 
-    @property
-    def asked(self) -> str:
+    def asked(self, answered: Collection[str] = ()) -> str:
         """What a person would have to answer, in the server's words."""
-        told = (request.get("params") for request in (self.input_requests or {}).values() if isinstance(request, dict))
+        requests = (one for key, one in (self.input_requests or {}).items() if key not in answered)
+        told = (request.get("params") for request in requests if isinstance(request, dict))
         messages = [str(params.get("message") or "") for params in told if isinstance(params, dict)]
         return clean_text(" ".join(" ".join(messages).split()))[:_MAX_ASKED_CHARS]
 
@@ -52,6 +54,17 @@ class TaskOf(types.RequestParams):
 
 class GetTask(types.Request[TaskOf, Literal["tasks/get"]]):
     method: Literal["tasks/get"] = "tasks/get"
+    name_param = "taskId"
+
+
+class Answers(TaskOf):
+    """`input_responses`: by the keys of what was asked."""
+
+    input_responses: dict[str, Any]
+
+
+class UpdateTask(types.Request[Answers, Literal["tasks/update"]]):
+    method: Literal["tasks/update"] = "tasks/update"
     name_param = "taskId"
 
 

@@ -9,21 +9,24 @@ looked at from time to time.
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mcp import MCPError, types
 from pydantic import RootModel
 from sluiceway.operation.input_schema import InputSchema
+from sluiceway.wire.elicitation import INPUT_REQUIRED
 from sluiceway.wire.json_values import clean_json
 
+from tool_runner.mcp.asking import Asking
 from tool_runner.mcp.connection import McpConnection, McpConnectionLost, McpServerAway, McpSessionGone
+from tool_runner.mcp.elicitations import NotAnswerable
 from tool_runner.mcp.limits import TOO_LARGE
+from tool_runner.mcp.progress import ProgressOf
 from tool_runner.mcp.results import error_text, result_value
-from tool_runner.mcp.tasks import TaskBegun, poll_seconds
+from tool_runner.mcp.tasks import TaskBegun, TaskState, poll_seconds
 from tool_runner.mcp_settings import McpApproval, McpServerSettings
-from tool_runner.tool.definition import InProgress, Tool, ToolContext, ToolFailed
+from tool_runner.tool.definition import AsksPerson, InProgress, Tool, ToolContext, ToolFailed
 from tool_runner.tool.files import KeepFile
 
 # Longer than a server takes to restart, much shorter than a user waits for an answer.
@@ -31,6 +34,7 @@ _PATIENCE_SECONDS = 10.0
 # A task is looked at again anyway.
 _LOOK_PATIENCE_SECONDS, _AWAY_SECONDS = 3.0, 10.0
 _MAX_MESSAGE_CHARS = 500
+_ONLY_A_PERSON = "asks for something that only a person can say: "
 # In a tool's `_meta`: it never blocks a turn.
 _BACKGROUND = "sluiceway/background"
 _MAX_DESCRIPTION_CHARS = 4000
@@ -91,21 +95,28 @@ class McpTool(Tool[McpArguments]):
         return await _value(result, context.keep)
 
     async def look(self, handle: Mapping[str, Any], context: ToolContext) -> Any:
-        """What became of a task; while its server is away it is asked later."""
-        task_id = str(handle.get("taskId"))
+        """What became of a task; while its server is away it is asked later. It is told first what a person said."""
+        asking, refused = Asking.read(handle), None
         try:
+            answers = asking.answers()
+        except ValueError as error:
+            why = str(error)
+            return await self._ask(asking, lambda: asking.again(why, context.operation_id))
+        try:
+            if answers:
+                refused = await self._answer(asking.task_id, answers)
+                asking = asking.told()
             with self._failures(away_too=False):
-                state = await self._connection.look_at(task_id, self._name_there, _LOOK_PATIENCE_SECONDS)
+                state = await self._connection.look_at(asking.task_id, self._name_there, _LOOK_PATIENCE_SECONDS)
         except (McpServerAway, McpConnectionLost):
-            return InProgress(handle, _AWAY_SECONDS)
+            return InProgress(asking.handle, _AWAY_SECONDS)
         match state.status:
             case "working":
                 if state.status_message:
                     await context.progress(None, clean_json(state.status_message)[:_MAX_MESSAGE_CHARS])
-                return InProgress(handle, poll_seconds(state.poll_interval_ms))
+                return InProgress(asking.handle, poll_seconds(state.poll_interval_ms))
             case "input_required":
-                await self.give_up(handle)
-                raise self._failed(f"asks for something that only a person can say: {state.asked}", "INPUT_REQUIRED")
+                return await self._input_required(state, asking, refused, context.operation_id)
             case "completed":
                 done = types.CallToolResult.model_validate(state.result or {}, by_name=False)
                 return await _value(done, context.keep)
@@ -114,6 +125,35 @@ class McpTool(Tool[McpArguments]):
                 raise ToolFailed(message[:_MAX_MESSAGE_CHARS], type="TOOL_ERROR")
             case "cancelled":
                 raise self._failed("has cancelled the task", "TOOL_ERROR")
+
+    async def _answer(self, task_id: str, answers: dict[str, Any]) -> MCPError | None:
+        """Tell it what a person said; what it refused with. It does so, too, where it was told before."""
+        try:
+            await self._connection.answer_task(task_id, answers, _LOOK_PATIENCE_SECONDS)
+        except MCPError as refused:
+            return refused
+        return None
+
+    async def _input_required(
+        self, state: TaskState, asking: Asking, refused: MCPError | None, operation_id: str
+    ) -> InProgress | AsksPerson:
+        if not asking.has_all(state):
+            asked = state.asked(asking.answered)
+            return await self._ask(asking, lambda: asking.next(state, operation_id, self._connection.name), asked)
+        if refused is not None:
+            await self.give_up(asking.handle)
+            raise ToolFailed(refused.message[:_MAX_MESSAGE_CHARS] or "the server refused", type="TOOL_ERROR")
+        return InProgress(asking.handle, poll_seconds(state.poll_interval_ms))
+
+    async def _ask(self, before: Asking, question: Callable[[], Asking], asked: str = "") -> AsksPerson:
+        """Its person; where no approval answers it, the task is given up, and the model told what is `asked`."""
+        try:
+            asking = question()
+        except NotAnswerable:
+            await self.give_up(before.handle)
+            raise self._failed(_ONLY_A_PERSON + (asked or before.message), INPUT_REQUIRED) from None
+        otherwise = f"the MCP server {self._connection.name} {_ONLY_A_PERSON}{asking.message}"
+        return AsksPerson(asking.handle, asking.question, otherwise)
 
     async def give_up(self, handle: Mapping[str, Any]) -> None:
         with contextlib.suppress(McpServerAway, McpConnectionLost, MCPError, ValueError, RuntimeError):
@@ -149,7 +189,7 @@ class McpTool(Tool[McpArguments]):
         deadline = context.deadline_at.isoformat()
         return {"operation_id": context.operation_id, **pseudonyms, **context.callback.told(), "deadline": deadline}
 
-    async def _call(self, arguments: dict[str, Any], progress: "ProgressOf", meta: Meta) -> types.CallToolResult:
+    async def _call(self, arguments: dict[str, Any], progress: ProgressOf, meta: Meta) -> types.CallToolResult:
         try:
             return await self._call_once(arguments, progress, meta)
         except McpSessionGone:
@@ -159,7 +199,7 @@ class McpTool(Tool[McpArguments]):
                 raise
         return await self._call_once(arguments, progress, meta)
 
-    async def _call_once(self, arguments: dict[str, Any], progress: "ProgressOf", meta: Meta) -> types.CallToolResult:
+    async def _call_once(self, arguments: dict[str, Any], progress: ProgressOf, meta: Meta) -> types.CallToolResult:
         progress.begin()
         try:
             return await self._connection.call(self._name_there, arguments, progress, _PATIENCE_SECONDS, meta)
@@ -180,31 +220,3 @@ def _needs_approval(hints: types.ToolAnnotations, wanted: McpApproval) -> bool:
     """A tool that says nothing of itself may destroy: the protocol's own default."""
     harmless = hints.read_only_hint is True or hints.destructive_hint is False
     return wanted == "all" or (wanted == "destructive" and not harmless)
-
-
-class ProgressOf:
-    """Passes on what the server says about how far a call is. What comes late, or goes back, is not passed on."""
-
-    def __init__(self, context: ToolContext) -> None:
-        self._context = context
-        self._seen = -math.inf
-        self._open = False
-
-    def begin(self) -> None:
-        self._seen = -math.inf
-        self._open = True
-
-    def end(self) -> None:
-        self._open = False
-
-    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
-        if not self._open or not progress >= self._seen:
-            return
-        self._seen = progress
-        await self._context.progress(_percent(progress, total), message)
-
-
-def _percent(progress: float, total: float | None) -> float | None:
-    if total is None or not math.isfinite(total) or not math.isfinite(progress) or total <= 0:
-        return None
-    return min(100.0, max(0.0, 100 * progress / total))

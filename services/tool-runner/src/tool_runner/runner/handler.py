@@ -24,16 +24,17 @@ from sluiceway.queue.worker import persistently
 from sluiceway.service.deliveries import job_of, keep_dead_letter, read_job
 from sluiceway.store import Store
 from sluiceway.store.operations.operations import Started
+from sluiceway.store.operations.polls import Polled
 from sluiceway.store.records import Operation
 from sluiceway.tracing import names
 from sluiceway.tracing.spans import Attributes, continued, current, trace_id_of, within
-from sluiceway.wire.jobs import ToolJob
+from sluiceway.wire.jobs import CompletionJob, ToolJob
 
 from tool_runner.metrics import Metrics
 from tool_runner.runner.beginning import Beginning
 from tool_runner.runner.held_operations import Held, HeldOperations
 from tool_runner.runner.registry import Registry
-from tool_runner.runner.results import Asked, Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
+from tool_runner.runner.results import Asked, Elicits, Failed, HandedOver, Outcome, Succeeded, Unwanted, failed
 from tool_runner.runner.runs import Runs
 from tool_runner.settings import Settings
 from tool_runner.tool.definition import AnyTool
@@ -42,6 +43,7 @@ _JOB = TypeAdapter(ToolJob)
 _LAST_WORD_SECONDS = 2.5
 _RELEASE_SECONDS = (0.3, 0.7)
 _MOST_MISSED = 10_000
+_UNTOLD_SECONDS = 60.0
 _GAVE_UP = "The tool could not be run, after several attempts."
 _INTERRUPTED = (
     "The process that ran the tool ended in the middle. The tool was not run again, because it may not be repeated; "
@@ -138,7 +140,7 @@ class ToolHandler:
     async def _look(self, queue: PartitionedQueue, delivery: Delivery, job: ToolJob, tool: AnyTool) -> None:
         """Ask for the work that an outside service has; tell it where nobody wants that any more."""
         polled = await persistently(lambda: self._store.polls.get(job.operation_id))
-        if polled is None:
+        if polled is None or polled.operation.status == "approval":
             return
         if polled.operation.ended_at is not None:
             await tool.give_up(polled.handle)
@@ -147,13 +149,32 @@ class ToolHandler:
             return
         outcome = await self._runs.look(tool, polled)
         if isinstance(outcome, Asked):
-            await persistently(lambda: self._store.polls.again(job.operation_id, outcome.handle, outcome.seconds))
+            handle, seconds = outcome.handle, outcome.seconds
+            await persistently(lambda: self._store.polls.again(job.operation_id, polled.handle, handle, seconds))
             return
         operation = polled.operation
+        if isinstance(outcome, Elicits):
+            await self._elicit(polled, outcome)
+            return
         self._log.info("operation_ended", attempt=operation.attempt, status=_status(outcome))
         with self._held_operations.hold(operation, queue.kind, delivery.entry_id) as held:
             await self._tell(job, held, operation, outcome)
         await self._runs.tell_job_events(tool, operation, outcome)
+
+    async def _elicit(self, polled: Polled, asks: Elicits) -> None:
+        """Have its person asked. The handle first: that one is told the answer. It is due again in a minute, where the
+        process dies between the two."""
+        operation, before = polled.operation, polled.handle
+        await persistently(lambda: self._store.polls.again(operation.id, before, asks.handle, _UNTOLD_SECONDS))
+        job = CompletionJob(
+            operation_id=operation.id,
+            task_id=operation.task_id,
+            success=False,
+            error=asks.unanswerable,
+            elicits=asks.elicitation,
+        )
+        await persistently(lambda: self._completions.publish(job))
+        self._log.info("operation_asks")
 
     # From its beginning to its end
 
@@ -213,7 +234,7 @@ class ToolHandler:
                 return  # it will be in the queue again
             case Succeeded() | Failed():
                 await self._publish(job, outcome)
-            case Unwanted():
+            case Unwanted() | Elicits():
                 pass
         held.done = True
 
@@ -245,7 +266,7 @@ def _status(outcome: Outcome) -> str:
             return "succeeded"
         case Failed():
             return "failed"
-        case HandedOver() | Asked():
+        case HandedOver() | Asked() | Elicits():
             return "handed_over"
         case Unwanted():
             return "unwanted"

@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
+from sluiceway.wire.elicitation import INPUT_REQUIRED, Elicitation
 from sluiceway.wire.jobs import OperationError
 from sluiceway.wire.json_values import clean_json
 
 from tool_runner.tool.accepting import is_accepted
-from tool_runner.tool.definition import Accepted, InProgress, ToolFailed
+from tool_runner.tool.definition import Accepted, AsksPerson, InProgress, ToolFailed
 
 _MAX_REASON_CHARS = 2000
 _MAX_TYPE_CHARS = 100
@@ -43,11 +44,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Elicits:
+    """The outside service that has the work asks a person. `unanswerable`: where nobody can be asked."""
+
+    handle: dict[str, Any]
+    elicitation: Elicitation
+    unanswerable: OperationError
+
+
+@dataclass(frozen=True, slots=True)
 class Unwanted:
     """The turn ended meanwhile: there is nobody to tell."""
 
 
-Outcome = Succeeded | Failed | HandedOver | Asked | Unwanted
+Outcome = Succeeded | Failed | HandedOver | Asked | Elicits | Unwanted
 
 
 def failed(error_type: str, message: str) -> Failed:
@@ -61,6 +71,9 @@ def outcome_of(returned: Any, max_bytes: int) -> Outcome:
         return HandedOver()
     if isinstance(returned, InProgress):
         return Asked(clean_json(dict(returned.handle)), returned.seconds)
+    if isinstance(returned, AsksPerson):
+        reason = failed(INPUT_REQUIRED, returned.otherwise).error
+        return Elicits(clean_json(dict(returned.handle)), returned.elicitation, reason)
     try:
         result = clean_json(to_jsonable_python(returned))
         size = len(json.dumps(result, ensure_ascii=False).encode())

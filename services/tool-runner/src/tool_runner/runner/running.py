@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sluiceway.process.logs import get_logger
 
 from tool_runner.runner.results import (
+    Elicits,
     Failed,
     Outcome,
     Unwanted,
@@ -74,7 +75,9 @@ class Run:
 
     async def _guarded(self, arguments: Any, context: ToolContext, max_bytes: int) -> Outcome:
         try:
-            return outcome_of(await self._call(arguments, context), max_bytes)
+            outcome = outcome_of(await self._call(arguments, context), max_bytes)
+            # Only of work that its service has already a person can be asked.
+            return Failed(outcome.unanswerable) if isinstance(outcome, Elicits) else outcome
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a tool that leaves takes nobody along

@@ -34,6 +34,7 @@ from sluiceway_llm.prices import Prices
 from tool_runner.runner.held_operations import Held
 from tool_runner.runner.results import (
     Asked,
+    Elicits,
     Failed,
     HandedOver,
     Outcome,
@@ -128,7 +129,7 @@ class Runs:
             case Unwanted():
                 stopped = {"event_type": "task_stopped", "task_type": tool.name, "status": "stopped"}
                 await _published(self._job_events.publish_event(operation.id, stopped))
-            case HandedOver() | Asked():
+            case HandedOver() | Asked() | Elicits():
                 pass
 
     def _context(self, started: Started, progress: Progress) -> ToolContext:

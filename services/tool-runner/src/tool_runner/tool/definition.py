@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict
+from sluiceway.wire.elicitation import Elicitation
 from sluiceway.wire.tools import DEFAULT_QUEUE, ToolSpec
 
 from tool_runner.tool.context import ToolContext
@@ -61,6 +62,16 @@ class InProgress:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class AsksPerson:
+    """Returned by `look` where the outside service asks a person: `look` is called again with the handle, and in it, as
+    `answer`, what he said: {approved, reason?}. `otherwise`: what the model is told where nobody can be asked."""
+
+    handle: Mapping[str, Any]
+    elicitation: Elicitation
+    otherwise: str
+
+
 class NoArguments(BaseModel):
     """The input of a tool that takes none."""
 
@@ -99,7 +110,8 @@ class Tool(ABC, Generic[I]):
         """Do the work. Answers JSON, a pydantic model, a dataclass, or `Accepted`. Raises whatever it likes."""
 
     async def look(self, handle: Mapping[str, Any], context: ToolContext) -> Any:
-        """What became of the work that `run` answered `InProgress` to: as `run` answers, or `InProgress` again."""
+        """What became of the work that `run` answered `InProgress` to: as `run` answers, or `InProgress` again, or
+        `AsksPerson`."""
         raise NotImplementedError
 
     async def give_up(self, handle: Mapping[str, Any]) -> None:

@@ -2,25 +2,16 @@
 -- KEYS: queue, entries in lanes, heads, the user's lane. ARGV: group, user, '1' for one that goes before his others in the
 -- lane (a turn that was begun), body, what ids end with. Answers the entry's id; of one in a lane it is 'lane:' and its id
 -- among those.
+-- include queue/delivered
 local put = redis.call('ZSCORE', KEYS[3], ARGV[2])
 local behind = redis.call('EXISTS', KEYS[4]) == 1
 if put and not behind then
     -- Delivered meanwhile? Who reads says so itself (advance.lua), but may have died over it.
-    behind = true
-    local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
-    for g = 1, groups.err and 0 or #groups do
-        local fact = {}
-        for f = 1, #groups[g], 2 do
-            fact[groups[g][f]] = groups[g][f + 1]
-        end
-        if fact['name'] == ARGV[1] then
-            behind = tonumber(string.match(fact['last-delivered-id'], '^%d+')) < tonumber(put)
-        end
-    end
+    behind = tonumber(put) > delivered(KEYS[1], ARGV[1])
 end
 if not behind then
     local id = redis.call('XADD', KEYS[1], '*', 'd', ARGV[4])
-    redis.call('ZADD', KEYS[3], string.match(id, '^%d+'), ARGV[2])
+    redis.call('ZADD', KEYS[3], score(id), ARGV[2])
     return id .. ARGV[5]
 end
 local id = redis.call('XADD', KEYS[2], '*', 'd', ARGV[4])

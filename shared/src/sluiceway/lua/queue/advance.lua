@@ -1,8 +1,12 @@
--- For each user whose entry in the queue was delivered: the next one of his lane goes to the end of the queue.
--- KEYS: queue, entries in lanes, heads. ARGV: group, what a lane's key begins with, how many users at most.
+-- For each user, and each organisation, whose entry in the queue was delivered: the next one of his lane, or of the next
+-- of its people's, goes to the end of the queue.
+-- KEYS: queue, entries in lanes, heads, organisations. ARGV: group, what a lane's key begins with, what that of an
+-- organisation's seats, that of its people, how many users and organisations at most, the weight of an organisation; of
+-- those that have another: organisation, weight, ...
 -- Answers how many were moved. It costs two questions where nobody waits in a lane.
-local anybody = redis.call('EXISTS', KEYS[3]) == 1
-if not anybody then
+-- include queue/delivered
+-- include queue/seats
+if redis.call('EXISTS', KEYS[3], KEYS[4]) == 0 then
     -- In no lane, as nobody of theirs has a head: a hand has been here, and they are let through one by one.
     local lost = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
     if lost then
@@ -11,19 +15,10 @@ if not anybody then
     end
     return lost and 1 or 0
 end
-local delivered = 0
-for _, info in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-    local fact = {}
-    for f = 1, #info, 2 do
-        fact[info[f]] = info[f + 1]
-    end
-    if fact['name'] == ARGV[1] then
-        delivered = string.match(fact['last-delivered-id'], '^%d+')
-    end
-end
+local last = delivered(KEYS[1], ARGV[1])
+local to = last == math.huge and '+inf' or string.format('%.3f', last)
 local moved = 0
--- Several of one millisecond count as delivered with the first: a user may have two in the queue then, no more.
-for _, user in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', delivered, 'LIMIT', 0, ARGV[3])) do
+for _, user in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', to, 'LIMIT', 0, ARGV[5])) do
     local lane, found = ARGV[2] .. user, nil
     repeat
         local id = redis.call('LPOP', lane)
@@ -32,10 +27,19 @@ for _, user in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', delivered, 'L
     if found then
         local id = redis.call('XADD', KEYS[1], '*', unpack(found[2]))
         redis.call('XDEL', KEYS[2], found[1])
-        redis.call('ZADD', KEYS[3], string.match(id, '^%d+'), user)
+        redis.call('ZADD', KEYS[3], score(id), user)
         moved = moved + 1
     else
         redis.call('ZREM', KEYS[3], user)
     end
+end
+local names, weights = {lanes = ARGV[2], seats = ARGV[3], people = ARGV[4]}, {}
+for a = 7, #ARGV, 2 do
+    weights[ARGV[a]] = ARGV[a + 1]
+end
+for _, org in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', to, 'LIMIT', 0, ARGV[5])) do
+    vacate(names, org, last)
+    moved = moved + fill(names, KEYS[1], KEYS[2], org, tonumber(weights[org] or ARGV[6]))
+    note(names, KEYS[4], org)
 end
 return moved

@@ -5,6 +5,7 @@ from datetime import timedelta
 from sluiceway.store.database.pool import Pool
 from sluiceway.store.operations.completions import STRANDED, STRANDED_AFTER
 from sluiceway.store.operations.deadlines import UNANSWERED
+from sluiceway.store.operations.webhooks import UNAPPLIED
 from sluiceway.store.records import COMPLETABLE, LIVE
 
 # Counting is bounded, too: more than this is many.
@@ -16,7 +17,7 @@ _KINDS = {
     "operations": "operations WHERE $5 <> '' AND id > $5 AND status IN ('pending', 'running')",
     "deadlines": f"operations WHERE deadline_at < now() AND {COMPLETABLE}",
     "approvals": f"operations o JOIN sessions s ON s.id = o.session_id WHERE {UNANSWERED}",
-    "webhooks": "webhook_journal WHERE outcome = 'received' AND received_at < now() - $3::interval",
+    "webhooks": f"webhook_journal w WHERE {UNAPPLIED.format(age='$3')}",
     "parked": "parked_completions",
 }
 _COUNT = "SELECT " + ", ".join(

@@ -59,6 +59,16 @@ class CompletionStore:
                 outcome,
             )
 
+    async def put_off_progress(self, receipt: int) -> None:
+        """Write down that a report of progress is to be shown later: the ones before it, of its operation, are not."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE webhook_journal SET outcome = 'superseded', applied_at = now()"
+                " WHERE operation_id = (SELECT operation_id FROM webhook_journal WHERE id = $1) AND id < $1"
+                " AND kind = 'progress' AND outcome = 'received'",
+                receipt,
+            )
+
     async def stranded(self, after_id: str, limit: int) -> list[Task]:
         """A page, in order of id, of turns whose operations have ended, or whose model is to be asked again, and whose
         next step is perhaps not queued."""

@@ -18,7 +18,8 @@ from sluiceway.wire.message import Part
 # so that two completions for the same message, one waiting for the other's lock, both stand in it.
 _ANSWERED_PARTS = (
     "(SELECT coalesce(jsonb_agg(CASE WHEN part->>'toolCallId' = e.tool_call_id"
-    "   THEN (part - '{output,preliminary,errorText}'::text[]) || $6::jsonb ELSE part END ORDER BY place), '[]')"
+    "   THEN (part - '{output,preliminary,errorText}'::text[] - CASE part#>>'{approval,approved}'"
+    "     WHEN 'false' THEN 'approval' ELSE '' END) || $6::jsonb ELSE part END ORDER BY place), '[]')"
     "  FROM jsonb_array_elements(m.parts) WITH ORDINALITY AS p (part, place))"
 )
 _END = (
@@ -88,7 +89,8 @@ class EndOutcome:
 
     applied: by this call. repeat: the operation had its result before. Both have `operation`, the `task` as it stands
     and the operation's `part` of the message. late: nobody waits for it, for that `reason`. unknown: not yet known,
-    perhaps. `resumes`: the task waits for nothing any more, and this caller is the one to queue its next step.
+    perhaps. `resumes`: the task waits for nothing any more, and this caller is the one to queue its next step. `asks`:
+    it has not ended, but waits for its person: the part that says what for.
     """
 
     kind: Literal["applied", "repeat", "late", "unknown"]
@@ -97,6 +99,7 @@ class EndOutcome:
     task: Task | None = None
     part: Part | None = None
     resumes: bool = False
+    asks: Part | None = None
 
 
 async def end_operation(

@@ -1,8 +1,8 @@
 """Accepted operations whose outside service does not tell how they end, but is asked: when, and with what handle.
 
 Guarantees: one that is due is given out once in a minute, until it was asked or has ended; so a runner that dies with
-it loses nothing. One that was cancelled meanwhile is given out, too, so that its service can be told, for an hour.
-The clock is Postgres's.
+it loses nothing. One that was cancelled meanwhile is given out, too, so that its service can be told, for an hour. One
+that waits for a person is not given out; his answer is in its handle then. The clock is Postgres's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,12 @@ from typing import Any
 
 from sluiceway.store.database.pool import Pool
 from sluiceway.store.records import OPERATION_COLUMNS, Operation, operation_of
+from sluiceway.wire.elicitation import INPUT_REQUIRED
 
 _DUE = (
-    "UPDATE operations SET poll_at = CASE WHEN status = 'accepted'"
-    "  OR status IN ('cancelled', 'expired') AND ended_at > now() - interval '1 hour'"
+    "UPDATE operations SET poll_at = CASE WHEN status IN ('accepted', 'approval')"
+    f"  OR (status IN ('cancelled', 'expired') OR status = 'failed' AND error->>'type' = '{INPUT_REQUIRED}')"
+    "    AND ended_at > now() - interval '1 hour'"
     "  THEN now() + interval '1 minute' END"
     " WHERE id = ANY(ARRAY(SELECT id FROM operations WHERE poll_at <= now() AND NOT id = ANY($2::text[])"
     "  ORDER BY poll_at LIMIT $1))"
@@ -53,7 +55,8 @@ class PollStore:
         """Those that are to be asked now, the oldest first; each is due again in a minute."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(_DUE, limit, without)
-        return [operation_of(row) for row in rows if row["poll_at"] is not None]
+        given = (row for row in rows if row["poll_at"] is not None and row["status"] != "approval")
+        return [operation_of(row) for row in given]
 
     async def get(self, operation_id: str) -> Polled | None:
         """None: unknown, or not one that is asked."""
@@ -68,15 +71,19 @@ class PollStore:
             return None
         return Polled(operation_of(row), row["poll"], row["user_id"], row["seconds_left"])
 
-    async def again(self, operation_id: str, handle: Mapping[str, Any], seconds: float) -> None:
-        """It still works: ask after so many seconds."""
+    async def again(
+        self, operation_id: str, before: Mapping[str, Any], handle: Mapping[str, Any], seconds: float
+    ) -> None:
+        """It still works: ask after so many seconds, with this handle. Nothing where the one `before` is not its handle
+        any more: a person's answer has come into it."""
         async with self._pool.connection() as connection:
             await connection.execute(
                 "UPDATE operations SET poll = $2, poll_at = now() + make_interval(secs => $3)"
-                " WHERE id = $1 AND status = 'accepted'",
+                " WHERE id = $1 AND status = 'accepted' AND poll = $4",
                 operation_id,
                 dict(handle),
                 seconds,
+                dict(before),
             )
 
     async def over(self, operation_id: str) -> None:

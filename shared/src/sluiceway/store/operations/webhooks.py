@@ -3,6 +3,9 @@
 Guarantees: a webhook is known by its operation, its kind and its sender's id for it, for as long as the operation is
 kept; a repeat finds the first one and changes nothing. A sender cannot make the journal of an operation grow without
 bound: neither with ever new ids, nor after the operation has ended.
+
+A report of progress that comes while its turn runs, which that operation does not block, is put off: it stays
+`received`, and of an operation no other does. It is to be shown when the turn waits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +17,7 @@ import asyncpg
 
 from sluiceway.errors import OperationEnded, OperationNotFound, OperationNotStarted, TooManyWebhooks
 from sluiceway.store.database.pool import Connection, Pool
-from sluiceway.store.records import ASKING, OPEN
+from sluiceway.store.records import ASKING, COMPLETABLE, OPEN
 from sluiceway.wire.jobs import CompletionJob, ProgressJob
 
 WebhookKind = Literal["complete", "progress"]
@@ -26,6 +29,18 @@ MOST: Mapping[WebhookKind, int] = {"complete": 100, "progress": 10_000}
 # What came after the end is kept to be looked at, not to be complete.
 MOST_LATE = 20
 _FULL_RETRY_SECONDS = 60
+# Of the rows `w`: accepted, and for that long dealt with by nobody. What was put off is none of them.
+UNAPPLIED = (
+    "w.outcome = 'received' AND w.received_at < now() - {age}::interval AND NOT (w.kind = 'progress' AND EXISTS"
+    " (SELECT 1 FROM operations p JOIN tasks t ON t.id = p.task_id"
+    " WHERE p.id = w.operation_id AND t.status IN ('queued', 'running')))"
+)
+# The last report of progress of each open operation of these turns is to be shown again.
+SHOW_AGAIN = (
+    "UPDATE webhook_journal w SET outcome = 'received', applied_at = NULL FROM ("
+    "SELECT (SELECT max(p.id) FROM webhook_journal p WHERE p.operation_id = o.id AND p.kind = 'progress') AS id"
+    f" FROM operations o JOIN {{tasks}} t ON t.id = o.task_id WHERE o.{COMPLETABLE}) last WHERE w.id = last.id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +127,21 @@ class WebhookStore:
         """Webhooks that were accepted and that nobody has dealt with yet, the oldest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"{_SELECT} WHERE w.outcome = 'received' AND w.received_at < now() - $1::interval"
+                f"{_SELECT} WHERE {UNAPPLIED.format(age='$1')}"
                 " AND NOT w.id = ANY($3::bigint[]) ORDER BY w.received_at, w.id LIMIT $2",
                 older_than,
                 limit,
                 without,
+            )
+        return [_webhook_of(row) for row in rows]
+
+    async def put_off(self, task_id: str) -> list[Webhook]:
+        """What a turn's open operations reported while it ran, and was not to be shown then, the oldest first."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"{_SELECT} WHERE o.task_id = $1 AND o.{COMPLETABLE} AND w.kind = 'progress'"
+                " AND w.outcome = 'received' ORDER BY w.id",
+                task_id,
             )
         return [_webhook_of(row) for row in rows]
 

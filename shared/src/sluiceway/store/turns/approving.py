@@ -148,15 +148,16 @@ async def _note(connection: Connection, operation: Operation, answer: Decision) 
     if operation.status != "approval":
         raise ApprovalGone
     told = {"id": operation.approval_id, **answer.stored()}
-    status = "approval" if answer.approved else "denied"
-    await connection.execute(
-        "UPDATE operations SET approval = $2, status = $3, ended_at = CASE WHEN $3 = 'denied' THEN now() END"
-        " WHERE id = $1",
+    # What an outside service asked for is its to be told, also a no: it works on, and says how the call ends.
+    status = await connection.fetchval(
+        "UPDATE operations SET approval = $2,"
+        " status = CASE WHEN $3 OR poll IS NOT NULL THEN 'approval' ELSE 'denied' END,"
+        " ended_at = CASE WHEN NOT $3 AND poll IS NULL THEN now() END WHERE id = $1 RETURNING status",
         operation.id,
         answer.stored(),
-        status,
+        answer.approved,
     )
-    state = "approval-responded" if answer.approved else "output-denied"
+    state = "output-denied" if status == "denied" else "approval-responded"
     calls = [operation.tool_call_id]
     await change_parts(connection, operation.session_id, operation.message_id, calls, state=state, approval=told)
 

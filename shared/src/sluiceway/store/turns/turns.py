@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sluiceway.errors import TaskNotFound
 from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.operations.operations import NewOperation, calls_of, insert_operations, operations_of
+from sluiceway.store.operations.webhooks import SHOW_AGAIN
 from sluiceway.store.people.usage import ModelCall, insert_calls, rows_of
 from sluiceway.store.records import (
     BACKGROUND,
@@ -41,7 +42,8 @@ _HISTORY = newest_of(
     limit="$3",
     max_bytes="$4",
 )
-_APPROVED = "status = 'approval' AND (approval->>'approved')::boolean"
+# Of those that were denied only what an outside service asked for is still here: it is told, and works on.
+_APPROVED = "status = 'approval' AND approval IS NOT NULL"
 # The turn waits for so many operations, if the attempt still holds it and nobody wants it to end.
 _WAITS = (
     "open_operations = $3, status = CASE WHEN $3 > 0 THEN 'waiting' ELSE 'running' END"
@@ -119,11 +121,15 @@ class TurnStore:
         return task_of(row) if row is not None else await self.get(task_id)
 
     async def raise_attempt(self, task: Task) -> Task | None:
-        """Raise the attempt of a turn that waits, and still waits. None: it has moved on."""
+        """Raise the attempt of a turn that waits, and still waits. None: it has moved on.
+
+        Its stream is lost: the last that outside services said of its operations is to be shown again."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "UPDATE tasks SET attempt = attempt + 1 WHERE id = $1 AND attempt = $2 AND status = 'waiting'"
-                f" RETURNING {TASK_COLUMNS}",
+                "WITH raised AS (UPDATE tasks SET attempt = attempt + 1"
+                f"   WHERE id = $1 AND attempt = $2 AND status = 'waiting' RETURNING {TASK_COLUMNS}),"
+                f" shown_again AS ({SHOW_AGAIN.format(tasks='raised')})"
+                f" SELECT {TASK_COLUMNS} FROM raised",
                 task.id,
                 task.attempt,
             )
@@ -157,6 +163,16 @@ class TurnStore:
                 "SELECT * FROM messages WHERE session_id = $1 AND id = $2", task.session_id, task.message_id
             )
         return message_of(row) if row is not None else None
+
+    async def continued(self, task_id: str) -> tuple[str, list[Part]] | None:
+        """The message that a turn continues, by its id, and its parts from before; None: the turn began it."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT m.id, m.parts, t.parts_before FROM tasks t JOIN messages m"
+                " ON m.session_id = t.session_id AND m.id = t.message_id WHERE t.id = $1 AND t.parts_before > 0",
+                task_id,
+            )
+        return (row["id"], row["parts"][: row["parts_before"]]) if row is not None else None
 
     async def pause(
         self,
@@ -205,7 +221,9 @@ class TurnStore:
             if not await _let_go(connection, task, blocking):
                 return await _standing(connection, task)
             rows = await connection.fetch(
-                "UPDATE operations SET status = 'pending',"
+                "UPDATE operations SET status = CASE WHEN poll IS NULL THEN 'pending' ELSE 'accepted' END,"
+                " poll = poll || jsonb_build_object('answer', approval),"
+                " poll_at = CASE WHEN poll IS NOT NULL THEN now() + interval '1 minute' END,"
                 " deadline_at = now() + make_interval(secs => deadline_seconds)"
                 f" WHERE task_id = $1 AND {_APPROVED} RETURNING {OPERATION_COLUMNS}",
                 task.id,

@@ -1,0 +1,30 @@
+"""What a message had before the turn that continues it, for clients that follow a chat and not a turn.
+
+A turn that continues a message, after an approval or a client's output, tells in its stream what it adds. The client
+that answered has the rest. One that reloads takes what it is sent for the whole message (the AI SDK's transport calls a
+resumed stream a replay), and calls that it is not told of are unknown to it: so it is told of them first.
+"""
+
+from sluiceway.process.logs import get_logger
+from sluiceway.turn.shown import UNREADABLE
+from sluiceway.wire.events import Event, Start
+from sluiceway.wire.message import replay_of
+
+from gateway.state import Gateway
+
+# Behind it comes the whole stream: who breaks off here, and resumes the turn by its id, gets that.
+_ID = b"id: 0-0\n"
+
+
+async def told_before(gateway: Gateway, task_id: str) -> bytes:
+    """Events that come before those of the turn; none for a turn that began its message."""
+    before = await gateway.store.turns.continued(task_id)
+    if before is None:
+        return b""
+    message_id, parts = before
+    try:
+        told: list[Event] = [Start(message_id=message_id), *replay_of(parts)]
+    except UNREADABLE:
+        get_logger().exception("turn_unreadable", task_id=task_id)
+        return b""
+    return b"".join(_ID + b"data: %b\n\n" % event.encode() for event in told)
