@@ -253,6 +253,7 @@ async def test_what_crashes_left_of_chatting_on_is_done_once_each(services: Serv
         return await scene.store.background.continued_by(running.id)
 
     by = await wait_until(continued, 20, "a turn continues it")
+    assert by is not None
     await wait_until(lambda: _tells(scene, running, "finish"), what="its stream ends")
     assert await scene.next_steps(running) == 0, "no worker is to take it"
     claimed = await scene.next_step(message)

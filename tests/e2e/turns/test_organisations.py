@@ -1,5 +1,7 @@
 """Organisations take turns by their weights, with every process real: who queues, who reads and who tells agree."""
 
+from typing import Any
+
 import pytest
 
 from harness.clients.chat import Chat, Turn
@@ -10,7 +12,7 @@ from harness.processes.services import Services
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, bearer
 
-SETTINGS = {"JWT_SECRET": SECRET, "JWT_ORG_CLAIM": "org", "ORG_WEIGHTS": "acme=2", "TITLES": "false"}
+SETTINGS: dict[str, Any] = {"JWT_SECRET": SECRET, "JWT_ORG_CLAIM": "org", "ORG_WEIGHTS": "acme=2", "TITLES": "false"}
 
 
 @pytest.mark.requirement("GW-11")
