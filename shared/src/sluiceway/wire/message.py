@@ -263,6 +263,12 @@ def answer_call(part: Part, **fields: Any) -> None:
     part.update(fields)
 
 
+def unanswered(part: Part) -> Part:
+    """A tool part as one that runs: nobody is asked, and no end is known."""
+    kept: Part = {name: part[name] for name in ("type", "toolCallId", "title", "input") if name in part}
+    return {**kept, "state": "input-available"}
+
+
 def _length_of(value: Any) -> int:
     return len(str(value)) if value is not None else 0
 
