@@ -106,6 +106,11 @@ class ScriptedChat:
     def _active(self) -> Turn | None:
         return self.turn if self.turns and not self.turn.ended else None
 
+    @property
+    def is_followed(self) -> bool:
+        """A page hears what becomes of the session."""
+        return bool(self._tabs)
+
     async def asked(self) -> Turn:
         """Wait for the next message from the page."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -225,7 +230,7 @@ class ScriptedChat:
     async def _follow_person(self) -> AsyncIterator[str]:
         tab: asyncio.Queue[Chunk | None] = asyncio.Queue()
         self._tabs.add(tab)
-        yield f"data: {json.dumps({'type': 'ready', 'resumed': True})}\n\n"
+        yield f"data: {json.dumps({'type': 'ready', 'resumed': False})}\n\n"
         try:
             while (event := await tab.get()) is not None:
                 yield f"data: {json.dumps(event)}\n\n"

@@ -1,7 +1,5 @@
 """The list of conversations and changes to what was said, in a real browser against real services."""
 
-import re
-
 import pytest
 from playwright.async_api import BrowserContext, expect
 
@@ -101,8 +99,15 @@ async def test_the_list_is_grouped_by_days(services: Services, chat: Chat) -> No
 
 async def test_an_address_of_no_conversation_says_so(services: Services, chat: Chat) -> None:
     system = await services.whole(workers=0, consumers=0)
-    await chat.open(f"{system.url}/#/c/nothing-here")
-    await expect(chat.page.get_by_role("alert")).to_have_text(re.compile("does not exist any more"))
+    page = chat.page
+    for address in ("nothing-here", "%20no%20id"):
+        await page.goto(f"{system.url}/#/c/{address}")
+        await expect(page.get_by_role("alert")).to_have_text("This conversation does not exist, or is not yours.")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("No conversation")
+        await expect(page.get_by_role("textbox", name="Message")).to_have_count(0)
+    await page.keyboard.press("Enter")
+    await expect(chat.box).to_be_focused()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("New chat")
 
 
 async def test_a_conversation_is_printed_whole(services: Services, chat: Chat) -> None:

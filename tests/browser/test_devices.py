@@ -93,6 +93,8 @@ async def test_what_is_done_on_one_device_is_seen_on_the_other(
     await phone.page.get_by_role("button", name="Delete", exact=True).click()
     await expect(chat.conversations).to_have_count(begun, timeout=20_000)
     await expect(chat.questions).to_have_count(0)
+    await expect(chat.page.get_by_role("alert")).to_contain_text("deleted in another window")
+    await expect(chat.box).to_be_focused()
 
 
 async def test_tabs_of_one_browser_follow_on_one_connection_and_another_takes_it_over_when_one_is_closed(

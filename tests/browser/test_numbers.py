@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
+from bench.page.watched import begin_watching, felt, scrolled
+from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.browser.scripted import ScriptedChat
 from tests.browser.test_answers import MARKDOWN, delta
@@ -64,7 +66,7 @@ async def test_the_first_use_is_few_requests_and_bytes(chat: Chat, scripted: Scr
 
 
 async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: Chat, scripted: ScriptedChat) -> None:
-    """What follows an answer comes behind it: until it is there, the page works, and what is sent waits."""
+    """What follows an answer comes behind it: until it is there, the page works, and what is sent goes at once."""
     page, there = chat.page, asyncio.Event()
     first_half = await _named_by_the_page(scripted)
 
@@ -80,15 +82,18 @@ async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: C
     await page.keyboard.press("Control+/")
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.press("Escape")
+    # That it follows its person now, and reads again what it shows, is not in the message's way.
+    await wait_until(lambda: scripted.is_followed)
     await chat.send("Hello?")
     await chat.sees_questions("Hello?")
+    turn = await scripted.asked()
     await page.keyboard.type("And then")
     there.set()
-    turn = await scripted.asked()
     await turn.say(BEGIN, *text("Well."), END)
     await scripted.finish()
     await chat.sees_answers("Well.")
     await chat.sees_questions("Hello?")
+    assert len(scripted.turns) == 1, "it was asked for once"
     await expect(chat.box).to_be_focused()
     await expect(chat.box).to_have_value("And then")
     assert await page.evaluate("window.shift") <= MOST_SHIFT
@@ -176,6 +181,26 @@ async def test_a_very_long_answer_is_shown_in_steps_and_whole(chat: Chat, script
     assert steps[-1] == 301
     assert max(then - before for before, then in pairwise([0, *steps])) <= 30
     assert await chat.page.evaluate("window.shift") <= MOST_SHIFT
+
+
+async def test_a_long_conversation_is_scrolled_through_and_never_stands_still(
+    chat: Chat, scripted: ScriptedChat, browser: Browser
+) -> None:
+    """What is older is put there in steps that are short, however long the conversation is."""
+    for n in range(1, 201):
+        told = {"id": f"m{n}", "role": "user" if n % 2 else "assistant", "sequence": n, "metadata": None}
+        said = {"parts": [{"type": "text", "text": f"Question {n}?" if n % 2 else MARKDOWN}]}
+        scripted.messages.append(told | said | {"created_at": "2026-11-22T04:00:00Z"})
+    await chat.page.goto(f"{scripted.url}/#/c/long")
+    await expect(chat.answers.last.get_by_role("button", name="Copy", exact=True)).to_be_visible()
+    await begin_watching(browser)
+    # Who is faster than what is older comes to the beginning of what is there, and scrolls on when there is more.
+    async with asyncio.timeout(TIMEOUT_MS / 1000):
+        while await chat.page.locator("article").count() < 200:
+            await scrolled(chat.page)
+    found = await felt(browser)
+    # By the processor's time. One may be the watching's own.
+    assert found.long_tasks <= 1, found
 
 
 async def test_finding_brings_the_whole_conversation(chat: Chat, scripted: ScriptedChat) -> None:

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 from redis.asyncio import Redis
 
 from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools
@@ -13,6 +13,7 @@ from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services, System
 from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
+from tests.browser.conftest import one_browser
 
 
 async def start(services: Services, chat: Chat, needing_approval: str = "[]", **settings: str) -> System:
@@ -237,7 +238,7 @@ async def test_a_document_is_read_while_it_is_written(services: Services, model:
 
 @pytest.mark.requirement("GW-8", "CH-12")
 async def test_what_is_written_while_a_tool_runs_can_be_added_or_interrupts(
-    services: Services, chat: Chat, model: ModelServer, redis: Redis
+    services: Services, chat: Chat, browser: Browser, model: ModelServer, redis: Redis
 ) -> None:
     await start(services, chat)
     await calls_tools(model, "to be steered", call("wait_at", "s", 0, gate="steered"), says="Let me see.")
@@ -249,6 +250,10 @@ async def test_what_is_written_while_a_tool_runs_can_be_added_or_interrupts(
     await chat.page.keyboard.type("and briefly")
     await add.click()
     await expect(chat.page.get_by_text("The answer takes it in at its next step.")).to_be_visible()
+    async with one_browser(browser) as elsewhere:
+        other = Chat(await elsewhere.new_page())
+        await other.open(chat.page.url)
+        await expect(other.page.get_by_text("The answer takes it in at its next step.")).to_be_visible()
     await open_gate(redis, "steered")
     await chat.sees_answers("Let me see.", "Briefly, then.")
     await chat.sees_questions("to be steered", "and briefly")

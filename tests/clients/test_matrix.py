@@ -32,13 +32,17 @@ _BUILT = _ROOT / "node_modules" / ".built"
 _REQUIRE = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
 _AT_ONCE = 12
 # By whom the model is not asked with just what is on the screen: commands, and neighbours that are told as one.
-_NOT_TOLD_SO = ("approval", "error", "client tool", "idle", "stop")
-_CLIENT_TOOL = [f"client tool {run}-useChat-{number}-client-tool" for run in ("node", "page") for number in (6, 7)]
-_TWO_APPROVALS = [
-    f"two approvals {run}-{client}-approval-two"
-    for run in ("node", "page")
-    for client in ("useChat-6", "useChat-7", "assistant-ui")
-]
+_NOT_TOLD_SO = ("approval", "error", "client tool", "file", "idle", "stop")
+
+
+def _asked_by_each(question: str, situation: str) -> list[str]:
+    clients = ("useChat-6", "useChat-7", "assistant-ui")
+    return [f"{question} {run}-{client}-{situation}" for run in ("node", "page") for client in clients]
+
+
+_CLIENT_TOOL = _asked_by_each("client tool", "client-tool")
+_FILE = _asked_by_each("file", "file")
+_TWO_APPROVALS = _asked_by_each("two approvals", "approval-two")
 _READ = "reads [[tokens=6 rate=0 stall_after=3 stall_for=1.5]]"
 
 
@@ -65,12 +69,15 @@ async def test_every_client_in_every_situation_shows_what_the_server_has(
         await _check_cells(report["results"], model)
         _check_page(report["results"])
     await _check_client_tools(model)
+    await _check_files(model)
 
 
 async def _script(model: ModelServer) -> None:
     for question in _CLIENT_TOOL:
         await calls_tools(model, question, call("where_am_i", "call_w", exact=True), says="Where?")
         await answers(model, question, "There.")
+    for question in _FILE:
+        await answers(model, question, "A file.")
     for question in _TWO_APPROVALS:
         calls = [call("careful", f"call_{number}", number, text="hello") for number in range(2)]
         await calls_tools(model, question, *calls)
@@ -176,6 +183,13 @@ async def _check_client_tools(model: ModelServer) -> None:
         first, second = await model.requests(question)
         assert first.body["tools"][-1]["function"]["name"] == "where_am_i"
         assert second.body["messages"][-1] == {"role": "tool", "tool_call_id": "call_w", "content": '{"lat": 1}'}
+
+
+async def _check_files(model: ModelServer) -> None:
+    """The model was told what is in them."""
+    for question in _FILE:
+        [asked] = await model.requests(question)
+        assert "a sluice" in json.dumps(asked.body["messages"][-1]["content"]), question
 
 
 def _check_page(results: list[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 // The stock clients, each as its own documentation shows it: a component of React, and what a person does with it.
 
-import { AssistantRuntimeProvider } from "@assistant-ui/react";
+import { AssistantRuntimeProvider, useAssistantTool } from "@assistant-ui/react";
 import { AssistantChatTransport, createResumableSessionStorage, useChatRuntime } from "@assistant-ui/react-ai-sdk";
 import { useChat } from "@ai-sdk/react";
 import { useChat as useChat6 } from "@ai-sdk/react-6";
@@ -55,7 +55,7 @@ function useChatDriver(hook, sdk, transportOf = ({ base, net }) => new sdk.Defau
       screen: () => held.chat.messages,
       status: () => held.chat.status,
       error: () => held.chat.error?.message ?? null,
-      send: (text) => void held.chat.sendMessage({ text }, { body }),
+      send: (text, file) => void held.chat.sendMessage({ text, ...(file && { files: [{ type: "file", ...file }] }) }, { body }),
       regenerate: () => void held.chat.regenerate({ body }),
       edit: (messageId, text) => void held.chat.sendMessage({ text, messageId }, { body }),
       resume: () => held.chat.resumeStream(),
@@ -77,19 +77,31 @@ function partOf(part) {
   return { ...part, state: approval && approval.approved === undefined ? "approval-requested" : "input-available" };
 }
 
+const Tool = ({ tool }) => {
+  useAssistantTool(tool);
+  return null;
+};
+
+/** As its adapters for attachments make one. */
+const attached = ({ url, filename, mediaType }) => ({
+  id: filename, type: "file", name: filename, contentType: mediaType, status: { type: "complete" },
+  content: [{ type: "file", data: url, mimeType: mediaType, filename }],
+});
+
 /** assistant-ui makes the chat's id itself, and edits and regenerates by a history that ends before. A component that
  *  comes back is told the history and the id. */
-const assistantUi = (more = {}) => async ({ base, net, id, messages, strict = false }) => {
+const assistantUi = (more = {}) => async ({ base, net, id, messages, strict = false, declared, tools = {} }) => {
   const held = {};
   const sessionId = () => net.posted("/api/chat").findLast(({ body }) => body.id)?.body.id;
   const known = messages && sessionId();
   const sameId = known && { prepareSendMessagesRequest: ({ messages, trigger, messageId, body }) => ({ body: { ...body, id: known, messages, trigger, messageId } }) };
   const resumable = { storage: createResumableSessionStorage({ key: id }), resumeApi: (taskId) => `${base}/api/chat/tasks/${taskId}/stream` };
   const transport = new AssistantChatTransport({ api: `${base}/api/chat`, fetch: net.fetch, resumable, ...sameId, ...more });
-  const sendAutomaticallyWhen = ai.lastAssistantMessageIsCompleteWithApprovalResponses;
+  const sendAutomaticallyWhen = declared ? ai.lastAssistantMessageIsCompleteWithToolCalls : ai.lastAssistantMessageIsCompleteWithApprovalResponses;
+  const toolsOfClient = Object.entries(declared ?? {}).map(([toolName, tool]) => ({ toolName, type: "frontend", ...tool, execute: async () => tools[toolName] }));
   const unmount = await mounted(function Probe() {
     held.runtime = useChatRuntime({ transport, messages, sendAutomaticallyWhen });
-    return createElement(AssistantRuntimeProvider, { runtime: held.runtime }, null);
+    return createElement(AssistantRuntimeProvider, { runtime: held.runtime }, ...toolsOfClient.map((tool) => createElement(Tool, { key: tool.toolName, tool })));
   }, strict);
   const thread = () => held.runtime.thread;
   return {
@@ -100,7 +112,7 @@ const assistantUi = (more = {}) => async ({ base, net, id, messages, strict = fa
       const said = thread().getState().messages.at(-1)?.status?.error;
       return typeof said === "object" ? (said?.message ?? JSON.stringify(said)) : said;
     },
-    send: (text) => thread().append({ role: "user", content: [{ type: "text", text }] }),
+    send: (text, file) => thread().append({ role: "user", content: [{ type: "text", text }], ...(file && { attachments: [attached(file)] }) }),
     regenerate: () => thread().getMessageByIndex(thread().getState().messages.length - 1).reload(),
     edit: (messageId, text) => {
       const { composer } = thread().getMessageById(messageId);

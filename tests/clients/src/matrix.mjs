@@ -7,8 +7,8 @@ import { SITUATIONS } from "./situations.mjs";
 import { pause, until } from "./waiting.mjs";
 
 const HOOKS = Object.keys(SITUATIONS);
-const ASSISTANT_UI = ["send", "second message", "StrictMode", "regenerate", "edit the last message", "edit an older message", "stop", "error, then send", "signed in", "reload", "unmount", "approval, yes", "approval, no", "approval, two", "approval after a reload"];
-const WORKFLOW = ["send", "signed in", "second message", "StrictMode", "drop, and back in time", "drop, and back after the end", "a clean end too early, and back after the end", "unmount", "stop", "idle, with resume"];
+const ASSISTANT_UI = ["send", "second message", "StrictMode", "regenerate", "edit the last message", "edit an older message", "stop", "error, then send", "signed in", "reload", "unmount", "approval, yes", "approval, no", "approval, two", "approval after a reload", "client tool", "file"];
+const WORKFLOW = ["send", "signed in", "second message", "StrictMode", "drop, and back in time", "drop, and back after the end", "a clean end too early, and back after the end", "unmount", "stop", "idle, with resume", "file"];
 
 // Nobody comes back at once. (What a connection brought last is still being put on the screen when its end is told.)
 const AWAY_MS = 150;

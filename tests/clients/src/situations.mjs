@@ -216,9 +216,19 @@ export const SITUATIONS = {
 
   async "client tool"({ open, name }) {
     const tools = { where_am_i: { description: "The place.", parameters: { type: "object", properties: {} } } };
-    const driver = await open({ body: { tools }, tools: { where_am_i: { lat: 1 } } });
+    const driver = await open({ body: { tools }, declared: tools, tools: { where_am_i: { lat: 1 } } });
     driver.send(`client tool ${name}`);
     await answered(driver, 2);
+    return driver;
+  },
+
+  async file({ open, name, server }) {
+    const driver = await open();
+    driver.send(`file ${name}`, { url: "data:text/plain;base64,YSBzbHVpY2U=", filename: "notes.txt", mediaType: "text/plain" });
+    await answered(driver, 2);
+    const [question] = await server.history(driver.sessionId());
+    const file = question.parts.find(({ type }) => type === "file");
+    if (file?.filename !== "notes.txt" || !file.url.startsWith("/api/chat/files/")) throw new Error(`no file: ${JSON.stringify(question)}`);
     return driver;
   },
 };

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from gateway.routing.examples import BODIES
+from gateway.routing.glossary import WORDS
 
 from harness.databases.database import Database
 from harness.processes.services import Service, Services
@@ -134,14 +136,61 @@ async def test_bounds_of_parameters_and_bodies_are_in_the_document(http: httpx.A
 
 
 @pytest.mark.requirement("GW-7")
+async def test_every_operation_parameter_and_member_is_described_and_no_word_is_left_over(
+    http: httpx.AsyncClient,
+) -> None:
+    document = (await http.get("/openapi.json")).json()
+    said = {
+        f"{operation['operationId']}.{each['name']}": each.get("description")
+        for operation in (await _operations(http)).values()
+        for each in ({"name": "", **operation}, *operation["parameters"])
+    }
+    schemas = document["components"]["schemas"].items()
+    said |= {
+        f"{model}.{name}": member.get("description")
+        for model, schema in schemas
+        for name, member in schema.get("properties", {}).items()
+    }
+    assert [name for name, description in said.items() if not description] == []
+    used = set(said.items()) | {(name.partition(".")[2], description) for name, description in said.items()}
+    assert [name for name, meaning in WORDS.items() if (name, meaning) not in used] == []
+
+
+@pytest.mark.requirement("GW-7")
+async def test_every_example_is_taken_as_it_stands(http: httpx.AsyncClient, worker: StandIn) -> None:
+    """In their order, with the ids that they name: what is of no such id, or asks for a seal, is refused for that."""
+    answering = asyncio.create_task(worker.answer_everything())
+    statuses = {}
+    for (method, path), operation in (await _operations(http)).items():
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if body is None:
+            continue
+        filled = {each["name"]: each.get("example", "none") for each in operation["parameters"]}
+        response = await http.request(method, path.format_map(filled), json=body["example"])
+        statuses[operation["operationId"]] = response.status_code
+    answering.cancel()
+    assert set(statuses) == set(BODIES)
+    assert {name for name, status in statuses.items() if status not in (401, 403, 404, 409)} >= {
+        *("create_session", "rename_session", "post_message", "stream_message", "chat", "write_understanding"),
+        *("fork_session", "show_branch"),
+    }
+    assert {name: status for name, status in statuses.items() if status in (400, 413, 415, 422) or status >= 500} == {}
+
+
+@pytest.mark.requirement("GW-7")
 async def test_the_documentation_page_shows_every_route_and_loads_nothing(http: httpx.AsyncClient) -> None:
     page = await http.get("/docs")
     assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in (await http.get("/docs", headers={"accept-encoding": "identity"})).headers
     for method, path in await _operations(http):
         assert f"{method} {path}" in page.text
-    assert "<script" not in page.text
+    assert "<script src" not in page.text
     assert not re.findall(r"(?:src|href)=['\"]https?:", page.text)
-    assert re.search(r"style-src 'sha256-[^']+='", page.headers["content-security-policy"])
+    policy = page.headers["content-security-policy"]
+    assert re.search(r"style-src 'sha256-[^']+='", policy)
+    assert re.search(r"script-src 'sha256-[^']+='", policy)
+    assert "unsafe" not in policy
 
 
 def _number(pattern: str, report: str) -> int:

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from typing import Literal
 
 import pytest
+from sluiceway.process.console import COLUMNS
 
 SECRET = "heptagon-marker"
 _PROGRAM = """
@@ -70,3 +72,31 @@ async def test_exceptions_are_logged_without_words_that_quote_and_without_values
     if log_format == "json":
         assert sum('"exception"' in line and bool(json.loads(line)) for line in lines) == 17
     assert len(lines) < 500, "no locals"
+
+
+async def test_a_message_is_two_lines_at_a_terminal_and_they_fit() -> None:
+    """What goes wrong is told whole, and at level debug everything."""
+    task = {"task_id": f"task_{'ab' * 16}", "session_id": "5f0c9a2e-88aa-4cf0", "trace_id": "cd" * 16}
+    lines = f"""
+import structlog, sys
+from sluiceway.process.logs import configure_logging, get_logger
+configure_logging("chat-worker", "console", sys.argv[1])
+log = get_logger().bind(**{task!r}, worker="chat-worker-1")
+log.info("turn_accepted", position=0)
+log.info("http_request", method="POST", route="/api/chat", status=200, duration_ms=26.2)
+log.info("turn_started", attempt=1, queued_ms=13)
+log.info("turn_ended", status="completed", duration_ms=3410, model="a-model-with-a-rather-long-name-of-its-own")
+log.warning("turn_failed", code="MODEL_AWAY", detail="nobody answers " * 9)
+"""
+    said = {}
+    for level in ("info", "debug"):
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", lines, level, stdout=subprocess.PIPE)
+        said[level] = (await process.communicate())[0].decode().splitlines()
+    accepted, ended, failed = said["info"]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d turn_accepted task=abababab session=5f0c9a2e position=0", accepted)
+    assert re.fullmatch(r"\S+ turn_ended task=abababab session=5f0c9a2e status=completed took=3.4s", ended)
+    assert len(ended) <= COLUMNS
+    assert "warning: turn_failed" in failed
+    assert failed.count("nobody answers") == 9
+    assert len(said["debug"]) == 5
+    assert task["trace_id"] in said["debug"][0]

@@ -200,6 +200,7 @@ class Walk:
         steered = await self._turn("steered")
         steering = await turns.accept(NewTurn("steered", "ada", "this way", policy="steer"))
         assert await turns.steering(steered) == steering.task.id
+        assert await turns.steering_messages("steered") == [steering.task.user_message_id]
         await turns.end(steered, TurnEnd("completed", [], {}, gives_way=steering.task.id), attempt=steered.attempt)
         queued = await turns.accept(NewTurn("behind", "ada", "one", create_session=True))
         await turns.request_cancel(queued.task.id, "ada")

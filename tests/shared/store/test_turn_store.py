@@ -154,11 +154,13 @@ async def test_a_turn_ends_between_two_steps_for_a_message_that_steers_it_or_is_
     steering = await store.turns.accept(turn("three", message_id="m3", policy="steer"))
     other = await store.turns.accept(turn("four", message_id="m4"))
     assert steering.task.steers == running.id
+    assert await store.turns.steering_messages(running.session_id) == ["m3"], "those that wait to enter, and no other"
     end = TurnEnd("completed", [], {}, gives_way=steering.task.id)
     ended = await store.turns.end(running, end, attempt=1)
     assert ended is not None
     assert ended.following == steering.task.id
     assert await store.turns.end(running, end, attempt=1) is None, "the answer of the commit was lost: it has ended"
+    assert await store.turns.steering_messages(running.session_id) == [], "it has entered"
     found = [await standing(store, one) for one in (first, taken_back, steering, other)]
     assert [one.status for one in found] == ["completed", "cancelled", "queued", "queued"]
     assert [one.entered for one in found] == [False, False, True, False]

@@ -98,7 +98,7 @@ export function App() {
     if (event.type === "turn-started") shown.heardStart(event.task_id);
     else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
     else if (event.type === "session-changed") shown.heardChange();
-    else if (event.type === "session-deleted") location.hash = "#/";
+    else if (event.type === "session-deleted") leaveDeleted();
   };
   useEffect(() => {
     let hiddenAt = 0;
@@ -120,7 +120,7 @@ export function App() {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
   }, []);
   const deletion = useDeletion(list, tellProblem);
-  const { title: ownTitle } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  const { title: ownTitle, absent } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   const { sessions } = useSyncExternalStore(list.subscribe, list.snapshot);
   const listed = sessions.find((session) => session.id === conversation.sessionId);
   const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
@@ -133,6 +133,13 @@ export function App() {
       setConversation(make(null));
     });
     history.pushState(null, "", "#/");
+  };
+  /** On another device, or in another window. */
+  const leaveDeleted = () => {
+    const next = make(null);
+    next.tell((words) => words.deletedElsewhere);
+    setConversation(next);
+    history.replaceState(null, "", "#/");
   };
   const openMenu = () => setMenu(true);
   const closeMenu = useCallback(() => {
@@ -197,9 +204,9 @@ export function App() {
             <Icon name="menu" />
           </button>
           <h1 id="title" dir="auto">
-            {title ?? words.newChat}
+            {title ?? (absent ? words.absentTitle : words.newChat)}
           </h1>
-          <ModelPicker key={conversation.sessionId} conversation={conversation} />
+          {!absent && <ModelPicker key={conversation.sessionId} conversation={conversation} />}
         </header>
         <Page
           key={conversation.sessionId}

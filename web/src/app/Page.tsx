@@ -2,6 +2,7 @@
 
 import { lazy, Suspense, useCallback, useImperativeHandle, useLayoutEffect, useRef, useState, useSyncExternalStore, type Ref } from "react";
 import { Composer, type ComposerHandle } from "../composer/Composer.tsx";
+import { Absent } from "../conversation/Absent.tsx";
 import { Beginning } from "../conversation/Beginning.tsx";
 import { ConversationContext } from "../conversation/context.ts";
 import type { Conversation } from "../conversation/conversation.ts";
@@ -67,6 +68,7 @@ export function Page({ conversation, onSend, handle }: Props) {
       if (last) void copyText(textOf(last));
     },
   }));
+  if (state.absent) return <Absent />;
   const status = state.status?.(words) ?? (isOnline ? "" : words.offline);
   return (
     <ConversationContext value={conversation}>

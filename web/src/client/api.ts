@@ -47,6 +47,8 @@ export interface SessionDetail extends Session {
   active_task: ActiveTask | null;
   /** Turns that made way for a message; their tools run on. */
   background_tasks?: ActiveTask[];
+  /** Messages that wait to enter the turn that runs. */
+  steering?: string[];
 }
 
 export interface Task {

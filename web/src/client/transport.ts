@@ -5,6 +5,7 @@
 
 import { HttpChatTransport, type UIMessage, type UIMessageChunk } from "ai";
 import { chunksOf, type Chunk } from "./chunks.ts";
+import { CHAT, fetchBegun, VERSION } from "./firstRequest.ts";
 import { Problem, problemOf } from "./problem.ts";
 import { resumingFetch } from "./resumingFetch.ts";
 
@@ -17,18 +18,15 @@ export interface Listener {
   before(): UIMessage | undefined;
 }
 
-// Who names JSON is told of a refusal with its code, and not by a sentence alone.
-const VERSION = { "x-ui-message-stream-version": "7", accept: "text/event-stream, application/json" };
-
 export class PageTransport extends HttpChatTransport<UIMessage> {
   /** Set before a turn is resumed. */
   streamUrl = "";
   private readonly listener: Listener;
 
   constructor(listener: Listener) {
-    const whole = resumingFetch({ onState: (state, problem) => listener.onState(state, problem) });
+    const whole = resumingFetch({ fetch: fetchBegun, onState: (state, problem) => listener.onState(state, problem) });
     super({
-      api: "/api/chat",
+      api: CHAT,
       headers: VERSION,
       fetch: (input, init) => accepted(whole, listener, input, init),
       prepareSendMessagesRequest: ({ id, messages, trigger, messageId, body }) => ({

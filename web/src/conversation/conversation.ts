@@ -8,9 +8,10 @@ import type { Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
 import * as api from "../client/api.ts";
 import type { Chunk } from "../client/chunks.ts";
+import { beginRequest } from "../client/firstRequest.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import type { Listener } from "../client/transport.ts";
-import { backoffMs, sleep } from "../client/waiting.ts";
+import { backoffMs, isOffline, sleep } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { BackgroundTurns } from "./background.ts";
 import { EarlierMessages, type Shown } from "./earlier.ts";
@@ -34,6 +35,8 @@ export interface Snapshot {
   problem: Said | null;
   pending: readonly Pending[];
   hasOlder: boolean;
+  /** There is none of this address, or it is another person's. */
+  absent: boolean;
   title: string | null;
   /** Messages whose tools run on while the conversation goes on. */
   background: readonly string[];
@@ -97,7 +100,7 @@ export class Conversation {
     this.state = {
       chat: null, exists: !isNew, loaded: isNew, running: false, answerId: null, status: null, problem: null,
       pending: this.pending.list,
-      hasOlder: false, title: null, background: [], sought: null,
+      hasOlder: false, absent: false, title: null, background: [], sought: null,
     };
     this.background = new BackgroundTurns(this.signal, () => this.applyOutputs(), () => void this.refresh());
     if (talkingNow()) this.begun(talkingNow()!.makeTalk);
@@ -162,9 +165,10 @@ export class Conversation {
     return this.leaving.signal;
   }
 
-  /** Read the history and follow what runs, until nothing does. */
-  refresh(): Promise<void> {
-    return this.loop();
+  /** Read the history and follow what runs, until nothing does. Of what the server does not know there is none, and who
+   * looks for it would be in the way of its first message. */
+  async refresh(): Promise<void> {
+    if (this.state.exists) await this.loop();
   }
 
   /** A turn of this conversation has started, here or elsewhere. */
@@ -219,6 +223,7 @@ export class Conversation {
   private failed(error: unknown): void {
     if (this.signal.aborted || isAbort(error)) return;
     if (!(error instanceof Problem)) throw error;
+    if (!this.state.loaded && [400, 403, 404, 422].includes(error.status)) return this.set({ absent: true, loaded: true });
     this.set({ problem: sentenceOf(error), loaded: true });
   }
 
@@ -252,7 +257,7 @@ export class Conversation {
     const older = this.otherBranch ? [] : known.filter((message) => sequenceOf(message) < first);
     this.otherBranch = false;
     const count = await this.waitingAfter(page, active);
-    this.show([...older, ...page.slice(0, count)], page.slice(count));
+    this.show([...older, ...page.slice(0, count)], page.slice(count), session.steering ?? []);
     this.background.follow(session.background_tasks ?? []);
     this.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
     this.set({ loaded: true, title: session.title, ...(older.length === 0 && { hasOlder: session.has_more }) });
@@ -276,10 +281,10 @@ export class Conversation {
     return task.message_id;
   }
 
-  private show(messages: UIMessage[], waiting: UIMessage[]): void {
+  private show(messages: UIMessage[], waiting: UIMessage[], steering: readonly string[]): void {
     const known = new Set([...messages, ...waiting].map((message) => message.id));
     this.chat.messages = this.background.applied(messages);
-    this.pending.show(waiting, known);
+    this.pending.show(waiting, steering, known);
   }
 
   private applyOutputs(): void {
@@ -403,12 +408,12 @@ export class Conversation {
     const asked = (this.waitingAsked += 1);
     const waited = this.pending.queued.map(({ id }) => id);
     try {
-      const { messages, active_task } = await api.getSession(this.sessionId, { signal: this.signal });
+      const { messages, active_task, steering = [] } = await api.getSession(this.sessionId, { signal: this.signal });
       const page = pageOf(messages, this.messages);
       const answered = await this.waitingAfter(page, active_task);
       if (asked !== this.waitingAsked) return;
       const shown = new Set(this.messages.map(({ id }) => id));
-      this.pending.show(page.slice(answered).filter(({ id }) => !shown.has(id)), new Set(waited));
+      this.pending.show(page.slice(answered).filter(({ id }) => !shown.has(id)), steering, new Set(waited));
     } catch (error) {
       this.failed(error);
     }
@@ -417,12 +422,16 @@ export class Conversation {
   /** Nothing runs: the message and its answer are one request. Resolves when the server has it, or refused it. */
   private sendFirst(one: Pending): Promise<void> {
     const { id, text, files = [], model } = one;
+    const message: UIMessage = { id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] };
+    const body = this.pending.optionsOf(id, model);
+    // What follows its answer need not be there for it to go.
+    if (!this.talk && !isOffline()) beginRequest(this.sessionId, message, body);
     return new Promise((resolve) => {
       this.accepted = resolve;
       this.sendingId = id;
       const turn = async () => {
         this.begin({ taskId: null, answerId: null, stopping: false });
-        await this.chat.sendMessage({ id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] }, { body: this.pending.optionsOf(id, model) });
+        await this.chat.sendMessage(message, { body });
         await this.settle(one);
       };
       void this.loop(turn).finally(resolve);

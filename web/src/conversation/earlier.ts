@@ -7,8 +7,8 @@ import { sleep } from "../client/waiting.ts";
 import { pageOf, sequenceOf } from "./history.ts";
 
 // Messages of a page that is put before the others, and the time in which those before them are drawn.
-const AT_ONCE = 5;
-const PAUSE_MS = 50;
+const AT_ONCE = 2;
+const PAUSE_MS = 20;
 // Where somebody waits for all of them and does not scroll meanwhile.
 const ALL_AT_ONCE = 50;
 

@@ -47,12 +47,12 @@ export interface Addressee {
   insist<T>(action: () => Promise<T>): Promise<T>;
 }
 
-const queuedOf = (message: UIMessage): Pending => ({
+const queuedOf = (message: UIMessage, steers: boolean): Pending => ({
   id: message.id,
   text: textOf(message),
   files: filesOf(message.parts),
   state: "queued",
-  notice: (words) => words.queued,
+  notice: (words) => (steers ? words.steering : words.queued),
   passing: true,
 });
 
@@ -99,11 +99,12 @@ export class PendingMessages {
     this.set(this.list.map((one) => (one.id === id ? { ...one, ...change } : one)));
   }
 
-  /** What waits on the server now. `known`: what else of these is none any more. */
-  show(waiting: UIMessage[], known: ReadonlySet<string>): void {
+  /** What waits on the server now. `steering`: those of them that are to enter the turn that runs. `known`: what else of
+   * these is none any more. */
+  show(waiting: UIMessage[], steering: readonly string[], known: ReadonlySet<string>): void {
     const mine = waiting.filter((message) => !bringsResults(message) && !this.withdrawn.has(message.id));
     const before = new Map(this.queued.map((one) => [one.id, one]));
-    const queued = mine.map((message) => before.get(message.id) ?? queuedOf(message));
+    const queued = mine.map((message) => before.get(message.id) ?? queuedOf(message, steering.includes(message.id)));
     const over = new Set([...known, ...mine.map(({ id }) => id)]);
     this.set([...queued, ...this.list.filter(({ id }) => !over.has(id))]);
   }

@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, as JSON or, for people, in colour.
+"""Structured logs: one event a line, as JSON or, for people, as console.py writes it.
 
 Fields are bound where a message or request enters (`bound`), and every line below carries them. Message text and
 secrets are never logged, in neither format: see tracebacks.py for what is told of an exception.
@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
+from sluiceway.process.console import ConsoleLines
 from sluiceway.process.tracebacks import traceback_of
 from sluiceway.tracing.spans import trace_id_of
 
@@ -27,16 +28,13 @@ def configure_logging(component: str, log_format: Literal["json", "console"], le
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True)
+        if log_format == "json"
+        else structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
     ]
     renderer: list[Processor] = [
         structlog.processors.ExceptionRenderer(_traceback),
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        # Its own formatter would show the values of variables, on thousands of lines.
-        else structlog.dev.ConsoleRenderer(
-            colors=False, pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
-        ),
+        structlog.processors.JSONRenderer() if log_format == "json" else ConsoleLines(whole=number <= logging.DEBUG),
     ]
     structlog.configure(
         processors=[*shared, *renderer],

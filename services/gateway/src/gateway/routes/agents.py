@@ -98,6 +98,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         AgentParams,
         problems=(AgentStreamNotFound, AccessDenied, RedisUnavailable, StoreUnavailable),
         scopes=("read",),
+        description="Whether it is open, and how many events it has.",
     ),
     RouteSpec(
         "GET",

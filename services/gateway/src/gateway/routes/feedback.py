@@ -58,5 +58,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         MessageParams,
         problems=_PROBLEMS,
         scopes=("turns",),
+        description="Nothing is said of it then. It is no error where nothing was.",
     ),
 )

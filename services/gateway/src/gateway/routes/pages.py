@@ -23,6 +23,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from gateway.api.encodings import takes
+
 _DIRECTORY = Path(__file__).parents[1] / "page"
 _NOT_BUILT = "The chat page has not been built. `make run` builds it; the API works without it.\n"
 _ASK_AGAIN = "no-cache"
@@ -113,17 +115,9 @@ def _file(path: Path, asked: Headers, cache_control: str) -> FileResponse:
 def _encoded(path: Path, accepted: str) -> tuple[Path, str | None]:
     for encoding, ending in _ENCODINGS:
         compressed = path.with_name(path.name + ending)
-        if _takes(encoding, accepted) and compressed.is_file():
+        if takes(encoding, accepted) and compressed.is_file():
             return compressed, encoding
     return path, None
-
-
-def _takes(encoding: str, accepted: str) -> bool:
-    for part in accepted.split(","):
-        name, _, parameters = part.strip().partition(";")
-        if name.strip().lower() == encoding:
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
 
 
 def _media_type(path: Path) -> str:

@@ -73,6 +73,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
         _active_task(gateway, session_id), gateway.store.background.of_session(session_id)
     )
     page = await gateway.store.sessions.messages(session_id, call.params.before_sequence, limit)
+    steering = await gateway.store.turns.steering_messages(session_id) if active else []
     async with gateway.large_answers.rendering():
         detail = SessionDetail(
             **dict(SessionView.of(session)),
@@ -83,6 +84,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
             has_more=page.has_more,
             active_task=active,
             background_tasks=[ActiveTask.of(task, None) for task in background],
+            steering=steering,
         )
         return json_response(detail)
 
@@ -138,6 +140,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         ListParams,
         problems=(InvalidCursor, StoreUnavailable),
         scopes=("turns",),
+        description="Each with the turn that runs in it. The next page begins behind `next_cursor`.",
     ),
     RouteSpec(
         "GET",
@@ -166,6 +169,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionPatch,
         problems=_PROBLEMS,
         scopes=("turns",),
+        description="No title is made for it any more. Other devices hear of it (`session-renamed`).",
     ),
     RouteSpec(
         "DELETE",
@@ -177,6 +181,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionParams,
         problems=(*_PROBLEMS, RedisUnavailable),
         scopes=("turns",),
+        description="Its turns are ended, and its messages, files, streams and links go with it. It cannot be undone.",
     ),
     RouteSpec(
         "POST",

@@ -86,6 +86,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionParams,
         problems=(*_PROBLEMS, ShareNotFound),
         scopes=("turns",),
+        description="And up to when the conversation is shown there.",
     ),
     RouteSpec(
         "DELETE",
@@ -97,6 +98,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionParams,
         problems=_PROBLEMS,
         scopes=("turns",),
+        description="Its link opens nothing from then on.",
     ),
     RouteSpec(
         "GET",

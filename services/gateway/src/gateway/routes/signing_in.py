@@ -108,6 +108,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         CallbackParams,
         problems=(SignInNotSetUp, SignInFailed, IdentityProviderUnavailable),
         people=False,
+        description="The page is opened where the person was, with a cookie.",
     ),
     RouteSpec(
         "POST",

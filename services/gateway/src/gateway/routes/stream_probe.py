@@ -106,5 +106,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         people=False,
         scopes=("ops:look",),
         whole_system=True,
+        description="Heartbeats alone, for so many seconds: `sluicewayctl stream` looks through proxies with it.",
     ),
 )

@@ -86,6 +86,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NoParams,
         people=False,
         any_host=True,
+        description="For a liveness probe: it asks nothing of Redis or Postgres.",
     ),
     RouteSpec(
         "GET",
@@ -123,6 +124,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {200: Success("The limits and choices of this service.", PublicConfig)},
         NoParams,
         people=False,
+        description="How people sign in, which models and files there are, and all limits.",
     ),
     RouteSpec(
         "GET",
@@ -134,6 +136,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         PageParams,
         people=False,
         greets=True,
+        description="The files that it asks for are below `/static`.",
     ),
     RouteSpec(
         "GET",

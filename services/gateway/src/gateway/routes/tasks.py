@@ -90,6 +90,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         TaskParams,
         problems=_PROBLEMS,
         scopes=("turns", "read"),
+        description="How far it is, its tool calls, what it took, and why it failed.",
     ),
     RouteSpec(
         "GET",

@@ -147,6 +147,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NewMessage,
         problems=(EmptyMessage, *attaching.PROBLEMS, *accepting.FOLLOWED_PROBLEMS, *following.PROBLEMS),
         scopes=("turns",),
+        description="One request for what `post_message` and `follow_task` are: the answer is a stream of events.",
     ),
     RouteSpec(
         "GET",

@@ -58,6 +58,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NewUnderstanding,
         problems=(StoreUnavailable, UnderstandingTooLarge),
         scopes=("turns",),
+        description="Facts by their names. What is not among them is forgotten.",
     ),
     RouteSpec(
         "DELETE",
@@ -69,5 +70,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         FactParams,
         problems=(StoreUnavailable, UnderstandingTooLarge),
         scopes=("turns",),
+        description="With `fact` that one; without it everything.",
     ),
 )

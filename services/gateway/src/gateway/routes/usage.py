@@ -130,6 +130,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(InvalidParameter, StoreUnavailable),
         people=False,
         scopes=("ops:look",),
+        description="Of a range of days; those who used most come first.",
     ),
     RouteSpec(
         "GET",
@@ -141,6 +142,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SessionUsageParams,
         problems=(SessionNotFound, AccessDenied, StoreUnavailable),
         scopes=("turns", "read"),
+        description="Together, and by model.",
     ),
     RouteSpec(
         "GET",
@@ -152,5 +154,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         TaskUsageParams,
         problems=(TaskNotFound, AccessDenied, StoreUnavailable),
         scopes=("turns", "read"),
+        description="Also those that failed or were replaced by another attempt.",
     ),
 )

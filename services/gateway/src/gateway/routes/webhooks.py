@@ -92,5 +92,6 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         problems=(WebhookNotFound, StoreUnavailable, RedisUnavailable),
         people=False,
         scopes=("ops:act",),
+        description="As if it had come again; what has taken effect does not do so twice.",
     ),
 )

@@ -1,28 +1,37 @@
-"""The documentation page: the OpenAPI document as plain HTML, with no script and nothing from elsewhere."""
+"""The documentation page: the OpenAPI document as HTML, with a form at each route that sends what is filled in.
+
+Guarantees: nothing comes from elsewhere, and the page asks nothing by itself. What is sent goes to this gateway alone,
+and a token that is said on the page is kept nowhere.
+"""
 
 import base64
 import hashlib
 import html
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
 
-_STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 6rem }
-code, pre { font: .875em/1.5 ui-monospace, monospace }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line) }
-nav ul { columns: 20rem; padding-left: 1.2rem } h2 { margin-top: 3rem }
-article { border-top: 1px solid var(--line); padding-top: .5rem; margin-top: 2rem }
-h3 { font: 600 1rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere } h3 b { margin-right: .5rem }
-table { border-collapse: collapse; width: 100% }
-td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
-border-bottom: 1px solid var(--line) } td p, td ul { margin: 0 } summary { cursor: pointer }
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
+_STYLE = Path(__file__).with_name("docs_page.css").read_text()
+_SCRIPT = Path(__file__).with_name("try_it.js").read_text()
+# That a page may not set.
+_NOT_SENT = frozenset({"cookie", "accept-encoding"})
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+POLICY = (
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_WHO = (
+    "<form id=who><label>Sign in by <select name=kind><option value=token>a token<option value=key>an API key</select>"
+    "</label><label>which is kept nowhere <input name=secret type=password autocomplete=off></label></form>"
+)
 
 
 def render(document: Json) -> str:
@@ -37,10 +46,12 @@ def render(document: Json) -> str:
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{_text(info['title'])} API</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{_text(info['title'])} API {_text(info['version'])}</h1><p>{_prose(info['description'])}</p>"
+        f"<header><h1>{_text(info['title'])} API {_text(info['version'])}</h1><p>{_prose(info['description'])}</p>"
         "<p>The same for programs: <a href='/openapi.json'>/openapi.json</a></p>"
+        f"<p>Each route can be tried here: what is sent is sent as this browser.</p>{_WHO}</header>"
         f"<nav aria-label=Routes><ul>{''.join(_link(*each) for each in operations)}</ul></nav>"
-        f"<main>{''.join(sections)}<h2>Models</h2>{_models(document['components']['schemas'])}</main></body></html>"
+        f"<main>{''.join(sections)}<h2>Models</h2>{_models(document['components']['schemas'])}</main>"
+        f"<script>{_SCRIPT}</script></body></html>"
     )
 
 
@@ -58,11 +69,50 @@ def _article(method: str, path: str, operation: Json) -> str:
         f"<p><strong>{_text(operation['summary'])}.</strong> {_prose(operation.get('description', ''))}</p>",
         _parameters(operation["parameters"]),
     ]
-    if "requestBody" in operation:
-        [(media_type, content)] = operation["requestBody"]["content"].items()
+    media_type, content = _body(operation)
+    if content:
         told = _schema(content["schema"]) if media_type == "application/json" else "the file itself"
         parts.append(f"<p>Body: {told}</p>")
-    return "".join([*parts, _responses(operation["responses"]), "</article>"])
+    answers = {status: one for status, one in operation["responses"].items() if status < "400"}
+    problems = {status: one for status, one in operation["responses"].items() if status >= "400"}
+    parts += [_responses(answers), _form(method, path, operation)]
+    if problems:
+        parts.append(f"<details><summary>What can go wrong</summary>{_responses(problems)}</details>")
+    return "".join([*parts, "</article>"])
+
+
+def _body(operation: Json) -> tuple[str, Json]:
+    [body] = operation.get("requestBody", {"content": {"": {}}})["content"].items()
+    return body  # type: ignore[no-any-return]
+
+
+def _form(method: str, path: str, operation: Json) -> str:
+    fields = [_field(each) for each in operation["parameters"] if each["name"].lower() not in _NOT_SENT]
+    media_type, content = _body(operation)
+    if media_type == "application/json":
+        example = _text(json.dumps(content["example"], indent=2, ensure_ascii=False))
+        fields.append(f"<label>Body <textarea data-in=body spellcheck=false>{example}</textarea></label>")
+    elif content:
+        fields.append("<label>File <input type=file data-in=file></label>")
+    if method == "DELETE":
+        fields.append(
+            "<label class=sure><input type=checkbox required> This removes or ends something: send it</label>"
+        )
+    return (
+        f"<details><summary>Try it</summary><form class=try data-method={method} data-path='{_text(path)}'>"
+        f"{''.join(fields)}<div class=buttons><button>Send</button><button type=button class=stop hidden>Stop</button>"
+        "</div><p class=status role=status></p><pre class=answer tabindex=0 hidden></pre></form></details>"
+    )
+
+
+def _field(parameter: Json) -> str:
+    name, place, schema = _text(parameter["name"]), parameter["in"], parameter["schema"]
+    required = " required" if parameter["required"] else ""
+    marks = f"data-in={place} data-name='{name}'{required}"
+    if "enum" in schema:
+        choices = "".join(f"<option>{_text(str(one))}" for one in ("", *schema["enum"]))
+        return f"<label>{name} <select {marks}>{choices}</select></label>"
+    return f"<label>{name} <input {marks} value='{_text(parameter.get('example', ''))}' autocomplete=off></label>"
 
 
 def _parameters(parameters: list[Json]) -> str:
@@ -71,7 +121,7 @@ def _parameters(parameters: list[Json]) -> str:
     rows = "".join(
         f"<tr><td><code>{_text(each['name'])}</code></td>"
         f"<td>{each['in']}{', required' if each['required'] else ''}</td>"
-        f"<td>{_schema(each['schema'])} {_prose(each.get('description', ''))}</td></tr>"
+        f"<td>{_prose(each.get('description', ''))} {_schema(each['schema'])}</td></tr>"
         for each in parameters
     )
     return f"<table><thead><tr><th>Parameter<th>In<th>What</tr></thead><tbody>{rows}</tbody></table>"
@@ -106,10 +156,37 @@ def _schema(schema: Json) -> str:
 def _models(schemas: Json) -> str:
     return "".join(
         f"<article id='model-{_text(name)}'><h3>{_text(name)}</h3><p>{_prose(schema.get('description', ''))}</p>"
-        "<details><summary>Schema</summary>"
-        f"<pre>{_text(json.dumps(schema, indent=2, ensure_ascii=False))}</pre></details></article>"
+        f"{_members(schema)}</article>"
         for name, schema in schemas.items()
     )
+
+
+def _members(schema: Json) -> str:
+    if not schema.get("properties"):
+        return ""
+    required = schema.get("required", [])
+    rows = "".join(
+        f"<tr><td><code>{_text(name)}</code></td><td>{_type(member)}{', required' if name in required else ''}</td>"
+        f"<td>{_prose(member.get('description', ''))}</td></tr>"
+        for name, member in schema["properties"].items()
+    )
+    return f"<table><thead><tr><th>Member<th>Type<th>What</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _type(schema: Json) -> str:
+    """In words: the whole of it stands in the schema."""
+    if "$ref" in schema:
+        return _schema(schema)
+    for choices in (schema.get("anyOf"), schema.get("oneOf")):
+        if choices:
+            return " or ".join(dict.fromkeys(_type(one) for one in choices))
+    if "enum" in schema or "const" in schema:
+        return " or ".join(
+            f"<code>{_text(json.dumps(one))}</code>" for one in schema.get("enum", [schema.get("const")])
+        )
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return _text(str(schema.get("format") or schema.get("type", "any JSON")))
 
 
 def _prose(text: str) -> str:

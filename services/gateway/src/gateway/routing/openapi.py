@@ -16,6 +16,8 @@ from gateway.api.models.problem import ProblemBody
 from gateway.api.problems import MEDIA_TYPE, PASSING, SENTENCE_TYPE, ProblemType
 from gateway.callers.anonymous import cookie_name
 from gateway.callers.caller import KEY_HEADER
+from gateway.routing.examples import BODIES, PARAMETERS
+from gateway.routing.glossary import WORDS
 from gateway.routing.table import RouteSpec, Success
 from gateway.settings import Settings
 
@@ -66,7 +68,21 @@ def build_document(operations: Sequence[RouteSpec[Any, Any]], version: str, sett
         },
     }
     _tell_limits(document, settings)
+    _tell_meanings(document["components"]["schemas"])
     return document
+
+
+def _tell_meanings(schemas: Json) -> None:
+    """Of members of which their model says nothing itself."""
+    for model, schema in schemas.items():
+        for name, member in schema.get("properties", {}).items():
+            if "description" not in member and (meaning := meaning_of(model, name)):
+                member["description"] = meaning
+
+
+def meaning_of(owner: str, name: str) -> str | None:
+    """`owner`: a model, or an operation whose parameter it is."""
+    return WORDS.get(f"{owner}.{name}", WORDS.get(name))
 
 
 def _tell_limits(document: Json, settings: Settings) -> None:
@@ -99,7 +115,7 @@ def _operation(operation: RouteSpec[Any, Any], references: Any) -> Json:
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": [operation.tag],
-        "parameters": parameters(operation.params),
+        "parameters": [_explained(each, operation.name) for each in parameters(operation.params)],
         "responses": {
             **{str(status): _answer(answer, references) for status, answer in operation.answers.items()},
             **_problems(operation, references),
@@ -112,7 +128,12 @@ def _operation(operation: RouteSpec[Any, Any], references: Any) -> Json:
         described["requestBody"] = {
             # Where an empty body counts as `{}`, it may do.
             "required": operation.raw_body is not None or any(f.is_required() for f in body.model_fields.values()),
-            "content": {"application/json": {"schema": references[body, "validation"]}},
+            "content": {
+                "application/json": {
+                    "schema": references[body, "validation"],
+                    "example": BODIES.get(operation.name, {}),
+                }
+            },
         }
     elif operation.raw_body is not None:
         # No body is a file, too: an empty one.
@@ -129,6 +150,13 @@ def _security(operation: RouteSpec[Any, Any]) -> list[Json]:
     if operation.is_for_operators:
         keys.append({"bearer": []})
     return [*people, *unsigned, *token, *keys]
+
+
+def _explained(parameter: Json, operation: str) -> Json:
+    name = parameter["name"]
+    example = PARAMETERS.get(f"{operation}.{name}", PARAMETERS.get(name))
+    meaning = parameter.get("description") or meaning_of(operation, name)
+    return {**parameter, **({"description": meaning} if meaning else {}), **({"example": example} if example else {})}
 
 
 def parameters(model: type[Params]) -> list[Json]:

@@ -272,6 +272,16 @@ class TurnStore:
             )
         return found
 
+    async def steering_messages(self, session_id: str) -> list[str]:
+        """The messages that wait to enter the turn that runs, in their order."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT user_message_id FROM tasks WHERE session_id = $1 AND status = 'queued' AND steers IS NOT NULL"
+                " AND id IS DISTINCT FROM (SELECT active_task_id FROM sessions WHERE id = $1) ORDER BY sequence",
+                session_id,
+            )
+        return [row["user_message_id"] for row in rows]
+
     async def request_cancel(self, task_id: str, user_id: str | None) -> tuple[Task, bool]:
         """End a queued turn at once, or note the wish for one that runs. Answers the task as it stands, and whether
         this call ended it. Raises TaskNotFound, AccessDenied."""

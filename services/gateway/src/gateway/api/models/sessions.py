@@ -53,12 +53,14 @@ class SessionPage(Wire):
 
 
 class SessionDetail(SessionView):
-    """A session with a page of its messages, in order. `has_more`: there are older ones, `?before_sequence=`."""
+    """A session with a page of its messages, in order. `has_more`: there are older ones, `?before_sequence=`.
+    `steering`: the messages, by id, that wait to enter the turn that runs (`policy: steer`)."""
 
     messages: list[MessageView]
     has_more: bool
     active_task: ActiveTask | None
     background_tasks: list[ActiveTask] = Field(default_factory=list)
+    steering: list[str] = Field(default_factory=list)
 
 
 class SessionExport(Wire):

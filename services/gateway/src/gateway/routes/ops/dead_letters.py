@@ -114,6 +114,7 @@ ROUTES: Routes = (
         {200: Success("How many there were.", PurgedLetters)},
         PurgeParams,
         problems=(StoreUnavailable,),
+        description="With `older_than_hours` only those that are older. It cannot be undone.",
     ),
     route(
         "GET",
@@ -123,6 +124,7 @@ ROUTES: Routes = (
         {200: Success("The letter.", DeadLetterDetail)},
         LetterParams,
         problems=(DeadLetterNotFound, StoreUnavailable),
+        description="Its body, the reason, and how often it was tried.",
     ),
     route(
         "POST",
@@ -166,5 +168,6 @@ ROUTES: Routes = (
         {200: Success("It is gone.", PurgedLetters)},
         LetterParams,
         problems=(DeadLetterNotFound, StoreUnavailable),
+        description="It cannot be undone.",
     ),
 )

@@ -54,5 +54,6 @@ ROUTES: Routes = (
         {200: Success("Events of the same type in a row are one. Nothing that was said is in it.", TurnEvents)},
         EventsParams,
         problems=(InvalidCursor, TaskNotFound, *AWAY),
+        description="Kinds, counts and sizes; never what was said.",
     ),
 )

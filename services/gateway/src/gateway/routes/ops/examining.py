@@ -29,5 +29,6 @@ ROUTES: Routes = (
         NoParams,
         problems=(StoreUnavailable,),
         whole_system=True,
+        description="Redis, Postgres, migrations, clocks and models, each with a sentence.",
     ),
 )

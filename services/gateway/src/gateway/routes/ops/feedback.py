@@ -43,5 +43,6 @@ ROUTES: Routes = (
         {200: Success("The newest first.", FeedbackList)},
         FeedbackParams,
         problems=(StoreUnavailable,),
+        description="Thumbs and comments, with the model that answered.",
     ),
 )

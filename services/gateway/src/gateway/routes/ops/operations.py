@@ -64,5 +64,6 @@ ROUTES: Routes = (
         {200: Success("The oldest first.", OpenOperationList)},
         ListParams,
         problems=(StoreUnavailable,),
+        description="The oldest first, with the runner, person or webhook that each waits for.",
     ),
 )

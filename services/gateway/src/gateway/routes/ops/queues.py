@@ -55,6 +55,7 @@ ROUTES: Routes = (
         NoParams,
         problems=AWAY,
         whole_system=True,
+        description="What waits, what is in flight, and who takes from each queue.",
     ),
     route(
         "GET",
@@ -65,6 +66,7 @@ ROUTES: Routes = (
         NoParams,
         problems=(RedisUnavailable,),
         whole_system=True,
+        description="With version and what each lacks, and those that fell silent.",
     ),
     route(
         "GET",
@@ -75,5 +77,6 @@ ROUTES: Routes = (
         PeriodParams,
         problems=AWAY,
         whole_system=True,
+        description="In one sentence, with the numbers that it is known from.",
     ),
 )

@@ -133,6 +133,7 @@ ROUTES: Routes = (
         {200: Success("With their phase and holder.", LiveTurnList)},
         ListParams,
         problems=AWAY,
+        description="With who has each, since when, and what it waits for.",
     ),
     route(
         "GET",
@@ -142,6 +143,7 @@ ROUTES: Routes = (
         {200: Success("One sentence, and what it stands on.", Explanation)},
         TurnParams,
         problems=(TaskNotFound, *AWAY),
+        description="In one sentence, with the evidence.",
     ),
     route(
         "POST",
@@ -151,6 +153,7 @@ ROUTES: Routes = (
         {202: Success("The wish is durable, or the turn had ended: its status says which.", CancelledTurn)},
         TurnParams,
         problems=(TaskNotFound, AccessDenied, *AWAY),
+        description="As its owner could. A turn that runs ends within a second.",
     ),
     route(
         "POST",

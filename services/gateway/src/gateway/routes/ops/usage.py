@@ -31,5 +31,6 @@ ROUTES: Routes = (
         {200: Success("By users and by sessions.", Top)},
         PeriodParams,
         problems=(StoreUnavailable,),
+        description="By user and by session.",
     ),
 )

@@ -67,5 +67,6 @@ ROUTES: Routes = (
         WorkerParams,
         problems=(RedisUnavailable,),
         whole_system=True,
+        description="The opposite of draining it.",
     ),
 )
