@@ -42,15 +42,17 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
             FilePayload(name="notes.txt", mimeType="text/plain", buffer="größe".encode()),
             FilePayload(name="large.txt", mimeType="text/plain", buffer=b"x" * 5001),
             FilePayload(name="lie.png", mimeType="image/png", buffer=b"<html>"),
+            FilePayload(name="program.exe", mimeType="application/x-msdownload", buffer=b"MZ"),
         ]
     )
     await page.evaluate(_DROP, ["drop", "dropped.png", picture])
     await page.evaluate(_DROP, ["paste", "pasted.png", picture])
-    await expect(chosen).to_have_count(5)
+    await expect(chosen).to_have_count(6)
     await expect(chosen.nth(1)).to_contain_text("larger")
-    await expect(chosen.nth(2)).to_contain_text("its content is text/plain")
-    await expect(chosen.nth(3).locator("img")).to_have_js_property("naturalWidth", 1)
-    for name in ("large.txt", "lie.png", "pasted.png"):
+    await expect(chosen.nth(2)).to_contain_text("What is in it is not what its name says.")
+    await expect(chosen.nth(3)).to_contain_text("can be read here: PDF, GIF, JPEG, PNG, WEBP, text.")
+    await expect(chosen.nth(4).locator("img")).to_have_js_property("naturalWidth", 1)
+    for name in ("large.txt", "lie.png", "program.exe", "pasted.png"):
         await page.get_by_role("button", name=f"Remove {name}").click()
     await expect(chosen).to_have_count(2)
     await expect(page.locator("#chosen [aria-busy]")).to_have_count(0)

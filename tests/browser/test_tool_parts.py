@@ -423,3 +423,33 @@ async def _asked_for_approval(chat: Chat, scripted: ScriptedChat) -> Locator:
     tool = chat.tool("Delete file")
     await chat.sees_state(tool, "Waiting for you")
     return tool
+
+
+async def test_the_arguments_of_a_tool_are_a_form_and_the_end_stays_in_sight_when_it_goes(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    arguments = {"zone": {"type": "string"}, "hours": {"type": "integer"}, "exact": {"type": "boolean"}}
+    scripted.tools = [TOOLS[0] | {"parameters": {"properties": arguments, "required": ["zone"]}}]
+    for n in range(20):
+        scripted.store(f"m{n}", "assistant" if n % 2 else "user", [{"type": "text", "text": f"Word {n}.\n\nMore."}])
+    page = chat.page
+    await page.goto(f"{scripted.url}/#/c/long")
+    await expect(chat.text_of(chat.answers.last)).to_contain_text("Word 19.")
+    await expect(chat.box).to_be_focused()
+    await page.keyboard.type("/current_time ")
+    form = page.get_by_role("form", name="Arguments of Clock")
+    await form.get_by_label("Zone").fill("Europe/Berlin")
+    await form.get_by_label("Hours").fill("2")
+    await form.get_by_label("Exact").check()
+    await form.get_by_role("button", name="Insert").click()
+    await expect(chat.box).to_have_value('/current_time {"zone":"Europe/Berlin","hours":2,"exact":true}')
+    await expect(form).to_have_count(0)
+    await chat.box.fill("/current_time ")
+    await expect(form).to_be_visible()
+    await page.keyboard.press("Enter")
+    turn = await scripted.asked()
+    await turn.say(BEGIN, *text("Some more words.\n\n" * 20))
+    await expect(chat.text_of(chat.answers.last)).to_contain_text("Some more words.")
+    await expect(chat.answers.last.locator("p").last).to_be_in_viewport()
+    await expect(page.get_by_role("button", name="Newest")).to_have_count(0)
+    await scripted.finish()

@@ -53,7 +53,7 @@ function Field({ name, argument, optional }: { name: string; argument: ToolArgum
           ))}
         </select>
       ) : (
-        <input id={id} name={name} type={type} step={argument.type === "integer" ? 1 : "any"} required={!optional && type !== "checkbox"} placeholder={argument.description} dir="auto" />
+        <input id={id} name={name} type={type} step={argument.type === "integer" ? 1 : "any"} required={!optional && type !== "checkbox"} placeholder={argument.description} title={argument.description} dir="auto" />
       )}
     </div>
   );

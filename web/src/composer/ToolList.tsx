@@ -27,7 +27,9 @@ function Option({ tool, n, selected, onPick }: { tool: Tool; n: number; selected
   useEffect(() => {
     if (selected) item.current?.scrollIntoView({ block: "nearest" });
   }, [selected]);
-  const about = [tool.title, tool.description].filter(Boolean).join(": ") + (tool.approval ? ` (${words.asksFirst})` : "");
+  // Ahead of what may be cut off.
+  const name = [tool.title, tool.approval && `(${words.asksFirst})`].filter(Boolean).join(" ");
+  const about = [name, tool.description].filter(Boolean).join(": ");
   return (
     <li ref={item} role="option" id={`command-${n}`} aria-selected={selected} onClick={() => onPick(tool)}>
       <code>/{tool.name}</code> <span className="soft">{about}</span>

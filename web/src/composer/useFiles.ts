@@ -51,13 +51,13 @@ export function useFiles(): FilesToSend {
   }, []);
 
   const upload = useCallback(
-    async (one: Chosen, file: File) => {
+    async (one: Chosen, file: File, types: string[]) => {
       try {
         const { url, name, media_type } = await api.uploadFile(file, one.leaving.signal);
         change(one.key, { file: { type: "file", url, filename: name, mediaType: media_type } });
       } catch (error) {
         if (isAbort(error)) return;
-        change(one.key, { why: sentenceOf(error instanceof Problem ? error : new Problem("")) });
+        change(one.key, { why: whyNot(error instanceof Problem ? error : new Problem(""), file.type, types) });
       }
     },
     [change],
@@ -74,7 +74,7 @@ export function useFiles(): FilesToSend {
         else if (file.size > limits.mostBytes) one.why = (words) => words.fileTooLarge(limits.mostBytes);
         now.current = [...now.current, one];
         setChosen(now.current);
-        if (!one.why) void upload(one, file);
+        if (!one.why) void upload(one, file, limits.types);
       }
     },
     [limits, upload],
@@ -103,6 +103,14 @@ export function useFiles(): FilesToSend {
     remove,
     take,
   };
+}
+
+/** The server names types as programs do. */
+function whyNot(problem: Problem, type: string, types: string[]): Said {
+  if (problem.code !== "FILE_TYPE_REFUSED") return sentenceOf(problem);
+  if (types.includes(type)) return (words) => words.fileNotWhatItSays;
+  const kinds = (text: string) => types.map((one) => (one === "text/plain" ? text : one.split("/")[1]!.toUpperCase())).join(", ");
+  return (words) => words.fileKind(kinds(words.textFiles));
 }
 
 function forget(one: Chosen): void {

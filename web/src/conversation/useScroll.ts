@@ -21,6 +21,8 @@ export function useScroll(firstId: string | undefined) {
     const box = scroller.current;
     if (!box) return;
     if (following.current) box.scrollTop = box.scrollHeight;
+    // Where it has grown, as by a form above the box that goes, its place is another, and nobody has scrolled.
+    lastTop.current = box.scrollTop;
     height.current = box.scrollHeight;
     setAway(!following.current && !isNearEnd());
   }, []);

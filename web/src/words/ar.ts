@@ -83,6 +83,9 @@ export const ar: Words = {
   removeFile: (name) => (name ? `إزالة ${apart(name)}` : "إزالة الملف"),
   tooManyFiles: (most) => `أقصى ما يمكن إرفاقه برسالة: ${files(most)}.`,
   fileTooLarge: (bytes) => `حجمه أكبر من ${apart(`${Math.floor(bytes / 2 ** 20) || 1} MB`)}.`,
+  textFiles: "نص",
+  fileKind: (kinds: string) => `أنواع الملفات التي يمكن قراءتها هنا: ${kinds}.`,
+  fileNotWhatItSays: "محتواه ليس ما يدل عليه اسمه.",
   fileUnread: (name, problem) => `لم يُعرض «${apart(name)}» على النموذج: ${apart(problem)}.`,
 
   you: "أنت",

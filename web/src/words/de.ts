@@ -72,6 +72,9 @@ export const de: Words = {
   removeFile: (name: string) => `${name || "Datei"} entfernen`,
   tooManyFiles: (most: number) => `Höchstens ${most} Dateien gehen mit einer Nachricht.`,
   fileTooLarge: (bytes: number) => `Sie ist größer als ${Math.floor(bytes / 2 ** 20) || 1} MB.`,
+  textFiles: "Text",
+  fileKind: (kinds: string) => `Diese Arten von Dateien können hier gelesen werden: ${kinds}.`,
+  fileNotWhatItSays: "Ihr Inhalt ist nicht das, was ihr Name sagt.",
   fileUnread: (name: string, problem: string) => `Das Modell hat „${name}“ nicht gesehen: ${problem}.`,
 
   you: "Du",

@@ -76,6 +76,9 @@ export const en = {
   removeFile: (name: string) => `Remove ${name || "the file"}`,
   tooManyFiles: (most: number) => `At most ${most} files go with a message.`,
   fileTooLarge: (bytes: number) => `It is larger than ${Math.floor(bytes / 2 ** 20) || 1} MB.`,
+  textFiles: "text",
+  fileKind: (kinds: string) => `These kinds of files can be read here: ${kinds}.`,
+  fileNotWhatItSays: "What is in it is not what its name says.",
   fileUnread: (name: string, problem: string) => `The model was not shown “${name}”: ${problem}.`,
 
   // Messages

@@ -46,9 +46,9 @@ def render(document: Json) -> str:
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{_text(info['title'])} API</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{_text(info['title'])} API {_text(info['version'])}</h1><p>{_prose(info['description'])}</p>"
+        f"<header><h1>{_text(info['title'])} API {_text(info['version'])}</h1><p>{_prose(info['description'])}</p>"
         "<p>The same for programs: <a href='/openapi.json'>/openapi.json</a></p>"
-        f"<p>Each route can be tried here: what is sent is sent as this browser. {_WHO}"
+        f"<p>Each route can be tried here: what is sent is sent as this browser.</p>{_WHO}</header>"
         f"<nav aria-label=Routes><ul>{''.join(_link(*each) for each in operations)}</ul></nav>"
         f"<main>{''.join(sections)}<h2>Models</h2>{_models(document['components']['schemas'])}</main>"
         f"<script>{_SCRIPT}</script></body></html>"

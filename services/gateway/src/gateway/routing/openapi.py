@@ -129,7 +129,10 @@ def _operation(operation: RouteSpec[Any, Any], references: Any) -> Json:
             # Where an empty body counts as `{}`, it may do.
             "required": operation.raw_body is not None or any(f.is_required() for f in body.model_fields.values()),
             "content": {
-                "application/json": {"schema": references[body, "validation"], "example": BODIES[operation.name]}
+                "application/json": {
+                    "schema": references[body, "validation"],
+                    "example": BODIES.get(operation.name, {}),
+                }
             },
         }
     elif operation.raw_body is not None:
