@@ -257,7 +257,7 @@ def answer_call(part: Part, **fields: Any) -> None:
     """Change a tool part to its new state: what only its earlier states had goes."""
     for name in ("output", "preliminary", "errorText"):
         part.pop(name, None)
-    if (part.get("approval") or {}).get("approved") is False:
+    if fields.get("state") != "output-denied" and (part.get("approval") or {}).get("approved") is False:
         # Of an elicitation: a call that was denied has no output, says the AI SDK's schema of messages.
         del part["approval"]
     part.update(fields)
