@@ -253,23 +253,23 @@ class Turns(Machine):
         self.the_reconciler_looks()
         waiting = len(self.look().waiting)
         self.take(self.run(self.reading(waiting or 1)))  # it came under other weights, or was released
+        # Whoever has a head of a version before has turns of his own beside his organisation's, until that is gone.
+        heads: Any = self.run(self.redis.zrange(HEADS, 0, -1))
+        mixed = {org_of(user.decode()) for user in heads} - {""}
         drained: list[str] = []
         while (place := self.look()).waiting:
             self.take(self.run(self.reading(1)))
             drained.append(self.seen[-1])
-            self.shares_are_by_weight(drained, place)
+            self.shares_are_by_weight(drained, place, mixed)
         assert not self.known
         self.nothing_was_overtaken_by_another_of_its_user()
 
-    def shares_are_by_weight(self, drained: list[str], before: Place) -> None:
+    def shares_are_by_weight(self, drained: list[str], before: Place, mixed: set[str]) -> None:
         """Among those, and within an organisation those of its people, who have had something in their lanes from the
         beginning of the drain until now: a round has as many turns of each as he has weight."""
         rest = Counter(map(who, before.in_lanes))
         had = Counter(map(who, drained))
         of_groups = Counter(map(group, map(who, drained)))
-        # Whoever has a head of a version before has turns of his own beside his organisation's, until that is gone.
-        heads: Any = self.run(self.redis.zrange(HEADS, 0, -1))
-        mixed = {org_of(user.decode()) for user in heads}
         waits = {group(user) for user in rest} - mixed
         rounds = [of_groups[one] / self.weight(one) for one in waits]
         assert max(rounds, default=0) - min(rounds, default=0) <= 1, f"{of_groups}, of which {waits} wait still"

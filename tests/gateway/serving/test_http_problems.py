@@ -112,6 +112,66 @@ async def test_a_head_that_is_no_http_or_has_no_end_is_refused(gateway: Service,
     assert (await http.get("/healthz", headers={"x-large": "x" * 16_000})).status_code == 200
 
 
+_POST = b"POST /api/chat HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+_CHUNKED = _POST + b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.requirement("CH-14", "GW-7", "SE-3")
+async def test_a_body_whose_framing_is_broken_is_a_400_at_once_and_nothing_is_done(
+    gateway: Service, http: httpx.AsyncClient
+) -> None:
+    chunks = [b"zz\r\n", b"-5\r\nhello\r\n", b"0x5\r\nhello\r\n", b"f" * 20 + b"\r\n", b"5\nhello\n", b"1\r\n{XX"]
+    codings = [b"xchunked", b"gzip, chunked", b"chunked, gzip", b"identity", b"chunked\r\ntransfer-encoding: chunked"]
+    body = b"2\r\n{}\r\n0\r\n\r\n"
+    pieces = [
+        *((_CHUNKED + chunk,) for chunk in chunks),
+        *((_CHUNKED, b"1\r\n{\r\n", chunk) for chunk in chunks),
+        *((_POST + b"transfer-encoding: " + coding + b"\r\n\r\n" + body,) for coding in codings),
+        *((_POST + b"content-length: " + length + b"\r\n\r\n{}",) for length in (b"+2", b"-2", b"2, 2", b"9" * 30)),
+        (_POST.replace(b"1.1", b"1.0") + b"transfer-encoding: chunked\r\n\r\n" + body,),
+        (_CHUNKED + b"2\r\n{}\r\n0\r\nno trailer\r\n\r\n",),
+    ]
+    before = (await http.get("/api/chat/sessions")).json()
+    for each in pieces:
+        async with asyncio.timeout(2):
+            answered, problem = _head_and_body(await _raw(gateway, *each))
+        assert (answered, problem["code"]) == (400, "MALFORMED_REQUEST"), each
+    assert (await http.get("/api/chat/sessions")).json() == before
+
+
+@pytest.mark.requirement("GW-7")
+async def test_a_whole_request_is_answered_whatever_follows_it_and_its_trailers_are_no_headers(
+    gateway: Service,
+) -> None:
+    """A client that tells its length in characters instead of bytes sends a few too many."""
+    asked = _POST.replace(b"/api/chat ", b"/api/chat/tasks/none/cancel ") + b"content-length: 2\r\n\r\n{}"
+    for rest in (b"}}", b"\x16\x03"):
+        answer = await _raw(gateway, asked + rest)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert not answer.startswith(b"HTTP/1.1 400")
+        assert b"\r\nconnection: close\r\n" in answer
+    trailers = b"x-api-key: wrong\r\nauthorization: Bearer wrong\r\nhost: evil.example\r\norigin: null\r\n"
+    body = b'{"id":"trailed","message":{}}'
+    answer = await _raw(
+        gateway, _CHUNKED + b"%x\r\n%b\r\n0\r\n" % (len(body), body) + trailers + b"\r\n", b"GET\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 422"), answer
+
+
+@pytest.mark.requirement("SE-3")
+async def test_of_requests_that_are_sent_without_waiting_a_few_are_answered_and_the_connection_ends(
+    gateway: Service,
+) -> None:
+    """Each that waits costs kilobytes: one connection that sent ten thousand of them cost 10 MB."""
+    asked = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    for sent in (asked * 5000, _POST + b"content-length: 2\r\n\r\n{}" + asked * 5000):
+        answers = await _raw(gateway, sent)
+        assert 1 < answers.count(b"HTTP/1.1 ") < 50
+        assert b"\r\nconnection: close\r\n" in answers
+    few = await _raw(gateway, asked * 10 + asked.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+    assert few.count(b"HTTP/1.1 200") == 11
+
+
 @pytest.mark.requirement("GW-7")
 async def test_a_request_id_comes_back_when_it_is_one_and_is_made_when_it_is_not(http: httpx.AsyncClient) -> None:
     given = await http.get("/nowhere", headers={"x-request-id": "abc.DEF-123_4"})

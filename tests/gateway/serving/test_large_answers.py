@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gateway
 import pytest
-from gateway.api.problems import Overloaded
+from gateway.api.problems import Overloaded, TooManyAtOnce, problem_response
 from gateway.large_answers import LargeAnswers
 from gateway.serving.app import _ROUTES
 
@@ -63,13 +63,16 @@ async def test_many_callers_together_have_four_in_flight() -> None:
     assert sum(reading.done for reading in readings) == 10
 
 
-async def test_one_that_waited_too_long_is_told_to_come_again_and_takes_no_room() -> None:
+async def test_one_that_waited_too_long_is_told_for_whom_and_to_come_again_and_takes_no_room() -> None:
     answers = LargeAnswers(most=1, most_of_caller=1, patience_seconds=0.05)
     async with answers.turn(_GREEDY):
-        for caller in (_GREEDY, _OTHER):
-            with pytest.raises(Overloaded):
+        for caller, status in ((_GREEDY, 429), (_OTHER, 503)):
+            with pytest.raises((Overloaded, TooManyAtOnce)) as told:
                 async with answers.turn(caller):
                     pytest.fail("there was room")
+            assert isinstance(told.value, Overloaded | TooManyAtOnce)
+            answer = problem_response(told.value, "")
+            assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (status, True)
     async with asyncio.timeout(10), answers.turn(_OTHER):
         pass
 

@@ -123,9 +123,9 @@ async def test_a_setting_says_whether_a_model_takes_pictures(model: ModelServer)
         assert record.body["messages"][0]["content"].endswith("What is it?")
 
 
-def test_neighbours_with_pictures_are_one_message_with_them() -> None:
-    [sent] = fitted([*ASKED, {"role": "user", "content": "go"}], Wants(system=False))
-    assert (sent["role"], sent["content"][1]) == ("user", PICTURE)
-    assert sent["content"][-1] == {"type": "text", "text": "go"}
+def test_neighbours_with_pictures_are_made_to_take_turns() -> None:
+    sent = fitted([*ASKED, {"role": "user", "content": "go"}], Wants(system=False))
+    assert [one["role"] for one in sent] == ["user", "assistant", "user"]
+    assert sent[0]["content"][1] == PICTURE
     with_system = fitted([{"role": "system", "content": "Be brief."}, *ASKED], Wants(system=False))
     assert with_system[0]["content"][0] == {"type": "text", "text": "Be brief."}

@@ -82,6 +82,14 @@ RESPONSES = [
         error="MODEL_WRONG_ADDRESS",
     ),
     Sent(
+        "a redirect to another address, which would get the conversation",
+        response(
+            b"", "Content-Length: 0", "Location: http://169.254.169.254/x", status="HTTP/1.1 307 Temporary Redirect"
+        ),
+        text="",
+        error="MODEL_WRONG_ADDRESS",
+    ),
+    Sent(
         "an error in gzip",
         response(
             gzip.compress(b'{"error": {"message": "Invalid API key"}}'),

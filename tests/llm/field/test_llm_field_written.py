@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sluiceway_llm.reading.written_calls import WrittenCalls
 
@@ -66,6 +66,7 @@ ONE_CALL = [("note", {"text": "one"})]
 
 
 @pytest.mark.parametrize("text", KINDS.values(), ids=KINDS.keys())
+@settings(deadline=None, max_examples=12)
 @given(cuts=st.sets(st.integers(1, 200), max_size=8))
 def test_a_call_in_a_models_own_notation_is_a_call_however_it_is_torn(text: str, cuts: set[int]) -> None:
     assert read(text, cuts)[1] == ONE_CALL
@@ -100,6 +101,7 @@ def test_several_calls_are_several_and_words_behind_them_are_words(text: str) ->
         "<function=note",
     ],
 )
+@settings(deadline=None, max_examples=12)
 @given(cuts=st.sets(st.integers(1, 200), max_size=5))
 def test_what_is_no_call_of_a_tool_that_was_offered_stays_text(text: str, cuts: set[int]) -> None:
     assert read(text, cuts) == (text, [])

@@ -1,15 +1,18 @@
 """Whatever the size of what a model server sends: nobody else waits for its reading, and what is kept has a bound."""
 
 import asyncio
+import itertools
 import json
 import time
 
 import pytest
-from sluiceway_llm.calling import whole_bodies
+from sluiceway_llm.calling import pace, whole_bodies
+from sluiceway_llm.calling.answer_stream import _read
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.model_events import ModelEvent, Usage
 from sluiceway_llm.reading.chunks import ChunkReader
 from sluiceway_llm.reading.provided_fields import MAX_CHARS, ProvidedFields
+from sluiceway_llm.reading.sse_lines import SseDecoder
 from sluiceway_llm.reading.tool_calls import CallAssembler
 
 from harness.model_server import ModelServer
@@ -34,6 +37,35 @@ async def test_a_large_and_odd_event_holds_up_no_other_turn_of_the_process(model
     ticking.cancel()
     assert time.thread_time() - began < 0.3, "half a second of reading, and not in the loop's thread"
     assert ticks > 10
+
+
+@pytest.mark.parametrize("line", [b": nothing\n\n", b'data: {"choices":[{"index":0,"delta":{}}]}\n\n', b"\n"])
+async def test_many_events_that_say_nothing_are_read_in_slices(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "SLICE_SECONDS", 0.0005)
+    turns_of_others = 0
+
+    async def others() -> None:
+        nonlocal turns_of_others
+        while True:
+            await asyncio.sleep(0)
+            turns_of_others += 1
+
+    other = asyncio.create_task(others())
+    reader, end = ChunkReader(""), b'data: {"choices":[{"index":0,"delta":{"content":"end"}}]}\n\n'
+    events, broken = await _read(line * (400_000 // len(line)) + end, SseDecoder(), reader, pace.Pace())
+    other.cancel()
+    assert (text_of(events), broken) == ("end", None)
+    assert turns_of_others >= 10
+
+
+def test_who_waits_longer_than_he_reads_is_never_slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=0.003)
+    monkeypatch.setattr(pace, "perf_counter", lambda: next(clock))
+    model = pace.Pace()
+    for _ in range(900):
+        model.waits()
+        model.reads()
+        assert not model.kept_too_long()
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -26,7 +26,6 @@ pytestmark = pytest.mark.requirement("CH-25")
 Messages = list[dict[str, Any]]
 SYSTEM = {"role": "system", "content": "Be brief."}
 GO = {"role": "user", "content": "go"}
-UNANSWERED = "[The application says this: what is above was not answered. The next message:]"
 NESTED = {
     "type": "object",
     "properties": {"who": {"$ref": "#/$defs/Person"}, "n": {"type": ["integer", "null"], "minimum": 1}},
@@ -97,7 +96,7 @@ HISTORIES: dict[str, Messages] = {
 async def test_a_history_of_whatever_shape_fits_a_strict_server_at_once(model: ModelServer, history: Messages) -> None:
     await model.strict(*STRICT)
     async with adapter(model) as llm:
-        assert "go " in await answer(llm, history)
+        assert (await answer(llm, history)).startswith("go ")
     assert len(await model.requests()) == 1
 
 
@@ -193,8 +192,7 @@ async def test_for_models_without_tools_calls_are_told_as_text(model: ModelServe
     async with adapter(model) as llm:
         await answer(llm, [user("a"), calls("c1"), result("c1", "42"), GO], tool_messages=False)
     [record] = await model.requests()
-    [message] = record.body["messages"]
-    assert message == user(f"a\n\n[Result of the tool note: 42]\n\n{UNANSWERED}\n\ngo")
+    assert record.body["messages"] == [user("a\n\n[Result of the tool note: 42]\n\ngo")]
     assert "tools" not in record.body
 
 
@@ -301,26 +299,25 @@ async def test_a_server_that_wants_thoughts_with_every_call_gets_them_with_those
 
 def test_thoughts_in_tags_are_not_sent_back() -> None:
     sent = fitted([user("a"), said("<think>Hm.</think>\n\nx"), user("b"), said("<think>cut off"), GO], Wants())
-    assert [one["content"] for one in sent] == ["a", "x", f"b\n\n{UNANSWERED}\n\ngo"]
+    assert [one["content"] for one in sent] == ["a", "x", "b", "(The answer was not finished.)", "go"]
 
 
-@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES.keys())
-def test_the_assistant_has_said_nothing_but_what_it_said(history: Messages) -> None:
-    """What stands in its place is what small models say next."""
-    for turns in (True, False):
-        told = [one["content"] for one in fitted(history, Wants(turns=turns)) if one["role"] == "assistant"]
-        assert {text for text in told if text} <= {"x", "y", "x\n\ny"}
+@pytest.mark.parametrize("turns", [True, False])
+def test_behind_results_the_assistant_is_not_made_to_say_what_small_models_say_again(turns: bool) -> None:
+    history = [user("a"), calls("c1"), result("c1", "It runs."), user("b"), said("x"), GO]
+    told = [one["content"] for one in fitted(history, Wants(turns=turns)) if one["role"] == "assistant"]
+    assert [text for text in told if text] == ["x"]
 
 
 def test_a_question_behind_results_is_told_with_them_only_where_it_has_to_be() -> None:
     history = [user("a"), calls("c1"), result("c1", "42"), GO]
-    assert fitted(history, Wants()) == [user(f"a\n\n[Result of the tool note: 42]\n\n{UNANSWERED}\n\ngo")]
-    assert [one["role"] for one in fitted(history, Wants(turns=False))] == ["user", "assistant", "tool", "user"]
+    assert fitted(history, Wants(turns=True)) == [user("a\n\n[Result of the tool note: 42]\n\ngo")]
+    assert [one["role"] for one in fitted(history, Wants())] == ["user", "assistant", "tool", "user"]
 
 
 async def test_that_a_question_may_not_follow_results_is_learned(model: ModelServer) -> None:
     await model.strict("no_user_after_tool")
-    async with adapter(model, options=ServerOptions(dialect="openai")) as llm:
+    async with adapter(model) as llm:
         for _ in range(2):
             assert "go" in await answer(llm, [user("a"), calls("c1"), result("c1"), GO])
     assert len(await model.requests()) == 3

@@ -45,6 +45,7 @@ async def add(arguments: Sum) -> int:
 def add_in_thread(arguments: Sum, context: ToolContext) -> dict[str, Any]:
     """Add, without a loop."""
     context.progress_nowait(50, "adding")
+    context.show_nowait(Data(type="data-sum", data=arguments.left + arguments.right))
     return {"sum": arguments.left + arguments.right, "user": context.user_id, "attempt": context.attempt}
 
 

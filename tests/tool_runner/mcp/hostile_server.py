@@ -13,6 +13,7 @@ from typing import Any
 
 MIB = 1024 * 1024
 HUGE_MIB = 200
+TALKS = 5000
 OBJECT = {"type": "object"}
 # Another 29 letters would hold a backtracking engine up for 21 s.
 SLOW_PATTERN = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^(a+)+$"}}}
@@ -27,6 +28,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "small_things": OBJECT,
     "blocks": OBJECT,
     "keys": OBJECT,
+    "picture": OBJECT,
+    "talk": OBJECT,
     "fetches": {"type": "object", "properties": {"a": {"$ref": f"http://127.0.0.1:{os.environ.get('TRAP', '9')}/s"}}},
     "slow_pattern": SLOW_PATTERN,
     "doubling": DOUBLING,
@@ -67,7 +70,19 @@ def answer(message: dict[str, Any]) -> Iterator[bytes]:
     if method == "tools/call" and name in ("huge", "huge_behind"):
         yield from huge(message["id"], behind=name == "huge_behind")
         return
+    if name == "talk":
+        yield from talk(message["id"], message["params"]["_meta"]["progressToken"])
     yield json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result(method, name)}).encode()
+
+
+def talk(call_id: int, token: Any) -> Iterator[bytes]:
+    """Progress and whatever else a server may say, without end; each a line of its own."""
+    for number in range(TALKS):
+        params = {"progressToken": token, "progress": number, "total": TALKS, "message": f"at {number}"}
+        told = {"jsonrpc": "2.0", "method": "notifications/progress", "params": params}
+        changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+        ping = {"jsonrpc": "2.0", "method": "ping", "id": f"{call_id}-{number}"}
+        yield b"".join(json.dumps(one).encode() + b"\n" for one in (told, changed, ping))
 
 
 def result(method: str, name: str | None) -> dict[str, Any]:
@@ -81,6 +96,8 @@ def result(method: str, name: str | None) -> dict[str, Any]:
             return {"content": [], "structuredContent": {"a": [{}] * 1_000_000}}
         case "tools/call" if name == "keys":
             return {"content": [], "structuredContent": {str(number): number for number in range(200_000)}}
+        case "tools/call" if name == "picture":
+            return {"content": [{"type": "image", "mimeType": "image/png", "data": "A" * 14_000_000}]}
         case "tools/call" if name == "blocks":
             return {"content": [{"type": "text", "text": ""}] * 30_000}
         case "tools/call":

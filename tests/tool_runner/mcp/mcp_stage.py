@@ -59,8 +59,15 @@ class Watcher:
     async def keep(self, name: str, content: bytes, media_type: str | None) -> Part:
         return await no_files(name, content, media_type)
 
-    async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
+    @property
+    def reporter(self) -> "Watcher":
+        return self
+
+    def report(self, percent: float | None, message: str | None, data: Any) -> None:
         self.said.append((percent, message))
+
+    async def progress(self, percent: float | None = None, message: str | None = None, data: Any = None) -> None:
+        self.report(percent, message, data)
 
 
 class McpStage:

@@ -107,6 +107,31 @@ async def test_a_result_of_200_mb_over_http_is_one_failed_call_and_costs_little_
         for each in ("h__huge", *SMALL_THINGS):
             assert await failed_without_much_memory(caller, runner, each) == "RESULT_TOO_LARGE"
         assert await caller.ask("h__hello") == "hello"
+        assert await memory_of_pictures(caller, runner) < 90
+
+
+async def memory_of_pictures(caller: Caller, runner: Service) -> float:
+    """Of eight at once, of 14 MB each; each costs two of its copies, and two of a server are read at once."""
+    memory = MemoryWatch(runner.pid)
+    async with memory.watching():
+        calls = [await caller.call("h__picture") for _ in range(8)]
+        for call in calls:
+            assert "10500000 bytes" in str((await caller.end(call, timeout=60)).result)
+    return memory.grown_mib
+
+
+@pytest.mark.requirement("SE-4")
+async def test_a_server_that_never_stops_talking_is_listed_seldom_and_its_call_ends_with_its_progress(
+    services: Services, caller: Caller
+) -> None:
+    runner = await runner_with(services, caller, over_pipes())
+    began = time.monotonic()
+    call = await caller.call("h__talk")
+    assert (await caller.end(call, timeout=60)).result == "hello"
+    assert time.monotonic() - began < 20
+    assert 1 <= len(await caller.shown(call)) <= 5 * (time.monotonic() - began) + 2
+    assert await caller.ask("h__hello") == "hello"
+    assert not [line for line in runner.log_lines if line["event"] == "mcp_server_away"]
 
 
 @pytest.mark.requirement("SE-4")

@@ -27,6 +27,18 @@ async def test_progress_is_shown_the_latest_of_it_and_every_part(runner: Service
     assert [part.data for part in await caller.parts(operation)] == list(range(0, 100, 5))
 
 
+@pytest.mark.requirement("CH-9")
+async def test_a_synchronous_tool_shows_its_progress_and_its_parts(runner: Service, caller: Caller) -> None:
+    operation = await caller.call("add_in_thread", left=2, right=3)
+    await caller.end(operation)
+
+    async def parts() -> list[Any]:
+        return [part.data for part in await caller.parts(operation)]
+
+    assert await wait_until(parts, what="its part is shown") == [5]
+    assert {"status": "running", "percent": 50, "message": "adding"} in await caller.shown(operation)
+
+
 @pytest.mark.requirement("JE-4")
 async def test_a_long_tool_publishes_its_life(runner: Service, caller: Caller) -> None:
     await caller.open_gate("gate")

@@ -35,8 +35,7 @@ class Dialect:
     """`limit_name`: how the limit of an answer is called. `drops`: parameters that it refuses. `schemas`: of tools, see
     tool_schemas.py. `returns`: which fields it takes back with a message; None: all that it gave. `ids`: whether calls
     may have whatever short id, or nine letters and digits. `tracing`: where it looks for the session and the trace,
-    beside the headers, which all are sent. `turns`: whether a user's message may not follow results; templates of many
-    models refuse it."""
+    beside the headers, which all are sent. `turns`: whether it refuses a user's message that follows results."""
 
     name: Name
     limit_name: str = "max_tokens"
@@ -45,20 +44,20 @@ class Dialect:
     returns: frozenset[str] | None = None
     ids: Ids = "own"
     tracing: Tracing = "headers"
-    turns: bool = True
+    turns: bool = False
 
 
 _NOTHING = frozenset[str]()
 _THOUGHTS = frozenset({"reasoning_content", "reasoning"})
 _KNOWN = (
     Dialect("generic"),
-    Dialect("openai", limit_name="max_completion_tokens", schemas="whole", returns=_NOTHING, turns=False),
-    Dialect("azure", limit_name="max_completion_tokens", schemas="whole", returns=_NOTHING, turns=False),
-    Dialect("gemini", drops=frozenset({"user"}), schemas="bare", returns=frozenset({"extra_content"}), turns=False),
-    Dialect("anthropic", returns=frozenset({"extra_content", "thinking_blocks"}), turns=False),
-    Dialect("mistral", drops=frozenset({"user", "stream_options"}), returns=_NOTHING, ids="nine"),
-    Dialect("deepseek", returns=frozenset({"reasoning_content"}), turns=False),
-    Dialect("kimi", returns=frozenset({"reasoning_content"}), turns=False),
+    Dialect("openai", limit_name="max_completion_tokens", schemas="whole", returns=_NOTHING),
+    Dialect("azure", limit_name="max_completion_tokens", schemas="whole", returns=_NOTHING),
+    Dialect("gemini", drops=frozenset({"user"}), schemas="bare", returns=frozenset({"extra_content"})),
+    Dialect("anthropic", returns=frozenset({"extra_content", "thinking_blocks"})),
+    Dialect("mistral", drops=frozenset({"user", "stream_options"}), returns=_NOTHING, ids="nine", turns=True),
+    Dialect("deepseek", returns=frozenset({"reasoning_content"})),
+    Dialect("kimi", returns=frozenset({"reasoning_content"})),
     Dialect("ollama", returns=_THOUGHTS),
     Dialect("llama.cpp", returns=_THOUGHTS),
     Dialect("vllm", returns=_THOUGHTS),

@@ -2,10 +2,10 @@
 
 Guarantees, of what comes out
 - It is: at most one system message, a user message, and from there user and assistant take turns; results stand
-  directly behind the calls that they answer. Messages of one role that were neighbours are one; between two of a user,
-  where a turn failed or was stopped, stands that there was no answer. No message is empty.
-- The assistant says nothing that it has not said: small models repeat what stands in its place. Where a user speaks
-  right behind results, these are told with his words (`Wants.turns`).
+  directly behind the calls that they answer. An assistant's messages that were neighbours are one; between two of a
+  user, where a turn failed or was stopped, the assistant says that there was no answer. No message is empty.
+- Behind results a user may speak at once, as while a tool runs in the background: what the assistant is made to say
+  there, small models say again. Where the server does not take that (`Wants.turns`), results are told with his words.
 - Every call has exactly one result, and no result is without its call.
 - Pictures are sent to models that take them; in place of others stands a sentence (pictures.py).
 - Arguments of calls are one JSON object. Names are `[a-zA-Z0-9_-]{1,64}`. Ids are those that this server and model
@@ -32,10 +32,10 @@ PROVIDER = "provider"
 """The key of what is ours in a message, or in a call: it is never sent."""
 NO_RESULT = "Error: This call was not run."
 _EMPTY = "(empty)"
-_BROKEN_OFF = "[The application says this: what is above was not answered. The next message:]"
+_BROKEN_OFF = "(The answer was not finished.)"
 _NO_QUESTION = "(no text)"
 _TOLD = "told"
-"""Of a user's message: it has nothing but results."""
+"""Of a user's message: it is results, told as text."""
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 _OWN_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,40}\Z")
@@ -62,7 +62,7 @@ class Wants:
     null_content: bool = True
     all_reasoning: bool = False
     reasoning_everywhere: bool = False
-    turns: bool = True
+    turns: bool = False
     signed: bool = False
     pictures: bool = True
     unfit: Collection[str] = field(default_factory=frozenset)
@@ -80,7 +80,7 @@ def fitted(messages: list[Message], wants: Wants) -> list[Message]:
     filled = [kept for one in paired if (kept := _filled(one)) is not None]
     if wants.turns:
         filled = [kept for one in _unanswered_as_text(filled) if (kept := _filled(one)) is not None]
-    spoken = _beginning_with_a_question(_joined(filled))
+    spoken = _taking_turns(_joined(filled))
     sent = _Sender(wants).sent(spoken)
     if not system:
         return sent
@@ -163,26 +163,33 @@ def _filled(message: Message) -> Message | None:
 
 
 def _joined(messages: list[Message]) -> list[Message]:
-    """What one said without a word of the other in between is one message; behind results, one of its own."""
+    """What an assistant said without a word of the user in between is one message; behind results, one of its own. So
+    is what a user said with results that are told as text."""
     joined: list[Message] = []
     for message in messages:
         last = joined[-1] if joined else None
-        if last is not None and last["role"] == message["role"] and "results" not in last:
-            joined[-1] = {**last, **message, "content": _both(_before(last, message), message.get("content"))}
+        if last is not None and last["role"] == message["role"] and "results" not in last and _belong(last, message):
+            joined[-1] = {**last, **message, "content": _both(last.get("content"), message.get("content"))}
         else:
             joined.append(message)
-    return [{name: value for name, value in one.items() if name != _TOLD} for one in joined]
+    return joined
 
 
-def _before(last: Message, message: Message) -> Any:
-    """What stands before it; of a question that another follows, that it was not answered."""
-    content = last.get("content")
-    return _both(content, _BROKEN_OFF) if message["role"] == "user" and not message.get(_TOLD) else content
+def _belong(last: Message, message: Message) -> bool:
+    return message["role"] != "user" or _TOLD in last or _TOLD in message
 
 
-def _beginning_with_a_question(messages: list[Message]) -> list[Message]:
+def _taking_turns(messages: list[Message]) -> list[Message]:
+    """Beginning with a question; and where a question follows another, with a word in between."""
     first = next((place for place, one in enumerate(messages) if one["role"] == "user"), None)
-    return [{"role": "user", "content": _NO_QUESTION}, *messages] if first is None else messages[first:]
+    if first is None:
+        return [{"role": "user", "content": _NO_QUESTION}, *messages]
+    turns: list[Message] = []
+    for message in messages[first:]:
+        if turns and message["role"] == turns[-1]["role"] == "user":
+            turns.append({"role": "assistant", "content": _BROKEN_OFF})
+        turns.append({name: value for name, value in message.items() if name != _TOLD})
+    return turns
 
 
 def _both(first: Any, second: Any) -> Any:

@@ -3,7 +3,7 @@
 Guarantees
 - What arrives together is handed on together, at once. No list is empty, and what came before an error is handed on.
 - The last event is `Finished`, or it raises a ModelError: an answer that looks whole is whole.
-- No single event, however large or odd, holds up the event loop.
+- No event, however large or odd, holds up the event loop, nor do many of them, see pace.py.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import httpx2
 
 from sluiceway_llm.asking.continuation import Seam
 from sluiceway_llm.calling.faults import TRANSPORT_ERRORS
+from sluiceway_llm.calling.pace import Pace
 from sluiceway_llm.calling.responses import ResponseReader
 from sluiceway_llm.model_errors import ModelCut, ModelError, ModelGarbage, ModelTimeout
 from sluiceway_llm.model_events import ModelEvent
@@ -24,6 +25,7 @@ _TRAILER_SECONDS = 5.0
 """How long usage and `[DONE]` may come after the finish_reason."""
 _DRAIN_SECONDS = 0.1
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
+_PIECE_BYTES = 16 * 1024
 _QUICKLY_READ_BYTES = 32 * 1024
 """More is read in a thread. An event of a token has some hundred bytes; one of this size takes some ms at worst."""
 
@@ -43,11 +45,12 @@ class AnswerStream:
     async def batches(
         self, body: AsyncGenerator[bytes, None], deadline: float, request_id: str | None
     ) -> AsyncGenerator[list[ModelEvent], None]:
-        chunks, decoder, loop = self._chunks, SseDecoder(), asyncio.get_running_loop()
+        chunks, decoder, loop, pace = self._chunks, SseDecoder(), asyncio.get_running_loop(), Pace()
         wait = self._first_seconds
         received_any = False
         broken: ModelError | None = None
         while not chunks.over and broken is None:
+            pace.waits()
             try:
                 async with asyncio.timeout_at(deadline):
                     received = await anext(body, b"")
@@ -60,7 +63,8 @@ class AnswerStream:
             if not received:
                 break
             received_any = True
-            events, broken = await _read(received, decoder, chunks)
+            pace.reads()
+            events, broken = await _read(received, decoder, chunks, pace)
             if events:
                 wait = self._idle_seconds
                 shown = self._joined(events)
@@ -99,13 +103,18 @@ async def _reading(read: Callable[[bytes, list[ModelEvent]], None], data: bytes,
 
 
 async def _read(
-    received: bytes, decoder: SseDecoder, chunks: ChunkReader | ResponseReader
+    received: bytes, decoder: SseDecoder, chunks: ChunkReader | ResponseReader, pace: Pace
 ) -> tuple[list[ModelEvent], ModelError | None]:
     """The events in these bytes, and the error that ends them: what came before an error is not lost."""
     events: list[ModelEvent] = []
     try:
-        for data in decoder.feed(received):
-            await _reading(chunks.read, data, events)
+        for begin in range(0, len(received), _PIECE_BYTES):
+            for data in decoder.feed(received[begin : begin + _PIECE_BYTES]):
+                await _reading(chunks.read, data, events)
+                if pace.kept_too_long():
+                    await pace.leave()
+            if pace.kept_too_long():
+                await pace.leave()
     except ModelError as error:
         return events, error
     except (EventTooLarge, RecursionError):

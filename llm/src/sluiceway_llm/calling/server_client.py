@@ -2,7 +2,8 @@
 
 Guarantees
 - A model that settings have on another server is asked there, with that server's key or none: ours is not for it.
-- Nothing is sent twice: the SDK's own retries are off.
+- Nothing is sent twice: the SDK's own retries are off. No redirect is followed: it would take a conversation to
+  whatever address it names.
 - Bodies that are read whole have a limit (whole_bodies.py).
 - What a refusal taught of a model stays for the process (lessons.py).
 """
@@ -65,7 +66,11 @@ class ServerClient:
         # Reads have deadlines of our own, so that the first may differ from the others.
         timeout = httpx2.Timeout(None, connect=self._connect_timeout)
         http = openai.DefaultAioHttpClient(
-            limits=limits, timeout=timeout, verify=_trusted(), event_hooks={"response": [bounded]}
+            limits=limits,
+            timeout=timeout,
+            verify=_trusted(),
+            event_hooks={"response": [bounded]},
+            follow_redirects=False,
         )
         client = openai.AsyncOpenAI(
             base_url=self.base_url, api_key=self._secret or _NO_KEY, max_retries=0, http_client=http, timeout=timeout

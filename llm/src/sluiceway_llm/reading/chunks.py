@@ -195,9 +195,21 @@ class ChunkReader:
         elif _SAYS_ERROR.match(text):
             raise error_in_stream(text, self._secret)
         elif no_json.begun:
+            self._read_error_behind(text)
             raise ModelGarbage from no_json
         else:
             self._odd = self._odd or not _is_keepalive(text)
+
+    def _read_error_behind(self, text: str) -> None:
+        """An error that came when an event was half sent, in a line of the same event. Raises it."""
+        for line in text.splitlines()[1:]:
+            try:
+                values = loose_values(line.encode("utf-8", "replace"))
+            except NotJson:
+                continue
+            for value in values:
+                if isinstance(value, dict) and is_error(value.get("error")):
+                    raise error_in_stream(value, self._secret)
 
     def _read_special(self, data: bytes, events: list[ModelEvent]) -> bool:
         """An event that is an error, or an object that stood there without one. Whether it was read with this."""

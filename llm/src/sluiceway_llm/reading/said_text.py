@@ -10,6 +10,7 @@ from typing import Any
 from sluiceway_llm.clean_text import TextJoiner
 from sluiceway_llm.model_events import ModelEvent, ReasoningDelta, RefusalDelta, TextDelta
 from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, Heard
+from sluiceway_llm.reading.edge_tokens import EndTokens, LeadTokens
 from sluiceway_llm.reading.shapes import flat_text
 from sluiceway_llm.reading.think_tags import ThinkSplitter
 from sluiceway_llm.reading.thought_text import ThoughtText
@@ -35,7 +36,9 @@ class SaidText:
         if not continues:
             self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
         self._thoughts = ThoughtText()
-        self._written = WrittenCalls(() if continues else tool_names)
+        self._written, self._in_thoughts = WrittenCalls(tool_names), WrittenCalls(tool_names)
+        self._lead = None if continues else LeadTokens()
+        self._end = EndTokens()
         self.thinks_first = thinks_first
         self.calls_in_text = False
         self._thinks_apart = False
@@ -48,6 +51,10 @@ class SaidText:
     def say(self, text: str, events: list[ModelEvent]) -> None:
         if self._thoughts.held:
             self.think(self._thoughts.rest(), events)
+        if self._lead is not None:
+            text = self._lead.feed(text)
+            if self._lead.done:
+                self._lead = None
         if self._thinking is not None:
             self._tell_split(self._thinking.feed(text), events)
             if isinstance(self._thinking, ThinkSplitter) and (channels := self._thinking.channels) is not None:
@@ -84,11 +91,20 @@ class SaidText:
         for kind, text in said:
             if kind == "reasoning":
                 self.think(text, events)
-            elif clean := self._text.feed(self._written.feed(text)):
-                self._any = True
-                events.append(TextDelta(clean))
+            else:
+                self._tell_text(self._end.feed(self._written.feed(text)), events)
+
+    def _tell_text(self, text: str, events: list[ModelEvent]) -> None:
+        if clean := self._text.feed(text):
+            if self._in_thoughts.holds:
+                self._tell_thought(self._in_thoughts.flush(), events)
+            self._any = True
+            events.append(TextDelta(clean))
 
     def think(self, text: str, events: list[ModelEvent]) -> None:
+        self._tell_thought(self._in_thoughts.feed(text), events)
+
+    def _tell_thought(self, text: str, events: list[ModelEvent]) -> None:
         if clean := self._reasoning.feed(text):
             events.append(ReasoningDelta(clean))
 
@@ -124,6 +140,9 @@ class SaidText:
         """Tell what was held back, where the answer ends or breaks off."""
         if self._thoughts.held:
             self.think(self._thoughts.rest(), events)
+        if self._lead is not None and (held := self._lead.rest()):
+            self._lead = None
+            self.say(held, events)
         if self._thinking is not None and not self._thinking.done:
             self._tell_split(self._thinking.rest(answered=answered), events)
         if self._unopened is not None:
@@ -137,11 +156,19 @@ class SaidText:
                 events.append(kind(rest))
 
     def _tell_written(self, events: list[ModelEvent]) -> None:
-        """Calls that were left in the text; of those that the server has made, too, nothing."""
-        text, calls = self._written.rest()
+        """Calls that were left in the text; of those that the server has made, too, nothing. Those in thoughts are made
+        where nothing else is said."""
+        text, calls = self._written.rest(made=self._calls.any)
         for number, call in enumerate(calls):
             self._call(CallPiece(number, call.name, call.arguments), events)
-        self._tell([("text", text)], events)
+        self._tell_text(self._end.feed(text) + self._end.rest(), events)
+        if self._any or self._calls.any:
+            self._tell_thought(self._in_thoughts.flush(), events)
+            return
+        thought, calls = self._in_thoughts.rest()
+        self._tell_thought(thought, events)
+        for number, call in enumerate(calls):
+            self._call(CallPiece(number, call.name, call.arguments), events)
 
     def _tell_aside(self, events: list[ModelEvent]) -> None:
         """What stood among the thoughts and is none, of an answer that has nothing else."""

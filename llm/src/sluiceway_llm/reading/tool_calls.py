@@ -20,6 +20,7 @@ from typing import Any
 from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS, CleanText, TextJoiner, clean_value, label_of
 from sluiceway_llm.model_events import ModelEvent, ToolCallDelta
 from sluiceway_llm.reading.json_extent import JsonExtent
+from sluiceway_llm.reading.offered_names import offered_name
 from sluiceway_llm.reading.provided_fields import Room
 
 _OF_A_CALL = frozenset({"index", "id", "type", "function", "custom"})
@@ -263,7 +264,8 @@ class CallAssembler:
             if earlier.name:
                 self._tell(earlier, CleanText(""), events)
         call.told = True
-        events.append(ToolCallDelta(call.number, call.id, call.name or None, arguments))
+        name = offered_name(call.name, self._names) if call.name else None
+        events.append(ToolCallDelta(call.number, call.id, CleanText(name) if name else None, arguments))
 
 
 def _belongs_to_whole(call: _Call, same_id: bool, name: str | None, arguments: str) -> bool:

@@ -37,6 +37,13 @@ _OPENINGS = (
     "<\uff5cDSML\uff5cfunction_calls>",
     "<\uff5cDSML\uff5cinvoke name=",
     "[TOOL_CALLS]",
+    # What a server that has made a call may leave behind it.
+    "</tool_call>",
+    "</tool_calls>",
+    "<|tool_call_end|>",
+    "<|tool_calls_section_end|>",
+    "<\uff5ctool\u2581call\u2581end\uff5c>",
+    "<\uff5ctool\u2581calls\u2581end\uff5c>",
 )
 _OPENING = re.compile("|".join(map(re.escape, _OPENINGS)))
 _LONGEST = max(map(len, _OPENINGS))
@@ -89,6 +96,10 @@ class WrittenCalls:
         self._begun = False
         self._before = ""
 
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
     def feed(self, piece: str) -> str:
         """What of it is text for sure."""
         if not (self._held or "<" in piece or "[" in piece) or not self._names:
@@ -103,9 +114,17 @@ class WrittenCalls:
         told = text[:begins]
         return told + self._give_up() if len(self._held) > _MOST_HELD_CHARS else told
 
-    def rest(self) -> tuple[str, list[WrittenCall]]:
-        """What is left when the text has ended: text, and the calls before it."""
+    def flush(self) -> str:
+        """What is held, as text: something else follows."""
+        held, self._held, self._begun = self._held, "", False
+        return held
+
+    def rest(self, *, made: bool = False) -> tuple[str, list[WrittenCall]]:
+        """What is left when the text has ended: text, and the calls before it. `made`: the server has made calls, too;
+        marks alone are then what it left of these."""
         held, self._held = self._held, ""
+        if made and self._begun and _BETWEEN.fullmatch(held):
+            return "", []
         calls, end = _calls_in(held, self._names) if self._begun else ([], 0)
         self._names, self._begun = (), False
         return (held[end:], calls) if calls else (held, [])

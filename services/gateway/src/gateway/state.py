@@ -66,6 +66,8 @@ NAME = "gateway"
 _REDIS_CONNECTIONS = 16
 # Sent at once: they are large, and take as long as their readers do.
 _MOST_EXPORTS = 8
+# They may take minutes: waiting longer would not help.
+_EXPORT_PATIENCE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             files=FileKeeping(store, objects, settings.file_limits),
             rooms=Rooms(settings.max_bodies_bytes),
             large_answers=_large_answers(settings),
-            exports=LargeAnswers(_MOST_EXPORTS, _MOST_EXPORTS // 4),
+            exports=LargeAnswers(_MOST_EXPORTS, _MOST_EXPORTS // 4, _EXPORT_PATIENCE_SECONDS),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),
             metrics=metrics,

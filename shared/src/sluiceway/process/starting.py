@@ -8,6 +8,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from sluiceway.process.large_blocks import give_back_large_blocks
 from sluiceway.process.logs import configure_logging
 from sluiceway.process.secrecy import keep_secrets, secret_names
 from sluiceway.process.secret_files import SecretFileUnreadable
@@ -24,6 +25,7 @@ def run_service(component: str, settings_type: type[S], serve: Callable[[S], Cor
     except (ValidationError, SettingsError, SecretFileUnreadable) as error:
         sys.exit(f"{component}: the settings are not valid:\n{error}")
     keep_secrets(secret_names(settings_type) | exporting.SECRET_VARIABLES, debuggable=settings.debuggable)
+    give_back_large_blocks()
     configure_logging(component, settings.log_format, settings.log_level)
     end_traces = exporting.start(component, process_name())
     try:

@@ -133,6 +133,13 @@ class TooManyStreams(DomainError):
     default_detail = "You have too many open streams. Close some first."
 
 
+class TooManyAtOnce(DomainError):
+    """`retry_after_seconds` is among its further members."""
+
+    code, status = "TOO_MANY_AT_ONCE", 429
+    default_detail = "As many large answers are being sent to you as one may have at once. Read them first."
+
+
 class InvalidSignature(DomainError):
     code, status = "INVALID_SIGNATURE", 401
     default_detail = "None of the signatures is right for this operation and these bytes."
@@ -287,6 +294,7 @@ PASSING: tuple[ProblemType, ...] = (
     TooManySessions,
     TooManyRequests,
     TooManyStreams,
+    TooManyAtOnce,
 )
 
 

@@ -31,7 +31,7 @@ from sluiceway.turn.lookup import Followed
 from sluiceway.wire.client_tools import stored
 from starlette.responses import Response
 
-from gateway.api.cursors import StreamParams
+from gateway.api.cursors import BEGINNING, StreamParams
 from gateway.api.inputs import ClientId, In, Params, WholeNumber
 from gateway.api.models.messages import AiSdkRequest
 from gateway.api.models.turns import CancelledTurn, Idle
@@ -52,7 +52,7 @@ from gateway.routes import accepting, answers, attaching, following
 from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
 from gateway.routes.attaching import attached
 from gateway.routes.claiming import claiming
-from gateway.routes.continued import told_before
+from gateway.routes.continued import behind_its_start, told_before
 from gateway.routes.following import open_stream
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Call, RouteSpec, Success, json_response
@@ -96,12 +96,14 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     of_chat = skip is None and task.task_id != call.params.id
+    before = await told_before(call.gateway, task.task_id) if of_chat else b""
     return await open_stream(
         call.gateway,
         call.caller,
         task.task_id,
-        greeting=await told_before(call.gateway, task.task_id) if of_chat else b"",
+        greeting=before,
         version=call.params.version,
+        cursor=await behind_its_start(call.gateway, task.task_id) if before else BEGINNING,
         skip=skip,
         merge=skip is None,
         headers=accepting.run_headers(task.task_id),

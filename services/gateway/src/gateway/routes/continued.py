@@ -5,11 +5,15 @@ that answered has the rest. One that reloads takes what it is sent for the whole
 resumed stream a replay), and calls that it is not told of are unknown to it: so it is told of them first.
 """
 
+from sluiceway import keys
 from sluiceway.process.logs import get_logger
+from sluiceway.redis.client import command
 from sluiceway.turn.shown import UNREADABLE
+from sluiceway.wire.entry_id import EntryId, parse_entry_id
 from sluiceway.wire.events import Event, Start
 from sluiceway.wire.message import replay_of
 
+from gateway.api.cursors import BEGINNING
 from gateway.state import Gateway
 
 # Behind it comes the whole stream: who breaks off here, and resumes the turn by its id, gets that.
@@ -17,7 +21,7 @@ _ID = b"id: 0-0\n"
 
 
 async def told_before(gateway: Gateway, task_id: str) -> bytes:
-    """Events that come before those of the turn; none for a turn that began its message."""
+    """Events that come in the place of the turn's own `start`; none for a turn that began its message."""
     before = await gateway.store.turns.continued(task_id)
     if before is None:
         return b""
@@ -28,3 +32,9 @@ async def told_before(gateway: Gateway, task_id: str) -> bytes:
         get_logger().exception("turn_unreadable", task_id=task_id)
         return b""
     return b"".join(_ID + b"data: %b\n\n" % event.encode() for event in told)
+
+
+async def behind_its_start(gateway: Gateway, task_id: str) -> EntryId:
+    """The cursor with which a turn's stream is followed without its own `start`, where it has one yet."""
+    first = await command(gateway.redis, "XRANGE", keys.task_events(task_id), "-", "+", "COUNT", 1)
+    return parse_entry_id(first[0][0].decode()) if first else BEGINNING

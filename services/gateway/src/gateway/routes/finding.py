@@ -12,6 +12,7 @@ from gateway.api.cursors import page_size
 from gateway.api.inputs import ClientId, In, Params, PositiveNumber
 from gateway.api.models.finding import FoundMessageView, SearchResult
 from gateway.api.models.sessions import SessionExport, SessionView
+from gateway.api.problems import TooManyAtOnce
 from gateway.routes.exporting import Export
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success, json_response
@@ -85,7 +86,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         "Sessions",
         {200: Success("A file.", SessionExport)},
         ExportParams,
-        problems=(SessionNotFound, AccessDenied, StoreUnavailable),
+        problems=(SessionNotFound, AccessDenied, StoreUnavailable, TooManyAtOnce),
         description=(
             "All messages of the conversation as it is, in order; with `format=markdown` as a text for people, "
             "`text/markdown`. With `branches=all` also what was replaced by edits and other answers, each message with "

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
 from gateway.api.models.people import ErasureReceiptView
+from gateway.api.problems import TooManyAtOnce
 from gateway.large_answers import LargeAnswers
 from gateway.routes.exporting import Export
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
@@ -107,7 +108,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         "People",
         {200: _EXPORTED},
         NoParams,
-        problems=(StoreUnavailable,),
+        problems=(StoreUnavailable, TooManyAtOnce),
         description="JSON lines, read while they are sent. Without a last line of the kind `end` an export broke off.",
         scopes=("turns",),
     ),
@@ -131,7 +132,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         "People",
         {200: _EXPORTED},
         PersonParams,
-        problems=(StoreUnavailable,),
+        problems=(StoreUnavailable, TooManyAtOnce),
         description="As `/api/chat/me/export`, for an operator. A person without anything has an export of one line.",
         people=False,
         scopes=("read",),

@@ -39,6 +39,7 @@ from gateway.api.problems import (
     ProblemType,
     ScopeMissing,
     SurroundingsUnsuitable,
+    TooManyAtOnce,
     TooManyRequests,
     TooManyValues,
     Unauthenticated,
@@ -145,6 +146,8 @@ class RouteSpec(Generic[P, B]):
         found: list[ProblemType] = [*self.problems, HeadTooLarge, InternalError, Overloaded]
         if not self.any_host:
             found += [HostRefused, TooManyRequests]
+        if self.large:
+            found.append(TooManyAtOnce)
         if self.method != "GET":
             found.append(OriginRefused)
         if self.asks_who:

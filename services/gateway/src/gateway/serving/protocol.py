@@ -6,37 +6,40 @@ byte that follows an answer, whatever trickles in; one whose answer was sent bef
 that takes nothing of what is written for `write_timeout_seconds` is cut, and so is one that was closed and takes
 nothing; at most WRITE_BUFFER_BYTES and one piece wait in a connection; a body is read when its request asks for it, and
 what has come before that is bounded for all connections together; so many connections are open at once (room.py). A
-head that says twice who calls, or which host is meant, is refused. What is not HTTP at all is answered as problem+json,
-too.
+head that says twice who calls, which host is meant or how long its body is, or how in a way that is not HTTP/1.1's, is
+refused before its request begins; a body that breaks its own framing is answered 400 at once, unless its request has
+begun to answer. What is not HTTP at all is answered as problem+json, too. What follows a whole request and is none ends
+the connection after that one's answer; of requests that are sent without waiting for answers _MOST_PIPELINED wait, and
+the connection ends after these. A trailer is no header: proxies that look at a head, or write into it, do not look
+there.
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.api.problems import HeadTooLarge, MalformedRequest, Overloaded, Problem, problem_response
+from gateway.serving.heads import refuse_ambiguous
 from gateway.serving.room import Room
 from gateway.serving.unread import UnreadBodies
 from gateway.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
+# Each that waits costs some kilobytes, and one read may bring thousands.
+_MOST_PIPELINED = 16
 # Closing while bytes are still coming resets the connection, and the client may lose the answer: so they are read and
 # thrown away, for this long.
 _LINGER_SECONDS = 2
-
-
-# Of each a request has one at most. Where there are two, what stands before this service may have looked at the other.
-_ONCE = frozenset({b"host", b"origin", b"sec-fetch-site", b"authorization", b"x-api-key", b"content-type"})
+_MOST_THROWN_AWAY_BYTES = 1024 * 1024
 
 
 class _HeadTooLarge(Exception):
     """Raised through the parser, which stops at it."""
 
 
-class _HeadAmbiguous(Exception):
+class _TooManyPipelined(Exception):
     """The same."""
 
 
@@ -46,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
     It stands between a request and its transport, so that an answer's end can wait for the rest of a body.
     """
 
-    __slots__ = ("_head_bytes", "_head_complete", "_refused", "_timer", "_write_timer")
+    __slots__ = ("_deaf", "_head_bytes", "_head_complete", "_refused", "_timer", "_write_timer")
     head_timeout_seconds: ClassVar[float] = 20
     write_timeout_seconds: ClassVar[float] = 45
     unread_bodies: ClassVar[UnreadBodies] = UnreadBodies(16 * 1024 * 1024)
@@ -60,6 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._refused = False
+        # The answer that is on its way is the last one.
+        self._deaf = False
 
     @classmethod
     def bounded_by(cls, settings: Settings) -> "type[BoundedProtocol]":
@@ -97,6 +102,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        if self._deaf:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_THROWN_AWAY_BYTES:
+                self.transport.abort()
+            return
         super().data_received(data)
         if self._refused or self.transport.is_closing():
             return
@@ -127,6 +137,8 @@ class BoundedProtocol(HttpToolsProtocol):
     # The request.
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            raise _TooManyPipelined
         super().on_message_begin()
         # Not part of ASGI: the way to drop a connection whose client does not read, and whether all of it has come.
         self.scope["abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
@@ -140,10 +152,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._head_complete:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        _refuse_ambiguous(self.url, self.headers)
+        refuse_ambiguous(self.url, self.headers, self.parser.get_http_version())
         self._head_complete = True
         self._stop_timer()
         self.room.asks(self)
@@ -182,26 +195,31 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be parsed, and close."""
         problem: Problem = HeadTooLarge() if self._head_bytes > MAX_HEAD_BYTES else MalformedRequest()
-        if self.cycle is not None and not self.cycle.response_complete:
-            # An earlier request's answer is being written, which may not go on after this.
+        if self._is_idle():
+            self._answer(problem)
+            self._linger()
+        elif self._body_is_coming():
+            self._refuse_body(problem)
+        elif self.cycle.response_started or self.cycle.more_body:
             self._refused = True
             self.transport.close()
             self._cut_later(_LINGER_SECONDS)
-            return
-        self._answer(problem)
-        self._linger()
+        else:
+            # Requests that are whole may be answered. The last one's length was likely told in the wrong unit.
+            self._deaf = True
+            self.cycle.keep_alive = False
 
     def _hold_back(self) -> None:
         """Read on when the request asks for more (`receive` does so), and keep only so much until then."""
         self.flow.pause_reading()
         if not self.unread_bodies.note(self):
-            self._refuse_body()
+            self._refuse_body(Overloaded())
 
     def unread_bytes(self) -> int:
         return 0 if self.cycle is None else len(self.cycle.body)
 
-    def _refuse_body(self) -> None:
-        """The request learns that its client is gone; the client, if nothing was said yet, that there is no room."""
+    def _refuse_body(self, problem: Problem) -> None:
+        """The request learns that its client is gone; the client, if nothing was said yet, what is the matter."""
         cycle = self.cycle
         cycle.body = bytearray()
         cycle.disconnected = True
@@ -209,7 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle.response_started or self.pipeline:
             self.transport.abort()
         else:
-            self._answer(Overloaded())
+            self._answer(problem)
             self._linger()
 
     def _answer(self, problem: Problem) -> None:
@@ -266,14 +284,3 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-
-
-def _refuse_ambiguous(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    """Raises _HeadAmbiguous. A URL may be whole (RFC 9112, 3.2.2): then it names the host, too."""
-    once = [name for name, _ in headers if name in _ONCE]
-    if len(once) != len(set(once)):
-        raise _HeadAmbiguous
-    if not url.startswith((b"/", b"*")):
-        authority = url.partition(b"://")[2].partition(b"/")[0]
-        if (b"host", authority) not in headers:
-            raise _HeadAmbiguous

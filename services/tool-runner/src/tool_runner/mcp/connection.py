@@ -16,21 +16,23 @@ from typing import Any, cast
 
 import anyio
 from mcp import Client, MCPError, types
-from mcp.client import IncomingMessage
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
-from mcp.shared.dispatcher import ProgressFnT
 from sluiceway.backoff import Backoff
 from sluiceway.process.logs import get_logger
+from sluiceway.process.shares import Shares
 
+from tool_runner.mcp.calls import Call
+from tool_runner.mcp.edge import Edge
 from tool_runner.mcp.elicitations import not_in_a_call
-from tool_runner.mcp.listing import MAX_LISTED, ListedTools
+from tool_runner.mcp.listing import MAX_LISTED
 from tool_runner.mcp.tasks import Answers, CancelTask, GetTask, TaskOf, Tasks, TaskState, UpdateTask
 from tool_runner.mcp.transports import transport_to
 from tool_runner.mcp_settings import McpServerSettings
 
 _CONNECT_SECONDS = 30.0
 _LIST_SECONDS = 30.0
-_OLDEST = "2024-11-05"
+# Between two listings, and so many times as long as one took: a server may say at any time that its tools have changed.
+_LIST_PAUSE_SECONDS, _LIST_PAUSE_TIMES = 0.5, 4
 _MAX_PAGES = 50
 _MAX_LISTED_BYTES = 8 * 1024 * 1024
 # A connection that held this long was a good one: the next loss starts the backoff from its beginning.
@@ -58,7 +60,7 @@ class McpConnection:
     """One server. `listed`: its tools as it last listed them, also while it is away; `refused`: what it listed beside
     them that is no tool, with why. `here`: they can be called."""
 
-    def __init__(self, name: str, server: McpServerSettings) -> None:
+    def __init__(self, name: str, server: McpServerSettings, places: Shares) -> None:
         self.name = name
         self.listed: list[types.Tool] = []
         self.refused: dict[str, str] = {}
@@ -69,7 +71,7 @@ class McpConnection:
         self._stale = asyncio.Event()
         self._ended = asyncio.Event()
         self._status: int | None = None
-        self._listing = ListedTools(_OLDEST)
+        self._edge = Edge(name, places, self._stale.set)
         self._scope = anyio.CancelScope()
         self._log = get_logger().bind(mcp_server=name)
 
@@ -95,11 +97,11 @@ class McpConnection:
         self,
         tool: str,
         arguments: dict[str, Any],
-        on_progress: ProgressFnT,
         patience_seconds: float,
         meta: Mapping[str, str],
     ) -> types.CallToolResult:
-        """Ask the server; for a server that is away wait `patience_seconds`. `meta`: what goes along in `_meta`.
+        """Ask the server; for a server that is away wait `patience_seconds`. `meta`: what goes along in `_meta`. What
+        comes of it meanwhile is told to the Call that this is asked in.
 
         Raises McpServerAway, McpSessionGone, McpConnectionLost; MCPError: the server refused; ValueError, RuntimeError:
         what it answered is not what it must be; TaskBegun: it works on it, and is to be asked. There is no time limit
@@ -108,13 +110,13 @@ class McpConnection:
         client = await self._usable_client(patience_seconds)
         with self._told(client):
             return await client.call_tool(
-                tool, arguments, progress_callback=on_progress, meta=cast("Any", dict(meta)) if meta else None
+                tool, arguments, progress_callback=_told_at_the_edge, meta=cast("Any", dict(meta)) if meta else None
             )
 
     async def look_at(self, task_id: str, tool: str, patience_seconds: float) -> TaskState:
         """How far a task is that a call of the tool began. Raises as `call`."""
         client = await self._usable_client(patience_seconds)
-        with self._told(client):
+        with self._told(client), Call().asking():
             state = await client.session.send_request(GetTask(params=TaskOf(task_id=task_id)), TaskState)
             if state.status == "completed":
                 result = types.CallToolResult.model_validate(state.result or {}, by_name=False)
@@ -170,21 +172,20 @@ class McpConnection:
         """Why it is over."""
         self._ended.clear()
         self._status = None
-        transport = transport_to(self._server, self._ended.set, self._note_status, self._listing.look)
+        transport = transport_to(self._server, self._ended.set, self._note_status, self._edge)
         tasks = self._server.url is not None
         client = Client(
             transport,
             mode=self._server.protocol,
             cache=None,
-            message_handler=self._on_message,
             extensions=[Tasks()] if tasks else None,
             elicitation_callback=not_in_a_call if tasks else None,
         )
         try:
             with anyio.fail_after(_CONNECT_SECONDS) as connecting:
                 async with client:
-                    self._listing.version = client.protocol_version
-                    await self._list(client)
+                    self._edge.listing.version = client.protocol_version
+                    await self._listed(client)
                     connecting.deadline = math.inf
                     await self._stay(client)
         except Exception as error:  # noqa: BLE001 - whatever a server does must not end the runner
@@ -208,17 +209,27 @@ class McpConnection:
             self.here = False
 
     async def _keep_listing(self, client: Client) -> None:
+        not_before = 0.0
         while True:
             self._usable.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._server.refresh_seconds):
                     await self._stale.wait()
+            await asyncio.sleep(not_before - anyio.current_time())
+            not_before = await self._listed(client)
+
+    async def _listed(self, client: Client) -> float:
+        """List; when that may be done again."""
+        began = anyio.current_time()
+        with Call().asking():  # a large listing has its place until it is read
             await self._list(client)
+        ended = anyio.current_time()
+        return ended + max(_LIST_PAUSE_SECONDS, _LIST_PAUSE_TIMES * (ended - began))
 
     async def _list(self, client: Client) -> None:
         """Raises what the library raises when the server does not answer as it must."""
         self._stale.clear()
-        self._listing.begin()
+        self._edge.listing.begin()
         listed: list[types.Tool] = []
         size = 0
         with anyio.fail_after(_LIST_SECONDS):
@@ -231,7 +242,7 @@ class McpConnection:
                 if page.next_cursor is None:
                     break
                 page = await client.list_tools(cursor=page.next_cursor)
-        refused, before = self._listing.refused, self.refused
+        refused, before = self._edge.listing.refused, self.refused
         self.refused = refused
         for name in refused.keys() - before.keys():
             self._log.warning("mcp_tool_left_out", tool=f"{self.name}__{name}", reason=refused[name])
@@ -244,26 +255,24 @@ class McpConnection:
         raise McpConnectionLost("the server closed its output")
 
     async def _follow_changes(self, client: Client) -> None:
-        """Changes on servers of the newer protocol; the older one's come to `_on_message`."""
+        """Have a server of the newer protocol tell of changes, which the edge hears; one of the older tells anyway."""
         backoff = Backoff(first_seconds=1, cap_seconds=60)
         while True:
+            began = anyio.current_time()
             try:
                 async with client.listen(tools_list_changed=True) as changes:
                     self._stale.set()  # what changed since the last list, and before this, is not told
                     async for _ in changes:
-                        backoff.reset()
-                        self._stale.set()
+                        pass
             except ListenNotSupportedError:
                 return
             except (SubscriptionLost, MCPError) as error:
                 self._log.info("mcp_changes_lost", reason=type(error).__name__)
             # What changed meanwhile is not told afterwards; and if the server is gone, this finds out.
             self._stale.set()
+            if anyio.current_time() - began > _GOOD_SECONDS:
+                backoff.reset()
             await asyncio.sleep(backoff.next_seconds())
-
-    async def _on_message(self, message: IncomingMessage) -> None:
-        if isinstance(message, types.ToolListChangedNotification):
-            self._stale.set()
 
     def _note_status(self, status: int) -> None:
         self._status = status
@@ -274,6 +283,10 @@ class McpConnection:
         if self._status is not None and self._status >= 400:
             reasons.append(f"HTTP {self._status}")
         return ", ".join(reasons)
+
+
+async def _told_at_the_edge(progress: float, total: float | None, message: str | None) -> None:
+    """The library asks a server for progress only where somebody wants it."""
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

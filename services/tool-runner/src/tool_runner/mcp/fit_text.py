@@ -7,6 +7,7 @@ strings changes otherwise.
 """
 
 import re
+from typing import overload
 
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _FIRST_ALONE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
@@ -14,7 +15,12 @@ _SECOND_ALONE = re.compile(rb"(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][
 _UNKNOWN = rb"\\ufffd"
 
 
-def fit_text(text: bytes) -> bytes:
+@overload
+def fit_text(text: bytes) -> bytes: ...
+@overload
+def fit_text(text: bytearray) -> bytes | bytearray: ...
+def fit_text(text: bytes | bytearray) -> bytes | bytearray:
+    """The same object where nothing is to be changed."""
     if not _is_utf8(text):
         text = text.decode(errors="replace").encode()
     if _HALF.search(text) is None:
@@ -24,7 +30,7 @@ def fit_text(text: bytes) -> bytes:
     return _SECOND_ALONE.sub(_UNKNOWN, _FIRST_ALONE.sub(_UNKNOWN, text))
 
 
-def _is_utf8(text: bytes) -> bool:
+def _is_utf8(text: bytes | bytearray) -> bool:
     if text.isascii():
         return True
     try:

@@ -1,14 +1,16 @@
 """A child process that is spoken to over its pipes: lines of JSON-RPC, each with a limit.
 
 Guarantees
-- A line that is longer than MAX_MESSAGE_BYTES is not kept, nor is one of more than MAX_VALUES read. The call that
-  it answers gets an error; where it cannot be told which one that is, the connection ends.
+- A line that is longer than MAX_MESSAGE_BYTES is not kept, nor is one of more than MAX_VALUES read, nor a large one
+  that comes too slowly. The call that it answers gets an error; where it cannot be told which one that is, the
+  connection ends.
 - The child ends with the context, within seconds: its input is closed, and what is still there gets SIGTERM and then
   SIGKILL, with its whole process group.
 
 Source: the library's `stdio_client`, which keeps lines of any length.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +23,9 @@ from mcp.client.stdio import get_default_environment
 from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 
+from tool_runner.mcp.edge import Edge
 from tool_runner.mcp.fit_text import fit_text
+from tool_runner.mcp.large_messages import TOO_SLOW, Growing
 from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, TOO_LARGE, Values
 
 _EXIT_SECONDS = 2.0
@@ -40,42 +44,48 @@ class _UnknownAnswer(Exception):
 
 
 class Lines:
-    """Bytes to lines. Of a line that is too long only its edges are kept."""
+    """Bytes to lines. Of a line that is refused only its edges are kept. `size`: of what has come of a line."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        self._line = bytearray()
         self._tail = b""
         self._values = Values()
+        self._refused: str | None = None
 
     def feed(self, chunk: bytes) -> Iterable[SessionMessage | Exception]:
         """The messages that end in it. Raises _UnknownAnswer."""
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             self._add(piece)
-            if self._size:
+            if self.size:
                 yield self._message()
         self._add(rest)
 
+    def refuse(self, why: str) -> None:
+        """What has come of this line, and what is to come of it."""
+        self._refused = why
+        self._tail = bytes(self._line[-_EDGE_BYTES:])
+        del self._line[_EDGE_BYTES:]
+
     def _add(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size <= MAX_MESSAGE_BYTES:
-            self._values.add(piece)
-            self._pieces.append(piece)
+        self.size += len(piece)
+        if self._refused is not None:
+            self._tail = (self._tail + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
             return
-        self._pieces = [b"".join(self._pieces)[:_EDGE_BYTES]]
-        self._tail = (self._tail + piece[-_EDGE_BYTES:])[-_EDGE_BYTES:]
+        self._line += piece
+        self._values.add(piece)
+        if self.size > MAX_MESSAGE_BYTES or self._values.too_many:
+            self.refuse(TOO_LARGE)
 
     def _message(self) -> SessionMessage | Exception:
-        line, tail, size, too_many = b"".join(self._pieces), self._tail, self._size, self._values.too_many
-        self._pieces, self._tail, self._size, self._values = [], b"", 0, Values()
-        if size <= MAX_MESSAGE_BYTES and not too_many:
-            return _parsed(line)
-        return _refused(line[:_EDGE_BYTES], tail or line[-_EDGE_BYTES:])
+        line, tail, refused = self._line, self._tail, self._refused
+        self.size, self._line, self._tail, self._values, self._refused = 0, bytearray(), b"", Values(), None
+        return _parsed(line) if refused is None else _refused(bytes(line), tail, refused)
 
 
 @asynccontextmanager
-async def over_pipes(parameters: StdioServerParameters, errlog: TextIO) -> AsyncIterator[tuple[Any, Any]]:
+async def over_pipes(parameters: StdioServerParameters, errlog: TextIO, edge: Edge) -> AsyncIterator[tuple[Any, Any]]:
     """Yields the (read, write) streams that `mcp.Client` takes. Raises OSError, ValueError: it cannot be started."""
     process = await anyio.open_process(
         [parameters.command, *parameters.args],
@@ -91,7 +101,7 @@ async def over_pipes(parameters: StdioServerParameters, errlog: TextIO) -> Async
     write, from_session = anyio.create_memory_object_stream[SessionMessage](0)
     written = anyio.Event()
     async with anyio.create_task_group() as group:
-        group.start_soon(_read, process.stdout, to_session)
+        group.start_soon(_read, process.stdout, to_session, edge)
         group.start_soon(_write, process.stdin, from_session, to_session, written)
         try:
             yield read, write
@@ -107,14 +117,48 @@ async def over_pipes(parameters: StdioServerParameters, errlog: TextIO) -> Async
             group.cancel_scope.cancel()
 
 
-async def _read(stdout: ByteReceiveStream, to_session: Any) -> None:
-    lines = Lines()
-    with suppress(anyio.EndOfStream, _UnknownAnswer, *_GONE):
-        async with to_session:
-            while True:
-                for message in lines.feed(await stdout.receive()):
+async def _read(stdout: ByteReceiveStream, to_session: Any, edge: Edge) -> None:
+    reading = _Reading(stdout, edge)
+    try:
+        with suppress(anyio.EndOfStream, _UnknownAnswer, *_GONE):
+            async with to_session:
+                async for message in reading.messages():
                     await to_session.send(message)
+    finally:
+        reading.end()
     await _drained(stdout)
+
+
+class _Reading:
+    def __init__(self, stdout: ByteReceiveStream, edge: Edge) -> None:
+        self._stdout = stdout
+        self._edge = edge
+        self._lines = Lines()
+        self._growing = Growing(edge.enter)
+
+    async def messages(self) -> AsyncIterator[SessionMessage | Exception]:
+        """What the session shall have. Raises what `receive` raises, and _UnknownAnswer."""
+        while True:
+            chunk = await self._chunk()
+            await self._growing.grow(self._lines.size + len(chunk))
+            for message in self._lines.feed(chunk):
+                place = self._growing.over()
+                if place is not None:
+                    self._edge.keep(message, place)
+                if self._edge.received(message):
+                    yield message
+
+    def end(self) -> None:
+        self._growing.leave()
+
+    async def _chunk(self) -> bytes:
+        try:
+            async with asyncio.timeout_at(self._growing.until):
+                return await self._stdout.receive()
+        except TimeoutError:
+            self._lines.refuse(TOO_SLOW)
+            self._growing.leave()
+            return b""
 
 
 async def _drained(stdout: ByteReceiveStream) -> None:
@@ -163,16 +207,16 @@ async def _ended(process: Process, seconds: float) -> bool:
     return process.returncode is not None
 
 
-def _parsed(line: bytes) -> SessionMessage | Exception:
+def _parsed(line: bytearray) -> SessionMessage | Exception:
     try:
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(fit_text(line), by_name=False))
     except ValueError as error:
         return error
 
 
-def _refused(beginning: bytes, end: bytes) -> SessionMessage:
-    found = _ID_BEFORE.search(beginning) or _ID_BEHIND.search(end)
+def _refused(beginning: bytes, end: bytes, why: str) -> SessionMessage:
+    found = _ID_BEFORE.search(beginning[:_EDGE_BYTES]) or _ID_BEHIND.search(end)
     if found is None:
         raise _UnknownAnswer
-    error = types.ErrorData(code=types.PARSE_ERROR, message=TOO_LARGE)
+    error = types.ErrorData(code=types.PARSE_ERROR, message=why)
     return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))

@@ -20,11 +20,11 @@ class ProgressOf:
     def end(self) -> None:
         self._open = False
 
-    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+    def said(self, progress: float, total: float | None, message: str | None) -> None:
         if not self._open or not progress >= self._seen:
             return
         self._seen = progress
-        await self._context.progress(_percent(progress, total), message)
+        self._context.reporter.report(_percent(progress, total), message, None)
 
 
 def _percent(progress: float, total: float | None) -> float | None:

@@ -6,9 +6,8 @@ of the conversation, where there is a place for them: the result is `{"text", "f
 conversation.
 """
 
-import base64
 import binascii
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from mcp import types
@@ -26,8 +25,9 @@ async def result_value(result: types.CallToolResult, keep: KeepFile) -> Any:
     """The JSON value or the text of a call that went well, with the files that came with it."""
     if result.structured_content is not None:
         return result.structured_content
-    files = [part for block in _attached(result) if (part := await _kept(*block, keep)) is not None]
-    return {"text": _text(result), "files": files} if files else _text(result)
+    text = _text(result)
+    files = await _files(result, keep)
+    return {"text": text, "files": files} if files else text
 
 
 def error_text(result: types.CallToolResult) -> str:
@@ -35,27 +35,46 @@ def error_text(result: types.CallToolResult) -> str:
     return _text(result)[:_MAX_ERROR_CHARS].strip() or "the tool reported an error and said nothing about it"
 
 
-def _attached(result: types.CallToolResult) -> Iterator[tuple[str, str, str | None]]:
-    """Name, base64 and media type of each that is kept."""
-    found = 0
+async def _files(result: types.CallToolResult, keep: KeepFile) -> list[Part]:
+    """One after the other, and of none its base64 any more while it is kept: it may be many megabytes."""
+    files, found = list[Part](), 0
     for block in result.content:
-        if found == _MAX_FILES:
-            return
-        match block:
-            case types.ImageContent():
-                yield "image", block.data, block.mime_type
-            case types.EmbeddedResource(resource=types.BlobResourceContents() as blob):
-                yield str(blob.uri).rsplit("/", 1)[-1], blob.blob, blob.mime_type
-            case _:
-                continue
-        found += 1
+        attached = _attached(block) if found < _MAX_FILES else None
+        if attached is not None:
+            found += 1
+            part = await _kept(attached, keep)
+            files += [part] if part is not None else []
+    return files
 
 
-async def _kept(name: str, data: str, media_type: str | None, keep: KeepFile) -> Part | None:
+@dataclass(slots=True)
+class _Attached:
+    name: str
+    media_type: str | None
+    data: str
+
+
+def _attached(block: types.ContentBlock) -> _Attached | None:
+    """What is to be kept, taken out of the result."""
+    match block:
+        case types.ImageContent():
+            attached, block.data = _Attached("image", block.mime_type, block.data), ""
+            return attached
+        case types.EmbeddedResource(resource=types.BlobResourceContents() as blob):
+            name = str(blob.uri).rsplit("/", 1)[-1]
+            attached, blob.blob = _Attached(name, blob.mime_type, blob.blob), ""
+            return attached
+        case _:
+            return None
+
+
+async def _kept(attached: _Attached, keep: KeepFile) -> Part | None:
     """None where it cannot be kept: the text says that it was there."""
     try:
-        return await keep(name, base64.b64decode(data, validate=True), media_type)
-    except binascii.Error:
+        content = binascii.a2b_base64(attached.data, strict_mode=True)
+        attached.data = ""
+        return await keep(attached.name, content, attached.media_type)
+    except ValueError:
         return None
     except (DomainError, Unavailable) as error:
         get_logger().info("file_of_tool_not_kept", code=error.code)

@@ -11,7 +11,9 @@ from collections.abc import Container, Mapping
 from mcp import types
 from sluiceway.operation.input_schema import UnfitSchema
 from sluiceway.process.logs import get_logger
+from sluiceway.process.shares import Shares
 
+from tool_runner.mcp import large_messages
 from tool_runner.mcp.connection import McpConnection
 from tool_runner.mcp.names import offered_names
 from tool_runner.mcp.tool import McpTool
@@ -24,7 +26,8 @@ class McpServers:
     """`run` is their one task; `tools` answers at any time. They are run once."""
 
     def __init__(self, servers: Mapping[str, McpServerSettings], *, approve_destructive: bool = False) -> None:
-        self._servers = [_Server(name, server, approve_destructive) for name, server in servers.items()]
+        self.places = large_messages.places()
+        self._servers = [_Server(name, server, approve_destructive, self.places) for name, server in servers.items()]
 
     def left_out(self) -> dict[str, str]:
         """The tools that are not offered although their servers list them, with why."""
@@ -60,8 +63,8 @@ class McpServers:
 class _Server:
     """A connection, and its tools as tools of this runner, made again when the server lists others."""
 
-    def __init__(self, name: str, server: McpServerSettings, approve_destructive: bool) -> None:
-        self.connection = McpConnection(name, server)
+    def __init__(self, name: str, server: McpServerSettings, approve_destructive: bool, places: Shares) -> None:
+        self.connection = McpConnection(name, server, places)
         self._server = server
         self._approve_destructive = approve_destructive
         self._made_of: list[types.Tool] = []

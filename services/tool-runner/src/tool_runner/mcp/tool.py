@@ -19,6 +19,7 @@ from sluiceway.wire.elicitation import INPUT_REQUIRED
 from sluiceway.wire.json_values import clean_json
 
 from tool_runner.mcp.asking import Asking
+from tool_runner.mcp.calls import Call
 from tool_runner.mcp.connection import McpConnection, McpConnectionLost, McpServerAway, McpSessionGone
 from tool_runner.mcp.elicitations import NotAnswerable
 from tool_runner.mcp.limits import TOO_LARGE
@@ -87,12 +88,16 @@ class McpTool(Tool[McpArguments]):
 
     async def run(self, arguments: McpArguments, context: ToolContext) -> Any:
         """Its structured content, else its text. Cancelling this cancels the call at the server."""
-        try:
-            with self._failures():
-                result = await self._call(arguments.root, ProgressOf(context), self._meta(context))
-        except TaskBegun as begun:
-            return InProgress({"taskId": begun.task_id}, begun.seconds)
-        return await _value(result, context.keep)
+        progress = ProgressOf(context)
+        call = Call(progress.said)
+        with call.asking():
+            try:
+                with self._failures():
+                    result = await self._call(arguments.root, progress, self._meta(context))
+            except TaskBegun as begun:
+                return InProgress({"taskId": begun.task_id}, begun.seconds)
+            call.was_read()
+            return await _value(result, context.keep)
 
     async def look(self, handle: Mapping[str, Any], context: ToolContext) -> Any:
         """What became of a task; while its server is away it is asked later. It is told first what a person said."""
@@ -202,7 +207,7 @@ class McpTool(Tool[McpArguments]):
     async def _call_once(self, arguments: dict[str, Any], progress: ProgressOf, meta: Meta) -> types.CallToolResult:
         progress.begin()
         try:
-            return await self._connection.call(self._name_there, arguments, progress, _PATIENCE_SECONDS, meta)
+            return await self._connection.call(self._name_there, arguments, _PATIENCE_SECONDS, meta)
         finally:
             progress.end()
 

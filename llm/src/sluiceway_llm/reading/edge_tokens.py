@@ -1,0 +1,98 @@
+"""Tokens of a model's template that a server leaves at the edges of a text: whose turn it is, and that it is over.
+
+Guarantees: only what stands at the very beginning, or at the very end, and not in quotes. Any split of the text gives
+the same; nothing is held back that cannot be such a token.
+"""
+
+import re
+
+_LEADS = (
+    "<|im_start|>assistant",
+    "<|start_header_id|>assistant<|end_header_id|>",
+    "<|start_of_role|>assistant<|end_of_role|>",
+    "<start_of_turn>model",
+    "<|assistant|>",
+    "<|begin_of_text|>",
+    "<bos>",
+    "<\uff5cAssistant\uff5c>",
+    "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
+)
+_ENDS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|end_of_turn|>",
+    "<|end|>",
+    "<|eos|>",
+    "<end_of_turn>",
+    "<eos>",
+    "</s>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+)
+_LEAD = re.compile("|".join(map(re.escape, _LEADS)))
+_END = rf"(?:{'|'.join(map(re.escape, _ENDS))})\s*"
+_TAIL = re.compile(rf"(?:{_END})*")
+_STRUCK = "<s>"  # of which `</s>` is the end in HTML
+_QUOTES = ("`", '"', "'")
+
+
+class LeadTokens:
+    """`done` once the text has begun."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._held = ""
+        self._found = False
+
+    def feed(self, piece: str) -> str:
+        self._held += piece
+        begun = self._held.lstrip()
+        while (found := _LEAD.match(begun)) is not None:
+            begun, self._found = begun[found.end() :].lstrip(), True
+        if self._found:
+            self._held = begun
+        if any(lead.startswith(begun) for lead in _LEADS):
+            return ""
+        return self.rest()
+
+    def rest(self) -> str:
+        """What was held when the text ended."""
+        held, self._held, self.done = self._held, "", True
+        return held
+
+
+class EndTokens:
+    """What may be the last tokens is told when it is known that it is not."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._last = ""
+        self._struck = False
+
+    def feed(self, piece: str) -> str:
+        if not self._held and "<" not in piece:
+            return self._told(piece)
+        text = self._held + piece
+        place = next((at for at in range(len(text)) if text[at] == "<" and _may_end(text, at)), len(text))
+        self._held = text[place:]
+        return self._told(text[:place])
+
+    def rest(self) -> str:
+        held, self._held = self._held, ""
+        over = _TAIL.fullmatch(held) is not None and not self._last.endswith(_QUOTES)
+        return "" if over and not (self._struck and held.strip() == "</s>") else held
+
+    def _told(self, text: str) -> str:
+        if text:
+            self._struck = self._struck or _STRUCK in self._last + text
+            self._last = text[-2:]
+        return text
+
+
+def _may_end(text: str, at: int) -> bool:
+    """Whether there are such tokens from there to its end, of the last perhaps the beginning."""
+    tokens = _TAIL.match(text, at)
+    left = text[tokens.end() if tokens is not None else at :]
+    return not left or any(token.startswith(left) for token in _ENDS)
