@@ -50,7 +50,7 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     await expect(chosen).to_have_count(6)
     await expect(chosen.nth(1)).to_contain_text("larger")
     await expect(chosen.nth(2)).to_contain_text("What is in it is not what its name says.")
-    await expect(chosen.nth(3)).to_contain_text("can be read here: PDF, GIF, JPEG, PNG, WEBP, text.")
+    await expect(chosen.nth(3)).to_contain_text("can be read here: GIF, JPEG, PNG, WEBP, PDF, text.")
     await expect(chosen.nth(4).locator("img")).to_have_js_property("naturalWidth", 1)
     for name in ("large.txt", "lie.png", "program.exe", "pasted.png"):
         await page.get_by_role("button", name=f"Remove {name}").click()
