@@ -127,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if "id" not in message:
+        if "id" not in message or "method" not in message:
             self.send_response(202)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -153,7 +153,7 @@ def main() -> None:
         ThreadingHTTPServer(("127.0.0.1", int(sys.argv[-1])), Handler).serve_forever()
     for line in sys.stdin:
         message = json.loads(line)
-        if "id" in message:
+        if "id" in message and "method" in message:
             for piece in answer(message):
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.write(b"\n")

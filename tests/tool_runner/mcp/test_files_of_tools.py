@@ -44,7 +44,7 @@ async def test_pictures_and_documents_are_kept_and_what_lies_is_described(databa
             file = await keeping.keep_bytes(Sent(name, media_type, len(content), "ada"), content)
             return file_part(file.id, file.name, file.media_type)
 
-        value = await result_value(result, keep)
+        value = await result_value(result.model_copy(deep=True), keep)
 
         assert [(file["filename"], file["mediaType"]) for file in value["files"]] == [
             ("image", "image/png"),

@@ -22,7 +22,8 @@ _MAX_FILES = 10
 
 
 async def result_value(result: types.CallToolResult, keep: KeepFile) -> Any:
-    """The JSON value or the text of a call that went well, with the files that came with it."""
+    """The JSON value or the text of a call that went well, with the files that came with it, which the result has not
+    any more."""
     if result.structured_content is not None:
         return result.structured_content
     text = _text(result)
