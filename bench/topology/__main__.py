@@ -1,6 +1,6 @@
 """One Valkey beside a cluster of six, and queues of one partition beside three, in one run, through the real services.
 
-    python -m bench.topology [--quick] [--disk] [first-token] [events]
+    python -m bench.topology [--quick] [--disk] [first-token] [events] [queue]
 
 All nodes share the machine's cores with everything else, so the cluster has no more of them than the single server:
 what is seen is what its ways cost, not what more nodes would bring.
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import product
 
 from bench.reporting import Report, main, row
-from bench.topology import deliveries
+from bench.topology import deliveries, queue_latency
 from bench.worker import first_token
 from bench.worker.first_token import Overhead
 from bench.worker.stage import Stage
@@ -43,6 +43,18 @@ async def report_first_token(stage: Stage, runs: int, quick: bool) -> None:
         row(f"{label}, to the model, p50, ms", (one.to_model_p50_ms for one in found), "{:.1f}")
 
 
+async def report_queue(stage: Stage, runs: int, quick: bool) -> None:
+    """In turn, too."""
+    took: dict[str, list[float]] = {}
+    async with _each(stage) as urls:
+        for _ in range(1 if quick else 5 * runs):
+            for (name, url), partitions in product(urls.items(), PARTITIONS):
+                measured = await queue_latency.measure(url, partitions, entries=50)
+                took.setdefault(f"{name}, a queue in {partitions}", []).extend(measured)
+    for what, found in took.items():
+        row(f"{what}: until a waiting consumer has an entry, p50, ms", found, "{:.2f}")
+
+
 async def report_events(stage: Stage, runs: int, quick: bool) -> None:
     async with _each(stage) as urls:
         for name, stage.redis_url in urls.items():
@@ -52,7 +64,7 @@ async def report_events(stage: Stage, runs: int, quick: bool) -> None:
             row(f"{what}, CPU of the gateway, us an event", (one.gateway_us for one in done), "{:.0f}")
 
 
-REPORTS: Mapping[str, Report] = {"first-token": report_first_token, "events": report_events}
+REPORTS: Mapping[str, Report] = {"first-token": report_first_token, "events": report_events, "queue": report_queue}
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ async def test_what_a_service_asks_is_told_in_its_words_and_answered_with_one_of
     told = elicitation(field=field, content={"copies": 2}, problem="Printer is needed.", url="https://print.example/x")
     await turn.say(BEGIN, *call("print"), END, told, approval())
     await scripted.finish("tool-calls")
-    tool = chat.tool("print")
+    tool = chat.tool("Print")
     asked = tool.get_by_role("group", name="Approval of Print")
     for words in ("printer asks you:", "Which one?", "Printer is needed.", "copies", "2"):
         await expect(asked).to_contain_text(words)

@@ -49,7 +49,7 @@ async def test_the_client_s_output_goes_to_the_model_and_the_same_message_contin
     assert message.tools["call_w"]["output"] == {"lat": 1}
     assert message.text == "At home."
     # A page that reloads takes what it is sent then for the whole message.
-    reloaded = fold(await follow_to_the_end(f"{chat.url}/api/chat/{turn.session_id}/stream"))
+    reloaded = fold(await follow_to_the_end([f"{chat.url}/api/chat/{turn.session_id}/stream"]))
     assert (reloaded.id, reloaded.text) == (turn.message_id, "Where?At home.")
     assert (reloaded.tools["call_w"]["input"], reloaded.tools["call_w"]["output"]) == ({"exact": True}, {"lat": 1})
     assert (await asked_of(model, "where am I"))[-1].body["messages"][-1] == {

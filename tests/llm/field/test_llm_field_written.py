@@ -57,7 +57,9 @@ KINDS = {
 def read(text: str, cuts: Collection[int] = (), names: Collection[str] = NAMES) -> tuple[str, list[tuple[str, Any]]]:
     """What is told as text, and the calls."""
     calls, places = WrittenCalls(names), [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]
-    told = "".join(calls.feed(text[begin:end]) for begin, end in pairwise(places))
+    told = ""
+    for place, after in pairwise(places):
+        told += calls.feed(text[place:after], told)
     left, made = calls.rest()
     return told + left, [(call.name, json.loads(call.arguments)) for call in made]
 

@@ -217,3 +217,20 @@ def test_a_call_of_a_step_that_is_done_again_may_come_again() -> None:
 
     assert fold.calls()["c"]["output"] == {"status": "running"}
     assert "c" not in fold.told
+
+
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [
+        (ToolOutputDenied(tool_call_id="c"), {"id": "a", "approved": False, "reason": "no"}),
+        (ToolOutputAvailable(tool_call_id="c", output="done"), None),
+    ],
+)
+def test_a_no_stays_beside_a_denial_and_goes_where_an_output_comes_all_the_same(
+    end: Event, kept: dict[str, object] | None
+) -> None:
+    said = {"id": "a", "approved": False, "reason": "no"}
+    part = {"type": "tool-x", "toolCallId": "c", "state": "approval-responded", "input": {}, "approval": said}
+    fold = MessageFold([part])
+    fold.add(end)
+    assert fold.calls()["c"].get("approval") == kept

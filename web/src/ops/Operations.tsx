@@ -4,6 +4,7 @@ import { feedbackColumns, FINDINGS, letterColumns, operationColumns, PROCESSES, 
 import { Table } from "./Table.tsx";
 
 const PERIOD_MS = 2000;
+const DOUBLE_CLICK_MS = 700;
 
 /** What an operator asks at night: what is behind, which turns do not end and why, what was given up, what is unfit. */
 export function Operations() {
@@ -113,11 +114,17 @@ function KeyForm({ refused, onKey }: { refused: api.Refused; onKey: () => Promis
   );
 }
 
-/** One turn's sentence and evidence, asked again as long as it is open. */
+/** One turn's sentence and evidence, asked again as long as it is open. Its buttons come where the turn's own was: whoever
+ * clicks that twice may not cancel it by that. */
 function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => Promise<void>; onClose: () => void }) {
   const { taskId } = props;
   const [told, setTold] = useState<api.Explanation | null>(null);
   const [refused, setRefused] = useState("");
+  const [meant, setMeant] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setMeant(true), DOUBLE_CLICK_MS);
+    return () => clearTimeout(timer);
+  }, []);
   useEffect(() => {
     const ask = () =>
       api.explain(taskId).then(
@@ -137,8 +144,8 @@ function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => 
       {refused && <p role="alert" className="ops-refused">{refused}</p>}
       <p className="ops-sentence">{told?.sentence ?? "…"}</p>
       <ul>{told?.evidence.map((line) => <li key={line}>{line}</li>)}</ul>
-      <button className="button" onClick={() => void props.onAct(api.cancel(taskId))}>Cancel the turn</button>{" "}
-      <button className="button" onClick={() => void props.onAct(api.requeue(taskId))}>Queue it again</button>{" "}
+      <button className="button" disabled={!meant} onClick={() => void props.onAct(api.cancel(taskId))}>Cancel the turn</button>{" "}
+      <button className="button" disabled={!meant} onClick={() => void props.onAct(api.requeue(taskId))}>Queue it again</button>{" "}
       <button className="button" onClick={props.onClose}>Close</button>
     </section>
   );

@@ -64,6 +64,10 @@ class _Body:
     def calls(self) -> bool:
         return self._kind == "call"
 
+    @property
+    def thinks(self) -> bool:
+        return self._kind == "reasoning" and self._begun
+
     def of_text(self) -> None:
         self._kind, self._begun = "text", False
 
@@ -104,6 +108,11 @@ class Channels:
         if begun:
             self._header = None
             self._body.of_thought()
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it is in the middle of a thought."""
+        return self._header is None and not self._held and self._body.thinks
 
     def feed(self, piece: str) -> list[Heard]:
         if self._header is None and not self._held and "<" not in piece:

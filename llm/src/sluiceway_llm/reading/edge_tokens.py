@@ -35,6 +35,7 @@ _LEAD = re.compile("|".join(map(re.escape, _LEADS)))
 _END = rf"(?:{'|'.join(map(re.escape, _ENDS))})\s*"
 _TAIL = re.compile(rf"(?:{_END})*")
 _STRUCK = "<s>"  # of which `</s>` is the end in HTML
+_SECOND = {"", *(token[1] for token in _ENDS)}
 _QUOTES = ("`", '"', "'")
 
 
@@ -71,28 +72,33 @@ class EndTokens:
         self._last = ""
         self._struck = False
 
-    def feed(self, piece: str) -> str:
+    @property
+    def holds(self) -> bool:
+        return bool(self._held)
+
+    def feed(self, piece: str, before: str = "") -> str:
+        """`before`: what was told last."""
         if not self._held and "<" not in piece:
-            return self._told(piece)
-        text = self._held + piece
-        place = next((at for at in range(len(text)) if text[at] == "<" and _may_end(text, at)), len(text))
-        self._held = text[place:]
-        return self._told(text[:place])
+            return piece
+        text, before = self._held + piece, before[-len(_STRUCK) :]
+        place = text.find("<")
+        while place >= 0 and not _may_end(text, place):
+            place = text.find("<", place + 1)
+        place = len(text) if place < 0 else place
+        self._held, self._last = text[place:], (before + text[:place])[-1:]
+        self._struck = self._struck or _STRUCK in before + text[:place]
+        return text[:place]
 
     def rest(self) -> str:
         held, self._held = self._held, ""
         over = _TAIL.fullmatch(held) is not None and not self._last.endswith(_QUOTES)
         return "" if over and not (self._struck and held.strip() == "</s>") else held
 
-    def _told(self, text: str) -> str:
-        if text:
-            self._struck = self._struck or _STRUCK in self._last + text
-            self._last = text[-2:]
-        return text
-
 
 def _may_end(text: str, at: int) -> bool:
     """Whether there are such tokens from there to its end, of the last perhaps the beginning."""
+    if text[at + 1 : at + 2] not in _SECOND:
+        return False
     tokens = _TAIL.match(text, at)
     left = text[tokens.end() if tokens is not None else at :]
     return not left or any(token.startswith(left) for token in _ENDS)

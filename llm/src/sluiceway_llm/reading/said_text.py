@@ -4,6 +4,7 @@ Thoughts stand in fields of their own, in tags, behind no tag at all, or in chan
 clean, and each word is told once, as what it is.
 """
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -19,6 +20,10 @@ from sluiceway_llm.reading.unopened_thoughts import UnopenedThoughts, WatchedTex
 from sluiceway_llm.reading.written_calls import WrittenCalls
 
 _REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning.text", "reasoning.summary", "summary_text"})
+
+
+# Pieces, for a quote in front of a mark.
+_MOST_RECENT = 8
 
 
 class SaidText:
@@ -39,6 +44,9 @@ class SaidText:
         self._written, self._in_thoughts = WrittenCalls(tool_names), WrittenCalls(tool_names)
         self._lead = None if continues else LeadTokens()
         self._end = EndTokens()
+        # What was told last, and whether some of what follows it is held: most pieces need no look.
+        self._recent: deque[str] = deque(maxlen=_MOST_RECENT)
+        self._holds = self._holds_thought = self._plain_thoughts = False
         self.thinks_first = thinks_first
         self.calls_in_text = False
         self._thinks_apart = False
@@ -91,18 +99,36 @@ class SaidText:
         for kind, text in said:
             if kind == "reasoning":
                 self.think(text, events)
-            else:
-                self._tell_text(self._end.feed(self._written.feed(text)), events)
+                continue
+            if self._holds or "<" in text or "[" in text:
+                text = self._unmarked(text)
+            if text:
+                self._recent.append(text)
+                self._tell_text(text, events)
+
+    def _unmarked(self, text: str) -> str:
+        """What of it is text for sure: no call, and no token at the end."""
+        before = "".join(self._recent)
+        text = self._end.feed(self._written.feed(text, before), before)
+        self._holds = self._written.holds or self._end.holds
+        return text
 
     def _tell_text(self, text: str, events: list[ModelEvent]) -> None:
         if clean := self._text.feed(text):
-            if self._in_thoughts.holds:
-                self._tell_thought(self._in_thoughts.flush(), events)
+            if self._holds_thought:
+                self._let_thought_go(events)
             self._any = True
             events.append(TextDelta(clean))
 
     def think(self, text: str, events: list[ModelEvent]) -> None:
-        self._tell_thought(self._in_thoughts.feed(text), events)
+        if self._holds_thought or "<" in text or "[" in text:
+            text = self._in_thoughts.feed(text)
+            self._holds_thought = self._in_thoughts.holds
+        self._tell_thought(text, events)
+
+    def _let_thought_go(self, events: list[ModelEvent]) -> None:
+        self._holds_thought = False
+        self._tell_thought(self._in_thoughts.flush(), events)
 
     def _tell_thought(self, text: str, events: list[ModelEvent]) -> None:
         if clean := self._reasoning.feed(text):
@@ -134,7 +160,10 @@ class SaidText:
             self._tell(self._unopened.rest(answered=False), events)
             self._unopened, self.thinks_first = WatchedText(), False
         self._thinks_apart = True
-        self.think(self._thoughts.feed(thought), events)
+        if not self._plain_thoughts or "<" in thought:
+            thought = self._thoughts.feed(thought)
+            self._plain_thoughts = self._thoughts.plain
+        self.think(thought, events)
 
     def let_go(self, events: list[ModelEvent], *, answered: bool) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
@@ -161,9 +190,11 @@ class SaidText:
         text, calls = self._written.rest(made=self._calls.any)
         for number, call in enumerate(calls):
             self._call(CallPiece(number, call.name, call.arguments), events)
-        self._tell_text(self._end.feed(text) + self._end.rest(), events)
+        if text:
+            text = self._end.feed(text, "".join(self._recent))
+        self._tell_text(text + self._end.rest(), events)
         if self._any or self._calls.any:
-            self._tell_thought(self._in_thoughts.flush(), events)
+            self._let_thought_go(events)
             return
         thought, calls = self._in_thoughts.rest()
         self._tell_thought(thought, events)

@@ -21,6 +21,11 @@ class ThoughtText:
         self.aside: list[Heard] = []
         self.held = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether a piece without a mark would be told as it is."""
+        return isinstance(self._reader, Channels) and self._reader.thinks
+
     def feed(self, text: str) -> str:
         self.held = True
         reader = self._reader

@@ -46,7 +46,6 @@ _OPENINGS = (
     "<\uff5ctool\u2581calls\u2581end\uff5c>",
 )
 _OPENING = re.compile("|".join(map(re.escape, _OPENINGS)))
-_LONGEST = max(map(len, _OPENINGS))
 # Words between calls that say nothing.
 _BETWEEN = re.compile(
     r"(?:\[TOOL_CALLS\]|\s|[\[,;\]]|</?(?:minimax:)?tool_calls?>|</?(?:\uff5cDSML\uff5c)?function_calls>|</function>"
@@ -94,22 +93,21 @@ class WrittenCalls:
         self._names = names
         self._held = ""
         self._begun = False
-        self._before = ""
 
     @property
     def holds(self) -> bool:
         return bool(self._held)
 
-    def feed(self, piece: str) -> str:
-        """What of it is text for sure."""
+    def feed(self, piece: str, before: str = "") -> str:
+        """What of it is text for sure. `before`: what was told last; a mark is not one where that ends with a quote."""
         if not (self._held or "<" in piece or "[" in piece) or not self._names:
-            return self._told(piece)
+            return piece
         text, self._held = self._held + piece, ""
-        begins = 0 if self._begun else self._opening_in(text)
+        begins = 0 if self._begun else _opening_in(text, before[-_QUOTED_CHARS:])
         if begins is None:
             kept = _may_be_begun(text)
             self._held = text[len(text) - kept :]
-            return self._told(text[: len(text) - kept])
+            return text[: len(text) - kept]
         self._begun, self._held = True, text[begins:]
         told = text[:begins]
         return told + self._give_up() if len(self._held) > _MOST_HELD_CHARS else told
@@ -129,17 +127,6 @@ class WrittenCalls:
         self._names, self._begun = (), False
         return (held[end:], calls) if calls else (held, [])
 
-    def _opening_in(self, text: str) -> int | None:
-        whole, before = self._before + text, len(self._before)
-        for found in _OPENING.finditer(whole, before):
-            if not _QUOTED.search(whole, 0, found.start()):
-                return found.start() - before
-        return None
-
-    def _told(self, text: str) -> str:
-        self._before = (self._before + text)[-_QUOTED_CHARS:]
-        return text
-
     def _give_up(self) -> str:
         held, self._held, self._begun, self._names = self._held, "", False, ()
         return held
@@ -147,10 +134,17 @@ class WrittenCalls:
 
 def _may_be_begun(text: str) -> int:
     """How many characters at its end may be the beginning of a mark."""
-    for place in range(max(0, len(text) - _LONGEST + 1), len(text)):
-        if text[place] in "<[" and any(opening.startswith(text[place:]) for opening in _OPENINGS):
-            return len(text) - place
-    return 0
+    place = max(text.rfind("<"), text.rfind("["))
+    begun = text[place:]
+    return len(begun) if place >= 0 and any(opening.startswith(begun) for opening in _OPENINGS) else 0
+
+
+def _opening_in(text: str, before: str) -> int | None:
+    whole = before + text
+    for found in _OPENING.finditer(whole, len(before)):
+        if not _QUOTED.search(whole, 0, found.start()):
+            return found.start() - len(before)
+    return None
 
 
 def _calls_in(text: str, names: Collection[str]) -> tuple[list[WrittenCall], int]:

@@ -257,10 +257,16 @@ def answer_call(part: Part, **fields: Any) -> None:
     """Change a tool part to its new state: what only its earlier states had goes."""
     for name in ("output", "preliminary", "errorText"):
         part.pop(name, None)
-    if (part.get("approval") or {}).get("approved") is False:
+    if fields.get("state") != "output-denied" and (part.get("approval") or {}).get("approved") is False:
         # Of an elicitation: a call that was denied has no output, says the AI SDK's schema of messages.
         del part["approval"]
     part.update(fields)
+
+
+def unanswered(part: Part) -> Part:
+    """A tool part as one that runs: nobody is asked, and no end is known."""
+    kept: Part = {name: part[name] for name in ("type", "toolCallId", "title", "input") if name in part}
+    return {**kept, "state": "input-available"}
 
 
 def _length_of(value: Any) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mcp import types
 from mcp.shared.message import SessionMessage
+from pydantic_core import from_json
 from sluiceway.process.shares import Place, Shares
 
 from tool_runner.mcp.calls import Calls
@@ -82,7 +83,7 @@ class Edge:
     def park(self, text: bytes | bytearray, place: Place) -> bytes:
         """Read a large message; what the library is given instead, which is nothing for what is no answer."""
         try:
-            message = types.jsonrpc_message_adapter.validate_json(fit_text(text), by_name=False)
+            message = message_of(text)
         except ValueError:
             place.leave()
             return b"{"  # it says that it could not be read
@@ -100,7 +101,7 @@ class Edge:
     def was_progress(self, text: bytes) -> bool:
         """Whether it is a message of progress, which is told then."""
         try:
-            message = types.jsonrpc_message_adapter.validate_json(fit_text(text), by_name=False)
+            message = message_of(text)
         except ValueError:
             return False
         is_progress = isinstance(message, types.JSONRPCNotification) and message.method == _PROGRESS
@@ -150,6 +151,11 @@ class Edge:
             return False
         self._left -= 1
         return True
+
+
+def message_of(text: bytes | bytearray) -> types.JSONRPCMessage:
+    """Raises ValueError. Not in one step: of each kind of message that it is not an error would keep a copy of it."""
+    return types.jsonrpc_message_adapter.validate_python(from_json(fit_text(text)), by_name=False)
 
 
 def refusal(why: str) -> bytes:

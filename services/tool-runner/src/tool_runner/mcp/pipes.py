@@ -23,8 +23,7 @@ from mcp.client.stdio import get_default_environment
 from mcp.os.posix.utilities import terminate_posix_process_tree
 from mcp.shared.message import SessionMessage
 
-from tool_runner.mcp.edge import Edge
-from tool_runner.mcp.fit_text import fit_text
+from tool_runner.mcp.edge import Edge, message_of
 from tool_runner.mcp.large_messages import TOO_SLOW, Growing
 from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, TOO_LARGE, Values
 
@@ -209,7 +208,7 @@ async def _ended(process: Process, seconds: float) -> bool:
 
 def _parsed(line: bytearray) -> SessionMessage | Exception:
     try:
-        return SessionMessage(types.jsonrpc_message_adapter.validate_json(fit_text(line), by_name=False))
+        return SessionMessage(message_of(line))
     except ValueError as error:
         return error
 

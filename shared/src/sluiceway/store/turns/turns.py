@@ -33,7 +33,7 @@ from sluiceway.store.turns.approving import AnswersNoted, ClientOutput, Decision
 from sluiceway.store.turns.background import IN_THE_WAY, tell_started
 from sluiceway.store.turns.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel, with_answers
 from sluiceway.store.turns.taking_back import take_back
-from sluiceway.wire.message import Part
+from sluiceway.wire.message import Part, unanswered
 
 # How a step with tool calls left its turn.
 Paused = Literal["waiting", "running", "cancelled", "fenced"]
@@ -165,14 +165,19 @@ class TurnStore:
         return message_of(row) if row is not None else None
 
     async def continued(self, task_id: str) -> tuple[str, list[Part]] | None:
-        """The message that a turn continues, by its id, and its parts from before; None: the turn began it."""
+        """The message that a turn continues, by its id, and its parts from before, as they were: without what this turn
+        tells of them. None: the turn began it."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                "SELECT m.id, m.parts, t.parts_before FROM tasks t JOIN messages m"
+                "SELECT m.id, m.parts, t.parts_before,"
+                " ARRAY(SELECT tool_call_id FROM operations WHERE task_id = t.id) AS told FROM tasks t JOIN messages m"
                 " ON m.session_id = t.session_id AND m.id = t.message_id WHERE t.id = $1 AND t.parts_before > 0",
                 task_id,
             )
-        return (row["id"], row["parts"][: row["parts_before"]]) if row is not None else None
+        if row is None:
+            return None
+        parts = row["parts"][: row["parts_before"]]
+        return row["id"], [unanswered(part) if part.get("toolCallId") in row["told"] else part for part in parts]
 
     async def pause(
         self,
