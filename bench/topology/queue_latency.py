@@ -11,7 +11,7 @@ from sluiceway.redis.client import open_redis
 
 _LEASE = timedelta(minutes=1)
 _BLOCK = timedelta(seconds=5)
-_SETTLED_SECONDS = 0.01
+_WAITING_SECONDS = 0.01
 
 
 async def measure(redis_url: str, partitions: int, entries: int) -> list[float]:
@@ -28,7 +28,7 @@ async def measure(redis_url: str, partitions: int, entries: int) -> list[float]:
         try:
             for number in range(entries):
                 reading = asyncio.create_task(_next(queue))
-                await asyncio.sleep(_SETTLED_SECONDS)  # it waits by now
+                await asyncio.sleep(_WAITING_SECONDS)  # it waits by now
                 began = time.perf_counter()
                 await producer.add(str(number).encode())
                 delivery = await reading
