@@ -276,7 +276,7 @@ async def _approve(stage: CutStage, arm: Arm) -> None:
     await _is_approved(stage, await stage.asking(), arm)
 
 
-@case("UPDATE operations SET status = 'pending'")
+@case("UPDATE operations SET status = CASE WHEN poll")
 async def _begin_approved(stage: CutStage, arm: Arm) -> None:
     await _is_approved(stage, await stage.asking(), arm)
 
