@@ -6,6 +6,7 @@ resumed stream a replay), and calls that it is not told of are unknown to it: so
 """
 
 from sluiceway import keys
+from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.redis.client import command
 from sluiceway.turn.shown import UNREADABLE
@@ -21,8 +22,14 @@ _ID = b"id: 0-0\n"
 
 
 async def told_before(gateway: Gateway, task_id: str) -> bytes:
-    """Events that come in the place of the turn's own `start`; none for a turn that began its message."""
-    before = await gateway.store.turns.continued(task_id)
+    """Events that come in the place of the turn's own `start`; none for a turn that began its message.
+
+    While Postgres is away nobody is told: nearly every turn began its message, and of those Redis has all.
+    """
+    try:
+        before = await gateway.store.turns.continued(task_id)
+    except StoreUnavailable:
+        before = None
     if before is None:
         return b""
     message_id, parts = before
