@@ -5,12 +5,10 @@ that answered has the rest. One that reloads takes what it is sent for the whole
 resumed stream a replay), and calls that it is not told of are unknown to it: so it is told of them first.
 """
 
-from sluiceway import keys
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import get_logger
-from sluiceway.redis.client import command
 from sluiceway.turn.shown import UNREADABLE
-from sluiceway.wire.entry_id import EntryId, parse_entry_id
+from sluiceway.wire.entry_id import EntryId
 from sluiceway.wire.events import Event, Start
 from sluiceway.wire.message import replay_of
 
@@ -43,5 +41,5 @@ async def told_before(gateway: Gateway, task_id: str) -> bytes:
 
 async def behind_its_start(gateway: Gateway, task_id: str) -> EntryId:
     """The cursor with which a turn's stream is followed without its own `start`, where it has one yet."""
-    first = await command(gateway.redis, "XRANGE", keys.task_events(task_id), "-", "+", "COUNT", 1)
-    return parse_entry_id(first[0][0].decode()) if first else BEGINNING
+    first = await gateway.reader.page(task_id, BEGINNING, 1)
+    return first[0][0] if first else BEGINNING
