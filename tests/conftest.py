@@ -21,6 +21,7 @@ from sluiceway import keys
 from harness.databases.database import Database
 from harness.databases.postgres import Postgres
 from harness.databases.valkey import Valkey
+from harness.hanging import HangWatch
 from harness.model_server.client import ModelServer
 from harness.processes.fork_server import ForkServer
 from harness.processes.model_process import ModelProcess
@@ -32,6 +33,10 @@ settings.load_profile("tests")
 _services = pytest.StashKey[Services]()
 _SHOWN_LOG = 20_000
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 6 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(HangWatch(config))
 
 
 @pytest.fixture(scope="session")

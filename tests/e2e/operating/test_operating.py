@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ async def _answer(ctl: Ctl, *arguments: str) -> dict[str, Any]:
     assert code == 0, output
     answer: dict[str, Any] = json.loads(output)
     return answer
+
+
+async def _lacks_nothing(ctl: Ctl, name: str) -> bool:
+    (told,) = [one for one in (await _answer(ctl, "ps"))["processes"] if one["name"] == name]
+    assert told["component"] == name.rsplit("-", 1)[0]
+    return bool(told["lacks"] == "")
 
 
 async def _poison(redis: Redis, task_id: str) -> None:
@@ -130,10 +137,9 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         await wait_until(lambda: _matches(ctl, "operations", pattern=runner), what="the call is with a runner")
         await redis.set("test:{shut}", "1", ex=60)
 
-        processes = {one["name"]: one for one in (await _answer(ctl, "ps"))["processes"]}
         for service in (system.worker, system.consumer, system.tool_runners[0]):
-            assert processes[service.name]["lacks"] == ""
-            assert processes[service.name]["component"] == service.name.rsplit("-", 1)[0]
+            # A process tells of itself every few seconds: until then what it lacked as it started stands there.
+            await wait_until(partial(_lacks_nothing, ctl, service.name), what=service.name)
         code, output = await ctl("doctor", "--json")
         findings = {one["name"]: one["ok"] for one in json.loads(output)["findings"]}
         # The Postgres of the tests does not wait for its disk.
