@@ -33,8 +33,10 @@ async def wait_until(condition: Callable[[], Any], timeout: float = 20.0, what: 
     """
     deadline = time.monotonic() + timeout
     while True:
-        answer = condition()
-        value = await asyncio.wait_for(answer, _ANSWER_SECONDS) if inspect.isawaitable(answer) else answer
+        value = condition()
+        if inspect.isawaitable(value):
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                value = await value
         if value:
             return value
         if time.monotonic() > deadline:

@@ -15,8 +15,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 from hypothesis import settings
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from sluiceway import keys
+from sluiceway.redis.connections import PlainConnection
 
 from harness.databases.database import Database
 from harness.databases.postgres import Postgres
@@ -101,7 +102,8 @@ def valkey_url(valkey: Valkey) -> str:
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
     """A client of that Valkey that answers bytes."""
-    async with Redis.from_url(valkey_url, decode_responses=False, socket_timeout=60) as client:
+    pool = ConnectionPool.from_url(valkey_url, socket_timeout=60, connection_class=PlainConnection)
+    async with Redis.from_pool(pool) as client:
         yield client
 
 

@@ -8,6 +8,8 @@ from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from sluiceway.redis.connections import of_ours
+
 T = TypeVar("T")
 _ANSWER_SECONDS = 1.0
 # After the first answer: how long another one, that knows better, is waited for.
@@ -17,11 +19,11 @@ _MORE_SECONDS = 0.05
 async def ask(url: str, *many: Sequence[str]) -> list[Any]:
     """The answers to some commands, as they come. Raises RedisError, OSError, TimeoutError."""
     options: dict[str, Any] = {**parse_url(url)}
-    kind: type[Connection] = options.pop("connection_class", Connection)
+    kind = of_ours(options.pop("connection_class", Connection))
     connection = kind(**options, socket_timeout=_ANSWER_SECONDS, retry=Retry(NoBackoff(), 0))
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await connection.connect()
             answers = []
             for command in many:
                 await connection.send_command(*command)

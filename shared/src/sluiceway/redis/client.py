@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection, SSLConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -34,6 +34,7 @@ from redis.exceptions import (
 
 from sluiceway.errors import RedisRefuses, RedisUnavailable
 from sluiceway.redis.cluster import ClusterPipeline, ClusterRedis
+from sluiceway.redis.connections import TlsConnection, of_ours
 from sluiceway.redis.sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
 from sluiceway.redis.slots import NoCluster, SlotMap
 from sluiceway.redis.url import RedisUrl
@@ -124,7 +125,7 @@ def open_redis(url: str, *, name: str, blocking: bool = False, max_connections: 
     if named.topology == "sentinel":
         primary = Primary(named)
         pool = _pool(named.url_of(named.nodes[0]), name, blocking, max_connections)
-        tls = issubclass(pool.connection_class, SSLConnection)
+        tls = issubclass(pool.connection_class, TlsConnection)
         pool.connection_class = TlsPrimaryConnection if tls else PrimaryConnection
         pool.connection_kwargs["primary"] = primary
         return PrimaryRedis.leading_to(primary, pool)
@@ -145,7 +146,7 @@ def pools_of(redis: Redis) -> list[Pool]:
 
 
 def _pool(url: str, name: str, blocking: bool, max_connections: int) -> Pool:
-    return Pool.from_url(
+    pool = Pool.from_url(
         url,
         timeout=_WAIT_SECONDS,
         client_name=name,
@@ -157,6 +158,8 @@ def _pool(url: str, name: str, blocking: bool, max_connections: int) -> Pool:
         health_check_interval=0,
         max_connections=max_connections,
     )
+    pool.connection_class = of_ours(pool.connection_class)
+    return pool
 
 
 def is_away(error: object) -> bool:

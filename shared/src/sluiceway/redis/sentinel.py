@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from sluiceway.redis.asking import Shared, ask, first_answers, text_of
+from sluiceway.redis.connections import PlainConnection, TlsConnection
 from sluiceway.redis.following import FollowingRedis, hang_up, open_connections
 from sluiceway.redis.url import Node, RedisUrl
 
@@ -86,7 +86,7 @@ def _facts(told: Any) -> dict[str, str]:
     return {text_of(name): text_of(value) for name, value in pairs}
 
 
-class PrimaryConnection(Connection):
+class PrimaryConnection(PlainConnection):
     """A connection that asks, each time that it is made, where the primary is."""
 
     def __init__(self, *, primary: Primary, **options: Any) -> None:
@@ -110,7 +110,7 @@ class PrimaryConnection(Connection):
             raise RedisConnectionError(f"{self.host}:{self.port} is no primary, or not yet")
 
 
-class TlsPrimaryConnection(PrimaryConnection, SSLConnection):
+class TlsPrimaryConnection(PrimaryConnection, TlsConnection):
     """The same, by TLS."""
 
 
