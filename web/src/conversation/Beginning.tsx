@@ -1,7 +1,7 @@
 // The log before its program is there: what was written meanwhile stands in it already.
 
 import { useWords } from "../words/words.ts";
-import type { Snapshot } from "./conversation.ts";
+import type { Snapshot } from "./state.ts";
 
 export function Beginning({ state }: { state: Snapshot }) {
   const words = useWords();

@@ -6,7 +6,7 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } fro
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
-import type { Snapshot } from "./conversation.ts";
+import type { Snapshot } from "./state.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
 import type { Pending } from "./pending.ts";
 import { useScroll } from "./useScroll.ts";
