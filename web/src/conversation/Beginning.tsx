@@ -8,7 +8,7 @@ export function Beginning({ state }: { state: Snapshot }) {
   const isEmpty = state.pending.length === 0;
   return (
     <div className="stage">
-      <div id="log" role="log" aria-label={words.messages} tabIndex={0}>
+      <div id="log" role="log" aria-live="off" aria-label={words.messages} tabIndex={0}>
         <div id="column">
           {isEmpty && <p id="welcome">{state.exists ? words.loading : words.welcome}</p>}
           <div id="messages">
