@@ -1,15 +1,24 @@
 """What a person looks for on any chat page, and finds here: to copy what he wrote, to have a question answered that was
-not, the rest of an answer, the list out of the way, the search at a key, a table whose words are whole."""
+not, the rest of an answer, the list out of the way, something to begin with, a table whose words are whole."""
+
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, expect
 
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.test_tool_parts import BEGIN, END, begin, text
+from tests.browser.turns import BEGIN, END, begin, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 
+_CONFIG: dict[str, Any] = {
+    "models": [],
+    "auth": "none",
+    "file_types": [],
+    "suggestions": ["What is a sluice?", "/help me"],
+    "limits": {"max_files_per_message": 1, "max_file_bytes": 1, "max_queued_per_session": 1},
+}
 _TABLE = """| Name | What it is good for | Price | Address |
 |---|---|---:|---|
 | Alpha | some words that may stand on several lines | 12.00 | https://example.com/an-address-that-is-rather-long |
@@ -52,10 +61,11 @@ async def test_a_question_without_an_answer_is_copied_and_asked_again_and_an_ans
     await expect(chat.answers.first.get_by_role("button", name="Continue")).to_have_count(0)
 
 
-async def test_the_list_is_put_away_for_good_the_search_is_at_a_key_and_a_table_keeps_its_words(
+async def test_the_list_is_put_away_for_good_a_table_keeps_its_words_and_a_suggestion_is_put_into_the_box(
     chat: Chat, scripted: ScriptedChat
 ) -> None:
     page = chat.page
+    scripted.config = _CONFIG
     conversations = page.get_by_role("navigation", name="Conversations")
     turn = await begin(chat, scripted, "A table, please.")
     await turn.say(BEGIN, *text(_TABLE), END)
@@ -75,7 +85,9 @@ async def test_the_list_is_put_away_for_good_the_search_is_at_a_key_and_a_table_
     await page.set_viewport_size({"width": 1100, "height": 800})
     await page.get_by_role("main").get_by_role("button", name="New chat").click()
     await expect(chat.questions).to_have_count(0)
+    await page.get_by_role("list", name="Suggestions").get_by_role("button", name="/help me").click()
     await expect(chat.box).to_be_focused()
+    await expect(chat.box).to_have_value("/help me")
     await toggle.click()
     await expect(conversations).to_be_visible()
 

@@ -10,6 +10,7 @@ export const de: Words = {
   messages: "Nachrichten",
   newest: "Neueste",
   welcome: "Stell eine Frage. Die Antwort geht weiter, auch wenn du neu lädst, die Seite schließt oder die Verbindung verlierst.",
+  suggestions: "Vorschläge",
   loading: "Wird geladen…",
   loadingOlder: "Ältere Nachrichten werden geladen…",
   needsReload: "Die Seite hat einen Fehler und kann nicht weiter. Nach dem Neuladen ist alles wieder da.",

@@ -11,6 +11,7 @@ export const en = {
   messages: "Messages",
   newest: "Newest",
   welcome: "Ask something. The answer goes on when you reload, close the page or lose the connection.",
+  suggestions: "Suggestions",
   loading: "Loading…",
   loadingOlder: "Loading earlier messages…",
   needsReload: "The page has a fault and cannot go on. Reloading brings everything back.",
