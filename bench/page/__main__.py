@@ -20,8 +20,7 @@ from bench.reporting import row
 from tests.browser.chat import Chat
 from tests.browser.chromium import find_chromium
 from tests.browser.scripted import ScriptedChat, Turn, scripted_chat
-from tests.browser.test_answers import MARKDOWN, delta
-from tests.browser.test_tool_parts import BEGIN, END, begin
+from tests.browser.turns import BEGIN, END, MARKDOWN, begin, delta
 
 _ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server")
 _PATIENCE_MS = 120_000

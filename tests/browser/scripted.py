@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import uvicorn
-from gateway.routes.pages import PageFiles, chat_page
+from gateway.routes.service.pages import PageFiles, chat_page
 from sluiceway.wire.events import Event, decode
 from sluiceway.wire.message import MessageFold
 from starlette.applications import Starlette

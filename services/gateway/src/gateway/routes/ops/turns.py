@@ -17,8 +17,8 @@ from gateway.api.problems import NotRequeueable
 from gateway.ops import explaining
 from gateway.ops.evidence import Evidence, evidence_of
 from gateway.ops.explaining import Surroundings
-from gateway.routes import readiness
 from gateway.routes.ops.route import AWAY, ListParams, Routes, log_act, route
+from gateway.routes.service import readiness
 from gateway.routing.table import Call, Success, json_response
 from gateway.state import Gateway
 
