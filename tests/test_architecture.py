@@ -25,6 +25,7 @@ _NO_KEYS = {
     "GROUP",
     "CHAT",
     "COMPLETIONS",
+    "PROGRESS_RATE",
     "IN_TURNS",
     "MOST_PARTITIONS",
     "PERSISTENT",
