@@ -2,7 +2,7 @@
 
 import { useWords } from "../words/words.ts";
 import { Suggestions } from "./Suggestions.tsx";
-import type { Snapshot } from "./conversation.ts";
+import type { Snapshot } from "./state.ts";
 
 export function Beginning({ state, onSuggested }: { state: Snapshot; onSuggested: (text: string) => void }) {
   const words = useWords();

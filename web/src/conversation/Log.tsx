@@ -7,7 +7,7 @@ import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
 import { Suggestions } from "./Suggestions.tsx";
-import type { Snapshot } from "./conversation.ts";
+import type { Snapshot } from "./state.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
 import type { Pending } from "./pending.ts";
 import { useReading } from "./useReading.ts";
