@@ -35,7 +35,7 @@ _LINES = """() => [...document.querySelectorAll("td:first-child, td:nth-child(3)
 })"""
 
 
-async def test_a_question_without_an_answer_is_copied_and_asked_again_and_an_answer_cut_short_goes_on(
+async def test_a_question_without_an_answer_is_copied_and_asked_again_and_an_answer_cut_short_continues(
     chat: Chat, scripted: ScriptedChat, context: BrowserContext
 ) -> None:
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
