@@ -1,5 +1,7 @@
 """Health: liveness asks nobody, readiness says whether a message would be answered, and if not, why."""
 
+from typing import Any
+
 import httpx
 import pytest
 from redis.asyncio import Redis
@@ -9,7 +11,7 @@ from harness.databases.database import Database
 from harness.databases.postgres import Postgres
 from harness.databases.valkey import Valkey
 from harness.processes.ports import free_port
-from harness.processes.services import Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 
@@ -153,6 +155,32 @@ async def test_a_lock_that_a_message_would_wait_for_is_told_with_who_holds_it(
         own = await database.fetchval("SELECT pg_backend_pid()")
     assert f"writes wait for a lock: on tasks, held by process {own}" in check["detail"]
     assert await _failing(http) == set()
+
+
+@pytest.mark.requirement("GW-1", "OP-6")
+async def test_a_postgres_that_takes_no_writes_is_not_ready_and_the_log_says_of_a_refusal_why(
+    http: httpx.AsyncClient, gateway: Service, postgres: Postgres, database: Database
+) -> None:
+    """As after a full disk, or while somebody moves it: reads are answered, and locks given."""
+    name = await database.fetchval("SELECT current_database()")
+    postgres.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    await database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", name
+    )
+    await wait_until(lambda: _is(http, {"chat_workers", "postgres"}), what="it is told")
+    told = (await http.get("/readyz")).json()["checks"]["postgres"]["detail"]
+    assert told.endswith("is read-only: take default_transaction_read_only away from it")
+
+    assert (await http.post("/api/chat/sessions", json={})).status_code == 503
+
+    def refused() -> list[dict[str, Any]]:
+        told = [line for line in gateway.log_lines if line["event"] == "http_request"]
+        return [line for line in told if line["route"] == "/api/chat/sessions"]
+
+    await wait_until(refused, what="it is logged")
+    (line,) = refused()
+    assert (line["status"], line["level"], line["code"]) == (503, "warning", "STORE_UNAVAILABLE")
+    assert "read-only" in line["reason"]
 
 
 @pytest.mark.requirement("OP-10")

@@ -8,6 +8,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from sluiceway.process.end_limit import end_within
 from sluiceway.process.large_blocks import give_back_large_blocks
 from sluiceway.process.logs import configure_logging
 from sluiceway.process.secrecy import keep_secrets, secret_names
@@ -16,19 +17,35 @@ from sluiceway.process.settings import CommonSettings, process_name
 from sluiceway.tracing import exporting
 
 S = TypeVar("S", bound=CommonSettings)
+# Nothing is left to be done then, but to wait for tasks and threads that nobody asks any more, and to send last spans.
+_LAST_SECONDS = 3.0
 
 
 def run_service(component: str, settings_type: type[S], serve: Callable[[S], Coroutine[None, None, None]]) -> None:
     """Run until `serve` returns. Settings that are not valid end the process with exit code 1, and are named."""
-    try:
-        settings = settings_type()
-    except (ValidationError, SettingsError, SecretFileUnreadable) as error:
-        sys.exit(f"{component}: the settings are not valid:\n{error}")
+    settings = valid_settings(component, settings_type)
     keep_secrets(secret_names(settings_type) | exporting.SECRET_VARIABLES, debuggable=settings.debuggable)
     give_back_large_blocks()
     configure_logging(component, settings.log_format, settings.log_level)
     end_traces = exporting.start(component, process_name())
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(_served(serve(settings)))
     finally:
         end_traces()
+
+
+async def _served(serving: Coroutine[None, None, None]) -> None:
+    try:
+        await serving
+    except BaseException:
+        end_within(_LAST_SECONDS)
+        raise
+    end_within(_LAST_SECONDS, code=0)
+
+
+def valid_settings(program: str, settings_type: type[S]) -> S:
+    """Those of the environment. Ones that are not valid end the process, and are named."""
+    try:
+        return settings_type()
+    except (ValidationError, SettingsError, SecretFileUnreadable) as error:
+        sys.exit(f"{program}: the settings are not valid:\n{error}")

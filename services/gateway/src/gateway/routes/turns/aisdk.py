@@ -98,7 +98,7 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     of_chat = skip is None and task.task_id != call.params.id
-    before = await told_before(call.gateway, task.task_id) if of_chat else b""
+    before = await told_before(call.gateway, task) if of_chat else b""
     return await open_stream(
         call.gateway,
         call.caller,
