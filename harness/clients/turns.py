@@ -43,7 +43,7 @@ class Turns:
         self.message = TurnMessage(store, reader)
         self.rebuild = TurnRebuild(store, registry, writer, self.message)
         self.people = PersonEvents(redis, RETENTION)
-        self.dispatch = TurnDispatch(registry, queue, self.people)
+        self.dispatch = TurnDispatch(store, registry, queue, self.people)
         self.erasing = TurnErasing(redis, store, registry, writer, reader, RETENTION)
         self.resume = TurnResume(registry, streams.output, queue)
         self.ending = TurnEnding(store, registry, writer, reader, self.dispatch, self.erasing, self.people)

@@ -15,8 +15,7 @@ from playwright.async_api import CDPSession, Page, Route, ViewportSize, expect
 from tests.browser.chat import Chat
 from tests.browser.picture import stage
 from tests.browser.scripted import ScriptedChat, Turn
-from tests.browser.test_answers import delta
-from tests.browser.test_tool_parts import BEGIN, END, TOOLS, call, output, progress
+from tests.browser.turns import BEGIN, END, TOOLS, call, delta, output, progress
 
 PLACE = Path(__file__).parents[2] / "docs" / "images" / "page.webp"
 MOST_BYTES = 300_000

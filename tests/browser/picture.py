@@ -15,7 +15,7 @@ from playwright.async_api import Page, ViewportSize, async_playwright, expect
 from tests.browser.chat import Chat
 from tests.browser.chromium import find_chromium
 from tests.browser.scripted import ScriptedChat, scripted_chat
-from tests.browser.test_tool_parts import BEGIN, END, TOOLS, call, output, progress, text
+from tests.browser.turns import BEGIN, END, TOOLS, call, output, progress, text
 
 PLACE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
 _VIEWPORT: ViewportSize = {"width": 1040, "height": 520}

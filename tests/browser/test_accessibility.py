@@ -1,26 +1,25 @@
 """The page for everybody: nothing that axe-core finds, in any state; and with a person's own colours."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
 
+from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.test_answers import MARKDOWN
-from tests.browser.test_tool_parts import BEGIN, END, TOOLS, agent, approval, begin, call, failure, progress, text
+from tests.browser.turns import BEGIN, END, MARKDOWN, TOOLS, agent, approval, begin, call, failure, progress, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 
-_AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 _TIME = "2026-11-22T04:00:00Z"
 _LINK = "/#/s/" + "x" * 43
 _CONFIG: dict[str, Any] = {
     "models": [],
     "auth": "jwt",
     "share_links": True,
+    "suggestions": ["What is a sluice?"],
     "file_types": ["text/plain"],
     "limits": {"max_files_per_message": 5, "max_file_bytes": 5000, "max_queued_per_session": 5},
 }
@@ -68,13 +67,6 @@ async def test_axe_finds_nothing(chat: Chat, scripted: ScriptedChat, scheme: Any
     await chat.page.keyboard.press("Control+/")
     await expect(chat.page.get_by_role("dialog")).to_be_visible()
     await check_axe(chat.page)
-
-
-async def check_axe(page: Page) -> None:
-    await page.evaluate(_AXE.read_text())
-    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    told = [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in found["violations"]]
-    assert not told, "\n".join(told)
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1100)])
@@ -170,7 +162,7 @@ async def test_with_a_persons_own_colours_buttons_and_the_focus_are_seen(chat: C
 
 
 async def _open_list(page: Page) -> None:
-    if await page.locator("#menu").is_visible():
+    if await page.locator("#menu").get_attribute("aria-expanded") == "false":
         await page.locator("#menu").click()
 
 

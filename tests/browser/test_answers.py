@@ -8,41 +8,18 @@ from playwright.async_api import BrowserContext, expect
 
 from harness.waiting import wait_until
 from tests.browser.chat import Chat
-from tests.browser.scripted import Chunk, ScriptedChat, Turn
-from tests.browser.test_tool_parts import BEGIN, END, TOOLS, begin, call, output, text
+from tests.browser.scripted import ScriptedChat, Turn
+from tests.browser.turns import BEGIN, END, MARKDOWN, TICKS, TOOLS, begin, call, delta, output, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 
-TICKS = "`" * 3
 _SINCE = "2026-11-26T17:00:00.000Z"
-MARKDOWN = rf"""# Rivers
-
-Water flows **downhill**, see [the source](https://example.org).
-
-| River | Length |
-|---|---|
-| Rhine | 1233 km |
-
-The sum is $x^2$, and it costs $5 or $6.
-
-{TICKS}python
-def gate(level: float) -> bool:
-{TICKS}[^x]*\|b {TICKS}
-    return level > 3.5
-{TICKS}
-
-![a picture](https://example.org/a.png)
-"""
 
 
 async def growing(chat: Chat, scripted: ScriptedChat) -> Turn:
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, {"type": "text-start", "id": "t"})
     return turn
-
-
-def delta(said: str) -> Chunk:
-    return {"type": "text-delta", "id": "t", "delta": said}
 
 
 async def test_markdown_is_rendered_and_code_can_be_copied(

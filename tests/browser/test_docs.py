@@ -6,8 +6,8 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from harness.processes.services import Services
+from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
-from tests.browser.test_accessibility import check_axe
 
 pytestmark = pytest.mark.requirement("GW-7", "GW-8")
 

@@ -8,7 +8,7 @@ from playwright.async_api import expect
 from harness.processes.services import Services
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.test_tool_parts import BEGIN, END, text
+from tests.browser.turns import BEGIN, END, text
 
 pytestmark = pytest.mark.requirement("GW-8", "CH-5")
 

@@ -13,8 +13,7 @@ from bench.page.watched import scrolled
 from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.test_answers import MARKDOWN, delta
-from tests.browser.test_tool_parts import BEGIN, END, begin, text
+from tests.browser.turns import BEGIN, END, MARKDOWN, begin, delta, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 

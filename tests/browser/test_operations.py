@@ -8,7 +8,7 @@ from harness.clients.chat import Chat
 from harness.databases.database import Database
 from harness.databases.valkey import Valkey
 from harness.processes.services import Services
-from tests.browser.test_accessibility import check_axe
+from tests.browser.axe import check_axe
 from tests.gateway.callers import add_key
 
 

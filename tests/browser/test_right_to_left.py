@@ -3,10 +3,10 @@
 import pytest
 from playwright.async_api import Locator, expect
 
+from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.test_accessibility import check_axe
-from tests.browser.test_tool_parts import BEGIN, END, call, output, text
+from tests.browser.turns import BEGIN, END, call, output, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 

@@ -8,62 +8,20 @@ from playwright.async_api import BrowserContext, Locator, expect
 
 from harness.waiting import wait_until
 from tests.browser.chat import Chat
-from tests.browser.scripted import Chunk, ScriptedChat, Turn
-
-TOOLS: list[dict[str, Any]] = [
-    {"name": "current_time", "title": "Clock", "description": "Tells the time.", "approval": False},
-    {"name": "generate_document", "title": "Document", "description": "Writes a document.", "approval": False},
-    {"name": "generate_outline", "title": None, "description": "Makes an outline.", "approval": True},
-]
-
-
-def call(name: str, call_id: str = "c1", **arguments: Any) -> list[Chunk]:
-    return [
-        {"type": "tool-input-start", "toolCallId": call_id, "toolName": name},
-        {"type": "tool-input-available", "toolCallId": call_id, "toolName": name, "input": arguments},
-    ]
-
-
-def progress(percent: float | None = None, message: str | None = None, data: Any = None, call_id: str = "c1") -> Chunk:
-    said = {"percent": percent, "message": message, "data": data}
-    output = {"status": "running"} | {name: value for name, value in said.items() if value is not None}
-    return {"type": "tool-output-available", "toolCallId": call_id, "output": output, "preliminary": True}
-
-
-def output(value: Any, call_id: str = "c1") -> Chunk:
-    return {"type": "tool-output-available", "toolCallId": call_id, "output": value}
-
-
-def failure(text: str, call_id: str = "c1") -> Chunk:
-    return {"type": "tool-output-error", "toolCallId": call_id, "errorText": text}
-
-
-def approval(call_id: str = "c1") -> Chunk:
-    return {"type": "tool-approval-request", "toolCallId": call_id, "approvalId": f"approval-{call_id}"}
-
-
-def text(said: str) -> list[Chunk]:
-    return [
-        {"type": "text-start", "id": "t"},
-        {"type": "text-delta", "id": "t", "delta": said},
-        {"type": "text-end", "id": "t"},
-    ]
-
-
-def agent(sequence: int, event_type: str, content: str, name: str = "Engineer") -> Chunk:
-    said = {"agent_name": name, "event_type": event_type, "content": content}
-    data = {**said, "sequence": sequence, "operation_id": "o1"}
-    return {"type": "data-agent", "id": f"o1-{sequence}", "data": data}
-
-
-BEGIN: Chunk = {"type": "start-step"}
-END: Chunk = {"type": "finish-step"}
-
-
-async def begin(chat: Chat, scripted: ScriptedChat, question: str = "please") -> Turn:
-    await chat.open(scripted.url)
-    await chat.send(question)
-    return await scripted.asked()
+from tests.browser.scripted import Chunk, ScriptedChat
+from tests.browser.turns import (
+    BEGIN,
+    END,
+    TOOLS,
+    agent,
+    approval,
+    begin,
+    call,
+    failure,
+    output,
+    progress,
+    text,
+)
 
 
 async def test_a_call_is_seen_from_its_first_word_to_its_result(chat: Chat, scripted: ScriptedChat) -> None:

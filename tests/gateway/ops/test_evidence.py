@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from gateway.ops.evidence import Evidence, evidence_of
 from gateway.ops.queues import Queues
+from gateway.ops.unknown_turn import why_unknown
 from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.ids import new_call_id
@@ -18,9 +19,10 @@ from sluiceway.store import Store
 from sluiceway.store.people.usage import ModelCall
 from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import NewTurn
-from sluiceway.wire.events import Data, Start
+from sluiceway.wire.events import Data, Finish, Start
 
 from harness.clients.turns import Streams, Turns
+from harness.databases.database import Database
 
 
 @dataclass(frozen=True)
@@ -126,3 +128,30 @@ async def test_use_and_ends_are_summed_by_postgres(desk: Desk) -> None:
     assert lately.turn_seconds is not None
     server = await desk.store.ops.server()
     assert server["missing"] == []
+
+
+@pytest.mark.requirement("OP-6")
+async def test_of_a_turn_that_postgres_does_not_have_it_is_said_what_may_have_happened_and_what_to_do(
+    desk: Desk, database: Database
+) -> None:
+    async def why(task_id: str) -> str:
+        return await why_unknown(desk.redis, desk.store, task_id)
+
+    assert "The id is wrong, or Postgres went back" in await why("task_0")
+
+    live, ended = await desk.accept(), await desk.accept()
+    began = await desk.streams.writer.begin(ended.fields, 1)
+    assert not began.cancelled
+    await desk.streams.writer.append(ended.id, 1, 1, [Start(message_id=ended.message_id)])
+    assert await desk.streams.writer.close(ended.fields, 1, "completed", [Finish()], proof=1) == "completed"
+    await database.execute("DELETE FROM sessions")  # as a backup does that was made before
+    assert "Redis does (queued): Postgres went back" in await why(live.id)
+    assert "it ended (completed): Postgres went back" in await why(ended.id)
+    await desk.turns.ending.forget(live.id)
+    erased = await why(live.id)
+    assert "what Redis had of it was erased: Postgres went back" in erased
+    assert "send the message again" in erased
+
+    other = await desk.accept()
+    await desk.turns.intake.delete_session(other.session_id, "u")
+    assert await why(other.id) == "It was deleted, with its session s: nothing that it said is kept."

@@ -1,5 +1,7 @@
 """Health: liveness asks nobody, readiness says whether a message would be answered, and if not, why."""
 
+from typing import Any
+
 import httpx
 import pytest
 from redis.asyncio import Redis
@@ -9,7 +11,7 @@ from harness.databases.database import Database
 from harness.databases.postgres import Postgres
 from harness.databases.valkey import Valkey
 from harness.processes.ports import free_port
-from harness.processes.services import Services
+from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.gateway.conftest import client_of
 
@@ -155,6 +157,32 @@ async def test_a_lock_that_a_message_would_wait_for_is_told_with_who_holds_it(
     assert await _failing(http) == set()
 
 
+@pytest.mark.requirement("GW-1", "OP-6")
+async def test_a_postgres_that_takes_no_writes_is_not_ready_and_the_log_says_of_a_refusal_why(
+    http: httpx.AsyncClient, gateway: Service, postgres: Postgres, database: Database
+) -> None:
+    """As after a full disk, or while somebody moves it: reads are answered, and locks given."""
+    name = await database.fetchval("SELECT current_database()")
+    postgres.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    await database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", name
+    )
+    await wait_until(lambda: _is(http, {"chat_workers", "postgres"}), what="it is told")
+    told = (await http.get("/readyz")).json()["checks"]["postgres"]["detail"]
+    assert told.endswith("is read-only: take default_transaction_read_only away from it")
+
+    assert (await http.post("/api/chat/sessions", json={})).status_code == 503
+
+    def refused() -> list[dict[str, Any]]:
+        told = [line for line in gateway.log_lines if line["event"] == "http_request"]
+        return [line for line in told if line["route"] == "/api/chat/sessions"]
+
+    await wait_until(refused, what="it is logged")
+    (line,) = refused()
+    assert (line["status"], line["level"], line["code"]) == (503, "warning", "STORE_UNAVAILABLE")
+    assert "read-only" in line["reason"]
+
+
 @pytest.mark.requirement("OP-10")
 async def test_consumers_and_runners_are_told_with_what_they_lack_and_do_not_count(
     services: Services, valkey: Valkey, empty_database_url: str
@@ -188,7 +216,13 @@ async def test_a_model_that_is_away_is_told_and_takes_no_worker_out_of_service(s
 
 @pytest.mark.requirement("GW-7")
 async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services: Services) -> None:
-    gateway = await services.gateway(MAX_MESSAGE_CHARS="99", MODEL="small", MODELS='["large"]', HEARTBEAT_SECONDS="3")
+    gateway = await services.gateway(
+        MAX_MESSAGE_CHARS="99",
+        MODEL="small",
+        MODELS='["large"]',
+        HEARTBEAT_SECONDS="3",
+        SUGGESTIONS='[" What is a sluice? "]',
+    )
     async with client_of(gateway) as http:
         config = (await http.get("/config")).json()
     assert config["limits"]["max_message_chars"] == 99
@@ -196,6 +230,7 @@ async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services
     assert config["default_model"] == "small"
     assert (config["auth"], config["auth_required"]) == ("none", False)
     assert config["heartbeat_seconds"] == 3
+    assert config["suggestions"] == ["What is a sluice?"]
 
 
 async def _is(http: httpx.AsyncClient, failing: set[str]) -> bool:

@@ -352,6 +352,7 @@ class Walk:
         await store.sessions.delete(task.session_id, "ada")
         await store.erasures.due(10)
         await store.erasures.of_session(task.session_id)
+        await store.erasures.session_of(task.id)
         await store.erasures.erased([task.id])
         for rows in get_args(RowKind):
             await store.retention.purge(rows, day, 10)

@@ -70,7 +70,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     rebuild = TurnRebuild(store, registry, writer, message)
     chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
     people = PersonEvents(redis, settings.retention)
-    dispatch = TurnDispatch(registry, chat, people)
+    dispatch = TurnDispatch(store, registry, chat, people)
     erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
     ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
     ending.tell(TurnMetrics(process.registry).ended)

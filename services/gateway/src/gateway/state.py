@@ -136,7 +136,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
         drain.on_break(hub.drain)
         people = PersonEvents(redis, settings.retention)
         chat = Producer(redis, keys.CHAT, settings.queue_partitions, settings.weights)
-        dispatch = TurnDispatch(registry, chat, people)
+        dispatch = TurnDispatch(store, registry, chat, people)
         erasing = TurnErasing(redis, store, registry, writer, reader, settings.retention)
         ending = TurnEnding(store, registry, writer, reader, dispatch, erasing, people)
         background = TurnBackground(store, registry, OperationOutput(redis, settings.retention), dispatch, ending)

@@ -23,10 +23,7 @@ _LAST_SECONDS = 3.0
 
 def run_service(component: str, settings_type: type[S], serve: Callable[[S], Coroutine[None, None, None]]) -> None:
     """Run until `serve` returns. Settings that are not valid end the process with exit code 1, and are named."""
-    try:
-        settings = settings_type()
-    except (ValidationError, SettingsError, SecretFileUnreadable) as error:
-        sys.exit(f"{component}: the settings are not valid:\n{error}")
+    settings = valid_settings(component, settings_type)
     keep_secrets(secret_names(settings_type) | exporting.SECRET_VARIABLES, debuggable=settings.debuggable)
     give_back_large_blocks()
     configure_logging(component, settings.log_format, settings.log_level)
@@ -44,3 +41,11 @@ async def _served(serving: Coroutine[None, None, None]) -> None:
         end_within(_LAST_SECONDS)
         raise
     end_within(_LAST_SECONDS, code=0)
+
+
+def valid_settings(program: str, settings_type: type[S]) -> S:
+    """Those of the environment. Ones that are not valid end the process, and are named."""
+    try:
+        return settings_type()
+    except (ValidationError, SettingsError, SecretFileUnreadable) as error:
+        sys.exit(f"{program}: the settings are not valid:\n{error}")

@@ -8,7 +8,8 @@ Guarantees
 - What runs beside the queues runs from before their first entry until after their last: it is cancelled, or told to
   end, when all of them have drained. Where one part dies, the process dies.
 - SIGTERM drains: see `queue/worker.py`. A process that is told to end before its queues are read ends at once.
-- Told to end, or with a part that has died, it ends within its drain and `AFTER_DRAIN_SECONDS`, whatever holds on.
+- Told to end, or with a part that has died, it ends within its drain and `AFTER_DRAIN_SECONDS`, whatever does not let
+  go.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import asyncpg
 
 from sluiceway.wire.message import Part
-from sluiceway.wire.task import ENDED, Status, TaskFields
+from sluiceway.wire.task import ENDED, NOTHING, Status, TaskFields
 
 OperationStatus = Literal[
     "approval", "client", "pending", "running", "accepted", "succeeded", "failed", "denied", "expired", "cancelled"
@@ -101,6 +101,7 @@ class Task:
             user_id=self.user_id,
             message_id=self.message_id,
             created_at=self.created_at.isoformat(),
+            before=NOTHING if self.parts_before == 0 else None,
         )
 
 

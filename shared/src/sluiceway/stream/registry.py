@@ -58,6 +58,10 @@ class TaskRegistry:
         """From here on only that user follows the task, also when it has ended."""
         await self._scripts.run("stream/set_owner", [keys.task_meta(task_id)], [user_id])
 
+    async def set_before(self, task_id: str, before: str) -> None:
+        """Note of a live task what its message had before it; as of `TaskFields`."""
+        await self._scripts.run("stream/set_if_live", [keys.task_meta(task_id)], ["before", before])
+
     async def request_cancel(self, task_id: str) -> bool:
         """Raise the flag that the holder looks at. False when Redis knows no such live task."""
         return bool(await self._scripts.run("stream/set_if_live", [keys.task_meta(task_id)], ["cancel", "1"]))

@@ -1,7 +1,7 @@
 """What Redis knows of a task: the fields of its metadata hash, read into one record."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sluiceway.stream.retracted import RetractedRange, parse_retracted
 from sluiceway.wire.entry_id import EntryId, parse_entry_id
@@ -18,7 +18,7 @@ class TaskMeta:
     `queue_entry`: the entry that asks for the next step. `held_entry`: the one under whose lease the latest attempt
     writes. `rebuilding`: the stream is being written again, and may lack what Postgres has.
     `ended_operations`: whose end was shown. `quiet_since`: since when the attempt shows nothing, by Redis, in seconds
-    since 1970; None: not for long."""
+    since 1970; None: not for long. `before`: as of `TaskFields`."""
 
     task_id: str
     session_id: str
@@ -36,6 +36,7 @@ class TaskMeta:
     replication_id: str | None = None
     ended_operations: frozenset[str] = frozenset()
     quiet_since: int | None = None
+    before: str | None = field(default=None, repr=False)
 
     @property
     def ended(self) -> bool:
@@ -74,6 +75,7 @@ class TaskMeta:
             held_entry=text.get("held"),
             rebuilding=text.get("holder") == REBUILDING,
             replication_id=text.get("epoch"),
+            before=text.get("before"),
             quiet_since=_quiet_since(text.get("quiet", ""), text.get("batch", "0")),
             ended_operations=frozenset(
                 name.removeprefix("op:") for name, value in text.items() if name.startswith("op:") and value == "end"

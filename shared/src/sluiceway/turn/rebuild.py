@@ -10,6 +10,7 @@ from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
+from sluiceway.turn.before import fields_of
 from sluiceway.turn.ended import end_status, ending_of
 from sluiceway.turn.shown import TOLD_BACKGROUND, UNREADABLE, Durable, TurnMessage, told, went_into_background
 from sluiceway.wire.events import Data, Event, Start
@@ -35,7 +36,7 @@ class TurnRebuild:
             raise Fenced(f"task {task.id}: it waits no more, or another process rebuilds it")
         operations = await self._store.operations.of_task(task.id)
         durable = await self._message.durable(raised)
-        await self._registry.create(raised.fields)
+        await self._registry.create(await fields_of(self._store, raised))
         await self._writer.begin(raised.fields, raised.attempt, rebuild=True)
         events = [Start(message_id=task.message_id), *told(durable.told_metadata), *self._replay(raised, durable)]
         if raised.retry_at is not None and raised.model_wait is not None:
@@ -53,7 +54,7 @@ class TurnRebuild:
     async def ended(self, task: Task) -> None:
         """Rebuild the stream of a turn that has ended, with its end."""
         durable = await self._message.durable(task)
-        await self._registry.create(task.fields)
+        await self._registry.create(await fields_of(self._store, task))
         metadata = durable.finish_metadata if task.status == "completed" else durable.told_metadata
         events = [*told(metadata), *self._replay(task, durable), *ending_of(task)]
         await self._writer.close(task.fields, task.attempt + 1, end_status(task), events, proof="rebuild")

@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 async def _run(action: Action, asked: argparse.Namespace) -> int:
     from sluiceway.process.settings import CommonSettings
+    from sluiceway.process.starting import valid_settings
     from sluiceway.store import Store
 
-    async with Store.from_settings(CommonSettings(), application_name="ctl") as store:
+    settings = valid_settings("sluicewayctl", CommonSettings)
+    async with Store.from_settings(settings, application_name="ctl") as store:
         return await action(store, asked)
 
 

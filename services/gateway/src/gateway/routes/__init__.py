@@ -1,1 +1,1 @@
-"""The routes, a file for each kind of thing."""
+"""The routes: a room for each noun, a file for each kind of thing; what several rooms do stands beside them."""

@@ -8,33 +8,15 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from gateway.api.problems import CODE_HEADER, HANDLERS
-from gateway.routes import (
-    agents,
-    aisdk,
-    answers,
-    branches,
-    feedback,
-    files,
-    finding,
-    jobs,
-    operations,
-    ops,
-    people,
-    person_events,
-    sessions,
-    shares,
-    signing_in,
-    stream_probe,
-    system,
-    tasks,
-    tools,
-    turns,
-    understanding,
-    usage,
-    webhooks,
-)
-from gateway.routes.accepting import RUN_ID_HEADER, STREAM_ID_HEADER
-from gateway.routes.pages import PageFiles
+from gateway.routes import ops
+from gateway.routes.files import files
+from gateway.routes.operations import agents, jobs, operations, tools, webhooks
+from gateway.routes.people import people, person_events, signing_in, understanding, usage
+from gateway.routes.service import stream_probe, system
+from gateway.routes.service.pages import PageFiles
+from gateway.routes.sessions import branches, feedback, finding, sessions, shares
+from gateway.routes.turns import aisdk, answers, tasks, turns
+from gateway.routes.turns.accepting import RUN_ID_HEADER, STREAM_ID_HEADER
 from gateway.routing.documentation import Documentation
 from gateway.routing.table import routes
 from gateway.serving.middleware import Cors, Edge

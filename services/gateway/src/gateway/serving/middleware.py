@@ -154,7 +154,9 @@ def _forget(scope: Scope) -> None:
 def _log(scope: Scope, route: str, status: int, seconds: float, cause: Mapping[str, str]) -> None:
     """`cause`: the code of a problem, and why a part is away. The request's id, its trace and who asks are bound."""
     log = get_logger()
-    write = log.debug if scope["method"] in ("GET", "HEAD", "OPTIONS") and status < 500 else log.info
+    write = log.debug if scope["method"] in ("GET", "HEAD", "OPTIONS") else log.info
+    if status >= 500:
+        write = log.warning
     write(
         "http_request",
         method=scope["method"],

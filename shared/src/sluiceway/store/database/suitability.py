@@ -39,7 +39,7 @@ async def problems(pool: Pool) -> dict[str, str]:
         }
     async with pool.connection() as connection:
         server: dict[str, Any] = dict(*await connection.fetch(_SERVER))
-        found = {"version": _old(server), "writes": _read_only(server), "rights": await _lacking_rights(connection)}
+        found = {"version": _old(server), "writes": read_only(server), "rights": await _lacking_rights(connection)}
         found["orgs"] = await missing_wall(connection) if pool.walled else None
     return {name: sentence for name, sentence in found.items() if sentence is not None}
 
@@ -50,7 +50,8 @@ def _old(server: Mapping[str, Any]) -> str | None:
     return f"DATABASE_URL leads to PostgreSQL {server['major']}: {_OLDEST_MAJOR} or newer is needed"
 
 
-def _read_only(server: Mapping[str, Any]) -> str | None:
+def read_only(server: Mapping[str, Any]) -> str | None:
+    """Why it takes no writes, of its `standby` and `read_only`."""
     if server["standby"]:
         return "DATABASE_URL leads to a standby, which takes no writes: name the primary"
     if server["read_only"]:

@@ -78,6 +78,12 @@ class ErasureStore:
                 session_id,
             )
 
+    async def session_of(self, task_id: str) -> str | None:
+        """The session with which a turn was deleted; None: it was not, or longer ago than this is kept."""
+        async with self._pool.connection() as connection:
+            found: str | None = await connection.fetchval("SELECT session_id FROM erasures WHERE id = $1", task_id)
+        return found
+
     async def erased(self, task_ids: Sequence[str]) -> None:
         """Redis has nothing of these any more. After the first time they are due once again."""
         async with self._pool.connection() as connection:

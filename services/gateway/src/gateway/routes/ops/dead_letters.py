@@ -21,8 +21,8 @@ from gateway.api.ops_models import (
 )
 from gateway.api.problems import DeadLetterNotFound, InvalidCursor, NotReplayable
 from gateway.ops.dead_letters import DeadLetters
+from gateway.routes.operations.webhooks import RowCursor, RowNumber
 from gateway.routes.ops.route import AWAY, Routes, log_act, route
-from gateway.routes.webhooks import RowCursor, RowNumber
 from gateway.routing.table import Call, Success, json_response
 from gateway.state import Gateway
 

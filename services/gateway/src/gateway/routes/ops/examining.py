@@ -6,7 +6,7 @@ from starlette.responses import Response
 from gateway.api.ops_models import Examination, FindingView
 from gateway.ops.doctor import Doctor
 from gateway.routes.ops.route import Routes, route
-from gateway.routes.system import VERSION
+from gateway.routes.service.system import VERSION
 from gateway.routing.table import Call, NoParams, Success, json_response
 
 

@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from gateway.api.ops_models import Load, ProcessList, ProcessView, QueueList, QueueView
 from gateway.ops import load
-from gateway.routes import readiness
 from gateway.routes.ops.route import AWAY, PeriodParams, Routes, route
+from gateway.routes.service import readiness
 from gateway.routing.table import Call, NoParams, Success, json_response
 
 

@@ -17,8 +17,9 @@ from gateway.api.problems import NotRequeueable
 from gateway.ops import explaining
 from gateway.ops.evidence import Evidence, evidence_of
 from gateway.ops.explaining import Surroundings
-from gateway.routes import readiness
+from gateway.ops.unknown_turn import why_unknown
 from gateway.routes.ops.route import AWAY, ListParams, Routes, log_act, route
+from gateway.routes.service import readiness
 from gateway.routing.table import Call, Success, json_response
 from gateway.state import Gateway
 
@@ -89,7 +90,7 @@ def _check_requeueable(turn: TurnSeen, evidence: Evidence, around: Surroundings)
 async def _turn_of(gateway: Gateway, task_id: str) -> TurnSeen:
     turn = await gateway.store.ops.turn(task_id)
     if turn is None:
-        raise TaskNotFound
+        raise TaskNotFound(await why_unknown(gateway.redis, gateway.store, task_id))
     return turn
 
 
@@ -143,7 +144,7 @@ ROUTES: Routes = (
         {200: Success("One sentence, and what it stands on.", Explanation)},
         TurnParams,
         problems=(TaskNotFound, *AWAY),
-        description="In one sentence, with the evidence.",
+        description="In one sentence, with the evidence; of one that is not there, what may have happened.",
     ),
     route(
         "POST",

@@ -12,11 +12,19 @@ from gateway.api.inputs import ClientId, In, Params
 from gateway.api.models.messages import NewMessage
 from gateway.api.models.turns import AcceptedTurn
 from gateway.api.problems import EmptyMessage
-from gateway.routes import accepting, attaching, following
-from gateway.routes.accepting import TracedParams, accept_and_follow, accept_in_background, budget_of, check_limits
-from gateway.routes.attaching import attached
+from gateway.routes import following
 from gateway.routes.claiming import claiming
+from gateway.routes.files import attaching
+from gateway.routes.files.attaching import attached
 from gateway.routes.following import open_stream
+from gateway.routes.turns import accepting
+from gateway.routes.turns.accepting import (
+    TracedParams,
+    accept_and_follow,
+    accept_in_background,
+    budget_of,
+    check_limits,
+)
 from gateway.routes.viewing import viewer_of_session
 from gateway.routing.table import Call, RouteSpec, Success
 

@@ -25,7 +25,7 @@ from starlette.types import Scope
 
 from gateway.api.encodings import takes
 
-_DIRECTORY = Path(__file__).parents[1] / "page"
+_DIRECTORY = Path(__file__).parents[2] / "page"
 _NOT_BUILT = "The chat page has not been built. `make run` builds it; the API works without it.\n"
 _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=31536000, immutable"

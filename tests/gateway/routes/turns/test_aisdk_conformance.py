@@ -18,7 +18,7 @@ from harness.model_server import ModelServer
 from harness.processes.node import Node, find_node
 from harness.processes.services import Services
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).parents[4]
 _SOURCE = _ROOT / "tests" / "aisdk"
 _CACHE = _ROOT / ".cache" / "aisdk"
 # One pixel.

@@ -3,14 +3,18 @@
 A turn that continues a message, after an approval or a client's output, tells in its stream what it adds. The client
 that answered has the rest. One that reloads takes what it is sent for the whole message (the AI SDK's transport calls a
 resumed stream a replay), and calls that it is not told of are unknown to it: so it is told of them first.
+
+Redis has that, with the turn. Postgres is asked for what it has not: see sluiceway/turn/before.py.
 """
 
 from sluiceway.errors import StoreUnavailable
 from sluiceway.process.logs import get_logger
+from sluiceway.turn.before import parts_before
+from sluiceway.turn.lookup import Followed
 from sluiceway.turn.shown import UNREADABLE
 from sluiceway.wire.entry_id import EntryId
 from sluiceway.wire.events import Event, Start
-from sluiceway.wire.message import replay_of
+from sluiceway.wire.message import Part, replay_of
 
 from gateway.api.cursors import BEGINNING
 from gateway.state import Gateway
@@ -19,24 +23,26 @@ from gateway.state import Gateway
 _ID = b"id: 0-0\n"
 
 
-async def told_before(gateway: Gateway, task_id: str) -> bytes:
-    """Events that come in the place of the turn's own `start`; none for a turn that began its message.
-
-    While Postgres is away nobody is told: nearly every turn began its message, and of those Redis has all.
-    """
+async def told_before(gateway: Gateway, task: Followed) -> bytes:
+    """Events that come in the place of the turn's own `start`; none for a turn that began its message."""
     try:
-        before = await gateway.store.turns.continued(task_id)
-    except StoreUnavailable:
-        before = None
-    if before is None:
-        return b""
-    message_id, parts = before
-    try:
-        told: list[Event] = [Start(message_id=message_id), *replay_of(parts)]
+        parts = parts_before(task.meta)
+        if parts is None:
+            parts = await _stored(gateway, task.task_id)
+        told: list[Event] = [Start(message_id=task.message_id), *replay_of(parts)] if parts else []
     except UNREADABLE:
-        get_logger().exception("turn_unreadable", task_id=task_id)
+        get_logger().exception("turn_unreadable", task_id=task.task_id)
         return b""
     return b"".join(_ID + b"data: %b\n\n" % event.encode() for event in told)
+
+
+async def _stored(gateway: Gateway, task_id: str) -> list[Part]:
+    """While Postgres is away nobody is told: nearly every turn began its message, and of those Redis has all."""
+    try:
+        found = await gateway.store.turns.continued(task_id)
+    except StoreUnavailable:
+        return []
+    return found[1] if found is not None else []
 
 
 async def behind_its_start(gateway: Gateway, task_id: str) -> EntryId:

@@ -17,7 +17,7 @@ from harness.retention import RETENTION
 from harness.waiting import wait_until
 
 _SETTINGS = {"RECONCILE_SECONDS": "0.2", "AGENT_SILENCE_SECONDS": "2"}
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _PUBLISHER = """
 import asyncio, sys
 from sluiceway.feeds.agent_threads import open_threads

@@ -11,7 +11,7 @@ from gateway.api.inputs import In, Params
 from gateway.api.models.messages import Policy
 from gateway.api.models.service import Health, Limits, PublicConfig, Readiness
 from gateway.callers.sign_in import LOGIN_PATH
-from gateway.routes import pages, readiness
+from gateway.routes.service import pages, readiness
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 VERSION = version("sluiceway-gateway")
@@ -55,6 +55,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             models=list(settings.known_models),
             default_model=settings.model,
             share_links=settings.share_links,
+            suggestions=list(settings.suggestions),
             policies=list(get_args(Policy)),
             protocols=[6, 7],
             file_types=list(settings.file_types) if settings.files_url else [],

@@ -48,12 +48,14 @@ from gateway.api.problems import (
     UnsupportedPart,
 )
 from gateway.api.whitespace import is_whitespace
-from gateway.routes import accepting, answers, attaching, following
-from gateway.routes.accepting import TracedParams, accept_and_follow, budget_of, check_limits
-from gateway.routes.attaching import attached
+from gateway.routes import following
 from gateway.routes.claiming import claiming
-from gateway.routes.continued import behind_its_start, told_before
+from gateway.routes.files import attaching
+from gateway.routes.files.attaching import attached
 from gateway.routes.following import open_stream
+from gateway.routes.turns import accepting, answers
+from gateway.routes.turns.accepting import TracedParams, accept_and_follow, budget_of, check_limits
+from gateway.routes.turns.continued import behind_its_start, told_before
 from gateway.routes.viewing import viewer_of_session, viewer_of_task
 from gateway.routing.table import Call, RouteSpec, Success, json_response
 from gateway.state import Gateway
@@ -96,7 +98,7 @@ async def resume(call: Call[ResumeParams, None]) -> Response:
 
 async def _follow(call: Call[ResumeParams, None], task: Followed, skip: int | None) -> Response:
     of_chat = skip is None and task.task_id != call.params.id
-    before = await told_before(call.gateway, task.task_id) if of_chat else b""
+    before = await told_before(call.gateway, task) if of_chat else b""
     return await open_stream(
         call.gateway,
         call.caller,

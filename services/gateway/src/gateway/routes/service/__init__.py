@@ -1,0 +1,1 @@
+"""The service itself: its page, its documentation, its health."""

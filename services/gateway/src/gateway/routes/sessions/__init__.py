@@ -1,0 +1,1 @@
+"""Sessions, and what is done with one as a whole: shared, searched, judged, forked."""

@@ -1,0 +1,1 @@
+"""Turns: accepted, followed, answered, cancelled."""
