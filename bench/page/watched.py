@@ -23,6 +23,9 @@ _WATCH = """() => {
         look();
     });
     const box = () => document.querySelector("textarea");
+    document.addEventListener("keydown", event => {
+        if (event.key === "Enter") window.entered ??= performance.now();
+    }, true);
     window.typable = reached(() => box() && document.activeElement === box());
     window.whole = reached(() => ["send", "new-chat", "hint"].every(id => document.getElementById(id)?.innerText));
 }"""
@@ -72,6 +75,11 @@ async def typable_ms(page: Page) -> float:
 async def whole_ms(page: Page) -> float:
     """Until the program draws: the box sends, and the list of conversations, the buttons and their words are there."""
     return float(await page.evaluate("window.whole"))
+
+
+async def entered_ms(page: Page) -> float:
+    """When the first Enter was pressed. What comes before it is the typing of this program."""
+    return float(await page.evaluate("window.entered"))
 
 
 async def begin_watching(browser: Browser) -> None:

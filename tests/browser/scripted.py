@@ -180,7 +180,9 @@ class ScriptedChat:
             message = body["messages"][-1]
             self.store(message["id"], "user", message["parts"])
         else:
-            self.messages = [one for one in self.messages if one["id"] != body["messageId"]]
+            # Named by its answer, or by the question that never got one.
+            answered = [one for one in self.messages if one["id"] != body["messageId"] or one["role"] == "user"]
+            self.messages = answered
         turn = self._begin(f"answer-{len(self.turns) + 1}", [])
         self._asked.set()
         headers = {"x-workflow-run-id": turn.task_id}

@@ -19,6 +19,7 @@ _CONFIG: dict[str, Any] = {
     "models": [],
     "auth": "jwt",
     "share_links": True,
+    "suggestions": ["What is a sluice?"],
     "file_types": ["text/plain"],
     "limits": {"max_files_per_message": 5, "max_file_bytes": 5000, "max_queued_per_session": 5},
 }
@@ -161,7 +162,7 @@ async def test_with_a_persons_own_colours_buttons_and_the_focus_are_seen(chat: C
 
 
 async def _open_list(page: Page) -> None:
-    if await page.locator("#menu").is_visible():
+    if await page.locator("#menu").get_attribute("aria-expanded") == "false":
         await page.locator("#menu").click()
 
 

@@ -30,7 +30,10 @@ async def test_a_match_opens_the_conversation_at_its_message_and_leads_there_aga
     )
     await page.route("**/api/chat/search?*", lambda route: route.fulfill(json={"messages": found}))
     await chat.open(scripted.url)
-    await page.get_by_role("searchbox").fill("word")
+    await expect(page.get_by_role("searchbox")).to_be_visible()
+    await page.keyboard.press("Control+k")
+    await expect(page.get_by_role("searchbox")).to_be_focused()
+    await page.keyboard.type("word")
     matches = page.get_by_role("region", name="In messages").get_by_role("link")
     messages = {name: page.locator(f"[data-message-id={name}]") for name in ("m12", "m31", "m160")}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from compose_spec import PyCompose
+from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS
 
 from tests.deploy import manifests
 
@@ -191,7 +192,7 @@ def test_outside_services_are_told_an_address_that_the_gateway_has() -> None:
 def test_a_service_gets_more_time_than_it_needs_to_drain(service: str) -> None:
     told = services()[service]["environment"].get("DRAIN_SECONDS")
     drain = float(told or SETTINGS[service].model_fields["drain_seconds"].get_default())
-    assert seconds(services()[service]["stop_grace_period"]) >= drain + 10
+    assert seconds(services()[service]["stop_grace_period"]) >= drain + AFTER_DRAIN_SECONDS
 
 
 @pytest.mark.parametrize("service", SETTINGS)

@@ -5,6 +5,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 from pydantic_settings import BaseSettings
+from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS
 from sluiceway.process.settings import CommonSettings
 
 from tests.deploy import manifests
@@ -109,7 +110,7 @@ def test_a_pod_gets_more_time_than_it_needs_to_drain(workload: str) -> None:
     drain = float(manifests.told(pod)["DRAIN_SECONDS"])
     assert drain >= SETTINGS[workload].model_fields["drain_seconds"].get_default()
     pre_stop = manifests.container(pod).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    assert pod["terminationGracePeriodSeconds"] >= pre_stop + drain + 10
+    assert pod["terminationGracePeriodSeconds"] >= pre_stop + drain + AFTER_DRAIN_SECONDS
 
 
 def test_a_gateway_leaves_the_rotation_before_it_is_told_to_end() -> None:

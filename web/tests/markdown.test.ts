@@ -76,6 +76,12 @@ test("TeX between the signs that models write is maths, and money is not", () =>
   assert.equal(ready("it is $5 and $6, or US$ 7"), "it is $5 and $6, or US$ 7");
 });
 
+test("a formula that has its line to itself stands by itself, with its signs on that line, too", () => {
+  assert.equal(ready("so:\n$$x^2$$\nwhich"), "so:\n$$\nx^2\n$$\nwhich");
+  assert.equal(ready("- so\n  $$x^2$$"), "- so\n  $$\n  x^2\n  $$");
+  assert.equal(ready("and $$x^2$$ is"), "and $$x^2$$ is");
+});
+
 test("in code nothing is maths", () => {
   assert.equal(ready("`$x^2$` and $x^2$"), "`$x^2$` and $$x^2$$");
   assert.equal(ready("$x^2$", { code: true }), "$x^2$");

@@ -108,6 +108,17 @@ async def test_an_operation_that_was_released_is_not_queued_a_second_time(
 # What goes wrong
 
 
+@pytest.mark.requirement("CC-10")
+async def test_a_round_that_waits_for_a_lock_does_not_hold_up_the_end(services: Services, database: Database) -> None:
+    consumer = await services.completion_consumer(DRAIN_SECONDS="0.5", **OFTEN)
+    await _rounds_pass(consumer, 1)
+    async with database.transaction():
+        await database.execute("LOCK TABLE tasks, operations IN ACCESS EXCLUSIVE MODE")
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await wait_until(lambda: database.fetchval(waits), 20, "a round waits")
+        assert await consumer.terminate(timeout=8) == 0  # a statement gives up after ten
+
+
 @pytest.mark.requirement("OP-7", "CC-4")
 async def test_what_cannot_be_repaired_keeps_nothing_else_from_being_repaired(
     services: Services, scene: Scene, database: Database

@@ -216,7 +216,13 @@ async def test_a_model_that_is_away_is_told_and_takes_no_worker_out_of_service(s
 
 @pytest.mark.requirement("GW-7")
 async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services: Services) -> None:
-    gateway = await services.gateway(MAX_MESSAGE_CHARS="99", MODEL="small", MODELS='["large"]', HEARTBEAT_SECONDS="3")
+    gateway = await services.gateway(
+        MAX_MESSAGE_CHARS="99",
+        MODEL="small",
+        MODELS='["large"]',
+        HEARTBEAT_SECONDS="3",
+        SUGGESTIONS='[" What is a sluice? "]',
+    )
     async with client_of(gateway) as http:
         config = (await http.get("/config")).json()
     assert config["limits"]["max_message_chars"] == 99
@@ -224,6 +230,7 @@ async def test_the_configuration_says_the_limits_and_the_way_to_sign_in(services
     assert config["default_model"] == "small"
     assert (config["auth"], config["auth_required"]) == ("none", False)
     assert config["heartbeat_seconds"] == 3
+    assert config["suggestions"] == ["What is a sluice?"]
 
 
 async def _is(http: httpx.AsyncClient, failing: set[str]) -> bool:

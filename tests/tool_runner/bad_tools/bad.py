@@ -14,6 +14,16 @@ from pydantic import BaseModel, Field
 from sluiceway.wire.events import Data
 from tool_runner.tool import Tool, ToolContext, ToolFailed, tool
 
+left: list[asyncio.Task[None]] = []
+
+
+async def _deaf() -> None:
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
 
 class Place(BaseModel):
     place: str = "somewhere"
@@ -94,17 +104,26 @@ async def hangs() -> None:
 @tool(timeout_seconds=0.3)
 async def hangs_stubbornly() -> None:
     """Wait for ever, whatever one says."""
-    while True:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            continue
+    await _deaf()
 
 
 @tool(timeout_seconds=0.3)
 def hangs_in_thread(arguments: Place) -> None:
     """Wait for ever, where nobody can interrupt."""
     time.sleep(600)
+
+
+@tool(timeout_seconds=0.3)
+async def hangs_in_executor() -> None:
+    """Wait for ever, in a thread that the event loop waits for at its end."""
+    await asyncio.to_thread(time.sleep, 600)
+
+
+@tool
+async def leaves_a_task() -> str:
+    """Answer, and leave a task that does not end."""
+    left.append(asyncio.create_task(_deaf(), name="left-by-a-tool"))
+    return "here"
 
 
 @tool

@@ -40,6 +40,18 @@ async def test_every_kind_of_failure_has_its_type(services: Services, runner: Se
     assert await runner.terminate() == 0
 
 
+@pytest.mark.requirement("CC-10")
+async def test_threads_and_tasks_that_nobody_knows_of_keep_a_runner_from_ending_for_seconds_only(
+    runner: Service, caller: Caller
+) -> None:
+    assert await caller.failure(await caller.call("hangs_in_executor")) == "TIMEOUT"
+    assert await caller.ask("leaves_a_task") == "here"
+    await caller.all_acknowledged()
+    assert await runner.terminate(timeout=15) == 0
+    (told,) = (line for line in runner.log_lines if line["event"] == "end_forced")
+    assert "left-by-a-tool (locks.py:" in str(told["tasks"])
+
+
 async def test_an_error_says_type_and_reason_at_bounded_length(
     services: Services, runner: Service, caller: Caller
 ) -> None:

@@ -18,6 +18,8 @@ import { Shortcuts } from "../settings/Shortcuts.tsx";
 import { ShareDialog } from "../share/ShareDialog.tsx";
 import { SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
+import { useFolded } from "../sidebar/useFolded.ts";
+import { Announcements } from "../ui/Announcements.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
@@ -36,6 +38,7 @@ export function App() {
   const [dialog, setDialog] = useState<"settings" | "shortcuts" | null>(null);
   const [sharing, setSharing] = useState<Session | null>(null);
   const [menu, setMenu] = useState(false);
+  const { isWide, folded, fold } = useFolded();
   const config = useConfig();
   const page = useRef<PageHandle>(null);
   const menuButton = useRef<HTMLButtonElement>(null);
@@ -141,7 +144,13 @@ export function App() {
     setConversation(next);
     history.replaceState(null, "", "#/");
   };
-  const openMenu = () => setMenu(true);
+  const toggleList = () => (isWide ? fold(!folded) : menu ? closeMenu() : setMenu(true));
+  /** Its box takes the focus from what has it when the list opens. */
+  const search = () => {
+    if (isWide) fold(false);
+    else setMenu(true);
+    requestAnimationFrame(() => document.getElementById("search")?.focus());
+  };
   const closeMenu = useCallback(() => {
     setMenu((open) => {
       if (open) menuButton.current?.focus();
@@ -155,6 +164,8 @@ export function App() {
     onShortcuts: () => setDialog("shortcuts"),
     onBox: () => page.current?.focus(),
     onPrint: () => void printAll(),
+    onSearch: search,
+    onList: toggleList,
     onFind: () => void conversation.showAll(),
   });
 
@@ -200,13 +211,18 @@ export function App() {
       </a>
       <main>
         <header>
-          <button id="menu" ref={menuButton} className="icon" type="button" aria-controls="sidebar" aria-expanded={menu} aria-label={words.conversations} onClick={openMenu}>
+          <button id="menu" ref={menuButton} className="icon" type="button" aria-controls="sidebar" aria-expanded={isWide ? !folded : menu} aria-label={words.conversations} title={words.conversations} onClick={toggleList}>
             <Icon name="menu" />
           </button>
           <h1 id="title" dir="auto">
             {title ?? (absent ? words.absentTitle : words.newChat)}
           </h1>
           {!absent && <ModelPicker key={conversation.sessionId} conversation={conversation} />}
+          {(!isWide || folded) && (
+            <button className="icon" type="button" aria-label={words.newChat} title={words.newChat} onClick={beginNew}>
+              <Icon name="plus" />
+            </button>
+          )}
         </header>
         <Page
           key={conversation.sessionId}
@@ -221,6 +237,7 @@ export function App() {
         list={list}
         current={conversation.sessionId}
         open={menu}
+        folded={folded}
         onNew={beginNew}
         onPicked={closeMenu}
         onRename={(session, name) => void rename(session, name)}
@@ -230,6 +247,7 @@ export function App() {
         onShortcuts={() => setDialog("shortcuts")}
       />
       {menu && <div id="scrim" onClick={closeMenu} />}
+      <Announcements />
       <div id="toast" aria-live="polite">
         {deletion.pending && (
           <p>

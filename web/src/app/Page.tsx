@@ -42,6 +42,7 @@ export function Page({ conversation, onSend, handle }: Props) {
   useLayoutEffect(() => {
     if (HAS_KEYBOARD) composer.current?.focus();
   }, []);
+  const suggested = useCallback((text: string) => composer.current?.putBack(text), []);
   const edit = useCallback((id: string | null) => {
     setEditing(id);
     if (id === null) composer.current?.focus();
@@ -73,11 +74,11 @@ export function Page({ conversation, onSend, handle }: Props) {
   return (
     <ConversationContext value={conversation}>
       {state.chat ? (
-        <Suspense fallback={<Beginning state={state} />}>
-          <Log chat={state.chat} state={state} editing={editing} onEdit={edit} handle={log} />
+        <Suspense fallback={<Beginning state={state} onSuggested={suggested} />}>
+          <Log chat={state.chat} state={state} editing={editing} onEdit={edit} onSuggested={suggested} handle={log} />
         </Suspense>
       ) : (
-        <Beginning state={state} />
+        <Beginning state={state} onSuggested={suggested} />
       )}
       <footer>
         {state.problem && (

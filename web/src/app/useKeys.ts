@@ -8,6 +8,10 @@ interface Keys {
   onShortcuts: () => void;
   onBox: () => void;
   onPrint: () => void;
+  /** In the conversations and their messages. */
+  onSearch: () => void;
+  /** The list of conversations, there or put away. */
+  onList: () => void;
   /** The browser's own search follows: it finds what is there. */
   onFind: () => void;
 }
@@ -38,6 +42,8 @@ function actionOf({ key, shiftKey, target }: KeyboardEvent, control: boolean): k
   if (control && !shiftKey && key.toLowerCase() === "p") return "onPrint";
   if (control && shiftKey && key.toLowerCase() === "o") return "onNewChat";
   if (control && shiftKey && (key === ";" || key === ":")) return "onCopyLast";
+  if (control && !shiftKey && key.toLowerCase() === "k") return "onSearch";
+  if (control && shiftKey && key.toLowerCase() === "s") return "onList";
   if (control && !shiftKey && key.toLowerCase() === "f") return "onFind";
   return key === "/" && !control && !isWritten(target) ? "onBox" : null;
 }

@@ -162,6 +162,8 @@ export interface ServiceConfig {
   sign_in_url?: string | null;
   /** Whether a conversation can be shared by a link. */
   share_links?: boolean;
+  /** What may be offered to ask where nothing was asked yet. */
+  suggestions?: string[];
   file_types: string[];
   limits: { max_files_per_message: number; max_file_bytes: number; max_queued_per_session: number };
 }

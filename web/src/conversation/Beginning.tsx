@@ -1,16 +1,18 @@
 // The log before its program is there: what was written meanwhile stands in it already.
 
 import { useWords } from "../words/words.ts";
-import type { Snapshot } from "./conversation.ts";
+import { Suggestions } from "./Suggestions.tsx";
+import type { Snapshot } from "./state.ts";
 
-export function Beginning({ state }: { state: Snapshot }) {
+export function Beginning({ state, onSuggested }: { state: Snapshot; onSuggested: (text: string) => void }) {
   const words = useWords();
   const isEmpty = state.pending.length === 0;
   return (
     <div className="stage">
-      <div id="log" role="log" aria-label={words.messages} tabIndex={0}>
+      <div id="log" role="log" aria-live="off" aria-label={words.messages} tabIndex={0}>
         <div id="column">
           {isEmpty && <p id="welcome">{state.exists ? words.loading : words.welcome}</p>}
+          {isEmpty && !state.exists && <Suggestions onPick={onSuggested} />}
           <div id="messages">
             {state.pending.map(({ id, text }) => (
               <article key={id} className="message user sending">

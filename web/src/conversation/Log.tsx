@@ -6,9 +6,11 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } fro
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
-import type { Snapshot } from "./conversation.ts";
+import { Suggestions } from "./Suggestions.tsx";
+import type { Snapshot } from "./state.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
 import type { Pending } from "./pending.ts";
+import { useReading } from "./useReading.ts";
 import { useScroll } from "./useScroll.ts";
 
 // So many messages are laid out at once; of more, those that are out of sight are not.
@@ -24,13 +26,15 @@ interface Props {
   state: Snapshot;
   editing: string | null;
   onEdit: (id: string | null) => void;
+  onSuggested: (text: string) => void;
   handle: Ref<LogHandle>;
 }
 
-export function Log({ chat, state, editing, onEdit, handle }: Props) {
+export function Log({ chat, state, editing, onEdit, onSuggested, handle }: Props) {
   const words = useWords();
   const { messages } = useChat({ chat, experimental_throttle: FRAME_MS });
   const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[0]?.id);
+  useReading(column, state.running);
   const conversation = useConversation();
   const isFound = state.sought !== null && messages.some((message) => message.id === state.sought);
   useLayoutEffect(() => {
@@ -42,10 +46,11 @@ export function Log({ chat, state, editing, onEdit, handle }: Props) {
   const isEmpty = messages.length === 0 && state.pending.length === 0;
   return (
     <div className="stage">
-      <div id="log" ref={scroller} role="log" aria-label={words.messages} tabIndex={0} onScroll={onScroll}>
+      <div id="log" ref={scroller} role="log" aria-live="off" aria-label={words.messages} tabIndex={0} onScroll={onScroll}>
         <div id="column" ref={column}>
           {state.hasOlder && <Older root={scroller} />}
           {isEmpty && <p id="welcome">{state.loaded ? (state.exists ? "" : words.welcome) : words.loading}</p>}
+          {isEmpty && state.loaded && !state.exists && <Suggestions onPick={onSuggested} />}
           <Messages messages={messages} state={state} editing={editing} onEdit={onEdit} />
         </div>
       </div>
@@ -58,7 +63,7 @@ export function Log({ chat, state, editing, onEdit, handle }: Props) {
   );
 }
 
-function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "handle"> & { messages: UIMessage[] }) {
+function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "handle" | "onSuggested"> & { messages: UIMessage[] }) {
   const words = useWords();
   const { pending, running, answerId } = state;
   const told = new Map(pending.map((one) => [one.id, one]));
@@ -74,7 +79,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "ha
             {words.resultsCame}
           </p>
         ) : message.role === "user" ? (
-          <Question key={message.id} id={message.id} text={textOf(message)} parts={message.parts} pending={told.get(message.id)} editing={editing === message.id} idle={!running} siblings={dataOf(message).siblings} onEdit={onEdit} />
+          <Question key={message.id} id={message.id} text={textOf(message)} parts={message.parts} pending={told.get(message.id)} editing={editing === message.id} idle={!running} siblings={dataOf(message).siblings} unanswered={state.loaded && n === messages.length - 1} onEdit={onEdit} />
         ) : (
           <Answer
             key={message.id}

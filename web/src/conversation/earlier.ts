@@ -44,9 +44,9 @@ export class EarlierMessages {
     return !this.shown.hasOlder;
   }
 
-  /** Until this one is there, as far as it is anywhere. */
-  until(messageId: string): Promise<void> {
-    return this.readWhile(() => !this.shown.messages.some((message) => message.id === messageId));
+  /** Until this one is there, as far as it is anywhere; null: none is looked for. */
+  async until(messageId: string | null): Promise<void> {
+    if (messageId !== null) await this.readWhile(() => !this.shown.messages.some((message) => message.id === messageId));
   }
 
   /** Ends as well where nothing more could be read. */

@@ -18,6 +18,8 @@ export function prepared({ source, code }: Block, open: boolean): string {
 
 const delimiters = (source: string): string =>
   source
+    // A formula that has its lines to itself is one, also where its signs do not.
+    .replace(/^([ \t]*)\$\$([^$\n]+)\$\$[ \t]*$/gm, (_, indent: string, tex: string) => ["$$", tex.trim(), "$$"].map((line) => indent + line).join("\n"))
     .replace(/\\\[([\s\S]+?)\\\]/g, (_, tex: string) => ["", "$$", tex.trim(), "$$", ""].join("\n"))
     .replace(/\\\((.+?)\\\)/g, (_, tex: string) => "$$" + tex.trim() + "$$");
 

@@ -33,7 +33,7 @@ export function Approval({ messageId, callId, title, elicitation, keepFocus }: P
     setSaid(() => (w: typeof words) => w.sendingAnswer);
     keepFocus();
     try {
-      await conversation.decide(messageId, callId, approved, reason.trim(), (why) => setSaid(() => (w: typeof words) => w.waits(why(w))));
+      await conversation.verdicts.decide(messageId, callId, approved, reason.trim(), (why) => setSaid(() => (w: typeof words) => w.waits(why(w))));
     } catch (error) {
       if (!(error instanceof Problem)) return;
       const sentence = NOT_WANTED[error.status] ?? sentenceOf(error);

@@ -7,7 +7,11 @@ export function File({ url, mediaType, name }: { url: string; mediaType: string;
   const words = useWords();
   const label = name || words.file;
   const own = url.startsWith("data:") || url.startsWith("/");
-  if (mediaType.startsWith("image/") && own) return <img className="file" src={url} alt={name || words.image} loading="lazy" />;
+  if (mediaType.startsWith("image/") && own) {
+    const picture = <img className="file" src={url} alt={name || words.image} loading="lazy" />;
+    // In its own size, in another tab. Browsers open no `data:` there.
+    return url.startsWith("/") ? <a href={url} target="_blank" rel="noopener noreferrer" title={words.openPicture}>{picture}</a> : picture;
+  }
   if (!isSafe(url)) return <p className="file">{label}</p>;
   return (
     <a className="file button" href={url} download={name ?? true} target="_blank" rel="noopener noreferrer">

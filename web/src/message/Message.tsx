@@ -6,6 +6,8 @@ import { useConversation } from "../conversation/context.ts";
 import { dataOf, filesOf, textOf } from "../conversation/history.ts";
 import type { Pending } from "../conversation/pending.ts";
 import { Markdown } from "../markdown/Markdown.tsx";
+import { CopyButton } from "../ui/CopyButton.tsx";
+import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 import { AnswerActions } from "./Actions.tsx";
@@ -70,7 +72,7 @@ function Ending({ message, idle, isLast }: { message: UIMessage; idle: boolean; 
   const conversation = useConversation();
   const { status, error, finishReason } = dataOf(message);
   if (status === "cancelled") return <p className="notice note">{words.stopped}</p>;
-  if (status !== "failed") return finishReason === "length" ? <p className="notice note">{words.cutShort}</p> : null;
+  if (status !== "failed") return finishReason === "length" ? <CutShort asks={idle && isLast} /> : null;
   return (
     <div className="ending">
       <p className="notice failure">{withoutCode(error?.message ?? error?.detail ?? "") || words.failed}</p>
@@ -80,6 +82,22 @@ function Ending({ message, idle, isLast }: { message: UIMessage; idle: boolean; 
         </button>
       )}
     </div>
+  );
+}
+
+/** Asks for the rest as a person would: a message of its own, which stands in the conversation. */
+function CutShort({ asks }: { asks: boolean }) {
+  const words = useWords();
+  const conversation = useConversation();
+  return (
+    <p className="notice note">
+      {words.cutShort}
+      {asks && (
+        <button type="button" className="quiet" onClick={() => (focusBox(), conversation.send(words.continueMessage))}>
+          {words.continueAnswer}
+        </button>
+      )}
+    </p>
   );
 }
 
@@ -126,10 +144,12 @@ interface QuestionProps {
   editing: boolean;
   idle: boolean;
   siblings?: string[];
+  /** Nothing follows it: its answer was stopped, or failed, before its first word. */
+  unanswered?: boolean;
   onEdit: (id: string | null) => void;
 }
 
-export const Question = memo(function Question({ id, text, parts = NONE, pending, editing, idle, siblings, onEdit }: QuestionProps) {
+export const Question = memo(function Question({ id, text, parts = NONE, pending, editing, idle, siblings, unanswered = false, onEdit }: QuestionProps) {
   const words = useWords();
   const conversation = useConversation();
   const send = (changed: string) => {
@@ -154,9 +174,18 @@ export const Question = memo(function Question({ id, text, parts = NONE, pending
         </div>
       )}
       {pending?.notice && <Undelivered pending={pending} />}
+      {unanswered && !pending && !editing && idle && (
+        <p className="notice note">
+          {words.unanswered}
+          <button type="button" className="quiet" onClick={() => (focusBox(), void conversation.regenerate(id))}>
+            {words.answerIt}
+          </button>
+        </p>
+      )}
       {!pending && !editing && idle && (
         <div className="actions">
           {siblings && <Branches messageId={id} siblings={siblings} />}
+          {text !== "" && <CopyButton label={words.copyMessage} text={() => text} />}
           <button type="button" className="icon" title={words.edit} aria-label={words.edit} onClick={() => onEdit(id)}>
             <Icon name="edit" />
           </button>

@@ -20,7 +20,7 @@ export function Thumbs({ messageId, feedback }: Props) {
   const rate = (rating: Feedback["rating"]) => {
     const again = feedback?.rating === rating;
     setAsking(rating === "down" && !again);
-    void conversation.rate(messageId, again ? null : { rating, comment: "" });
+    void conversation.verdicts.rate(messageId, again ? null : { rating, comment: "" });
   };
   return (
     <>
@@ -36,7 +36,7 @@ export function Thumbs({ messageId, feedback }: Props) {
         <Why
           onSend={(comment) => {
             setAsking(false);
-            if (comment) void conversation.rate(messageId, { rating: "down", comment });
+            if (comment) void conversation.verdicts.rate(messageId, { rating: "down", comment });
           }}
         />
       )}

@@ -6,13 +6,12 @@ import { Matches } from "./Matches.tsx";
 import { byDay, type SessionList } from "./sessions.ts";
 import { SessionItem } from "./SessionItem.tsx";
 
-// From so many conversations on it is worth to search them.
-const MANY = 8;
-
 interface Props {
   list: SessionList;
   current: string | null;
   open: boolean;
+  /** Put away, on a wide page. */
+  folded: boolean;
   onNew: () => void;
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
@@ -23,7 +22,7 @@ interface Props {
   onShortcuts: () => void;
 }
 
-export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDelete, onShare, onSettings, onShortcuts }: Props) {
+export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename, onDelete, onShare, onSettings, onShortcuts }: Props) {
   const words = useWords();
   const { sessions, hasMore } = useSyncExternalStore(list.subscribe, list.snapshot);
   const [search, setSearch] = useState("");
@@ -34,7 +33,7 @@ export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDele
   const wanted = search.trim().toLowerCase();
   const shown = sessions.filter((session) => list.titleOf(session).toLowerCase().includes(wanted));
   return (
-    <nav id="sidebar" className={open ? "open" : undefined} aria-label={words.conversations}>
+    <nav id="sidebar" className={open ? "open" : folded ? "folded" : undefined} aria-label={words.conversations}>
       <header>
         <p className="brand">
           <img src="/static/icon.svg" alt="" width="24" height="24" />
@@ -55,7 +54,7 @@ export function Sidebar({ list, current, open, onNew, onPicked, onRename, onDele
           {words.newChat}
         </a>
       </header>
-      {(sessions.length >= MANY || search) && <input id="search" type="search" aria-label={words.search} placeholder={words.search} value={search} onChange={(event) => setSearch(event.target.value)} />}
+      {(sessions.length > 0 || search) && <input id="search" type="search" aria-label={words.search} placeholder={words.search} value={search} onChange={(event) => setSearch(event.target.value)} />}
       <div id="sessions">
         {byDay(shown, words).map(([name, group]) => (
           <section key={name} aria-label={name}>

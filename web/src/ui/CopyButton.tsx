@@ -1,5 +1,6 @@
 import { useEffect, useState } from "react";
 import { useWords } from "../words/words.ts";
+import { announce } from "./announced.ts";
 import { Icon } from "./Icon.tsx";
 
 const SHOWN_MS = 1_600;
@@ -24,7 +25,7 @@ export function CopyButton({ label, text }: { label: string; text: () => string 
     return () => clearTimeout(timer);
   }, [copied]);
   return (
-    <button type="button" className="icon" title={label} aria-label={copied ? words.copied : label} onClick={() => void copyText(text()).then(() => setCopied(true))}>
+    <button type="button" className="icon" title={label} aria-label={copied ? words.copied : label} onClick={() => void copyText(text()).then(() => (setCopied(true), announce(words.copied)))}>
       <Icon name={copied ? "check" : "copy"} />
     </button>
   );

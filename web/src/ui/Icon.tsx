@@ -13,6 +13,7 @@ const PATHS = {
   attach: "M14 8l-5 5a2 2 0 0 1-3-3l6-6a3 3 0 0 1 4.5 4.5l-6.5 6.5",
   up: "M6 9l3-6c1.5 0 2 1 2 2v3h4.5l-1 8H6M3 9h3v7H3z",
   down: "M6 11l3 6c1.5 0 2-1 2-2v-3h4.5l-1-8H6M3 4h3v7H3z",
+  plus: "M10 4v12M4 10h12",
   file: "M6 3h6l3 3v11H6zM12 3v3h3",
 } as const;
 

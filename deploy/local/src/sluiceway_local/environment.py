@@ -22,6 +22,15 @@ _WHO_MAY_CALL = ("AUTH", "JWT_SECRET", "OIDC_ISSUER", "JWKS_URL", "SESSION_SECRE
 EXAMPLE_OPERATIONS = {"example": "http://127.0.0.1:9100/operations"}
 
 
+# Of the page where nothing was asked yet: the tools that need no model of a size, each as a message calls it.
+SUGGESTIONS = (
+    "What is a sluice gate?",
+    "/current_time Europe/Berlin",
+    "/generate_document a short text about rivers",
+    "/run_agents a name for a shop that sells bread",
+)
+
+
 def of_every_service(
     settings: Settings, folder: Path, redis_url: str, database_url: str, model_port: int
 ) -> dict[str, str]:
@@ -40,6 +49,7 @@ def of_gateway(folder: Path, host: str) -> Mapping[str, str]:
     own = _unless_told(
         WEBHOOK_SECRETS=json.dumps([_webhook_secret(folder)]),
         API_KEYS=json.dumps([data_dir.secret(folder / "api.key")]),
+        SUGGESTIONS=json.dumps(SUGGESTIONS),
     )
     if not _is_loopback(host) and not any(os.environ.get(name) for name in _WHO_MAY_CALL):
         # The port is plain http.

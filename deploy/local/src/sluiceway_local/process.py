@@ -2,7 +2,8 @@
 
 Guarantees: what ends without being told to is started again, at first at once, then with growing pauses; a program
 that never gets ready even once is given up (CannotRun). A child has a session of its own, so Ctrl-C in the terminal
-reaches the supervisor only, and it never outlives the supervisor (see launcher).
+reaches the supervisor only, and it never outlives the supervisor (see launcher). It has ended when it has: what it left
+behind may hold its output open for ever, and neither its next start nor the supervisor's end waits for that.
 """
 
 import asyncio
@@ -24,6 +25,9 @@ HEALTHY_AFTER_SECONDS = 30.0
 HOPELESS_STARTS = 3
 PROBE_EVERY_SECONDS = 0.05
 LONGEST_LINE = 64 * 1024
+LOOK_EVERY_SECONDS = 0.5
+LAST_OUTPUT_SECONDS = 1.0  # for what it had said, and nobody had read yet
+KILLED_SECONDS = 5.0
 
 
 async def _nothing() -> None:
@@ -109,13 +113,11 @@ class Child:
             # Not Process.send_signal: it may reap a child that just died, whose exit code asyncio then never learns.
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, self._program.stop_signal)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(grace_seconds):
-                    await self._process.wait()
+            if await _ended(self._process, grace_seconds):
                 return
             self._display.note(self.name, f"did not end within {grace_seconds:g} s: killed", alarming=True)
         self.kill()
-        await self._process.wait()
+        await _ended(self._process, KILLED_SECONDS)
 
     def kill(self) -> None:
         """End it and everything in its process group at once."""
@@ -136,8 +138,7 @@ class Child:
         self._on_change()
         probing = asyncio.create_task(self._announce_readiness(), name=f"readiness of {self.name}")
         try:
-            await self._tell_output(self._process)
-            return await self._process.wait()
+            return await self._told_to_the_end(self._process)
         finally:
             probing.cancel()
             self.ready.clear()
@@ -148,6 +149,24 @@ class Child:
         self._was_ready = True
         self.ready.set()
         self._display.ready(self.name, time.monotonic() - started)
+
+    async def _told_to_the_end(self, process: asyncio.subprocess.Process) -> int:
+        """Its exit code, when it has ended. asyncio's own `wait` waits for the end of its output, too."""
+        telling = asyncio.create_task(self._tell_output(process), name=f"output of {self.name}")
+        try:
+            while (code := process.returncode) is None:
+                if telling.done():
+                    await asyncio.sleep(PROBE_EVERY_SECONDS)
+                else:
+                    await asyncio.wait((telling,), timeout=LOOK_EVERY_SECONDS)
+            await asyncio.wait((telling,), timeout=LAST_OUTPUT_SECONDS)
+            if telling.done():
+                telling.result()
+            return code
+        finally:
+            telling.cancel()
+            # What holds its output open holds ours, too; only this closes it.
+            process._transport.close()  # type: ignore[attr-defined]
 
     async def _tell_output(self, process: asyncio.subprocess.Process) -> None:
         rest = b""
@@ -180,6 +199,14 @@ class Child:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+async def _ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while process.returncode is None:  # noqa: ASYNC110 - asyncio's own `wait` waits for its output, too
+                await asyncio.sleep(PROBE_EVERY_SECONDS)
+    return process.returncode is not None
 
 
 def _ending(code: int) -> str:

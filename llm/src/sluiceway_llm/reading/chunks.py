@@ -7,6 +7,8 @@ Guarantees
 - What comes out is clean (clean_text.py): thoughts are told apart also where they stand in tags in the text, and calls
   are kept apart by index, id and where their JSON ends (tool_calls.py).
 
+An event is read here, its choices in choices.py, and what the chosen one says in deltas.py.
+
 The shape is OpenAI's "chat completion chunk object"; a whole "chat completion object" is read, too.
 """
 
@@ -26,26 +28,17 @@ from sluiceway_llm.model_errors import (
     ModelWrongAddress,
     error_in_stream,
 )
-from sluiceway_llm.model_events import (
-    Finished,
-    ModelEvent,
-    Provided,
-    Usage,
-)
-from sluiceway_llm.reading.ends import good_end, reason_in
+from sluiceway_llm.model_events import Finished, ModelEvent, Usage
+from sluiceway_llm.reading.choices import ChoiceReader
+from sluiceway_llm.reading.ends import reason_in
 from sluiceway_llm.reading.loose_json import NotJson, loose_values
 from sluiceway_llm.reading.ollama import chunk_of_ollama
 from sluiceway_llm.reading.other_apis import advice_of, other_api_of
-from sluiceway_llm.reading.provided_fields import FIELDS, ProvidedFields
-from sluiceway_llm.reading.said_text import SaidText
-from sluiceway_llm.reading.shapes import error_status_of, first_choice, flat_text, is_completion
+from sluiceway_llm.reading.shapes import error_status_of, is_completion
 from sluiceway_llm.reading.sse_lines import ErrorEvent
-from sluiceway_llm.reading.tool_calls import CallAssembler
 from sluiceway_llm.reading.usage import usage_in
 
 _DONE = b"[DONE]"
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-_THOUGHTS_IN = frozenset({"reasoning_details", "thinking_blocks"})
 _WORDS_CHARS = 2000
 _DONE_WORDS = frozenset({"[done]", "done"})
 _SAYS_ERROR = re.compile(r"\W{0,4}(error|exception|traceback)\b", re.IGNORECASE)
@@ -74,19 +67,9 @@ class ChunkReader:
     ) -> None:
         self._secret = secret
         self._by = by
-        self._reason: str | None = None
-        self._bad_end = ""
         self._usage: Usage | None = None
         self._model: CleanText | None = None
-        self._calls = CallAssembler(tool_names)
-        self._said = SaidText(self._calls, tool_names, continues=continues, thinks_first=thinks_first)
-        self._provided = ProvidedFields()
-        self._reasoning_field = ""
-        self._choice: Any = None
-        self._calls_choice: tuple[Any] | None = None
-        self._by_deltas = False
-        self._chosen = False
-        """Whether the choice that is read has said anything."""
+        self._choices = ChoiceReader(secret, tool_names, continues=continues, thinks_first=thinks_first)
         self._odd = False
         self._complaint: dict[str, Any] | None = None
         self._other_api = ""
@@ -97,15 +80,11 @@ class ChunkReader:
     @property
     def thinks_first(self) -> bool:
         """Whether this server's thoughts come first, and only their end is told."""
-        return self._said.thinks_first
-
-    @property
-    def _any(self) -> bool:
-        return self._chosen or self._said.calls_in_text
+        return self._choices.thinks_first
 
     @property
     def complete(self) -> bool:
-        return self.over or self._whole or self._reason is not None or bool(self._bad_end)
+        return self.over or self._whole or self._choices.ended
 
     def read(self, data: bytes, events: list[ModelEvent]) -> None:
         """Appends what the event says. Raises ModelGarbage, or the error that the event tells of."""
@@ -136,8 +115,8 @@ class ChunkReader:
         for value in values:
             if not self.over:
                 self._read_value(value, events)
-        if self._any or self._calls.any:
-            self.over = self.over or (len(values) == 1 and is_completion(values[0]) and not self._bad_end)
+        if self._choices.any_said or self._choices.any_calls:
+            self.over = self.over or (len(values) == 1 and is_completion(values[0]) and not self._choices.bad_end)
         elif self._complaint is not None:
             raise error_in_stream(self._complaint, self._secret)
         self._odd = self._odd or not (self.complete or any_before)
@@ -150,28 +129,21 @@ class ChunkReader:
 
     def let_go(self, events: list[ModelEvent]) -> None:
         """Tell what was held back, where the answer ends or breaks off."""
-        self._said.let_go(events, answered=self._reason == "stop")
-        self._calls.close(events)
+        self._choices.let_go(events)
 
     def finished(self) -> Finished:
         """The last event. Raises ModelCut, or another ModelError, when the answer is not known to be whole."""
-        if self._bad_end:
-            raise ModelEndedBadly(
-                f"The model server ended the answer with an error ({self._bad_end}). Please try again."
-            )
-        if self._other_api and not self._any:
+        if bad_end := self._choices.bad_end:
+            raise ModelEndedBadly(f"The model server ended the answer with an error ({bad_end}). Please try again.")
+        if self._other_api and not self._choices.any_said:
             raise self.unended(ModelCut())
-        if not self.complete or (self._reason is None and self._calls.broken):
+        if not self.complete or self._choices.broken_off:
             raise self.unended(ModelGarbage() if self._odd else ModelCut())
-        reason = "stop" if self._reason == "tool_calls" and not self._calls.any else self._reason
-        provided = None
-        if self._calls.any:
-            provided = Provided(self._by, self._provided.cleaned(), self._calls.extras, self._reasoning_field)
-        return Finished(reason, self._usage, self._model, provided)
+        return Finished(self._choices.good_reason, self._usage, self._model, self._choices.provided(self._by))
 
     def unended(self, otherwise: ModelError) -> ModelError:
         """Why the answer has no end: what the server complained of, if it did, or that it speaks something else."""
-        if self._other_api and not self._any:
+        if self._other_api and not self._choices.any_said:
             return ModelWrongAddress(advice_of(self._other_api))
         return otherwise if self._complaint is None else error_in_stream(self._complaint, self._secret)
 
@@ -229,11 +201,12 @@ class ChunkReader:
             return
         choices = chunk.get("choices")
         if choices:
-            self._read_choices(choices, events)
+            self.seen_chunk = True
+            self._choices.read(choices, events)
         elif "choices" in chunk:
             self.seen_chunk = True
             if (reason := reason_in(chunk)) is not None:
-                self._end(reason)
+                self._choices.end(reason)
             if error_status_of(chunk) is not None:
                 raise error_in_stream(chunk, self._secret)
         else:
@@ -242,7 +215,7 @@ class ChunkReader:
             raise error_in_stream(chunk, self._secret)
         if (error := chunk.get("error")) is not None and is_error(error):
             raise error_in_stream(chunk, self._secret)
-        if chunk.get("usage") or self._reason:
+        if chunk.get("usage") or self._choices.reason:
             self._count(usage_in(chunk))
         if "x_groq" in chunk:
             self._count(usage_in(chunk))
@@ -300,135 +273,6 @@ class ChunkReader:
     def _read_extension(self, extension: Any) -> None:
         if isinstance(extension, dict) and is_error(extension.get("error")):
             raise error_in_stream(extension, self._secret)
-
-    # Choices
-
-    def _read_choices(self, choices: Any, events: list[ModelEvent]) -> None:
-        choice = choices[0] if type(choices) is list and len(choices) == 1 else None
-        if choice is None:
-            choice = first_choice(choices)
-        if type(choice) is not dict:
-            raise ModelGarbage
-        self.seen_chunk = True
-        if (index := choice.get("index")) != self._choice and index is not None:
-            if self._choice is not None and str(index) != str(self._choice) and self._any:
-                self._read_other(choice, events)
-                return
-            self._choice = index
-        if type(choices) is list and len(choices) > 1:
-            for other in choices:
-                if other is not choice:
-                    self._read_other(other, events)
-        delta = choice.get("delta")
-        if delta:
-            self._read_message(delta, events)
-            if not self._by_deltas:
-                self._by_deltas = self._any
-        if "message" in choice or "text" in choice or "tool_calls" in choice:
-            self._read_whole(choice, events)
-        ended = choice.get("finish_reason") or "finishReason" in choice or choice.get("stop_reason")
-        if ended and (reason := reason_in(choice)) is not None:
-            self._end(reason)
-        if (error := choice.get("error")) is not None and is_error(error):
-            raise error_in_stream(choice, self._secret)
-
-    def _read_message(self, message: Any, events: list[ModelEvent]) -> None:
-        if type(message) is dict:
-            self._read_delta(message, events)
-        elif isinstance(message, str):
-            self._said.say(message, events)
-        else:
-            raise ModelGarbage
-
-    def _read_whole(self, choice: dict[str, Any], events: list[ModelEvent]) -> None:
-        """A whole message. Of one that repeats what the deltas have said, nothing is told but the calls that they have
-        not made."""
-        message = choice.get("message") or choice.get("text")
-        if message and not self._by_deltas:
-            self._read_message(message, events)
-        elif isinstance(message, dict) and not self._calls.any:
-            self._calls.read_all(message.get("tool_calls"), events)
-        if not self._calls.any:
-            self._calls.read_all(choice.get("tool_calls"), events)
-        if isinstance(message, dict) and is_error(message.get("error")):
-            raise error_in_stream(message, self._secret)
-
-    def _read_other(self, choice: Any, events: list[ModelEvent]) -> None:
-        """Another answer to the same question, which nobody asked for; but some servers give the text in one choice
-        and its calls in another."""
-        delta = (choice.get("delta") or choice.get("message")) if isinstance(choice, dict) else None
-        of_calls = isinstance(delta, dict) and delta.get("tool_calls") and not delta.get("content")
-        index = choice.get("index") if isinstance(choice, dict) else None
-        if of_calls and not self._calls.any:
-            self._calls_choice = (index,)
-        if self._calls_choice != (index,):
-            return
-        self._calls.read_all(delta.get("tool_calls") if isinstance(delta, dict) else None, events)
-        if (reason := reason_in(choice)) is not None:
-            self._end(reason)
-
-    def _end(self, told: str) -> None:
-        reason = good_end(told)
-        if reason is None:
-            self._bad_end = label_of(told, 60) or "unknown"
-        elif not (self._reason == "length" or (self._reason and reason == "stop")):
-            self._reason = reason
-
-    def _read_delta(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
-        content = delta.get("content")
-        if len(delta) == 1 and type(content) is str:
-            if content:
-                self._chosen = True
-                self._said.say(content, events)
-            return
-        self._read_beside_content(delta, events)
-        if content is None:
-            content = delta.get("text")
-        if content is not None and content != "":
-            self._chosen = True
-            if type(content) is not str:
-                self._said.say_parts(content, events)
-            elif "extra_content" in delta and self._is_thought(delta, content):
-                self._said.think(content, events)
-            else:
-                self._said.say(content, events)
-        if refusal := delta.get("refusal"):
-            self._said.refuse(refusal, events)
-        if calls := delta.get("tool_calls"):
-            self._chosen = True
-            if not self._said.calls_in_text:
-                self._calls.read_all(calls, events)
-        elif call := delta.get("function_call"):
-            self._chosen = True
-            self._calls.read(call, events)
-        if "error" in delta and is_error(delta["error"]):
-            raise error_in_stream(delta, self._secret)
-
-    def _is_thought(self, delta: dict[str, Any], content: str) -> bool:
-        """Gemini's mark of a thought; where there are tags, too, they tell where it ends."""
-        extra = delta.get("extra_content")
-        google = extra.get("google") if isinstance(extra, dict) else None
-        marked = isinstance(google, dict) and google.get("thought") is True
-        return marked and not self._said.in_tags(content)
-
-    def _read_beside_content(self, delta: dict[str, Any], events: list[ModelEvent]) -> None:
-        thought = ""
-        for name in _REASONING_FIELDS:
-            told = delta.get(name)
-            if isinstance(told, str) and not self._reasoning_field:
-                self._reasoning_field = name if name != "thinking" else ""
-            if told and (thought := flat_text(told)):
-                if isinstance(told, str) and name != "thinking":
-                    self._reasoning_field = name
-                break
-        for name in delta:
-            if name in FIELDS:
-                self._provided.take(name, delta[name])
-                if not thought and name in _THOUGHTS_IN:
-                    thought = flat_text(delta[name])
-        if thought:
-            self._chosen = True
-            self._said.think_apart(thought, events)
 
 
 def _is_keepalive(text: str) -> bool:

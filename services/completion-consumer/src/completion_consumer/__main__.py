@@ -109,7 +109,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
         StoredFiles(store, FileObjects(settings.files_url), timedelta(hours=settings.keep_unused_files_hours)),
         finalize_after=finalize_after,
     )
-    reconciler = Reconciler(store, unfinished, settings.reconcile_seconds, metrics, process.stopping)
+    reconciler = Reconciler(
+        store, unfinished, settings.reconcile_seconds, settings.drain_seconds, metrics, process.stopping
+    )
     process.beside("person-events", people.run)
     process.beside_until_it_ends("reconciler", reconciler.run)
     process.readiness.ask("reconciler", reconciler.problem)

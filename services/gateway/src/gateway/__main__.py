@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS, end_within
 from sluiceway.process.metrics import LoopLag
 from sluiceway.process.starting import run_service
 from sluiceway.queue.worker import cancelled, persistently
@@ -34,7 +35,10 @@ async def serve(settings: Settings) -> None:
             beside.append(group.create_task(persistently(gateway.store.migrate), name="migrate"))
         server = Server(create_app(gateway), settings, drain)
         tune_gc()
-        await server.serve()
+        try:
+            await server.serve()
+        finally:
+            end_within(AFTER_DRAIN_SECONDS)
         await cancelled(beside)
 
 

@@ -1,8 +1,8 @@
 """The gateway's settings, read once from the environment at the start."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from sluiceway.files.keeping import FileLimits
 from sluiceway.files.kinds import KINDS, FileType
 from sluiceway.operation.webhook_secrets import WebhookRoots
@@ -10,6 +10,8 @@ from sluiceway.store.sessions.files import Allowance
 
 from gateway.caller_settings import CallerSettings
 from gateway.limit_settings import LimitSettings
+
+Suggestion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 
 
 class Settings(CallerSettings, LimitSettings):
@@ -42,6 +44,9 @@ class Settings(CallerSettings, LimitSettings):
     max_page_size: int = Field(default=200, ge=1, le=1000)
 
     share_links: bool = Field(default=True, description="people may share a conversation, read-only, by a link")
+    suggestions: tuple[Suggestion, ...] = Field(
+        default=(), max_length=8, description="what the page offers somebody to ask who has not asked anything, as JSON"
+    )
 
     replay_seconds: int = Field(default=300, ge=0, description="how long an ended turn is what a chat's stream shows")
     heartbeat_seconds: float = Field(default=8, gt=0, le=10)

@@ -1,9 +1,11 @@
-"""How a process ends: one `stopping` event, set by SIGTERM or SIGINT, interrupts every wait."""
+"""How a process ends: one `stopping` event, set by SIGTERM or SIGINT, interrupts every wait. Its end has a limit."""
 
 import asyncio
 import contextlib
 import signal
 from collections.abc import Coroutine, Iterator
+
+from sluiceway.process.end_limit import end_within
 
 
 class Stopping:
@@ -42,12 +44,19 @@ class Stopping:
 
 
 @contextlib.contextmanager
-def stop_on_signals(stopping: Stopping) -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into `stopping` for as long as the context lasts."""
+def stop_on_signals(stopping: Stopping, seconds: float) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into `stopping` for as long as the context lasts. The process ends within so many
+    seconds of the first one."""
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop() -> None:
+        if not stopping:
+            end_within(seconds)
+        stopping.set()
+
     for number in signals:
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, stop)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from sluiceway.process.end_limit import end_within
 from sluiceway.process.large_blocks import give_back_large_blocks
 from sluiceway.process.logs import configure_logging
 from sluiceway.process.secrecy import keep_secrets, secret_names
@@ -18,6 +19,8 @@ from sluiceway.process.settings import CommonSettings, process_name
 from sluiceway.tracing import exporting
 
 S = TypeVar("S", bound=CommonSettings)
+# Nothing is left to be done then, but to wait for tasks and threads that nobody asks any more, and to send last spans.
+_LAST_SECONDS = 3.0
 
 
 def run_service(component: str, settings_type: type[S], serve: Callable[[S], Coroutine[None, None, None]]) -> None:
@@ -28,9 +31,18 @@ def run_service(component: str, settings_type: type[S], serve: Callable[[S], Cor
     configure_logging(component, settings.log_format, settings.log_level)
     end_traces = exporting.start(component, process_name())
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(_served(serve(settings)))
     finally:
         end_traces()
+
+
+async def _served(serving: Coroutine[None, None, None]) -> None:
+    try:
+        await serving
+    except BaseException:
+        end_within(_LAST_SECONDS)
+        raise
+    end_within(_LAST_SECONDS, code=0)
 
 
 def valid_settings(program: str, settings_type: type[S]) -> S:

@@ -8,6 +8,8 @@ Guarantees
 - What runs beside the queues runs from before their first entry until after their last: it is cancelled, or told to
   end, when all of them have drained. Where one part dies, the process dies.
 - SIGTERM drains: see `queue/worker.py`. A process that is told to end before its queues are read ends at once.
+- Told to end, or with a part that has died, it ends within its drain and `AFTER_DRAIN_SECONDS`, whatever does not let
+  go.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from redis.asyncio import Redis
 
+from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS, end_within
 from sluiceway.process.health import HealthServer
 from sluiceway.process.lifecycle import Stopping, stop_on_signals
 from sluiceway.process.logs import get_logger
@@ -52,7 +55,7 @@ async def serve_worker(component: str, settings: S, build: "Callable[[WorkerProc
     """Work until SIGTERM or SIGINT."""
     stopping = Stopping()
     async with AsyncExitStack() as stack:
-        stack.enter_context(stop_on_signals(stopping))
+        stack.enter_context(stop_on_signals(stopping, settings.drain_seconds + AFTER_DRAIN_SECONDS))
         redis = await stack.enter_async_context(open_redis(settings.redis_url, name=settings.worker_name))
         store = await stack.enter_async_context(Store.from_settings(settings, application_name=settings.worker_name))
         process = WorkerProcess(component, settings, stopping, stack, redis, store)
@@ -166,13 +169,20 @@ class WorkerProcess(Generic[S]):
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             for name, run, _ in self._ending:
-                group.create_task(run(), name=name)
-            beside = [group.create_task(run(), name=name) for name, run in self._beside]
-            await asyncio.gather(*(worker.run() for worker in self._workers.values()))
+                group.create_task(self._part(run), name=name)
+            beside = [group.create_task(self._part(run), name=name) for name, run in self._beside]
+            await asyncio.gather(*(self._part(worker.run) for worker in self._workers.values()))
             for _, _, close in self._ending:
                 if close is not None:
                     close()
             await cancelled(beside)
+
+    async def _part(self, run: Run) -> None:
+        try:
+            await run()
+        except Exception:
+            end_within(self.settings.drain_seconds + AFTER_DRAIN_SECONDS)  # the others are waited for
+            raise
 
     def _stuck(self) -> str | None:
         return next((told for worker in self._workers.values() if (told := worker.stuck()) is not None), None)

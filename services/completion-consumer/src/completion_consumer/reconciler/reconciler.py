@@ -30,10 +30,17 @@ class Reconciler:
     """Stands for leadership, and makes rounds while it leads, until the process ends."""
 
     def __init__(
-        self, store: Store, unfinished: Unfinished, period_seconds: float, metrics: Metrics, stopping: Stopping
+        self,
+        store: Store,
+        unfinished: Unfinished,
+        period_seconds: float,
+        drain_seconds: float,
+        metrics: Metrics,
+        stopping: Stopping,
     ) -> None:
         self._unfinished = unfinished
         self._period_seconds = period_seconds
+        self._drain_seconds = drain_seconds
         self._metrics = metrics
         self._stopping = stopping
         self._leadership = store.leadership("reconciler")
@@ -52,16 +59,20 @@ class Reconciler:
         return "; ".join(self._away.values()) or None
 
     async def run(self) -> None:
-        """The round that has begun ends before this does."""
+        """Once the process is to end, the round that has begun has as long to end as what is in flight. Then it is
+        cut, as a crash may cut it anywhere: the next leader does again what it left."""
         standing = asyncio.create_task(self._stand(), name="leadership")
         rounds = asyncio.create_task(self._rounds(), name="rounds")
+        stop = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
-            await asyncio.wait((standing, rounds), return_when=asyncio.FIRST_COMPLETED)
-            if standing.done():
-                standing.result()  # it never ends by itself: its error ends the process
-            rounds.result()
+            await asyncio.wait((standing, rounds, stop), return_when=asyncio.FIRST_COMPLETED)
+            if stop.done():
+                await asyncio.wait((standing, rounds), timeout=self._drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+            for loop in (standing, rounds):
+                if loop.done():
+                    loop.result()  # it never ends by itself: its error ends the process
         finally:
-            await cancelled([standing, rounds])
+            await cancelled([standing, rounds, stop])
             await self._leadership.resign()
 
     # Leadership

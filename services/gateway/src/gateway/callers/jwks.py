@@ -122,8 +122,7 @@ class ProviderKeys:
     async def _stop(self) -> None:
         if self._fetching is not None:
             self._fetching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._fetching
+            await asyncio.wait([self._fetching])  # not by awaiting it: that would take a cancellation of ours for its
 
 
 def read_key_set(document: Any) -> dict[tuple[str | None, Algorithm], Any]:

@@ -3,7 +3,7 @@
 uvicorn waits for its open connections before it tells anybody that it is ending, and a stream is a connection that
 does not end. Here the shutdown first turns readiness off, optionally serves on until load balancers have noticed, then
 breaks the open streams, and only then closes. What is still open after the grace period is cut. The exit code of a
-process that was asked to end is 0.
+process that was asked to end is 0, unless it had to be forced: see process/end_limit.py.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 import uvicorn
+from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS, end_within
 from sluiceway.process.logs import get_logger
 from starlette.types import ASGIApp
 from uvicorn.server import HANDLED_SIGNALS
@@ -66,6 +67,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
             self._hurry.set()
+        else:
+            end_within(self._pre_stop_seconds + self._drain_seconds + AFTER_DRAIN_SECONDS)
         super().handle_exit(sig, frame)
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ from tool_runner.mcp.names import offered_names
 from tool_runner.mcp.tool import McpTool
 from tool_runner.mcp_settings import McpServerSettings
 
-_CLOSE_SECONDS = 15.0
+_CLOSE_SECONDS = 8.0
 
 
 class McpServers:

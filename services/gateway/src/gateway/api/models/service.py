@@ -65,6 +65,7 @@ class PublicConfig(Wire):
         default=None, description="the one that answers where a request names none, where this service was told"
     )
     share_links: bool = Field(default=False, description="whether a conversation can be shared by a link")
+    suggestions: list[str] = Field(default=[], description="what a page may offer to ask where nothing was asked yet")
     policies: list[Policy]
     protocols: list[int]
     file_types: list[str] = Field(description="of files that are taken; empty: none are")

@@ -55,6 +55,7 @@ async def config(call: Call[NoParams, None]) -> Response:
             models=list(settings.known_models),
             default_model=settings.model,
             share_links=settings.share_links,
+            suggestions=list(settings.suggestions),
             policies=list(get_args(Policy)),
             protocols=[6, 7],
             file_types=list(settings.file_types) if settings.files_url else [],

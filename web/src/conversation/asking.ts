@@ -1,0 +1,114 @@
+// Requests that begin a turn and bring its answer: a first message, a question put otherwise, an answer once more.
+
+import type { UIMessage } from "ai";
+import { beginRequest } from "../client/firstRequest.ts";
+import { Problem } from "../client/problem.ts";
+import { isOffline } from "../client/waiting.ts";
+import { sentenceOf } from "../words/words.ts";
+import type { Following } from "./following.ts";
+import { filesOf } from "./history.ts";
+import type { Host } from "./host.ts";
+import type { ModelChoice } from "./models.ts";
+import type { Pending, PendingMessages } from "./pending.ts";
+import type { ConversationState } from "./state.ts";
+import type { RunningTurn } from "./turn.ts";
+
+/** The parts of the conversation that have to do with it. */
+interface Parts {
+  turn: RunningTurn;
+  pending: PendingMessages;
+  model: ModelChoice;
+  following: Following;
+}
+
+export class Asking {
+  private readonly state: ConversationState;
+  private readonly parts: Parts;
+  private readonly host: Host;
+  private accepted: (() => void) | null = null;
+  private sendingId: string | null = null;
+
+  constructor(state: ConversationState, parts: Parts, host: Host) {
+    this.state = state;
+    this.parts = parts;
+    this.host = host;
+  }
+
+  /** The server has not answered yet whether it takes the message. */
+  get underWay(): boolean {
+    return this.accepted !== null;
+  }
+
+  /** Nothing runs: the message and its answer are one request. Resolves when the server has it, or refused it. */
+  sendFirst(one: Pending): Promise<void> {
+    const { id, text, files = [], model } = one;
+    const message: UIMessage = { id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] };
+    const body = this.parts.pending.optionsOf(id, model);
+    // What follows its answer need not be there for it to go.
+    if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body);
+    return new Promise((resolve) => {
+      this.accepted = resolve;
+      this.sendingId = id;
+      const ask = async () => {
+        this.parts.turn.begin();
+        await this.state.chat.sendMessage(message, { body });
+        await this.settle(one);
+      };
+      void this.parts.following.run(ask).finally(resolve);
+    });
+  }
+
+  /** The server has the message, and has begun a turn for it. */
+  onAccepted(taskId: string | null): void {
+    const { turn, pending } = this.parts;
+    turn.accepted(taskId);
+    this.state.set({ exists: true });
+    pending.drop(this.sendingId);
+    this.accepted?.();
+    this.accepted = null;
+    if (this.state.signal.aborted) return void this.state.chat.stop();
+    this.host.onChange();
+    void turn.cancelStopped();
+  }
+
+  /** After the first request: was it taken? */
+  private async settle(one: Pending): Promise<void> {
+    const { id } = one;
+    const taken = this.sendingId === id && this.accepted === null;
+    this.accepted = null;
+    if (taken) return this.parts.turn.over();
+    this.state.messages = this.state.messages.filter((message) => message.id !== id);
+    await this.parts.pending.refused(one, this.parts.turn.refusal ?? new Problem("", { code: "UNREACHABLE" }));
+  }
+
+  // Once more
+
+  regenerate(messageId: string): Promise<void> {
+    const { pending, model } = this.parts;
+    return this.onceMore(() => this.state.chat.regenerate({ messageId, body: pending.optionsOf(messageId, model.name) }));
+  }
+
+  /** Put another question in the place of this one; what follows it goes. */
+  edit(messageId: string, text: string): Promise<void> {
+    const { turn, pending, model } = this.parts;
+    return this.onceMore(async () => {
+      const edited = this.state.message(messageId);
+      // With the files that it has.
+      const files = edited ? filesOf(edited.parts) : [];
+      await this.state.chat.sendMessage({ text, messageId, files }, { body: pending.optionsOf(messageId, model.name) });
+      if (turn.refusal && !turn.taskId) this.host.onReturn(text);
+    });
+  }
+
+  private async onceMore(ask: () => Promise<void>): Promise<void> {
+    const { turn, following } = this.parts;
+    if (following.busy) return;
+    this.state.tell(null);
+    await following.run(async () => {
+      turn.begin();
+      await ask();
+      if (!turn.taskId && turn.refusal) this.state.tell(sentenceOf(turn.refusal));
+      else turn.over();
+    });
+  }
+}
