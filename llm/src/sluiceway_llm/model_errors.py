@@ -5,10 +5,12 @@ ModelError                    `code` is stable; `user_message` says what to do, 
 │   ├── ModelRateLimited      429; `retry_after_seconds` when the server named a time
 │   ├── ModelUnavailable      no connection, or a status ≥ 500
 │   │   ├── ModelDropped      the connection was closed before an answer began
-│   │   └── ModelTimeout      silent for too long
+│   │   ├── ModelTimeout      silent for too long
+│   │   └── ModelEndedBadly   the answer ended with something that is not known to be good
 │   ├── ModelCut              the stream ended before the answer did
 │   ├── ModelGarbage          what came is not a stream of chat chunks
-│   └── ModelEmpty            the answer ended well, and nothing was said in it
+│   ├── ModelEmpty            the answer ended well, and nothing was said in it
+│   └── ModelCallFailed       the model wrote a call that its server could not read
 └── ModelRejected             permanent: key, model, context length, content filter, quota, output limit, bad request
 
 An answer that may have been paid for is asked for again only a few times: `most_requests`.
@@ -70,6 +72,8 @@ _NO_MODEL = re.compile(
     r"|model .{0,100}\b(decommissioned|deprecated|retired)\b",
     re.I,
 )
+# The model's fault, which its server tells as one of the request (Groq).
+_CALL_FAILED = re.compile(r"tool_use_failed|failed to call a function|failed_generation", re.I)
 _INVALID = re.compile(r"invalid.?(request|argument|parameter)|bad_?request|^4\d\d$", re.I)
 _A_PROXYS = frozenset({401, 402, 403, 429})
 """What a proxy may tell of the server behind it, with a status of its own that says that it is at fault."""
@@ -161,6 +165,18 @@ class ModelEmpty(RetryableModelError):
     advice = "The model answered without saying anything. Please send the message again, or choose another model."
 
 
+class ModelCallFailed(RetryableModelError):
+    """The model wrote a call of a tool that its server could not read, which the server tells as a fault of the request
+    (Groq). The next time it most often does better."""
+
+    code = "MODEL_BAD_REQUEST"
+    most_requests = 2
+    advice = (
+        "The model wrote a tool call that the model server could not read. Please send the message again, or choose "
+        "another model."
+    )
+
+
 class ModelRejected(ModelError):
     """The server understood and refused; asking again changes nothing."""
 
@@ -233,6 +249,8 @@ def error_in_stream(body: object, secret: str) -> ModelError:
 
 def _by_status(status: int, told: Told, secret: str) -> ModelError:
     words = told.words
+    if _CALL_FAILED.search(words):
+        return _call_failed(told, secret)
     if status >= 500 and told.status in _A_PROXYS:
         status = told.status
     if status == 402 or (status < 500 and _SURELY_QUOTA.search(words) and told.retry_after_seconds is None):
@@ -269,6 +287,8 @@ def _by_words(told: Told, secret: str) -> ModelError:
         (_NO_MODEL, ModelNotFound),
         (_SURELY_KEY, ModelKeyRejected),
     ]
+    if _CALL_FAILED.search(told.words):
+        return _call_failed(told, secret)
     for pattern, kind in kinds:
         if pattern.search(told.words):
             return kind()
@@ -294,6 +314,10 @@ def _by_words(told: Told, secret: str) -> ModelError:
 def _bad_request(told: Told, secret: str) -> ModelRejected:
     quoted = _quoted(told.message or " ".join(told.labels), secret)
     return ModelRejected(f"{ModelRejected.advice} It says: {quoted}" if quoted else None)
+
+
+def _call_failed(told: Told, secret: str) -> ModelCallFailed:
+    return ModelCallFailed(f"{ModelCallFailed.advice} It says: {_quoted(told.message or told.words, secret)}")
 
 
 def _quoted(message: str, secret: str) -> str:

@@ -185,6 +185,25 @@ def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson:
     [
         (500, {"error": {"message": "System role not supported", "type": "server_error"}}, "system"),
         (
+            500,
+            {"error": {"code": 500, "message": "Cannot subscript null at row 23, column 40:\n {%- set a %}"}},
+            "content",
+        ),
+        (
+            500,
+            {"error": {"message": "Value is not callable: null at row 49, column 79:\n (m_content.split('</think>')"}},
+            "content",
+        ),
+        (500, {"error": {"message": "Jinja Exception: object of type 'NoneType' has no len()"}}, "content"),
+        (500, {"error": {"message": "create() got an unexpected keyword argument 'user'"}}, "user"),
+        (
+            500,
+            {"error": {"message": "Cannot pass both content and thinking in an assistant message with tool calls!"}},
+            "messages:reasoning_content",
+        ),
+        (500, {"error": {"message": "CUDA error: out of memory, none is left for the user"}}, None),
+        (500, {"error": {"message": "NoneType object has no attribute 'content'"}}, None),
+        (
             422,
             {"detail": [{"loc": ["body", "messages", 2, "content"], "msg": "none is not allowed"}]},
             "content",
@@ -202,7 +221,9 @@ def test_what_a_refusal_is_about_is_learned_and_nothing_else(words: str, lesson:
         ),
     ],
 )
-def test_a_refusal_is_found_in_paths_in_faults_and_beside_other_words(status: int, body: Any, lesson: str) -> None:
+def test_a_refusal_is_found_in_paths_in_faults_and_beside_other_words(
+    status: int, body: Any, lesson: str | None
+) -> None:
     call = {**calls("c"), "reasoning_content": "Hm.", "content": None}
     sent = {"user": "u", "stream": True, "messages": [SYSTEM, user("a"), call, result("c")]}
     assert Lessons().learn(told_of(body), status, sent, DIALECTS["generic"]) == lesson

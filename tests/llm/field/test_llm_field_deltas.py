@@ -287,6 +287,14 @@ DELTAS = [
         text="a",
     ),
     good(
+        "the pieces are numbered instead of the answers",
+        {"choices": [{"index": 1, "delta": {"content": "a"}}]},
+        {"choices": [{"index": 2, "delta": {"content": "b"}}]},
+        {"choices": [{"index": 3, "delta": {"content": "c"}, "finish_reason": "stop"}]},
+        D,
+        text="abc",
+    ),
+    good(
         "first index 0 null then 1",
         {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
         {"choices": [{"index": 1, "delta": {"content": "a"}}]},

@@ -29,6 +29,14 @@ ERRORS = [
         status=400,
         says="Bad field x",
     ),
+    answered(
+        "a call that the server could not read",
+        {"error": {"message": "Failed to call a function.", "code": "tool_use_failed", "failed_generation": "<x>"}},
+        "MODEL_BAD_REQUEST",
+        status=400,
+        requests=2,
+        says="Failed to call a function.",
+    ),
     answered("detail", {"detail": "Bad field x"}, "MODEL_BAD_REQUEST", status=422, says="Bad field x"),
     answered(
         "details",

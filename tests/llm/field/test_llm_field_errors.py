@@ -10,6 +10,19 @@ pytestmark = pytest.mark.requirement("CH-25", "CH-7")
 # The words are the servers' own, in their languages.
 STATUSES: list[tuple[int, Any, str, float | None]] = [
     (
+        400,
+        {
+            "error": {
+                "message": "Failed to call a function. Please adjust your prompt. See 'failed_generation'.",
+                "type": "invalid_request_error",
+                "code": "tool_use_failed",
+                "failed_generation": "<function=note>",
+            }
+        },
+        "MODEL_BAD_REQUEST",
+        None,
+    ),
+    (
         429,
         {
             "error": {

@@ -50,6 +50,13 @@ KINDS = {
     "MiniMax": f"<minimax:tool_call>\n{INVOKE}\n</minimax:tool_call>",
     "Claude's": f"<function_calls>\n{INVOKE}\n</function_calls>",
     "Llama": f"<|python_tag|>{LLAMA}<|eom_id|>",
+    "Llama, an object in its tag": f"<function=note>{ONE}</function>",
+    "Llama, its tag not closed": f"<function=note{ONE}</function>",
+    "InternLM": f"<|action_start|><|plugin|>\n{LLAMA}<|action_end|>\n",
+    "Cohere": f'<|START_ACTION|>[\n{{"tool_call_id": "0", "tool_name": "note", "parameters": {ONE}}}\n]<|END_ACTION|>',
+    "Nemotron": f'<TOOLCALL>[{{"name": "note", "arguments": {ONE}}}]</TOOLCALL>',
+    "Seed": f"<seed:tool_call>\n{CODER}\n</seed:tool_call>",
+    "Phi, several": f'<|tool_calls|>[{{"name": "note", "arguments": {ONE}}}]<|/tool_calls|>',
     "Phi and Granite": f'<|tool_call|>[{{"name": "note", "arguments": {ONE}}}]<|/tool_call|>',
 }
 
@@ -101,6 +108,10 @@ def test_several_calls_are_several_and_words_behind_them_are_words(text: str) ->
         "<|python_tag|>print(1)",
         "[" * 3000,
         "<function=note",
+        '<function=note>{"text": "o',
+        '<function=note>{"text": "o</function>',
+        '<TOOLCALL>[{"name": "no_such_tool", "arguments": {}}]</TOOLCALL>',
+        "<|action_start|><|interpreter|>print(1)<|action_end|>",
     ],
 )
 @settings(deadline=None, max_examples=12)

@@ -158,11 +158,11 @@ async def test_a_task_that_asks_what_no_approval_answers_is_cancelled_and_the_mo
 ) -> None:
     notes = tmp_path / "notes"
     task = await begun(stage, notes)
-    two = {name: {"type": "string"} for name in ("first", "last")}
+    two = {"first": {"type": "string"}, "last": {"type": "string", "title": "Family name"}}
     asks(notes, {"type": "object", "properties": two, "required": list(two)})
     failed = await failure(stage, task)
     assert failed.type == "INPUT_REQUIRED"
-    assert "Which printer?" in failed.message
+    assert "only a person can say: Which printer? (first, Family name)" in failed.message
     assert lines_of(notes)[-1].startswith("cancelled")
 
 

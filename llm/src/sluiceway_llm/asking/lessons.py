@@ -63,6 +63,10 @@ _NULL_CONTENT = re.compile(
     r"|content.{0,40}(valid string|must be a string|is required|field required)",
     re.I | re.S,
 )
+# What templates of models complain of, which servers tell as faults of their own.
+_TEMPLATE = re.compile(r"\bat row \d+, column \d+|\bjinja|chat.?template|unexpected keyword argument", re.I)
+_NULL = re.compile(r"\b(null|none|nonetype)\b", re.I)
+_BOTH = re.compile(r"\bboth (the )?content and (thinking|reasoning)", re.I)
 _MOST_TOOLS = re.compile(r"tools.{0,80}?(?:max\w*|at most|exceed|limit|up to)\D{0,40}(\d{1,4})\b", re.I | re.S)
 _SIGNATURE = re.compile(r"thought.?signature", re.I)
 _MISSING = re.compile(r"missing|must (be|include|contain|have)|required|need", re.I)
@@ -119,7 +123,10 @@ class Lessons:
         lesson = self._about_pictures(words, sent) or self._about_system(words) or self._about_turns(words, sent)
         if lesson is not None:
             return lesson
-        if status >= 500 or (status == 404 and not _REFUSED.search(words)):
+        if (lesson := self._about_template(words, sent)) is not None:
+            return lesson
+        of_template = _TEMPLATE.search(words) is not None
+        if (status >= 500 and not of_template) or (status == 404 and not _REFUSED.search(words)):
             return None
         return self._about_messages(words, sent) or self._about_parameters(told, sent)
 
@@ -212,6 +219,18 @@ class Lessons:
             return None
         self.turns = True
         return "turns"
+
+    def _about_template(self, words: str, sent: Mapping[str, Any]) -> str | None:
+        """That the model's template stumbles over a message: calls without a text, or thoughts beside one."""
+        if _BOTH.search(words):
+            names = [name for name in _GIVEN_BACK if _is_given_back(sent, name) and name not in self.refused_fields]
+            self.refused_fields.update(names)
+            return f"messages:{names[0]}" if names else None
+        stumbles = _TEMPLATE.search(words) and _NULL.search(words)
+        if stumbles and not self.no_null_content and _has_null_content(sent):
+            self.no_null_content = True
+            return "content"
+        return None
 
     def _about_messages(self, words: str, sent: Mapping[str, Any]) -> str | None:
         if not self.nine_ids and _CALL_ID.search(words) and _has_calls(sent):

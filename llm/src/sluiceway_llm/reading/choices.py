@@ -70,7 +70,7 @@ class ChoiceReader:
         if type(choice) is not dict:
             raise ModelGarbage
         if (index := choice.get("index")) != self._choice and index is not None:
-            if self._choice is not None and str(index) != str(self._choice) and self.any_said:
+            if self._choice is not None and self._is_another(index) and self.any_said:
                 self._read_other(choice, events)
                 return
             self._choice = index
@@ -111,6 +111,12 @@ class ChoiceReader:
             self._calls.read_all(choice.get("tool_calls"), events)
         if isinstance(message, dict) and is_error(message.get("error")):
             raise error_in_stream(message, self._secret)
+
+    def _is_another(self, index: Any) -> bool:
+        """Whether this is another answer. Some servers number the pieces instead, from 1 on."""
+        last = self._choice
+        numbered = type(index) is int and type(last) is int and last > 0 and index == last + 1
+        return str(index) != str(last) and not numbered
 
     def _read_other(self, choice: Any, events: list[ModelEvent]) -> None:
         """Another answer to the same question, which nobody asked for; but some servers give the text in one choice

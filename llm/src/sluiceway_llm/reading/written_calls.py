@@ -9,6 +9,10 @@ parser that the model needs.
     function, its separator, note, {…}, between marks of calls                         DeepSeek
     <function_calls><invoke name="note"><parameter name="text">one</parameter>…        Claude, MiniMax, DeepSeek
     <|python_tag|>{"name": "note", "parameters": {…}}                                  Llama
+    <function=note>{"text": "one"}</function>                                          Llama
+    <|action_start|><|plugin|>{"name": "note", "parameters": {…}}<|action_end|>        InternLM
+    <|START_ACTION|>[{"tool_name": "note", "parameters": {…}}]<|END_ACTION|>           Cohere
+    <TOOLCALL>[{"name": "note", "arguments": {…}}]</TOOLCALL>                          Nemotron
 
 Guarantees: only calls of tools that were offered are taken for calls, and only where the whole rest of the text is such
 calls, and words behind them; anything else stays text, and so does what stands in quotes. Any split of the text gives
@@ -17,7 +21,7 @@ the same. A text without such a mark is not held back.
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +36,11 @@ _OPENINGS = (
     "<|tool_calls_section_begin|>",
     "<|tool_call_begin|>",
     "<|python_tag|>",
+    "<|tool_calls|>",
+    "<|action_start|>",
+    "<|START_ACTION|>",
+    "<TOOLCALL>",
+    "<seed:tool_call>",
     "<\uff5ctool\u2581calls\u2581begin\uff5c>",
     "<\uff5ctool\u2581call\u2581begin\uff5c>",
     "<\uff5cDSML\uff5cfunction_calls>",
@@ -48,8 +57,10 @@ _OPENINGS = (
 _OPENING = re.compile("|".join(map(re.escape, _OPENINGS)))
 # Words between calls that say nothing.
 _BETWEEN = re.compile(
-    r"(?:\[TOOL_CALLS\]|\s|[\[,;\]]|</?(?:minimax:)?tool_calls?>|</?(?:\uff5cDSML\uff5c)?function_calls>|</function>"
-    r"|<\|/?tool_call\|>|<\|(?:tool_calls?(?:_section)?_(?:begin|end)|python_tag|eom_id|eot_id|im_end)\|>"
+    r"(?:\[TOOL_CALLS\]|\s|[\[,;\]]|</?(?:minimax:|seed:)?tool_calls?>|</?TOOLCALL>"
+    r"|</?(?:\uff5cDSML\uff5c)?function_calls>|</function>"
+    r"|<\|action_(?:start|end)\|>|<\|plugin\|>|<\|(?:START|END)_ACTION\|>|<\|/?tool_calls?\|>"
+    r"|<\|(?:tool_calls?(?:_section)?_(?:begin|end)|python_tag|eom_id|eot_id|im_end)\|>"
     r"|<\uff5ctool\u2581calls?\u2581(?:begin|end)\uff5c>)+"
 )
 # Behind which a mark is one that is shown, and not one that is meant; and before which.
@@ -57,7 +68,7 @@ _QUOTED = re.compile(r"(?:`|\"|'|```\w{0,20}\s*)\Z")
 _QUOTES = ("`", '"', "'")
 _QUOTED_CHARS = 30
 _NAME = r"(?:functions?[.:])?([\w.-]{1,64})"
-_TAGGED = re.compile(rf"<function={_NAME}>(.*?)(?:</function>|\Z)", re.S)
+_TAGGED = re.compile(rf"<function={_NAME}(?:>|(?=\{{))(.*?)(?:</function>|\Z)", re.S)
 _PARAMETER = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.S)
 _INVOKED = re.compile(rf'<(?:\uff5cDSML\uff5c)?invoke name="{_NAME}">(.*?)</(?:\uff5cDSML\uff5c)?invoke>', re.S)
 _NAMED = re.compile(
@@ -171,8 +182,10 @@ def _one_at(text: str, place: int, names: Collection[str]) -> Iterator[tuple[lis
             yield [one for one in made if one is not None], end
         return
     for form, arguments in _FORMS:
-        if (found := form.match(text, place)) is not None and found[1] in names:
-            yield [WrittenCall(found[1], json.dumps(arguments(found[2]), ensure_ascii=False))], found.end()
+        if (found := form.match(text, place)) is None or found[1] not in names:
+            continue
+        if (given := arguments(found[2])) is not None:
+            yield [WrittenCall(found[1], json.dumps(given, ensure_ascii=False))], found.end()
     if (found := _BEFORE_JSON.match(text, place)) is not None and found[1] in names:
         value, end = _json_at(text, found.end())
         if isinstance(value, dict):
@@ -194,7 +207,7 @@ def _of_object(value: Any) -> WrittenCall | None:
         return None
     inner = value.get("function")
     call = inner if isinstance(inner, dict) else value
-    name = call.get("name", inner if isinstance(inner, str) else None)
+    name = call.get("name", inner if isinstance(inner, str) else call.get("tool_name"))
     given = call.get("arguments", call.get("parameters", {}))
     if isinstance(given, str):
         given, _ = _json_at(given, 0)
@@ -212,7 +225,11 @@ def _value(text: str) -> Any:
     return text if isinstance(value, str) else value
 
 
-def _parameters(text: str) -> dict[str, Any]:
+def _parameters(text: str) -> dict[str, Any] | None:
+    """In tags; or one object: None where that is not whole."""
+    if text.lstrip().startswith("{"):
+        given = _value(text)
+        return given if isinstance(given, dict) else None
     return {name: _value(value) for name, value in _PARAMETER.findall(text)}
 
 
@@ -224,4 +241,8 @@ def _keyed(text: str) -> dict[str, Any]:
     return {name.strip(): _value(value) for name, value in _KEY.findall(text)}
 
 
-_FORMS = ((_TAGGED, _parameters), (_INVOKED, _named), (_KEYED, _keyed))
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[str], dict[str, Any] | None]], ...] = (
+    (_TAGGED, _parameters),
+    (_INVOKED, _named),
+    (_KEYED, _keyed),
+)

@@ -41,11 +41,20 @@ class TaskState(types.Result):
     input_requests: dict[str, Any] | None = None
 
     def asked(self, answered: Collection[str] = ()) -> str:
-        """What a person would have to answer, in the server's words."""
+        """What a person would have to answer, in the server's words, and the fields of its form."""
         requests = (one for key, one in (self.input_requests or {}).items() if key not in answered)
         told = (request.get("params") for request in requests if isinstance(request, dict))
-        messages = [str(params.get("message") or "") for params in told if isinstance(params, dict)]
+        messages = [_with_fields(params) for params in told if isinstance(params, dict)]
         return clean_text(" ".join(" ".join(messages).split()))[:_MAX_ASKED_CHARS]
+
+
+def _with_fields(params: dict[str, Any]) -> str:
+    message, schema = str(params.get("message") or ""), params.get("requestedSchema")
+    fields = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(fields, dict) or not fields:
+        return message
+    titles = (one.get("title") if isinstance(one, dict) else None for one in fields.values())
+    return f"{message} ({', '.join(str(title or name) for name, title in zip(fields, titles, strict=True))})"
 
 
 class TaskOf(types.RequestParams):
