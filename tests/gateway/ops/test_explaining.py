@@ -118,6 +118,11 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
         "Nothing goes on until this is mended: Redis: takes no writes: it is full (maxmemory). Its worker w-1",
     ),
     "a person, without a runner": (_waiting("approval"), replace(AROUND, offered=set()), "which fails in 5 min"),
+    "all drained": (
+        _evidence(status="queued"),
+        replace(AROUND, chat_workers=0, lacking=" w-1 is there, and not ready: operators: drained by an operator."),
+        "and none is ready. w-1 is there, and not ready: operators: drained",
+    ),
 }
 
 

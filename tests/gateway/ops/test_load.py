@@ -17,6 +17,7 @@ RUNNER, CONSUMER = (OtherProcess(name, name, "1", "", None) for name in ("tool-r
 FROZEN = QueuesSeen([*CALM.states, QueueState("tools.default", 1, 2, 0.5, 9.0, ())], {}, chat_workers=2, at=0.0)
 CALLS_WAIT = QueuesSeen([*CALM.states, QueueState("tools.x", 5, 9, 31.0, 40.0, ())], {}, chat_workers=2, at=0.0)
 RESULTS_WAIT = QueuesSeen([*CALM.states, QueueState("completions", 8, 0, 12.0, None, ())], {}, chat_workers=2, at=0.0)
+DRAINED = OtherProcess("chat-worker", "w", "1", "operators: drained by an operator", None, ready=False)
 FULL = "Redis: takes no writes: it is full (maxmemory)"
 
 
@@ -33,6 +34,7 @@ FULL = "Redis: takes no writes: it is full (maxmemory)"
         (FINE, RESULTS_WAIT, (RUNNER,), None, "No completion consumer is ready: 8 results of tools wait for one."),
         (FINE, RESULTS_WAIT, (CONSUMER,), None, "Short of completion consumers: 8 results of tools wait"),
         (FINE, CALM, (SILENT,), None, "The model is away: model: it was silent for too long"),
+        (FINE, NOBODY, (DRAINED, RUNNER), None, "w is there, and not ready: operators: drained by an operator."),
         # Without Redis nobody is heard of, and everything is late: that is not the cause.
         (AWAY, NOBODY, (SILENT,), FULL, f"All turns are held up. {FULL}."),
     ],

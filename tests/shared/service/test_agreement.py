@@ -1,5 +1,7 @@
 """What processes hear of each other, on a real Valkey."""
 
+import asyncio
+import contextlib
 import json
 
 import pytest
@@ -7,7 +9,10 @@ from redis.asyncio import Redis
 from sluiceway import keys
 from sluiceway.process.settings import CommonSettings
 from sluiceway.redis.client import server_time_ms
+from sluiceway.service import agreement
 from sluiceway.service.agreement import HEARD_SECONDS, Agreement
+
+from harness.waiting import wait_until
 
 SETTINGS = CommonSettings()
 
@@ -30,3 +35,26 @@ async def test_who_works_all_the_same_is_ready_whatever_it_tells_of_itself(redis
         "old": (True, ""),
         "old-unready": (False, "postgres: away"),
     }
+
+
+@pytest.mark.requirement("OP-10")
+async def test_a_process_that_lacks_nothing_any_more_says_so_before_it_is_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It spoke as it had just begun: operators would be told of what is long there."""
+    monkeypatch.setattr(agreement, "_PERIOD_SECONDS", 600.0)
+    lacks = {"postgres": "not asked yet"}
+    worker = asyncio.create_task(Agreement(redis, "chat-worker w", SETTINGS, lacks.copy, lambda: not lacks).run())
+    gateway = Agreement(redis, "gateway g", SETTINGS)
+
+    async def told(ready: bool) -> bool:
+        await gateway.compare()
+        return [one.ready for one in gateway.others or ()] == [ready]
+
+    await wait_until(lambda: told(False), what="it is heard of")
+    lacks.clear()
+    await wait_until(lambda: told(True), what="it is known to be ready")
+    worker.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await worker
+    assert await told(True) is False  # it has said goodbye

@@ -107,8 +107,9 @@ class QueueNews:
         waiting = self._waiting()
         if not waiting:
             return
-        found = await self._places.find([one.waiting for one in waiting])
-        workers = await count_live(self._redis, keys.CHAT)
+        found, workers = await asyncio.gather(
+            self._places.find([one.waiting for one in waiting]), count_live(self._redis, keys.CHAT)
+        )
         self._rate.note(found.delivered)
         lost: list[_Watched] = []
         for one in waiting:

@@ -1,5 +1,7 @@
 """The entrance of every service: settings → secrets kept → logging → traces → its own `serve`, on uvloop."""
 
+import os
+import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
@@ -46,6 +48,23 @@ async def _served(serving: Coroutine[None, None, None]) -> None:
 def valid_settings(program: str, settings_type: type[S]) -> S:
     """Those of the environment. Ones that are not valid end the process, and are named."""
     try:
-        return settings_type()
-    except (ValidationError, SettingsError, SecretFileUnreadable) as error:
+        settings = settings_type()
+    except SettingsError as error:
+        sys.exit(f"{program}: the settings are not valid:\n{error}: a list or an object is written as JSON")
+    except (ValidationError, SecretFileUnreadable) as error:
         sys.exit(f"{program}: the settings are not valid:\n{error}")
+    unreadable = _unreadable_certificates()
+    if unreadable is not None:
+        sys.exit(f"{program}: the settings are not valid:\n{unreadable}")
+    return settings
+
+
+def _unreadable_certificates() -> str | None:
+    """Whom the process believes over TLS. The libraries that read it say which error it was, and not of which file."""
+    path = os.environ.get("SSL_CERT_FILE")
+    try:
+        if path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as error:
+        return f"SSL_CERT_FILE: no certificates can be read from {path}: {error.strerror or error}"
+    return None

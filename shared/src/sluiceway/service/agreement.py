@@ -35,6 +35,8 @@ _AGREED_PLACES = ("files_url", "org_weights")
 # What a process says beside its settings.
 _VERSION, _LACKS, _READY, _POOL = "(version)", "(lacks)", "(ready)", "(pool)"
 _PERIOD_SECONDS = 2.0
+# What this process lacks changes sooner, above all as it starts.
+_LOOK_SECONDS = 0.2
 HEARD_SECONDS = 7
 """So long a process that says nothing counts as one that is there."""
 _LEAVE_SECONDS = 1
@@ -91,15 +93,27 @@ class Agreement:
         """Compare until cancelled; then say no more."""
         try:
             while True:
+                told = self._news()
                 try:
                     await self.compare()
                 except RedisUnavailable:
                     self.others = None  # what stands on Redis says so
                 except ResponseError as error:  # no rights to the key, for one: the process works all the same
                     self._log.warning("settings_not_compared", reason=str(error))
-                await asyncio.sleep(_PERIOD_SECONDS)
+                await self._pause(told)
         finally:
             await asyncio.shield(self._leave())
+
+    async def _pause(self, told: tuple[bool, frozenset[str]]) -> None:
+        """Until it is time, or this process lacks something else than it has said."""
+        for _ in range(round(_PERIOD_SECONDS / _LOOK_SECONDS)):
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._news() != told:
+                return
+
+    def _news(self) -> tuple[bool, frozenset[str]]:
+        """What is worth a word before it is time. Not the words themselves: they may tell seconds."""
+        return self._ready(), frozenset(self._lacks())
 
     async def compare(self) -> None:
         """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""

@@ -19,7 +19,8 @@ _OF_THE_MODEL = frozenset(
 class Surroundings:
     """What else the sentence needs. `lease_seconds`: after so much silence another worker takes an entry over.
     `waiting`: entries that wait for a chat worker. `consumers`: completion consumers; `offered`: the tools of living
-    runners; None: not known. `broken`: what holds up every turn, in words."""
+    runners; None: not known. `broken`: what holds up every turn, in words. `lacking`: what keeps chat workers that are
+    there from taking turns; see `load.lacking`."""
 
     lease_seconds: float
     chat_workers: int
@@ -27,6 +28,7 @@ class Surroundings:
     consumers: int | None
     offered: Set[str] | None = None
     broken: str | None = None
+    lacking: str = ""
 
 
 def explain(evidence: Evidence, around: Surroundings) -> str:
@@ -93,7 +95,7 @@ def _queued(evidence: Evidence, around: Surroundings) -> str:
     if not evidence.queued:
         return f"It is in no queue, {age} after it was accepted: {_the_reconciler(around)} queues it within seconds."
     if around.chat_workers == 0:
-        return f"It waits {age} for a chat worker, and none is ready."
+        return f"It waits {age} for a chat worker, and none is ready.{around.lacking}"
     return (
         f"It waits {age} for a chat worker: {around.waiting} turns wait, {around.chat_workers} workers are ready, so"
         " all slots are busy."

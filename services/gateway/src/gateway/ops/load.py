@@ -10,6 +10,7 @@ from gateway.ops.queues import QueuesSeen
 
 _LONG_QUEUED_SECONDS = 2.0
 _SLOW_TURN_SECONDS = 60.0
+_MOST_NAMED = 3
 # Who works on the queues of that name, and on what.
 _BEHIND_THE_MODEL = (
     ("tool-runner", "tools.", "tool calls"),
@@ -26,7 +27,7 @@ def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], b
     codes = f" ({', '.join(lately.model_codes)})" if lately.model_codes else ""
     waits = f"{lately.waits_for_model} turns wait for their model, which is away{codes}"
     if seen.chat_workers == 0:
-        return f"No chat worker is ready: {_waiting(chat)}."
+        return f"No chat worker is ready: {_waiting(chat)}.{lacking(others)}"
     if away is not None:
         return f"The model is away: {away}"
     if lately.waits_for_model:
@@ -48,6 +49,12 @@ def sentence(lately: Lately, seen: QueuesSeen, others: Sequence[OtherProcess], b
             " are slow (see sluiceway_model_first_token_seconds)."
         )
     return "Neither workers nor the model are short."
+
+
+def lacking(others: Sequence[OtherProcess]) -> str:
+    """What keeps the chat workers that are there from taking turns; each sentence after a space."""
+    unready = [one for one in others if one.component == "chat-worker" and not one.ready]
+    return "".join(f" {one.name} is there, and not ready: {one.lacks.rstrip('.')}." for one in unready[:_MOST_NAMED])
 
 
 def _waiting(chat: QueueState | None) -> str:

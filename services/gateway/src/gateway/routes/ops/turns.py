@@ -14,7 +14,7 @@ from gateway.api.inputs import ClientId, In, Params
 from gateway.api.models.turns import CancelledTurn
 from gateway.api.ops_models import Explanation, LiveTurnList, LiveTurnView, RequeuedTurn
 from gateway.api.problems import NotRequeueable
-from gateway.ops import explaining
+from gateway.ops import explaining, load
 from gateway.ops.evidence import Evidence, evidence_of
 from gateway.ops.explaining import Surroundings
 from gateway.ops.unknown_turn import why_unknown
@@ -103,6 +103,7 @@ async def _around(gateway: Gateway) -> Surroundings:
         waiting=next((one.waiting for one in seen.states if one.kind == keys.CHAT), 0),
         broken=await readiness.broken(gateway),
         offered=await offered_names(gateway.redis),
+        lacking=load.lacking(others or ()),
         consumers=None if others is None else sum(one.component == "completion-consumer" for one in others),
     )
 
