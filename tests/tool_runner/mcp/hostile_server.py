@@ -64,15 +64,15 @@ def listed() -> list[dict[str, Any]]:
     return tools + [{"name": f"many_{n:03}", "description": "y" * 3000, "inputSchema": OBJECT} for n in range(many)]
 
 
-def answer(message: dict[str, Any]) -> Iterator[bytes]:
-    """The pieces of the answer to a request."""
+def answer(message: dict[str, Any], cookie: str | None = None) -> Iterator[bytes]:
+    """The pieces of the answer to a request. A cookie that came with it is told instead of a hello."""
     method, name = message["method"], message.get("params", {}).get("name")
     if method == "tools/call" and name in ("huge", "huge_behind"):
         yield from huge(message["id"], behind=name == "huge_behind")
         return
     if name == "talk":
         yield from talk(message["id"], message["params"]["_meta"]["progressToken"])
-    yield json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result(method, name)}).encode()
+    yield json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result(method, name, cookie)}).encode()
 
 
 def talk(call_id: int, token: Any) -> Iterator[bytes]:
@@ -85,7 +85,7 @@ def talk(call_id: int, token: Any) -> Iterator[bytes]:
         yield b"".join(json.dumps(one).encode() + b"\n" for one in (told, changed, ping))
 
 
-def result(method: str, name: str | None) -> dict[str, Any]:
+def result(method: str, name: str | None, cookie: str | None) -> dict[str, Any]:
     match method:
         case "initialize":
             server = {"name": "hostile", "version": "1"}
@@ -101,7 +101,7 @@ def result(method: str, name: str | None) -> dict[str, Any]:
         case "tools/call" if name == "blocks":
             return {"content": [{"type": "text", "text": ""}] * 30_000}
         case "tools/call":
-            text = environment_of_parent() if name == "environment" else "hello"
+            text = environment_of_parent() if name == "environment" else cookie or "hello"
             return {"content": [{"type": "text", "text": text}]}
         case _:
             return {}
@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("transfer-encoding", "chunked")
         self.send_header("set-cookie", "who=the-first-user; Path=/")
         self.end_headers()
-        for piece in answer(message):
+        for piece in answer(message, self.headers.get("cookie")):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 
