@@ -91,6 +91,8 @@ class ModelError(Exception):
         self.status: int | None = None
         self.reached = True
         """False: there was no connection to the server."""
+        self.reason: str | None = None
+        """Of that: why, for an operator."""
         self.request_id: str | None = None
         self.attempts = 1
         self.usage: Usage | None = None
@@ -106,6 +108,7 @@ class ModelError(Exception):
     def facts(self) -> dict[str, str | int]:
         """What a log may have of it: never the server's words."""
         facts = {"code": self.code, "status": self.status, "request_id": self.request_id, "attempts": self.attempts}
+        facts |= {"reason": self.reason}
         return {name: fact for name, fact in facts.items() if fact is not None}
 
 
