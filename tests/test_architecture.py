@@ -1,10 +1,8 @@
 """Pages name what exists: the key table of docs/architecture.md is that of keys.py; paths and links lead somewhere."""
 
 import ast
-import inspect
 import re
 import subprocess
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -12,25 +10,12 @@ import pytest
 from sluiceway import keys
 from sluiceway.service import agreement
 
+from tests.every_key import every_key
+
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # They tell of what was.
 _HISTORY = ("CHANGELOG.md", "docs/adr/")
-# Of its parts a key has the kind in capitals, as the page writes it.
-_PARTS = {"process": "PROCESS", "job_id": "JOB", "kind": "KIND", "name": "LIMIT", "who": "CALLER", "slot": "SLOT"}
-# They name a queue or a group, and are no keys.
-_NO_KEYS = {
-    "kind_of",
-    "tool_queue",
-    "GROUP",
-    "CHAT",
-    "COMPLETIONS",
-    "IN_TURNS",
-    "MOST_PARTITIONS",
-    "PERSISTENT",
-    "TASK_METAS",
-    "task_of_meta",
-}
 _PLACES = (
     "",
     "shared/src/sluiceway",
@@ -66,19 +51,8 @@ def _rows() -> dict[str, str]:
     return {key: lives for names, lives in rows for key in re.findall(r"`([^`]+)`", names)}
 
 
-def _keys() -> Iterator[str]:
-    for name, value in vars(keys).items():
-        if name.startswith("_") or name in _NO_KEYS:
-            continue
-        if inspect.isfunction(value):
-            parts = [one.name for one in inspect.signature(value).parameters.values() if one.default is one.empty]
-            yield value(*(_PARTS.get(part, "ID") for part in parts))
-        else:
-            yield value
-
-
 def test_the_key_table_has_every_key_and_no_other() -> None:
-    assert sorted(_rows()) == sorted(_keys())
+    assert sorted(_rows()) == sorted(every_key())
 
 
 def test_the_key_table_says_which_keys_have_no_ttl() -> None:
@@ -117,6 +91,13 @@ def test_what_a_page_links_to_and_the_files_that_it_names_exist(page: Path) -> N
     missing = [link for link in _LINK.findall(text) if not (page.parent / link).exists()]
     missing += [path for path in _PATH.findall(text) if not _NO_FILES.search(path) and not _exists(path, page)]
     assert not missing, f"{page.relative_to(ROOT)} names what is not there: {missing}"
+
+
+def test_what_modules_of_tests_share_stands_in_none_of_them() -> None:
+    """Who looks for it does not look there, and a test that is renamed breaks another one."""
+    imported = re.compile(r"^from [\w.]*\btest_\w+ import|^import [\w.]*\btest_", re.MULTILINE)
+    python = [path for path in TRACKED if path.endswith(".py") and (ROOT / path).exists()]
+    assert [path for path in python if imported.search((ROOT / path).read_text())] == []
 
 
 def test_every_decision_is_in_the_list_of_them() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.databases.database import Database
-from tests.test_architecture import _keys
+from tests.every_key import every_key
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 _NAME = re.compile(r"`([^`]+)`")
@@ -36,4 +36,4 @@ async def test_every_column_of_every_table_is_named_and_no_other(database: Datab
 
 @pytest.mark.requirement("LC-4")
 def test_every_key_is_named_and_no_other() -> None:
-    assert _named(_part("Redis")) == set(_keys())
+    assert _named(_part("Redis")) == set(every_key())

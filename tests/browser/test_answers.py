@@ -275,6 +275,7 @@ async def test_a_long_conversation_is_printed_and_saved_whole(chat: Chat, script
     turn = await begin(chat, scripted, "the last question")
     await turn.say(BEGIN, *text("the last answer"), END)
     await scripted.finish()
+    await chat.sees_answers("the last answer")
     last = scripted.messages
     scripted.messages = []
     for number in range(60):

@@ -35,7 +35,7 @@ _LINES = """() => [...document.querySelectorAll("td:first-child, td:nth-child(3)
 })"""
 
 
-async def test_a_question_without_an_answer_is_copied_and_asked_again_and_an_answer_cut_short_goes_on(
+async def test_a_question_without_an_answer_is_copied_and_asked_again_and_an_answer_cut_short_continues(
     chat: Chat, scripted: ScriptedChat, context: BrowserContext
 ) -> None:
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -44,6 +44,7 @@ async def test_a_question_without_an_answer_is_copied_and_asked_again_and_an_ans
     await turn.end({"type": "abort"})
     question = chat.questions.last
     await expect(question).to_contain_text("It was not answered.")
+    await expect(chat.page.locator("#announced")).to_contain_text("It was not answered.")
     await question.get_by_role("button", name="Copy your message").click()
     assert await chat.page.evaluate("navigator.clipboard.readText()") == "What is a sluice?"
     await question.get_by_role("button", name="Answer it").click()

@@ -26,8 +26,8 @@ from harness.metrics import metrics_of
 from harness.model_server import ModelServer
 from harness.processes.services import Services, System
 from harness.waiting import wait_until
-from tests.chaos.test_tools_survive import operation_in
-from tests.chat_worker.test_flusher import Desk
+from tests.chaos.operations import operation_in
+from tests.chat_worker.flusher_desk import Desk
 
 NEXT_TEXT_SECONDS = 5
 

@@ -21,7 +21,7 @@ from harness.databases.redis_pair import RedisPair, last_entry
 from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services, System
 from harness.waiting import wait_until
-from tests.chaos.test_tools_survive import operation_in
+from tests.chaos.operations import operation_in
 
 QUESTION = "who remembers?"
 PIECES = ("This much is kept, ", "this is forgotten, ", "and this was never said.")

@@ -16,6 +16,7 @@ from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer
 from harness.processes.services import Services, System
 from harness.waiting import wait_until
+from tests.chaos.operations import operation_in
 
 QUESTION = "ask somebody outside"
 PARTIAL = "Only the beginning "
@@ -40,18 +41,6 @@ async def waits_for_outside(chat: Chat, model: ModelServer, database: Database) 
     await answers(model, QUESTION, "They said hi.")
     turn = await chat.ask(QUESTION)
     return turn, await operation_in(database, turn, "accepted")
-
-
-async def operation_in(database: Database, turn: Turn, status: str) -> str:
-    async def look() -> str | None:
-        found: str | None = await database.fetchval(
-            "SELECT id FROM operations WHERE task_id = $1 AND status = $2", turn.task_id, status
-        )
-        return found
-
-    found_id = await wait_until(look, 20, f"an operation is {status}")
-    assert found_id is not None
-    return found_id
 
 
 async def complete(redis: Redis, operation_id: str) -> None:

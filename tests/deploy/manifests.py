@@ -21,6 +21,8 @@ COMPONENTS = tuple(sorted(path.parent.name for path in K8S.glob("components/*/ku
 # A folder of services/ with a pyproject is a service, for make and the pins too.
 SERVICES = tuple(sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml")))
 WORKERS = tuple(service for service in SERVICES if service != "gateway")
+# The oldest version that the README names, and a new one.
+KUBERNETES_VERSIONS = ("1.30", "1.37")
 
 Document = dict[str, Any]
 

@@ -12,8 +12,6 @@ from tests.deploy import manifests
 
 pytestmark = pytest.mark.requirement("OP-4")
 
-# The oldest version that the README names, and a new one.
-KUBERNETES_VERSIONS = ("1.30", "1.37")
 SETTINGS: dict[str, type[BaseSettings]] = {
     **{f"sluiceway-{service}": manifests.settings(service) for service in manifests.SERVICES},
     "sluiceway-migrate": CommonSettings,
@@ -57,13 +55,13 @@ def validate(document: manifests.Document, version: str) -> None:
     kubernetes_validate.validate(document, version, strict=True)
 
 
-@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("version", manifests.KUBERNETES_VERSIONS)
 def test_every_manifest_is_valid(version: str) -> None:
     for document in manifests.resources():
         validate(document, version)
 
 
-@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("version", manifests.KUBERNETES_VERSIONS)
 def test_what_kustomize_renders_is_valid_and_complete(version: str) -> None:
     rendered = manifests.rendered()
     for document in rendered:

@@ -17,7 +17,6 @@ from tool_runner.tool.definition import LONG_QUEUE
 from tests.deploy import manifests
 from tests.deploy.extensions import EXTENSIONS, is_extension
 from tests.deploy.network import End, may_reach
-from tests.deploy.test_manifests import KUBERNETES_VERSIONS
 
 pytestmark = pytest.mark.requirement("OP-4")
 README = (manifests.K8S / "README.md").read_text()
@@ -52,7 +51,7 @@ def validate(document: manifests.Document, version: str) -> None:
         kubernetes_validate.validate(document, version, strict=True)
 
 
-@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("version", manifests.KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("overlay", manifests.OVERLAYS)
 def test_every_overlay_renders_to_valid_objects(overlay: str, version: str) -> None:
     for document in rendered(overlay):
@@ -68,7 +67,7 @@ def test_every_component_renders_with_the_base_to_valid_objects(name: str, tmp_p
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(told))
     documents = manifests.rendered(overlay)
     for document in documents:
-        validate(document, KUBERNETES_VERSIONS[-1])
+        validate(document, manifests.KUBERNETES_VERSIONS[-1])
     assert {document["metadata"]["namespace"] for document in documents} == {"elsewhere"}
 
 

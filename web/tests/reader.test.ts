@@ -39,6 +39,16 @@ test("of an answer that another one follows at once nothing is lost", () => {
   assert.equal(reader.look(true), "It: fo");
 });
 
+test("what is said of an answer's end is read with it", () => {
+  const { shows, reader } = reading("");
+  shows(answer("a", "half").replace("</article>", '<div class="ending"><p class="notice failure">It failed.</p></div></article>'));
+  assert.equal(reader.look(false), "");
+  assert.equal(reader.look(true), "It: half\nIt failed.");
+  const stopped = reading("");
+  stopped.shows('<article class="user" data-message-id="q"><p class="notice">It was not answered.</p></article>');
+  assert.equal(stopped.reader.look(true), "It was not answered.");
+});
+
 test("a turn without an answer has nothing read, and a very long block its beginning", () => {
   const old = answer("a", "old");
   const { shows, reader } = reading(old);

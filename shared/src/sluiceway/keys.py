@@ -8,6 +8,8 @@ GROUP = "workers"
 # The kinds of work queues; see `work_queue`. Those of tools are named by `tool_queue`.
 CHAT = "chat"
 COMPLETIONS = "completions"
+# The limit of reports of progress, which counts by operation; see `rate`.
+PROGRESS_RATE = "progress"
 PERSISTENT = ("sw:q:*", "sw:lanes:*", "sw:workers:*")
 
 
@@ -38,13 +40,8 @@ def tool_queue(queue: str) -> str:
     return f"tools.{queue}"
 
 
-def webhook_rate(operation_id: str) -> str:
-    """How many reports of progress came for it in the last window."""
-    return f"sw:op:{operation_id}:progress"
-
-
 def rate(name: str, who: str) -> str:
-    """How often somebody did something lately. Kept for two windows of that limit."""
+    """How often somebody, or something, did what that limit counts. Kept for two of its windows."""
     return f"sw:rate:{name}:{who}"
 
 

@@ -13,7 +13,7 @@ from sluiceway.wire.tools import ToolSpec
 from sluiceway_llm.clean_text import cleaned
 from sluiceway_llm.model_events import ToolCallDelta
 
-from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON, nested
+from tests.any_json import ANY_JSON, ANY_TEXT, nested
 
 OFFERED = {
     name: ToolSpec(
@@ -26,9 +26,9 @@ OFFERED = {
     for name in ("weather", "pay")
 }
 _JSON_TEXT = ANY_JSON.map(lambda value: json.dumps(value)) | st.just(json.dumps(nested(900)))
-_ARGUMENTS = _JSON_TEXT | _ANY_TEXT | _ANY_TEXT.map(lambda text: json.dumps({"city": text}))
+_ARGUMENTS = _JSON_TEXT | ANY_TEXT | ANY_TEXT.map(lambda text: json.dumps({"city": text}))
 _DELTAS = st.tuples(
-    st.integers(-1, 3), st.none() | _ANY_TEXT, st.none() | _ANY_TEXT | st.sampled_from([*OFFERED]), _ARGUMENTS
+    st.integers(-1, 3), st.none() | ANY_TEXT, st.none() | ANY_TEXT | st.sampled_from([*OFFERED]), _ARGUMENTS
 )
 
 

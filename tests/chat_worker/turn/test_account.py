@@ -14,7 +14,7 @@ from sluiceway_llm.model_events import ModelRequest, Usage
 from sluiceway_llm.prices import Price, Prices
 
 from harness.model_server import ModelServer
-from tests.chat_worker.step.test_step import NO_TOOLS, TOOLS, Desk, desk
+from tests.chat_worker.desk import NO_TOOLS, TOOLS, Desk, desk
 
 __all__ = ["desk"]
 

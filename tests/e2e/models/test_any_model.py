@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.clients.chat import Chat
 from harness.clients.folding import fold
 from harness.model_server import ModelServer, answer_to
-from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
+from tests.any_json import ANY_JSON, ANY_TEXT
 
 # No shrinking: an example is a whole turn or two.
 SOME = settings(
@@ -20,14 +20,14 @@ SOME = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _FUNCTION = st.fixed_dictionaries(
-    {"name": _ANY_TEXT | ANY_JSON, "arguments": _ANY_TEXT | ANY_JSON.map(json.dumps) | ANY_JSON}
+    {"name": ANY_TEXT | ANY_JSON, "arguments": ANY_TEXT | ANY_JSON.map(json.dumps) | ANY_JSON}
 )
 _CALL = st.fixed_dictionaries(
-    {"index": st.integers(-1, 3) | ANY_JSON, "id": _ANY_TEXT | ANY_JSON, "function": _FUNCTION}
+    {"index": st.integers(-1, 3) | ANY_JSON, "id": ANY_TEXT | ANY_JSON, "function": _FUNCTION}
 )
 _DELTA = st.one_of(
-    st.fixed_dictionaries({"content": _ANY_TEXT | ANY_JSON}),
-    st.fixed_dictionaries({"reasoning_content": _ANY_TEXT | ANY_JSON}),
+    st.fixed_dictionaries({"content": ANY_TEXT | ANY_JSON}),
+    st.fixed_dictionaries({"reasoning_content": ANY_TEXT | ANY_JSON}),
     st.fixed_dictionaries({"tool_calls": st.lists(_CALL, max_size=2) | ANY_JSON}),
     ANY_JSON,
 )
@@ -36,7 +36,7 @@ _CHOICE = st.fixed_dictionaries(
 )
 _FRAME = st.fixed_dictionaries(
     {"choices": st.lists(_CHOICE, max_size=2)},
-    optional={"model": _ANY_TEXT, "usage": ANY_JSON, "id": _ANY_TEXT, "error": ANY_JSON},
+    optional={"model": ANY_TEXT, "usage": ANY_JSON, "id": ANY_TEXT, "error": ANY_JSON},
 )
 _USAGE = st.fixed_dictionaries({"prompt_tokens": ANY_JSON, "completion_tokens": ANY_JSON, "total_tokens": ANY_JSON})
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import pytest
 from redis.asyncio import Redis
 
@@ -14,7 +13,8 @@ from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.processes.services import Services
 from harness.waiting import wait_until
-from tests.e2e.tools.test_tools import asked_of, open_gate
+from tests.e2e.tools.approving import answer, followed, is_status, last_parts
+from tests.e2e.tools.gates import asked_of, open_gate
 
 CAREFUL = call("careful", "call_c", text="hello")
 
@@ -27,18 +27,6 @@ async def ask_for(chat: Chat, model: ModelServer, question: str, *calls: dict[st
     assert message.finish is not None
     assert message.finish["finishReason"] == "tool-calls"
     return turn, message
-
-
-async def answer(chat: Chat, turn: Turn, call_id: str, approved: bool, reason: str | None = None) -> httpx.Response:
-    body = {"approved": approved} | ({"reason": reason} if reason else {})
-    return await chat.post(f"/api/chat/tasks/{turn.task_id}/approvals/{call_id}", body)
-
-
-async def followed(chat: Chat, response: httpx.Response, before: Message) -> Message:
-    """The message after the turn that the answer has led to."""
-    assert response.status_code == 202, response.text
-    assert response.json()["status"] == "accepted"
-    return fold(await follow_to_the_end([chat.url + response.json()["stream_url"]]), before=before)
 
 
 @pytest.mark.requirement("CH-16")
@@ -261,12 +249,3 @@ async def test_the_stock_clients_message_answers_too(chat: Chat, model: ModelSer
     again = await chat.post("/api/chat", body)
     said = [line for line in first.text.splitlines() if line.startswith(("id:", "data:"))]
     assert all(line in again.text for line in said), "the same request again is answered by the same turn"
-
-
-async def last_parts(chat: Chat, turn: Turn) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = (await chat.session(turn.session_id))["messages"][-1]["parts"]
-    return parts
-
-
-async def is_status(chat: Chat, turn: Turn, status: str) -> bool:
-    return await chat.status(turn.task_id) == status

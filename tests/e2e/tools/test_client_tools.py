@@ -11,8 +11,8 @@ from harness.clients.folding import Message, fold
 from harness.clients.sse import follow_to_the_end
 from harness.model_server import ModelServer
 from harness.waiting import wait_until
-from tests.e2e.tools.test_approvals import answer, followed, is_status, last_parts
-from tests.e2e.tools.test_tools import asked_of, open_gate
+from tests.e2e.tools.approving import answer, followed, is_status, last_parts
+from tests.e2e.tools.gates import asked_of, open_gate
 
 TOOLS = {"where_am_i": {"description": "The place.", "parameters": {"type": "object", "properties": {"exact": {}}}}}
 WHERE = call("where_am_i", "call_w", exact=True)

@@ -13,24 +13,16 @@ from harness.clients.folding import Message, fold
 from harness.clients.sse import replay
 from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.model_server.record import Record
 from harness.processes.services import Services
 from harness.waiting import wait_until
+from tests.e2e.tools.gates import asked_of, open_gate
 from tests.gateway.callers import SECRET, bearer
-
-
-async def open_gate(redis: Redis, name: str) -> None:
-    await redis.set(f"test:{{{name}}}", "1", ex=60)
 
 
 async def shown_so_far(chat: Chat, task_id: str, redis: Redis) -> Message:
     """What a client that follows from the beginning has of a live turn."""
     entries: Any = await redis.xrange(f"sw:task:{{{task_id}}}:events")
     return fold([json.loads(fields[b"d"]) for _, fields in entries if fields.get(b"v") != b"7"])
-
-
-async def asked_of(model: ModelServer, match: str) -> list[Record]:
-    return [record for record in await model.requests(match) if record.path.endswith("/chat/completions")]
 
 
 @pytest.mark.requirement("CC-6", "CH-5", "CH-9")

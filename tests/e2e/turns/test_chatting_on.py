@@ -14,7 +14,7 @@ from harness.model_server import ModelServer, answer_to
 from harness.model_server.record import Record
 from harness.processes.services import Services
 from harness.waiting import wait_until
-from tests.e2e.tools.test_tools import open_gate
+from tests.e2e.tools.gates import open_gate
 
 STILL_RUNS = "It was started, and still runs."
 

@@ -8,7 +8,7 @@ from harness.clients.calling import answers, call, calls_tools
 from harness.clients.chat import Chat, Turn
 from harness.clients.folding import Message, fold
 from harness.model_server import ModelServer, answer_to
-from tests.e2e.tools.test_tools import asked_of, open_gate
+from tests.e2e.tools.gates import asked_of, open_gate
 
 
 async def _task(chat: Chat, turn: Turn) -> dict[str, object]:

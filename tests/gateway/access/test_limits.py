@@ -7,8 +7,8 @@ import httpx
 import pytest
 from gateway.api.problems import StorageFull
 from gateway.callers.addresses import Addresses
-from gateway.callers.rates import Limit, LocalCounts, Rates
 from gateway.callers.stored import StoredBytes
+from gateway.rates import Limit, LocalCounts, Rates, SharedCounts
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -200,6 +200,20 @@ async def test_a_window_slides_and_says_when_one_more_is_allowed(redis: Redis) -
     assert (refused.limit, refused.remaining) == (4, 0)
     await asyncio.sleep(refused.seconds)
     assert (await rates.take(limit, "ada")).allowed
+
+
+@pytest.mark.requirement("SE-3", "WH-3")
+async def test_who_only_looks_learns_the_same_and_counts_nothing(redis: Redis) -> None:
+    counts, limit = SharedCounts(redis, 5), Limit("test", 2, 3600)
+    for left in (1, 0):
+        for _ in range(3):
+            looked = await counts.look(limit, "ada")
+            assert (looked.allowed, looked.remaining) == (True, left + 1)
+        taken = await counts.take(limit, "ada")
+        assert (taken.allowed, taken.remaining) == (True, left)
+    looked, refused = await counts.look(limit, "ada"), await counts.take(limit, "ada")
+    assert (looked.allowed, refused.allowed) == (False, False)
+    assert 0 < looked.seconds <= 2 * limit.seconds
 
 
 @pytest.mark.requirement("SE-3")

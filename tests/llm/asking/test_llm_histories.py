@@ -62,6 +62,29 @@ def test_thoughts_in_tags_are_not_sent_back() -> None:
     assert [one["content"] for one in sent] == ["a", "x", "b", "(The answer was not finished.)", "go"]
 
 
+@pytest.mark.parametrize("failed", [1, 2, 5])
+@pytest.mark.parametrize("wants", [Wants(), Wants(turns=True), Wants(tools=False, system=False)], ids=str)
+def test_however_many_questions_failed_the_last_stands_alone_and_the_assistant_says_so_once(
+    failed: int, wants: Wants
+) -> None:
+    questions = [f"question {number}" for number in range(failed)]
+    sent = fitted([user("a"), said("x"), *map(user, questions), GO], wants)
+    assert sent == [user("a"), said("x"), user("\n\n".join(questions)), said("(The answer was not finished.)"), GO]
+
+
+def test_pictures_of_questions_that_failed_stay_with_their_words() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    words = {"type": "text", "text": "b"}
+    sent = fitted([user("a"), {"role": "user", "content": [words, picture]}, user("c"), GO], Wants())
+    assert sent[0]["content"] == [
+        {"type": "text", "text": "a"},
+        words,
+        picture,
+        {"type": "text", "text": "c"},
+    ]
+    assert [one["role"] for one in sent] == ["user", "assistant", "user"]
+
+
 @pytest.mark.parametrize("turns", [True, False])
 def test_behind_results_the_assistant_is_not_made_to_say_what_small_models_say_again(turns: bool) -> None:
     history = [user("a"), calls("c1"), result("c1", "It runs."), user("b"), said("x"), GO]

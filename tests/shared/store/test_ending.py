@@ -15,8 +15,8 @@ from sluiceway.wire.events import TERMINAL_TYPES, Event, Finish, TextDelta, Text
 
 from harness.databases.database import Database
 from tests.completion_consumer.scene import Scene
-from tests.shared.store.test_letting_go import call
-from tests.shared.turn.test_rebuild import claimed, shown
+from tests.shared.store.new_call import call
+from tests.shared.turn.claimed import claimed, shown
 
 REFUSES = "ALTER TABLE messages ADD CHECK (role = 'user' OR position('unstorable' IN parts::text) = 0)"
 SAID: list[Event] = [TextStart(id="1"), TextDelta(id="1", delta="unstorable"), TextEnd(id="1")]

@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 from sluiceway import keys
-from sluiceway.ids import new_operation_id, new_tool_call_id
 from sluiceway.store.operations.operation_end import OperationEnd, ReportedEnd
-from sluiceway.store.operations.operations import NewOperation
-from sluiceway.store.records import OperationStatus, Task
+from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.wire.events import ToolOutputAvailable
 from sluiceway.wire.message import Part
 
-from tests.completion_consumer.scene import PENDING, Scene
+from tests.completion_consumer.scene import Scene
+from tests.shared.store.new_call import call
 
 STEP: list[Part] = [{"type": "step-start"}]
 USED = {"inputTokens": 7}
@@ -34,20 +33,6 @@ async def running(scene: Scene) -> Task:
     assert task is not None
     await scene.streams.writer.begin(task.fields, task.attempt)
     return task
-
-
-def call(name: str, status: OperationStatus = PENDING) -> NewOperation:
-    return NewOperation(
-        id=new_operation_id(),
-        step=1,
-        tool_call_id=new_tool_call_id(),
-        tool_name=name,
-        input={"text": "größer", "nothing": None},
-        queue="default",
-        status=status,
-        deadline_seconds=60,
-        error={"type": "UNKNOWN_TOOL", "message": "No such tool."} if status == "failed" else None,
-    )
 
 
 @pytest.mark.requirement("CH-9")

@@ -20,7 +20,7 @@ from sluiceway.wire.jobs import CompletionJob, OperationError
 from sluiceway.wire.json_values import clean_json, encode_json
 
 from harness.databases.database import Database
-from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
+from tests.any_json import ANY_JSON, ANY_TEXT
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MANY = settings(SOME, max_examples=300)
@@ -55,7 +55,7 @@ def test_the_encoding_of_any_value_is_taken_and_is_the_same_where_it_was_fit(val
 
 @pytest.mark.requirement("TS-8")
 @MANY
-@given(_ANY_TEXT, _ANY_TEXT)
+@given(ANY_TEXT, ANY_TEXT)
 def test_a_chunk_of_any_text_is_encoded_is_one_line_and_reads_back(name: str, text: str) -> None:
     for event in (TextDelta(id=name, delta=text), ReasoningDelta(id=name, delta=text), Data(type="data-x", data=text)):
         raw = event.encode()
@@ -66,7 +66,7 @@ def test_a_chunk_of_any_text_is_encoded_is_one_line_and_reads_back(name: str, te
 
 @pytest.mark.requirement("CC-6")
 @MANY
-@given(_ANY_TEXT, ANY_JSON)
+@given(ANY_TEXT, ANY_JSON)
 def test_a_completion_of_any_result_and_any_error_can_be_queued_and_read(text: str, value: Any) -> None:
     error = OperationError(message=f"failed: {text}")
     raw = CompletionJob(operation_id=text, success=False, result=value, error=error).encode()
@@ -87,7 +87,7 @@ async def test_line_readers_see_one_line_and_the_same_text() -> None:
 
 @pytest.mark.requirement("TS-5", "CH-11")
 @SOME
-@given(parts=st.lists(ANY_JSON, max_size=3), metadata=st.dictionaries(_ANY_TEXT, ANY_JSON, max_size=3), text=_ANY_TEXT)
+@given(parts=st.lists(ANY_JSON, max_size=3), metadata=st.dictionaries(ANY_TEXT, ANY_JSON, max_size=3), text=ANY_TEXT)
 async def test_a_turn_with_any_parts_metadata_usage_and_error_ends(
     store: Store, parts: list[Any], metadata: dict[str, Any], text: str
 ) -> None:

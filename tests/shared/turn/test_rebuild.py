@@ -4,40 +4,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sluiceway import keys
-from sluiceway.store.records import Task
-from sluiceway.store.turns.accepting import NewTurn
 from sluiceway.store.turns.ending import TurnEnd
-from sluiceway.wire.events import Event, FileEvent, FinishStep, MessageMetadata, SourceUrl, Start, StartStep
+from sluiceway.wire.events import FinishStep, MessageMetadata, Start, StartStep
 
 from tests.completion_consumer.scene import Scene
-from tests.shared.store.test_letting_go import call
-
-SOURCE: Event = SourceUrl(source_id="s1", url="https://example.org/a", title="A")
-FILE: Event = FileEvent(url="https://example.org/plot.png", media_type="image/png")
-METADATA: Event = MessageMetadata(message_metadata={"topic": {"name": "rain"}})
-STEP = [StartStep(), SOURCE, FILE, METADATA, FinishStep()]
+from tests.shared.store.new_call import call
+from tests.shared.turn.claimed import FILE, METADATA, SOURCE, claimed, shown
 
 
 @pytest.fixture
 async def scene(valkey_url: str, database_url: str) -> AsyncIterator[Scene]:
     async with Scene.open(valkey_url, database_url) as opened:
         yield opened
-
-
-async def claimed(scene: Scene) -> Task:
-    """A turn whose first step was shown, and is not durable yet."""
-    new = NewTurn(session_id="s", user_id=None, text="please", create_session=True)
-    accepted = await scene.turns.intake.accept(new)
-    task = await scene.store.turns.claim(accepted.task.id)
-    assert task is not None
-    await scene.streams.writer.begin(task.fields, task.attempt)
-    await scene.streams.writer.append(task.id, task.attempt, 1, [Start(message_id=task.message_id), *STEP])
-    return task
-
-
-async def shown(scene: Scene, task: Task) -> list[Event]:
-    entries = await scene.streams.reader.read(task.id)
-    return [entry.event for entry in entries if isinstance(entry.event, Event)]
 
 
 @pytest.mark.requirement("TS-8")

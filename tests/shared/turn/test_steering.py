@@ -10,7 +10,7 @@ from sluiceway.wire.events import Data
 from sluiceway.wire.message import Part
 
 from tests.completion_consumer.scene import Scene
-from tests.shared.turn.test_rebuild import claimed, shown
+from tests.shared.turn.claimed import claimed, shown
 
 pytestmark = pytest.mark.requirement("CH-12", "CH-11")
 

@@ -1,7 +1,6 @@
 """Whatever JSON a tool answers, it can be stored, shown and read back."""
 
 import json
-from functools import reduce
 from typing import Any
 
 import asyncpg
@@ -12,23 +11,9 @@ from sluiceway.wire.events import ToolOutputAvailable, decode
 from sluiceway.wire.json_values import MAX_DEPTH, TOO_DEEP, clean_json, shorten
 
 from harness.databases.database import Database
+from tests.any_json import ANY_JSON, as_doubles, nested
 
-_ANY_TEXT = st.text(st.characters(codec=None)) | st.sampled_from(["\x00", "\ud83d\ude00", "\udc00x", "a\x00\ud800"])
-_KEYS = _ANY_TEXT | st.sampled_from(["__proto__", "constructor", "prototype"])
-_LEAVES = st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**320) | st.floats() | _ANY_TEXT
-ANY_JSON = st.recursive(
-    _LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4), max_leaves=15
-)
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def nested(depth: int, inner: Any = 1) -> Any:
-    return reduce(lambda value, level: [value] if level % 2 else {"in": value}, range(depth), inner)
-
-
-def as_doubles(value: Any) -> Any:
-    """As JavaScript reads it: Postgres gives a large float back as an integer."""
-    return json.loads(json.dumps(value), parse_int=float)
 
 
 @pytest.fixture

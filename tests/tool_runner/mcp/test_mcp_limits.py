@@ -24,7 +24,7 @@ from tool_runner.mcp.large_messages import TOO_SLOW
 from tool_runner.mcp.limits import MAX_VALUES, Values
 
 from harness.waiting import wait_until
-from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON
+from tests.any_json import ANY_JSON, ANY_TEXT
 
 MANY = settings(max_examples=200, deadline=None)
 pytestmark = pytest.mark.requirement("CH-24", "SE-4")
@@ -77,7 +77,7 @@ def readable(text: str) -> str:
 
 
 @MANY
-@given(st.lists(_ANY_TEXT), st.booleans())
+@given(st.lists(ANY_TEXT), st.booleans())
 def test_halves_of_characters_become_unknown_ones_and_nothing_else_changes(texts: list[str], ascii_only: bool) -> None:
     texts += ["\\ud800", "\\\\ud800", "\ud800\\", "\ud83d\ude00", "\ude00\ud83d", "\ud83d\ud83d\ude00"]
     written = json.dumps(texts, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

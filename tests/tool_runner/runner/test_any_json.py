@@ -22,7 +22,7 @@ from tool_runner.tool.definition import FunctionTool, NoArguments, ToolFailed
 
 from harness.databases.database import Database
 from harness.processes.services import Service
-from tests.shared.wire.test_json_values import _ANY_TEXT, ANY_JSON, as_doubles, nested
+from tests.any_json import ANY_JSON, ANY_TEXT, as_doubles, nested
 from tests.tool_runner.operations import Caller
 
 MAX_BYTES = 4096
@@ -80,7 +80,7 @@ async def test_any_result_is_one_that_can_be_told_stored_and_shown_and_has_its_s
 
 
 @MANY
-@given(message=_ANY_TEXT, kind=_ANY_TEXT, known=st.booleans())
+@given(message=ANY_TEXT, kind=ANY_TEXT, known=st.booleans())
 async def test_any_failure_is_one_that_can_be_told(message: str, kind: str, known: bool) -> None:
     async def fails(arguments: NoArguments) -> None:
         """Fail."""
@@ -117,7 +117,7 @@ async def test_any_arguments_run_the_tool_or_are_refused_in_words(arguments: Any
 
 
 _SCHEMA_WORDS = ["type", "properties", "required", "items", "anyOf", "pattern", "enum", "$ref", "additionalProperties"]
-_SCHEMAS = st.dictionaries(st.sampled_from(_SCHEMA_WORDS) | _ANY_TEXT, ANY_JSON, max_size=5)
+_SCHEMAS = st.dictionaries(st.sampled_from(_SCHEMA_WORDS) | ANY_TEXT, ANY_JSON, max_size=5)
 
 
 @MANY

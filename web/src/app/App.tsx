@@ -228,6 +228,7 @@ export function App() {
           key={conversation.sessionId}
           conversation={conversation}
           handle={page}
+          suggestions={config?.suggestions ?? []}
           onSend={(text) => {
             if (!conversation.snapshot().exists && !title) list.keepWords(conversation.sessionId, firstWords(text));
           }}

@@ -26,11 +26,13 @@ export interface PageHandle {
 
 interface Props {
   conversation: Conversation;
+  /** What may be offered to ask where nothing was asked yet. */
+  suggestions: readonly string[];
   onSend: (text: string) => void;
   handle: Ref<PageHandle>;
 }
 
-export function Page({ conversation, onSend, handle }: Props) {
+export function Page({ conversation, suggestions, onSend, handle }: Props) {
   const words = useWords();
   const state = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   const [editing, setEditing] = useState<string | null>(null);
@@ -42,7 +44,7 @@ export function Page({ conversation, onSend, handle }: Props) {
   useLayoutEffect(() => {
     if (HAS_KEYBOARD) composer.current?.focus();
   }, []);
-  const suggested = useCallback((text: string) => composer.current?.putBack(text), []);
+  const suggested = { texts: suggestions, onPick: (text: string) => composer.current?.putBack(text) };
   const edit = useCallback((id: string | null) => {
     setEditing(id);
     if (id === null) composer.current?.focus();
@@ -74,11 +76,11 @@ export function Page({ conversation, onSend, handle }: Props) {
   return (
     <ConversationContext value={conversation}>
       {state.chat ? (
-        <Suspense fallback={<Beginning state={state} onSuggested={suggested} />}>
-          <Log chat={state.chat} state={state} editing={editing} onEdit={edit} onSuggested={suggested} handle={log} />
+        <Suspense fallback={<Beginning state={state} suggested={suggested} />}>
+          <Log chat={state.chat} state={state} editing={editing} onEdit={edit} suggested={suggested} handle={log} />
         </Suspense>
       ) : (
-        <Beginning state={state} onSuggested={suggested} />
+        <Beginning state={state} suggested={suggested} />
       )}
       <footer>
         {state.problem && (

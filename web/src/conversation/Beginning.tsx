@@ -1,10 +1,10 @@
 // The log before its program is there: what was written meanwhile stands in it already.
 
 import { useWords } from "../words/words.ts";
-import { Suggestions } from "./Suggestions.tsx";
+import { Suggestions, type Suggested } from "./Suggestions.tsx";
 import type { Snapshot } from "./state.ts";
 
-export function Beginning({ state, onSuggested }: { state: Snapshot; onSuggested: (text: string) => void }) {
+export function Beginning({ state, suggested }: { state: Snapshot; suggested: Suggested }) {
   const words = useWords();
   const isEmpty = state.pending.length === 0;
   return (
@@ -12,7 +12,7 @@ export function Beginning({ state, onSuggested }: { state: Snapshot; onSuggested
       <div id="log" role="log" aria-live="off" aria-label={words.messages} tabIndex={0}>
         <div id="column">
           {isEmpty && <p id="welcome">{state.exists ? words.loading : words.welcome}</p>}
-          {isEmpty && !state.exists && <Suggestions onPick={onSuggested} />}
+          {isEmpty && !state.exists && <Suggestions {...suggested} />}
           <div id="messages">
             {state.pending.map(({ id, text }) => (
               <article key={id} className="message user sending">

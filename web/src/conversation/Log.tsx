@@ -6,7 +6,7 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } fro
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
-import { Suggestions } from "./Suggestions.tsx";
+import { Suggestions, type Suggested } from "./Suggestions.tsx";
 import type { Snapshot } from "./state.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
 import type { Pending } from "./pending.ts";
@@ -26,11 +26,11 @@ interface Props {
   state: Snapshot;
   editing: string | null;
   onEdit: (id: string | null) => void;
-  onSuggested: (text: string) => void;
+  suggested: Suggested;
   handle: Ref<LogHandle>;
 }
 
-export function Log({ chat, state, editing, onEdit, onSuggested, handle }: Props) {
+export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) {
   const words = useWords();
   const { messages } = useChat({ chat, experimental_throttle: FRAME_MS });
   const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[0]?.id);
@@ -50,7 +50,7 @@ export function Log({ chat, state, editing, onEdit, onSuggested, handle }: Props
         <div id="column" ref={column}>
           {state.hasOlder && <Older root={scroller} />}
           {isEmpty && <p id="welcome">{state.loaded ? (state.exists ? "" : words.welcome) : words.loading}</p>}
-          {isEmpty && state.loaded && !state.exists && <Suggestions onPick={onSuggested} />}
+          {isEmpty && state.loaded && !state.exists && <Suggestions {...suggested} />}
           <Messages messages={messages} state={state} editing={editing} onEdit={onEdit} />
         </div>
       </div>
@@ -63,7 +63,7 @@ export function Log({ chat, state, editing, onEdit, onSuggested, handle }: Props
   );
 }
 
-function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "handle" | "onSuggested"> & { messages: UIMessage[] }) {
+function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "handle" | "suggested"> & { messages: UIMessage[] }) {
   const words = useWords();
   const { pending, running, answerId } = state;
   const told = new Map(pending.map((one) => [one.id, one]));

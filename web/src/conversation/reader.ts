@@ -29,7 +29,8 @@ export class Reader {
     return [...(this.log()?.querySelectorAll(`[data-message-id="${CSS.escape(message)}"] > .body > .text > *`) ?? [])];
   }
 
-  /** What is to be read now, or "". `whole`: nothing more comes. Of an answer that another one follows the rest is read before. */
+  /** What is to be read now, or "". `whole`: nothing more comes, and what is said of its end is read, too. Of an answer that
+   * another one follows the rest is read before. */
   look(whole: boolean): string {
     const { newest } = this;
     const said: string[] = [];
@@ -39,7 +40,14 @@ export class Reader {
       this.told = 0;
     }
     said.push(...this.fresh(whole));
+    if (whole) said.push(...this.notices);
     return said.join("\n");
+  }
+
+  /** That it failed, was stopped or cut short, or that there is none. */
+  private get notices(): string[] {
+    const last = "#messages > :last-child > ";
+    return [...(this.log()?.querySelectorAll(`${last}.notice, ${last}.ending > .notice`) ?? [])].map(textIn);
   }
 
   private fresh(whole: boolean): string[] {

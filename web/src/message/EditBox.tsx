@@ -21,6 +21,7 @@ export function EditBox({ text, onSend, onCancel }: Props) {
   return (
     <form
       className="edit"
+      aria-label={words.editMessage}
       onSubmit={(event) => {
         event.preventDefault();
         send();

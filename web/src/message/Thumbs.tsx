@@ -50,6 +50,7 @@ function Why({ onSend }: { onSend: (comment: string) => void }) {
   return (
     <form
       className="why"
+      aria-label={words.whyBad}
       onSubmit={(event) => {
         event.preventDefault();
         onSend(text.trim());

@@ -1,5 +1,7 @@
+import { useEffect } from "react";
 import { useConversation } from "../conversation/context.ts";
 import type { Pending } from "../conversation/pending.ts";
+import { announce } from "../ui/announced.ts";
 import { focusBox } from "../ui/focused.ts";
 import { useWords } from "../words/words.ts";
 
@@ -7,9 +9,13 @@ import { useWords } from "../words/words.ts";
 export function Undelivered({ pending }: { pending: Pending }) {
   const words = useWords();
   const refused = pending.state === "refused";
+  const notice = pending.notice?.(words) ?? "";
+  useEffect(() => {
+    if (notice) announce(notice);
+  }, [notice]);
   return (
     <p className={`notice ${refused ? "failure" : "note"}`}>
-      {pending.notice?.(words)}
+      {notice}
       {refused && <Refused pending={pending} />}
       {pending.state === "queued" && <Queued id={pending.id} />}
     </p>

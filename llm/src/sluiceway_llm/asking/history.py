@@ -3,7 +3,8 @@
 Guarantees, of what comes out
 - It is: at most one system message, a user message, and from there user and assistant take turns; results stand
   directly behind the calls that they answer. An assistant's messages that were neighbours are one; between two of a
-  user, where a turn failed or was stopped, the assistant says that there was no answer. No message is empty.
+  user, where a turn failed or was stopped, the assistant says that there was no answer; once, where several did: the
+  last question stands alone, those before it are one message. No message is empty.
 - Behind results a user may speak at once, as while a tool runs in the background: what the assistant is made to say
   there, small models say again. Where the server does not take that (`Wants.turns`), results are told with his words.
 - Every call has exactly one result, and no result is without its call.
@@ -180,14 +181,19 @@ def _belong(last: Message, message: Message) -> bool:
 
 
 def _taking_turns(messages: list[Message]) -> list[Message]:
-    """Beginning with a question; and where a question follows another, with a word in between."""
+    """Beginning with a question; and where a question follows others, with a word in between. It is said once, however
+    many these are: what the assistant says each time a model takes for what it is to say now."""
     first = next((place for place, one in enumerate(messages) if one["role"] == "user"), None)
     if first is None:
         return [{"role": "user", "content": _NO_QUESTION}, *messages]
     turns: list[Message] = []
+    broken_off = {"role": "assistant", "content": _BROKEN_OFF}
     for message in messages[first:]:
         if turns and message["role"] == turns[-1]["role"] == "user":
-            turns.append({"role": "assistant", "content": _BROKEN_OFF})
+            if len(turns) > 2 and turns[-2] is broken_off:
+                before, _, last = turns[-3:]
+                turns[-3:] = [{**before, "content": _both(before["content"], last["content"])}]
+            turns.append(broken_off)
         turns.append({name: value for name, value in message.items() if name != _TOLD})
     return turns
 

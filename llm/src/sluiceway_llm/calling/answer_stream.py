@@ -7,14 +7,15 @@ Guarantees
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, closing
 
 import httpx2
 
 from sluiceway_llm.asking.continuation import Seam
 from sluiceway_llm.calling.faults import TRANSPORT_ERRORS
 from sluiceway_llm.calling.pace import Pace
+from sluiceway_llm.calling.read_deadline import ReadDeadline
 from sluiceway_llm.calling.responses import ResponseReader
 from sluiceway_llm.model_errors import ModelCut, ModelError, ModelGarbage, ModelTimeout
 from sluiceway_llm.model_events import ModelEvent
@@ -27,7 +28,8 @@ _DRAIN_SECONDS = 0.1
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
 _PIECE_BYTES = 16 * 1024
 _QUICKLY_READ_BYTES = 32 * 1024
-"""More is read in a thread. An event of a token has some hundred bytes; one of this size takes some ms at worst."""
+"""More is read in a thread: other turns of this process go on. An event of a token has some hundred bytes; one of this
+size takes some ms at worst."""
 
 
 class AnswerStream:
@@ -45,34 +47,35 @@ class AnswerStream:
     async def batches(
         self, body: AsyncGenerator[bytes, None], deadline: float, request_id: str | None
     ) -> AsyncGenerator[list[ModelEvent], None]:
-        chunks, decoder, loop, pace = self._chunks, SseDecoder(), asyncio.get_running_loop(), Pace()
+        chunks, decoder, loop, pace, seam = self._chunks, SseDecoder(), asyncio.get_running_loop(), Pace(), self._seam
         wait = self._first_seconds
         received_any = False
         broken: ModelError | None = None
-        while not chunks.over and broken is None:
-            pace.waits()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    received = await anext(body, b"")
-            except (TimeoutError, *TRANSPORT_ERRORS) as error:
-                if chunks.complete:
-                    break  # all of the answer is there; only its usage is not
-                broken = ModelTimeout() if isinstance(error, TimeoutError) else ModelCut()
-                broken.__cause__ = error
-                break
-            if not received:
-                break
-            received_any = True
-            pace.reads()
-            events, broken = await _read(received, decoder, chunks, pace)
-            if events:
-                wait = self._idle_seconds
-                shown = self._joined(events)
-                if shown:
-                    yield shown
-            deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
+        with closing(ReadDeadline()) as reading:
+            while not chunks.over and broken is None:
+                pace.waits()
+                try:
+                    with reading.until(deadline):
+                        received = await anext(body, b"")
+                except (TimeoutError, *TRANSPORT_ERRORS) as error:
+                    if chunks.complete:
+                        break  # all of the answer is there; only its usage is not
+                    broken = ModelTimeout() if isinstance(error, TimeoutError) else ModelCut()
+                    broken.__cause__ = error
+                    break
+                if not received:
+                    break
+                received_any = True
+                pace.reads()
+                events, broken = await _read(received, decoder, chunks, pace)
+                if events:
+                    wait = self._idle_seconds
+                    shown = events if seam is None else seam.read(events)
+                    if shown:
+                        yield shown
+                deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
         end, broken = await _end(chunks, decoder, broken, received_any)
-        if end := self._joined(end):
+        if end := end if seam is None else seam.read(end):
             yield end
         if broken is not None:
             broken.request_id = request_id
@@ -80,26 +83,17 @@ class AnswerStream:
         if chunks.over:
             await _drain(body)
 
-    def _joined(self, events: list[ModelEvent]) -> list[ModelEvent]:
-        return self._seam.read(events) if self._seam is not None else events
-
 
 @asynccontextmanager
 async def body_of(response: httpx2.Response) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     """The response's bytes. The connection is closed on leaving, or kept for others when the body was whole."""
     try:
-        async with aclosing(response.aiter_bytes()) as body:
+        # What is not compressed needs none of the layers that would undo it.
+        plain = response.headers.get("content-encoding", "identity").strip().lower() == "identity"
+        async with aclosing(response.aiter_raw() if plain else response.aiter_bytes()) as body:
             yield body
     finally:
         await response.aclose()
-
-
-async def _reading(read: Callable[[bytes, list[ModelEvent]], None], data: bytes, events: list[ModelEvent]) -> None:
-    """Beside the event loop where it may take long: other turns of this process go on."""
-    if len(data) <= _QUICKLY_READ_BYTES:
-        read(data, events)
-    else:
-        await asyncio.to_thread(read, data, events)
 
 
 async def _read(
@@ -109,11 +103,15 @@ async def _read(
     events: list[ModelEvent] = []
     try:
         for begin in range(0, len(received), _PIECE_BYTES):
-            for data in decoder.feed(received[begin : begin + _PIECE_BYTES]):
-                await _reading(chunks.read, data, events)
+            found = decoder.feed(received[begin : begin + _PIECE_BYTES])
+            for data in found:
+                if len(data) <= _QUICKLY_READ_BYTES:
+                    chunks.read(data, events)
+                else:
+                    await asyncio.to_thread(chunks.read, data, events)
                 if pace.kept_too_long():
                     await pace.leave()
-            if pace.kept_too_long():
+            if not found and pace.kept_too_long():
                 await pace.leave()
     except ModelError as error:
         return events, error
@@ -129,7 +127,10 @@ async def _end(
     events: list[ModelEvent] = []
     try:
         if broken is None:
-            await _reading(chunks.read_body, decoder.left, events)
+            if len(left := decoder.left) <= _QUICKLY_READ_BYTES:
+                chunks.read_body(left, events)
+            else:
+                await asyncio.to_thread(chunks.read_body, left, events)
             if received_any and not (chunks.seen_chunk or chunks.complete):
                 raise chunks.unended(ModelGarbage())
     except ModelError as error:

@@ -47,6 +47,8 @@ class SaidText:
         # What was told last, and whether some of what follows it is held: most pieces need no look.
         self._recent: deque[str] = deque(maxlen=_MOST_RECENT)
         self._holds = self._holds_thought = self._plain_thoughts = False
+        # Nothing is held, and nothing looked for that begins without a mark or a line.
+        self._plain = False
         self.thinks_first = thinks_first
         self.calls_in_text = False
         self._thinks_apart = False
@@ -57,6 +59,21 @@ class SaidText:
         return self._thinking is not None and (self._thinking.thought or content.lstrip().startswith("<"))
 
     def say(self, text: str, events: list[ModelEvent]) -> None:
+        if self._plain and not ("<" in text or "[" in text or "\n" in text):
+            self._recent.append(text)
+            if clean := self._text.feed(text):
+                events.append(TextDelta(clean))
+            return
+        self._say_with_care(text, events)
+        self._plain = self._is_plain()
+
+    def _is_plain(self) -> bool:
+        """Whether a piece that has no mark and begins no line is told as it is."""
+        begun = self._any and self._lead is None and self._thinking is None
+        holds = self._holds or self._holds_thought or self._thoughts.held
+        return begun and not holds and (self._unopened is None or self._unopened.plain)
+
+    def _say_with_care(self, text: str, events: list[ModelEvent]) -> None:
         if self._thoughts.held:
             self.think(self._thoughts.rest(), events)
         if self._lead is not None:
@@ -121,6 +138,7 @@ class SaidText:
             events.append(TextDelta(clean))
 
     def think(self, text: str, events: list[ModelEvent]) -> None:
+        self._plain = False
         if self._holds_thought or "<" in text or "[" in text:
             text = self._in_thoughts.feed(text)
             self._holds_thought = self._in_thoughts.holds

@@ -28,6 +28,11 @@ class ClosingTag:
         self._held = ""
         self._line_begins = True
 
+    @property
+    def plain(self) -> bool:
+        """Whether a piece would be told as it is where it begins no tag and no line."""
+        return self._over or not (self._held or self._line_begins)
+
     def feed(self, piece: str) -> tuple[str, str]:
         """What stands before the tag, and behind it; without a tag all of it is before."""
         if self._over or not (self._held or self._line_begins or "<" in piece or "\n" in piece):
@@ -63,6 +68,11 @@ class WatchedText:
     def found(self) -> bool:
         return self._tag.found
 
+    @property
+    def plain(self) -> bool:
+        """Whether a piece would be told as it is where it begins no tag and no line."""
+        return self._said_any and self._tag.plain
+
     def feed(self, piece: str) -> Said:
         before, behind = ("", piece) if self._tag.found else self._tag.feed(piece)
         self._said_any = self._said_any or bool(before)
@@ -87,6 +97,11 @@ class UnopenedThoughts:
     @property
     def found(self) -> bool:
         return self._tag.found
+
+    @property
+    def plain(self) -> bool:
+        """Whether what comes now is text, told as it is."""
+        return self._tag.found and self._said_any
 
     def feed(self, piece: str) -> Said:
         if self._tag.found:

@@ -37,7 +37,6 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("HINCRBY", _KEY, "f", "1"),
     ("HMGET", _KEY, "f"),
     ("HSET", _KEY, "f", "v"),
-    ("INCR", _KEY),
     ("INFO", "replication"),
     ("LLEN", _KEY),
     ("LPOP", _KEY),

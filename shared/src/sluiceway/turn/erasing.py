@@ -65,7 +65,7 @@ class TurnErasing:
         operations = [operation_id for one in erasures for operation_id in one.operation_ids]
         # A tool that has agents tells of them under the id of its operation.
         await self._agents.erase([*task_ids, *operations])
-        names = [name for one in operations for name in (keys.job_events(one), keys.webhook_rate(one))]
+        names = [name for one in operations for name in (keys.job_events(one), keys.rate(keys.PROGRESS_RATE, one))]
         for answer in await commands(self._redis, [("DEL", name) for name in names]):
             answered(answer)
 

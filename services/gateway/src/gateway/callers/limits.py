@@ -12,8 +12,8 @@ from sluiceway.store import Store
 
 from gateway.api.problems import TooManyRequests, TooManyStreams
 from gateway.callers.caller import Caller
-from gateway.callers.rates import Limit, Rates, Taken
 from gateway.callers.stored import StoredBytes
+from gateway.rates import Limit, Rates, Taken
 from gateway.settings import Settings
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400

@@ -1,6 +1,6 @@
 -- Count one event of a sliding window, if the limit allows it: the events of this window of the clock, and of the one
 -- before as much as of it is still within the last window's length, as if they had come evenly.
--- KEYS: counter. ARGV: limit, window_ms.
+-- KEYS: counter. ARGV: limit, window_ms, 'look' or nothing: whether it is only asked, and nothing counted.
 -- Answers {1, how many are left, ms until this window of the clock ends}, or {0, 0, ms until one more is allowed}.
 local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
@@ -24,6 +24,9 @@ if used + 1 > limit then
         return {0, 0, math.ceil(window - passed + window * math.max(0, 1 - (limit - 1) / count))}
     end
     return {0, 0, math.ceil(window * (1 - (limit - count - 1) / before) - passed)}
+end
+if ARGV[3] == 'look' then
+    return {1, math.floor(limit - used), window - passed}
 end
 redis.call('HSET', KEYS[1], 'n', number, 'c', count + 1, 'p', before)
 redis.call('PEXPIRE', KEYS[1], 2 * window)

@@ -1,8 +1,8 @@
 """How often somebody may do something: so many in any window of time, counted in Redis for all gateways together.
 
-While Redis is away, has no memory left, or does not answer quickly, each gateway counts for itself: limits are then as
-many times as large as there are gateways, and nobody is refused because of Redis. See `lua/limits/count.lua` for how a
-window slides.
+While Redis is away, has no memory left, or does not answer quickly, each gateway counts `Rates` for itself: limits are
+then as many times as large as there are gateways, and nobody is refused because of Redis. See `lua/limits/count.lua`
+for how a window slides, by Redis's clock.
 """
 
 import asyncio
@@ -43,25 +43,46 @@ class Taken:
     seconds: int
 
 
+class SharedCounts:
+    """The counts in Redis."""
+
+    def __init__(self, redis: Redis, patience_seconds: float) -> None:
+        self._scripts = Scripts(redis)
+        self._patience_seconds = patience_seconds
+
+    async def take(self, limit: Limit, who: str) -> Taken:
+        """Count one. What is refused is not counted. Raises RedisUnavailable, also where it does not answer quickly."""
+        return await self._ask(limit, who)
+
+    async def look(self, limit: Limit, who: str) -> Taken:
+        """Whether one more would be allowed; nothing is counted. Raises RedisUnavailable likewise."""
+        return await self._ask(limit, who, "look")
+
+    async def _ask(self, limit: Limit, who: str, *how: str) -> Taken:
+        key = keys.rate(limit.name, who)
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                answer = await self._scripts.run("limits/count", [key], [limit.count, limit.seconds * 1000, *how])
+        except (RedisError, TimeoutError) as error:
+            raise RedisUnavailable(f"{type(error).__name__}: {error}") from error
+        return _taken(limit, *map(int, answer))
+
+
 class Rates:
     def __init__(self, redis: Redis) -> None:
-        self._scripts = Scripts(redis)
+        self._shared = SharedCounts(redis, _PATIENCE_SECONDS)
         self._here = LocalCounts()
         self._asked_again_at = 0.0
 
     async def take(self, limit: Limit, who: str) -> Taken:
         """Count one. What is refused is not counted."""
-        key = keys.rate(limit.name, who)
-        window_ms = limit.seconds * 1000
         if time.monotonic() >= self._asked_again_at:
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    answer = await self._scripts.run("limits/count", [key], [limit.count, window_ms])
-            except (RedisUnavailable, RedisError, TimeoutError):
+                return await self._shared.take(limit, who)
+            except RedisUnavailable:
                 self._asked_again_at = time.monotonic() + _REST_SECONDS
-            else:
-                return _taken(limit, *map(int, answer))
-        return _taken(limit, *self._here.take(key, limit.count, window_ms, time.time() * 1000))
+        counted = self._here.take(keys.rate(limit.name, who), limit.count, limit.seconds * 1000, time.time() * 1000)
+        return _taken(limit, *counted)
 
 
 class LocalCounts:
