@@ -26,6 +26,8 @@ class Chat:
         self.box = page.get_by_role("textbox", name="Message")
         self.stop_button = page.get_by_role("button", name="Stop", exact=True)
         self.status = page.get_by_role("status")
+        # What stands in it may be read aloud beside it, too.
+        self.log = page.get_by_role("log")
         self.questions = page.locator("article.user")
         self.answers = page.locator("article.assistant")
         self.conversations = page.get_by_role("navigation", name="Conversations").get_by_role("listitem")

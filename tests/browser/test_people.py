@@ -52,7 +52,7 @@ async def test_a_person_is_asked_when_the_budget_of_the_day_is_used_up_and_may_c
     await chat.sees_answers(answer_to("one [[tokens=2 rate=0]]", 2))
 
     await chat.send("two [[tokens=2 rate=0]]")
-    await expect(chat.page.get_by_text("What you may use within a day is used up.")).to_be_visible()
+    await expect(chat.log.get_by_text("What you may use within a day is used up.")).to_be_visible()
     await chat.page.get_by_role("button", name="Go on all the same").click()
 
     await chat.sees_answers(*(answer_to(f"{word} [[tokens=2 rate=0]]", 2) for word in ("one", "two")))

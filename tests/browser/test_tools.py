@@ -249,11 +249,11 @@ async def test_what_is_written_while_a_tool_runs_can_be_added_or_interrupts(
     await expect(add).to_have_count(0)
     await chat.page.keyboard.type("and briefly")
     await add.click()
-    await expect(chat.page.get_by_text("The answer takes it in at its next step.")).to_be_visible()
+    await expect(chat.log.get_by_text("The answer takes it in at its next step.")).to_be_visible()
     async with one_browser(browser) as elsewhere:
         other = Chat(await elsewhere.new_page())
         await other.open(chat.page.url)
-        await expect(other.page.get_by_text("The answer takes it in at its next step.")).to_be_visible()
+        await expect(other.log.get_by_text("The answer takes it in at its next step.")).to_be_visible()
     await open_gate(redis, "steered")
     await chat.sees_answers("Let me see.", "Briefly, then.")
     await chat.sees_questions("to be steered", "and briefly")

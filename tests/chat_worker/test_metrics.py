@@ -8,9 +8,7 @@ from chat_worker.step.offer import Offer
 from sluiceway_llm.clean_text import CleanText
 from sluiceway_llm.model_events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 
-from tests.chat_worker.desk import METRICS, TOOLS, Desk, desk
-
-__all__ = ["desk"]
+from tests.chat_worker.desk import METRICS, TOOLS, Desk
 
 TEXT = TextDelta(CleanText("a"))
 THOUGHT = ReasoningDelta(CleanText("a"))

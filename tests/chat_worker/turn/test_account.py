@@ -14,9 +14,7 @@ from sluiceway_llm.model_events import ModelRequest, Usage
 from sluiceway_llm.prices import Price, Prices
 
 from harness.model_server import ModelServer
-from tests.chat_worker.desk import NO_TOOLS, TOOLS, Desk, desk
-
-__all__ = ["desk"]
+from tests.chat_worker.desk import NO_TOOLS, TOOLS, Desk
 
 PRICES = Prices("http://127.0.0.1:1/v1", {"m": Price(input=1, output=2)})
 
