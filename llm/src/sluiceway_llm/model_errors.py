@@ -95,6 +95,8 @@ class ModelError(Exception):
         self.status: int | None = None
         self.reached = True
         """False: there was no connection to the server."""
+        self.reason: str | None = None
+        """Of that: why, for an operator."""
         self.request_id: str | None = None
         self.attempts = 1
         self.usage: Usage | None = None
@@ -110,6 +112,7 @@ class ModelError(Exception):
     def facts(self) -> dict[str, str | int]:
         """What a log may have of it: never the server's words."""
         facts = {"code": self.code, "status": self.status, "request_id": self.request_id, "attempts": self.attempts}
+        facts |= {"reason": self.reason}
         return {name: fact for name, fact in facts.items() if fact is not None}
 
 

@@ -481,3 +481,13 @@ async def test_of_however_few_messages_a_strict_server_gets_a_question_first_and
         sent = fitted(prepared.messages, Wants())
         assert refusal_for(["alternate", "begins", "filled"], {"messages": sent}) is None
         assert sent[-1]["content"] == "and now?"
+
+
+async def test_a_picture_takes_no_room_in_the_window_of_a_model_that_was_found_to_take_none(talk: Talk) -> None:
+    """Else the second question about it would push the conversation out of a small window."""
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    context, task = talk.context(max_context_tokens=4000), await talk.ask("what is this?")
+    own = [{"role": "user", "content": [picture]}]
+    shown = await talk.prepare(context, task, own)
+    talk.client.manners_of("fake").lessons.no_pictures = True
+    assert (await talk.prepare(context, task, own)).tokens < shown.tokens - 1000

@@ -114,6 +114,9 @@ async def test_calls_pictures_and_files_count_too() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     parts = {"role": "user", "content": [{"type": "text", "text": "look"}, picture]}
     assert estimate([parts]) > estimate(said("look")) + 1000
+    # In its place stands a sentence, for a model that takes none.
+    assert estimate(said("look")) < estimate([parts], pictures=False) < estimate(said("look")) + 50
+    assert await TokenCounter("gpt-4.1", lambda: False).count([[parts]], room=0) < [estimate(said("look")) + 50]
 
 
 async def test_what_no_encoding_was_made_for_is_counted_all_the_same() -> None:

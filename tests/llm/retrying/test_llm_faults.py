@@ -2,14 +2,18 @@
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sluiceway_llm.calling.model import Model
-from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_errors import ModelError, ModelUnavailable
 from sluiceway_llm.model_events import ModelEvent
 
 from harness.model_server import ModelServer, answer_to
 from harness.processes.ports import free_port
+from harness.proxies.tls import Authority
 from harness.waiting import wait_until
 from tests.llm.llm_client import adapter, ask, events_of, events_until_error, request, text_of
 
@@ -285,3 +289,29 @@ async def test_the_probe_notices_a_web_page_where_an_api_should_be(model: ModelS
         with pytest.raises(ModelError) as raised:
             await llm.probe()
     assert raised.value.code == "MODEL_WRONG_ADDRESS"
+
+
+async def _fault_of(address: str) -> dict[str, Any]:
+    """What a log may have of a call of a server that is not reached, and of the probe that asks whether it is there."""
+    told: list[dict[str, Any]] = []
+    async with Model(f"{address}/v1", "sk-of-the-test") as model:
+        with pytest.raises(ModelUnavailable) as called:
+            await events_of(model, request("Hi"))
+        with pytest.raises(ModelUnavailable) as probed:
+            await model.probe()
+        told += [called.value.facts(), probed.value.facts()]
+    assert told[0] == told[1]
+    return told[0]
+
+
+async def test_an_operator_is_told_why_a_server_is_not_reached(tmp_path: Path) -> None:
+    certificate = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.load_cert_chain(*Authority(tmp_path).certified("server"))
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=certificate)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        unknown_authority = await _fault_of(f"https://127.0.0.1:{port}")
+    assert unknown_authority["reason"].startswith("TLS: ")
+    assert "issuer certificate" in unknown_authority["reason"]
+    nobody = await _fault_of(f"http://127.0.0.1:{port}")
+    assert "Connect call failed" in nobody["reason"]

@@ -33,6 +33,10 @@ class Manners:
     def dialect(self) -> Dialect:
         return self._seen or self._known
 
+    @property
+    def takes_pictures(self) -> bool:
+        return self._takes_pictures and not self.lessons.no_pictures
+
     def answered(self, headers: Mapping[str, str]) -> None:
         """Look whose answer it is, where neither a setting nor the address says so."""
         if self._known == GENERIC and self._seen is None and self.options.dialect is None:
@@ -109,7 +113,7 @@ class Manners:
             reasoning_everywhere=lessons.reasoning_everywhere,
             turns=lessons.turns or self.dialect.turns,
             signed=lessons.signed or self.dialect.name == "gemini",
-            pictures=self._takes_pictures and not lessons.no_pictures,
+            pictures=self.takes_pictures,
             unfit=frozenset(lessons.unfit_pictures),
         )
 

@@ -1,5 +1,6 @@
 """The faults of a request, before its answer begins: each exception of SDK and transport as one ModelError."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -47,7 +48,7 @@ def as_model_errors(secret: str) -> Iterator[None]:
         if _was_dropped(error):
             raise ModelDropped from error
         unreached = ModelUnavailable()
-        unreached.reached = False
+        unreached.reached, unreached.reason = False, _reason(error)
         raise unreached from error
     except openai.OpenAIError as error:
         raise ModelRejected from error
@@ -66,6 +67,28 @@ def content_of(response: httpx2.Response) -> object:
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Under which name the server knows of the request, for its operator."""
     return next((label for name in _REQUEST_IDS if (label := label_of(headers.get(name), 100))), None)
+
+
+def _reason(error: BaseException) -> str:
+    """Why there was no connection: what an operator needs, with nothing of the request. What SDK and transports made of
+    it is wound around what the system or TLS said."""
+    innermost: BaseException = error
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, OSError) and not isinstance(known, aiohttp.ClientError):
+            return _words_of(known)
+        innermost, known = known, known.__cause__ or known.__context__
+    return type(innermost).__name__
+
+
+def _words_of(error: OSError) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"TLS: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS: {error.reason}"
+        case _:
+            return error.strerror or type(error).__name__
 
 
 def _was_dropped(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ def answers(model: Model) -> Look:
         try:
             await model.probe()
         except ModelError as error:
-            return error.user_message
+            return f"{error.user_message} ({error.reason})" if error.reason else error.user_message
         return None
 
     return look

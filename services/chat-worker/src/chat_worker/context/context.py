@@ -224,7 +224,7 @@ class Context:
 
     def _counter(self, name: str) -> TokenCounter:
         if name not in self._counters:
-            self._counters[name] = TokenCounter(name)
+            self._counters[name] = TokenCounter(name, lambda: self._windows.takes_pictures(name))
         return self._counters[name]
 
 

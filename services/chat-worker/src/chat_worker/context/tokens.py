@@ -9,7 +9,7 @@ Guarantees
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ _CACHE = "TIKTOKEN_CACHE_DIR"
 # Of a message: its role and what stands around it. Of a picture or a file that goes along as such.
 _MESSAGE_TOKENS = 5
 _ATTACHED_TOKENS = 1500
+# Of the sentence that stands in the place of a picture, for a model that takes none.
+_UNSHOWN_TOKENS = 25
 _REMEMBERED = 50_000
 _MOST_USED = "o200k_base"
 _loading = threading.Lock()
@@ -58,8 +60,9 @@ def _encoding(name: str) -> tiktoken.Encoding:
                 os.environ[_CACHE] = before
 
 
-def texts_of(message: Mapping[str, Any]) -> tuple[list[str], int]:
-    """The texts of a message, and the tokens of what is none: its frame, pictures, files."""
+def texts_of(message: Mapping[str, Any], *, pictures: bool = True) -> tuple[list[str], int]:
+    """The texts of a message, and the tokens of what is none: its frame, pictures, files. `pictures`: the model takes
+    them."""
     content = message.get("content")
     texts, beside = [], _MESSAGE_TOKENS
     if isinstance(content, str):
@@ -68,25 +71,27 @@ def texts_of(message: Mapping[str, Any]) -> tuple[list[str], int]:
         if isinstance(part.get("text"), str):
             texts.append(part["text"])
         else:
-            beside += _ATTACHED_TOKENS
+            unshown = part.get("type") == "image_url" and not pictures
+            beside += _UNSHOWN_TOKENS if unshown else _ATTACHED_TOKENS
     for call in message.get("tool_calls") or ():
         texts += [call["function"]["name"], call["function"]["arguments"]]
         beside += _MESSAGE_TOKENS
     return texts, beside
 
 
-def estimate(messages: Iterable[Mapping[str, Any]]) -> int:
+def estimate(messages: Iterable[Mapping[str, Any]], *, pictures: bool = True) -> int:
     total = 0
     for message in messages:
-        texts, beside = texts_of(message)
+        texts, beside = texts_of(message, pictures=pictures)
         total += beside + sum(map(estimated_tokens, texts))
     return total
 
 
 class TokenCounter:
-    """Counts for one model. `exact`: by its own encoding."""
+    """Counts for one model. `exact`: by its own encoding. `pictures`: whether it takes them, which may be learned."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, pictures: Callable[[], bool] = lambda: True) -> None:
+        self._pictures = pictures
         self._encoding = encoding_name_of(model)
         self._known: dict[tuple[int, int], int] = {}
 
@@ -102,7 +107,7 @@ class TokenCounter:
     async def count(self, groups: Sequence[Sequence[Mapping[str, Any]]], room: int) -> list[int]:
         """The tokens of each group of messages. Where all of them fit into `room` by the estimate, that is what is
         told: it is too high rather than too low."""
-        estimates = [estimate(group) for group in groups]
+        estimates = [estimate(group, pictures=self._pictures()) for group in groups]
         if self._encoding is None or sum(estimates) <= room:
             return estimates
         return await asyncio.to_thread(self._exactly, groups)
@@ -111,7 +116,7 @@ class TokenCounter:
         return [sum(self._message(message) for message in group) for group in groups]
 
     def _message(self, message: Mapping[str, Any]) -> int:
-        texts, beside = texts_of(message)
+        texts, beside = texts_of(message, pictures=self._pictures())
         return beside + sum(map(self._text, texts))
 
     def _text(self, text: str) -> int:

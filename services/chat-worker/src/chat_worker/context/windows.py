@@ -60,6 +60,10 @@ class Windows:
         window = self.of(name)
         return window if window.tokens <= self._most else Window(self._most, "setting")
 
+    def takes_pictures(self, name: str) -> bool:
+        """As far as is known of a model: its server may refuse the first one."""
+        return self._model.manners_of(name).takes_pictures
+
     def learn(self, name: str, tokens: int) -> bool:
         """A refusal says that it is less than was thought. False: it is not, or a setting says otherwise."""
         window = self.of(name)
