@@ -28,13 +28,17 @@ class Rest:
         self._waits_for = waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
-        try:
-            yield self._waits_for
-        except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine that waits
+        waits_for = self._waits_for
+        while True:
             try:
-                self._coroutine.throw(error)
-            except StopIteration:
-                return
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the coroutine that waits
+                try:
+                    waits_for = self._coroutine.throw(error)  # which may wait for something else before it ends
+                except StopIteration:
+                    return
+            else:
+                break
         yield from self._coroutine.__await__()
 
     def close(self) -> None:
