@@ -29,7 +29,7 @@ _MAY_TELL_THE_TIME = {
     "services/gateway/src/gateway/callers/user_cookie.py": "likewise, as a cookie",
     "services/gateway/src/gateway/callers/signed_out.py": "likewise: until when one that was signed out is known",
     "services/gateway/src/gateway/callers/sign_in.py": "likewise: how long signing in may take",
-    "services/gateway/src/gateway/callers/rates.py": "this process's own estimate, while Redis is away",
+    "services/gateway/src/gateway/rates.py": "this process's own estimate, while Redis is away",
     "services/gateway/src/gateway/callers/api_keys.py": "a key ends on a day that an operator chose",
     "services/gateway/src/gateway/ops/doctor.py": "how far clocks are apart is told to an operator",
     "services/gateway/src/gateway/ctl/keys.py": "likewise, and shown only",
