@@ -120,6 +120,8 @@ async def test_no_sign_in_of_another_s_making_comes_to_an_end(
         begun = Browser(victim, provider)
         await begun.begin()
         assert (await begun.come_back(brought)).status_code == 400
+        # The state alone is enough: nobody asked what the code is good for.
+        assert brought["code"] in provider.codes
         assert (await victim.get("/api/chat/sessions")).status_code == 401
     for query in (
         {"error": "access_denied", "state": asked["state"]},
