@@ -1,6 +1,7 @@
 """No decision compares one machine's clock with another's: everything goes on where every process's clock is wrong."""
 
 import ast
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,13 @@ async def test_turns_with_tools_run_where_every_process_has_another_wrong_clock(
     await offered(gateway.url, "current_time")
     await calls_tools(model, "the time", call("current_time", "call_1"))
     async with Chat(gateway.url) as chat:
-        await chat.answer(await chat.ask("Tell me the time"))
+        asking = await chat.ask("Tell me the time")
+        await chat.answer(asking)
         slow = "Tell me slowly [[tokens=60 rate=20]]"
-        assert fold(await chat.answer(await chat.ask(slow))).text == answer_to(slow, 60)
-    await wait_until(lambda: _ends(worker)[-3:] == ["waiting", "completed", "completed"], what="the turns have ended")
+        telling = await chat.ask(slow)
+        assert fold(await chat.answer(telling)).text == answer_to(slow, 60)
+    for turn, ends in ((asking, ["waiting", "completed"]), (telling, ["completed"])):
+        await wait_until(partial(_has_ended, worker, turn.task_id, ends), what=f"the turn's ends are {ends}")
     # To a reconciler that believed its own clock, whoever works was silent for hours, and every turn is overdue.
     assert [line["event"] for line in consumer.log_lines if line["event"].startswith("turn_")] == []
 
@@ -74,8 +78,9 @@ async def test_a_turn_that_was_accepted_while_redis_was_away_is_queued_by_a_cons
     await wait_until(lambda: scene.next_steps(waiting.task), what="the turn is queued")
 
 
-def _ends(worker: Service) -> list[str]:
-    return [line["status"] for line in worker.log_lines if line["event"] == "turn_ended"]
+def _has_ended(worker: Service, task_id: str, ends: list[str]) -> bool:
+    of_turn = [line for line in worker.log_lines if line["event"] == "turn_ended" and line["task_id"] == task_id]
+    return [line["status"] for line in of_turn] == ends
 
 
 def test_nothing_else_asks_the_machine_for_the_time_of_day() -> None:
