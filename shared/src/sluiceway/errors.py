@@ -268,6 +268,10 @@ class StoreUnavailable(Unavailable):
     detail = "The database is away. Nothing was lost; try again in a moment."
 
 
+class StoreSlow(StoreUnavailable):
+    """Postgres itself gave a statement up that took too long: it is there, and a lock may be in the way."""
+
+
 class StoreRefuses(StoreUnavailable):
     """Its text says for the log what Postgres refuses; `detail` is for everybody."""
 

@@ -227,7 +227,7 @@ async def test_a_row_that_a_frozen_process_has_locked_keeps_nothing_else_from_be
     locked, free = await scene.waiting(deadline_seconds=-60), await scene.waiting(deadline_seconds=-1)
     async with database.transaction():
         await database.execute("SELECT 1 FROM tasks WHERE id = $1 FOR UPDATE", locked.task.id)
-        await services.completion_consumer(ready_path="/healthz", DATABASE_TIMEOUT_SECONDS="6", **OFTEN)
+        await services.completion_consumer(ready_path="/healthz", DATABASE_TIMEOUT_SECONDS="2", **OFTEN)
         await wait_until(lambda: scene.next_steps(free.task), 45, "the turn behind it goes on")
         assert await scene.state(locked.operation) == "pending"
     await wait_until(lambda: scene.next_steps(locked.task), 45, "the turn goes on when the lock is gone")

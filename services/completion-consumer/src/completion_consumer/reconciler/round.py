@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from sluiceway.errors import RedisUnavailable, SluicewayError, Unavailable
+from sluiceway.errors import RedisUnavailable, SluicewayError, StoreSlow, Unavailable
 from sluiceway.process.logs import bound, get_logger, joined
 
 from completion_consumer.metrics import Metrics
@@ -97,9 +97,9 @@ class Round:
         try:
             async with asyncio.timeout(_ONE_SECONDS):
                 did = await doing
-        except Unavailable:
-            # A row that somebody frozen has locked looks like this, after a while: the others come before it then.
-            if time.monotonic() - began > _SLOW_SECONDS:
+        except Unavailable as error:
+            # A row that somebody frozen has locked looks like this: the others come before it then.
+            if isinstance(error, StoreSlow) or time.monotonic() - began > _SLOW_SECONDS:
                 self._quarantine.leave_out(kind, key, _LOCKED_SECONDS)
             raise
         except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the next one is looked at

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from sluiceway.errors import NotStorable, StoreRefuses, StoreUnavailable
+from sluiceway.errors import NotStorable, StoreRefuses, StoreSlow, StoreUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.store.database.wall import is_walled, put_behind
 from sluiceway.wire.json_values import encode_json
@@ -99,14 +99,15 @@ class PoolState:
 
 @asynccontextmanager
 async def store_errors() -> AsyncIterator[None]:
-    """Raise StoreUnavailable where Postgres is away, StoreRefuses where it refuses us, NotStorable where it refuses
-    what it was given."""
+    """Raise StoreUnavailable where Postgres is away (StoreSlow: for one statement), StoreRefuses where it refuses us,
+    NotStorable where it refuses what it was given."""
     try:
         yield
     except AWAY as error:
         if isinstance(error, ValueError):  # asyncpg's word for an address that can never be right
             raise
-        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        kind = StoreSlow if isinstance(error, asyncpg.QueryCanceledError) else StoreUnavailable
+        raise kind(f"{type(error).__name__}: {error}") from error
     except _REFUSES as error:
         raise StoreRefuses(_reason(error)) from None
     except asyncpg.PostgresError as error:
