@@ -27,7 +27,7 @@ async def test_what_never_waits_is_done_at_once() -> None:
     assert step(at_once()) is DONE
 
 
-async def test_the_rest_goes_on_where_it_waited() -> None:
+async def test_the_rest_continues_where_it_waited() -> None:
     came: list[str] = []
     first, second = asyncio.Event(), asyncio.Event()
 
