@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sluiceway.process.end_limit import frames_of
 
 # The slowest test takes a third of this.
 LIMIT_SECONDS = 300.0
@@ -74,19 +75,5 @@ def waiting_tasks() -> Iterator[list[str]]:
     """Of each task of any event loop its name, and where it and all that it awaits stand, outermost first."""
     for task in gc.get_objects():
         if isinstance(task, asyncio.Task) and not task.done():
-            yield [f"Task {task.get_name()!r} waits in", *(f"  {place}" for place in _awaited(task.get_coro()))]
-
-
-def _awaited(awaitable: Any) -> Iterator[str]:
-    while awaitable is not None:
-        for kind in ("cr", "gi", "ag"):
-            if (frame := getattr(awaitable, f"{kind}_frame", None)) is not None:
-                yield f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-                break
-        else:
-            # What drives a generator does not say which.
-            driven = (one for one in gc.get_referents(awaitable) if getattr(one, "ag_frame", None) is not None)
-            if (awaitable := next(driven, None)) is None:
-                return
-            continue
-        awaitable = getattr(awaitable, {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}[kind])
+            stands = (f"  {at.f_code.co_filename}:{at.f_lineno} in {at.f_code.co_name}" for at in frames_of(task))
+            yield [f"Task {task.get_name()!r} waits in", *stands]

@@ -6,10 +6,13 @@ Not guaranteed: anything while C code keeps the interpreter's lock.
 """
 
 import asyncio
+import gc
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 from sluiceway.process.logs import get_logger
@@ -19,6 +22,8 @@ from sluiceway.process.logs import get_logger
 AFTER_DRAIN_SECONDS = 14.0
 _TELL_SECONDS = 1.0
 _MOST_NAMES = 20
+# Of coroutines, generators and asynchronous generators: their frame, and what they await.
+_KINDS = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
 
 
 def end_within(seconds: float, code: int = 1) -> None:
@@ -47,8 +52,19 @@ def _tell(loop: asyncio.AbstractEventLoop, seconds: float, code: int) -> None:
 
 def _where(task: "asyncio.Task[Any]") -> str:
     """File and line where it waits."""
+    frames = list(frames_of(task))
+    return f"{os.path.basename(frames[-1].f_code.co_filename)}:{frames[-1].f_lineno}" if frames else "ending"
+
+
+def frames_of(task: "asyncio.Task[Any]") -> Iterator[FrameType]:
+    """Where it, and all that it awaits, stand; outermost first."""
     waiting: Any = task.get_coro()
-    while getattr(getattr(waiting, "cr_await", None), "cr_frame", None) is not None:
-        waiting = waiting.cr_await
-    frame = getattr(waiting, "cr_frame", None)
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else "ending"
+    while waiting is not None:
+        for frame, awaited in _KINDS:
+            if (found := getattr(waiting, frame, None)) is not None:
+                yield found
+                waiting = getattr(waiting, awaited)
+                break
+        else:
+            # What drives a generator does not say which.
+            waiting = next((one for one in gc.get_referents(waiting) if getattr(one, "ag_frame", None)), None)
