@@ -50,13 +50,14 @@ def valid_settings(program: str, settings_type: type[S]) -> S:
     try:
         settings = settings_type()
     except SettingsError as error:
-        sys.exit(f"{program}: the settings are not valid:\n{error}: a list or an object is written as JSON")
+        problem: str | None = f"{error}: a list or an object is written as JSON"
     except (ValidationError, SecretFileUnreadable) as error:
-        sys.exit(f"{program}: the settings are not valid:\n{error}")
-    unreadable = _unreadable_certificates()
-    if unreadable is not None:
-        sys.exit(f"{program}: the settings are not valid:\n{unreadable}")
-    return settings
+        problem = str(error)
+    else:
+        problem = _unreadable_certificates()
+        if problem is None:
+            return settings
+    sys.exit(f"{program}: the settings are not valid:\n{problem}")
 
 
 def _unreadable_certificates() -> str | None:
