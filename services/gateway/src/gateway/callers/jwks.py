@@ -19,6 +19,7 @@ from typing import Any, Literal
 import httpx
 import jwt
 from sluiceway.process.logs import get_logger
+from sluiceway.queue.worker import cancelled
 
 from gateway.api.problems import IdentityProviderUnavailable
 from gateway.callers.discovery import ProviderAnswerInvalid, ask_json, discover
@@ -121,8 +122,7 @@ class ProviderKeys:
 
     async def _stop(self) -> None:
         if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait([self._fetching])  # not by awaiting it: that would take a cancellation of ours for its
+            await cancelled([self._fetching])
 
 
 def read_key_set(document: Any) -> dict[tuple[str | None, Algorithm], Any]:
