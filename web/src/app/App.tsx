@@ -1,6 +1,6 @@
 // The page: which conversation is shown, the list of conversations, other tabs, settings and keys.
 
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
 import { renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
@@ -75,7 +75,7 @@ export function App() {
     conversation.open();
     return () => conversation.close();
   }, [conversation]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const route = () => {
       const sessionId = sessionIn(location.hash);
       if (sessionId === null || sessionId !== shownNow.current.sessionId) setConversation(make(sessionId));
@@ -103,7 +103,7 @@ export function App() {
     else if (event.type === "session-changed") shown.heardChange();
     else if (event.type === "session-deleted") leaveDeleted();
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     let hiddenAt = 0;
     const look = () => {
       if (document.visibilityState !== "visible") return void (hiddenAt = Date.now());

@@ -1,6 +1,6 @@
 // A conversation that is deleted can be brought back for a while: the server hears of it only then.
 
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useLayoutEffect, useRef, useState } from "react";
 import { deleteSession, type Session } from "../client/api.ts";
 import type { SessionList } from "../sidebar/sessions.ts";
 
@@ -28,7 +28,7 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
     });
   }, [list, onFailed]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     window.addEventListener("pagehide", perform);
     return () => window.removeEventListener("pagehide", perform);
   }, [perform]);

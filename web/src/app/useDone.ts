@@ -1,7 +1,7 @@
 // Tells somebody who looks elsewhere that an answer is done: in the tab's title and icon, and in a notification if that
 // is wanted. It is taken back when the page is looked at.
 
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useState } from "react";
 import type { Words } from "../words/words.ts";
 
 const ICON = "/static/icon.svg";
@@ -10,7 +10,7 @@ const ICON_DONE = "/static/icon-done.svg";
 /** What is called with the name of another conversation, whose answer it is; without: of the one that is shown. */
 export function useDone(title: string | null, notify: boolean, words: Words): (other?: string) => void {
   const [done, setDone] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const look = () => document.visibilityState === "visible" && setDone(false);
     document.addEventListener("visibilitychange", look);
     return () => document.removeEventListener("visibilitychange", look);

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useLayoutEffect, useRef } from "react";
 import { isComposing } from "../composer/keys.ts";
 
 interface Keys {
@@ -22,7 +22,7 @@ const isWritten = (target: EventTarget | null): boolean => target instanceof HTM
 export function useKeys(keys: Keys): void {
   const current = useRef(keys);
   current.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (isComposing(event) || event.defaultPrevented || document.querySelector("dialog[open]")) return;
       const control = event.ctrlKey || event.metaKey;

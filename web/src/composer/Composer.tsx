@@ -215,7 +215,7 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
 
 /** Files may be dropped anywhere on the page: elsewhere the browser would leave it for them. */
 function useDropped(add: (files: Iterable<File>) => void): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const over = (event: DragEvent) => {
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     };

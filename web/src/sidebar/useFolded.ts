@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useLayoutEffect, useState } from "react";
 import { recall, remember } from "../storage.ts";
 
 const STORED = "sluiceway.folded";
@@ -9,7 +9,7 @@ const WIDE = matchMedia("(min-width: 46.01rem)");
 export function useFolded(): { isWide: boolean; folded: boolean; fold: (folded: boolean) => void } {
   const [isWide, setWide] = useState(WIDE.matches);
   const [folded, setFolded] = useState(() => recall(STORED, false));
-  useEffect(() => {
+  useLayoutEffect(() => {
     const look = () => setWide(WIDE.matches);
     WIDE.addEventListener("change", look);
     return () => WIDE.removeEventListener("change", look);
