@@ -1,84 +1,33 @@
 """Workers that die in mid-answer, where the model server can go on: the text goes on, and nothing is made twice."""
 
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
-from sluiceway import keys
 from sluiceway.process.settings import WorkerSettings
-from sluiceway.wire.jobs import ChatJob
 
 from harness.clients.asking import questions
-from harness.clients.chat import Chat, Turn
+from harness.clients.chat import Chat
 from harness.clients.folding import Message, fold
-from harness.clients.sse import Event, follow
-from harness.clients.streams import holder_of
+from harness.clients.sse import follow
 from harness.databases.database import Database, stored_answer, task_status
 from harness.model_server import ModelServer, answer_to
 from harness.processes.llama_cpp import llama_cpp
-from harness.processes.services import Service, Services, System
-from harness.waiting import wait_until
-
-LEASE_SECONDS = 3.0
-BEGUN = 8
-TOKENS = 24
-STALLED = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after={BEGUN}]]"
-ANSWER = answer_to(STALLED, TOKENS)
-SHOWN = answer_to(STALLED, BEGUN)
-Ending = Callable[[Service], Awaitable[None]]
-
-
-async def kill(worker: Service) -> None:
-    worker.kill9()
-
-
-async def stop(worker: Service) -> None:
-    assert await worker.terminate() == 0
-
-
-async def _running(services: Services, dialect: str = "llama.cpp") -> System:
-    """Two workers that ask the server in this dialect. No completion consumer: the queue alone brings a turn over."""
-    return await services.whole(
-        workers=2,
-        consumers=0,
-        MODEL_CONTINUATION=dialect,
-        LEASE_SECONDS=str(LEASE_SECONDS),
-        MODEL_ATTEMPTS="2",
-    )
-
-
-async def _holder(redis: Redis, turn: Turn, system: System) -> Service:
-    """The worker that holds the turn."""
-    name = await wait_until(lambda: holder_of(redis, turn.task_id), what="somebody holds the task")
-    return next(worker for worker in system.workers if worker.environment["WORKER_NAME"] == name)
-
-
-async def _interrupted(
-    system: System, chat: Chat, redis: Redis, question: str, shown: str, ending: Ending
-) -> tuple[Turn, dict[int, list[Event]], float]:
-    """A turn whose worker ended after it had shown so much; what followers of both protocols saw of it, the older one
-    as an EventSource that comes back with its last id; and how long it was until the next text."""
-    turn = await chat.ask(question)
-    url = chat.stream_url(turn)
-    async with follow(url, protocol=6) as first:
-        await first.read_text(len(shown))
-    async with follow(url, protocol=7) as newer, follow(url, last_event_id=first.last_event_id) as older:
-        assert await newer.read_text(len(shown)) == shown
-        began_at = time.monotonic()
-        await ending(await _holder(redis, turn, system))
-        await newer.read_until("text-delta")
-        gap = time.monotonic() - began_at
-        for stream in (older, newer):
-            await stream.read_to_end()
-            assert stream.end == "clean"
-            assert stream.done
-    return turn, {6: first.events + older.events, 7: newer.events}, gap
-
-
-async def _tokens(model: ModelServer) -> int:
-    return sum(record.tokens_sent for record in await questions(model))
+from harness.processes.services import Services
+from tests.chaos.dying import (
+    ANSWER,
+    BEGUN,
+    LEASE_SECONDS,
+    SHOWN,
+    STALLED,
+    TOKENS,
+    holder,
+    interrupted,
+    kill,
+    running,
+    stop,
+    tokens,
+)
 
 
 def _is_unbroken(message: Message) -> bool:
@@ -90,9 +39,9 @@ def _is_unbroken(message: Message) -> bool:
 async def test_an_answer_whose_worker_is_killed_continues_in_the_same_text_and_no_token_is_made_twice(
     services: Services, model: ModelServer, redis: Redis, database: Database, dialect: str
 ) -> None:
-    system = await _running(services, dialect)
+    system = await running(services, dialect)
     async with Chat(system.url) as chat:
-        turn, seen, _ = await _interrupted(system, chat, redis, STALLED, SHOWN, kill)
+        turn, seen, _ = await interrupted(system, chat, redis, STALLED, SHOWN, kill)
         for protocol in (6, 7):
             for events in (seen[protocol], await chat.replay(turn, protocol=protocol)):
                 message = fold(events, protocol)
@@ -104,7 +53,7 @@ async def test_an_answer_whose_worker_is_killed_continues_in_the_same_text_and_n
             assert fold(seen[7][:cut] + resumed.events, 7).text == ANSWER
     assert await stored_answer(database, turn.message_id) == ANSWER
     assert await task_status(database, turn.task_id) == "completed"
-    assert await _tokens(model) == TOKENS
+    assert await tokens(model) == TOKENS
     assert fold(seen[7], 7).metadata["usage"]["outputTokens"] == TOKENS - BEGUN
 
 
@@ -117,12 +66,12 @@ async def test_a_worker_that_is_told_to_stop_releases_and_another_continues_with
         patient = {"MODEL_CONTINUATION": "llama.cpp", "LEASE_SECONDS": "60", "DRAIN_SECONDS": "0"}
         system.workers.append(await services.chat_worker(**patient))
     async with Chat(system.url) as chat:
-        turn, seen, gap = await _interrupted(system, chat, redis, STALLED, SHOWN, stop)
+        turn, seen, gap = await interrupted(system, chat, redis, STALLED, SHOWN, stop)
     assert gap < 2
     assert fold(seen[7], 7).text == fold(seen[6], 6).text == ANSWER
     assert _is_unbroken(fold(seen[7], 7))
     assert await stored_answer(database, turn.message_id) == ANSWER
-    assert await _tokens(model) == TOKENS
+    assert await tokens(model) == TOKENS
 
 
 @pytest.mark.requirement("TS-5")
@@ -130,19 +79,19 @@ async def test_an_answer_continues_after_two_deaths_in_the_same_text(
     services: Services, model: ModelServer, redis: Redis
 ) -> None:
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after=8 gate_after=16:second]]"
-    system = await _running(services)
+    system = await running(services)
     async with Chat(system.url) as chat:
         turn = await chat.ask(question)
         async with follow(chat.stream_url(turn), protocol=7) as stream:
             for shown in (8, 16):
                 await stream.read_text(len(answer_to(question, shown)))
-                (await _holder(redis, turn, system)).kill9()
+                (await holder(redis, turn, system)).kill9()
                 if shown == 8:
                     system.workers.append(await services.chat_worker(MODEL_CONTINUATION="llama.cpp"))
             await stream.read_to_end()
     assert fold(stream.events, 7).text == answer_to(question, TOKENS)
     assert _is_unbroken(fold(stream.events, 7))
-    assert await _tokens(model) == TOKENS
+    assert await tokens(model) == TOKENS
 
 
 @pytest.mark.requirement("TS-5", "CH-9")
@@ -151,10 +100,10 @@ async def test_the_step_after_a_tool_continues_too_and_the_steps_before_it_stay(
 ) -> None:
     call = {"index": 0, "id": "c1", "function": {"name": "no_such_tool", "arguments": "{}"}}
     await model.script({"text": "Let me look. "}, {"tool_call": call}, {"finish": "tool_calls"})
-    system = await _running(services, "vllm")
+    system = await running(services, "vllm")
     async with Chat(system.url) as chat:
         shown = "Let me look. " + SHOWN
-        turn, seen, _ = await _interrupted(system, chat, redis, STALLED, shown, kill)
+        turn, seen, _ = await interrupted(system, chat, redis, STALLED, shown, kill)
         for events in (*seen.values(), await chat.replay(turn)):
             message = fold(events, 7)
             assert message.text == "Let me look. " + ANSWER
@@ -177,13 +126,13 @@ async def test_what_no_server_can_continue_is_done_again(
         "reasoning": [{"reasoning": "The user wants "}],
     }
     await model.script(*shown[begun], {"stall": "ever"})
-    system = await _running(services)
+    system = await running(services)
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
     async with Chat(system.url) as chat:
         turn = await chat.ask(question)
         async with follow(chat.stream_url(turn), protocol=7) as stream:
             await stream.read_until({"arguments": "tool-input-delta", "reasoning": "reasoning-delta"}[begun])
-            (await _holder(redis, turn, system)).kill9()
+            (await holder(redis, turn, system)).kill9()
             await stream.read_to_end()
     message = fold(stream.events, 7)
     assert message.resets == 1
@@ -197,9 +146,9 @@ async def test_a_server_that_repeats_the_beginning_is_not_shown_to_do_so(
     services: Services, model: ModelServer, redis: Redis, database: Database
 ) -> None:
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after={BEGUN} prefix=echo_words]]"
-    system = await _running(services, "mistral")
+    system = await running(services, "mistral")
     async with Chat(system.url) as chat:
-        turn, seen, _ = await _interrupted(system, chat, redis, question, SHOWN, kill)
+        turn, seen, _ = await interrupted(system, chat, redis, question, SHOWN, kill)
     for protocol, events in seen.items():
         assert fold(events, protocol).text == ANSWER
         assert _is_unbroken(fold(events, protocol))
@@ -213,9 +162,9 @@ async def test_where_the_server_takes_no_beginning_after_all_the_step_is_done_ag
 ) -> None:
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0 prefix={refusal}]]"
     await model.script({"text": SHOWN}, {"stall": "ever"})
-    system = await _running(services, "vllm")
+    system = await running(services, "vllm")
     async with Chat(system.url) as chat:
-        turn, seen, _ = await _interrupted(system, chat, redis, question, SHOWN, kill)
+        turn, seen, _ = await interrupted(system, chat, redis, question, SHOWN, kill)
         newer, older = fold(seen[7], 7), fold(seen[6], 6)
         assert newer.text == ANSWER
         assert newer.resets == 1
@@ -234,10 +183,10 @@ async def test_a_server_that_cannot_continue_is_not_asked_to(
     services: Services, model: ModelServer, redis: Redis
 ) -> None:
     await model.script({"text": SHOWN}, {"stall": "ever"})
-    system = await _running(services, "none")
+    system = await running(services, "none")
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
     async with Chat(system.url) as chat:
-        _, seen, gap = await _interrupted(system, chat, redis, question, SHOWN, kill)
+        _, seen, gap = await interrupted(system, chat, redis, question, SHOWN, kill)
     assert fold(seen[7], 7).resets == 1
     assert fold(seen[7], 7).text == ANSWER
     assert (await questions(model))[-1].body["messages"][-1]["role"] == "user"
@@ -249,12 +198,12 @@ async def test_a_turn_that_is_cancelled_while_it_continues_keeps_all_that_was_sh
     services: Services, model: ModelServer, redis: Redis, database: Database
 ) -> None:
     question = f"what floats down the long river? [[tokens={TOKENS} rate=0 stall_after=8 gate_after=16:never]]"
-    system = await _running(services)
+    system = await running(services)
     async with Chat(system.url) as chat:
         turn = await chat.ask(question)
         async with follow(chat.stream_url(turn), protocol=7) as stream:
             await stream.read_text(len(answer_to(question, 8)))
-            (await _holder(redis, turn, system)).kill9()
+            (await holder(redis, turn, system)).kill9()
             await stream.read_text(len(answer_to(question, 16)))
             await chat.cancel(turn.task_id)
             await stream.read_to_end()
@@ -271,7 +220,7 @@ async def test_with_the_default_lease_the_next_text_comes_within_that_and_two_se
     assert lease <= 15
     system = await services.whole(workers=2, consumers=0, MODEL_CONTINUATION="vllm", LEASE_SECONDS=str(lease))
     async with Chat(system.url) as chat:
-        _, seen, gap = await _interrupted(system, chat, redis, STALLED, SHOWN, kill)
+        _, seen, gap = await interrupted(system, chat, redis, STALLED, SHOWN, kill)
     assert gap < lease + 2
     assert fold(seen[7], 7).text == ANSWER
 
@@ -311,7 +260,7 @@ async def test_llama_cpp_itself_continues_the_answer_of_a_killed_worker(
             turn = await chat.ask("Write a long story about a river.")
             async with follow(chat.stream_url(turn), protocol=7) as stream:
                 shown = await stream.read_text(60)
-                (await _holder(redis, turn, system)).kill9()
+                (await holder(redis, turn, system)).kill9()
                 await stream.read_to_end()
     message = fold(stream.events, 7)
     assert _is_unbroken(message)
@@ -319,126 +268,3 @@ async def test_llama_cpp_itself_continues_the_answer_of_a_killed_worker(
     assert shown[:40] not in message.text[len(shown) :]
     assert await stored_answer(database, turn.message_id) == message.text
     assert len({event.id.split("-")[0] for event in stream.events if event.id}) == 2
-
-
-async def _made(model: ModelServer) -> list[int]:
-    """How many tokens of each answer were made in the background."""
-    return [record.tokens_sent for record in await model.requests() if record.path.endswith("/responses")]
-
-
-@pytest.mark.requirement("TS-3", "TS-5", "CH-11")
-@pytest.mark.parametrize("kind", ["text", "reasoning"])
-async def test_an_answer_made_in_the_background_is_read_on_where_the_dead_worker_stopped(
-    services: Services, model: ModelServer, redis: Redis, database: Database, kind: str
-) -> None:
-    steps: list[dict[str, str]] = [{kind: SHOWN}, {"gate": "go"}, {kind: "and more "}, {"text": "the end."}]
-    await model.script(*steps, path="/responses")
-    system = await _running(services, "background")
-    async with Chat(system.url) as chat:
-        turn = await chat.ask("what floats?")
-        async with follow(chat.stream_url(turn), protocol=7) as newer, follow(chat.stream_url(turn)) as older:
-            for stream in (newer, older):
-                await stream.read_until(f"{kind}-delta")
-            (await _holder(redis, turn, system)).kill9()
-            await model.open_gate("go")
-            for stream in (newer, older):
-                await stream.read_to_end()
-        for events in (newer.events, older.events, await chat.replay(turn)):
-            message = fold(events, 7)
-            assert message.reasoning + message.text == SHOWN + "and more the end."
-            assert message.resets == 0
-            assert len(message.steps) == 1
-            assert message.metadata["usage"]["outputTokens"] == 3
-    assert await stored_answer(database, turn.message_id) == message.text
-    assert await _made(model) == [3]
-
-
-@pytest.mark.requirement("TS-5", "CH-9")
-async def test_where_a_tool_call_was_begun_the_background_answer_is_read_again_and_not_made_again(
-    services: Services, model: ModelServer, redis: Redis, database: Database
-) -> None:
-    begun = {"index": 0, "id": "c1", "function": {"name": "no_such_tool", "arguments": '{"que'}}
-    rest = {"index": 0, "id": "c1", "function": {"arguments": 'ry": 1}'}}
-    await model.script(
-        {"text": "Let me look. "}, {"tool_call": begun}, {"gate": "go"}, {"tool_call": rest}, path="/responses"
-    )
-    await model.script({"text": "There is none."}, path="/responses")
-    system = await _running(services, "background")
-    async with Chat(system.url) as chat:
-        turn = await chat.ask("what floats?")
-        async with follow(chat.stream_url(turn), protocol=7) as stream:
-            await stream.read_until("tool-input-delta")
-            (await _holder(redis, turn, system)).kill9()
-            await model.open_gate("go")
-            await stream.read_to_end()
-    message = fold(stream.events, 7)
-    assert message.resets == 1
-    assert message.text == "Let me look. There is none."
-    assert message.tools["c1"]["input"] == {"query": 1}
-    assert await stored_answer(database, turn.message_id) == message.text
-    assert await _made(model) == [3, 1]
-
-
-@pytest.mark.requirement("TS-5")
-async def test_a_background_answer_that_is_not_kept_any_more_is_asked_for_anew(
-    services: Services, model: ModelServer, redis: Redis
-) -> None:
-    await model.script({"text": SHOWN}, {"forget": True}, {"stall": "ever"}, path="/responses")
-    system = await _running(services, "background")
-    question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
-    async with Chat(system.url) as chat:
-        _, seen, _ = await _interrupted(system, chat, redis, question, SHOWN, kill)
-    assert fold(seen[7], 7).resets == 1
-    assert fold(seen[7], 7).text == ANSWER
-
-
-@pytest.mark.requirement("CH-13")
-@pytest.mark.parametrize("dead", [False, True])
-async def test_a_cancelled_turn_ends_its_background_answer_at_the_server(
-    services: Services, model: ModelServer, redis: Redis, database: Database, dead: bool
-) -> None:
-    await model.script({"text": SHOWN}, {"gate": "go"}, {"text": "never"}, path="/responses")
-    system = await _running(services, "background")
-    async with Chat(system.url) as chat:
-        turn = await chat.ask("what floats?")
-        async with follow(chat.stream_url(turn), protocol=7) as stream:
-            await stream.read_text(len(SHOWN))
-            if dead:
-                (await _holder(redis, turn, system)).kill9()
-            await chat.cancel(turn.task_id)
-            await stream.read_to_end()
-    assert fold(stream.events, 7).aborted
-    assert await stored_answer(database, turn.message_id) == SHOWN
-    await model.wait_for(lambda record: record.path.endswith("/cancel"))
-    await model.open_gate("go")
-    assert await _made(model) == [1]
-
-
-@pytest.mark.requirement("OP-7")
-@pytest.mark.parametrize("at_once", [False, True])
-async def test_where_redis_forgot_a_background_answer_it_is_asked_for_anew_and_the_old_one_is_made_no_further(
-    services: Services, model: ModelServer, redis: Redis, database: Database, at_once: bool
-) -> None:
-    """`at_once`: the successor begins before the old holder has heard that anything was forgotten."""
-    await model.script({"text": SHOWN}, {"gate": "go"}, {"text": "never"}, path="/responses")
-    system = await services.whole(MODEL_CONTINUATION="background", LEASE_SECONDS=str(LEASE_SECONDS))
-    question = f"what floats down the long river? [[tokens={TOKENS} rate=0]]"
-    async with Chat(system.url) as chat:
-        turn = await chat.ask(question)
-        async with follow(chat.stream_url(turn), protocol=7) as stream:
-            await stream.read_text(len(SHOWN))
-        await _forget(redis, turn if at_once else None)
-        assert fold(await chat.answer(turn, protocol=7), 7).text == ANSWER
-    assert await stored_answer(database, turn.message_id) == ANSWER
-    await model.wait_for(lambda record: record.path.endswith("/cancel"))
-    await model.open_gate("go")
-    assert await _made(model) == [1, TOKENS]
-
-
-async def _forget(redis: Redis, queued: Turn | None) -> None:
-    """Flush Redis; and queue a turn in the same moment, as the reconciler does at the next."""
-    async with redis.pipeline(transaction=True) as pipe:
-        pipe.flushall()
-        if queued is not None:
-            pipe.xadd(keys.work_queue(keys.CHAT), {"d": ChatJob(task_id=queued.task_id).encode()})
-        await pipe.execute()

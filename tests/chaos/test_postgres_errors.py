@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from sluiceway.errors import NotStorable, StoreUnavailable
+from sluiceway.errors import NotStorable, StoreSlow, StoreUnavailable
 from sluiceway.store.database.pool import Pool
 
 from harness.databases.database import Database
@@ -132,6 +132,22 @@ async def test_who_waits_for_a_lock_too_long_gives_up_and_leaves_nothing_behind(
         assert (await refused(pool)).startswith("QueryCanceledError")
         assert await database.fetchval(WAITING) == 0
     await write(pool)
+
+
+async def test_a_lock_past_which_only_the_client_gives_up_is_told_from_a_postgres_that_is_away(
+    pool: Pool, database: Database, database_url: str
+) -> None:
+    """Past a pooler in transaction mode a statement outside of transactions has no limit at the server."""
+    past = Pool(database_url, max_size=1, application_name="past", timeout=TIMEOUT, direct_url=database_url)
+    async with database.transaction():
+        await database.execute("UPDATE notes SET text = 'held' WHERE id = 1")
+        with pytest.raises(StoreSlow, match="TimeoutError"):
+            async with past.connection() as connection:
+                await connection.execute("UPDATE notes SET text = 'mine' WHERE id = 1")
+        with pytest.raises(StoreSlow, match="QueryCanceledError"):
+            await write(past)
+    await write(past)
+    await past.close()
 
 
 async def test_a_frozen_client_does_not_keep_its_locks(pool: Pool, database_url: str) -> None:

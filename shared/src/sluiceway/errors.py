@@ -269,7 +269,7 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreSlow(StoreUnavailable):
-    """Postgres itself gave a statement up that took too long: it is there, and a lock may be in the way."""
+    """A statement took longer than it may, and was given up: a lock may be in its way."""
 
 
 class StoreRefuses(StoreUnavailable):

@@ -1,135 +1,28 @@
 """A conversation of any length fits its model: the preparing code on a real Postgres, with a model server that refuses
 what is too long, orphan results, and roles that do not take turns."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from chat_worker.account import Account
-from chat_worker.context.context import Context, Held, Prepared
-from chat_worker.context.summary import Summariser
-from chat_worker.context.windows import Windows
-from chat_worker.settings import Settings
-from redis.asyncio import Redis
-from sluiceway.operation.model_windows import read_windows
-from sluiceway.store import Store
-from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Compaction
-from sluiceway.store.turns.accepting import NewTurn
-from sluiceway.store.turns.ending import TurnEnd
-from sluiceway.wire.message import Part
-from sluiceway_llm.asking.history import Wants, fitted
-from sluiceway_llm.asking.server_options import ServerOptions
-from sluiceway_llm.calling.model import Model
-from sluiceway_llm.model_errors import ModelContextExceeded, ModelRejected
-from sluiceway_llm.model_events import ModelRequest, TextDelta
 
 from harness.databases.database import Database
 from harness.model_server import ModelServer
-from harness.model_server.strictness import refusal_for, tokens_of
-from harness.waiting import wait_until
+from harness.model_server.strictness import tokens_of
+from tests.chat_worker.context.talk import (
+    STEP,
+    STRICT,
+    SYSTEM,
+    WORDS,
+    Talk,
+    called,
+    said,
+    summaries,
+    texts,
+    with_window,
+)
 
 pytestmark = pytest.mark.requirement("CH-6")
-
-STRICT = ("begins", "alternate", "pairs", "filled", "names")
-SYSTEM = [{"role": "system", "content": "Be brief."}]
-STEP: Part = {"type": "step-start"}
-NOTES = "The user counts upwards and likes rivers."
-WORDS = "the river had risen in the night and by morning the meadow was a lake "
-
-
-def said(text: str) -> Part:
-    return {"type": "text", "text": text, "state": "done"}
-
-
-def called(call_id: str, result: str) -> Part:
-    state = {"state": "output-available", "input": {"query": "größe"}, "output": result}
-    return {"type": "tool-search", "toolCallId": call_id, **state}
-
-
-@dataclass
-class Talk:
-    """A session, and what a worker has to prepare its turns. `model` answers, and refuses."""
-
-    store: Store
-    client: Model
-    redis: Redis
-    settings: dict[str, Any] = field(default_factory=dict)
-    session: str = "s"
-    account: Account = field(default_factory=Account)
-
-    def context(self, **settings: Any) -> Context:
-        told = Settings(**{"model": "fake", "summary_seconds": 20, **self.settings, **settings})
-        self.windows = Windows(self.client, (told.model, *told.models), self.redis, told.max_context_tokens)
-        return Context(told, self.store, self.windows, Summariser(self.client, told.summary_seconds))
-
-    async def ask(self, text: str, **more: Any) -> Task:
-        turn = NewTurn(session_id=self.session, user_id=None, text=text, create_session=True, **more)
-        task = await self.store.turns.claim((await self.store.turns.accept(turn)).task.id)
-        assert task is not None
-        return task
-
-    async def end(self, task: Task, *parts: Part) -> None:
-        end = TurnEnd("completed", [STEP, *parts], {"status": "completed"})
-        assert await self.store.turns.end(task, end, attempt=task.attempt)
-
-    async def exchange(self, text: str, *parts: Part) -> None:
-        await self.end(await self.ask(text), *(parts or [said(f"answer to {text}")]))
-
-    async def prepare(
-        self, context: Context, task: Task, own: Sequence[dict[str, Any]] = (), model: str = "fake"
-    ) -> Prepared:
-        prepared, _ = await self.answered(context, task, own, model, send=False)
-        return prepared
-
-    async def answered(
-        self, context: Context, task: Task, own: Sequence[dict[str, Any]] = (), model: str = "fake", send: bool = True
-    ) -> tuple[Prepared, int]:
-        """What was sent in the end, and how often the server refused it for its length."""
-        held, refusals = Held(await context.load(task)), 0
-        while True:
-            prepared = await context.prepare(task, held, model, SYSTEM, [], list(own), uninterrupted, self.account)
-            assert prepared is not None
-            if not send:
-                return prepared, refusals
-            try:
-                await self.send(model, prepared)
-            except ModelContextExceeded as error:
-                refusals += 1
-                if not context.refused(held, model, error, prepared):
-                    raise
-            else:
-                return prepared, refusals
-
-    async def send(self, model: str, prepared: Prepared) -> None:
-        async with self.client.stream(ModelRequest(model=model, messages=prepared.messages)) as batches:
-            assert any([isinstance(event, TextDelta) async for batch in batches for event in batch])
-
-
-async def uninterrupted(compacting: Coroutine[None, None, bool]) -> bool | None:
-    return await compacting
-
-
-@pytest.fixture
-async def talk(database_url: str, redis: Redis, model: ModelServer) -> AsyncIterator[Talk]:
-    async with (
-        Store.open(database_url, max_size=4, application_name="talk") as store,
-        Model(model.base_url, "sk-of-the-test") as client,
-    ):
-        await model.script({"begin": True}, {"tokens": 4, "of": NOTES}, {"finish": "stop"}, match="<conv", times=10_000)
-        await model.script({"begin": True}, {"tokens": 2, "of": "well"}, {"finish": "stop"}, times=100_000)
-        yield Talk(store, client, redis)
-
-
-async def summaries(model: ModelServer) -> list[dict[str, Any]]:
-    return [one.body for one in await model.requests() if "<conversation>" in str(one.body)]
-
-
-def texts(prepared: Prepared) -> str:
-    return json.dumps(prepared.messages, ensure_ascii=False)
 
 
 async def test_what_fits_is_sent_whole_and_nothing_is_stored(
@@ -163,12 +56,6 @@ async def test_what_does_not_fit_is_cut_off_once_with_notes_in_its_place(
     assert len(await summaries(model)) <= 8
 
 
-def with_window(talk: Talk, context: Context, tokens: int) -> Context:
-    """As if the server had said so."""
-    assert talk.windows.learn("fake", tokens)
-    return context
-
-
 async def test_2000_turns_never_fail_and_the_cut_off_moves_in_steps(
     talk: Talk, model: ModelServer, database: Database
 ) -> None:
@@ -190,27 +77,6 @@ async def test_2000_turns_never_fail_and_the_cut_off_moves_in_steps(
     assert 1 <= refusals < 10
     # A cut leaves room for a good many turns, in which the prompt only grows.
     assert 20 < len(cut_offs) < 500
-
-
-async def test_a_switch_to_a_model_with_a_smaller_window_in_mid_conversation_and_back(
-    talk: Talk, model: ModelServer
-) -> None:
-    options = {"small": ServerOptions(window_tokens=1000)}
-    for n in range(60):
-        await talk.exchange(f"question {n}: {WORDS * 3}")
-    async with Model(model.base_url, "sk", model_options=options) as talk.client:
-        context = talk.context(models=["small"])
-        large = await talk.prepare(context, first := await talk.ask("large?"))
-        await talk.end(first, said("yes"))
-        await model.strict("window:1000", *STRICT)
-        small, refusals = await talk.answered(context, second := await talk.ask("small?", model="small"), model="small")
-        await talk.end(second, said("yes"))
-        back = await talk.prepare(context, await talk.ask("large again?"))
-
-    assert "question 0:" in texts(large)
-    assert refusals == 0
-    assert small.data["state"] == "summarised"
-    assert "small?" in texts(back)
 
 
 @pytest.mark.parametrize("how", ["setting", "refused", "empty"])
@@ -302,44 +168,6 @@ async def test_a_huge_result_of_the_answer_is_cut_before_the_conversation_is(tal
     assert await database.fetchval("SELECT count(*) FROM compactions") == 0
 
 
-async def test_a_refusal_without_a_number_makes_the_room_smaller_until_it_fits(talk: Talk, model: ModelServer) -> None:
-    await model.strict("window:900", *STRICT)
-    context = talk.context()
-    for n in range(60):
-        await talk.exchange(f"question {n}: {WORDS * 2}")
-    error = ModelContextExceeded()
-    task = await talk.ask("and now?")
-    held = Held(await context.load(task))
-    sizes = []
-    for _ in range(10):
-        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted, talk.account)
-        assert prepared is not None
-        sizes.append(prepared.tokens)
-        if tokens_of({"messages": prepared.messages}) <= 900:
-            break
-        assert context.refused(held, "fake", error, prepared)
-
-    assert sizes == sorted(sizes, reverse=True)
-    assert prepared is not None
-    await talk.send("fake", prepared)
-
-
-async def test_a_message_that_is_larger_than_the_window_ends_its_turn_and_not_the_session(
-    talk: Talk, model: ModelServer
-) -> None:
-    await model.strict("window:600", *STRICT)
-    context = talk.context()
-    await talk.exchange("before")
-    task = await talk.ask(WORDS * 100)
-    with pytest.raises(ModelContextExceeded):
-        await talk.answered(context, task)
-    await talk.end(task, {"type": "data-error", "data": {"code": "MODEL_CONTEXT_LENGTH_EXCEEDED"}})
-
-    prepared, _ = await talk.answered(context, await talk.ask("and now?"))
-
-    assert prepared.messages[-1]["content"] == "and now?"
-
-
 async def test_an_edit_of_what_was_summarised_forgets_the_summary(talk: Talk, database: Database) -> None:
     context = with_window(talk, talk.context(), 1200)
     await talk.end(await talk.ask("the first", message_id="m1"), said("yes"))
@@ -363,131 +191,3 @@ async def test_an_attempt_that_has_a_successor_stores_no_cut_off(talk: Talk, dat
 
     assert not await talk.store.conversations.compact(task, Compaction(2, "x"))
     assert await database.fetchval("SELECT count(*) FROM compactions") == 0
-
-
-async def test_what_is_read_is_bounded_by_messages_and_bytes_however_long_the_session_is(
-    talk: Talk, database: Database
-) -> None:
-    task = await talk.ask("the newest")
-    await fill(database, task, messages=3000, chars=2000)
-
-    few = await talk.store.conversations.before(task, max_messages=100, max_bytes=10_000_000)
-    small = await talk.store.conversations.before(task, max_messages=1000, max_bytes=100_000)
-    large = await talk.store.conversations.before(task, max_messages=10_000, max_bytes=100_000_000)
-
-    assert (len(few.messages), few.whole) == (100, False)
-    assert 40 < len(small.messages) < 60
-    assert not small.whole
-    assert (len(large.messages), large.whole) == (3001, True)
-    assert [one.sequence for one in large.messages] == sorted(one.sequence for one in large.messages)
-    assert few.messages[-1].parts == small.messages[-1].parts == [{"type": "text", "text": "the newest"}]
-
-
-@pytest.mark.requirement("CH-14", "CH-20")
-async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is_told(
-    talk: Talk, model: ModelServer
-) -> None:
-    context = talk.context(max_context_messages=10)
-    for n in range(8):
-        await talk.exchange(f"question {n}")
-
-    prepared = await talk.prepare(context, await talk.ask("and now?"))
-
-    assert prepared.data["state"] == "summarised"
-    notes = talk.account.unwritten
-    assert {(call.purpose, call.outcome, call.step) for call in notes} == {("notes", "answered", 0)}
-    assert (len(notes), talk.account.usage) == (len(await summaries(model)), None)
-    assert [one["role"] for one in prepared.messages[:4]] == ["system", "user", "assistant", "user"]
-    assert len(prepared.messages) <= 8
-
-
-async def test_the_cut_off_moves_in_steps_also_where_most_of_what_is_read_is_not_sent(
-    talk: Talk, database: Database
-) -> None:
-    context, cut_offs = with_window(talk, talk.context(), 4000), set()
-    thought: Part = {"type": "reasoning", "text": "hm " * 8000, "state": "done"}
-    for n in range(40):
-        prepared = await talk.prepare(context, task := await talk.ask(f"question {n}"))
-        assert prepared.messages[-1]["content"] == f"question {n}"
-        cut_offs.add(await database.fetchval("SELECT max(through_sequence) FROM compactions"))
-        await talk.end(task, thought, said("yes"))
-
-    assert 2 <= len(cut_offs) <= 12
-
-
-async def test_a_huge_newest_message_is_read_all_the_same(talk: Talk) -> None:
-    await talk.exchange("before")
-    task = await talk.ask("x" * 300_000)
-
-    read = await talk.store.conversations.before(task, max_messages=10, max_bytes=1000)
-
-    assert [len(one.parts[0]["text"]) for one in read.messages] == [300_000]
-    assert not read.whole
-
-
-async def fill(database: Database, task: Task, messages: int, chars: int) -> None:
-    """Older messages, all at once. The session's own begin behind them."""
-    moved = "UPDATE {} SET sequence = sequence + $2 WHERE session_id = $1"
-    for table in ("messages", "tasks"):
-        await database.execute(moved.format(table), task.session_id, messages)
-    object.__setattr__(task, "sequence", task.sequence + messages)
-    await database.execute(
-        "INSERT INTO messages (session_id, id, sequence, role, parts, done)"
-        " SELECT $1, 'old-' || n, n, CASE WHEN n % 2 = 1 THEN 'user' ELSE 'assistant' END,"
-        " jsonb_build_array(jsonb_build_object('type', 'text', 'text', repeat(md5(n::text), $3 / 32))), true"
-        " FROM generate_series(1, $2) n",
-        task.session_id,
-        messages,
-        chars,
-    )
-
-
-async def test_windows_come_from_the_server_and_are_told_to_gateways(talk: Talk, model: ModelServer) -> None:
-    listed = {"data": [{"id": "fake", "max_model_len": 4096}]}
-    await model.reset()
-    await model.script({"status": 200, "body": json.dumps(listed)}, path="/models", times=100)
-    talk.context(models=["gpt-4o", "unknown"])
-    assert talk.windows.of("fake").source == "assumed"
-
-    running = asyncio.create_task(talk.windows.run())
-    try:
-        told = await wait_until(lambda: read_windows(talk.redis), 10, "windows are published")
-    finally:
-        running.cancel()
-
-    assert told == {"": 4096, "fake": 4096, "gpt-4o": 128_000}
-    assert (talk.windows.of("fake").tokens, talk.windows.of("fake").source) == (4096, "server")
-    assert talk.windows.learn("fake", 2048)
-    assert not talk.windows.learn("fake", 4096)
-    assert talk.windows.of("fake").tokens == 2048
-
-
-async def test_other_refusals_are_not_about_length(talk: Talk, model: ModelServer) -> None:
-    await model.reset()
-    await model.script({"status": 400}, times=3)
-    with pytest.raises(ModelRejected):
-        await talk.answered(talk.context(), await talk.ask("hello"))
-
-
-@pytest.mark.requirement("CH-25")
-@pytest.mark.parametrize("most", [2, 3, 4])
-async def test_of_however_few_messages_a_strict_server_gets_a_question_first_and_turns_after_it(
-    talk: Talk, most: int
-) -> None:
-    context = talk.context(max_context_messages=most, compaction="truncate")
-    for n in range(5):
-        await talk.exchange(f"question {n}")
-        prepared = await talk.prepare(context, await talk.ask("and now?"))
-        sent = fitted(prepared.messages, Wants())
-        assert refusal_for(["alternate", "begins", "filled"], {"messages": sent}) is None
-        assert sent[-1]["content"] == "and now?"
-
-
-async def test_a_picture_takes_no_room_in_the_window_of_a_model_that_was_found_to_take_none(talk: Talk) -> None:
-    """Else the second question about it would push the conversation out of a small window."""
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    context, task = talk.context(max_context_tokens=4000), await talk.ask("what is this?")
-    own = [{"role": "user", "content": [picture]}]
-    shown = await talk.prepare(context, task, own)
-    talk.client.manners_of("fake").lessons.no_pictures = True
-    assert (await talk.prepare(context, task, own)).tokens < shown.tokens - 1000

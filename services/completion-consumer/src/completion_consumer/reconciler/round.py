@@ -25,7 +25,6 @@ Key = TypeVar("Key", str, int)
 
 _KIND_SECONDS = 10
 _ONE_SECONDS = 15
-_SLOW_SECONDS = 5
 # For as long as some statements wait for a lock: two locked rows must not take turns in front of all others.
 _LOCKED_SECONDS = 30
 # More than one command's timeout: the second was no chance.
@@ -93,14 +92,14 @@ class Round:
         self._metrics.repaired.labels(what).inc(number)
 
     async def _one(self, kind: str, key: str | int, doing: Awaitable[str | None]) -> None:
-        began = time.monotonic()
         try:
             async with asyncio.timeout(_ONE_SECONDS):
                 did = await doing
-        except Unavailable as error:
+        except StoreSlow:
             # A row that somebody frozen has locked looks like this: the others come before it then.
-            if isinstance(error, StoreSlow) or time.monotonic() - began > _SLOW_SECONDS:
-                self._quarantine.leave_out(kind, key, _LOCKED_SECONDS)
+            self._quarantine.leave_out(kind, key, _LOCKED_SECONDS)
+            raise
+        except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - as at the message boundary: whatever it was, the next one is looked at
             self._quarantine.failed(kind, key)

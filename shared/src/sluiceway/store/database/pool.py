@@ -99,7 +99,7 @@ class PoolState:
 
 @asynccontextmanager
 async def store_errors() -> AsyncIterator[None]:
-    """Raise StoreUnavailable where Postgres is away (StoreSlow: for one statement), StoreRefuses where it refuses us,
+    """Raise StoreUnavailable where Postgres is away (StoreSlow: in time), StoreRefuses where it refuses us,
     NotStorable where it refuses what it was given."""
     try:
         yield
@@ -180,6 +180,10 @@ class Pool:
                 self._accepted()
                 try:
                     yield connection
+                except TimeoutError as error:
+                    # Past a pooler a single statement has no limit but the client's.
+                    terminate(connection)
+                    raise StoreSlow("TimeoutError: the client gave a statement up") from error
                 except BaseException as error:
                     if not _is_sound_after(error):
                         terminate(connection)
