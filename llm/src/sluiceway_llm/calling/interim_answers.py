@@ -1,5 +1,5 @@
 """Interim answers (1xx, such as `103 Early Hints`) of a model's server: few are read, as aiohttp would read any number
-of them, without a pause, before the answer; and they would count as signs of life for ever.
+of them, without a pause, before the answer.
 
 Guarantees: of one request no more than MOST_INTERIM_ANSWERS are kept. Then its connection is closed, and the server is
 away.
