@@ -20,6 +20,10 @@ from harness.waiting import wait_until
 pytestmark = pytest.mark.requirement("CH-25")
 
 D = "[DONE]"
+STEPS_CALL = (
+    '<\uff5ctool_call_begin\uff5c>function<\uff5ctool_sep\uff5c><steptml:invoke name="echo">'
+    '<steptml:parameter name="text">one</steptml:parameter></steptml:invoke><\uff5ctool_call_end\uff5c>'
+)
 SIGNATURE = {"google": {"thought_signature": "c2ln"}}
 DETAILS = [{"type": "reasoning.encrypted", "data": "x", "id": "r1"}, {"type": "reasoning.text", "text": "Hm."}]
 
@@ -124,6 +128,26 @@ async def test_parallel_calls_that_all_have_index_0_are_both_run(
     message = await browser.ask("go")
     assert [part["output"] for part in message.tools.values()] == [{"said": "one"}, {"said": "two"}]
     assert message.text == "Both."
+
+
+@pytest.mark.requirement("CH-8")
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<|tool_call_start|>[echo(text='one')]<|tool_call_end|>",
+        '[echo(text="one")]',
+        '{"name": "echo", "parameters": {"text": "one"}}',
+        STEPS_CALL,
+        "<start_function_call>call:echo{text:<escape>one<escape>}<end_function_call>",
+    ],
+    ids=["LFM", "Llama 4", "Llama 3", "Step-3", "Gemma"],
+)
+async def test_a_call_that_a_model_wrote_as_text_is_run(browser: Browser, model: ModelServer, written: str) -> None:
+    await sends(model, *(delta(content=letter) for letter in written), end("stop"), D)
+    await sends(model, delta(content="Done."), end("stop"), D)
+    message = await browser.ask("go")
+    assert [part["output"] for part in message.tools.values()] == [{"said": "one"}]
+    assert message.text == "Done."
 
 
 @pytest.mark.requirement("CH-8")

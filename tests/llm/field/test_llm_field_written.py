@@ -28,6 +28,7 @@ INVOKE = '<invoke name="note">\n<parameter name="text">one</parameter>\n</invoke
 DSML = INVOKE.replace("<invoke", "<\uff5cDSML\uff5cinvoke").replace("</invoke", "</\uff5cDSML\uff5cinvoke")
 DSML = DSML.replace("<parameter", "<\uff5cDSML\uff5cparameter").replace('text">', 'text" string="true">')
 DSML = DSML.replace("</parameter", "</\uff5cDSML\uff5cparameter")
+STEP, STEPS = "<\uff5ctool_call_{}\uff5c>", "<\uff5ctool_calls_{}\uff5c>"
 LLAMA = f'{{"name": "note", "parameters": {ONE}}}'
 KINDS = {
     "Hermes": HERMES,
@@ -56,6 +57,20 @@ KINDS = {
     "Cohere": f'<|START_ACTION|>[\n{{"tool_call_id": "0", "tool_name": "note", "parameters": {ONE}}}\n]<|END_ACTION|>',
     "Nemotron": f'<TOOLCALL>[{{"name": "note", "arguments": {ONE}}}]</TOOLCALL>',
     "Seed": f"<seed:tool_call>\n{CODER}\n</seed:tool_call>",
+    "LFM": '<|tool_call_start|>[note(text="one")]<|tool_call_end|>',
+    "LFM, as JSON": f'<|tool_call_start|>[{{"name": "note", "arguments": {ONE}}}]<|tool_call_end|>',
+    "LFM, in a namespace": "<|tool_call_start|>[notes.note(text='one',)]<|tool_call_end|>",
+    "Llama 4": '<|python_start|>[note(text="one")]<|python_end|>',
+    "Llama, as its own tools": '<|python_tag|>note.call(text="one")<|eom_id|>',
+    "OLMo": '<function_calls>\nnote(text="one")\n</function_calls>',
+    "Step-3": f"{STEPS.format('begin')}{STEP.format('begin')}function<\uff5ctool_sep\uff5c>"
+    '<steptml:invoke name="note">\n<steptml:parameter name="text">one</steptml:parameter>\n</steptml:invoke>'
+    f"{STEP.format('end')}{STEPS.format('end')}",
+    "Apertus": f'<|tools_prefix|>[{{"note": {ONE}}}]<|tools_suffix|>',
+    "LongCat": f'<longcat_tool_call>{{"name": "note", "arguments": {ONE}}}</longcat_tool_call>',
+    "Granite, the coder": f'<function_call> {{"name": "note", "arguments": {ONE}}}',
+    "Gemma": "<start_function_call>call:note{text:<escape>one<escape>}<end_function_call>",
+    "Gemma, newer": '<|tool_call>call:note{text:<|"|>one<|"|>}<tool_call|>',
     "Phi, several": f'<|tool_calls|>[{{"name": "note", "arguments": {ONE}}}]<|/tool_calls|>',
     "Phi and Granite": f'<|tool_call|>[{{"name": "note", "arguments": {ONE}}}]<|/tool_call|>',
 }
@@ -112,12 +127,43 @@ def test_several_calls_are_several_and_words_behind_them_are_words(text: str) ->
         '<function=note>{"text": "o</function>',
         '<TOOLCALL>[{"name": "no_such_tool", "arguments": {}}]</TOOLCALL>',
         "<|action_start|><|interpreter|>print(1)<|action_end|>",
+        '<|tool_call_start|>[note("one")]<|tool_call_end|>',
+        "<|tool_call_start|>[note(text=open('/etc/passwd').read())]<|tool_call_end|>",
+        '<|python_start|>[note(text="one"<|python_end|>',
+        "<|python_start|>import os\nos.remove(path='x')<|python_end|>",
+        "<|tool_call_start|>[no_such_tool(text='one')]<|tool_call_end|>",
     ],
 )
 @settings(deadline=None, max_examples=12)
 @given(cuts=st.sets(st.integers(1, 200), max_size=5))
 def test_what_is_no_call_of_a_tool_that_was_offered_stays_text(text: str, cuts: set[int]) -> None:
     assert read(text, cuts) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>note" + "<arg_key>a</arg_key><arg_value>b</arg_value>" * 1000 + "x</tool_call>",
+        "<tool_call>note" + "<arg_key>" * 20_000,
+        "<function=note>" + "<parameter=text>" * 12_000 + "</function>",
+        '<invoke name="note">' + '<parameter name="text">' * 8_000 + "</invoke>",
+        "[TOOL_CALLS]note" + " " * 190_000 + "x",
+        "[TOOL_CALLS]" + "note[ARGS]" * 19_000,
+        "`<tool_call>" * 16_000,
+        "<tool_call>" + "[" * 190_000,
+        "<tool_call>" + '{"name":' * 20_000,
+        "<|python_start|>[note(text=[" + "1," * 90_000,
+        "<|python_start|>[note(text=" + "[" * 190_000,
+        '<|python_start|>[note(text="' + "\\" * 190_001,
+        "<|python_start|>[note(" + "a" * 190_000,
+        "<|tool_call>call:note{text:<escape>" + "<escap" * 30_000,
+        "<steptml:invoke name=" * 9_000,
+    ],
+)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    # Of which each took from seconds to for ever, where a pattern looks again at what it has seen.
+    told, calls = read(text, range(0, len(text), 1000))
+    assert told == text or calls
 
 
 def test_without_tools_nothing_is_held_back() -> None:
@@ -177,6 +223,7 @@ STREAMED = [
         calls=[("note", TWO)],
         reason="tool_calls",
     ),
+    good("LFM's, in pieces", *map(say, f"Well.{KINDS['LFM']}"), end("stop"), D, **CALL),
     good("whole", say(HERMES), end("stop"), D, calls=CALL["calls"]),
     good(
         "cut off",

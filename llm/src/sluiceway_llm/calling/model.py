@@ -175,6 +175,7 @@ class Model:
             by=manners.by,
             continues=bool(request.prefix),
             thinks_first=manners.thinks_first,
+            of_json=request.answer_format is not None,
         )
         try:
             async with self._opened(request, reader, seam) as batches:

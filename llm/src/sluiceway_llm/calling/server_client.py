@@ -4,7 +4,7 @@ Guarantees
 - A model that settings have on another server is asked there, with that server's key or none: ours is not for it.
 - Nothing is sent twice: the SDK's own retries are off. No redirect is followed: it would take a conversation to
   whatever address it names.
-- Bodies that are read whole have a limit (whole_bodies.py).
+- Bodies that are read whole have a limit (whole_bodies.py), and so have interim answers (interim_answers.py).
 - What a refusal taught of a model stays for the process (lessons.py).
 """
 
@@ -21,6 +21,7 @@ import openai
 from sluiceway_llm.asking.manners import Body, Manners
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling.faults import as_model_errors, content_of
+from sluiceway_llm.calling.interim_answers import bound_interim_answers
 from sluiceway_llm.calling.whole_bodies import bounded
 from sluiceway_llm.error_words import told_of
 
@@ -72,6 +73,7 @@ class ServerClient:
             event_hooks={"response": [bounded]},
             follow_redirects=False,
         )
+        bound_interim_answers(http)
         client = openai.AsyncOpenAI(
             base_url=self.base_url, api_key=self._secret or _NO_KEY, max_retries=0, http_client=http, timeout=timeout
         )

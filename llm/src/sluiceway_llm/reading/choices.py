@@ -15,9 +15,11 @@ from sluiceway_llm.reading.shapes import first_choice
 class ChoiceReader:
     """Reads the choices of one answer's chunks. Its parameters are those of a ChunkReader."""
 
-    def __init__(self, secret: str, tool_names: Collection[str], *, continues: bool, thinks_first: bool) -> None:
+    def __init__(
+        self, secret: str, tool_names: Collection[str], *, continues: bool, thinks_first: bool, of_json: bool
+    ) -> None:
         self._secret = secret
-        self._deltas = DeltaReader(secret, tool_names, continues=continues, thinks_first=thinks_first)
+        self._deltas = DeltaReader(secret, tool_names, continues=continues, thinks_first=thinks_first, of_json=of_json)
         self._calls = self._deltas.calls
         self._said = self._deltas.said
         self._choice: Any = None

@@ -53,7 +53,7 @@ class ChunkReader:
     """Reads the chunks of one answer. `over` after `[DONE]`; `complete` when it is known how the answer ended.
 
     `tool_names`: of the tools that were offered. `by`: which server and model this is, for what it wants to have back.
-    `continues`: the answer was begun before, so its beginning is not here.
+    `continues`: the answer was begun before, so its beginning is not here. `of_json`: it was asked to be JSON.
     """
 
     def __init__(
@@ -64,12 +64,15 @@ class ChunkReader:
         by: str = "",
         continues: bool = False,
         thinks_first: bool = False,
+        of_json: bool = False,
     ) -> None:
         self._secret = secret
         self._by = by
         self._usage: Usage | None = None
         self._model: CleanText | None = None
-        self._choices = ChoiceReader(secret, tool_names, continues=continues, thinks_first=thinks_first)
+        self._choices = ChoiceReader(
+            secret, tool_names, continues=continues, thinks_first=thinks_first, of_json=of_json
+        )
         self._odd = False
         self._complaint: dict[str, Any] | None = None
         self._other_api = ""

@@ -18,12 +18,14 @@ _THOUGHTS_IN = frozenset({"reasoning_details", "thinking_blocks"})
 class DeltaReader:
     """Reads the deltas of one answer, one after the other. Its parameters are those of a ChunkReader."""
 
-    def __init__(self, secret: str, tool_names: Collection[str], *, continues: bool, thinks_first: bool) -> None:
+    def __init__(
+        self, secret: str, tool_names: Collection[str], *, continues: bool, thinks_first: bool, of_json: bool
+    ) -> None:
         self._secret = secret
         self._provided = ProvidedFields()
         self._reasoning_field = ""
         self.calls = CallAssembler(tool_names)
-        self.said = SaidText(self.calls, tool_names, continues=continues, thinks_first=thinks_first)
+        self.said = SaidText(self.calls, tool_names, continues=continues, thinks_first=thinks_first, of_json=of_json)
         self.any_said = False
         """Whether any delta has said anything."""
 

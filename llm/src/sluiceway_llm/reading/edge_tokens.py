@@ -39,6 +39,11 @@ _SECOND = {"", *(token[1] for token in _ENDS)}
 _QUOTES = ("`", '"', "'")
 
 
+def is_end(text: str) -> bool:
+    """Whether there is nothing but such tokens."""
+    return _TAIL.fullmatch(text.lstrip()) is not None
+
+
 class LeadTokens:
     """`done` once the text has begun."""
 

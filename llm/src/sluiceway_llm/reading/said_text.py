@@ -10,6 +10,7 @@ from typing import Any
 
 from sluiceway_llm.clean_text import TextJoiner
 from sluiceway_llm.model_events import ModelEvent, ReasoningDelta, RefusalDelta, TextDelta
+from sluiceway_llm.reading.bare_calls import BareCalls
 from sluiceway_llm.reading.channels import BareChannels, CallPiece, Channels, Heard
 from sluiceway_llm.reading.edge_tokens import EndTokens, LeadTokens
 from sluiceway_llm.reading.shapes import flat_text
@@ -29,10 +30,10 @@ _MOST_RECENT = 8
 class SaidText:
     """`calls`: where calls in the text go. `tool_names`: of the tools that were offered. `continues`: the answer was
     begun before, so its beginning is not here. `thinks_first`: thoughts come first, and only their end is told;
-    afterwards, whether that was so here."""
+    afterwards, whether that was so here. `of_json`: JSON was asked for, so that it is no call."""
 
     def __init__(
-        self, calls: CallAssembler, tool_names: Collection[str], *, continues: bool, thinks_first: bool
+        self, calls: CallAssembler, tool_names: Collection[str], *, continues: bool, thinks_first: bool, of_json: bool
     ) -> None:
         self._calls = calls
         self._text, self._reasoning, self._refusal = TextJoiner(), TextJoiner(), TextJoiner()
@@ -42,6 +43,7 @@ class SaidText:
             self._unopened = UnopenedThoughts() if thinks_first else WatchedText()
         self._thoughts = ThoughtText()
         self._written, self._in_thoughts = WrittenCalls(tool_names), WrittenCalls(tool_names)
+        self._bare = None if continues or of_json or not tool_names else BareCalls(tool_names)
         self._lead = None if continues else LeadTokens()
         self._end = EndTokens()
         # What was told last, and whether some of what follows it is held: most pieces need no look.
@@ -117,7 +119,7 @@ class SaidText:
             if kind == "reasoning":
                 self.think(text, events)
                 continue
-            if self._holds or "<" in text or "[" in text:
+            if self._holds or self._bare is not None or "<" in text or "[" in text:
                 text = self._unmarked(text)
             if text:
                 self._recent.append(text)
@@ -125,9 +127,13 @@ class SaidText:
 
     def _unmarked(self, text: str) -> str:
         """What of it is text for sure: no call, and no token at the end."""
+        if self._bare is not None:
+            text = self._bare.feed(text)
+            if self._bare.over:
+                self._bare = None
         before = "".join(self._recent)
         text = self._end.feed(self._written.feed(text, before), before)
-        self._holds = self._written.holds or self._end.holds
+        self._holds = self._bare is not None or self._written.holds or self._end.holds
         return text
 
     def _tell_text(self, text: str, events: list[ModelEvent]) -> None:
@@ -205,8 +211,11 @@ class SaidText:
     def _tell_written(self, events: list[ModelEvent]) -> None:
         """Calls that were left in the text; of those that the server has made, too, nothing. Those in thoughts are made
         where nothing else is said."""
-        text, calls = self._written.rest(made=self._calls.any)
-        for number, call in enumerate(calls):
+        begun, bare = ("", []) if self._bare is None else self._bare.rest()
+        begun = self._written.feed(begun)
+        text, written = self._written.rest(made=self._calls.any)
+        text = begun + text
+        for number, call in enumerate([*bare, *written]):
             self._call(CallPiece(number, call.name, call.arguments), events)
         if text:
             text = self._end.feed(text, "".join(self._recent))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
+from sluiceway.process.interim_answers import bound_interim_answers
 from sluiceway.process.logs import get_logger
 
 from chat_worker.prompt.system_prompt import PromptRefused, Template, check
@@ -124,4 +125,6 @@ def _text_of(found: _Prompt) -> str:
 def client_of(settings: Settings) -> httpx2.AsyncClient:
     public, secret = settings.langfuse_public_key or "", settings.langfuse_secret_key.get_secret_value()
     timeout = httpx2.Timeout(settings.langfuse_timeout_seconds)
-    return httpx2.AsyncClient(auth=(public, secret), timeout=timeout)
+    client = httpx2.AsyncClient(auth=(public, secret), timeout=timeout)
+    bound_interim_answers(client)
+    return client

@@ -13,6 +13,7 @@ import httpx
 from sluiceway import keys
 from sluiceway.feeds.agent_events import AgentStreams
 from sluiceway.feeds.job_events import JobEventPublisher
+from sluiceway.process.interim_answers import bound_interim_answers
 from sluiceway.process.logs import get_logger
 from sluiceway.process.starting import run_service
 from sluiceway.service.model_budget import ModelBudget
@@ -50,6 +51,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     model = await process.open(Model.from_settings(settings, max_connections=sum(queues.values()), budget=budget))
     process.details = lambda: {**registry.details(), **({"models": told} if (told := model.told()) else {})}
     http = await process.open(httpx.AsyncClient(timeout=_HTTP_SECONDS, cookies=no_cookies()))
+    bound_interim_answers(http)
     output = OperationOutput(redis, settings.retention)
     job_events, agents = JobEventPublisher(redis, settings.retention), AgentStreams(redis, settings.retention)
     beginning = Beginning(redis, process.store, settings.worker_name, process.lease)

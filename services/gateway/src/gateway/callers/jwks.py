@@ -19,6 +19,7 @@ from typing import Any, Literal
 import httpx
 import jwt
 from sluiceway.cancelling import cancelled
+from sluiceway.process.interim_answers import bound_interim_answers
 from sluiceway.process.logs import get_logger
 
 from gateway.api.problems import IdentityProviderUnavailable
@@ -64,7 +65,7 @@ class ProviderKeys:
     ) -> AsyncIterator["ProviderKeys"]:
         times = times or Times()
         async with httpx.AsyncClient(timeout=times.timeout_seconds) as client:
-            keys = cls(client, jwks_url, issuer, times)
+            keys = cls(bound_interim_answers(client), jwks_url, issuer, times)
             try:
                 yield keys
             finally:

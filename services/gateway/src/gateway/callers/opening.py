@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import httpx
+from sluiceway.process.interim_answers import bound_interim_answers
 from sluiceway.process.logs import get_logger
 from sluiceway.store.people.api_keys import ApiKeyStore
 
@@ -54,6 +55,7 @@ async def open_callers(settings: Settings, keys: ApiKeyStore, ended: SignedOut) 
         sign_in = None
         if client is not None:
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=_PROVIDER_SECONDS))
+            bound_interim_answers(http)
             tokens = Tokens(None, provider, _expected_of_id_tokens(settings, client))
             sign_in = SignIn(http, client, tokens, session_keys, secure=secure)
         yield Callers(authenticator, users, sign_in)

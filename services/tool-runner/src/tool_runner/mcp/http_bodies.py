@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 
 import httpx2
+from sluiceway.process.interim_answers import bound_interim_answers
 
 from tool_runner.mcp.edge import Edge, refusal
 from tool_runner.mcp.fit_text import fit_text
@@ -32,6 +33,7 @@ class BoundedTransport(httpx2.AsyncHTTPTransport):
 
     def __init__(self, edge: Edge) -> None:
         super().__init__()
+        bound_interim_answers(self)
         self._edge = edge
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 import httpx
+from sluiceway.process.interim_answers import BoundedBackend
 
 from tool_runner.tools.web.addresses import Guard
 
@@ -80,7 +81,7 @@ class WebClient:
 
     async def _get(self, url: httpx.URL) -> Page | str:
         """A page, or where it is said to be."""
-        backend = _Pinned(self._guard)
+        backend: Any = BoundedBackend(_Pinned(self._guard), httpcore.RemoteProtocolError)
         async with (
             httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=backend) as pool,
             pool.stream(
