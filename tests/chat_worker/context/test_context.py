@@ -3,133 +3,34 @@ what is too long, orphan results, and roles that do not take turns."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from chat_worker.account import Account
-from chat_worker.context.context import Context, Held, Prepared
-from chat_worker.context.summary import Summariser
-from chat_worker.context.windows import Windows
-from chat_worker.settings import Settings
-from redis.asyncio import Redis
+from chat_worker.context.context import Held
 from sluiceway.operation.model_windows import read_windows
-from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Compaction
-from sluiceway.store.turns.accepting import NewTurn
-from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import Part
 from sluiceway_llm.asking.history import Wants, fitted
 from sluiceway_llm.asking.server_options import ServerOptions
 from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelContextExceeded, ModelRejected
-from sluiceway_llm.model_events import ModelRequest, TextDelta
 
 from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.model_server.strictness import refusal_for, tokens_of
 from harness.waiting import wait_until
+from tests.chat_worker.context.talk import STEP, SYSTEM, Talk, said, summaries, texts, uninterrupted, with_window
 
 pytestmark = pytest.mark.requirement("CH-6")
 
 STRICT = ("begins", "alternate", "pairs", "filled", "names")
-SYSTEM = [{"role": "system", "content": "Be brief."}]
-STEP: Part = {"type": "step-start"}
-NOTES = "The user counts upwards and likes rivers."
 WORDS = "the river had risen in the night and by morning the meadow was a lake "
-
-
-def said(text: str) -> Part:
-    return {"type": "text", "text": text, "state": "done"}
 
 
 def called(call_id: str, result: str) -> Part:
     state = {"state": "output-available", "input": {"query": "größe"}, "output": result}
     return {"type": "tool-search", "toolCallId": call_id, **state}
-
-
-@dataclass
-class Talk:
-    """A session, and what a worker has to prepare its turns. `model` answers, and refuses."""
-
-    store: Store
-    client: Model
-    redis: Redis
-    settings: dict[str, Any] = field(default_factory=dict)
-    session: str = "s"
-    account: Account = field(default_factory=Account)
-
-    def context(self, **settings: Any) -> Context:
-        told = Settings(**{"model": "fake", "summary_seconds": 20, **self.settings, **settings})
-        self.windows = Windows(self.client, (told.model, *told.models), self.redis, told.max_context_tokens)
-        return Context(told, self.store, self.windows, Summariser(self.client, told.summary_seconds))
-
-    async def ask(self, text: str, **more: Any) -> Task:
-        turn = NewTurn(session_id=self.session, user_id=None, text=text, create_session=True, **more)
-        task = await self.store.turns.claim((await self.store.turns.accept(turn)).task.id)
-        assert task is not None
-        return task
-
-    async def end(self, task: Task, *parts: Part) -> None:
-        end = TurnEnd("completed", [STEP, *parts], {"status": "completed"})
-        assert await self.store.turns.end(task, end, attempt=task.attempt)
-
-    async def exchange(self, text: str, *parts: Part) -> None:
-        await self.end(await self.ask(text), *(parts or [said(f"answer to {text}")]))
-
-    async def prepare(
-        self, context: Context, task: Task, own: Sequence[dict[str, Any]] = (), model: str = "fake"
-    ) -> Prepared:
-        prepared, _ = await self.answered(context, task, own, model, send=False)
-        return prepared
-
-    async def answered(
-        self, context: Context, task: Task, own: Sequence[dict[str, Any]] = (), model: str = "fake", send: bool = True
-    ) -> tuple[Prepared, int]:
-        """What was sent in the end, and how often the server refused it for its length."""
-        held, refusals = Held(await context.load(task)), 0
-        while True:
-            prepared = await context.prepare(task, held, model, SYSTEM, [], list(own), uninterrupted, self.account)
-            assert prepared is not None
-            if not send:
-                return prepared, refusals
-            try:
-                await self.send(model, prepared)
-            except ModelContextExceeded as error:
-                refusals += 1
-                if not context.refused(held, model, error, prepared):
-                    raise
-            else:
-                return prepared, refusals
-
-    async def send(self, model: str, prepared: Prepared) -> None:
-        async with self.client.stream(ModelRequest(model=model, messages=prepared.messages)) as batches:
-            assert any([isinstance(event, TextDelta) async for batch in batches for event in batch])
-
-
-async def uninterrupted(compacting: Coroutine[None, None, bool]) -> bool | None:
-    return await compacting
-
-
-@pytest.fixture
-async def talk(database_url: str, redis: Redis, model: ModelServer) -> AsyncIterator[Talk]:
-    async with (
-        Store.open(database_url, max_size=4, application_name="talk") as store,
-        Model(model.base_url, "sk-of-the-test") as client,
-    ):
-        await model.script({"begin": True}, {"tokens": 4, "of": NOTES}, {"finish": "stop"}, match="<conv", times=10_000)
-        await model.script({"begin": True}, {"tokens": 2, "of": "well"}, {"finish": "stop"}, times=100_000)
-        yield Talk(store, client, redis)
-
-
-async def summaries(model: ModelServer) -> list[dict[str, Any]]:
-    return [one.body for one in await model.requests() if "<conversation>" in str(one.body)]
-
-
-def texts(prepared: Prepared) -> str:
-    return json.dumps(prepared.messages, ensure_ascii=False)
 
 
 async def test_what_fits_is_sent_whole_and_nothing_is_stored(
@@ -161,12 +62,6 @@ async def test_what_does_not_fit_is_cut_off_once_with_notes_in_its_place(
     assert "question 0:" not in texts(first)
     assert await database.fetchval("SELECT count(*) FROM compactions") == 1
     assert len(await summaries(model)) <= 8
-
-
-def with_window(talk: Talk, context: Context, tokens: int) -> Context:
-    """As if the server had said so."""
-    assert talk.windows.learn("fake", tokens)
-    return context
 
 
 async def test_2000_turns_never_fail_and_the_cut_off_moves_in_steps(
@@ -312,7 +207,7 @@ async def test_a_refusal_without_a_number_makes_the_room_smaller_until_it_fits(t
     held = Held(await context.load(task))
     sizes = []
     for _ in range(10):
-        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted, talk.account)
+        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted)
         assert prepared is not None
         sizes.append(prepared.tokens)
         if tokens_of({"messages": prepared.messages}) <= 900:
@@ -385,7 +280,7 @@ async def test_what_is_read_is_bounded_by_messages_and_bytes_however_long_the_se
 
 @pytest.mark.requirement("CH-14", "CH-20")
 async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is_told(
-    talk: Talk, model: ModelServer
+    talk: Talk, model: ModelServer, database: Database
 ) -> None:
     context = talk.context(max_context_messages=10)
     for n in range(8):
@@ -394,9 +289,8 @@ async def test_more_messages_than_the_limit_are_cut_off_in_steps_too_and_that_is
     prepared = await talk.prepare(context, await talk.ask("and now?"))
 
     assert prepared.data["state"] == "summarised"
-    notes = talk.account.unwritten
-    assert {(call.purpose, call.outcome, call.step) for call in notes} == {("notes", "answered", 0)}
-    assert (len(notes), talk.account.usage) == (len(await summaries(model)), None)
+    notes = await database.fetch("SELECT purpose, outcome, step FROM model_calls")
+    assert [tuple(call) for call in notes] == [("notes", "answered", 0)] * len(await summaries(model))
     assert [one["role"] for one in prepared.messages[:4]] == ["system", "user", "assistant", "user"]
     assert len(prepared.messages) <= 8
 

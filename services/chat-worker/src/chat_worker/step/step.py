@@ -32,6 +32,7 @@ from sluiceway_llm.model_events import Finished, ModelRequest, Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.calls import CUT
+from chat_worker.context.context import Prepared
 from chat_worker.step.asking import Asking
 from chat_worker.step.ending import Exits, StepEnding
 from chat_worker.step.offer import BrokeOff, NotContinued, Offer, Outcome, TooLong, Tries, Unfit
@@ -58,7 +59,9 @@ class Step:
         """The answer that is being made at the server, where that keeps it."""
         return self._asking.reached if self._asking is not None else None
 
-    async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
+    async def run(
+        self, model: Model, request: ModelRequest, tries: Tries, offer: Offer, sent: Prepared | None = None
+    ) -> Outcome:
         """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
         task is another's now; Unfit; BrokeOff; NotContinued when the server did not continue what the request says was
         had of the answer already: nothing is changed then."""
@@ -84,6 +87,9 @@ class Step:
         if asking.full:
             self._log.warning("answer_cut", model=request.model, max_chars=offer.max_chars)
             await asking.abandon()
+        if sent is not None:
+            used = finished.usage.input_tokens if finished.usage is not None else None
+            self.showing.context(sent.counted(used))
         return await self._answered(finished, request, offer)
 
     async def _failed(self, asking: Asking, request: ModelRequest, tries: Tries, error: ModelError) -> Outcome:
