@@ -24,6 +24,7 @@ from sluiceway_llm.model_errors import (
     ModelError,
     ModelLimitReached,
     ModelNotFound,
+    ModelOutOfForm,
     ModelRejected,
     ModelTimeout,
     ModelUnavailable,
@@ -79,7 +80,7 @@ class Step:
             await asking.abandon()
             raise
         except ModelError as error:
-            return await self._failed(asking, request, tries, error)
+            return await self._failed(asking, request, tries, offer, error)
         if finished is None:
             outcome = await self.ending.cancel()
             await asking.abandon()
@@ -92,12 +93,16 @@ class Step:
             self.showing.context(sent.counted(used))
         return await self._answered(finished, request, offer)
 
-    async def _failed(self, asking: Asking, request: ModelRequest, tries: Tries, error: ModelError) -> Outcome:
+    async def _failed(
+        self, asking: Asking, request: ModelRequest, tries: Tries, offer: Offer, error: ModelError
+    ) -> Outcome:
         if _continues(request) and not asking.heard and _may_be_a_refusal(error):
             raise NotContinued(error.code) from error
         asking.failed(error)
         if tries.breaks > 0 and isinstance(error, ModelCut | ModelTimeout) and self.showing.fold.open_text.strip():
             raise BrokeOff(error.code) from error
+        if isinstance(error, ModelOutOfForm) and offer.form is not None:
+            raise Unfit(self.showing.fold.open_text, "nothing more fits the schema") from error
         if isinstance(error, ModelContextExceeded) and not asking.heard and request.reached is None:
             raise TooLong(error) from error
         facts = error.facts()
