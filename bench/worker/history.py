@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from statistics import median
 
-from chat_worker.account import Account
 from chat_worker.context.context import Context, Held
+from chat_worker.context.notes import NoteTaking
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
 from chat_worker.settings import Settings
@@ -61,7 +61,7 @@ async def measure(stage: Stage, messages: int, model_name: str) -> Preparing:
         redis = await stack.enter_async_context(Redis.from_url(stage.valkey.url))
         settings = Settings(model=model_name, compaction="truncate", database_url=stage.database_url)
         windows = Windows(model, (settings.model,), redis)
-        context = Context(settings, store, windows, Summariser(model, 1))
+        context = Context(settings, store, windows, NoteTaking(store, redis, Summariser(model), 1))
         await context.warm_up()
         task = await _task_behind(store, stage.database_url, messages)
         await _prepared(context, task)
@@ -74,9 +74,7 @@ async def _measured(context: Context, task: Task) -> Preparing:
         began = time.perf_counter()
         conversation = await context.load(task)
         loaded = time.perf_counter()
-        prepared = await context.prepare(
-            task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted, Account()
-        )
+        prepared = await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted)
         prepares.append((time.perf_counter() - loaded) * 1000)
         loads.append((loaded - began) * 1000)
         sent = len(prepared.messages) if prepared is not None else 0
@@ -85,7 +83,7 @@ async def _measured(context: Context, task: Task) -> Preparing:
 
 async def _prepared(context: Context, task: Task) -> None:
     conversation = await context.load(task)
-    await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted, Account())
+    await context.prepare(task, Held(conversation), task.model or "", _SYSTEM, [], [], _uninterrupted)
 
 
 async def _uninterrupted(compacting: Coroutine[None, None, bool]) -> bool | None:

@@ -74,6 +74,8 @@ _NO_MODEL = re.compile(
 )
 # The model's fault, which its server tells as one of the request (Groq).
 _CALL_FAILED = re.compile(r"tool_use_failed|failed to call a function|failed_generation", re.I)
+# Of a server that holds its model to a schema: it allows no token more (llama.cpp, in the middle of an answer).
+_OUT_OF_FORM = re.compile(r"empty grammar stack", re.I)
 _INVALID = re.compile(r"invalid.?(request|argument|parameter)|bad_?request|^4\d\d$", re.I)
 _A_PROXYS = frozenset({401, 402, 403, 429})
 """What a proxy may tell of the server behind it, with a status of its own that says that it is at fault."""
@@ -197,6 +199,13 @@ class ModelNotFound(ModelRejected):
     advice = "The model server does not know this model. Choose another one, or correct MODEL or OPENAI_BASE_URL."
 
 
+class ModelOutOfForm(ModelRejected):
+    """Asked again for the same, it ends there again."""
+
+    code = "MODEL_OUT_OF_FORM"
+    advice = "Nothing that the model could say next fits the schema of the answer."
+
+
 class ModelContextExceeded(ModelRejected):
     code = "MODEL_CONTEXT_LENGTH_EXCEEDED"
     advice = "The conversation is too long for this model. Shorten the message or begin a new conversation."
@@ -254,6 +263,8 @@ def _by_status(status: int, told: Told, secret: str) -> ModelError:
     words = told.words
     if _CALL_FAILED.search(words):
         return _call_failed(told, secret)
+    if _OUT_OF_FORM.search(words):
+        return ModelOutOfForm()
     if status >= 500 and told.status in _A_PROXYS:
         status = told.status
     if status == 402 or (status < 500 and _SURELY_QUOTA.search(words) and told.retry_after_seconds is None):

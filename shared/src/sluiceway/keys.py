@@ -89,6 +89,11 @@ def session_active(session_id: str) -> str:
     return f"sw:session:{{{session_id}}}:active"
 
 
+def session_notes(session_id: str) -> str:
+    """There while a worker makes notes of that session's conversation."""
+    return f"sw:session:{{{session_id}}}:notes"
+
+
 def job_events(job_id: str) -> str:
     """Without prefix and braces: readers and writers that are not ours know it by this name."""
     return f"job_events:{job_id}"

@@ -348,16 +348,18 @@ async def test_usage_is_shown_on_demand(chat: Chat, scripted: ScriptedChat) -> N
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ("summarised", "Earlier messages were summed up, to make room for new ones. The model's window is 45 % full."),
-        ("truncated", "Earlier messages were left out, to make room for new ones. The model's window is 45 % full."),
-        ("filling", "The conversation grows long; earlier messages will be summed up soon. The model's window is 45 %"),
+        ("summarised", "Earlier messages were summed up, to make room for new ones."),
+        ("truncated", "Earlier messages were left out, to make room for new ones. Notes of them are still being made."),
+        ("filling", "The conversation grows long; earlier messages will be summed up soon."),
     ],
 )
 async def test_how_a_long_conversation_was_made_to_fit_is_one_line_and_stays(
     chat: Chat, scripted: ScriptedChat, state: str, said: str
 ) -> None:
     turn = await begin(chat, scripted)
-    context = {"state": state, "usedTokens": 921, "windowTokens": 2048}
+    context = {"state": state, "usedTokens": 921, "roomTokens": 1536, "windowTokens": 2048}
+    context |= {"reason": "late"} if state == "truncated" else {}
+    said += " The room that the model has for a conversation is 60 % full."
     await turn.say({"type": "data-context", "id": "context", "data": context}, BEGIN, *text("Well."), END)
     await scripted.finish()
 

@@ -1,4 +1,4 @@
-"""What the tests of this room share: a session whose model notes and answers as scripted."""
+"""A session of conversation, with a model server that answers, and makes notes."""
 
 from collections.abc import AsyncIterator
 
@@ -19,4 +19,7 @@ async def talk(database_url: str, redis: Redis, model: ModelServer) -> AsyncIter
     ):
         await model.script({"begin": True}, {"tokens": 4, "of": NOTES}, {"finish": "stop"}, match="<conv", times=10_000)
         await model.script({"begin": True}, {"tokens": 2, "of": "well"}, {"finish": "stop"}, times=100_000)
-        yield Talk(store, client, redis)
+        talk = Talk(store, client, redis)
+        yield talk
+        for notes in talk.note_taking:
+            await notes.stop()

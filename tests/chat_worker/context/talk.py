@@ -1,12 +1,13 @@
-"""A session for the tests of this room, and what a worker has to prepare its turns."""
+"""A session, and what a worker has to prepare its turns: the code of the worker, on real parts."""
 
+import asyncio
 import json
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chat_worker.account import Account
 from chat_worker.context.context import Context, Held, Prepared
+from chat_worker.context.notes import NoteTaking
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
 from chat_worker.settings import Settings
@@ -22,11 +23,11 @@ from sluiceway_llm.model_events import ModelRequest, TextDelta
 
 from harness.model_server import ModelServer
 
-STRICT = ("begins", "alternate", "pairs", "filled", "names")
 SYSTEM = [{"role": "system", "content": "Be brief."}]
+STRICT = ("begins", "alternate", "pairs", "filled", "names")
+WORDS = "the river had risen in the night and by morning the meadow was a lake "
 STEP: Part = {"type": "step-start"}
 NOTES = "The user counts upwards and likes rivers."
-WORDS = "the river had risen in the night and by morning the meadow was a lake "
 
 
 def said(text: str) -> Part:
@@ -47,12 +48,14 @@ class Talk:
     redis: Redis
     settings: dict[str, Any] = field(default_factory=dict)
     session: str = "s"
-    account: Account = field(default_factory=Account)
+    note_taking: list[NoteTaking] = field(default_factory=list)
 
     def context(self, **settings: Any) -> Context:
         told = Settings(**{"model": "fake", "summary_seconds": 20, **self.settings, **settings})
         self.windows = Windows(self.client, (told.model, *told.models), self.redis, told.max_context_tokens)
-        return Context(told, self.store, self.windows, Summariser(self.client, told.summary_seconds))
+        notes = NoteTaking(self.store, self.redis, Summariser(self.client), told.summary_seconds)
+        self.note_taking.append(notes)
+        return Context(told, self.store, self.windows, notes)
 
     async def ask(self, text: str, **more: Any) -> Task:
         turn = NewTurn(session_id=self.session, user_id=None, text=text, create_session=True, **more)
@@ -79,7 +82,7 @@ class Talk:
         """What was sent in the end, and how often the server refused it for its length."""
         held, refusals = Held(await context.load(task)), 0
         while True:
-            prepared = await context.prepare(task, held, model, SYSTEM, [], list(own), uninterrupted, self.account)
+            prepared = await context.prepare(task, held, model, SYSTEM, [], list(own), uninterrupted)
             assert prepared is not None
             if not send:
                 return prepared, refusals
@@ -92,6 +95,13 @@ class Talk:
             else:
                 return prepared, refusals
 
+    async def held(self, context: Context, task: Task) -> Held:
+        return Held(await context.load(task))
+
+    async def notes_are_made(self) -> None:
+        for notes in self.note_taking:
+            await asyncio.gather(*notes.making)
+
     async def send(self, model: str, prepared: Prepared) -> None:
         async with self.client.stream(ModelRequest(model=model, messages=prepared.messages)) as batches:
             assert any([isinstance(event, TextDelta) async for batch in batches for event in batch])
@@ -101,15 +111,15 @@ async def uninterrupted(compacting: Coroutine[None, None, bool]) -> bool | None:
     return await compacting
 
 
+def with_window(talk: Talk, context: Context, tokens: int) -> Context:
+    """As if the server had said so."""
+    assert talk.windows.learn("fake", tokens)
+    return context
+
+
 async def summaries(model: ModelServer) -> list[dict[str, Any]]:
     return [one.body for one in await model.requests() if "<conversation>" in str(one.body)]
 
 
 def texts(prepared: Prepared) -> str:
     return json.dumps(prepared.messages, ensure_ascii=False)
-
-
-def with_window(talk: Talk, context: Context, tokens: int) -> Context:
-    """As if the server had said so."""
-    assert talk.windows.learn("fake", tokens)
-    return context

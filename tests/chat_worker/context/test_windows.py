@@ -58,7 +58,7 @@ async def test_a_refusal_without_a_number_makes_the_room_smaller_until_it_fits(t
     held = Held(await context.load(task))
     sizes = []
     for _ in range(10):
-        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted, talk.account)
+        prepared = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted)
         assert prepared is not None
         sizes.append(prepared.tokens)
         if tokens_of({"messages": prepared.messages}) <= 900:

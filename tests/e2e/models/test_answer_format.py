@@ -58,6 +58,16 @@ async def test_an_answer_is_of_the_form_that_was_asked_for_or_told_as_an_error(
         assert (task["status"], task["error"]["code"]) == ("failed", "ANSWER_DOES_NOT_FIT")
         assert "people: 0 is less than the minimum of 1" in task["error"]["message"]
 
+        # A server that finds nothing to say that the schema allows breaks off, in the middle of the answer.
+        stuck = {"message": "got exception: Unexpected empty grammar stack after accepting piece:  (30)", "code": 500}
+        await model.script({"text": '{"people": '}, {"error": stuck}, match="none can fit")
+        await model.script({"text": '{"people": '}, {"error": stuck}, match="nothing more fits the schema")
+        turn = await chat.ask("none can fit", response_format=form())
+        await chat.answer(turn, protocol=7)
+        task = await chat.task(turn.task_id)
+        assert (task["status"], task["error"]["code"]) == ("failed", "ANSWER_DOES_NOT_FIT")
+        assert "in two tries: nothing more fits the schema" in task["error"]["message"]
+
         # A server that knows no such parameter is asked without it, and the model by words alone.
         unknown = {"error": {"message": "This response_format type is unavailable now"}}
         await model.script({"status": 400, "body": unknown}, match="strange server")

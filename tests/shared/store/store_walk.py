@@ -182,6 +182,8 @@ class Walk:
         await turns.history(task, 10)
         await self._store.conversations.before(task, max_messages=10, max_bytes=10)
         await self._store.conversations.compact(task, Compaction(1, "what was said"))
+        await self._store.conversations.newest(task)
+        await self._store.conversations.note(task.session_id, Compaction(1, "what was said"), None, [1])
         await turns.message(task)
         await turns.asking(task.session_id, task.message_id)
         await turns.wait_for_model(await self._turn(), {}, 60)

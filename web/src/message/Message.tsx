@@ -129,11 +129,13 @@ function Part({ part, messageId, over, called, growing }: PartProps) {
     case "sources":
       return <Sources sources={part.sources} />;
     case "context":
-      return <p className="notice context">{words.context(part.context.state ?? "", percentOf(part.context))}</p>;
+      return <p className="notice context">{words.context(part.context.state ?? "", percentOf(part.context), part.context.reason)}</p>;
   }
 }
 
-const percentOf = ({ usedTokens = 0, windowTokens = 0 }: ContextState) => (windowTokens > 0 ? Math.min(100, Math.round((100 * usedTokens) / windowTokens)) : 0);
+function percentOf({ usedTokens = 0, windowTokens = 0, roomTokens = windowTokens }: ContextState) {
+  return roomTokens > 0 ? Math.min(100, Math.round((100 * usedTokens) / roomTokens)) : 0;
+}
 
 interface QuestionProps {
   id: string;

@@ -25,10 +25,12 @@ export interface ToolCall {
   approval?: { id: string; approved?: boolean; reason?: string };
 }
 
-/** How the conversation was made to fit the model's window. */
+/** How the conversation was made to fit the model's window. Of the room that there is without the answer's, so much is used. */
 export interface ContextState {
   state?: string;
+  reason?: string;
   usedTokens?: number;
+  roomTokens?: number;
   windowTokens?: number;
 }
 

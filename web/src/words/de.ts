@@ -116,14 +116,14 @@ export const de: Words = {
   file: "Datei",
   image: "Bild",
   makingNotes: "Notizen zum bisherigen Gespräch werden gemacht…",
-  context: (state: string, percent: number) =>
+  context: (state: string, percent: number, reason?: string) =>
     `${
       {
         summarised: "Frühere Nachrichten wurden zusammengefasst, um Platz zu schaffen.",
         truncated: "Frühere Nachrichten wurden weggelassen, um Platz zu schaffen.",
         shortened: "Lange Ergebnisse wurden gekürzt, um Platz zu schaffen.",
       }[state] ?? "Das Gespräch wird lang; frühere Nachrichten werden bald zusammengefasst."
-    } Das Fenster des Modells ist zu ${percent} % voll.`,
+    }${{ late: " Die Notizen dazu entstehen noch.", failed: " Notizen dazu konnten nicht entstehen." }[reason ?? ""] ?? ""} Der Platz, den das Modell für ein Gespräch hat, ist zu ${percent} % voll.`,
   stopped: "Angehalten.",
   runsOn: "Das läuft weiter, während du schreibst.",
   endIt: "Beenden",

@@ -121,14 +121,14 @@ export const en = {
   file: "File",
   image: "Image",
   makingNotes: "Making notes of the earlier conversation…",
-  context: (state: string, percent: number) =>
+  context: (state: string, percent: number, reason?: string) =>
     `${
       {
         summarised: "Earlier messages were summed up, to make room for new ones.",
         truncated: "Earlier messages were left out, to make room for new ones.",
         shortened: "Long results were shortened, to make room.",
       }[state] ?? "The conversation grows long; earlier messages will be summed up soon."
-    } The model's window is ${percent} % full.`,
+    }${{ late: " Notes of them are still being made.", failed: " No notes of them could be made." }[reason ?? ""] ?? ""} The room that the model has for a conversation is ${percent} % full.`,
   stopped: "Stopped.",
   runsOn: "This goes on while you write.",
   endIt: "End it",

@@ -25,7 +25,7 @@ PROMPT_CACHE_MB = 256
 # is kept inside of one. So many characters of a result are cut in the middle there.
 LIMITS = {
     "MAX_CONTEXT_TOKENS": "2048",
-    "SUMMARY_SECONDS": "15",
+    "SUMMARY_SECONDS": "5",
     "MAX_RESULT_CHARS": "4000",
     "OFFER_TOOLS": "false",  # it cannot choose any; people can: /tool_name …
 }

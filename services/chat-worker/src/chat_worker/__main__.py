@@ -30,6 +30,7 @@ from sluiceway_llm.calling.model import Model
 from sluiceway_llm.prices import Prices
 
 from chat_worker.context.context import Context
+from chat_worker.context.notes import NoteTaking
 from chat_worker.context.summary import Summariser
 from chat_worker.context.windows import Windows
 from chat_worker.flusher import Flusher
@@ -91,10 +92,14 @@ async def build(process: WorkerProcess[Settings]) -> None:
     prompts = await _prompts(process)
     prices = Prices(settings.openai_base_url, settings.model_prices, settings.model_price_provider)
     await asyncio.to_thread(prices.load)
-    titles = await _titles(process, prices, budget, people, metrics) if settings.titles else None
+    # With connections of its own: what is made beside answers takes none of theirs.
+    beside = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots, budget=budget))
+    titles = _titles(process, beside, prices, people, metrics) if settings.titles else None
     windows = Windows(model, (settings.model, *settings.models), redis, settings.max_context_tokens)
     attachments = Attachments(settings, store, FileObjects(settings.files_url))
-    context = Context(settings, store, windows, Summariser(model, settings.summary_seconds), attachments)
+    seconds = settings.summary_seconds
+    notes = NoteTaking(store, redis, Summariser(beside), seconds, prices, metrics.used)
+    context = Context(settings, store, windows, notes, attachments)
     await context.warm_up()
     opening = Opening(writer, reader, message, flusher)
     requests = Requests(settings, store, prompts, catalogue, context)
@@ -108,6 +113,7 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("person-events", people.run)
     process.beside("catalogue", catalogue.run)
     process.beside("windows", windows.run)
+    process.beside("notes", notes.run)
     # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
     process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
     process.details = lambda: about_model(model)
@@ -126,16 +132,10 @@ async def _prompts(process: WorkerProcess[Settings]) -> PromptSource:
     return prompts
 
 
-async def _titles(
-    process: WorkerProcess[Settings],
-    prices: Prices,
-    budget: ModelBudget | None,
-    people: PersonEvents,
-    metrics: Metrics,
+def _titles(
+    process: WorkerProcess[Settings], client: Model, prices: Prices, people: PersonEvents, metrics: Metrics
 ) -> Titles:
-    """With a client of their own: no title takes an answer's connection."""
     settings = process.settings
-    client = await process.open(Model.from_settings(settings, max_connections=settings.worker_slots, budget=budget))
     titles = Titles(process.store, client, settings.title_model or settings.model, people, prices, metrics.used)
     process.beside("titles", titles.run)
     return titles

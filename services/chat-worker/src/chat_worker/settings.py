@@ -37,7 +37,9 @@ class Settings(ModelSettings, WorkerSettings):
         default="summary", description="what takes the place of messages that do not fit any more: notes, or nothing"
     )
     summary_model: str | None = Field(default=None, description="writes the notes; none: the turn's own model")
-    summary_seconds: float = Field(default=30, gt=0, description="for one summary; then the messages are left out")
+    summary_seconds: float = Field(
+        default=10, gt=0, description="a turn waits for notes; then it is answered without, and the next one has them"
+    )
     max_picture_bytes: int = Field(
         default=8 * 1024 * 1024, ge=0, description="of the pictures that go with one request, the newest first"
     )

@@ -1,11 +1,10 @@
 """Summaries of what a model will not be sent any more, by a model.
 
 Guarantees: a summary is made of pieces that fit its model, oldest first, each with the notes so far; it takes a bounded
-number of calls and a bounded time. Where it fails there is none, and the caller continues without one. Each of its
-calls is charged, however it ends.
+number of calls. Where it fails there is none, and the caller continues without one. Each of its calls is charged,
+however it ends.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,11 +52,8 @@ class SummaryAsked:
 
 
 class Summariser:
-    """`seconds`: for one summary, with all of its calls."""
-
-    def __init__(self, model: Model, seconds: float) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
-        self._seconds = seconds
         self._log = get_logger()
 
     async def summarise(
@@ -68,14 +64,12 @@ class Summariser:
         summary, done = Summary(notes or ""), 0
         pieces = _pieces(exchanges, asked.window // 2)
         try:
-            async with asyncio.timeout(self._seconds):
-                for piece in pieces:
-                    with model_call(asked.model, asked.session_id, PURPOSE):
-                        await self._add(summary, asked, piece, account)
-                    done += 1
-        except (ModelError, TimeoutError) as error:
-            code = error.code if isinstance(error, ModelError) else "TIMEOUT"
-            self._log.warning("summary_failed", model=asked.model, code=code, pieces=len(pieces), done=done)
+            for piece in pieces:
+                with model_call(asked.model, asked.session_id, PURPOSE):
+                    await self._add(summary, asked, piece, account)
+                done += 1
+        except ModelError as error:
+            self._log.warning("summary_failed", model=asked.model, code=error.code, pieces=len(pieces), done=done)
         # Notes of a part are better than none.
         return summary if done else None
 

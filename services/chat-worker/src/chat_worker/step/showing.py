@@ -90,8 +90,10 @@ class Showing:
         self.emit(Data(type="data-status", data=status, transient=True))
 
     def context(self, data: dict[str, Any]) -> None:
-        """How the conversation was made to fit. It stays with the message: what was left out of it is a fact of it."""
-        self.emit(Data(type="data-context", id="context", data=data))
+        """How the conversation was made to fit. It stays with the message: what was left out of it is a fact of it.
+        A later one takes the place of the one before."""
+        if data:
+            self.emit(Data(type="data-context", id="context", data=data))
 
     def close_part(self) -> None:
         """End the text or reasoning that is open."""

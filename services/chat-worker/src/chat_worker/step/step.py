@@ -24,6 +24,7 @@ from sluiceway_llm.model_errors import (
     ModelError,
     ModelLimitReached,
     ModelNotFound,
+    ModelOutOfForm,
     ModelRejected,
     ModelTimeout,
     ModelUnavailable,
@@ -32,6 +33,7 @@ from sluiceway_llm.model_events import Finished, ModelRequest, Reached
 
 from chat_worker.attempt import Attempt
 from chat_worker.calls import CUT
+from chat_worker.context.context import Prepared
 from chat_worker.step.asking import Asking
 from chat_worker.step.ending import Exits, StepEnding
 from chat_worker.step.offer import BrokeOff, NotContinued, Offer, Outcome, TooLong, Tries, Unfit
@@ -58,7 +60,9 @@ class Step:
         """The answer that is being made at the server, where that keeps it."""
         return self._asking.reached if self._asking is not None else None
 
-    async def run(self, model: Model, request: ModelRequest, tries: Tries, offer: Offer) -> Outcome:
+    async def run(
+        self, model: Model, request: ModelRequest, tries: Tries, offer: Offer, sent: Prepared | None = None
+    ) -> Outcome:
         """Call the model; end the turn, or wait for its tools, or for the model itself. Raises TooLong; Fenced when the
         task is another's now; Unfit; BrokeOff; NotContinued when the server did not continue what the request says was
         had of the answer already: nothing is changed then."""
@@ -76,7 +80,7 @@ class Step:
             await asking.abandon()
             raise
         except ModelError as error:
-            return await self._failed(asking, request, tries, error)
+            return await self._failed(asking, request, tries, offer, error)
         if finished is None:
             outcome = await self.ending.cancel()
             await asking.abandon()
@@ -84,14 +88,21 @@ class Step:
         if asking.full:
             self._log.warning("answer_cut", model=request.model, max_chars=offer.max_chars)
             await asking.abandon()
+        if sent is not None:
+            used = finished.usage.input_tokens if finished.usage is not None else None
+            self.showing.context(sent.counted(used))
         return await self._answered(finished, request, offer)
 
-    async def _failed(self, asking: Asking, request: ModelRequest, tries: Tries, error: ModelError) -> Outcome:
+    async def _failed(
+        self, asking: Asking, request: ModelRequest, tries: Tries, offer: Offer, error: ModelError
+    ) -> Outcome:
         if _continues(request) and not asking.heard and _may_be_a_refusal(error):
             raise NotContinued(error.code) from error
         asking.failed(error)
         if tries.breaks > 0 and isinstance(error, ModelCut | ModelTimeout) and self.showing.fold.open_text.strip():
             raise BrokeOff(error.code) from error
+        if isinstance(error, ModelOutOfForm) and offer.form is not None:
+            raise Unfit(self.showing.fold.open_text, "nothing more fits the schema") from error
         if isinstance(error, ModelContextExceeded) and not asking.heard and request.reached is None:
             raise TooLong(error) from error
         facts = error.facts()

@@ -26,7 +26,7 @@ from chat_worker.calls import AskedCall
 from chat_worker.context.context import Context, Prepared
 from chat_worker.direct import SIGN_IN, has_signed_in, to_call
 from chat_worker.model_wait import ModelWait
-from chat_worker.prompt.prompt import to_model_messages
+from chat_worker.prompt.prompt import ModelMessages, to_model_messages
 from chat_worker.prompt.system_prompt import PromptSource, filled
 from chat_worker.settings import Settings
 from chat_worker.step.offer import Offer, Tries
@@ -115,17 +115,22 @@ class Requests:
             showing.status({"state": "running"})
             return done
 
-        held, model = turn.held, turn.model
-        tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
-        system, started = to_model_messages(turn.system_prompt, []), turn.attempt.background
-        own = to_model_messages("", [], turn.fold.finished_steps(), later=started)
-        own += asked_again(turn.unfit)
-        account = turn.attempt.account
-        sent = await self._context.prepare(turn.task, held, model, system, tools, own, waiting, account)
+        held = turn.held
+        sent = await self._context.prepare(turn.task, held, turn.model, *self._sent(turn, offer), waiting)
         if sent is not None and sent.state and sent.state != held.told:
             held.told = sent.state
             showing.context(sent.data)
         return sent
+
+    async def look_ahead(self, turn: Answering) -> None:
+        """Behind the turn: see to it that the next one need not wait for notes."""
+        await self._context.look_ahead(turn.task, turn.held, turn.model, *self._sent(turn, self.offer(turn)))
+
+    def _sent(self, turn: Answering, offer: Offer) -> tuple[ModelMessages, list[dict[str, Any]], ModelMessages]:
+        """Beside the conversation: the instructions, the tools, and the answer so far."""
+        tools = [_function(spec) for spec in self._sent_tools(turn, offer).values()]
+        own = to_model_messages("", [], turn.fold.finished_steps(), later=turn.attempt.background)
+        return to_model_messages(turn.system_prompt, []), tools, own + asked_again(turn.unfit)
 
     def request(self, turn: Answering, offer: Offer, sent: Prepared) -> ModelRequest:
         settings, messages = self._settings, sent.messages

@@ -45,6 +45,8 @@ class TurnSteps:
         outcome = await self._first_step(turn)
         while outcome == "running":
             outcome = await self._look_for_answers(turn) or await self._next_step(turn)
+        if outcome == "completed":
+            await self._requests.look_ahead(turn)
         return outcome
 
     async def cancel(self, attempt: Attempt, reached: Reached | None) -> Outcome:
@@ -123,7 +125,8 @@ class TurnSteps:
         try:
             request = self._requests.request(turn, offer, sent)
             breaks = max(0, _MOST_BREAKS - turn.broke_off) if self._client.continues else 0
-            return await step.run(self._client, request, replace(self._requests.tries(turn), breaks=breaks), offer)
+            tries = replace(self._requests.tries(turn), breaks=breaks)
+            return await step.run(self._client, request, tries, offer, sent)
         except Forgotten:
             raise  # the step has ended its answer
         except (Fenced, asyncio.CancelledError):

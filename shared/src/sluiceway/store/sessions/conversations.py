@@ -1,7 +1,8 @@
 """What a turn is told of its conversation: the newest messages, and a summary of those before a cut-off.
 
 Guarantees: what is read is bounded by messages and bytes, however long the conversation is. A cut-off is stored once,
-by the attempt that holds the turn; it goes with the session, and with any message before it that is edited or replaced.
+by the attempt that holds the turn, or with notes that were made beside; it goes with the session, and with any message
+before it that is edited or replaced.
 """
 
 from collections.abc import Sequence
@@ -71,6 +72,37 @@ class ConversationStore:
                 compaction.summary,
                 compaction.model,
                 compaction.usage,
+            )
+        return bool(stored)
+
+    async def newest(self, task: Task) -> Compaction | None:
+        """The newest cut-off before this turn's answer."""
+        async with self._pool.connection() as connection:
+            return await _newest(connection, task)
+
+    async def note(
+        self, session_id: str, compaction: Compaction, before: Compaction | None, sequences: Sequence[int]
+    ) -> bool:
+        """Store a cut-off with notes that were made of these messages, and of the cut-off before them, while the
+        conversation went on: if all of them are still what it shows."""
+        async with self._pool.transaction() as connection:
+            # Whoever shows another branch locks it, too, and forgets the cut-offs that are there then.
+            if not await connection.fetchval("SELECT true FROM sessions WHERE id = $1 FOR SHARE", session_id):
+                return False
+            stored = await connection.fetchval(
+                "INSERT INTO compactions (session_id, through_sequence, summary, model, usage)"
+                " SELECT $1, $2, $3, $4, $5 WHERE $6 = (SELECT coalesce(max(through_sequence), 0) FROM compactions"
+                "   WHERE session_id = $1)"
+                " AND cardinality($7::bigint[]) = (SELECT count(*) FROM messages WHERE session_id = $1"
+                "   AND sequence = ANY($7::bigint[]) AND done AND NOT superseded)"
+                " ON CONFLICT (session_id, through_sequence) DO NOTHING RETURNING true",
+                session_id,
+                compaction.through_sequence,
+                compaction.summary,
+                compaction.model,
+                compaction.usage,
+                before.through_sequence if before is not None else 0,
+                sequences,
             )
         return bool(stored)
 
