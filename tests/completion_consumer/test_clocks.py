@@ -1,10 +1,14 @@
 """No decision compares one machine's clock with another's: everything goes on where every process's clock is wrong."""
 
 import ast
+import re
 from functools import partial
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+from sluiceway.process.settings import CommonSettings
+from sluiceway.service.agreement import Agreement
 
 import harness
 from harness.clients.calling import call, calls_tools, offered
@@ -32,6 +36,7 @@ _MAY_TELL_THE_TIME = {
     "services/gateway/src/gateway/callers/sign_in.py": "likewise: how long signing in may take",
     "services/gateway/src/gateway/rates.py": "this process's own estimate, while Redis is away",
     "services/gateway/src/gateway/callers/api_keys.py": "a key ends on a day that an operator chose",
+    "shared/src/sluiceway/service/agreement.py": "how wrong a process's clock is is told to operators",
     "services/gateway/src/gateway/ops/doctor.py": "how far clocks are apart is told to an operator",
     "services/gateway/src/gateway/ctl/keys.py": "likewise, and shown only",
     "services/gateway/src/gateway/ctl/tail.py": "when an operator saw a line is shown only",
@@ -48,7 +53,7 @@ def _clock(seconds: int) -> dict[str, str]:
 @pytest.mark.parametrize("shift", [-7200, 7200], ids=["slow", "fast"])
 @pytest.mark.requirement("OP-7")
 async def test_turns_with_tools_run_where_every_process_has_another_wrong_clock(
-    services: Services, model: ModelServer, shift: int
+    services: Services, model: ModelServer, redis: Redis, shift: int
 ) -> None:
     gateway = await services.gateway(**_clock(shift))
     worker = await services.chat_worker(**_clock(-shift))
@@ -65,6 +70,18 @@ async def test_turns_with_tools_run_where_every_process_has_another_wrong_clock(
         assert fold(await chat.answer(telling)).text == answer_to(slow, 60)
     for turn, ends in ((asking, ["waiting", "completed"]), (telling, ["completed"])):
         await wait_until(partial(_has_ended, worker, turn.task_id, ends), what=f"the turn's ends are {ends}")
+    # Each says of itself how wrong it is, for operators.
+    operators = Agreement(redis, "gateway that looks", CommonSettings())
+    await operators.compare()
+    assert not operators.itself.lacks
+    wrong = {"gateway": shift, "chat-worker": -shift, "completion-consumer": shift * 2, "tool-runner": -shift * 2}
+    told = {one.component: one.lacks for one in operators.others or ()}
+    assert told.keys() == wrong.keys()
+    for component, seconds in wrong.items():
+        said = re.search(r"clock: (\d+) s (ahead of|behind) Redis's", told[component])
+        assert said is not None, told
+        assert said[2] == ("ahead of" if seconds > 0 else "behind")
+        assert abs(int(said[1]) - abs(seconds)) < 60
     # To a reconciler that believed its own clock, whoever works was silent for hours, and every turn is overdue.
     assert [line["event"] for line in consumer.log_lines if line["event"].startswith("turn_")] == []
 

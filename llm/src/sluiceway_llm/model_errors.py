@@ -106,6 +106,11 @@ class ModelError(Exception):
         super().__init__(self.code)
 
     @property
+    def fault(self) -> str:
+        """What is wrong, for an operator: without what a person is to do."""
+        return self.user_message.partition(" Please ")[0]
+
+    @property
     def while_asked_again(self) -> str:
         """What is wrong, for a person whose message is being tried still: there is nothing to be done."""
         fault, advised, _ = self.user_message.partition(" Please ")

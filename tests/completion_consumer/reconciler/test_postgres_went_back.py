@@ -288,6 +288,13 @@ async def test_a_turn_that_postgres_does_not_have_any_more_ends_for_those_who_fo
 ) -> None:
     consumer = await services.completion_consumer(**OFTEN)
     await wait_until(lambda: scene.redis.exists(keys.STORE_MARK), what="the mark is told")
+    # What nobody has written there ends no round: it is told anew.
+    await scene.redis.set(keys.STORE_MARK, "nonsense")
+
+    async def is_told_anew() -> bool:
+        return (await scene.redis.get(keys.STORE_MARK) or b"nonsense").split()[0].isdigit()
+
+    await wait_until(is_told_anew, what="the mark is told anew")
     backup = await Backup.take(database_url)
     waiting, queued = await scene.waiting(), await accepted(scene, "queued")
     took = len(await scene.streams.reader.read(waiting.task.id))

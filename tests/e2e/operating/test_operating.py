@@ -78,6 +78,10 @@ async def test_a_turn_without_a_worker_is_explained_and_one_that_was_given_up_is
 
         await ctl("cancel", behind.task_id)
         assert await chat.status(behind.task_id) == "cancelled"
+        told = (await ctl("explain", behind.task_id))[1].splitlines()[0]
+        assert told.startswith("It was cancelled ")
+        assert "before anybody had begun it: operator " in told
+        assert "night-shift" in told
         await _poison(redis, turn.task_id)
         await services.chat_worker()
         await wait_until(lambda: _has(ctl, "dead", "list", words=turn.task_id), what="the letter is there")
@@ -124,6 +128,15 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
             lambda: _has(ctl, "explain", away.task_id, words="MODEL_UNAVAILABLE"), what="that it waits for the model"
         )
         await ctl("cancel", away.task_id)
+        refused_turn = await chat.ask("a word of mine [[status=401]]")
+        await wait_until(lambda: _is(chat, refused_turn.task_id, "failed"), what="its model's server refused the key")
+        told = (await ctl("explain", refused_turn.task_id))[1]
+        where = f"in attempt 1, step 1, at worker {system.worker.name}: its model server refused the key"
+        assert f"{where} (MODEL_KEY_REJECTED, model " in told
+        assert ", status 401)" in told
+        assert 'Its user was told: "The model server refused the key.' in told
+        assert "a word of mine" not in told
+
         await calls_tools(model, "ask me", call("web_fetch", "call_1", url="http://127.0.0.1:9/"))
         asking = await chat.ask("ask me")
         await wait_until(lambda: _has(ctl, "operations", words="a person"), what="the call waits for a person")
@@ -169,7 +182,9 @@ async def test_who_holds_a_turn_what_it_waits_for_and_what_it_cost_is_told(
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words=silent), what="that its holder is dead")
         dead = f"process {system.worker.name}"
         await wait_until(lambda: _has(ctl, "doctor", words=dead), what="that a process is dead")
-        assert "frozen or dead" in (await ctl("ps"))[1]
+        processes = (await ctl("ps"))[1]
+        assert "frozen or dead" in processes
+        assert re.search(r"(?m)^gateway +\S+ +\d\S* +ready$", processes), processes
         await services.chat_worker()
         await wait_until(lambda: _has(ctl, "explain", slow.task_id, words="attempt 2"), what="who has taken it over")
         assert (await ctl("cancel", slow.task_id))[0] == 0

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
 from gateway.callers.signed_out import SignedOut
 from redis.asyncio import Redis
+from sluiceway import keys
 from sluiceway.redis.client import open_redis
 
 from harness.clients.sse import SseStream, follow
@@ -80,6 +82,16 @@ async def test_a_stream_is_broken_off_soon_after_its_caller_may_follow_it_no_mor
         await worker.answer(tasks["cookie"], "for alice")
         await asyncio.gather(*(stream.read_to_end(timeout=30) for stream in staying))
         assert [stream.end for stream in staying] == ["clean", "clean"]
+
+
+@pytest.mark.parametrize("entry", [{"x": "?"}, {"i": "a", "u": "soon"}, {"i": b"\xff", "u": "1"}])
+async def test_an_entry_that_nobody_has_written_ends_no_gateway_and_hides_nobody(redis: Redis, entry: Any) -> None:
+    until = time.time() + 3600.25
+    here, there = SignedOut(redis), SignedOut(redis)
+    await redis.xadd(keys.SIGNED_OUT, entry)
+    await here.end("ada", until)
+    await there.look()
+    assert there.has("ada", until)
 
 
 async def test_who_signed_out_stays_so_while_redis_is_away_and_after_it_forgot(redis: Redis, valkey: Valkey) -> None:

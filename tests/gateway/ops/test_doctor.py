@@ -126,6 +126,16 @@ async def test_a_transaction_that_does_nothing_is_found_with_its_process_and_one
         holder.terminate()
 
 
+async def test_a_server_whose_connections_are_used_up_is_found_with_who_has_most_of_them(database_url: str) -> None:
+    async with Store.open(database_url, max_size=2, application_name="test") as store:
+        facts = await store.ops.server()
+    assert facts["connections_most"] >= 1
+    assert "postgres connections" not in unfit(list(of_postgres({**facts, "connections": 1}, {})))
+    full = {"connections": facts["most_connections"], "connections_most": 60, "connections_name": "a report"}
+    told = unfit(list(of_postgres({**facts, **full}, {})))["postgres connections"]
+    assert "in use, most of them, 60, by a report: end those that nobody needs" in told
+
+
 async def _none_is_idle(store: Store) -> bool:
     return (await store.ops.server())["idle_seconds"] is None
 

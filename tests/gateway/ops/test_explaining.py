@@ -92,7 +92,11 @@ CASES: dict[str, tuple[Evidence, Surroundings, str]] = {
     ),
     "queued": (_evidence(status="queued"), AROUND, "waits for 65 s for a chat worker: 7 turns wait"),
     "without workers": (_evidence(status="queued"), replace(AROUND, chat_workers=0), "and none is ready"),
-    "failed": (_evidence(status="failed", error={"code": "X_Y"}, settled_at=NOW), AROUND, "It failed 3.0 s ago: X_Y"),
+    "failed": (
+        _evidence(status="failed", error={"code": "X_Y"}, settled_at=NOW),
+        AROUND,
+        "It failed 3.0 s ago, in attempt 2: this version",
+    ),
     "not finalized": (_evidence(status="completed"), AROUND, "Its stream may not be closed yet"),
     "a person": (
         _waiting("approval"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from sluiceway_llm.clean_text import CleanText
-from sluiceway_llm.model_events import Finished, ModelRequest, Usage
+from sluiceway_llm.model_errors import ModelError
+from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Usage
 
 from harness.model_server import ModelServer, answer_to
 from tests.llm.llm_client import (
@@ -14,6 +15,7 @@ from tests.llm.llm_client import (
     ask,
     calls_of,
     events_of,
+    events_until_error,
     finished,
     reasoning_of,
     refusal_of,
@@ -197,3 +199,16 @@ async def test_a_server_that_sends_signs_of_life_before_its_first_token_is_waite
     signs = [step for _ in range(6) for step in ({"comment": "still thinking"}, {"stall": 0.15})]
     await model.script(*signs, {"text": "Yes."})
     assert text_of(await ask(model, "is it?", first_chunk_timeout=0.5, idle_timeout=0.5)) == "Yes."
+
+
+@pytest.mark.parametrize("said", [[], [{"text": "Well, "}]])
+async def test_a_server_that_sends_a_byte_now_and_then_of_a_line_that_never_ends_is_silent(
+    model: ModelServer, said: list[dict[str, str]]
+) -> None:
+    trickle = [step for _ in range(40) for step in ({"raw": "d"}, {"stall": 0.1})]
+    await model.script(*said, *trickle, {"raw": "\n\n"}, {"text": "No."})
+    kept: list[ModelEvent] = []
+    async with adapter(model, first_chunk_timeout=0.5, idle_timeout=0.5) as llm:
+        with pytest.raises(ModelError) as raised:
+            await events_until_error(llm, request("is it?"), kept)
+    assert (raised.value.code, text_of(kept)) == ("MODEL_TIMEOUT", "".join(one["text"] for one in said))

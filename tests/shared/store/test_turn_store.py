@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
@@ -211,6 +212,32 @@ async def test_a_queued_turn_is_cancelled_at_once_and_a_running_one_is_asked(sto
     task, ended_here = await store.turns.request_cancel(running.task.id, None)
     assert (task.status, ended_here) == ("running", False)
     assert task.cancel_requested_at is not None
+    for task_id in (queued.task.id, running.task.id):
+        seen = await store.ops.turn(task_id)
+        assert seen is not None
+        assert seen.end_facts == {"by": "owner"}
+
+
+@pytest.mark.requirement("OP-6")
+@pytest.mark.parametrize(("policy", "running"), [("interrupt", "interrupt"), ("latest", None)])
+async def test_a_turn_that_makes_room_keeps_for_operators_which_one_it_was_for(
+    store: Store, policy: Any, running: str | None
+) -> None:
+    first = await store.turns.accept(turn("one", message_id="m1"))
+    await store.turns.claim(first.task.id)
+    second = await store.turns.accept(turn("two", message_id="m2"))
+    third = await store.turns.accept(turn("three", message_id="m3", policy=policy))
+    of_first, of_second = await store.ops.turn(first.task.id), await store.ops.turn(second.task.id)
+    assert of_first is not None
+    assert of_second is not None
+    assert of_first.end_facts == ({"by": running, "for": third.task.id} if running else None)
+    assert of_second.end_facts == {"by": policy, "for": third.task.id}
+    # What is noted later does not take its place; what failed does.
+    await store.turns.request_cancel(first.task.id, None)
+    await store.turns.end(first.task, TurnEnd("failed", [], {}, {"code": "X"}, facts={"step": 1}), attempt=None)
+    of_first = await store.ops.turn(first.task.id)
+    assert of_first is not None
+    assert of_first.end_facts == {"step": 1}
 
 
 @pytest.mark.requirement("CH-1")

@@ -24,6 +24,8 @@ from sluiceway_llm.reading.sse_lines import EventTooLarge, SseDecoder
 
 _TRAILER_SECONDS = 5.0
 """How long usage and `[DONE]` may come after the finish_reason."""
+_LIFE_BYTES = 512
+"""So many at once are a part of something long."""
 _DRAIN_SECONDS = 0.1
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
 _PIECE_BYTES = 16 * 1024
@@ -33,7 +35,7 @@ size takes some ms at worst."""
 
 
 class AnswerStream:
-    """`first_seconds`: until its first event; `idle_seconds`: between bytes after that. `seam`: where it continues what
+    """`first_seconds`: until its first event; `idle_seconds`: between lines after that. `seam`: where it continues what
     was said before."""
 
     def __init__(
@@ -73,7 +75,8 @@ class AnswerStream:
                     shown = events if seam is None else seam.read(events)
                     if shown:
                         yield shown
-                deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
+                if _is_alive(received):
+                    deadline = loop.time() + (min(wait, _TRAILER_SECONDS) if chunks.complete else wait)
         end, broken = await _end(chunks, decoder, broken, received_any)
         if end := end if seam is None else seam.read(end):
             yield end
@@ -82,6 +85,11 @@ class AnswerStream:
             raise broken
         if chunks.over:
             await _drain(body)
+
+
+def _is_alive(received: bytes) -> bool:
+    """A comment says that a server thinks. A byte now and then of a line that never ends says nothing."""
+    return len(received) >= _LIFE_BYTES or b"\n" in received or b"\r" in received
 
 
 @asynccontextmanager

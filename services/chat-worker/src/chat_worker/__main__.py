@@ -115,7 +115,9 @@ async def build(process: WorkerProcess[Settings]) -> None:
     process.beside("windows", windows.run)
     process.beside("notes", notes.run)
     # Of all workers it would be away at once: they would all be evicted, and none be there when it comes back.
-    process.readiness.look_at("model", answers(model), every_seconds=_MODEL_PERIOD_SECONDS, needed=False)
+    process.readiness.look_at(
+        "model", answers(model, settings.openai_base_url), every_seconds=_MODEL_PERIOD_SECONDS, needed=False
+    )
     process.details = lambda: about_model(model)
     process.announce(keys.CHAT)
 

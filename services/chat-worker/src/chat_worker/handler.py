@@ -81,7 +81,8 @@ class ChatHandler:
         if task is None or task.ended:
             return
         try:
-            await self._ending.end_unheld(task, "failed", {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE})
+            error, facts = {"code": GAVE_UP, "message": _GAVE_UP_MESSAGE}, {"deliveries": delivery.deliveries}
+            await self._ending.end_unheld(task, "failed", error, facts)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - an entry that is not done now is run, and its model paid, again

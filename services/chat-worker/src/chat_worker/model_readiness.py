@@ -1,5 +1,7 @@
 """Whether the model server takes requests: told only, as turns wait for it, and all workers have the same."""
 
+from urllib.parse import urlsplit
+
 from sluiceway.service.readiness import Look
 from sluiceway_llm.calling.model import Model
 from sluiceway_llm.model_errors import ModelError
@@ -11,12 +13,16 @@ def about_model(model: Model) -> dict[str, object]:
     return {"models": told} if told else {}
 
 
-def answers(model: Model) -> Look:
+def answers(model: Model, address: str) -> Look:
+    """`address`: of its server, of which the name and the port are told."""
+    server = urlsplit(address).netloc.rpartition("@")[2]
+
     async def look() -> str | None:
         try:
             await model.probe()
         except ModelError as error:
-            return f"{error.user_message} ({error.reason})" if error.reason else error.user_message
+            reason = f" {error.reason}." if error.reason else ""
+            return f"{error.fault}{reason} It is {server} (OPENAI_BASE_URL), see docs/runbook/model-away.md"
         return None
 
     return look

@@ -13,6 +13,7 @@ Methods raise FilesUnavailable when the store is away.
 
 import asyncio
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,10 @@ _LOCAL = "file:"
 _NO_BUCKET = "NoSuchBucket"
 # Where a cloud's machine is asked for its credentials, as none are set.
 _ROLE_OF_MACHINE = "169.254.169.254"
+# Of a local folder.
+_NO_SPACE, _READ_ONLY = re.compile(r"os error (28|122)\b"), re.compile(r"os error 30\b")
+_NO_ROOM = "its disk, or its quota, is full"
+_LEAST_FREE_BYTES = 64 * 1024 * 1024
 _REFUSED = re.compile(r"status code: 40[13]\b")
 # By itself the library would try for three minutes, while somebody waits.
 _CLIENT: "ClientConfig" = {
@@ -115,9 +120,9 @@ class FileObjects:
         """What is wrong with the store, in words for an operator; None: it answers."""
         try:
             await _called(lambda: next(iter(obstore.list(self._store, chunk_size=1)), None))
+            return await _called(lambda: _full(_folder(self._url))) if self._url.startswith(_LOCAL) else None
         except FilesUnavailable as error:
             return str(error)
-        return None
 
     async def remove_staged(self, older_than: timedelta) -> int:
         """What dead processes left of objects that they wrote into a local folder; how many they were."""
@@ -140,6 +145,14 @@ def _folder(url: str) -> Path:
     """`file:///an/absolute/folder`, `file:/the/same` or `file:a/relative/one`."""
     path = url.removeprefix(_LOCAL)
     return Path(path.removeprefix("//") if path.startswith("///") else path).absolute()
+
+
+def _full(folder: Path) -> str | None:
+    """Before the first file is refused: a list says nothing of it."""
+    free = shutil.disk_usage(folder).free
+    if free >= _LEAST_FREE_BYTES:
+        return None
+    return f"{_NO_ROOM}: {free >> 20} MiB are free in the folder of FILES_URL. Make room, or name another one"
 
 
 def _removed(path: Path, before: float) -> bool:
@@ -195,6 +208,10 @@ def _in_words(error: Exception) -> str:
     told = str(error)
     if _NO_BUCKET in told or isinstance(error, FileNotFoundError):
         return "there is no such bucket or folder"
+    if _NO_SPACE.search(told):
+        return _NO_ROOM
+    if _READ_ONLY.search(told):
+        return "it is read-only"
     if _ROLE_OF_MACHINE in told:
         return "no credentials are set, and this machine has no role"
     refused = _REFUSED.search(told) is not None

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
@@ -113,11 +114,11 @@ class Catalogue:
         self.tools: Mapping[str, ToolSpec] = MappingProxyType({})
 
     async def run(self) -> None:
-        """Look until cancelled. While Redis is away what was last seen stays."""
+        """Look until cancelled. While Redis is away, or refuses, what was last seen stays."""
         while True:
             try:
                 await self.refresh()
-            except RedisUnavailable as error:
+            except (RedisUnavailable, ResponseError) as error:
                 get_logger().warning("catalogue_delayed", reason=str(error))
             await asyncio.sleep(_LOOK_SECONDS)
 

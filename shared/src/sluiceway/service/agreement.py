@@ -3,7 +3,8 @@
 Guarantees: a difference is logged as an error, once, and is in the readiness detail for as long as it lasts, by the
 name of the setting, with both values and the process that has the other one. Of secrets only a keyed hash leaves the
 process, and no value is told. A process that ended is not compared with for longer than a few seconds. Along with its
-settings each process says its version and what it lacks, so whoever takes part knows of all others (`others`).
+settings each process says its version, what it lacks, and how wrong its clock is, so whoever takes part knows of all
+others (`others`).
 Not guaranteed: that anything stops. A new version that changes such a setting is deployed pod by pod, and is ready
 while the pods of the old one go.
 """
@@ -13,6 +14,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +27,7 @@ from sluiceway.errors import RedisUnavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.process.metrics import version_of
 from sluiceway.process.settings import CommonSettings
-from sluiceway.redis.client import command
+from sluiceway.redis.client import command, server_time_ms
 from sluiceway.scripts import Argument, Scripts
 
 _AGREED = ("live_ttl_seconds", "retention_seconds", "lease_seconds", "queue_partitions")
@@ -37,6 +39,8 @@ _VERSION, _LACKS, _READY, _POOL = "(version)", "(lacks)", "(ready)", "(pool)"
 _PERIOD_SECONDS = 2.0
 # What this process lacks changes sooner, above all as it starts.
 _LOOK_SECONDS = 0.2
+MOST_SKEW_SECONDS = 5.0
+"""By so much clocks may differ before somebody is told. They decide nothing, but logs and pages are read by them."""
 HEARD_SECONDS = 7
 """So long a process that says nothing counts as one that is there."""
 _LEAVE_SECONDS = 1
@@ -79,10 +83,16 @@ class Agreement:
         self._log = get_logger()
         self._lacks = lacks
         self._ready = ready
+        self._clock: dict[str, str] = {}
         self.pool = settings.database_pool_size
         self.pooled = settings.database_direct_url is not None
         self.differences: Mapping[str, str] = {}
         self.others: Sequence[OtherProcess] | None = None
+
+    @property
+    def itself(self) -> OtherProcess:
+        """As the others see this process."""
+        return _other(self._process, self._said())
 
     @property
     def warnings(self) -> dict[str, str]:
@@ -117,10 +127,10 @@ class Agreement:
 
     async def compare(self) -> None:
         """Say what this process has, and compare it with the others'. Raises RedisUnavailable."""
-        lacks = {_LACKS: "; ".join(f"{part}: {told}" for part, told in self._lacks().items())}
-        version, ready = version_of(self._process.partition(" ")[0]), "yes" if self._ready() else "no"
-        said = self._values | {_VERSION: version, _POOL: str(self.pool), _READY: ready} | lacks
-        arguments: list[Argument] = [self._process, json.dumps(said), 1000 * HEARD_SECONDS]
+        asked = time.time()
+        told = await server_time_ms(self._redis) / 1000
+        self._clock = _skew(asked, told, time.time())
+        arguments: list[Argument] = [self._process, json.dumps(self._said()), 1000 * HEARD_SECONDS]
         flat = await self._scripts.run("service/compare_settings", [keys.SETTINGS], arguments)
         others = {_text(name): _read(values) for name, values in zip(flat[::2], flat[1::2], strict=True)}
         self.others = [_other(name, values) for name, values in sorted(others.items())]
@@ -131,6 +141,11 @@ class Agreement:
         if self.differences and not found:
             self._log.info("settings_agree")
         self.differences = found
+
+    def _said(self) -> Mapping[str, str]:
+        lacks = {_LACKS: "; ".join(f"{part}: {told}" for part, told in {**self._lacks(), **self._clock}.items())}
+        version, ready = version_of(self._process.partition(" ")[0]), "yes" if self._ready() else "no"
+        return self._values | {_VERSION: version, _POOL: str(self.pool), _READY: ready} | lacks
 
     def _compared(self, others: Mapping[str, Mapping[str, str]]) -> Iterable[tuple[str, str]]:
         """By setting, the difference with the first process that has another value."""
@@ -145,6 +160,15 @@ class Agreement:
         with contextlib.suppress(RedisUnavailable, ResponseError, TimeoutError):  # it expires by itself
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await command(self._redis, "HDEL", keys.SETTINGS, self._process)
+
+
+def _skew(asked: float, told: float, answered: float) -> dict[str, str]:
+    """Nothing where an answer that came late can explain it. Redis's clock was `told` at some moment between."""
+    ahead, uncertain = (asked + answered) / 2 - told, (answered - asked) / 2
+    if abs(ahead) - uncertain < MOST_SKEW_SECONDS:
+        return {}
+    which = "ahead of" if ahead > 0 else "behind"
+    return {"clock": f"{abs(ahead):.0f} s {which} Redis's: set it (NTP), as logs and times shown are wrong by that"}
 
 
 def _difference(name: str, own: str, theirs: str, process: str) -> str:

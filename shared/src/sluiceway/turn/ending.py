@@ -15,7 +15,7 @@ from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Task
-from sluiceway.store.turns.ending import Ended, TurnEnd
+from sluiceway.store.turns.ending import Ended, EndFacts, TurnEnd
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.stream.writer import TaskWriter
@@ -109,10 +109,13 @@ class TurnEnding:
                 refused = error
         raise refused
 
-    async def end_unheld(self, task: Task, status: EndStatus, error: dict[str, str] | None = None) -> bool:
+    async def end_unheld(
+        self, task: Task, status: EndStatus, error: dict[str, str] | None = None, facts: EndFacts | None = None
+    ) -> bool:
         """End a live turn that nobody holds, with what its last holder had shown. A holder that still writes is fenced.
 
-        `error` (`code`, `message`) is shown, and kept in the history. False when the turn has ended meanwhile.
+        `error` (`code`, `message`) is shown, and kept in the history; `facts` are for operators. False when
+        the turn has ended meanwhile.
         """
         claimed = await self._store.turns.claim(task.id, waiting_too=True)
         if claimed is None or claimed.ended:
@@ -124,10 +127,11 @@ class TurnEnding:
         closing = [*fold.abandoned_calls(_FAILED if error else _CANCELLED), *fold.closers()]
         if error is not None:
             closing.append(Data(type="data-error", data=error))
+            facts = {**(facts or {}), "told": error["message"]}
         for event in closing:
             fold.add(event)
         metadata = fold.metadata | {"status": status, "taskId": task.id} | ({"error": error} if error else {})
-        end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error)
+        end = TurnEnd(status=status, parts=fold.finished_parts(), metadata=metadata, error=error, facts=facts)
         last = [Error(error_text=error["message"])] if error else [Abort(), Finish()]
         return await self.end(claimed, end, [*lacking, *closing, *last]) is not None
 

@@ -15,6 +15,7 @@ from sluiceway.store.records import Session, Task
 from sluiceway.store.sessions.erasing import Erasure
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.turns.approving import ClientOutput, Decision
+from sluiceway.store.turns.ending import BY_ITS_OWNER, EndFacts
 from sluiceway.stream.registry import TaskRegistry
 from sluiceway.turn.background import TurnBackground
 from sluiceway.turn.dispatch import TurnDispatch
@@ -97,12 +98,13 @@ class TurnIntake:
                 self._log.warning("turn_not_published_yet", task_id=answered.task.id, reason=str(error))
         return AnswerOutcome(answered.task, answered.remaining)
 
-    async def cancel(self, task_id: str, user_id: str | None) -> CancelResult:
+    async def cancel(self, task_id: str, user_id: str | None, wish: EndFacts = BY_ITS_OWNER) -> CancelResult:
         """Cancel a turn, wherever it is. A queued one ends here; the holder of a running one sees the flag.
+        `wish`: whose it is, for operators.
 
         Raises TaskNotFound, AccessDenied, StoreUnavailable, RedisUnavailable (the wish is stored all the same).
         """
-        task, ended_here = await self._store.turns.request_cancel(task_id, user_id)
+        task, ended_here = await self._store.turns.request_cancel(task_id, user_id, wish)
         if ended_here:
             self._ending.ended_unseen(task)
             await self._ending.finalize(task)

@@ -18,7 +18,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.worker import persistently
 from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import BACKGROUND
-from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.store.turns.ending import EndFacts, TurnEnd
 from sluiceway.store.turns.turns import Paused
 from sluiceway.turn.background import Answer
 from sluiceway.turn.ending import TurnEnding
@@ -64,6 +64,7 @@ class StepEnding:
         self._task = attempt.task
         self._showing = showing
         self._exits = exits
+        self._told = ""
         self._log = get_logger()
 
     # With its turn. All raise Fenced.
@@ -87,8 +88,10 @@ class StepEnding:
         """End the turn as cancelled, with what was shown so far."""
         return await self._end("cancelled", {}, None)
 
-    async def fail(self, code: str, message: str) -> Outcome:
-        """End the turn with a typed error, which stays in the history too."""
+    async def fail(self, code: str, message: str, told: str | None = None) -> Outcome:
+        """End the turn with a typed error, which stays in the history too. `told`: the message without what it quotes,
+        for operators; None: it quotes nothing."""
+        self._told = message if told is None else told
         facts = self._attempt.facts
         self._log.warning("turn_failed", attempt=self._task.attempt, **facts | {"code": code})
         facts["code"] = code
@@ -240,6 +243,11 @@ class StepEnding:
         gives_way: str | None = None,
     ) -> TurnEnd:
         account, parts = self._attempt.account, self._showing.fold.finished_parts()
+        facts: EndFacts | None = None
+        if error is not None:
+            facts = {**self._attempt.facts, "step": self._showing.number, "told": self._told}
+        elif gives_way is not None:
+            facts = {"by": "steer", "for": gives_way}
         return TurnEnd(
             status=status,
             parts=parts if gives_way is None else [*parts, accepted_part(gives_way)],
@@ -250,6 +258,7 @@ class StepEnding:
             calls=account.unwritten,
             prompt=account.prompt,
             gives_way=gives_way,
+            facts=facts,
         )
 
     async def _write_end(

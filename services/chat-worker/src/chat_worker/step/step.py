@@ -108,7 +108,7 @@ class Step:
         facts = error.facts()
         self._log.warning("model_failed", model=request.model, attempt=self._attempt.task.attempt, **facts)
         self._attempt.facts.update({"model_status" if name == "status" else name: facts[name] for name in facts})
-        outcome = await self.ending.fail(error.code, error.user_message)
+        outcome = await self.ending.fail(error.code, error.user_message, error.advice)
         await asking.abandon()
         return outcome
 

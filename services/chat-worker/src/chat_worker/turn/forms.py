@@ -32,7 +32,7 @@ def asked_again(unfit: Unfit | None) -> ModelMessages:
     ]
 
 
-def not_of_that_form(unfit: Unfit) -> tuple[str, str]:
-    """A code and a sentence."""
-    sentence = f"The model gave no answer of the form that was asked for, in two tries: {unfit.problem}."
-    return ANSWER_DOES_NOT_FIT, sentence
+def not_of_that_form(unfit: Unfit) -> tuple[str, str, str]:
+    """A code, a sentence, and that without what the answer said."""
+    sentence = "The model gave no answer of the form that was asked for, in two tries"
+    return ANSWER_DOES_NOT_FIT, f"{sentence}: {unfit.problem}.", f"{sentence}."

@@ -59,7 +59,10 @@ class TurnRunner:
             "turn_started", attempt=task.attempt, worker=self._settings.worker_name, **_told(queued_ms=queued_ms)
         )
         status = "released"
-        facts: dict[str, str | int] = {"model": task.model or self._settings.model}
+        facts: dict[str, str | int] = {
+            "model": task.model or self._settings.model,
+            "worker": self._settings.worker_name,
+        }
         account = Account(self._prices, task.usage, self._metrics.used)
         try:
             status = await self._attempts.run(task, entry_id, meter, account, facts)
@@ -69,10 +72,11 @@ class TurnRunner:
             status = await self._fail(task, facts, ERROR)
         except (Unavailable, Fenced):
             raise
-        except Exception:
+        except Exception as error:
             if not repeated or MODEL_CALLS not in facts:
                 raise
             self._log.exception("turn_broken", attempt=task.attempt, code=BROKEN["code"])
+            facts["reason"] = type(error).__name__
             status = await self._fail(task, facts, BROKEN)
         finally:
             if status == "released":
@@ -87,7 +91,7 @@ class TurnRunner:
         then, and not run again."""
         facts["code"] = error["code"]
         try:
-            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", error))
+            failed = await persistently(lambda: self._ending.end_unheld(task, "failed", error, facts))
         except (Fenced, NotStorable):
             raise
         except Exception as broken:

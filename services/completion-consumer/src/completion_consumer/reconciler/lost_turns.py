@@ -77,12 +77,16 @@ class LostTurns:
         await command(self._redis, "SET", keys.STORE_MARK, text, "PX", self._live_ttl_ms)
 
     async def _told(self) -> StoreMark | None:
-        """What Redis was told last."""
+        """What Redis was told last; None, too, where nobody here has written what is there."""
         text = await command(self._redis, "GET", keys.STORE_MARK)
         if text is None:
             return None
-        number, journal_id, server = text.decode().split()
-        return StoreMark(int(number), int(journal_id), datetime.fromisoformat(server))
+        try:
+            number, journal_id, server = text.decode().split()
+            return StoreMark(int(number), int(journal_id), datetime.fromisoformat(server))
+        except ValueError:
+            self._log.error("store_mark_unreadable")
+            return None
 
     async def _look_through(self, current: Round) -> None:
         for _ in range(_PAGES if self._cursor is not None else 0):

@@ -29,6 +29,7 @@ from sluiceway.process.logs import get_logger
 from sluiceway.queue.work_queue import Producer
 from sluiceway.store import Store
 from sluiceway.store.records import Task
+from sluiceway.store.turns.ending import EndFacts
 from sluiceway.store.turns.turns import LiveTurn
 from sluiceway.stream.reader import TaskReader
 from sluiceway.stream.registry import TaskRegistry
@@ -49,7 +50,7 @@ _PAGE = 500
 _PAGES = 4
 # Younger turns are still on their way through the gateway that accepted them.
 _PUBLISHING = timedelta(seconds=2)
-_EXPIRED = {
+EXPIRED = {
     "code": "TURN_DEADLINE_EXCEEDED",
     "message": "The answer was not finished in time, and nothing works on it any more. Please try again.",
 }
@@ -214,7 +215,8 @@ class UnfinishedTurns:
             case "ahead":
                 return None if one.meta is None else await self._catch_up.catch_up(task.id, one.meta, held=one.held)
             case "expired":
-                return await self._end(task, "failed", _EXPIRED)
+                facts = {"was": task.status, "seconds": round(self._deadline.total_seconds())}
+                return await self._end(task, "failed", EXPIRED, facts)
             case "cancelled":
                 return await self._end(task, "cancelled")
             case "forgotten":
@@ -232,9 +234,13 @@ class UnfinishedTurns:
                 return await self._queue_again(task, "unknown to Redis" if one.meta is None else fault)
 
     async def _end(
-        self, task: Task, status: Literal["failed", "cancelled"], error: dict[str, str] | None = None
+        self,
+        task: Task,
+        status: Literal["failed", "cancelled"],
+        error: dict[str, str] | None = None,
+        facts: EndFacts | None = None,
     ) -> str | None:
-        if not await self._ending.end_unheld(task, status, error):
+        if not await self._ending.end_unheld(task, status, error, facts):
             return None
         did = "turn_cancelled" if error is None else "turn_expired"
         self._log.info(did, task_id=task.id, session_id=task.session_id, attempt=task.attempt)

@@ -95,8 +95,8 @@ class ProcessView(Wire):
 
 
 class ProcessList(Wire):
-    """All but the gateway that answers. `silent`: who holds a place at a queue and does not speak, frozen or dead, and
-    for how many seconds; empty also where the queues cannot be seen."""
+    """All, the gateway that answers among them. `silent`: who holds a place at a queue and does not speak, frozen or
+    dead, and for how many seconds; empty also where the queues cannot be seen."""
 
     processes: list[ProcessView]
     silent: dict[str, float] = Field(default_factory=dict)

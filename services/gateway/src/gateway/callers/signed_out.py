@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from sluiceway import keys
 from sluiceway.errors import RedisUnavailable
+from sluiceway.process.logs import get_logger
 from sluiceway.redis.client import command
 
 # The longest sign-in that can be set, see SESSION_HOURS.
@@ -54,10 +55,17 @@ class SignedOut:
             page = await command(self._redis, "XRANGE", keys.SIGNED_OUT, f"({self._seen}", "+", "COUNT", _AT_ONCE)
             for entry_id, fields in page or ():
                 self._seen = entry_id.decode()
-                self._until[fields[b"i"].decode()] = float(fields[b"u"])
+                self._hear(self._seen, fields)
             self._forget()
         now = time.time()
         self._until = {name: until for name, until in self._until.items() if until > now}
+
+    def _hear(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
+        """What nobody here has written is passed over: an error would end every gateway, for as long as it is kept."""
+        try:
+            self._until[fields[b"i"].decode()] = float(fields[b"u"])
+        except (KeyError, ValueError):
+            get_logger().error("signed_out_unreadable", entry_id=entry_id)
 
     def _forget(self) -> None:
         """The oldest, of too many."""

@@ -31,7 +31,7 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     ):
         _command(nouns, name, told, ask, show).add_argument("--minutes", type=int)
     for name, told, ask, show in (
-        ("explain", "why a turn has not ended", _explain, _show_explanation),
+        ("explain", "why a turn has not ended, or how it has", _explain, _show_explanation),
         ("cancel", "cancel a turn", _cancel, _show_status),
         ("requeue", "queue a turn again that nobody has", _requeue, _show_detail),
     ):

@@ -16,10 +16,9 @@ from sluiceway.errors import Unavailable
 from sluiceway.redis.client import cluster_primaries, server_time_ms
 from sluiceway.redis.cluster import ClusterRedis
 from sluiceway.service import redis_suitability
-from sluiceway.service.agreement import Agreement, OtherProcess
+from sluiceway.service.agreement import MOST_SKEW_SECONDS, Agreement, OtherProcess
 from sluiceway.store import Store
 
-_MOST_SKEW_SECONDS = 5.0
 _FULL = 0.9
 _NEWS_SECONDS = 900
 """One that was killed keeps its place at a queue for an hour: so long it is news."""
@@ -115,7 +114,7 @@ def of_clocks(clocks: Mapping[str, Clock]) -> Iterable[Finding]:
         ahead, uncertain = clock.ahead_seconds, clock.uncertain_seconds
         told = f"{abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this gateway's"
         known = f", give or take {uncertain:.1f} s" if uncertain >= 0.1 else ""
-        yield Finding(f"clock of {name}", abs(ahead) - uncertain < _MOST_SKEW_SECONDS, told + known)
+        yield Finding(f"clock of {name}", abs(ahead) - uncertain < MOST_SKEW_SECONDS, told + known)
 
 
 # Redis, from INFO.
@@ -194,7 +193,12 @@ def _durability(facts: Mapping[str, Any]) -> Finding:
 
 def _connections(facts: Mapping[str, Any]) -> Finding:
     used, most = facts["connections"], facts["most_connections"]
-    return Finding("postgres connections", used < most * _FULL, f"{used} of {most} in use")
+    told = f"{used} of {most} in use"
+    if used < most * _FULL:
+        return Finding("postgres connections", True, told)
+    who = f"most of them, {facts['connections_most']}, by {facts['connections_name'] or 'a nameless client'}"
+    end = "end those that nobody needs (pg_terminate_backend), raise max_connections, or set a pooler before Postgres"
+    return Finding("postgres connections", False, f"{told}, {who}: {end}. Services keep those that they have")
 
 
 def _pools(facts: Mapping[str, Any], pools: Sequence[int], *, pooled: bool) -> Finding:

@@ -4,8 +4,10 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sluiceway.queue.queue_state import EntryHolder
+from sluiceway.store.operating.ops import TurnSeen
 from sluiceway.store.people.usage import ChargedCall
 
+from gateway.ops import endings
 from gateway.ops.evidence import Evidence, OperationEvidence
 
 _QUIET_SECONDS = 10.0
@@ -45,8 +47,14 @@ def explain(evidence: Evidence, around: Surroundings) -> str:
     if around.broken is not None:
         sentence = f"Nothing goes on until this is mended: {around.broken}. {sentence}"
     if evidence.seen.cancel_seconds is not None:
-        sentence += f" Somebody asked {_ago(evidence.seen.cancel_seconds)} for it to end."
+        sentence += f" {_wish(evidence.seen)}"
     return sentence
+
+
+def _wish(seen: TurnSeen) -> str:
+    facts = seen.end_facts or {}
+    by = f": operator {facts['name']}" if facts.get("by") == "operator" else ""
+    return f"Somebody asked {_ago(seen.cancel_seconds or 0)} for it to end{by}."
 
 
 def phase(evidence: Evidence, around: Surroundings) -> str:
@@ -77,9 +85,9 @@ def _named(one: OperationEvidence, around: Surroundings) -> str:
 
 def _ended(evidence: Evidence, around: Surroundings) -> str:
     task, ago = evidence.seen.task, _ago(evidence.seen.ended_seconds or 0)
-    why = f": {task.error.get('code')}" if task.error else ""
     ended = "was cancelled" if task.status == "cancelled" else task.status
-    sentence = f"It {ended} {ago}{why}, in attempt {task.attempt}."
+    begun = f"in attempt {task.attempt}" if task.attempt else "before anybody had begun it"
+    sentence = f"It {ended} {ago}, {begun}{endings.why(evidence.seen)}"
     if task.settled_at is None:
         sentence += f" Its stream may not be closed yet: {_the_reconciler(around)} does that."
     return sentence

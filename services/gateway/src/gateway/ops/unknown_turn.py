@@ -18,6 +18,7 @@ _AGAIN = "its user has to send the message again. See docs/runbook/store-went-ba
 _UNKNOWN = (
     "Neither Postgres nor Redis has a turn with this id. The id is wrong, or Postgres went back behind it (a restored"
     " backup, or a failover) longer ago than Redis remembers: the logs have its id (`turn_accepted`, `turn_lost`)."
+    " A message that was refused (a limit, a budget) has no turn: `http_request` in the gateway's log has its code."
 )
 
 

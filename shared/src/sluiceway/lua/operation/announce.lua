@@ -4,7 +4,8 @@ local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local known = redis.call('HGETALL', KEYS[1])
 for i = 1, #known, 2 do
-    if tonumber(string.match(known[i + 1], '^%d+')) < now then
+    local expiry = string.match(known[i + 1], '^%d+')
+    if not expiry or tonumber(expiry) < now then
         redis.call('HDEL', KEYS[1], known[i])
     end
 end

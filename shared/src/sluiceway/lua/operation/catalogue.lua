@@ -4,7 +4,8 @@ now = now[1] * 1000 + math.floor(now[2] / 1000)
 local known, answer = redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #known, 2 do
     local expiry, json = string.match(known[i + 1], '^(%d+) (.*)$')
-    if tonumber(expiry) >= now then
+    -- What nobody here has written is nothing: an error would end every process that looks.
+    if expiry and tonumber(expiry) >= now then
         answer[#answer + 1] = known[i]
         answer[#answer + 1] = json
     end

@@ -14,6 +14,7 @@ from sluiceway.errors import StoreUnavailable
 from sluiceway.store.database.migrate import migrations
 from sluiceway.store.database.pool import Pool
 from sluiceway.store.records import LIVE, OPERATION_COLUMNS, UNENDED, Operation, Task, operation_of, task_of
+from sluiceway.store.turns.ending import EndFacts
 
 _TASK = ", ".join(f"t.{name}" for name in Task.__slots__)
 _TOKENS = "sum(coalesce((usage->>'inputTokens')::bigint, 0) + coalesce((usage->>'outputTokens')::bigint, 0))::bigint"
@@ -25,7 +26,8 @@ _PERCENTILES = (
 @dataclass(frozen=True, slots=True)
 class TurnSeen:
     """A turn with what Postgres knows around it. `behind`: the active turn of its session, where that is another.
-    `cancel_seconds`: since somebody wanted it to end; `ended_seconds`: since it ended."""
+    `cancel_seconds`: since somebody wanted it to end; `ended_seconds`: since it ended. `end_facts`: why; see
+    `TurnEnd.facts`."""
 
     task: Task
     age_seconds: float
@@ -33,6 +35,7 @@ class TurnSeen:
     cancel_seconds: float | None
     ended_seconds: float | None
     behind: str | None
+    end_facts: EndFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +160,13 @@ class OpsStore:
                 " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,"
                 " current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,"
                 " extract(epoch FROM clock_timestamp())::float AS clock,"
+                " most.name AS connections_name, most.number AS connections_most,"
                 " idle.pid AS idle_pid, idle.application_name AS idle_name,"
                 " extract(epoch FROM clock_timestamp() - idle.state_change)::float AS idle_seconds"
                 " FROM (SELECT) AS server LEFT JOIN (SELECT pid, application_name, state_change FROM pg_stat_activity"
                 "  WHERE state LIKE 'idle in transaction%' ORDER BY state_change LIMIT 1) AS idle ON true"
+                " LEFT JOIN (SELECT application_name AS name, count(*) AS number FROM pg_stat_activity WHERE"
+                "  backend_type = 'client backend' GROUP BY 1 ORDER BY 2 DESC LIMIT 1) AS most ON true"
             )
             try:
                 applied = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
@@ -179,13 +185,22 @@ class OpsStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {_TASK}, {since('created_at')} AS age, {since('started_at')} AS running,"
-                f" {since('cancel_requested_at')} AS cancel, {since('ended_at')} AS ended, a.id AS behind"
+                f" {since('cancel_requested_at')} AS cancel, {since('ended_at')} AS ended, a.id AS behind,"
+                " t.end_facts"
                 " FROM tasks t JOIN sessions s ON s.id = t.session_id"
                 f" LEFT JOIN tasks a ON a.id = s.active_task_id AND a.id <> t.id AND a.{LIVE} WHERE {condition}",
                 argument,
             )
         return [
-            TurnSeen(task_of(row), row["age"], row["running"], row["cancel"], row["ended"], row["behind"])
+            TurnSeen(
+                task_of(row),
+                row["age"],
+                row["running"],
+                row["cancel"],
+                row["ended"],
+                row["behind"],
+                row["end_facts"],
+            )
             for row in rows
         ]
 

@@ -15,7 +15,7 @@ from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.turns.approving import take_away
 from sluiceway.store.turns.background import MadeWay, make_way
 from sluiceway.store.turns.branches import FIRST, follow, set_aside
-from sluiceway.store.turns.ending import CANCELLED_UNSEEN, end_turn, note_cancel
+from sluiceway.store.turns.ending import EndFacts, cancelled_unseen, end_turn, note_cancel
 from sluiceway.store.turns.placing import Placing, place
 from sluiceway.wire.file_part import file_ids
 from sluiceway.wire.message import Part, text_of
@@ -103,14 +103,15 @@ async def accept(connection: Connection, turn: NewTurn) -> AcceptedTurn:
     placing = await place(connection, turn)
     # No active turn, none to wait for: what most messages find is told without a look at the tasks.
     looks = active is not None or turn.policy == "interrupt"
-    room = await _make_room(connection, turn, placing) if looks else _Room()
+    task_id = new_task_id()
+    room = await _make_room(connection, turn, placing, task_id) if looks else _Room()
     await check_live(connection, turn.user_id, turn.max_live)
     await check_live_of_org(connection, turn.user_id, turn.max_live_of_org)
     await check_budget(connection, turn.user_id, turn.budget)
     message_id, parts = await _user_message(connection, turn, placing)
     if placing.replaces:
-        room = replace(room, stopped=[*room.stopped, *await _left_behind(connection, turn.session_id)])
-    task = await insert_task(connection, turn, message_id, parts, turn.question.metadata, steers=room.steers)
+        room = replace(room, stopped=[*room.stopped, *await _left_behind(connection, turn.session_id, task_id)])
+    task = await insert_task(connection, turn, message_id, parts, turn.question.metadata, task_id, steers=room.steers)
     if not looks:
         return AcceptedTurn(task, True, 0, True, session_created=is_new, stopped=room.stopped)
     active = await connection.fetchval("SELECT active_task_id FROM sessions WHERE id = $1", task.session_id)
@@ -209,8 +210,8 @@ async def _known_regeneration(connection: Connection, turn: NewTurn) -> Task | N
     return task_of(row) if row is not None else None
 
 
-async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) -> _Room:
-    """Apply the policy to the turns before this one."""
+async def _make_room(connection: Connection, turn: NewTurn, placing: Placing, task_id: str) -> _Room:
+    """Apply the policy to the turns before this one, which is to be `task_id`."""
     # Locked: a turn that begins to wait for operations now does so after this message is there, and looks for it then.
     rows = await connection.fetch(
         f"SELECT {TASK_COLUMNS} FROM tasks WHERE session_id = $1 AND {LIVE} ORDER BY sequence FOR NO KEY UPDATE",
@@ -224,7 +225,9 @@ async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) ->
         raise SessionBusy
     if interrupt or turn.policy == "latest":
         stopped = [task for task in live if task not in line] if turn.policy == "interrupt" else []
-        return await _end_for(connection, line, stopped, interrupt=interrupt)
+        why = "replacing" if placing.replaces and turn.policy != "interrupt" else turn.policy or "replacing"
+        facts = {"by": why, "for": task_id}
+        return await _end_for(connection, line, stopped, facts, interrupt=interrupt)
     if len(live) > turn.max_queued:
         raise TooManyTasks
     if turn.policy is None:
@@ -232,25 +235,29 @@ async def _make_room(connection: Connection, turn: NewTurn, placing: Placing) ->
     return _Room(steers=line[-1].id if line and turn.policy == "steer" else None)
 
 
-async def _end_for(connection: Connection, line: Sequence[Task], stopped: Sequence[Task], *, interrupt: bool) -> _Room:
+async def _end_for(
+    connection: Connection, line: Sequence[Task], stopped: Sequence[Task], facts: EndFacts, *, interrupt: bool
+) -> _Room:
     """End what is queued; of what runs note that it is to end, where it is to be interrupted. What was not asked for by
     a message is the place of none that waits."""
     queued = [task for task in line if task.status == "queued" and (interrupt or task.continues is None)]
     for task in queued:
-        await end_turn(connection, task, CANCELLED_UNSEEN, None, activate_next=False)
+        await end_turn(connection, task, cancelled_unseen(facts), None, activate_next=False)
     running = next((task for task in line if task.status != "queued"), None) if interrupt else None
     for task in [*([running] if running is not None else []), *stopped]:
-        await note_cancel(connection, task.id)
+        await note_cancel(connection, task.id, facts)
     return _Room(queued, running, stopped=stopped)
 
 
-async def _left_behind(connection: Connection, session_id: str) -> list[Task]:
+async def _left_behind(connection: Connection, session_id: str, task_id: str) -> list[Task]:
     """Turns in the background on a branch that is not shown any more: nobody waits for what they do."""
     rows = await connection.fetch(
-        f"UPDATE tasks t SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE session_id = $1"
+        "UPDATE tasks t SET cancel_requested_at = coalesce(cancel_requested_at, now()),"
+        " end_facts = coalesce(end_facts, $2) WHERE session_id = $1"
         f" AND {LIVE} AND background_at IS NOT NULL AND EXISTS (SELECT 1 FROM messages m WHERE m.session_id = $1"
         f" AND m.id = t.message_id AND m.superseded) RETURNING {TASK_COLUMNS}",
         session_id,
+        {"by": "replacing", "for": task_id},
     )
     return [task_of(row) for row in rows]
 
@@ -292,6 +299,7 @@ async def insert_task(
     user_message_id: str,
     question: list[Part] | None,
     metadata: dict[str, Any] | None,
+    task_id: str,
     *,
     steers: str | None = None,
     continues: str | None = None,
@@ -318,7 +326,7 @@ async def insert_task(
         f" RETURNING {TASK_COLUMNS}",
         turn.session_id,
         turn.user_id,
-        new_task_id(),
+        task_id,
         new_message_id(),
         user_message_id,
         turn.model,

@@ -11,7 +11,7 @@ stand in its message.
 from dataclasses import dataclass
 from typing import Any
 
-from sluiceway.ids import new_message_id
+from sluiceway.ids import new_message_id, new_task_id
 from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.records import BACKGROUND, CONTINUES, TASK_COLUMNS, Task, task_of
 from sluiceway.store.turns.accepting import NewTurn, insert_task
@@ -103,7 +103,9 @@ async def _continuing(connection: Connection, task: Task, parts: list[Part], met
         answer_format=task.answer_format,
     )
     told = [results_part(task.id, ended)]
-    return await insert_task(connection, turn, new_message_id(), told, {CONTINUES: task.id}, continues=task.id)
+    return await insert_task(
+        connection, turn, new_message_id(), told, {CONTINUES: task.id}, new_task_id(), continues=task.id
+    )
 
 
 def _told(task: Task, message: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Ending a turn inside a transaction: shared by its end, its cancellation and an interrupt."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,18 @@ _NEXT = (
 )
 
 
+# Why a turn ended, for operators alone: `by` whom, or what failed where. No word of the conversation.
+EndFacts = Mapping[str, str | int]
+BY_ITS_OWNER: EndFacts = {"by": "owner"}
+
+
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
     """How a turn ended: what is written to its message and its task. `awaits`: calls of it wait for a person or for
     the client, whose answer will continue the message in a turn of its own. Parts or metadata that are None: the
     message keeps its own. `calls`: what the attempt asked of models and is not durable yet; `prompt`: with which
-    system prompt. `gives_way`: to the turn of that id, which steers this one; where it waits no more, nothing ends."""
+    system prompt. `gives_way`: to the turn of that id, which steers this one; where it waits no more, nothing ends.
+    `facts`: None keeps those of a wish that it ends."""
 
     status: EndStatus
     parts: list[Part] | None
@@ -41,6 +47,7 @@ class TurnEnd:
     calls: Sequence[ModelCall] = ()
     prompt: dict[str, Any] | None = None
     gives_way: str | None = None
+    facts: EndFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,9 @@ class Ended:
     following: str | None = None
 
 
-CANCELLED_UNSEEN = TurnEnd(status="cancelled", parts=[], metadata={"status": "cancelled"})
+def cancelled_unseen(facts: EndFacts) -> TurnEnd:
+    """Of a turn that nobody had begun."""
+    return TurnEnd(status="cancelled", parts=[], metadata={"status": "cancelled"}, facts=facts)
 
 
 async def end_turn(
@@ -62,7 +71,7 @@ async def end_turn(
     """Write the answer and the status. The caller holds the session's row. None: it has ended, or is another's."""
     ended = await connection.fetchrow(
         f"UPDATE tasks SET status = $2, error = $3, usage = coalesce($4, usage), prompt = coalesce($7, prompt),"
-        " ended_at = now(), open_operations = 0"
+        " ended_at = now(), open_operations = 0, end_facts = coalesce($9, end_facts)"
         f" WHERE id = $1 AND {LIVE} AND ($5::integer IS NULL OR attempt = $5) AND (NOT $6 OR {_ASKS})"
         " AND ($8::text IS NULL"
         "   OR EXISTS (SELECT 1 FROM tasks WHERE id = $8 AND steers = $1 AND status = 'queued'))"
@@ -75,6 +84,7 @@ async def end_turn(
         end.awaits,
         end.prompt,
         end.gives_way,
+        end.facts,
     )
     if ended is None:
         return None
@@ -125,7 +135,11 @@ async def _await_person(connection: Connection, task: Task, following: str | Non
         await connection.execute("UPDATE sessions SET approval_task_id = $2 WHERE id = $1", task.session_id, task.id)
 
 
-async def note_cancel(connection: Connection, task_id: str) -> None:
+async def note_cancel(connection: Connection, task_id: str, facts: EndFacts) -> None:
+    """Who wanted it first is kept."""
     await connection.execute(
-        "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = $1", task_id
+        "UPDATE tasks SET cancel_requested_at = coalesce(cancel_requested_at, now()),"
+        " end_facts = coalesce(end_facts, $2) WHERE id = $1",
+        task_id,
+        facts,
     )

@@ -9,7 +9,7 @@ from sluiceway.errors import MessageNotFound, MessageNotWaiting
 from sluiceway.store.database.pool import Connection
 from sluiceway.store.records import TASK_COLUMNS, Task, task_of
 from sluiceway.store.turns.branches import fill_parents, lock_session
-from sluiceway.store.turns.ending import CANCELLED_UNSEEN, end_turn
+from sluiceway.store.turns.ending import cancelled_unseen, end_turn
 
 # `beside`: another message has, or had, its place: it is an edit of that one.
 _MESSAGE = (
@@ -35,7 +35,7 @@ async def take_back(connection: Connection, session_id: str, user_id: str | None
     task = await _waiting(connection, session_id, message_id)
     if task is None or message["superseded"] or message["beside"]:
         raise MessageNotWaiting
-    await end_turn(connection, task, CANCELLED_UNSEEN, None)
+    await end_turn(connection, task, cancelled_unseen({"by": "taking back"}), None)
     both = [message_id, task.message_id]
     # By the sequence, too: those that are shown have no index by what they follow.
     await connection.execute(

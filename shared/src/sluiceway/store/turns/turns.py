@@ -31,7 +31,16 @@ from sluiceway.store.sessions.sessions import check_owner
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn, accept
 from sluiceway.store.turns.approving import AnswersNoted, ClientOutput, Decision, answer
 from sluiceway.store.turns.background import IN_THE_WAY, tell_started
-from sluiceway.store.turns.ending import CANCELLED_UNSEEN, Ended, TurnEnd, end_turn, note_cancel, with_answers
+from sluiceway.store.turns.ending import (
+    BY_ITS_OWNER,
+    Ended,
+    EndFacts,
+    TurnEnd,
+    cancelled_unseen,
+    end_turn,
+    note_cancel,
+    with_answers,
+)
 from sluiceway.store.turns.taking_back import take_back
 from sluiceway.wire.message import Part, unanswered
 
@@ -287,16 +296,18 @@ class TurnStore:
             )
         return [row["user_message_id"] for row in rows]
 
-    async def request_cancel(self, task_id: str, user_id: str | None) -> tuple[Task, bool]:
-        """End a queued turn at once, or note the wish for one that runs. Answers the task as it stands, and whether
-        this call ended it. Raises TaskNotFound, AccessDenied."""
+    async def request_cancel(
+        self, task_id: str, user_id: str | None, wish: EndFacts = BY_ITS_OWNER
+    ) -> tuple[Task, bool]:
+        """End a queued turn at once, or note the wish for one that runs, and whose it is. Answers the task as it
+        stands, and whether this call ended it. Raises TaskNotFound, AccessDenied."""
         async with self._pool.transaction() as connection:
             task = await _lock_task(connection, task_id)
             check_owner(task.user_id, user_id)
             if task.status == "queued":
-                await end_turn(connection, task, CANCELLED_UNSEEN, None)
+                await end_turn(connection, task, cancelled_unseen(wish), None)
             elif not task.ended:
-                await note_cancel(connection, task.id)
+                await note_cancel(connection, task.id, wish)
             row = await connection.fetchrow(f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = $1", task_id)
             if row is None:
                 raise TaskNotFound

@@ -32,7 +32,8 @@ async def list_processes(call: Call[NoParams, None]) -> Response:
     if others is None:
         raise RedisUnavailable
     await call.gateway.queues.refresh()
-    processes = [ProcessView.model_validate(one, from_attributes=True) for one in others]
+    everybody = sorted([*others, call.gateway.agreement.itself], key=lambda one: (one.component, one.name))
+    processes = [ProcessView.model_validate(one, from_attributes=True) for one in everybody]
     return json_response(ProcessList(processes=processes, silent=call.gateway.queues.silent(others)))
 
 
@@ -62,7 +63,7 @@ ROUTES: Routes = (
         "/processes",
         list_processes,
         "Who is there, and what they lack",
-        {200: Success("All processes but this one.", ProcessList)},
+        {200: Success("All processes, the gateway that answers among them.", ProcessList)},
         NoParams,
         problems=(RedisUnavailable,),
         whole_system=True,

@@ -14,7 +14,7 @@ from gateway.api.inputs import ClientId, In, Params
 from gateway.api.models.turns import CancelledTurn
 from gateway.api.ops_models import Explanation, LiveTurnList, LiveTurnView, RequeuedTurn
 from gateway.api.problems import NotRequeueable
-from gateway.ops import explaining, load
+from gateway.ops import endings, explaining, load
 from gateway.ops.evidence import Evidence, evidence_of
 from gateway.ops.explaining import Surroundings
 from gateway.ops.unknown_turn import why_unknown
@@ -43,10 +43,12 @@ async def explain_turn(call: Call[TurnParams, None]) -> Response:
     turn = await _turn_of(gateway, task_id)
     operations = await gateway.store.ops.open_operations(gateway.settings.max_page_size, task_id)
     (evidence,) = await evidence_of(gateway.redis, [turn], operations)
+    ended = await gateway.store.operations.of_task(task_id) if turn.task.ended else ()
     calls = await gateway.store.usage.of_task(task_id)
     letters = await gateway.store.dead_letters.page(None, None, 5, task_id)
     told = [
         *explaining.facts(evidence),
+        *endings.calls(ended),
         *([explaining.cost(calls)] if calls else []),
         *(f"Dead letter {one.id} of {keys.kind_of(one.queue)}: {one.reason}" for one in letters),
     ]
@@ -57,7 +59,8 @@ async def explain_turn(call: Call[TurnParams, None]) -> Response:
 async def cancel_turn(call: Call[TurnParams, None]) -> Response:
     gateway, task_id = call.gateway, call.params.task_id
     turn = await _turn_of(gateway, task_id)
-    result = await gateway.intake.cancel(task_id, turn.task.user_id)
+    wish = {"by": "operator", "name": call.caller.user_id or "of this machine"}
+    result = await gateway.intake.cancel(task_id, turn.task.user_id, wish)
     log_act(call, "operator_cancelled", task_id=task_id, status=result.status)
     return json_response(CancelledTurn(task_id=result.task_id, status=result.status), 202)
 
@@ -141,11 +144,12 @@ ROUTES: Routes = (
         "GET",
         "/turns/{task_id}/explanation",
         explain_turn,
-        "Why a turn has not ended",
+        "Why a turn has not ended, or did as it did",
         {200: Success("One sentence, and what it stands on.", Explanation)},
         TurnParams,
         problems=(TaskNotFound, *AWAY),
-        description="In one sentence, with the evidence; of one that is not there, what may have happened.",
+        description="In one sentence, with the evidence; of one that has ended, why, and what to do; of one that is not"
+        " there, what may have happened.",
     ),
     route(
         "POST",
