@@ -41,6 +41,9 @@ _STEPS = """() => {
         if (added) window.steps.push(added);
     }).observe(document.getElementById("log"), { childList: true, subtree: true });
 }"""
+# What follows an answer comes behind the page.
+_HAS_BOTH_HALVES = """() => performance.getEntriesByType("resource")
+    .some(one => one.name.includes("/assets/talk-") && one.responseEnd > 0)"""
 
 
 class Transfers:
@@ -125,13 +128,18 @@ async def test_the_second_visit_loads_nothing_that_has_not_changed(
     chat: Chat, scripted: ScriptedChat, context: BrowserContext
 ) -> None:
     await chat.open(scripted.url)
-    await expect(chat.box).to_be_focused()
+    await _has_both_halves(chat.page)
     again = Transfers()
     page = await context.new_page()
     await again.watch(page)
     second = Chat(page)
     await second.open(scripted.url)
+    await _has_both_halves(page)
     assert again.bytes < 10_000
+
+
+async def _has_both_halves(page: Page) -> None:
+    await wait_until(lambda: page.evaluate(_HAS_BOTH_HALVES), what="both halves of the program are there")
 
 
 async def test_an_answer_that_comes_moves_nothing(chat: Chat, scripted: ScriptedChat) -> None:

@@ -238,7 +238,7 @@ async def test_another_window_sees_the_question_and_what_comes_of_it(
     await second.sees_state(second.tool("Delete file"), "Waiting for you")
     await second.tool("Delete file").get_by_role("button", name="Deny").click()
     await second.sees_state(second.tool("Delete file"), "Denied")
-    scripted.tell("turn-started", scripted.turn)
+    await scripted.tell("turn-started", scripted.turn)
     await chat.sees_state(chat.tool("Delete file"), "Denied")
     await expect(chat.stop_button).to_be_visible()
     await scripted.turn.say({"type": "tool-output-denied", "toolCallId": "c1"}, BEGIN, *text("So be it."), END)
