@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import BrowserContext, Route, expect
 
 from harness.waiting import wait_until
+from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat, Turn
 from tests.browser.turns import BEGIN, END, MARKDOWN, TICKS, TOOLS, begin, call, delta, output, text
@@ -337,7 +338,8 @@ async def test_a_failed_answer_can_be_asked_for_again(chat: Chat, scripted: Scri
 
 async def test_thumbs_come_to_the_server_one_after_the_other(chat: Chat, scripted: ScriptedChat) -> None:
     """It keeps the one that comes last."""
-    page, told, first = chat.page, list[str](), asyncio.Event()
+    page, first = chat.page, asyncio.Event()
+    told: list[str] = []
 
     async def rated(route: Route) -> None:
         told.append(route.request.method)
@@ -378,6 +380,25 @@ async def test_a_message_that_arrives_when_another_conversation_is_shown_leaves_
     async with page.expect_request("**/api/chat/sessions"):
         left.set()
     assert page.url == f"{scripted.url}/#/"
+
+
+async def test_footnotes_and_where_links_lead_may_stand_at_the_end_of_an_answer(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    turn = await begin(chat, scripted)
+    said = "Water flows[^1], see [the law][law].\n\nDown.[^2]\n\n[^1]: Seen *twice*.\n[^2]: Mostly.\n\n[law]: https://example.org"
+    await turn.say(BEGIN, *text(said), END)
+    await scripted.finish()
+    answer = chat.text_of(chat.answers.last)
+    await expect(answer.locator("p")).to_have_text(["Water flows1, see the law.", "Down.2"])
+    await expect(answer.get_by_role("link", name="the law")).to_have_attribute("href", "https://example.org")
+    notes = answer.get_by_role("listitem")
+    await expect(notes).to_have_text(["Seen twice.", "Mostly."])
+    address = chat.page.url
+    await answer.locator("a[role=doc-noteref]").nth(1).click()
+    await expect(notes.nth(1).locator("[data-note]")).to_be_focused()
+    assert chat.page.url == address
+    await check_axe(chat.page)
 
 
 async def test_usage_is_shown_on_demand(chat: Chat, scripted: ScriptedChat) -> None:
