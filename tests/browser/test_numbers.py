@@ -101,12 +101,21 @@ async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: C
     await wait_until(lambda: scripted.is_followed)
     await chat.send("Hello?")
     await chat.sees_questions("Hello?")
+    await expect(chat.status).to_have_text("Waiting for the answer…")
+    await expect(chat.stop_button).to_be_visible()
     turn = await scripted.asked()
     await page.keyboard.type("And then")
+    # Its text is read as it comes; what makes more of it comes later, and never is there less of it.
+    await turn.say(BEGIN, *text("Away with it.")[:-1], {"type": "reset-step"}, *text("Well, **yes")[:-1])
+    await expect(chat.text_of(chat.answers)).to_have_text(["Well, **yes"])
+    await chat.watch_last_answer()
     there.set()
-    await turn.say(BEGIN, *text("Well."), END)
+    await expect(chat.answers.locator("strong")).to_have_text("yes")
+    await turn.say(delta("**."), {"type": "text-end", "id": "t"}, END)
     await scripted.finish()
-    await chat.sees_answers("Well.")
+    await chat.sees_answers("Well, yes.")
+    seen = set(await page.evaluate("[...window.seenTexts]"))
+    assert seen <= {"Well, **yes", "Well, yes", "Well, yes."}, "it was gone for a moment"
     await chat.sees_questions("Hello?")
     assert len(scripted.turns) == 1, "it was asked for once"
     await expect(chat.box).to_be_focused()
