@@ -9,14 +9,13 @@ TIMEOUT_MS = 40_000
 
 # Every text that the last answer has at any moment, from now on.
 _WATCH = """() => {
-    const messages = document.getElementById("messages");
     const text = () => {
-        const answer = [...messages.querySelectorAll("article.assistant")].at(-1);
+        const answer = [...document.querySelectorAll("#messages article.assistant")].at(-1);
         return [...answer?.querySelectorAll(".body > .text") ?? []].map(one => one.textContent).join("|");
     };
     const seen = window.seenTexts = new Set([text()]);
     const all = { subtree: true, childList: true, characterData: true };
-    new MutationObserver(() => seen.add(text())).observe(messages, all);
+    new MutationObserver(() => seen.add(text())).observe(document.body, all);
 }"""
 
 
