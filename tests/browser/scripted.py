@@ -2,7 +2,7 @@
 
 The chunks of a turn are folded into parts by the project's own fold when it ends, so that the history is what the real
 one would be. It shows what the page does with a stream that no real service can be made to send at the right moment;
-that the page works with the services is shown in `test_page.py` and `test_tools.py`.
+that the page works with the services is shown in `conversation/test_page.py` and `message/test_tools.py`.
 """
 
 import asyncio

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.cancelling import cancelled
 from sluiceway.process.health import HealthServer
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.queue import worker as worker_module
 from sluiceway.queue.work_queue import Delivery, Producer, WorkQueue
-from sluiceway.queue.worker import Worker, WorkerOptions, cancelled
+from sluiceway.queue.worker import Worker, WorkerOptions
 from sluiceway.redis.client import open_redis
 
 from harness.databases.valkey import Valkey

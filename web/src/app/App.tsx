@@ -148,9 +148,8 @@ export function App() {
   const toggleList = () => (isWide ? fold(!folded) : menu ? closeMenu() : setMenu(true));
   /** Its box takes the focus from what has it when the list opens. */
   const search = () => {
-    if (isWide) fold(false);
-    else setMenu(true);
-    requestAnimationFrame(() => document.getElementById("search")?.focus());
+    flushSync(() => (isWide ? fold(false) : setMenu(true)));
+    document.getElementById("search")?.focus();
   };
   const closeMenu = useCallback(() => {
     setMenu((open) => {

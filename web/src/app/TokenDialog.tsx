@@ -1,6 +1,6 @@
 // Signing in with a token that a person has been given.
 
-import { useEffect, useRef, useState } from "react";
+import { useLayoutEffect, useRef, useState } from "react";
 import { askForToken, signInWith, type Refusal } from "../client/tokens.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { useWords } from "../words/words.ts";
@@ -12,7 +12,7 @@ export function TokenDialog() {
   const [refusal, setRefusal] = useState<Refusal | null>(null);
   const box = useRef<HTMLInputElement>(null);
   // After the dialog is open: what is focused before that is not.
-  useEffect(() => box.current?.focus(), []);
+  useLayoutEffect(() => box.current?.focus(), []);
   async function send(event: React.FormEvent): Promise<void> {
     event.preventDefault();
     if (busy || !token.trim()) return;

@@ -1,6 +1,7 @@
 // Where messages are written. Drafts are kept per conversation; Enter sends, and `/` offers the tools.
 
 import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type KeyboardEvent, type Ref } from "react";
+import { flushSync } from "react-dom";
 import type { Policy, Tool } from "../client/api.ts";
 import { recall, remember } from "../storage.ts";
 import { useWords } from "../words/words.ts";
@@ -102,9 +103,9 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
   }
   function pick({ name }: Tool): void {
     const rest = text.slice(caret).replace(/^\S*\s?/, "");
-    change(`/${name} ${rest}`, name.length + 2);
-    box.current?.focus();
-    requestAnimationFrame(() => box.current?.setSelectionRange(name.length + 2, name.length + 2));
+    flushSync(() => change(`/${name} ${rest}`, name.length + 2));
+    box.current!.focus();
+    box.current!.setSelectionRange(name.length + 2, name.length + 2);
   }
   /** Whether the key was meant for the list. */
   function listKey({ key, shiftKey }: KeyboardEvent): boolean {

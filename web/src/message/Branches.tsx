@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "react";
+import { useLayoutEffect, useRef } from "react";
 import { useConversation } from "../conversation/context.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
@@ -9,7 +9,7 @@ export function Branches({ messageId, siblings }: { messageId: string; siblings:
   const conversation = useConversation();
   const group = useRef<HTMLSpanElement>(null);
   const at = siblings.indexOf(messageId);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const { arrival } = conversation;
     if (arrival?.id !== messageId) return;
     conversation.arrival = null;

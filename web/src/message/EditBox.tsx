@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useLayoutEffect, useRef, useState } from "react";
 import { isComposing } from "../composer/keys.ts";
 import { useWords } from "../words/words.ts";
 
@@ -12,7 +12,8 @@ export function EditBox({ text, onSend, onCancel }: Props) {
   const words = useWords();
   const [draft, setDraft] = useState(text);
   const box = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  // At once: what is typed behind the click is for this box.
+  useLayoutEffect(() => {
     const { current } = box;
     current?.focus();
     current?.setSelectionRange(current.value.length, current.value.length);

@@ -1,4 +1,5 @@
 import { useLayoutEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import type { Session } from "../client/api.ts";
 import { isComposing } from "../composer/keys.ts";
 import { focused } from "../ui/focused.ts";
@@ -33,10 +34,10 @@ export function SessionItem({ session, title, state, isCurrent, onPicked, onRena
         <Rename
           title={title}
           onDone={(changed, byKey) => {
-            setRenaming(false);
+            flushSync(() => setRenaming(false));
             if (changed) onRename(session, changed);
-            // The box is gone, and the focus would go with it.
-            if (byKey) requestAnimationFrame(() => more.current?.focus());
+            // The box is gone, and the focus with it.
+            if (byKey) more.current?.focus();
           }}
         />
       </li>

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { Session } from "../client/api.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
@@ -27,7 +27,7 @@ export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename
   const { sessions, hasMore } = useSyncExternalStore(list.subscribe, list.snapshot);
   const [search, setSearch] = useState("");
   const newChat = useRef<HTMLAnchorElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (open) newChat.current?.focus();
   }, [open]);
   const wanted = search.trim().toLowerCase();

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 from typing import Any
 
+from sluiceway.cancelling import cancelled
 from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS, end_within
 from sluiceway.process.metrics import LoopLag
 from sluiceway.process.starting import run_service
-from sluiceway.queue.worker import cancelled, persistently
+from sluiceway.queue.worker import persistently
 
 from gateway.drain import Drain
 from gateway.serving.app import create_app

@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.coalesced import Coalesced
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.files.keeping import FileKeeping
 from sluiceway.files.objects import FileObjects
@@ -47,7 +48,6 @@ from gateway.callers.sign_in import SignIn
 from gateway.callers.signed_out import SignedOut
 from gateway.callers.stream_tokens import StreamTokens
 from gateway.callers.user_cookie import UserCookies
-from gateway.coalesced import Coalesced
 from gateway.drain import Drain
 from gateway.fanout.hub import Hub
 from gateway.fanout.hub_registry import HubRegistry

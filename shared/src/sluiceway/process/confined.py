@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sluiceway.cancelling import cancelled
 from sluiceway.process.logs import get_logger
 
 _PIECE_BYTES = 64 * 1024
@@ -60,8 +61,7 @@ class Confined:
                 told = await _read_all(reader, most_bytes)
                 await reader.wait()
             finally:
-                feeding.cancel()
-                await asyncio.wait({feeding})
+                await cancelled([feeding])
             return told
         finally:
             if reader.returncode is None:

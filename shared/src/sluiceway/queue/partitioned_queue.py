@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 
 from sluiceway import keys
+from sluiceway.cancelling import cancelled
 from sluiceway.errors import RedisUnavailable
 from sluiceway.process.org_weights import EQUAL, OrgWeights
 from sluiceway.queue.partitions import by_partition, mark_of, partitions_in_use, placed
@@ -280,9 +281,7 @@ class _Bells:
     async def silence(self) -> None:
         bells = list(self._ringing.values())
         self._ringing = {}
-        for bell in bells:
-            bell.cancel()
-        await asyncio.gather(*bells, return_exceptions=True)
+        await cancelled(bells)
 
     async def _ring(self, partition: int, last: str, block: timedelta) -> str | None:
         """The id of what came; None: nothing."""

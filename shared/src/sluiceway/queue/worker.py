@@ -25,9 +25,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from sluiceway.backoff import Backoff
+from sluiceway.cancelling import cancelled
 from sluiceway.errors import Fenced, Forgotten, NotStorable, SluicewayError, Unavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
@@ -292,12 +293,3 @@ async def persistently(call: Callable[[], Awaitable[T]]) -> T:
         if away:
             get_logger().info("waited", code=away, seconds=round(time.monotonic() - began, 3))
         return answer
-
-
-async def cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel and wait. Again and again: a client library may swallow a cancellation that comes while it connects."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=0.5)

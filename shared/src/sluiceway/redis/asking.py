@@ -1,13 +1,14 @@
 """Asking several servers the same at once: Sentinels where the primary is, nodes of a cluster who has which slots."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from sluiceway.cancelling import cancelled
 from sluiceway.redis.connections import of_ours
 
 T = TypeVar("T")
@@ -47,36 +48,8 @@ async def first_answers(asking: Iterable[Coroutine[Any, Any, T]]) -> list[T | Ba
             if any(not isinstance(answer, BaseException) for answer in answers):
                 patience = _MORE_SECONDS
     finally:
-        for one in tasks:
-            one.cancel()
-        await asyncio.wait(tasks)
+        await cancelled(tasks)
     return answers
-
-
-class Shared(Generic[T]):
-    """One asking for all who ask at the same time. Whoever stops waiting stops nobody else's."""
-
-    def __init__(self, asking: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._ask = asking
-        self._running: asyncio.Task[T] | None = None
-
-    async def answer(self) -> T:
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._ask(), name="asking")
-            self._running.add_done_callback(_looked_at)
-        return await asyncio.shield(self._running)
-
-    async def close(self) -> None:
-        """Whoever waits just now is told that it was cancelled."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
-
-
-def _looked_at(task: "asyncio.Task[Any]") -> None:
-    """Nobody may be left who waits for its error."""
-    if not task.cancelled():
-        task.exception()
 
 
 def text_of(value: Any) -> str:

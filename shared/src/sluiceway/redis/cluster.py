@@ -25,6 +25,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from sluiceway.cancelling import cancelled
 from sluiceway.redis.following import FollowingRedis, hang_up, open_connections
 from sluiceway.redis.slots import SlotMap, slot_of
 from sluiceway.redis.url import Node
@@ -240,8 +241,7 @@ class ClusterPipeline:
             if late and not done:
                 await asyncio.wait(late)
         finally:
-            for task in tasks:
-                task.cancel()
+            await cancelled(tasks)
         errors = await asyncio.gather(*tasks, return_exceptions=True)
         for error, (_, places) in zip(errors, parts, strict=True):
             if isinstance(error, asyncio.CancelledError):

@@ -13,6 +13,8 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
+from sluiceway.cancelling import cancelled
+
 FOLLOW_SECONDS = 1.0
 
 
@@ -26,8 +28,7 @@ class FollowingRedis(Redis, ABC):  # type: ignore[misc]  # two of redis-py's own
 
     async def __aexit__(self, *error: object) -> None:
         if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait([self._follower])
+            await cancelled([self._follower])
         await super().__aexit__(*error)  # type: ignore[no-untyped-call]
 
     @abstractmethod

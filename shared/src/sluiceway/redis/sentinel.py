@@ -16,7 +16,8 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from sluiceway.redis.asking import Shared, ask, first_answers, text_of
+from sluiceway.coalesced import Coalesced
+from sluiceway.redis.asking import ask, first_answers, text_of
 from sluiceway.redis.connections import PlainConnection, TlsConnection
 from sluiceway.redis.following import FollowingRedis, hang_up, open_connections
 from sluiceway.redis.url import Node, RedisUrl
@@ -43,12 +44,12 @@ class Primary:
 
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
-        self._asking = Shared(self._ask_all)
+        self._asking: Coalesced[Node] = Coalesced()
         self.close = self._asking.close
 
     async def find(self) -> Node:
         """Raises RedisConnectionError where no Sentinel knows one, AuthenticationError, UnknownService."""
-        return await self._asking.answer()
+        return await self._asking.ask(self._ask_all)
 
     def url_of(self, node: Node) -> str:
         return self._url.url_of(node)

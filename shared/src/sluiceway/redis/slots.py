@@ -16,7 +16,8 @@ from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ClusterDownError, MovedError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from sluiceway.redis.asking import Shared, ask, first_answers, text_of
+from sluiceway.coalesced import Coalesced
+from sluiceway.redis.asking import ask, first_answers, text_of
 from sluiceway.redis.url import Node, RedisUrl
 
 SLOTS = 16384
@@ -63,8 +64,7 @@ class SlotMap:
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
         self._view: View | None = None
-        self._drawing = Shared(self._draw)
-        self.draw = self._drawing.answer
+        self._drawing: Coalesced[View] = Coalesced()
         self.close = self._drawing.close
         self._drawn_at = 0.0
         self._doubted = False
@@ -76,6 +76,10 @@ class SlotMap:
         ):
             return await self.draw()
         return self._view
+
+    async def draw(self) -> View:
+        """Raises what `view` does."""
+        return await self._drawing.ask(self._draw)
 
     def doubt(self) -> None:
         """A node is away, or is not what it was."""

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from redis.asyncio import Redis
 
+from sluiceway.cancelling import cancelled
 from sluiceway.process.end_limit import AFTER_DRAIN_SECONDS, end_within
 from sluiceway.process.health import HealthServer
 from sluiceway.process.lifecycle import Stopping, stop_on_signals
@@ -30,7 +31,7 @@ from sluiceway.process.settings import WorkerSettings
 from sluiceway.process.starting import run_service
 from sluiceway.queue.partitioned_queue import PartitionedQueue
 from sluiceway.queue.work_queue import Delivery
-from sluiceway.queue.worker import Worker, WorkerOptions, cancelled, persistently
+from sluiceway.queue.worker import Worker, WorkerOptions, persistently
 from sluiceway.redis.client import open_redis
 from sluiceway.service.agreement import Agreement
 from sluiceway.service.connections import ConnectionMetrics

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from sluiceway.cancelling import cancelled
 from sluiceway.wire.events import (
     Data,
     Event,
@@ -116,10 +117,7 @@ class Showing:
         try:
             await asyncio.wait((call, interrupted), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            interrupted.cancel()
-            telling.cancel()
-            call.cancel()
-            await asyncio.wait((call,))
+            await cancelled([interrupted, telling, call])
         if not call.cancelled():
             return call.result()
         if self._writer.result != "cancelled":

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sluiceway.cancelling import cancelled
 from sluiceway.errors import NotStorable, Unavailable
 from sluiceway.feeds.person_events import PersonEvents
 from sluiceway.process.logs import get_logger
@@ -89,9 +90,7 @@ class Titles:
         try:
             await asyncio.Event().wait()
         finally:
-            for making in self._running:
-                making.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await cancelled(self._running)
 
     async def _make(self, task: Task, message: str, beside: Beside) -> None:
         await beside.heard.wait()

@@ -11,10 +11,10 @@ import asyncio
 import time
 
 from sluiceway.backoff import Backoff
+from sluiceway.cancelling import cancelled
 from sluiceway.errors import StoreUnavailable, Unavailable
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
-from sluiceway.queue.worker import cancelled
 from sluiceway.store import Store
 
 from completion_consumer.metrics import Metrics

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import httpx
 import jwt
+from sluiceway.cancelling import cancelled
 from sluiceway.process.logs import get_logger
-from sluiceway.queue.worker import cancelled
 
 from gateway.api.problems import IdentityProviderUnavailable
 from gateway.callers.discovery import ProviderAnswerInvalid, ask_json, discover

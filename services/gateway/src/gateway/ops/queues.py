@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.coalesced import Coalesced
 from sluiceway.errors import Unavailable
 from sluiceway.operation.catalogue import read_catalogue
 from sluiceway.queue.queue_state import QueueState, queue_states
@@ -19,8 +20,6 @@ from sluiceway.service.agreement import HEARD_SECONDS, OtherProcess
 from sluiceway.service.presence import count_live
 from sluiceway.store import Store
 from sluiceway.wire.tools import DEFAULT_QUEUE
-
-from gateway.coalesced import Coalesced
 
 MOST_FRESH_SECONDS = 2.0
 _SECONDS = 2.0

@@ -9,6 +9,7 @@ import asyncio
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, model_validator
+from sluiceway.cancelling import cancelled
 
 from tool_runner.tool.definition import ToolContext, ToolFailed, tool
 from tool_runner.tools.asking import EMPTY, Said, ask, messages_of
@@ -83,8 +84,7 @@ class _Writing:
             for _ in self._document.outline.sections:
                 await self._write_section()
         finally:
-            showing.cancel()
-            await asyncio.wait({showing})
+            await cancelled([showing])
         if not self._document.word_count:
             raise ToolFailed("The model did not say a word about any section.", EMPTY)
         return self._document

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-_WEB = Path(__file__).parents[2] / "web"
+_WEB = Path(__file__).parents[3] / "web"
 
 
 @pytest.mark.requirement("GW-8")
