@@ -2,19 +2,20 @@
 
 from playwright.async_api import Locator, Page, expect
 
+from harness.waiting import wait_until
+
 # A turn that a dead process held is taken over when its lease has run out.
 TIMEOUT_MS = 40_000
 
 # Every text that the last answer has at any moment, from now on.
 _WATCH = """() => {
-    const messages = document.getElementById("messages");
     const text = () => {
-        const answer = [...messages.querySelectorAll("article.assistant")].at(-1);
+        const answer = [...document.querySelectorAll("#messages article.assistant")].at(-1);
         return [...answer?.querySelectorAll(".body > .text") ?? []].map(one => one.textContent).join("|");
     };
     const seen = window.seenTexts = new Set([text()]);
     const all = { subtree: true, childList: true, characterData: true };
-    new MutationObserver(() => seen.add(text())).observe(messages, all);
+    new MutationObserver(() => seen.add(text())).observe(document.body, all);
 }"""
 
 
@@ -57,7 +58,11 @@ class Chat:
         await expect(self.page.locator("[aria-busy]")).to_have_count(0)
         # The comparison above does not look at white space. Markdown has none at the ends of a paragraph.
         whole = [text.strip() for text in texts]
-        assert await answers.evaluate_all("all => all.map(one => one.textContent)") == whole
+        # The log draws the last of it a frame or two behind the end of the turn.
+        await wait_until(lambda: self._are(answers, whole), what=f"the answers are {whole}")
+
+    async def _are(self, answers: Locator, whole: list[str]) -> bool:
+        return bool(await answers.evaluate_all("all => all.map(one => one.textContent)") == whole)
 
     async def sees_beginning(self, text: str) -> None:
         """Wait until the last answer is this much, and still being written."""

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from tests.browser.chat import Chat
 from tests.browser.chromium import find_chromium
@@ -22,6 +22,9 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# Of a click and of what is expected alike: how long a page takes says how busy the machine is.
+_PATIENCE_MS = 20_000
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ async def one_browser(browser: Browser) -> AsyncIterator[BrowserContext]:
 
     # Without a graphics card an animation costs a good part of the core that the services need.
     opened = await browser.new_context(viewport={"width": 1100, "height": 800}, reduced_motion="reduce")
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(_PATIENCE_MS)
     opened.on("console", on_console)
     opened.on("page", on_page)
     yield opened

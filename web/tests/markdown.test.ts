@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Splitter } from "../src/markdown/blocks.ts";
 import { prepared } from "../src/markdown/prepared.ts";
+import { resolved } from "../src/markdown/references.ts";
 
 const TICKS = "`".repeat(3);
 const TEXT = [
@@ -61,7 +62,7 @@ test("what stood before the last block stays the same object", () => {
 
 test("a fence is closed only by a line with nothing behind it", () => {
   const code = `${TICKS}regex\n${TICKS}[^x]*\\|b ${TICKS}\nstill code\n${TICKS}\n`;
-  assert.deepEqual(new Splitter().split(code), [{ source: code, code: true }]);
+  assert.deepEqual(new Splitter().split(code), [{ source: code, code: true, defines: false }]);
 });
 
 test("a formula with an empty line in it stays one block", () => {
@@ -90,4 +91,24 @@ test("in code nothing is maths", () => {
 test("what breaks off within a word in bold is bold while it grows", () => {
   assert.equal(ready("a **bol", { open: true }), "a **bol**");
   assert.equal(ready("a **bol"), "a **bol");
+});
+
+test("a block is given what it names: the numbers of its footnotes, and where its links lead", () => {
+  const text = "One[^a], two[^b], none[^c], `[^a]`, [the law][law].\n\n" + `${TICKS}\n[^a]\n${TICKS}` + "\n\n[^b]: Its proof,\n    and more.\n[^a]: Said by Ann.\n\n[law]: https://example.org/law";
+  const found = resolved(new Splitter().split(text));
+  assert.deepEqual(found.map(({ source }) => source.trim()), [
+    "One[2](#note-2), two[1](#note-1), none[^c], `[^a]`, [the law][law].",
+    `${TICKS}\n[^a]\n${TICKS}`,
+    "1. [](#noted-1) Its proof,\n    and more.\n2. [](#noted-2) Said by Ann.",
+    "[law]: https://example.org/law",
+  ]);
+  assert.equal(found[0]!.links.trim(), "[law]: https://example.org/law");
+});
+
+test("of a text that grows what names nothing stays as it is when a footnote comes", () => {
+  const before = resolved(new Splitter().split("One.\n\nTwo[^1]."));
+  const then = resolved(new Splitter().split("One.\n\nTwo[^1].\n\n[^1]: Yes."));
+  assert.deepEqual(then[0], before[0]);
+  assert.equal(before[1]!.source, "Two[^1].");
+  assert.equal(then[1]!.source.trim(), "Two[1](#note-1).");
 });

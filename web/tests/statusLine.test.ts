@@ -18,6 +18,7 @@ function line() {
     get hasBegun() {
       return turn.hasBegun;
     },
+    titleOf: (callId) => (callId === "before" ? "Clock" : undefined),
     show: (said) => told.push(said && said(en)),
   });
   return { status, told, turn, last: () => told.at(-1) };
@@ -63,4 +64,12 @@ test("once no turn runs, nothing looks for silence any more", (context) => {
   status.end(null);
   mock.timers.tick(AGES_MS);
   assert.deepEqual(told, [en.waitingForAnswer, null]);
+});
+
+test("a call that its message had before the turn went on has its name", (context) => {
+  context.after(() => mock.timers.reset());
+  const { status, last } = line();
+  status.begin();
+  status.heard({ type: "tool-output-denied", toolCallId: "before" });
+  assert.equal(last(), en.toolDenied("Clock"));
 });

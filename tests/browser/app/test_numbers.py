@@ -41,6 +41,9 @@ _STEPS = """() => {
         if (added) window.steps.push(added);
     }).observe(document.getElementById("log"), { childList: true, subtree: true });
 }"""
+# What follows an answer comes behind the page.
+_HAS_BOTH_HALVES = """() => performance.getEntriesByType("resource")
+    .some(one => one.name.includes("/assets/talk-") && one.responseEnd > 0)"""
 
 
 class Transfers:
@@ -98,12 +101,21 @@ async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: C
     await wait_until(lambda: scripted.is_followed)
     await chat.send("Hello?")
     await chat.sees_questions("Hello?")
+    await expect(chat.status).to_have_text("Waiting for the answer…")
+    await expect(chat.stop_button).to_be_visible()
     turn = await scripted.asked()
     await page.keyboard.type("And then")
+    # Its text is read as it comes; what makes more of it comes later, and never is there less of it.
+    await turn.say(BEGIN, *text("Away with it.")[:-1], {"type": "reset-step"}, *text("Well, **yes")[:-1])
+    await expect(chat.text_of(chat.answers)).to_have_text(["Well, **yes"])
+    await chat.watch_last_answer()
     there.set()
-    await turn.say(BEGIN, *text("Well."), END)
+    await expect(chat.answers.locator("strong")).to_have_text("yes")
+    await turn.say(delta("**."), {"type": "text-end", "id": "t"}, END)
     await scripted.finish()
-    await chat.sees_answers("Well.")
+    await chat.sees_answers("Well, yes.")
+    seen = set(await page.evaluate("[...window.seenTexts]"))
+    assert seen <= {"Well, **yes", "Well, yes", "Well, yes."}, "it was gone for a moment"
     await chat.sees_questions("Hello?")
     assert len(scripted.turns) == 1, "it was asked for once"
     await expect(chat.box).to_be_focused()
@@ -125,13 +137,18 @@ async def test_the_second_visit_loads_nothing_that_has_not_changed(
     chat: Chat, scripted: ScriptedChat, context: BrowserContext
 ) -> None:
     await chat.open(scripted.url)
-    await expect(chat.box).to_be_focused()
+    await _has_both_halves(chat.page)
     again = Transfers()
     page = await context.new_page()
     await again.watch(page)
     second = Chat(page)
     await second.open(scripted.url)
+    await _has_both_halves(page)
     assert again.bytes < 10_000
+
+
+async def _has_both_halves(page: Page) -> None:
+    await wait_until(lambda: page.evaluate(_HAS_BOTH_HALVES), what="both halves of the program are there")
 
 
 async def test_an_answer_that_comes_moves_nothing(chat: Chat, scripted: ScriptedChat) -> None:

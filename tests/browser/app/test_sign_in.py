@@ -92,6 +92,7 @@ async def test_without_an_identity_provider_a_person_signs_in_with_a_token_that_
         await box.fill(wrong)
         await page.keyboard.press("Enter")
         await expect(dialog.get_by_role("alert")).to_contain_text("does not accept this token")
+        await expect(dialog.get_by_role("button", name="Sign in")).not_to_have_attribute("aria-disabled", "true")
     # As people copy it: with what stands before it, and a line's end.
     mine = token(sub="ada")
     await box.fill(f"Bearer {mine} ")

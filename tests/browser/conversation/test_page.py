@@ -4,11 +4,12 @@ import asyncio
 import re
 
 import pytest
-from playwright.async_api import BrowserContext, Route, expect
+from playwright.async_api import BrowserContext, Locator, Route, expect
 
 from harness.databases.valkey import Valkey
 from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services
+from harness.waiting import wait_until
 from tests.browser.chat import TIMEOUT_MS, Chat
 
 # Twenty words come at once, the others when the gate is opened: the middle of an answer lasts as long as a test likes.
@@ -283,7 +284,7 @@ async def test_the_newest_line_stays_in_sight_unless_the_reader_scrolls_away(
     newest = chat.page.get_by_role("button", name="Newest")
     await expect(newest).to_be_hidden()
     messages = chat.page.get_by_role("log")
-    assert await messages.evaluate(LINES_BELOW) < 1
+    await _is_at_the_end(messages)
     await messages.hover()
     await chat.page.mouse.wheel(0, -600)
     await expect(newest).to_be_visible()
@@ -292,7 +293,16 @@ async def test_the_newest_line_stays_in_sight_unless_the_reader_scrolls_away(
     assert await messages.evaluate(LINES_BELOW) > 20
     await newest.click()
     await expect(newest).to_be_hidden()
-    assert await messages.evaluate(LINES_BELOW) < 1
+    await _is_at_the_end(messages)
+
+
+async def _is_at_the_end(messages: Locator) -> None:
+    """It follows what has grown with the next frame."""
+
+    async def look() -> bool:
+        return bool(await messages.evaluate(LINES_BELOW) < 1)
+
+    await wait_until(look, what="the newest line is in sight")
 
 
 async def test_what_is_older_comes_before_the_reader_reaches_it(services: Services, chat: Chat) -> None:

@@ -1,12 +1,14 @@
 """What the page makes of answers and of its list, with a back end that says what the test says."""
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Route, expect
 
 from harness.waiting import wait_until
+from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat, Turn
 from tests.browser.turns import BEGIN, END, MARKDOWN, TICKS, TOOLS, begin, call, delta, output, text
@@ -176,8 +178,10 @@ async def test_a_message_written_offline_goes_when_the_network_is_back(
 async def test_a_message_that_was_not_sent_yet_outlives_a_reload(chat: Chat, scripted: ScriptedChat) -> None:
     scripted.refusal = ({"detail": "No."}, 503)
     await begin_unheard(chat, scripted, "still to be sent")
-    scripted.refusal = None
     await chat.page.reload()
+    # Taken by the page that is there now: the one before may have tried once more while it was left.
+    await expect(chat.status).to_contain_text("Trying again…")
+    scripted.refusal = None
     await scripted.asked()
     await chat.sees_questions("still to be sent")
     assert len(scripted.turns) == 1
@@ -267,7 +271,7 @@ async def test_the_tab_tells_that_an_answer_is_done(chat: Chat, scripted: Script
     # One of another conversation.
     await _look(chat, "hidden")
     scripted.session_id = "another"
-    scripted.tell("turn-ended", turn)
+    await scripted.tell("turn-ended", turn)
     await expect(chat.page).to_have_title(re.compile("^● tell me"))
 
 
@@ -330,6 +334,71 @@ async def test_a_failed_answer_can_be_asked_for_again(chat: Chat, scripted: Scri
     await chat.answers.last.get_by_role("button", name="Try again").click()
     await scripted.asked()
     assert scripted.triggers[-1] == {"trigger": "regenerate-message", "messageId": "answer-1"}
+
+
+async def test_thumbs_come_to_the_server_one_after_the_other(chat: Chat, scripted: ScriptedChat) -> None:
+    """It keeps the one that comes last."""
+    page, first = chat.page, asyncio.Event()
+    told: list[str] = []
+
+    async def rated(route: Route) -> None:
+        told.append(route.request.method)
+        await first.wait()
+        await route.fulfill(status=204)
+
+    await page.route("**/feedback", rated)
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Yes."), END)
+    await scripted.finish()
+    good = chat.answers.last.get_by_role("button", name="Good answer")
+    for pressed in ("true", "false"):
+        await good.click()
+        await expect(good).to_have_attribute("aria-pressed", pressed)
+    async with page.expect_request_finished(lambda request: request.method == "DELETE"):
+        assert told == ["PUT"]
+        first.set()
+    assert told == ["PUT", "DELETE"]
+
+
+async def test_a_message_that_arrives_when_another_conversation_is_shown_leaves_its_address(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    page, left = chat.page, asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await left.wait()
+        await route.fulfill(status=202, json={"position": 1})
+
+    await page.route("**/messages", late)
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Half"))
+    await expect(chat.text_of(chat.answers)).to_have_text(["Half"])
+    async with page.expect_request("**/messages"):
+        await chat.send("and then")
+    await page.get_by_role("link", name="New chat").click()
+    # The list is read again when the message has arrived.
+    async with page.expect_request("**/api/chat/sessions"):
+        left.set()
+    assert page.url == f"{scripted.url}/#/"
+
+
+async def test_footnotes_and_where_links_lead_may_stand_at_the_end_of_an_answer(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    turn = await begin(chat, scripted)
+    said = "Water flows[^1], see [the law][law].\n\nDown.[^2]\n\n[^1]: Seen *twice*.\n[^2]: Mostly.\n\n[law]: https://example.org"
+    await turn.say(BEGIN, *text(said), END)
+    await scripted.finish()
+    answer = chat.text_of(chat.answers.last)
+    await expect(answer.locator("p")).to_have_text(["Water flows1, see the law.", "Down.2"])
+    await expect(answer.get_by_role("link", name="the law")).to_have_attribute("href", "https://example.org")
+    notes = answer.get_by_role("listitem")
+    await expect(notes).to_have_text(["Seen twice.", "Mostly."])
+    address = chat.page.url
+    await answer.locator("a[role=doc-noteref]").nth(1).click()
+    await expect(notes.nth(1).locator("[data-note]")).to_be_focused()
+    assert chat.page.url == address
+    await check_axe(chat.page)
 
 
 async def test_usage_is_shown_on_demand(chat: Chat, scripted: ScriptedChat) -> None:

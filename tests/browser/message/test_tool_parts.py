@@ -176,6 +176,7 @@ async def test_a_person_answers_and_the_same_message_continues(
     assert scripted.approvals == [answer]
     turn = scripted.turn
     await turn.say(output("gone") if approved else {"type": "tool-output-denied", "toolCallId": "c1"})
+    await expect(chat.status).to_have_text(f"Delete file {'is done' if approved else 'was not allowed'}.")
     await turn.say(BEGIN, *text("So be it."), END)
     await scripted.finish()
     await chat.sees_answers("I will delete it.", "So be it.")
@@ -238,7 +239,7 @@ async def test_another_window_sees_the_question_and_what_comes_of_it(
     await second.sees_state(second.tool("Delete file"), "Waiting for you")
     await second.tool("Delete file").get_by_role("button", name="Deny").click()
     await second.sees_state(second.tool("Delete file"), "Denied")
-    scripted.tell("turn-started", scripted.turn)
+    await scripted.tell("turn-started", scripted.turn)
     await chat.sees_state(chat.tool("Delete file"), "Denied")
     await expect(chat.stop_button).to_be_visible()
     await scripted.turn.say({"type": "tool-output-denied", "toolCallId": "c1"}, BEGIN, *text("So be it."), END)
@@ -386,8 +387,9 @@ async def _asked_for_approval(chat: Chat, scripted: ScriptedChat) -> Locator:
 async def test_the_arguments_of_a_tool_are_a_form_and_the_end_stays_in_sight_when_it_goes(
     chat: Chat, scripted: ScriptedChat
 ) -> None:
-    arguments = {"zone": {"type": "string"}, "hours": {"type": "integer"}, "exact": {"type": "boolean"}}
-    scripted.tools = [TOOLS[0] | {"parameters": {"properties": arguments, "required": ["zone"]}}]
+    zone = {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    arguments = {"zone": zone, "hours": {"type": "integer"}, "exact": {"type": "boolean"}}
+    scripted.tools = [TOOLS[0] | {"parameters": {"properties": arguments, "required": ["hours"]}}]
     for n in range(20):
         scripted.store(f"m{n}", "assistant" if n % 2 else "user", [{"type": "text", "text": f"Word {n}.\n\nMore."}])
     page = chat.page

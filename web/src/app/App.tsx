@@ -50,7 +50,8 @@ export function App() {
     (sessionId: string | null, unsent: string | null = null): Conversation => {
       const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
         onChange: () => {
-          if (sessionIn(location.hash) !== conversation.sessionId) history.replaceState(null, "", addressOf(conversation.sessionId));
+          // Its name, once it has one; where another is shown meanwhile, the address is that one's.
+          if (conversation === shownNow.current && sessionIn(location.hash) === null) history.replaceState(null, "", addressOf(conversation.sessionId));
           void list.refresh();
         },
         onSession: (session, firstText) => list.keepWords(session.id, firstText),

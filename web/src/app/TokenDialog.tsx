@@ -17,6 +17,8 @@ export function TokenDialog() {
     event.preventDefault();
     if (busy || !token.trim()) return;
     setBusy(true);
+    // Told once more, also where it is the same again.
+    setRefusal(null);
     const why = await signInWith(token);
     // What was refused before is asked for again; what was written is a draft, and stays.
     if (why === null) return location.reload();

@@ -72,6 +72,7 @@ export interface ToolArgument {
   type?: string;
   description?: string;
   enum?: unknown[];
+  anyOf?: ToolArgument[];
 }
 
 interface Asked {

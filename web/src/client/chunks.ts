@@ -4,9 +4,9 @@
 // Deltas that come within one frame are joined, so that the work per frame does not grow with the number of chunks.
 
 import type { UIMessage, UIMessageChunk } from "ai";
-import { eventsOf } from "./events.ts";
+import { chunkIn, eventsOf, type Chunk } from "./events.ts";
 
-export type Chunk = { type: string; [key: string]: unknown };
+export type { Chunk };
 
 const FRAME_MS = 32;
 const KNOWN = new Set([
@@ -96,7 +96,7 @@ export function chunksOf(
       for (;;) {
         const { value, done } = await events.next();
         if (done) return controller.close();
-        const chunk = chunkIn(value.data);
+        const chunk = chunkIn(value);
         if (!chunk || !begun.fits(chunk)) continue;
         onChunk(chunk);
         controller.enqueue(chunk);
@@ -108,14 +108,4 @@ export function chunksOf(
     cancel: async () => void (await events.return(undefined)),
   });
   return chunks.pipeThrough(joinDeltas()) as unknown as ReadableStream<UIMessageChunk>;
-}
-
-function chunkIn(data: string | undefined): Chunk | null {
-  if (data === undefined || data === "[DONE]") return null;
-  try {
-    const chunk: unknown = JSON.parse(data);
-    return typeof (chunk as Chunk | null)?.type === "string" ? (chunk as Chunk) : null;
-  } catch {
-    return null;
-  }
 }

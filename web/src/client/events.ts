@@ -37,3 +37,16 @@ function eventIn(text: string): ServerEvent {
   }
   return event;
 }
+
+/** What the stream of a turn says in one event. */
+export type Chunk = { type: string; [key: string]: unknown };
+
+export function chunkIn({ data }: ServerEvent): Chunk | null {
+  if (data === undefined || data === "[DONE]") return null;
+  try {
+    const chunk: unknown = JSON.parse(data);
+    return typeof (chunk as Chunk | null)?.type === "string" ? (chunk as Chunk) : null;
+  } catch {
+    return null;
+  }
+}

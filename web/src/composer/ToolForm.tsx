@@ -11,7 +11,15 @@ interface Props {
 }
 
 export const argumentsOf = (tool: Tool): [string, ToolArgument][] =>
-  Object.entries(tool.parameters?.properties ?? {}).filter(([, { type }]) => ["string", "number", "integer", "boolean"].includes(type ?? ""));
+  Object.entries(tool.parameters?.properties ?? {})
+    .map(([name, argument]): [string, ToolArgument] => [name, given(argument)])
+    .filter(([, { type }]) => ["string", "number", "integer", "boolean"].includes(type ?? ""));
+
+/** Of what may also be null, as `str | None` is written: what it is where it is given. */
+function given(argument: ToolArgument): ToolArgument {
+  const [one, ...more] = argument.anyOf?.filter(({ type }) => type !== "null") ?? [];
+  return one && more.length === 0 ? { ...argument, ...one } : argument;
+}
 
 export function ToolForm({ tool, onFill }: Props) {
   const words = useWords();

@@ -3,6 +3,7 @@
 import { useChat, type Chat } from "@ai-sdk/react";
 import type { UIMessage } from "ai";
 import { useEffect, useImperativeHandle, useLayoutEffect, useRef, type Ref } from "react";
+import { AwaitedAnswer } from "../message/AwaitedAnswer.tsx";
 import { Answer, calledIn, Question } from "../message/Message.tsx";
 import { useWords } from "../words/words.ts";
 import { useConversation } from "./context.ts";
@@ -32,10 +33,18 @@ interface Props {
 
 export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) {
   const words = useWords();
-  const { messages } = useChat({ chat, experimental_throttle: FRAME_MS });
+  const { messages: known } = useChat({ chat, experimental_throttle: FRAME_MS });
+  const last = known.at(-1);
+  const isBlank = last?.role === "assistant" && textOf(last) === "";
+  // Until the chat has it, too, what was read of the answer stands there.
+  const messages = state.early && isBlank ? known.slice(0, -1) : known;
   const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[0]?.id);
   useReading(column, state.running);
   const conversation = useConversation();
+  const isCaughtUp = state.early !== "" && last?.role === "assistant" && !isBlank;
+  useLayoutEffect(() => {
+    if (isCaughtUp) conversation.caughtUp();
+  }, [isCaughtUp, conversation]);
   const isFound = state.sought !== null && messages.some((message) => message.id === state.sought);
   useLayoutEffect(() => {
     if (!isFound) return;
@@ -92,12 +101,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "ha
           />
         ),
       )}
-      {isWaiting && (
-        <article key={answerId ?? "next"} className="message assistant streaming" aria-busy="true">
-          <h2 className="unseen">{words.assistant}</h2>
-          <div className="body" />
-        </article>
-      )}
+      {isWaiting && <AwaitedAnswer key={answerId ?? "next"} text={state.early} />}
       {pending.filter((one) => !shown.has(one.id)).map((one) => (
         <QueuedQuestion key={one.id} one={one} onEdit={onEdit} />
       ))}

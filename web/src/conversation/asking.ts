@@ -44,13 +44,13 @@ export class Asking {
     const { id, text, files = [], model } = one;
     const message: UIMessage = { id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] };
     const body = this.parts.pending.optionsOf(id, model);
-    // What follows its answer need not be there for it to go.
-    if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body);
+    // What follows its answer need not be there for it to go, to be waited for and to be stopped.
+    this.parts.turn.begin();
+    if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body, (early) => this.state.set({ early }));
     return new Promise((resolve) => {
       this.accepted = resolve;
       this.sendingId = id;
       const ask = async () => {
-        this.parts.turn.begin();
         await this.state.chat.sendMessage(message, { body });
         await this.settle(one);
       };
@@ -76,6 +76,7 @@ export class Asking {
     const { id } = one;
     const taken = this.sendingId === id && this.accepted === null;
     this.accepted = null;
+    this.state.set({ early: "" });
     if (taken) return this.parts.turn.over();
     this.state.messages = this.state.messages.filter((message) => message.id !== id);
     await this.parts.pending.refused(one, this.parts.turn.refusal ?? new Problem("", { code: "UNREACHABLE" }));

@@ -117,8 +117,14 @@ export class Conversation {
   /** Once it is there, there is a chat. Left or not: what was written is sent. */
   private prepare(): Promise<void> {
     const onWait = (problem: Problem) => this.turn.line.waits(problem);
-    this.preparing ??= this.state.talk ? Promise.resolve() : api.persist(talking, { onWait }).then(({ makeTalk }) => this.begun(makeTalk));
+    this.preparing ??= this.state.talk ? Promise.resolve() : api.persist(talking, { onWait }).then(({ makeTalk }) => this.prepared(makeTalk));
     return this.preparing;
+  }
+
+  private prepared(make: MakeTalk): void {
+    this.begun(make);
+    // Where it was long in coming, that is said no more.
+    if (!this.turn.runs) this.turn.end();
   }
 
   private begun(make: MakeTalk): void {
@@ -247,6 +253,11 @@ export class Conversation {
   seek(messageId: string | null): void {
     this.state.set({ sought: messageId });
     if (this.state.now.loaded) void this.earlier.until(messageId);
+  }
+
+  /** The chat has as much of the first answer as was read before it was there. */
+  caughtUp(): void {
+    this.state.set({ early: "" });
   }
 
   /** It is in sight. */

@@ -17,6 +17,8 @@ export interface Snapshot {
   running: boolean;
   /** The id of the answer that is being written, as far as it is known. */
   answerId: string | null;
+  /** What is read of the first answer before its program shows it. */
+  early: string;
   status: Said | null;
   problem: Said | null;
   pending: readonly Pending[];
@@ -31,8 +33,8 @@ export interface Snapshot {
 }
 
 const BEGINNING: Snapshot = {
-  chat: null, exists: true, loaded: false, running: false, answerId: null, status: null, problem: null, pending: [],
-  hasOlder: false, absent: false, title: null, background: [], sought: null,
+  chat: null, exists: true, loaded: false, running: false, answerId: null, early: "", status: null, problem: null,
+  pending: [], hasOlder: false, absent: false, title: null, background: [], sought: null,
 };
 
 export class ConversationState {

@@ -10,6 +10,12 @@ const PROGRESS_MS = 5_000;
 export class Teller {
   private progressAt = -Infinity;
   private readonly titles = new Map<string, string>();
+  private readonly known: (callId: string) => string | undefined;
+
+  /** `known`: the titles of calls that its message had before it. */
+  constructor(known: (callId: string) => string | undefined) {
+    this.known = known;
+  }
 
   /** What is to be said of this chunk, or null. */
   said(chunk: Chunk): Said | null {
@@ -40,7 +46,7 @@ export class Teller {
   private titleOf({ toolCallId, toolName, title }: Chunk): string {
     const id = String(toolCallId);
     if (typeof toolName === "string") this.titles.set(id, (title as string | undefined) ?? titled(toolName));
-    return this.titles.get(id) ?? "";
+    return this.titles.get(id) ?? this.known(id) ?? titled("");
   }
 
   private progress(title: string, output: unknown): Said | null {

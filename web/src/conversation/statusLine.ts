@@ -14,6 +14,8 @@ export interface Watched {
   readonly stopping: boolean;
   /** Something of its answer is there. */
   readonly hasBegun: boolean;
+  /** Of a call that its message has. */
+  titleOf(callId: string): string | undefined;
   show(said: Said | null): void;
 }
 
@@ -21,17 +23,22 @@ const ANSWERS = ["reasoning-start", "text-start", "reset-step"];
 
 export class StatusLine {
   private readonly turn: Watched;
-  private teller = new Teller();
+  private teller: Teller;
   /** It says what the turn waits for: a tool, a person, its model, its place in the queue. */
   private awaited = false;
   private readonly silence = new Silence(() => this.saySilence(), () => this.sayState());
 
   constructor(turn: Watched) {
     this.turn = turn;
+    this.teller = this.newTeller();
+  }
+
+  private newTeller(): Teller {
+    return new Teller((callId) => this.turn.titleOf(callId));
   }
 
   begin(): void {
-    this.teller = new Teller();
+    this.teller = this.newTeller();
     this.awaited = false;
     this.silence.begin();
     if (!this.turn.stopping) this.turn.show((words) => words.waitingForAnswer);

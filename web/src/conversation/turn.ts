@@ -3,6 +3,7 @@
 import { cancelTask } from "../client/api.ts";
 import type { Chunk } from "../client/chunks.ts";
 import type { Problem } from "../client/problem.ts";
+import { titleOfCall } from "../message/parts.ts";
 import type { Said } from "../words/words.ts";
 import type { Host } from "./host.ts";
 import type { ConversationState } from "./state.ts";
@@ -45,6 +46,10 @@ export class RunningTurn implements Watched {
   get hasBegun(): boolean {
     const last = this.state.messages.at(-1);
     return last?.role === "assistant" && last.id === this.live?.answerId && last.parts.length > 0;
+  }
+
+  titleOf(callId: string): string | undefined {
+    return titleOfCall(this.state.messages.at(-1)?.parts ?? [], callId);
   }
 
   show(status: Said | null): void {

@@ -3,7 +3,7 @@
 // The log is no live region of the browser's: with each word that comes the paragraph would be read from its beginning,
 // and a history that is opened from its first message. Each block is told once, when the next one has begun.
 
-import { useEffect, type RefObject } from "react";
+import { useLayoutEffect, type RefObject } from "react";
 import { announce } from "../ui/announced.ts";
 import { useWords } from "../words/words.ts";
 import { Reader } from "./reader.ts";
@@ -14,7 +14,8 @@ const DRAWN_MS = 150;
 
 export function useReading(log: RefObject<HTMLElement | null>, running: boolean): void {
   const { assistant } = useWords();
-  useEffect(() => {
+  // With what is drawn first: a moment later the beginning of an answer would be there, and count as read.
+  useLayoutEffect(() => {
     if (!running) return;
     const reader = new Reader(() => log.current, assistant);
     const look = (whole: boolean) => {

@@ -16,6 +16,7 @@ export class Verdicts {
   private readonly turn: RunningTurn;
   private readonly following: Following;
   private readonly host: Host;
+  private rated: Promise<void> = Promise.resolve();
 
   constructor(state: ConversationState, turn: RunningTurn, following: Following, host: Host) {
     this.state = state;
@@ -24,12 +25,18 @@ export class Verdicts {
     this.host = host;
   }
 
-  /** What a person thinks of an answer; null: nothing any more. It is seen at once, and goes where it was not taken. */
-  async rate(messageId: string, feedback: api.Feedback | null): Promise<void> {
-    const { sessionId, signal } = this.state;
+  /** What a person thinks of an answer; null: nothing any more. It is seen at once, and goes where it was not taken. The
+   * server hears of one after the other: of two at once it would keep the one that comes last. */
+  rate(messageId: string, feedback: api.Feedback | null): Promise<void> {
     const before = dataOf(this.state.message(messageId)!).feedback ?? null;
     this.state.tell(null);
     this.setFeedback(messageId, feedback);
+    this.rated = this.rated.then(() => this.sendRating(messageId, feedback, before));
+    return this.rated;
+  }
+
+  private async sendRating(messageId: string, feedback: api.Feedback | null, before: api.Feedback | null): Promise<void> {
+    const { sessionId, signal } = this.state;
     try {
       await api.persist(() => api.giveFeedback(sessionId, messageId, feedback), { signal, onWait: () => {}, tries: SEND_TRIES });
     } catch (error) {

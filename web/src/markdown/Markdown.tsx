@@ -1,14 +1,15 @@
 // Markdown, block by block. HTML in it is shown as the text that it is; links and pictures run and fetch nothing.
 
-import { memo, useRef, type ComponentProps } from "react";
+import { memo, useRef, type ComponentProps, type MouseEvent } from "react";
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import remarkMath from "remark-math";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { useWords } from "../words/words.ts";
-import { Splitter, type Block } from "./blocks.ts";
+import { Splitter } from "./blocks.ts";
 import { useExtras } from "./extras.ts";
 import { hasMath, prepared } from "./prepared.ts";
+import { NOTE_LINK, NOTE_PLACE, resolved, type Resolved } from "./references.ts";
 import { useGradual } from "./useGradual.ts";
 
 interface Props {
@@ -23,22 +24,23 @@ export function Markdown({ text, open = false, className }: Props) {
   splitter.current ??= new Splitter();
   const shown = useGradual(text);
   const blocks = splitter.current.split(shown);
+  const sources = resolved(blocks);
   const grows = open || shown.length < text.length;
   return (
     <div className={className} dir="auto" aria-busy={shown.length < text.length || undefined}>
       {blocks.map((block, n) => (
-        <RenderedBlock key={n} source={block.source} code={block.code} open={grows && n === blocks.length - 1} />
+        <RenderedBlock key={n} {...sources[n]!} code={block.code} open={grows && n === blocks.length - 1} />
       ))}
     </div>
   );
 }
 
-const RenderedBlock = memo(function RenderedBlock({ source, code, open }: Block & { open: boolean }) {
+const RenderedBlock = memo(function RenderedBlock({ source, links, code, open }: Resolved & { code: boolean; open: boolean }) {
   const kind = /^[ \t>*+\-\d.)]*(```|~~~)/m.test(source) ? "code" : hasMath(source) ? "math" : null;
   const plugins = useExtras(kind);
   return (
     <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={plugins} components={COMPONENTS}>
-      {prepared({ source, code }, open)}
+      {prepared({ source, code }, open) + links}
     </ReactMarkdown>
   );
 });
@@ -68,11 +70,28 @@ const COMPONENTS: Components = {
 };
 
 function Link({ href, children }: ComponentProps<"a">) {
+  if (href?.startsWith(NOTE_LINK)) return <NoteLink number={href.slice(NOTE_LINK.length)} />;
+  if (href?.startsWith(NOTE_PLACE)) return <span data-note={href.slice(NOTE_PLACE.length)} tabIndex={-1} />;
   if (!href || !/^(https?:|mailto:|tel:|#)/i.test(href)) return <span>{children}</span>;
   return (
     <a href={href} target="_blank" rel="noopener noreferrer nofollow">
       {children}
     </a>
+  );
+}
+
+/** Leads to the text of its footnote, below in the same answer; the page's own address stays. */
+function NoteLink({ number }: { number: string }) {
+  const show = (event: MouseEvent<HTMLAnchorElement>) => {
+    event.preventDefault();
+    event.currentTarget.closest(".text, .document")?.querySelector<HTMLElement>(`[data-note="${CSS.escape(number)}"]`)?.focus();
+  };
+  return (
+    <sup>
+      <a href={`${NOTE_LINK}${number}`} role="doc-noteref" onClick={show}>
+        {number}
+      </a>
+    </sup>
   );
 }
 

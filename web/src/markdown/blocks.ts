@@ -1,6 +1,7 @@
 // A text of markdown as blocks, so that of an answer that grows only the end is rendered again.
 
 import { lexer, type Token, type Tokens } from "marked";
+import { hasNotes } from "./references.ts";
 
 // A list with more items than that is several blocks: all of it would be rendered again with each item that comes.
 const MOST_ITEMS = 20;
@@ -9,6 +10,8 @@ export interface Block {
   source: string;
   /** Whether it is code: nothing in it is prepared for the renderer. */
   code: boolean;
+  /** Whether other blocks may name what it says: see references.ts. */
+  defines: boolean;
 }
 
 /** Splits a text that mostly grows at its end. What stood before its last block is not read again. */
@@ -31,15 +34,17 @@ function blocksIn(text: string): Block[] {
   for (const token of lexer(text, { gfm: true })) {
     // The lexer makes blanks of tabs and \n of \r\n: the source is cut by length only where that is right.
     const source = sourceOf(token, text, at);
-    if (source === null) return [...blocks, { source: text.slice(at), code: false }];
+    if (source === null) return [...blocks, { source: text.slice(at), code: false, defines: false }];
     at += source.length;
     const last = blocks.at(-1);
     if (last && (token.type === "space" || isOpenMath(last))) last.source += source;
-    else blocks.push(...piecesOf(token, source).map((piece) => ({ source: piece, code: token.type === "code" })));
+    else blocks.push(...piecesOf(token, source).map((piece) => ({ source: piece, code: token.type === "code", defines: defines(token) })));
   }
-  if (at < text.length) blocks.push({ source: text.slice(at), code: false });
+  if (at < text.length) blocks.push({ source: text.slice(at), code: false, defines: false });
   return blocks;
 }
+
+const defines = ({ type, raw }: Token): boolean => type === "def" || (type === "paragraph" && hasNotes(raw));
 
 /** Null: what the lexer tells of it is not what stands there. Of blanks at the end of a text it makes others. */
 function sourceOf({ raw }: Token, text: string, at: number): string | null {

@@ -10,11 +10,14 @@ const MATHS_SIGN = /[\\^_={}<>+*/]|^[a-zA-Z]$/;
 export const hasMath = (source: string): boolean => source.includes("$$") || /\\[([]/.test(source) || singles(source) !== source;
 
 /** `open`: it is the last block of an answer that grows, and may break off within a word in bold or a link. */
-export function prepared({ source, code }: Block, open: boolean): string {
+export function prepared({ source, code }: Pick<Block, "source" | "code">, open: boolean): string {
   if (code) return source;
   const whole = open ? remend(source, { katex: false }) : source;
-  return whole.split(CODE_SPAN).map((piece, n) => (n % 2 ? piece : singles(delimiters(piece)))).join("");
+  return outsideCode(whole, (piece) => singles(delimiters(piece)));
 }
+
+export const outsideCode = (source: string, change: (piece: string) => string): string =>
+  source.split(CODE_SPAN).map((piece, n) => (n % 2 ? piece : change(piece))).join("");
 
 const delimiters = (source: string): string =>
   source

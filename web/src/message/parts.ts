@@ -1,6 +1,7 @@
 // Of a message's parts those that are shown; the events of one team of agents are one, and so are its sources.
 
 import type { UIMessage } from "ai";
+import { titled } from "./names.ts";
 
 type Part = UIMessage["parts"][number];
 
@@ -117,3 +118,9 @@ function addEvent(teams: Map<string, AgentEvent[]>, shown: Shown[], event: Agent
 }
 
 export const toolNameOf = ({ type, toolName }: ToolCall): string => (type === "dynamic-tool" ? (toolName ?? "") : type.replace(/^tool-/, ""));
+
+/** What a person calls it, where these parts have the call. */
+export function titleOfCall(parts: readonly Part[], callId: string): string | undefined {
+  const call = parts.find((part) => "toolCallId" in part && part.toolCallId === callId) as ToolCall | undefined;
+  return call && (call.title ?? titled(toolNameOf(call)));
+}
