@@ -17,6 +17,7 @@ from typing import Literal
 
 from redis.asyncio import Redis
 from sluiceway import keys
+from sluiceway.cancelling import cancelled
 from sluiceway.errors import NotStorable, RedisUnavailable, Unavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.redis.client import command
@@ -106,10 +107,7 @@ class NoteTaking:
 
     async def stop(self) -> None:
         """What is being made is left to another turn."""
-        making = self.making
-        for one in making:
-            one.cancel()
-        await asyncio.gather(*making, return_exceptions=True)
+        await cancelled(self.making)
 
     async def _make(self, wanted: Wanted) -> Taken:
         session = wanted.task.session_id
@@ -124,8 +122,7 @@ class NoteTaking:
             self._log.warning("notes_not_stored", session_id=session, reason=str(error))
             return "failed"
         finally:
-            making.cancel()
-            await asyncio.wait((making,))
+            await cancelled((making,))
             await self._leave(session)
 
     async def _noted(self, wanted: Wanted) -> Taken:
