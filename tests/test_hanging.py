@@ -43,7 +43,7 @@ def test_a_test_that_hangs_is_ended_and_told_with_what_its_tasks_await(
     command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "-o", "asyncio_mode=auto", "--rootdir", str(tmp_path)]
     ended = subprocess.run(
         [*command, *processes, "-p", "no:cacheprovider", str(tmp_path)],
-        cwd=_ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=_ROOT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     told = ended.stdout + ended.stderr
     assert ended.returncode != 0
