@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_no_other_file_names_all_services() -> None:
         path for path in _tracked() if all(re.search(_whole_name(s), _text(path)) for s in manifests.SERVICES)
     }
     assert naming_all <= listed
+
+
+def test_the_import_contracts_hold_every_service() -> None:
+    """A package that is no root is looked at by no contract."""
+    plan = tomllib.loads((manifests.ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    packages = {service.replace("-", "_") for service in manifests.SERVICES}
+    independent, shared = (
+        next(contract for contract in plan["contracts"] if contract["name"].startswith(name))
+        for name in ("Services, and the local stack", "What is shared")
+    )
+    for listed in (plan["root_packages"], independent["modules"], shared["forbidden_modules"]):
+        assert packages <= set(listed)
 
 
 def _whole_name(service: str) -> str:

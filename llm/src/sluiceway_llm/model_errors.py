@@ -112,7 +112,7 @@ class ModelError(Exception):
 
     @property
     def while_asked_again(self) -> str:
-        """What is wrong, for a person whose message is being tried still: there is nothing to be done."""
+        """What is wrong, for a person whose message is tried again by itself: without the advice to do something."""
         fault, advised, _ = self.user_message.partition(" Please ")
         return f"{fault} It is asked again by itself." if advised else self.user_message
 

@@ -1,6 +1,8 @@
 """The events: what is stored reads back, what browsers refuse is never stored, and what is unknown passes through."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -62,6 +64,15 @@ def test_a_stored_event_reads_back_as_its_model_and_encodes_to_the_same_bytes(ra
 def test_there_is_a_stored_sample_of_every_type() -> None:
     sampled = {json.loads(raw)["type"] for raw in STORED}
     assert sampled - {"data-error"} == KNOWN_TYPES
+
+
+@pytest.mark.requirement("TS-8")
+def test_the_page_takes_every_type() -> None:
+    """It leaves out what it does not know, without a word: the SDK would end the whole chat over it."""
+    text = (Path(__file__).parents[3] / "web" / "src" / "client" / "chunks.ts").read_text()
+    known = re.search(r"const KNOWN = new Set\(\[(.*?)\]\)", text, re.DOTALL)
+    assert known is not None
+    assert set(re.findall(r'"([\w-]+)"', known[1])) == KNOWN_TYPES
 
 
 @pytest.mark.requirement("TS-8")

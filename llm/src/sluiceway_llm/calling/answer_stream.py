@@ -7,7 +7,7 @@ Guarantees
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, closing
 
 import httpx2
@@ -30,8 +30,7 @@ _DRAIN_SECONDS = 0.1
 """How long to wait for the end of the body after `[DONE]`, so that the connection can be used again."""
 _PIECE_BYTES = 16 * 1024
 _QUICKLY_READ_BYTES = 32 * 1024
-"""More is read in a thread: other turns of this process go on. An event of a token has some hundred bytes; one of this
-size takes some ms at worst."""
+"""An event of a token has some hundred bytes; one of this size takes some ms at worst."""
 
 
 class AnswerStream:
@@ -113,10 +112,7 @@ async def _read(
         for begin in range(0, len(received), _PIECE_BYTES):
             found = decoder.feed(received[begin : begin + _PIECE_BYTES])
             for data in found:
-                if len(data) <= _QUICKLY_READ_BYTES:
-                    chunks.read(data, events)
-                else:
-                    await asyncio.to_thread(chunks.read, data, events)
+                await _take(chunks.read, data, events)
                 if pace.kept_too_long():
                     await pace.leave()
             if not found and pace.kept_too_long():
@@ -128,6 +124,14 @@ async def _read(
     return events, None
 
 
+async def _take(read: Callable[[bytes, list[ModelEvent]], None], data: bytes, events: list[ModelEvent]) -> None:
+    """Read it, where it is large in a thread: other turns of this process go on."""
+    if len(data) <= _QUICKLY_READ_BYTES:
+        read(data, events)
+    else:
+        await asyncio.to_thread(read, data, events)
+
+
 async def _end(
     chunks: ChunkReader | ResponseReader, decoder: SseDecoder, broken: ModelError | None, received_any: bool
 ) -> tuple[list[ModelEvent], ModelError | None]:
@@ -135,10 +139,7 @@ async def _end(
     events: list[ModelEvent] = []
     try:
         if broken is None:
-            if len(left := decoder.left) <= _QUICKLY_READ_BYTES:
-                chunks.read_body(left, events)
-            else:
-                await asyncio.to_thread(chunks.read_body, left, events)
+            await _take(chunks.read_body, decoder.left, events)
             if received_any and not (chunks.seen_chunk or chunks.complete):
                 raise chunks.unended(ModelGarbage())
     except ModelError as error:

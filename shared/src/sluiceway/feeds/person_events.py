@@ -29,8 +29,6 @@ from sluiceway.scripts import Argument, Scripts
 from sluiceway.wire.person_event import PersonEvent
 
 MOST_KEPT = 500
-# The type of an entry that begins a generation; it is shown to nobody.
-BEGIN = "begin"
 # Of people whose devices are to read everything again; beyond it the oldest is left to what comes next.
 _MOST_OWED = 10_000
 _AGAIN_SECONDS = 1.0

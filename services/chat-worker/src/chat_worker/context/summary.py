@@ -43,7 +43,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class SummaryAsked:
-    """Who writes a summary, how many tokens that model takes, and for whom it is."""
+    """A summary that is wanted: by which model, how many tokens that takes, and whose session it is."""
 
     model: str
     window: int

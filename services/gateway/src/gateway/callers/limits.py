@@ -46,8 +46,8 @@ class Limits:
         return await self._take(self._service if caller.kind == "service" else self._person, caller.user_id)
 
     async def of_newcomer(self, address: str | None) -> None:
-        """Who has no cookie yet has used none of any limit, so there may be only so many. Those whose address is
-        not known share the room of ten addresses. Raises TooManyRequests."""
+        """A caller without a cookie has used no limit yet, so an address may bring only so many of them. Callers whose
+        address is not known share the room of ten addresses. Raises TooManyRequests."""
         limit = self._newcomers if address is not None else self._from_nowhere
         await self._take(limit, address or _NOWHERE)
 

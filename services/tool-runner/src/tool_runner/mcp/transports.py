@@ -98,7 +98,7 @@ class _Stream:
 
 
 class _Sent(_Stream):
-    """What goes out, in the task of who sends it."""
+    """Outgoing messages, each in the task of its sender."""
 
     def __init__(self, stream: Any, edge: Edge) -> None:
         super().__init__(stream)

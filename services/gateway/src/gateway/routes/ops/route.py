@@ -26,7 +26,7 @@ class PeriodParams(Params):
 
 
 def log_act(call: Call[Any, Any], event: str, **fields: str | int | None) -> None:
-    """Who did what to whom is kept. An operator is named: he is no user here."""
+    """Log what an operator did, with his name: unlike a user's it is no secret here."""
     told = {name: value for name, value in fields.items() if value is not None}
     get_logger().warning(event, operator=call.caller.user_id, **told)
 
