@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import time
+import tracemalloc
 
 import pytest
 from sluiceway_llm.calling import pace, whole_bodies
@@ -141,3 +142,16 @@ def test_arguments_that_are_no_json_are_read_in_a_time_that_grows_with_their_len
     began = time.thread_time()
     assert object_in(text) is None
     assert time.thread_time() - began < 4
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "' + "x" * 1_000_000, '{"a": "' + "\\q" * 500_000, '{"a": 1}' + " " * 1_000_000]
+)
+def test_arguments_that_are_cut_cost_what_they_are_and_not_a_hundred_times_as_much(text: str) -> None:
+    tracemalloc.start()
+    try:
+        object_in(text)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 * len(text), "where a pattern may go back, each character is remembered"
