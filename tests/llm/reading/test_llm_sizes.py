@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import time
+import tracemalloc
 
 import pytest
 from sluiceway_llm.calling import pace, whole_bodies
@@ -11,6 +12,7 @@ from sluiceway_llm.calling.answer_stream import _read
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.model_events import ModelEvent, Usage
 from sluiceway_llm.reading.chunks import ChunkReader
+from sluiceway_llm.reading.loose_json import object_in
 from sluiceway_llm.reading.provided_fields import MAX_CHARS, ProvidedFields
 from sluiceway_llm.reading.sse_lines import SseDecoder
 from sluiceway_llm.reading.tool_calls import CallAssembler
@@ -105,3 +107,51 @@ def test_a_count_of_any_length_costs_no_answer() -> None:
     reader.read(end.replace("DIGITS", "1" * 5000).encode(), events)
     assert text_of(events) == "Hello"
     assert reader.finished().usage == Usage(output_tokens=3)
+
+
+TAIL = "<|im_end|>"
+REPEATED = {
+    "tokens of an end": f"{TAIL * 60_000}x",
+    "tokens of an end, and blanks": (TAIL + " " * 1000) * 600 + "x",
+    "what begins as they do": "</s" * 60_000,
+    "tokens of a beginning": "<|assistant|>" * 60_000,
+    "thoughts": "<think>a</think>" * 60_000,
+    "a line of blanks": "x\n" + " " * 300_000,
+    "lines that begin as the end of thoughts": "x" + "\n </think" * 40_000,
+    "marks in quotes": "`<tool_call>" * 60_000,
+    "ends of calls": "</tool_call>" * 60_000,
+}
+
+
+@pytest.mark.parametrize("text", REPEATED.values(), ids=REPEATED.keys())
+@pytest.mark.parametrize("piece_chars", [1_000_000, 500])
+def test_a_text_that_repeats_itself_is_read_in_a_time_that_grows_with_its_length(text: str, piece_chars: int) -> None:
+    reader, events = ChunkReader("", tool_names=["note"]), list[ModelEvent]()
+    began = time.thread_time()
+    for begin in range(0, len(text), piece_chars):
+        piece = {"choices": [{"index": 0, "delta": {"content": text[begin : begin + piece_chars]}}]}
+        reader.read(json.dumps(piece).encode(), events)
+    reader.let_go(events)
+    assert time.thread_time() - began < 4, "looked at again and again it took from ten seconds to an hour"
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a' + '\\"' * 400_000, '{"a": "' + '\\"' * 400_000 + "}", '{"a": 1' + "," * 400_000]
+)
+def test_arguments_that_are_no_json_are_read_in_a_time_that_grows_with_their_length(text: str) -> None:
+    began = time.thread_time()
+    assert object_in(text) is None
+    assert time.thread_time() - began < 4
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "' + "x" * 1_000_000, '{"a": "' + "\\q" * 500_000, '{"a": 1}' + " " * 1_000_000]
+)
+def test_arguments_that_are_cut_cost_what_they_are_and_not_a_hundred_times_as_much(text: str) -> None:
+    tracemalloc.start()
+    try:
+        object_in(text)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 * len(text), "where a pattern may go back, each character is remembered"

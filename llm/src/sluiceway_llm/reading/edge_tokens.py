@@ -31,9 +31,11 @@ _ENDS = (
     "</s>",
     "<\uff5cend\u2581of\u2581sentence\uff5c>",
 )
-_LEAD = re.compile("|".join(map(re.escape, _LEADS)))
-_END = rf"(?:{'|'.join(map(re.escape, _ENDS))})\s*"
-_TAIL = re.compile(rf"(?:{_END})*")
+_LEAD = re.compile(rf"\s*+(?:(?:{'|'.join(map(re.escape, _LEADS))})\s*+)++")
+_TAIL = re.compile(rf"(?:(?:{'|'.join(map(re.escape, _ENDS))})\s*+)*+")
+_LONGEST_END_CHARS = max(map(len, _ENDS))
+_MOST_HELD_CHARS = 4000
+"""More is no end of a text, but a model that repeats it."""
 _STRUCK = "<s>"  # of which `</s>` is the end in HTML
 _SECOND = {"", *(token[1] for token in _ENDS)}
 _QUOTES = ("`", '"', "'")
@@ -54,12 +56,12 @@ class LeadTokens:
 
     def feed(self, piece: str) -> str:
         self._held += piece
+        if (found := _LEAD.match(self._held)) is not None:
+            self._held, self._found = self._held[found.end() :], True
         begun = self._held.lstrip()
-        while (found := _LEAD.match(begun)) is not None:
-            begun, self._found = begun[found.end() :].lstrip(), True
         if self._found:
             self._held = begun
-        if any(lead.startswith(begun) for lead in _LEADS):
+        if len(self._held) <= _MOST_HELD_CHARS and any(lead.startswith(begun) for lead in _LEADS):
             return ""
         return self.rest()
 
@@ -86,10 +88,9 @@ class EndTokens:
         if not self._held and "<" not in piece:
             return piece
         text, before = self._held + piece, before[-len(_STRUCK) :]
-        place = text.find("<")
-        while place >= 0 and not _may_end(text, place):
-            place = text.find("<", place + 1)
-        place = len(text) if place < 0 else place
+        place = _end_begins(text)
+        if len(text) - place > _MOST_HELD_CHARS:
+            place = len(text)
         self._held, self._last = text[place:], (before + text[:place])[-1:]
         self._struck = self._struck or _STRUCK in before + text[:place]
         return text[:place]
@@ -100,10 +101,17 @@ class EndTokens:
         return "" if over and not (self._struck and held.strip() == "</s>") else held
 
 
-def _may_end(text: str, at: int) -> bool:
-    """Whether there are such tokens from there to its end, of the last perhaps the beginning."""
-    if text[at + 1 : at + 2] not in _SECOND:
-        return False
-    tokens = _TAIL.match(text, at)
-    left = text[tokens.end() if tokens is not None else at :]
-    return not left or any(token.startswith(left) for token in _ENDS)
+def _end_begins(text: str) -> int:
+    """Where tokens begin that go to its end, of the last perhaps the beginning; its end, where there are none."""
+    place = text.find("<")
+    while place >= 0:
+        after = place + 1
+        if text[after : after + 1] in _SECOND:
+            tokens = _TAIL.match(text, place)
+            end = tokens.end() if tokens is not None else place
+            left = text[end : end + _LONGEST_END_CHARS]
+            if not left or any(token.startswith(left) for token in _ENDS):
+                return place
+            after = max(after, end)  # of tokens that are not at the end, none is
+        place = text.find("<", after)
+    return len(text)

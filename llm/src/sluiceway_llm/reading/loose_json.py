@@ -18,11 +18,11 @@ def _integer(digits: str) -> int | float:
 
 
 _DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
-_BETWEEN = re.compile(r"(?:\s|,|data:)*")
+_BETWEEN = re.compile(r"(?:\s|,|data:)*+")
 _DONE = "[DONE]"
 _MOST_PRINTED_CHARS = 100_000
-# A whole text, an escape within it that JSON does not know, or a comma that nothing follows.
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
+# A text, also one without its end, so that none is looked for in it; or a comma that nothing follows.
+_TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"?|,(?=\s*+[}\]])', re.DOTALL)
 _NO_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = frozenset('"\\/bfnrtu')
 

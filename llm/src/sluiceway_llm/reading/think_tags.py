@@ -22,6 +22,8 @@ _OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 _WHOLE = "|".join(rf"{re.escape(begin)}.*?(?:{re.escape(end)}\s*|\Z)" for begin, end in _TAGS.items())
 _AT_BEGINNING = re.compile(rf"\s*(?:{_WHOLE})", re.IGNORECASE | re.DOTALL)
 
+_MOST_THOUGHTS = 100
+
 Said = list[tuple[Literal["text", "reasoning"], str]]
 
 
@@ -41,6 +43,7 @@ class ThinkSplitter:
         self._held = ""
         self._tag = ""
         self._thought_any = False
+        self._thoughts = 0
         self._fresh = True
 
     @property
@@ -70,7 +73,8 @@ class ThinkSplitter:
         """Whether there is more to look at."""
         begun = self._held.lstrip()
         found = _OPENING.match(begun)
-        if found is not None:
+        if found is not None and self._thoughts < _MOST_THOUGHTS:
+            self._thoughts += 1
             self._tag, self._held, self._fresh = _TAGS[found[0].lower()], begun[found.end() :], True
             return True
         if any(tag.startswith(begun.lower()) for tag in _TAGS) or any(word.startswith(begun) for word in BEGINNINGS):

@@ -14,9 +14,11 @@ from sluiceway_llm.reading.think_tags import NAMES, Said
 
 _TAGS = "|".join(NAMES)
 _OPENING = re.compile(rf"<({_TAGS})>", re.IGNORECASE)
-_CLOSING = re.compile(rf"(?:\A|(?<=\n))[ \t]*</({_TAGS})>", re.IGNORECASE)
+_CLOSING = re.compile(rf"(?:\A|(?<=\n))[ \t]{{0,99}}+</({_TAGS})>", re.IGNORECASE)
 # What may be the beginning of either at the end of what came.
-_BEGUN = re.compile(r"(?:\A|(?<=\n))[ \t]+\Z|(?:\A|(?<=\n))[ \t]*</?[a-z]{0,9}\Z|<[a-z]{0,9}\Z", re.IGNORECASE)
+_BEGUN = re.compile(
+    r"(?:\A|(?<=\n))[ \t]{1,99}+\Z|(?:\A|(?<=\n))[ \t]{0,99}+</?[a-z]{0,9}\Z|<[a-z]{0,9}\Z", re.IGNORECASE
+)
 
 
 class ClosingTag:

@@ -12,8 +12,9 @@ from collections.abc import Collection
 from sluiceway_llm.reading.call_notations import BETWEEN, OPENING, OPENINGS, WrittenCall, calls_in
 
 # Behind which a mark is one that is shown, and not one that is meant.
-_QUOTED = re.compile(r"(?:`|\"|'|```\w{0,20}\s*)\Z")
-_QUOTED_CHARS = 30
+_QUOTES = frozenset("`\"'")
+_FENCED = re.compile(r"```\w{0,20}\s*\Z")
+_FENCE_CHARS = 30
 _MOST_HELD_CHARS = 200_000
 
 
@@ -38,7 +39,7 @@ class WrittenCalls:
         if not (self._held or "<" in piece or "[" in piece) or not self._names:
             return piece
         text, self._held = self._held + piece, ""
-        begins = _opening_in(text, before[-_QUOTED_CHARS:])
+        begins = _opening_in(text, before[-_FENCE_CHARS:])
         if begins is not None:
             return text[:begins] + self._hold(text[begins:])
         kept = _may_be_begun(text)
@@ -82,6 +83,7 @@ def _may_be_begun(text: str) -> int:
 def _opening_in(text: str, before: str) -> int | None:
     whole = before + text
     for found in OPENING.finditer(whole, len(before)):
-        if not _QUOTED.search(whole, max(0, found.start() - _QUOTED_CHARS), found.start()):
+        last = whole[max(0, found.start() - 1) : found.start()]
+        if not (last in _QUOTES or _FENCED.search(whole, max(0, found.start() - _FENCE_CHARS), found.start())):
             return found.start() - len(before)
     return None
