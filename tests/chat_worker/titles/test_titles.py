@@ -107,7 +107,9 @@ async def test_a_persons_title_is_never_replaced(desk: Desk) -> None:
 
 
 @pytest.mark.requirement("CH-3")
-async def test_two_workers_ask_once_and_a_takeover_asks_again_where_the_first_broke_off(desk: Desk) -> None:
+async def test_two_workers_and_two_steps_ask_once_and_a_takeover_asks_again_where_the_first_broke_off(
+    desk: Desk,
+) -> None:
     await desk.model.script({"gate": "slow"}, TITLE)
     task = await desk.turn()
     first = desk.titles.begin(task, await desk.store.turns.history(task, 100), _heard())
@@ -115,6 +117,12 @@ async def test_two_workers_ask_once_and_a_takeover_asks_again_where_the_first_br
     await wait_until(desk.asked, 20, "the model is asked")
     other = await desk.turn("another message")
     await desk.make(other)
+    assert (await desk.asked(), await desk.title()) == (1, None)
+
+    # The turn itself, behind its tools, while its first step's question is still being answered.
+    resumed = desk.titles.begin(task, await desk.store.turns.history(task, 100), _heard(), resumed=True)
+    assert resumed is not None
+    await resumed
     assert (await desk.asked(), await desk.title()) == (1, None)
 
     first.cancel()

@@ -40,6 +40,12 @@ async def test_a_fact_that_the_model_remembers_is_told_in_the_next_conversation_
         assert (await replay(chat.stream_url(third))).done
         assert await _facts(chat) == {}
 
+        # Without a model: who types it thinks of no name.
+        typed = await chat.ask("/remember I live by the sea")
+        await answers(model, "I live by the sea", "I will.")
+        assert (await replay(chat.stream_url(typed))).done
+        assert await _facts(chat) == {"I live by the sea": "I live by the sea"}
+
 
 def remembers(**arguments: str) -> dict[str, Any]:
     function = {"name": "remember", "arguments": json.dumps(arguments)}

@@ -74,13 +74,15 @@ class Titles:
         self._running: set[asyncio.Task[None]] = set()
         self._log = get_logger()
 
-    def begin(self, task: Task, history: Sequence[Message], beside: Beside) -> "asyncio.Task[None] | None":
+    def begin(
+        self, task: Task, history: Sequence[Message], beside: Beside, *, resumed: bool = False
+    ) -> "asyncio.Task[None] | None":
         """See to the title of the turn's session, where it is one of the first, once the model is heard. Never waits,
-        never fails."""
+        never fails. `resumed`: the turn has waited for its tools, and what it began before may be at it still."""
         asked = [message for message in history if message.role == "user"]
         if not asked or len(asked) > _TURNS:
             return None
-        making = asyncio.create_task(self._make(task, text_or_names(asked[0].parts), beside), name="title")
+        making = asyncio.create_task(self._make(task, text_or_names(asked[0].parts), beside, resumed), name="title")
         self._running.add(making)
         making.add_done_callback(self._running.discard)
         return making
@@ -92,10 +94,11 @@ class Titles:
         finally:
             await cancelled(self._running)
 
-    async def _make(self, task: Task, message: str, beside: Beside) -> None:
+    async def _make(self, task: Task, message: str, beside: Beside, resumed: bool) -> None:
         await beside.heard.wait()
         try:
-            if not await self._store.titles.begin(task.session_id, task.id, timedelta(seconds=2 * _SECONDS)):
+            patience = timedelta(seconds=2 * _SECONDS)
+            if not await self._store.titles.begin(task.session_id, task.id, patience, resumed=resumed):
                 return
             title = await self._asked(task, message) or words_of(message)
             if title is not None and await self._store.titles.give(task.session_id, title):

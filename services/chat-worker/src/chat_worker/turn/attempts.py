@@ -66,7 +66,8 @@ class Attempts:
         beside, said = turn.attempt.beside, turn.held.conversation.messages
         for unread in unread_files(said):
             beside.add(unread)
-        making = self._titles.begin(turn.task, said, beside) if self._titles is not None else None
+        resumed = bool(turn.durable.parts)
+        making = self._titles.begin(turn.task, said, beside, resumed=resumed) if self._titles is not None else None
         try:
             left = await self._steps.run(turn, entries)
         except BaseException:

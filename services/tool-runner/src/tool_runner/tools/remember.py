@@ -11,13 +11,14 @@ from sluiceway.errors import UnderstandingTooLarge
 from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
 
 FULL = "UNDERSTANDING_FULL"
+_NAME_CHARS = 60
 
 
 class Fact(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(
-        min_length=1, max_length=100, description="a short name for the fact, such as `language` or `project`"
+        default="", max_length=100, description="a short name for the fact, such as `language` or `project`"
     )
     fact: str | None = Field(
         default=None, max_length=2000, description="the fact, in a sentence; leave it out to forget what has that name"
@@ -37,10 +38,13 @@ class Remember(Tool[Fact]):
     Input = Fact
     timeout_seconds = 10
     repeatable = True
-    text_field = "name"
+    text_field = "fact"
 
     async def run(self, arguments: Fact, context: ToolContext) -> dict[str, Any]:
-        name = arguments.name.strip()
+        # `/remember I like rivers`: who types it thinks of no name.
+        name = arguments.name.strip() or (arguments.fact or "").strip()[:_NAME_CHARS].strip()
+        if not name:
+            raise ToolFailed("There is nothing to remember, and no name of what to forget.", "NOTHING_SAID")
         try:
             facts = await context.remember(name, arguments.fact)
         except UnderstandingTooLarge as error:
