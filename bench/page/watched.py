@@ -27,6 +27,7 @@ _WATCH = """() => {
         if (event.key === "Enter") window.entered ??= performance.now();
     }, true);
     window.typable = reached(() => box() && document.activeElement === box());
+    window.worded = reached(() => document.querySelector("article.assistant .text")?.textContent);
     window.whole = reached(() => ["send", "new-chat", "hint"].every(id => document.getElementById(id)?.innerText));
 }"""
 # Frames while the log is scrolled by half a screen a frame, from its end towards its beginning.
@@ -80,6 +81,11 @@ async def whole_ms(page: Page) -> float:
 async def entered_ms(page: Page) -> float:
     """When the first Enter was pressed. What comes before it is the typing of this program."""
     return float(await page.evaluate("window.entered"))
+
+
+async def worded_ms(page: Page) -> float:
+    """When the first word of an answer was drawn: to the frame, where asking again and again has steps of a second."""
+    return float(await page.evaluate("window.worded"))
 
 
 async def begin_watching(browser: Browser) -> None:

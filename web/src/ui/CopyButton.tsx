@@ -5,15 +5,22 @@ import { Icon } from "./Icon.tsx";
 
 const SHOWN_MS = 1_600;
 
-/** Copies, also where the page is not served from a secure context. */
+/** Copies, also where the page is not served from a secure context, or the browser does not let it write there. */
 export async function copyText(text: string): Promise<void> {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    if (navigator.clipboard) return await navigator.clipboard.writeText(text);
+  } catch {
+    // It may still copy what is selected.
+  }
+  const before = document.activeElement;
   const area = document.createElement("textarea");
   area.value = text;
-  document.body.append(area);
+  // Behind an open dialog nothing can be selected.
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
   area.select();
   document.execCommand("copy");
   area.remove();
+  if (before instanceof HTMLElement) before.focus();
 }
 
 export function CopyButton({ label, text }: { label: string; text: () => string }) {
