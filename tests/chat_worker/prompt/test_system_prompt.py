@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,7 +15,7 @@ import pytest
 from aiohttp import web
 from chat_worker.langfuse import LangfusePrompt, client_of
 from chat_worker.prompt.prompt import DEFAULT_SYSTEM_PROMPT
-from chat_worker.prompt.system_prompt import PromptRefused, Template, filled, from_file
+from chat_worker.prompt.system_prompt import PromptRefused, Template, check, filled, from_file
 from chat_worker.settings import Settings
 from pydantic import SecretStr, ValidationError
 from sluiceway.store.people.understandings import Acquaintance
@@ -253,3 +254,9 @@ async def test_it_is_asked_again_by_itself_and_what_it_said_outlives_it(langfuse
 def test_half_a_langfuse_fails_the_start_by_name() -> None:
     with pytest.raises(ValidationError, match="LANGFUSE_PROMPT needs LANGFUSE_BASE_URL"):
         Settings(langfuse_prompt="assistant")
+
+
+def test_blanks_in_a_variable_hold_up_nobody() -> None:
+    began = time.thread_time()
+    assert check("Be kind. {{" + " " * 90_000 + "x") != ""
+    assert time.thread_time() - began < 1

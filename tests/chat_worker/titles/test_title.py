@@ -1,5 +1,7 @@
 """Titles out of whatever a model or a person says."""
 
+import time
+
 import pytest
 from chat_worker.titles.title import MAX_CHARS, MAX_WORDS, title_of, words_of
 from hypothesis import given
@@ -48,3 +50,13 @@ def test_nothing_that_is_said_makes_a_title_that_is_long_marked_up_or_not_storab
 def test_a_message_gives_its_first_words() -> None:
     assert words_of("Tell me\nabout the rivers of the Alps, please") == "Tell me about the rivers of"
     assert words_of("🎉🎉") is None
+
+
+REPEATED = ["[" * 300_000, "<" * 300_000, "[a](" + "(a)" * 100_000, "x\n" * 200_000, "*" * 300_000]
+
+
+@pytest.mark.parametrize("said", REPEATED, ids=["brackets", "angles", "links", "lines", "stars"])
+def test_a_model_that_repeats_itself_instead_of_a_title_holds_up_nobody(said: str) -> None:
+    began = time.thread_time()
+    title_of(said)
+    assert time.thread_time() - began < 1, "brackets took from minutes to hours, in the worker's loop"

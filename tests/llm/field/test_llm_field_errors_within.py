@@ -21,6 +21,13 @@ ERRORS = [
         error="MODEL_QUOTA_EXHAUSTED",
     ),
     bad("TGI's errors", say("Some"), {"error": "Too many", "error_type": "overloaded"}, text="Some"),
+    bad(
+        "an error in a wrapper",
+        say("Some"),
+        {"data": {"error": {"code": 401, "message": "No"}}},
+        text="Some",
+        error="MODEL_KEY_REJECTED",
+    ),
     bad("an error that is a text", say("Some"), {"error": "Bad"}, text="Some"),
     bad(
         "an error in a list",

@@ -97,7 +97,7 @@ def named(written: str, read: str = "note") -> Case:
 
 
 NAMES = [
-    *map(named, ("functions.note", "functions.note:0", "default_api.note", "default_api:note", "tools/note")),
+    *map(named, ("functions.note", "Note", "functions.note:0", "default_api.note", "default_api:note", "tools/note")),
     *map(named, ('"note"', "note()", "a.b.note", "`note`", "note:12")),
     named("no_such.tool", "no_such.tool"),
     named("note.", "note."),

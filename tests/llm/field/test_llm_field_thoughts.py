@@ -93,6 +93,16 @@ THOUGHTS = [
         text="a",
         reasoning="Hm.",
     ),
+    good("Cohere's", say("<|START_THINKING|>Hm.<|END_THINKING|>a"), end("COMPLETE"), D, text="a", reasoning="Hm."),
+    good(
+        "OpenThinker's",
+        *map(say, "<|begin_of_thought|>Hm.<|end_of_thought|>a"),
+        end("stop"),
+        D,
+        text="a",
+        reasoning="Hm.",
+    ),
+    good("Apertus's", say("<|inner_prefix|>Hm.<|inner_suffix|>a"), end("stop"), D, text="a", reasoning="Hm."),
     good("◁think▷ kimi", say("◁think▷Hm.◁/think▷a"), end("stop"), D, text="a", reasoning="Hm."),
     good("[THINK] magistral", say("[THINK]Hm.[/THINK]a"), end("stop"), D, text="a", reasoning="Hm."),
     good(

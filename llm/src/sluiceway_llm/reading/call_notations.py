@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sluiceway_llm.reading.literals import NamedCall, gemmas_call_at, python_call_at
+from sluiceway_llm.reading.literals import NamedCall, gemmas_call_at, object_at, python_call_at
 from sluiceway_llm.reading.offered_names import offered_name
 
 OPENINGS = (
@@ -77,7 +77,7 @@ OPENINGS = (
 """The marks behind which calls stand."""
 OPENING = re.compile("|".join(map(re.escape, OPENINGS)))
 BETWEEN = re.compile(
-    r"(?:\[TOOL_CALLS\]|\s|[\[,;\]]|</?(?:minimax:|seed:|longcat_)?tool_calls?>|</?TOOLCALL>"
+    r"(?:\[TOOL_CALLS\]|\s|[\[,;\]}]|</?(?:minimax:|seed:|longcat_)?tool_calls?>|</?TOOLCALL>"
     r"|</?(?:\uff5cDSML\uff5c)?function_calls?>|</function>|<(?:start|end)_function_call>"
     r"|<\|action_(?:start|end)\|>|<\|plugin\|>|<\|(?:START|END)_ACTION\|>|<\|/?tool_calls?\|>|<\|tool_call>|<tool_call\|>"
     r"|<\|(?:tool_calls?(?:_section)?_(?:begin|start|end)|tools_(?:prefix|suffix)|python_(?:tag|start|end))\|>"
@@ -101,7 +101,7 @@ _BEFORE_JSON = re.compile(
     r"(?:\[ARGS\]|<\|tool_call_argument_begin\|>|<\uff5ctool\u2581sep\uff5c>|```json|\s)*+(?=\{)"
 )
 _FENCE = re.compile(r"\s*```")
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,8 @@ def _one_at(text: str, place: int, names: Collection[str]) -> tuple[list[Written
     """The calls that stand there, and where they end."""
     if text[place : place + 1] in ("{", "["):
         value, end = json_at(text, place)
+        if value is None and (printed := object_at(text, place)) is not None:
+            value, end = printed
         made = [call_of(one, names) for one in (value if isinstance(value, list) else [value])]
         if made and all(one is not None and one.name in names for one in made):
             return [one for one in made if one is not None], end
@@ -221,12 +223,17 @@ def _keyed_at(text: str, place: int) -> NamedCall | None:
 
 
 def _parameters(opening: re.Pattern[str], text: str) -> Iterator[tuple[re.Match[str], str]]:
-    place = 0
-    while (found := opening.search(text, place)) is not None:
-        value, place = _up_to(f"</{found.groupdict().get('space') or ''}parameter>", text, found.end())
-        if not place:
-            return  # nor is any behind it closed
+    """Those that have no end go to the next one's beginning."""
+    found, closed = opening.search(text), True
+    while found is not None:
+        closing = f"</{found.groupdict().get('space') or ''}parameter>"
+        value, end = _up_to(closing, text, found.end()) if closed else ("", 0)
+        closed = closed and end > 0
+        following = opening.search(text, end or found.end())
+        if not end:
+            value = text[found.end() : following.start() if following is not None else len(text)]
         yield found, value
+        found = following
 
 
 def _up_to(closing: str, text: str, place: int, *, or_end: bool = False) -> tuple[str, int]:

@@ -261,7 +261,9 @@ class ChunkReader:
             self._read_value(chunk, events)
             return
         for name in _WRAPPED_IN:
-            if isinstance(wrapped := frame.get(name), dict) and wrapped.get("choices"):
+            if isinstance(wrapped := frame.get(name), dict) and (
+                wrapped.get("choices") or is_error(wrapped.get("error"))
+            ):
                 self._read_value(wrapped, events)
                 return
         kind = frame.get("object") or frame.get("type") or frame.get("event")

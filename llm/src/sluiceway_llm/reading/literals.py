@@ -51,6 +51,17 @@ def gemmas_call_at(text: str, place: int) -> NamedCall | None:
     return _call_at(_GEMMAS, text, place, "}", ":")
 
 
+def object_at(text: str, place: int) -> tuple[dict[str, Any], int] | None:
+    """An object as Python prints it."""
+    if not text.startswith("{", place):
+        return None
+    reader = _Reader(text, place + 1)
+    try:
+        return reader.pairs("}", ":"), reader.place
+    except _NoLiteral:
+        return None
+
+
 def _call_at(opening: re.Pattern[str], text: str, place: int, closing: str, between: str) -> NamedCall | None:
     if (found := opening.match(text, place)) is None:
         return None

@@ -17,6 +17,9 @@ _TAGS = {f"<{name}>": f"</{name}>" for name in (*NAMES, "seed:think")} | {
     "[think]": "[/think]",
     "◁think▷": "◁/think▷",
     "<|channel>thought": "<channel|>",  # Gemma's
+    "<|start_thinking|>": "<|end_thinking|>",  # Cohere's
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|inner_prefix|>": "<|inner_suffix|>",  # Apertus's
 }
 _OPENING = re.compile("|".join(map(re.escape, _TAGS)), re.IGNORECASE)
 _WHOLE = "|".join(rf"{re.escape(begin)}.*?(?:{re.escape(end)}\s*|\Z)" for begin, end in _TAGS.items())

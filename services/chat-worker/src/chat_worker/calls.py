@@ -143,7 +143,7 @@ def _read_arguments(text: str) -> tuple[dict[str, Any], OperationError | None]:
         value = object_in(text)
     if isinstance(value, dict):
         return clean_json(value), None
-    if value is None and text.strip() in ("", "null"):
+    if value is None and text.strip() in ("", "null", "None"):
         return {}, None
     problem = OperationError(type="INVALID_ARGUMENTS", message="The arguments must be one whole JSON object.")
     return {"arguments": clean_json(text[:_SHOWN_ARGUMENTS_CHARS])}, problem

@@ -5,6 +5,9 @@ import unicodedata
 
 MAX_CHARS = 50
 MAX_WORDS = 6
+_MOST_SAID_CHARS = 4000
+_MOST_LINE_CHARS = 400
+"""More is no title, and the patterns look at it from each place on."""
 
 _LABEL = re.compile(r"^\s*(?:title|titel|titre|título|titolo)\s*[:：]\s*", re.IGNORECASE)  # noqa: RUF001
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\((?:[^()\n]|\([^()\n]*\))*\)")
@@ -17,8 +20,8 @@ _JOINERS = frozenset("\u200c\u200d")
 
 def title_of(said: str) -> str | None:
     """None where nothing is left of it."""
-    for line in said.splitlines():
-        title = _plain(line)
+    for line in said[:_MOST_SAID_CHARS].splitlines():
+        title = _plain(line[:_MOST_LINE_CHARS])
         if any(character.isalnum() for character in title):
             return _short(title)
     return None

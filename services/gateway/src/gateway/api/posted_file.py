@@ -12,7 +12,7 @@ from sluiceway.wire.file_part import file_id_of
 
 from gateway.api.problems import FileUrlRefused
 
-_DATA = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),", re.IGNORECASE)
+_DATA = re.compile(r"data:([^,;]*+)((?:;[^,;]*+)*+),", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
