@@ -256,11 +256,8 @@ class Context:
         taken = await self._notes.take(wanted)
         newest = await persistently(lambda: self._store.conversations.newest(task))
         before = wanted.conversation.compaction
-        if (
-            newest is not None
-            and newest.summary
-            and (before is None or newest.through_sequence > before.through_sequence)
-        ):
+        since = before.through_sequence if before is not None else 0
+        if newest is not None and newest.model is not None and newest.through_sequence > since:
             return newest
         held.reason = "late" if taken == "late" else "failed"
         return None
