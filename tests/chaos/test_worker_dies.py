@@ -198,7 +198,7 @@ async def test_a_frozen_worker_that_wakes_up_after_it_lost_its_task_cannot_write
     await wait_until(lambda: nothing_is_queued(redis), what="no queue entry is left")
 
 
-@pytest.mark.requirement("TS-5")
+@pytest.mark.requirement("TS-5", "CH-20")
 async def test_a_worker_that_is_told_to_stop_releases_its_turn_well_before_its_lease_runs_out(
     services: Services, model: ModelServer, redis: Redis
 ) -> None:
@@ -214,6 +214,10 @@ async def test_a_worker_that_is_told_to_stop_releases_its_turn_well_before_its_l
         assert time.monotonic() - told_at < 15
         assert fold(stream.events, 7).text == ANSWER
         assert fold(await chat.replay(turn)).text == ANSWER
+        # What it had asked for is paid, too.
+        calls = (await chat.get(f"/api/chat/tasks/{turn.task_id}/usage")).json()["calls"]
+        answers = [(call["attempt"], call["outcome"]) for call in calls if call["purpose"] == "answer"]
+        assert answers == [(1, "stopped"), (2, "answered")]
 
 
 @pytest.mark.requirement("TS-5")

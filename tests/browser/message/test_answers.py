@@ -404,13 +404,15 @@ async def test_footnotes_and_where_links_lead_may_stand_at_the_end_of_an_answer(
 async def test_usage_is_shown_on_demand(chat: Chat, scripted: ScriptedChat) -> None:
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, *text("Yes."), END)
-    scripted.metadata = {"model": "small-one", "usage": {"prompt_tokens": 1200, "completion_tokens": 7}}
+    usage = {"prompt_tokens": 1200, "completion_tokens": 7}
+    scripted.metadata = {"model": "small-one", "usage": usage, "cost": 0.000000123}
     await scripted.finish()
     await chat.sees_answers("Yes.")
     await expect(chat.answers.last).not_to_contain_text("small-one")
     await chat.answers.last.get_by_role("button", name="Details").click()
     await expect(chat.answers.last).to_contain_text("small-one")
     await expect(chat.answers.last).to_contain_text("1,200")
+    await expect(chat.answers.last).to_contain_text("$0.000000123")
 
 
 @pytest.mark.requirement("CH-6")

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from sluiceway.store.records import Task
+from sluiceway.store.sessions.conversations import Compaction
 
 from harness.databases.database import Database
 from harness.model_server import ModelServer
 from harness.waiting import wait_until
-from tests.chat_worker.context.talk import NOTES, SYSTEM, Talk, said, summaries, texts, with_window
+from tests.chat_worker.context.talk import NOTES, SYSTEM, Talk, said, summaries, texts, uninterrupted, with_window
 
 pytestmark = pytest.mark.requirement("CH-6")
 
@@ -96,6 +97,35 @@ async def test_notes_are_made_behind_a_turn_where_another_one_like_it_would_not_
     assert prepared.tokens < prepared.room, "it was not for this turn that they were made"
 
 
+async def test_notes_that_fail_are_told_as_such_once_also_where_there_are_earlier_ones(
+    talk: Talk, model: ModelServer, database: Database
+) -> None:
+    context = with_window(talk, talk.context(), 1200)
+    for n in range(16):
+        await talk.exchange(f"question {n}: {WORDS * 2}")
+    await talk.prepare(context, one := await talk.ask("and now?"))
+    await told(talk, one, "summarised")
+    await model.reset()
+    await model.script({"status": 400}, match="<conv", times=9)
+    for n in range(16):
+        await talk.exchange(f"further {n}: {WORDS * 2}")
+
+    task = await talk.ask("and then?")
+    held = await talk.held(context, task)
+    first = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted)
+    assert first is not None
+    held.told = first.state
+    step = await context.prepare(task, held, "fake", SYSTEM, [], [], uninterrupted)
+    await told(talk, task, "truncated")
+    later = await talk.prepare(context, await talk.ask("so?"))
+
+    assert step is not None
+    for prepared in (first, step):
+        assert (prepared.data["state"], prepared.data["reason"]) == ("truncated", "failed")
+        assert NOTES.split()[0] in prepared.messages[1]["content"], "the earlier notes stay"
+    assert later.data == {}
+
+
 async def test_two_workers_make_no_notes_of_one_conversation_twice(
     talk: Talk, model: ModelServer, database: Database
 ) -> None:
@@ -164,6 +194,16 @@ async def test_notes_of_what_is_edited_meanwhile_are_not_stored(
     await talk.notes_are_made()
 
     assert await database.fetchval("SELECT count(*) FROM compactions") == 0
+
+
+async def test_notes_are_stored_behind_the_cut_off_alone_that_they_continue(talk: Talk) -> None:
+    for n in range(2):
+        await talk.exchange(f"question {n}")
+    conversations, task = talk.store.conversations, await talk.ask("and now?")
+    assert await conversations.compact(task, Compaction(2))
+
+    assert not await conversations.note("s", Compaction(4, "of all"), None, [1, 2, 3, 4])
+    assert await conversations.note("s", Compaction(4, "of the rest"), Compaction(2), [3, 4])
 
 
 async def test_how_full_the_window_is_is_told_as_the_server_counts(talk: Talk) -> None:

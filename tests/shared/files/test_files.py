@@ -249,6 +249,7 @@ async def test_a_file_belongs_to_the_conversation_that_names_it_first_and_goes_w
     parts = await database.fetchval("SELECT parts::text FROM messages WHERE id = 'm'")
     assert file_url(file.id) in parts
     assert list(await store.files.of_owner("ada", [file.id])) == [file.id]
+    assert await store.files.of_owner("bob", [file.id]) == {}
     await store.sessions.claim("s", "eve", "ada")
     assert (await store.files.get(file.id, "eve")).id == file.id
 

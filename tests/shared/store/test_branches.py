@@ -256,6 +256,10 @@ async def test_a_cut_off_belongs_to_the_branches_that_have_what_it_sums_up(chat:
     seen = await chat.store.conversations.before(there.task, max_messages=9, max_bytes=10**6)
     assert seen.compaction is not None
     assert (seen.compaction.summary, texts(seen.messages)) == ("of one", ["two"])
+    await chat.store.branches.fork("s", "ada", await chat.id_of("1"), "g")
+    there = await Chat(chat.store, "g").ask("deux", answered="2g")
+    seen = await chat.store.conversations.before(there.task, max_messages=9, max_bytes=10**6)
+    assert (seen.compaction, texts(seen.messages)) == (None, ["one", "1", "deux"])
     instead = await chat.ask("deux", answered="2b", message_id="m2", edit=True)
     seen = await chat.store.conversations.before(instead.task, max_messages=9, max_bytes=10**6)
     assert seen.compaction is None or seen.compaction.summary == "of one"

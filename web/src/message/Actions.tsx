@@ -32,6 +32,9 @@ export function AnswerActions({ message, idle, isLast }: { message: UIMessage; i
   );
 }
 
+/** All digits that are told: an answer may cost a millionth. */
+const DOLLARS = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 9 });
+
 /** Usage, on demand. */
 function Details({ message }: { message: UIMessage }) {
   const words = useWords();
@@ -42,7 +45,7 @@ function Details({ message }: { message: UIMessage }) {
     [words.model, model],
     [words.tokensIn, first("prompt_tokens", "input_tokens", "inputTokens")?.toLocaleString()],
     [words.tokensOut, first("completion_tokens", "output_tokens", "outputTokens")?.toLocaleString()],
-    [words.cost, cost === undefined || cost === null ? undefined : String(cost)],
+    [words.cost, typeof cost === "number" ? DOLLARS.format(cost) : undefined],
   ];
   return (
     <dl className="usage">

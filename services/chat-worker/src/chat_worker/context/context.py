@@ -171,7 +171,7 @@ class Context:
     ) -> Prepared | None:
         """What to send: `system`, the conversation, and this answer's own steps. None: the turn was interrupted."""
         fitting, fixed = await self._fitting(held, name, system, tools)
-        state, whole = _untold(held.conversation), own
+        state, whole = held.told or _untold(held.conversation), own
         while True:
             exchanges, notes, counts = await fitting.said(held.conversation, own, fixed)
             total = fixed + sum(counts)
@@ -256,11 +256,8 @@ class Context:
         taken = await self._notes.take(wanted)
         newest = await persistently(lambda: self._store.conversations.newest(task))
         before = wanted.conversation.compaction
-        if (
-            newest is not None
-            and newest.summary
-            and (before is None or newest.through_sequence > before.through_sequence)
-        ):
+        since = before.through_sequence if before is not None else 0
+        if newest is not None and newest.model is not None and newest.through_sequence > since:
             return newest
         held.reason = "late" if taken == "late" else "failed"
         return None
@@ -363,7 +360,8 @@ def _untold(conversation: Conversation) -> str:
     compaction = conversation.compaction
     if compaction is None:
         return ""
-    state = "summarised" if compaction.summary else "truncated"
+    # Without a model it was cut off behind its own notes: those of an earlier one are kept.
+    state = "summarised" if compaction.model is not None else "truncated"
     told = (part for one in conversation.messages for part in one.parts if part["type"] == "data-context")
     return "" if any(part.get("data", {}).get("state") == state for part in told) else state
 

@@ -10,7 +10,7 @@ from sluiceway.wire.entry_id import EntryId
 _TOLD = {
     "data-status": ("state", "waitsFor", "code", "attempt"),
     "data-error": ("code",),
-    "data-context": ("state",),
+    "data-context": ("state", "reason"),
 }
 _TOOLS = ("tool-input-start", "tool-input-available", "tool-input-error")
 
