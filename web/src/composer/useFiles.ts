@@ -35,6 +35,9 @@ export interface FilesToSend {
 // Browsers know texts by many names.
 const ACCEPTED = (types: string[]) => types.map((type) => (type === "text/plain" ? "text/*,.md,.csv,.json" : type)).join(",");
 
+// Until they are told, and where that fails: the server judges alone.
+const UNKNOWN: api.FileLimits = { types: [], most: Infinity, mostBytes: Infinity };
+
 export function useFiles(): FilesToSend {
   const [chosen, setChosen] = useState<readonly Chosen[]>([]);
   const [limits, setLimits] = useState<api.FileLimits | null>(null);
@@ -65,16 +68,15 @@ export function useFiles(): FilesToSend {
 
   const add = useCallback(
     (files: Iterable<File>) => {
-      if (limits === null || limits.types.length === 0) return;
+      const { types, most, mostBytes } = limits ?? UNKNOWN;
       for (const file of files) {
         const preview = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
         const one: Chosen = { key: newId(), name: file.name, preview, file: null, why: null, leaving: new AbortController() };
-        const full = now.current.length >= limits.most;
-        if (full) one.why = (words) => words.tooManyFiles(limits.most);
-        else if (file.size > limits.mostBytes) one.why = (words) => words.fileTooLarge(limits.mostBytes);
+        if (now.current.length >= most) one.why = (words) => words.tooManyFiles(most);
+        else if (file.size > mostBytes) one.why = (words) => words.fileTooLarge(mostBytes);
         now.current = [...now.current, one];
         setChosen(now.current);
-        if (!one.why) void upload(one, file, limits.types);
+        if (!one.why) void upload(one, file, types);
       }
     },
     [limits, upload],
@@ -107,7 +109,7 @@ export function useFiles(): FilesToSend {
 
 /** The server names types as programs do. */
 function whyNot(problem: Problem, type: string, types: string[]): Said {
-  if (problem.code !== "FILE_TYPE_REFUSED") return sentenceOf(problem);
+  if (problem.code !== "FILE_TYPE_REFUSED" || types.length === 0) return sentenceOf(problem);
   if (types.includes(type)) return (words) => words.fileNotWhatItSays;
   const kinds = (text: string) => types.map((one) => (one === "text/plain" ? text : one.split("/")[1]!.toUpperCase())).join(", ");
   return (words) => words.fileKind(kinds(words.textFiles));
