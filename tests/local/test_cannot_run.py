@@ -71,6 +71,13 @@ def test_a_senseless_setting_is_named(tmp_path: Path, variable: str, value: str,
     _assert_sentence(ended, f"{variable}={value} {sentence}")
 
 
+def test_a_password_in_an_address_is_refused_and_not_told(tmp_path: Path) -> None:
+    address = "https://somebody:s3cret@models.example/v1"
+    ended = run_to_its_end(DATA_DIR=str(tmp_path / "data"), OPENAI_BASE_URL=address)
+    _assert_sentence(ended, "OPENAI_BASE_URL has a name and a password in it", "MODEL_HEADERS=")
+    assert "s3cret" not in ended.stdout + ended.stderr
+
+
 def test_all_senseless_settings_are_named_at_once(tmp_path: Path) -> None:
     ended = run_to_its_end(DATA_DIR=str(tmp_path / "data"), PORT="abc", REPLICAS="99")
     _assert_sentence(ended, "PORT=abc is not a whole number. REPLICAS=99 is too large: it must be 32 or less.")

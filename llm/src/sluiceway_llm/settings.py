@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluiceway_llm.asking.asker import UserAs
 from sluiceway_llm.asking.dialects import Name
-from sluiceway_llm.asking.server_options import Effort, ServerOptions
+from sluiceway_llm.asking.server_options import Effort, ServerOptions, ServerUrl
 from sluiceway_llm.prices import Price
 
 
@@ -19,7 +19,7 @@ class ModelSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    openai_base_url: str = "https://api.openai.com/v1"
+    openai_base_url: ServerUrl = "https://api.openai.com/v1"
     openai_api_key: SecretStr = SecretStr("")
     model: str = Field(default="gpt-4.1-mini", min_length=1)
     model_connect_seconds: float = Field(default=5, gt=0)

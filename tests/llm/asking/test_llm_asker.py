@@ -58,6 +58,12 @@ async def test_a_server_that_refuses_them_is_asked_without_and_settings_leave_th
     assert "user" not in record.body
 
 
+async def test_a_header_of_the_settings_takes_the_place_of_the_key(model: ModelServer) -> None:
+    """Of a server behind a proxy that asks for a name and a password."""
+    record = await asked(model, options=ServerOptions(headers={"Authorization": "Basic bWU6cGE="}))
+    assert record.headers["authorization"] == "Basic bWU6cGE="
+
+
 async def test_nothing_is_told_of_nobody(model: ModelServer) -> None:
     async with adapter(model, **of_dialect("litellm")) as llm:
         await events_of(llm, request("Hi [[tokens=1 rate=0]]"))

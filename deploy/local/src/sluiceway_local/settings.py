@@ -46,6 +46,11 @@ def load() -> Settings:
             f"MODEL={settings.model} names a model and no server that has it. Add OPENAI_BASE_URL=http://… or "
             "OPENAI_API_KEY=…, or leave MODEL out for the small one on this machine."
         )
+    if "@" in (settings.openai_base_url or "").partition("//")[2].partition("/")[0]:
+        raise CannotRun(
+            "OPENAI_BASE_URL has a name and a password in it, and is told in logs. They belong into MODEL_HEADERS: "
+            """MODEL_HEADERS='{"Authorization": "Basic …"}'."""
+        )
     return settings
 
 

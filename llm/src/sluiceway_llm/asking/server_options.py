@@ -1,14 +1,24 @@
 """What a setting says of a server, or of one model of it, beside what is known and learned."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from sluiceway_llm.asking.dialects import Name
 from sluiceway_llm.windows import LEAST
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+def _without_password(url: str) -> str:
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        raise ValueError("a name and a password belong into MODEL_HEADERS, as Authorization, and not into an address")
+    return url
+
+
+ServerUrl = Annotated[str, AfterValidator(_without_password)]
+"""Told in logs and to operators, so that nothing secret may stand in it."""
 
 
 class ServerOptions(BaseModel):
@@ -28,7 +38,7 @@ class ServerOptions(BaseModel):
     window_tokens: int | None = Field(default=None, ge=LEAST)
     pictures: bool | None = None
     reasoning_effort: Effort | None = None
-    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    base_url: ServerUrl | None = Field(default=None, pattern=r"^https?://")
     api_key: SecretStr | None = None
     requests_per_minute: int | None = Field(default=None, ge=0)
     tokens_per_minute: int | None = Field(default=None, ge=0)
