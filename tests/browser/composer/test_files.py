@@ -77,3 +77,19 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     await expect(chat.questions.get_by_role("img", name="alone.png")).to_be_visible()
     await expect(chat.answers).to_have_count(2)
     await expect(chat.stop_button).to_be_hidden()
+
+
+async def test_files_that_come_before_the_limits_are_known_are_judged_by_the_server(
+    services: Services, chat: Chat
+) -> None:
+    system = await services.whole(MAX_FILE_BYTES="1024")
+    await chat.page.route("**/config", lambda route: route.abort())
+    await chat.open(system.url)
+    chosen = chat.page.get_by_role("list", name="Files that go with the message").get_by_role("listitem")
+    await chat.page.evaluate(_DROP, ["drop", "dropped.png", base64.b64encode(PICTURE).decode()])
+    await chat.page.evaluate(_DROP, ["paste", "lie.png", base64.b64encode(b"<html>").decode()])
+    await chat.page.evaluate(_DROP, ["paste", "large.png", base64.b64encode(PICTURE * 20).decode()])
+    await expect(chosen).to_have_count(3)
+    await expect(chosen.nth(0)).not_to_have_attribute("aria-busy", "true")
+    await expect(chosen.nth(1)).to_contain_text("its content is text/plain")
+    await expect(chosen.nth(2)).to_contain_text("larger")
