@@ -79,7 +79,10 @@ class BareCalls:
 
     def _may_begin(self, text: str) -> bool:
         seen = text[:_MOST_BEGINNING_CHARS].lstrip()
-        if seen[:1] not in ("", "{", "["):
+        whole = len(text) < _MOST_BEGINNING_CHARS
+        if not seen:
+            return whole
+        if seen[0] not in "{[":
             return False
         seen = "".join(seen.split())
         listed = seen.startswith("[")
@@ -89,7 +92,6 @@ class BareCalls:
         if listed:
             seen, beginnings = seen[1:], [*beginnings, *(f"{name}(" for name in self._names)]
         self._begun = any(map(seen.startswith, beginnings))
-        whole = len(text) < _MOST_BEGINNING_CHARS
         return self._begun or (whole and any(beginning.startswith(seen) for beginning in beginnings))
 
 
