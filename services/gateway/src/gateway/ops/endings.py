@@ -46,6 +46,10 @@ FAILURES: Mapping[str, Failure] = {
         "See what was changed last: the model, its name, MODEL_DIALECT, MODEL_OPTIONS. The server's words are in"
         " its log, and in the user's history",
     ),
+    "MODEL_OUT_OF_FORM": Failure(
+        "nothing that its model could say next fits a schema that the request did not ask for",
+        "Correct the schema: it is set at the model server, or by MODEL_EXTRA_BODY",
+    ),
     "MODEL_KEY_REJECTED": Failure("its model server refused the key", f"{_ACCOUNT}: OPENAI_API_KEY"),
     "MODEL_NOT_FOUND": Failure("its model server does not know the model", "Correct MODEL, or OPENAI_BASE_URL"),
     "MODEL_CONTEXT_LENGTH_EXCEEDED": Failure(
