@@ -5,6 +5,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from chat_worker.context.summary import Summariser
 from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Compaction
 
@@ -216,3 +217,18 @@ async def test_how_full_the_window_is_is_told_as_the_server_counts(talk: Talk) -
     told = {"state": "filling", "roomTokens": 900, "windowTokens": 1200}
     assert prepared.counted(800) == told | {"usedTokens": 800}
     assert prepared.counted(None) == told | {"usedTokens": prepared.tokens}
+
+
+async def test_a_turn_is_answered_without_notes_whatever_went_wrong_in_them(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(Summariser, "summarise", broken)
+    context = with_window(talk, talk.context(), 1200)
+    for n in range(16):
+        await talk.exchange(f"question {n}: {WORDS * 2}")
+    prepared = await talk.prepare(context, await talk.ask("and now?"))
+    assert prepared.messages[-1]["content"] == "and now?"
+    assert (prepared.data["state"], prepared.data["reason"]) == ("truncated", "failed")

@@ -121,6 +121,9 @@ class NoteTaking:
         except (Unavailable, NotStorable) as error:
             self._log.warning("notes_not_stored", session_id=session, reason=str(error))
             return "failed"
+        except Exception:  # noqa: BLE001 - whatever it was: a turn is answered without notes, too
+            self._log.exception("notes_broken", session_id=session)
+            return "failed"
         finally:
             await cancelled((making,))
             await self._leave(session)
