@@ -255,9 +255,7 @@ class Context:
         """The cut-off with the notes that were made in time. None: `held` says why."""
         taken = await self._notes.take(wanted)
         newest = await persistently(lambda: self._store.conversations.newest(task))
-        before = wanted.conversation.compaction
-        since = before.through_sequence if before is not None else 0
-        if newest is not None and newest.model is not None and newest.through_sequence > since:
+        if newest is not None and newest.model is not None and newest.through_sequence > wanted.conversation.cut_off:
             return newest
         held.reason = "late" if taken == "late" else "failed"
         return None

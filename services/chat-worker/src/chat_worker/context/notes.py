@@ -131,7 +131,7 @@ class NoteTaking:
     async def _noted(self, wanted: Wanted) -> Taken:
         task, before = wanted.task, wanted.conversation.compaction
         newest = await self._store.conversations.newest(task)
-        if newest is not None and newest.through_sequence > (before.through_sequence if before is not None else 0):
+        if newest is not None and newest.through_sequence > wanted.conversation.cut_off:
             return "made"  # since the turn read its conversation
         account, began = Account(self._prices, counted=self._counted), time.monotonic()
         asked = SummaryAsked(wanted.writer, wanted.window, task.user_id, task.session_id)

@@ -42,6 +42,11 @@ class Conversation:
     compaction: Compaction | None = None
     whole: bool = True
 
+    @property
+    def cut_off(self) -> int:
+        """The sequence of the last message that is left out; 0: none is."""
+        return self.compaction.through_sequence if self.compaction is not None else 0
+
 
 class ConversationStore:
     def __init__(self, pool: Pool) -> None:
