@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from redis.asyncio import Redis
@@ -31,7 +32,7 @@ class Stored:
     idle_ms: int = 0
     grouped: bool = True
 
-    @property
+    @cached_property
     def age(self) -> tuple[tuple[int, int], int]:
         """What is smaller was queued earlier; at the same moment the lower partition is asked first."""
         partition, there = placed(self.entry_id)

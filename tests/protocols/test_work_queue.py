@@ -362,14 +362,16 @@ class Leases(Machine):
         self.run(last.queue.ensure_group())
         while not {each.body.decode() for each in last.held.values()} >= self.known:
             before = len(last.held)
-            self.sweep("last", 2)
-            self.read("last", 2)
+            self.sweep("last", 4)
+            self.read("last", 4)
             assert len(last.held) > before, "the survivor does not get the rest"
+        all_of_them = self.look().claims()
         for name in NAMES:
-            for delivery in list(self.consumers[name].held.values()):
-                self.acknowledge_as(name, delivery)
-        for delivery in list(last.held.values()):
-            self.acknowledge_as("last", delivery)
+            for entry_id in self.consumers[name].held:
+                assert not self.run(self.consumers[name].queue.ack(entry_id)), "an entry was another's"
+        assert self.look().claims() == all_of_them, "an acknowledgement of another's entry changed something"
+        for entry_id in last.held:
+            assert self.run(last.queue.ack(entry_id)), "an entry was one's own"
         assert self.look().entries == ()
 
     def teardown(self) -> None:
