@@ -253,6 +253,7 @@ async def test_llama_cpp_itself_continues_the_answer_of_a_killed_worker(
 ) -> None:
     async with llama_cpp(tmp_path) as base_url:
         environment = {"OPENAI_BASE_URL": base_url, "MODEL_CONTINUATION": "llama.cpp", "OFFER_TOOLS": "false"}
+        environment["MAX_ANSWER_CHARS"] = "400"  # stories of this model end when its window does
         system = await services.whole(workers=0, consumers=0)
         for _ in range(2):
             system.workers.append(await services.chat_worker(**environment, LEASE_SECONDS="1"))

@@ -466,4 +466,4 @@ def _tokens(deltas: Iterable[str | bytes]) -> list[str]:
 @pytest.mark.requirement("TS-5")
 @pytest.mark.requirement("TS-11")
 def test_no_attempt_writes_where_another_does_or_after_the_end(server: Redis, loop: asyncio.AbstractEventLoop) -> None:
-    play(lambda: Fence(loop, server), examples=100, steps=30)
+    play(lambda: Fence(loop, server), examples=60, steps=30)

@@ -23,7 +23,7 @@ from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.stand_in import StandIn
 
 # Of each operation and phase. With a --max-time it would go on until that is over.
-_EXAMPLES = 6
+_EXAMPLES = 3
 _EXAMPLES_SIGNED_IN = 2
 _MOST_SECONDS = 240
 _AS_OFTEN_AS_THEY_LIKE = {

@@ -17,7 +17,7 @@ from harness.processes.services import Service, Services
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.outside import webhook_gateway
 
-_EXAMPLES, _OF_AN_ORGANISATION = 400, 150
+_EXAMPLES, _OF_AN_ORGANISATION = 250, 100
 _text = st.text(st.characters(codec=None), max_size=30)
 _numbers = st.integers() | st.floats() | st.sampled_from([2**31, 2**63, -(2**63) - 1, 10**400])
 _json: Any = st.recursive(

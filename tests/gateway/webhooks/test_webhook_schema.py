@@ -28,7 +28,7 @@ async def test_nothing_is_answered_to_a_trusted_caller_that_the_document_does_no
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")),
         *("--config-file", str(_CONFIGURATION), "run", f"{gateway.url}/openapi.json", *options),
-        *("--max-examples", "6", "--request-timeout", "10", "--continue-on-failure"),
+        *("--max-examples", "3", "--request-timeout", "10", "--continue-on-failure"),
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

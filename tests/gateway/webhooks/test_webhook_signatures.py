@@ -225,7 +225,7 @@ async def test_no_header_and_no_body_makes_it_fail_or_redirect(services: Service
     )
     members = st.sampled_from(["success", "result", "error", "message", "percent", "data", "type"])
     said = st.dictionaries(members, json_value, max_size=5).map(lambda value: json.dumps(value).encode())
-    few = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    few = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
     with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as http:
 
