@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from chat_worker.context.summary import Summariser
+from sluiceway import keys
 from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Compaction
 
@@ -144,6 +145,26 @@ async def test_two_workers_make_no_notes_of_one_conversation_twice(
     assert [one.data["state"] for one in prepared] == ["summarised"] * 2
     assert prepared[0].messages == prepared[1].messages
     assert len({str(one["messages"]) for one in await summaries(model)}) == len(await summaries(model))
+
+
+async def test_a_worker_that_slept_past_the_end_of_its_claim_leaves_the_next_one_its_own(
+    talk: Talk, model: ModelServer
+) -> None:
+    await slow_notes(model)
+    for n in range(16):
+        await talk.exchange(f"question {n}: {WORDS * 2}")
+    context = with_window(talk, talk.context(), 1200)
+    preparing = asyncio.create_task(talk.prepare(context, await talk.ask("and now?")))
+    await model.wait_for(lambda one: "<conversation>" in str(one.body))
+    claim = keys.session_notes(talk.session)
+    own = await talk.redis.get(claim)
+    await talk.redis.set(claim, "another's", px=60_000)
+    await model.open_gate("notes")
+    await preparing
+    await talk.notes_are_made()
+
+    assert own is not None
+    assert await talk.redis.get(claim) in (b"another's", "another's")
 
 
 async def test_a_turn_that_began_before_notes_were_stored_makes_none_of_the_same_again(

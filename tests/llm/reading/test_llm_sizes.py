@@ -7,8 +7,11 @@ import time
 import tracemalloc
 
 import pytest
+from sluiceway_llm.asking.dialects import DIALECTS
+from sluiceway_llm.asking.lessons import Lessons
 from sluiceway_llm.calling import pace, whole_bodies
 from sluiceway_llm.calling.answer_stream import _read
+from sluiceway_llm.error_words import MAX_WORDS_CHARS, Told
 from sluiceway_llm.model_errors import ModelError
 from sluiceway_llm.model_events import ModelEvent, Usage
 from sluiceway_llm.reading.chunks import ChunkReader
@@ -120,6 +123,7 @@ REPEATED = {
     "lines that begin as the end of thoughts": "x" + "\n </think" * 40_000,
     "marks in quotes": "`<tool_call>" * 60_000,
     "ends of calls": "</tool_call>" * 60_000,
+    "channels without their marks": "analysisHm. " + "assistantanalysis to=" * 50_000,
 }
 
 
@@ -133,6 +137,17 @@ def test_a_text_that_repeats_itself_is_read_in_a_time_that_grows_with_its_length
         reader.read(json.dumps(piece).encode(), events)
     reader.let_go(events)
     assert time.thread_time() - began < 4, "looked at again and again it took from ten seconds to an hour"
+
+
+@pytest.mark.parametrize("word", ["toolsmax", "alternat", "0stream", "exceed", "support", "loadcorrupt"])
+def test_words_of_a_refusal_that_repeat_themselves_are_read_in_a_time_that_grows_with_their_length(word: str) -> None:
+    roles: list[dict[str, object]] = [{"role": "tool", "content": "a"}, {"role": "user", "content": "b"}]
+    sent = {"stream": True, "tools": [{}] * 3, "messages": roles}
+    words = (word * 4000)[:MAX_WORDS_CHARS]
+    began = time.thread_time()
+    for asked in (sent, sent | {"tools": []}):
+        Lessons().learn(Told(message=words), 400, asked, DIALECTS["generic"])
+    assert time.thread_time() - began < 2, "the first held a worker for a minute"
 
 
 @pytest.mark.parametrize(

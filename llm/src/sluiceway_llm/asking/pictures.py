@@ -28,9 +28,9 @@ _REFUSED = re.compile(
     re.I | re.S,
 )
 _UNFIT = re.compile(
-    r"(invalid|unsupported|corrupt\w*|broken|malformed|empty) (base64 )?image|too many images|"
+    r"(invalid|unsupported|corrupt\w{0,9}|broken|malformed|empty) (base64 )?image|too many images|"
     r"image.{0,40}(invalid|corrupt|exceed|too (large|big|small|many)|could not|couldn't|cannot be|failed|format|size)|"
-    r"(process|decode|download|parse|load)\w* (the |your |an? |input )?image",
+    r"(process|decode|download|parse|load)\w{0,9} (the |your |an? |input )?image",
     re.I | re.S,
 )
 

@@ -25,7 +25,8 @@ _RECIPIENT = re.compile(r"\bto=([^\s<{]+)")
 _CHANNEL = re.compile(r"<\|channel\|>\s*([a-z]+)")
 _BARE_HEADER = re.compile(r"assistant(?:\s+(?:to?|to=.{0,100})?)?\Z")
 _ROLE = re.compile(r"(?:<\|start\|>)?\s*([^\s<]*)")
-_BARE = re.compile(r"assistant(final|analysis|commentary)(?: to=([^\s{]+)[^{]{0,40}(?=\{))?")
+# `++`: a shorter recipient is never followed by less, and would be tried again and again.
+_BARE = re.compile(r"assistant(final|analysis|commentary)(?: to=([^\s{]++)[^{]{0,40}+(?=\{))?")
 _BARE_WORDS = ("assistantfinal", "assistantanalysis to=", "assistantcommentary to=")
 _BARE_BEGUN = re.compile(
     "(?:{}|assistant(?:analysis|commentary) to=[^{{]{{0,100}})\\Z".format(

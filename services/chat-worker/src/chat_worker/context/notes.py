@@ -10,6 +10,8 @@ Not guaranteed: notes that a process was at when it was killed, or ended. The ne
 """
 
 import asyncio
+import contextlib
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from sluiceway.cancelling import cancelled
 from sluiceway.errors import NotStorable, RedisUnavailable, Unavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.redis.client import command
+from sluiceway.scripts import Scripts
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.store.sessions.conversations import Compaction, Conversation
@@ -72,6 +75,7 @@ class NoteTaking:
     ) -> None:
         self._store = store
         self._redis = redis
+        self._scripts = Scripts(redis)
         self._summariser = summariser
         self._seconds = seconds
         self._prices = prices
@@ -111,12 +115,13 @@ class NoteTaking:
 
     async def _make(self, wanted: Wanted) -> Taken:
         session = wanted.task.session_id
-        if not await self._claim(session, "NX"):
+        owner = secrets.token_hex(8)
+        if not await self._claim(session, owner):
             return await self._made_elsewhere(session)
         making = asyncio.create_task(self._noted(wanted), name="notes-asked")
         try:
             while not (await asyncio.wait((making,), timeout=_CLAIM_SECONDS / 3))[0]:
-                await self._claim(session, "XX")
+                await self._renew(session, owner)
             return making.result()
         except (Unavailable, NotStorable) as error:
             self._log.warning("notes_not_stored", session_id=session, reason=str(error))
@@ -126,7 +131,7 @@ class NoteTaking:
             return "failed"
         finally:
             await cancelled((making,))
-            await self._leave(session)
+            await self._leave(session, owner)
 
     async def _noted(self, wanted: Wanted) -> Taken:
         task, before = wanted.task, wanted.conversation.compaction
@@ -158,17 +163,23 @@ class NoteTaking:
         except (Unavailable, NotStorable) as error:
             self._log.warning("usage_lost", calls=len(account.unwritten), reason=str(error))
 
-    async def _claim(self, session: str, how: Literal["NX", "XX"]) -> bool:
+    async def _claim(self, session: str, owner: str) -> bool:
         """Where Redis is away nobody is asked: notes that are made twice are better than none."""
         try:
             key = keys.session_notes(session)
-            return await command(self._redis, "SET", key, "1", "PX", _CLAIM_SECONDS * 1000, how) is not None
+            return await command(self._redis, "SET", key, owner, "PX", _CLAIM_SECONDS * 1000, "NX") is not None
         except RedisUnavailable:
             return True
 
-    async def _leave(self, session: str) -> None:
+    async def _renew(self, session: str, owner: str) -> None:
+        """Who slept past its end leaves it to whoever has it now."""
+        with contextlib.suppress(RedisUnavailable):
+            key = keys.session_notes(session)
+            await self._scripts.run("stream/renew_if_equal", [key], [owner, _CLAIM_SECONDS * 1000])
+
+    async def _leave(self, session: str, owner: str) -> None:
         try:
-            await command(self._redis, "DEL", keys.session_notes(session))
+            await self._scripts.run("stream/delete_if_equal", [keys.session_notes(session)], [owner])
         except RedisUnavailable as error:
             self._log.debug("claim_not_left", reason=str(error))  # it expires
 
