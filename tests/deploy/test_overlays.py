@@ -82,18 +82,65 @@ def test_an_overlay_is_of_one_version_and_its_migration_job_is_called_after_it(o
     assert [one["metadata"]["name"] for one in of(overlay, "Job")] == [f"sluiceway-migrate-{version}"]
 
 
-def test_a_second_version_is_a_second_job_and_changes_nothing_that_cannot_be_changed(tmp_path: Path) -> None:
-    shutil.copytree(manifests.K8S, tmp_path / "k8s")
-    file = tmp_path / "k8s" / "overlays" / "prod" / "kustomization.yaml"
-    file.write_text(file.read_text().replace('"1.0.0"', '"1.1.0-rc.1"'))
-    after = {(one["kind"], one["metadata"]["name"]): one for one in manifests.rendered(file.parent)}
-    before = {(one["kind"], one["metadata"]["name"]): one for one in rendered("prod")}
-    assert ("Job", "sluiceway-migrate-1.1.0-rc.1") in after
-    assert ("Job", "sluiceway-migrate-1.0.0") not in after
-    for name in before.keys() & after.keys():
-        if name[0] == "Deployment":
-            assert before[name]["spec"]["selector"] == after[name]["spec"]["selector"]
-            assert _VERSION not in before[name]["spec"]["selector"]["matchLabels"]
+# What an API server takes of a changed object of that kind; all else of its spec is refused.
+_CHANGEABLE = {
+    "StatefulSet": {"replicas", "ordinals", "template", "updateStrategy", "minReadySeconds", "revisionHistoryLimit"},
+    "Job": {"suspend", "parallelism", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"},
+}
+_SERVERS = ["../../components/postgres", "../../components/valkey", "../../components/model-in-cluster"]
+
+
+def _fixed(documents: list[manifests.Document]) -> dict[tuple[str, str], object]:
+    fixed: dict[tuple[str, str], object] = {}
+    for one in documents:
+        name = (one["kind"], one["metadata"]["name"])
+        if one["kind"] == "Deployment":
+            fixed[name] = one["spec"]["selector"]
+        elif one["kind"] in _CHANGEABLE:
+            fixed[name] = {key: value for key, value in one["spec"].items() if key not in _CHANGEABLE[one["kind"]]}
+    return fixed
+
+
+def _changed(overlay: str, tmp_path: Path, components: list[str], version: str = "") -> list[manifests.Document]:
+    """The overlay with more components, and of another version."""
+    shutil.copytree(manifests.K8S, tmp_path / "k8s", dirs_exist_ok=True)
+    file = tmp_path / "k8s" / "overlays" / overlay / "kustomization.yaml"
+    told = yaml.safe_load((manifests.K8S / "overlays" / overlay / "kustomization.yaml").read_text())
+    told["components"] = [*told["components"], *(one for one in components if one not in told["components"])]
+    if version:
+        told["labels"][0]["pairs"][_VERSION] = version
+        told["images"] = [{**one, "newTag": version} for one in told.get("images", [])]
+    file.write_text(yaml.safe_dump(told))
+    return manifests.rendered(file.parent)
+
+
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_a_second_version_is_a_second_job_and_changes_nothing_that_cannot_be_changed(
+    overlay: str, tmp_path: Path
+) -> None:
+    before, after = (_changed(overlay, tmp_path, _SERVERS, version) for version in ("1.0.0", "1.1.0-rc.1"))
+    jobs = [{one["metadata"]["name"] for one in every if one["kind"] == "Job"} for every in (before, after)]
+    assert jobs == [{"sluiceway-migrate-1.0.0"}, {"sluiceway-migrate-1.1.0-rc.1"}]
+    fixed, fixed_after = _fixed(before), _fixed(after)
+    assert {name: fixed[name] for name in fixed if name[0] != "Job"} == {
+        name: fixed_after[name] for name in fixed_after if name[0] != "Job"
+    }
+    # No new version of ours restarts a server that it stands on.
+    pods = [[one["spec"]["template"] for one in every if one["kind"] == "StatefulSet"] for every in (before, after)]
+    assert len(pods[0]) == len(_SERVERS)
+    assert pods[0] == pods[1]
+    assert not any(_VERSION in str(selector) for name, selector in fixed.items() if name[0] == "Deployment")
+
+
+def test_access_is_opened_and_closed_by_a_change_of_the_gateway_alone(tmp_path: Path) -> None:
+    """The page of trying it says to add that component to what runs: its Job is there, and cannot be changed."""
+    closed, opened = rendered("dev"), _changed("dev", tmp_path, ["../../components/open-access"])
+    changed = {(one["kind"], one["metadata"]["name"]) for one in opened if one not in closed}
+    assert {name for kind, name in changed if kind != "ConfigMap"} == {"sluiceway-gateway"}
+    (gateway,) = (
+        one for one in opened if one["metadata"]["name"] == "sluiceway-gateway" and one["kind"] == "Deployment"
+    )
+    assert gateway["spec"]["template"]["metadata"]["annotations"] == {"sluiceway/access": "anybody"}
 
 
 @pytest.mark.parametrize("overlay", manifests.OVERLAYS)
