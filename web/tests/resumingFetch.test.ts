@@ -31,7 +31,7 @@ class State implements ChatState<UIMessage> {
 class Chat extends AbstractChat<UIMessage> {}
 
 /** What each connection does, in turn: so many chunks and then a cut, a refusal, or everything. */
-type Plan = { cutAfter: number } | { refuse: number; code?: string } | { drop: true } | "whole" | "silent";
+type Plan = { cutAfter: number } | { refuse: number; code?: string; after?: string } | { drop: true } | "portal" | "whole" | "silent";
 
 let server: Server;
 let base: string;
@@ -60,9 +60,10 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const plan = plans.shift() ?? "whole";
   if (typeof plan === "object" && "drop" in plan) return void response.destroy();
   if (typeof plan === "object" && "refuse" in plan) {
-    response.writeHead(plan.refuse, { "content-type": "application/problem+json" });
+    response.writeHead(plan.refuse, { "content-type": "application/problem+json", ...(plan.after && { "retry-after": plan.after }) });
     return void response.end(JSON.stringify({ detail: "No.", code: plan.code }));
   }
+  if (plan === "portal") return void response.writeHead(200, { "content-type": "text/html" }).end("<p>Sign in to this network");
   response.writeHead(200, { "content-type": "text/event-stream", ...(request.method === "POST" && { "x-workflow-run-id": "task_1" }) });
   const first = cursor ? Number(cursor.split("-")[1]) + 1 : 0;
   const last = typeof plan === "object" ? first + plan.cutAfter : CHUNKS.length;
@@ -85,7 +86,7 @@ const said = (state: State): string => state.messages.at(-1)!.parts.map((part) =
 
 test("an answer is whole, once and in order, over connections that break anywhere", async () => {
   for (const cut of [0, 1, 3, 7, CHUNKS.length - 1]) {
-    plans = [{ cutAfter: cut }, { cutAfter: 5 }, { refuse: 503 }, { drop: true }, "whole"];
+    plans = [{ cutAfter: cut }, { cutAfter: 5 }, { refuse: 503 }, cut % 2 ? "portal" : { drop: true }, "whole"];
     const { chat: one, state, errors } = chat();
     await one.sendMessage({ text: "hello" });
     assert.deepEqual(errors, []);
@@ -117,12 +118,13 @@ test("a cut behind the terminal chunk is an end", async () => {
 });
 
 test("a message that meets no answer is posted again, with the same id", async () => {
-  plans = [{ drop: true }, { refuse: 503 }, "whole"];
+  const soon = new Date(Date.now() + 1000).toUTCString();
+  plans = [{ drop: true }, "portal", { refuse: 503, after: soon }, { refuse: 429, after: "1" }, "whole"];
   const { chat: one, state } = chat();
   await one.sendMessage({ text: "hello" });
   assert.equal(said(state), WHOLE);
   assert.equal(new Set(asked.map(({ body }) => body)).size, 1);
-  assert.equal(asked.length, 3);
+  assert.equal(asked.length, 5);
 });
 
 test("after so many tries it is told that nobody is there", async () => {
@@ -131,6 +133,16 @@ test("after so many tries it is told that nobody is there", async () => {
   await one.sendMessage({ text: "hello" });
   assert.equal(state.status, "error");
   assert.equal(errors.length, 1);
+  assert.equal(asked.length, 2);
+});
+
+test("a refusal for long, and one that says no time, are told at once", async () => {
+  for (const refusal of [{ refuse: 429, after: "600" }, { refuse: 429 }]) {
+    plans = [refusal];
+    const { chat: one, errors } = chat();
+    await one.sendMessage({ text: "hello" });
+    assert.equal(errors.length, 1);
+  }
   assert.equal(asked.length, 2);
 });
 

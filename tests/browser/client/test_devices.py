@@ -88,6 +88,7 @@ async def test_what_is_done_on_one_device_is_seen_on_the_other(
     await chat.page.get_by_role("textbox", name="New title").fill("A better name")
     await chat.page.keyboard.press("Enter")
     await expect(phone.page.get_by_role("heading", name="A better name")).to_be_visible()
+    await chat.box.fill("half a thought")
     await phone.conversations.first.hover()
     await phone.conversations.first.get_by_role("button").click()
     await phone.page.get_by_role("button", name="Delete", exact=True).click()
@@ -95,6 +96,7 @@ async def test_what_is_done_on_one_device_is_seen_on_the_other(
     await expect(chat.questions).to_have_count(0)
     await expect(chat.page.get_by_role("alert")).to_contain_text("deleted in another window")
     await expect(chat.box).to_be_focused()
+    await expect(chat.box).to_have_value("half a thought")
 
 
 async def test_tabs_of_one_browser_follow_on_one_connection_and_another_takes_it_over_when_one_is_closed(

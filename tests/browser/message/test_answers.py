@@ -139,6 +139,20 @@ async def test_a_refused_first_message_keeps_its_text_and_says_the_number(chat: 
     await expect(chat.page.get_by_role("alert")).to_have_count(0)
 
 
+async def test_a_message_that_is_refused_for_now_outlives_a_reload(chat: Chat, scripted: ScriptedChat) -> None:
+    scripted.refusal = ({"detail": "No."}, 429)
+    await chat.open(scripted.url)
+    await chat.send("once more")
+    refused = "Not sent. That was too much at once. It goes on in 1 second."
+    await expect(chat.questions).to_contain_text(refused)
+    await chat.page.reload()
+    await expect(chat.questions).to_contain_text(refused)
+    scripted.refusal = None
+    await chat.page.get_by_role("button", name="Try again").click()
+    await scripted.asked()
+    await chat.sees_questions("once more")
+
+
 async def test_a_draft_is_kept_per_conversation_and_through_reloads(chat: Chat, scripted: ScriptedChat) -> None:
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, *text("Yes."), END)

@@ -48,6 +48,7 @@ async def test_a_deleted_conversation_can_be_brought_back_for_a_while(
     undo = chat.page.get_by_role("button", name="Undo")
     if undone:
         await undo.click()
+        await chat.sees_questions("to be deleted")  # it was open, and is so again
     else:
         await expect(undo).to_have_count(0, timeout=15_000)
     await chat.open(system.url)

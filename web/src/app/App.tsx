@@ -8,6 +8,7 @@ import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { tokenWanted } from "../client/tokens.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
+import { takeDraft } from "../composer/Composer.tsx";
 import { Conversation } from "../conversation/conversation.ts";
 import { ModelPicker } from "../conversation/ModelPicker.tsx";
 import { unsentConversation } from "../conversation/outbox.ts";
@@ -138,12 +139,14 @@ export function App() {
     });
     history.pushState(null, "", "#/");
   };
-  /** On another device, or in another window. */
+  /** On another device, or in another window. What was being written in it goes along. */
   const leaveDeleted = () => {
+    const draft = takeDraft(shownNow.current.sessionId);
     const next = make(null);
     next.tell((words) => words.deletedElsewhere);
-    setConversation(next);
+    flushSync(() => setConversation(next));
     history.replaceState(null, "", "#/");
+    if (draft) page.current?.putBack(draft);
   };
   const toggleList = () => (isWide ? fold(!folded) : menu ? closeMenu() : setMenu(true));
   /** Its box takes the focus from what has it when the list opens. */
@@ -193,8 +196,9 @@ export function App() {
     }
   }
   function remove(session: Session): void {
-    deletion.remove(session);
-    if (session.id === conversation.sessionId) location.hash = "#/";
+    const isShown = session.id === conversation.sessionId;
+    deletion.remove(session, isShown);
+    if (isShown) location.hash = "#/";
   }
 
   return (

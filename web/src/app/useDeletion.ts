@@ -2,13 +2,15 @@
 
 import { useCallback, useLayoutEffect, useRef, useState } from "react";
 import { deleteSession, type Session } from "../client/api.ts";
-import type { SessionList } from "../sidebar/sessions.ts";
+import { addressOf, type SessionList } from "../sidebar/sessions.ts";
 
 const UNDO_MS = 7_000;
 
 export interface Deletion {
   session: Session;
   title: string;
+  /** It was open. */
+  shown: boolean;
 }
 
 export function useDeletion(list: SessionList, onFailed: (error: unknown) => void) {
@@ -34,9 +36,9 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
   }, [perform]);
 
   const remove = useCallback(
-    (session: Session) => {
+    (session: Session, shown: boolean) => {
       perform();
-      current.current = { session, title: list.titleOf(session) };
+      current.current = { session, title: list.titleOf(session), shown };
       setPending(current.current);
       list.hide(session.id);
       timer.current = setTimeout(perform, UNDO_MS);
@@ -48,7 +50,9 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
     clearTimeout(timer.current);
     current.current = null;
     setPending(null);
-    if (deletion) void list.unhide(deletion.session.id);
+    if (!deletion) return;
+    void list.unhide(deletion.session.id);
+    if (deletion.shown) location.hash = addressOf(deletion.session.id);
   }, [list]);
   return { pending, remove, undo };
 }

@@ -36,15 +36,24 @@ export class Problem extends Error {
 export async function problemOf(response: Response): Promise<Problem> {
   if (response.status === 401) void signIn();
   const body = (await response.json().catch(() => null)) as Record<string, unknown> | null;
-  const seconds = Number(response.headers.get("retry-after") ?? NaN);
   const limits = Object.entries(body ?? {}).filter(([name, value]) => name.startsWith("max_") && typeof value === "number");
   return new Problem(typeof body?.detail === "string" ? body.detail : "", {
     status: response.status,
     code: typeof body?.code === "string" ? body.code : "",
-    retryAfterMs: Number.isFinite(seconds) ? seconds * 1000 : 0,
+    retryAfterMs: retryAfterMs(response),
     limit: (limits[0]?.[1] as number | undefined) ?? null,
     mayGoOn: body?.may_go_on === true,
   });
 }
+
+/** What the server asked for, in seconds or as a date, or 0. */
+export function retryAfterMs({ headers }: Response): number {
+  const asked = headers.get("retry-after") ?? "";
+  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now();
+  return Math.max(0, ms || 0);
+}
+
+/** A network that wants a sign-in first answers every request with a page of its own, as if all were well. */
+export const isNoAnswer = ({ ok, headers }: Response): boolean => ok && (headers.get("content-type")?.startsWith("text/html") ?? false);
 
 export const isAbort = (error: unknown): boolean => error instanceof Error && error.name === "AbortError";

@@ -5,10 +5,11 @@
 // Guarantees: the body that it answers has every event of the run once and in order, over as many connections as that
 // takes, and ends only behind a terminal chunk (`finish`, `error`) or `[DONE]`. Where the server no longer has what
 // comes next, the body fails with a Problem; it never ends as if the answer were whole. A message is posted again where
-// no answer came: its id is the key under which the server recognises a repeat. What is no event stream passes through.
+// no answer came, or where a server that has too much to do says how soon to come again: its id is the key under which a
+// repeat is recognised. A page of HTML is nobody's answer. What else is no event stream passes through.
 
 import { eventsOf, type ServerEvent } from "./events.ts";
-import { isAbort, Problem, problemOf } from "./problem.ts";
+import { isAbort, isNoAnswer, Problem, problemOf, retryAfterMs } from "./problem.ts";
 import { backoffMs, isOffline, sleep, untilOnline } from "./waiting.ts";
 
 export interface ResumingOptions {
@@ -21,6 +22,8 @@ export interface ResumingOptions {
   onState?: (state: "open" | "waiting" | "lost", problem?: Problem) => void;
 }
 
+// A server that asks to be left alone for longer says no.
+const SOON_MS = 30_000;
 const RUN_ID = "x-workflow-run-id";
 const TERMINAL = /^\{"type":\s*"(finish|error)"/;
 
@@ -79,8 +82,9 @@ class Following {
   private async once(input: RequestInfo | URL): Promise<Response | Problem> {
     try {
       const response = await this.send(input, this.init);
-      if (response.ok || response.status < 500) return response;
-      return this.repeatable ? await problemOf(response) : response;
+      if (isNoAnswer(response)) return new Problem("", { code: "UNREACHABLE" });
+      const asksAgain = response.status >= 500 || (response.status === 429 && retryAfterMs(response) > 0 && retryAfterMs(response) <= SOON_MS);
+      return asksAgain && this.repeatable ? await problemOf(response) : response;
     } catch (error) {
       if (isAbort(error) || this.outer?.aborted) throw error;
       return new Problem("", { code: "UNREACHABLE" });
@@ -185,7 +189,8 @@ class Following {
     if (this.cursor) headers.set("last-event-id", this.cursor);
     const { credentials } = this.init;
     try {
-      return await this.send(url, { headers, cache: "no-store", signal: this.outer, ...(credentials && { credentials }) });
+      const response = await this.send(url, { headers, cache: "no-store", signal: this.outer, ...(credentials && { credentials }) });
+      return isNoAnswer(response) ? null : response;
     } catch (error) {
       if (isAbort(error) || this.outer?.aborted) throw error;
       return null;

@@ -41,6 +41,13 @@ function keepDraft(key: string, text: string): void {
 
 /** Kept under the conversation that it is for, also when a new one has just got its name; at once, as the page may be
  * left with the next key. */
+/** What was being written where nobody can write any more. */
+export function takeDraft(key: string): string {
+  const draft = draftOf(key);
+  keepDraft(key, "");
+  return draft;
+}
+
 function useDraft(key: string, text: string): void {
   const before = useRef(key);
   useLayoutEffect(() => {

@@ -78,8 +78,9 @@ export class PendingMessages {
     this.to.changed(list);
   }
 
+  /** Also what was refused for now: after a reload it is sent again. */
   private keep(): void {
-    const messages = this.list.filter((one) => one.state === "sending").map(outgoing);
+    const messages = this.list.filter((one) => one.state !== "queued").map(outgoing);
     keepUnsent(this.to.sessionId, { isNew: !this.to.exists, messages });
   }
 

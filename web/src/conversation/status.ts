@@ -3,7 +3,7 @@
 
 import type { Chunk } from "../client/chunks.ts";
 import { titled } from "../message/names.ts";
-import type { Said } from "../words/words.ts";
+import { locale, type Said } from "../words/words.ts";
 
 const PROGRESS_MS = 5_000;
 
@@ -78,6 +78,6 @@ function dataSaid({ type, data }: Chunk): Said | null {
 
 function modelAway(since: unknown): Said {
   const time = typeof since === "string" ? new Date(since) : null;
-  const shown = time && !Number.isNaN(time.getTime()) ? time.toLocaleTimeString([], { timeStyle: "short" }) : "";
-  return (words) => words.modelAway(shown);
+  const isKnown = time && !Number.isNaN(time.getTime());
+  return (words) => words.modelAway(isKnown ? time.toLocaleTimeString(locale(), { timeStyle: "short" }) : "");
 }

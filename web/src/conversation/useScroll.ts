@@ -44,10 +44,13 @@ export function useScroll(firstId: string | undefined) {
   }, []);
 
   useEffect(() => {
-    const observer = new ResizeObserver(grown);
-    observer.observe(scroller.current!);
-    observer.observe(column.current!);
-    return () => observer.disconnect();
+    const resized = new ResizeObserver(grown);
+    resized.observe(scroller.current!);
+    resized.observe(column.current!);
+    // Before the browser lays the frame out: what grew above, as a formula that is set, has moved nothing then.
+    const changed = new MutationObserver(grown);
+    changed.observe(column.current!, { childList: true, subtree: true, characterData: true });
+    return () => (resized.disconnect(), changed.disconnect());
   }, [grown]);
 
   const before = useRef(firstId);

@@ -4,7 +4,7 @@ import { useConversation } from "../conversation/context.ts";
 import { dataOf, textOf } from "../conversation/history.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Icon } from "../ui/Icon.tsx";
-import { useWords } from "../words/words.ts";
+import { locale, useWords } from "../words/words.ts";
 import { Branches } from "./Branches.tsx";
 import { Thumbs } from "./Thumbs.tsx";
 
@@ -33,7 +33,7 @@ export function AnswerActions({ message, idle, isLast }: { message: UIMessage; i
 }
 
 /** All digits that are told: an answer may cost a millionth. */
-const DOLLARS = new Intl.NumberFormat(undefined, { style: "currency", currency: "USD", maximumFractionDigits: 9 });
+const dollars = (cost: number) => cost.toLocaleString(locale(), { style: "currency", currency: "USD", maximumFractionDigits: 9 });
 
 /** Usage, on demand. */
 function Details({ message }: { message: UIMessage }) {
@@ -41,11 +41,11 @@ function Details({ message }: { message: UIMessage }) {
   const { usage = {}, model, cost, createdAt } = dataOf(message);
   const first = (...names: string[]) => names.map((name) => usage[name]).find((value) => typeof value === "number") as number | undefined;
   const rows: [string, string | undefined][] = [
-    [words.at, createdAt && new Date(createdAt).toLocaleString()],
+    [words.at, createdAt && new Date(createdAt).toLocaleString(locale())],
     [words.model, model],
-    [words.tokensIn, first("prompt_tokens", "input_tokens", "inputTokens")?.toLocaleString()],
-    [words.tokensOut, first("completion_tokens", "output_tokens", "outputTokens")?.toLocaleString()],
-    [words.cost, typeof cost === "number" ? DOLLARS.format(cost) : undefined],
+    [words.tokensIn, first("prompt_tokens", "input_tokens", "inputTokens")?.toLocaleString(locale())],
+    [words.tokensOut, first("completion_tokens", "output_tokens", "outputTokens")?.toLocaleString(locale())],
+    [words.cost, typeof cost === "number" ? dollars(cost) : undefined],
   ];
   return (
     <dl className="usage">

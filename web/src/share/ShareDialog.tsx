@@ -5,7 +5,7 @@ import { readShare, revokeShare, shareSession, type Session, type Share } from "
 import { Problem } from "../client/problem.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
-import { sentenceOf, useWords, type Said } from "../words/words.ts";
+import { locale, sentenceOf, useWords, type Said } from "../words/words.ts";
 
 const saidOf = (error: Problem): Said => (error.code === "MESSAGE_NOT_FOUND" ? (words) => words.nothingToShare : sentenceOf(error));
 
@@ -46,7 +46,7 @@ export function ShareDialog({ session, onClose }: { session: Session; onClose: (
             <input type="text" readOnly dir="ltr" aria-label={words.link} value={url} onFocus={(event) => event.target.select()} />
             <CopyButton label={words.copyLink} text={() => url} />
           </div>
-          <p className="soft">{words.sharedAsOf(new Date(share.shared_at).toLocaleString())}</p>
+          <p className="soft">{words.sharedAsOf(new Date(share.shared_at).toLocaleString(locale()))}</p>
           <div className="buttons">
             <button type="button" className="button" onClick={() => void ask(() => shareSession(session.id))}>
               {words.shareNewest}

@@ -7,7 +7,7 @@ import { Problem } from "../client/problem.ts";
 import { textOf } from "../conversation/history.ts";
 import { AnswerBody, calledIn } from "../message/Message.tsx";
 import { readPreferences } from "../settings/preferences.ts";
-import { CATALOGUES, sentenceOf, useWords, WordsContext, type Said } from "../words/words.ts";
+import { CATALOGUES, locale, sentenceOf, useWords, WordsContext, type Said } from "../words/words.ts";
 
 type Seen = SharedPage["messages"][number];
 
@@ -55,7 +55,7 @@ function Conversation({ token }: { token: string }) {
           <div id="column">
             {problem && <p role="alert">{problem(words)}</p>}
             {!page && !problem && <p className="soft">{words.loading}</p>}
-            {page && <p className="soft">{words.readOnly(new Date(page.shared_at).toLocaleString())}</p>}
+            {page && <p className="soft">{words.readOnly(new Date(page.shared_at).toLocaleString(locale()))}</p>}
             {page?.has_more && (
               <button type="button" className="button" onClick={() => void load(page)}>
                 {words.showEarlier}

@@ -5,7 +5,7 @@ import type { PersonEvent } from "../client/personEvents.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import { firstWords } from "../message/names.ts";
 import { onChanged, recall, remember } from "../storage.ts";
-import type { Words } from "../words/words.ts";
+import { locale, type Words } from "../words/words.ts";
 import { Unread } from "./unread.ts";
 
 const STORED = "sluiceway.first-words";
@@ -223,7 +223,7 @@ export class SessionList {
   }
 }
 
-const dated = (time: string): string => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+const dated = (time: string): string => new Date(time).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
 
 /** By the day on which something was last said. */
 export function byDay(sessions: readonly Session[], words: Words, now = new Date()): [string, Session[]][] {

@@ -6,8 +6,6 @@ const answers = (count: number): string =>
   ({ zero: "لا إجابات", one: "إجابة واحدة", two: "إجابتان", few: `${count} إجابات`, many: `${count} إجابة`, other: `${count} إجابة` })[plural.select(count)];
 const files = (count: number): string =>
   ({ zero: "لا ملفات", one: "ملف واحد", two: "ملفان", few: `${count} ملفات`, many: `${count} ملفًا`, other: `${count} ملف` })[plural.select(count)];
-const hours = (count: number): string =>
-  ({ zero: "قليل", one: "ساعة", two: "ساعتين", few: `${count} ساعات`, many: `${count} ساعة`, other: `${count} ساعة` })[plural.select(count)];
 // A name or a text of another direction, in the middle of a sentence.
 const apart = (text: string | number): string => `\u2068${text}\u2069`;
 
@@ -71,7 +69,7 @@ export const ar: Words = {
   interruptHint: "أوقف الإجابة وأرسل هذا الآن",
   steerNow: "أضف إلى الإجابة",
   steerHint: "تأخذه الإجابة في الحسبان عند خطوتها التالية من دون أن تتوقف",
-  hint: "\u200fEnter للإرسال، و Shift+Enter لسطر جديد، و / لاستدعاء أداة، و Ctrl+/ لعرض كل المفاتيح.",
+  hint: "\u200fEnter للإرسال، و Shift+Enter لسطر جديد، و / لاستدعاء أداة، و \u2068Ctrl+/\u2069 لعرض كل المفاتيح.",
   tools: "الأدوات",
   asksFirst: "تستأذن قبل التشغيل",
   argumentsOf: (tool) => `مدخلات ${apart(tool)}`,
@@ -215,7 +213,8 @@ export const ar: Words = {
   forget: "نسيان",
   forgetFact: (name) => `نسيان «${apart(name)}»`,
   forgetAll: "نسيان كل شيء",
-  budgetReached: (count) => `نفد ما يمكنك استخدامه في اليوم. عُد بعد ${hours(count)}.`,
+  budgetReached: (time) => `نفد ما يمكنك استخدامه في اليوم. عُد بعد ${time}.`,
+  tooOften: (time) => `كان ذلك كثيرًا في وقت واحد. يُستأنف بعد ${time}.`,
   budgetAsks: "نفد ما يمكنك استخدامه في اليوم.",
   goOn: "المتابعة على أي حال",
   unavailable: "لا تستطيع الخدمة قبول شيء الآن.",

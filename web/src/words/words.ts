@@ -20,16 +20,28 @@ export function preferredLanguage(): string {
 export const WordsContext = createContext<Words>(en);
 export const useWords = (): Words => useContext(WordsContext);
 
+/** How numbers and times are written: as the page is, and in the browser's own manner of it. All digits are the same ones. */
+export function locale(): string {
+  const { lang } = document.documentElement;
+  return `${navigator.languages.find((one) => one.split("-")[0] === lang) ?? lang}-u-nu-latn`;
+}
+
+/** "5 minutes", in the page's language. */
+function duration(ms: number): string {
+  const [unit, length] = ms < 60_000 ? ["second", 1000] : ms < 3_600_000 ? ["minute", 60_000] : ["hour", 3_600_000];
+  return new Intl.NumberFormat(locale(), { style: "unit", unit, unitDisplay: "long" }).format(Math.max(1, Math.ceil(ms / length)));
+}
+
 /** A refusal as a sentence for a person: ours where there is one, else the server's. */
 export function sentenceOf(problem: Problem): Said {
-  const most = problem.limit?.toLocaleString() ?? "";
-  const { code, status, message, mayGoOn } = problem;
-  const hours = Math.max(1, Math.ceil(problem.retryAfterMs / 3_600_000));
+  const { code, status, message, mayGoOn, retryAfterMs } = problem;
   return (words) => {
+    const most = problem.limit?.toLocaleString(locale()) ?? "";
     if (code === "UNREACHABLE") return words.unreachable;
     if (code === "MESSAGE_TOO_LONG" && most) return words.tooLong(most);
-    if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(hours);
-    if (status === 429 && most) return words.tooMany(most);
+    if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(duration(retryAfterMs));
+    if (code === "TOO_MANY_TASKS" && most) return words.tooMany(most);
+    if (status === 429) return words.tooOften(duration(retryAfterMs));
     if (status === 503) return words.unavailable;
     if (status === 401) return words.signIn;
     if (status === 403) return words.notYours;
