@@ -41,6 +41,7 @@ def _asked_by_each(question: str, situation: str) -> list[str]:
 
 
 _CLIENT_TOOL = _asked_by_each("client tool", "client-tool")
+_THREE_TOOLS = _asked_by_each("three tools", "client-tools-an-approval-a-reload")
 _FILE = _asked_by_each("file", "file")
 _TWO_APPROVALS = _asked_by_each("two approvals", "approval-two")
 _READ = "reads [[tokens=6 rate=0 stall_after=3 stall_for=1.5]]"
@@ -76,6 +77,10 @@ async def _script(model: ModelServer) -> None:
     for question in _CLIENT_TOOL:
         await calls_tools(model, question, call("where_am_i", "call_w", exact=True), says="Where?")
         await answers(model, question, "There.")
+    for question in _THREE_TOOLS:
+        careful = call("careful", "call_c", 2, text="hello")
+        await calls_tools(model, question, call("where_am_i", "call_w"), call("ask_me", "call_a", 1), careful)
+        await answers(model, question, "All three.")
     for question in _FILE:
         await answers(model, question, "A file.")
     for question in _TWO_APPROVALS:

@@ -40,7 +40,7 @@ function useChatDriver(hook, sdk, transportOf = ({ base, net }) => new sdk.Defau
     const held = { finished: 0 };
     const more = tools
       ? {
-          sendAutomaticallyWhen: sdk.lastAssistantMessageIsCompleteWithToolCalls,
+          sendAutomaticallyWhen: (shown) => sdk.lastAssistantMessageIsCompleteWithToolCalls(shown) || sdk.lastAssistantMessageIsCompleteWithApprovalResponses(shown),
           onToolCall: ({ toolCall }) => {
             if (toolCall.toolName in tools) void held.chat.addToolOutput({ tool: toolCall.toolName, toolCallId: toolCall.toolCallId, output: tools[toolCall.toolName] });
           },
@@ -60,6 +60,7 @@ function useChatDriver(hook, sdk, transportOf = ({ base, net }) => new sdk.Defau
       edit: (messageId, text) => void held.chat.sendMessage({ text, messageId }, { body }),
       resume: () => held.chat.resumeStream(),
       approve: (approvalId, approved) => void held.chat.addToolApprovalResponse({ id: approvalId, approved }),
+      output: (answer) => void held.chat.addToolOutput(answer),
       stop: async () => {
         await fetch(`${base}/api/chat/${id}/stop`, { method: "POST", headers: net.headers });
       },

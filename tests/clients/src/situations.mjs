@@ -222,6 +222,32 @@ export const SITUATIONS = {
     return driver;
   },
 
+  /** One tool answers by itself, another fails when a person comes back, a third needs his yes; and a second tab has the
+   *  same on its screen, and says something else, too late. */
+  async "client tools, an approval, a reload"({ open, name, server }) {
+    const tools = { where_am_i: { description: "The place.", parameters: { type: "object", properties: {} } }, ask_me: { description: "A question." } };
+    const options = { body: { tools }, tools: { where_am_i: { lat: 1 } } };
+    const before = await open(options);
+    before.send(`three tools ${name}`);
+    await until(() => before.status() === "ready" && stateOf(before, "where_am_i") === "output-available" && asked(before), "it asks");
+    before.close();
+    const messages = await server.history(before.sessionId());
+    const [driver, other] = await Promise.all([open({ ...options, messages }), open({ ...options, messages })]);
+    for (const tab of [driver, other]) tab.output({ tool: "where_am_i", toolCallId: "call_w", output: { lat: tab === driver ? 1 : 2 } });
+    driver.output({ tool: "ask_me", toolCallId: "call_a", state: "output-error", errorText: "nobody is there" });
+    driver.approve(asked(driver), true);
+    await until(() => driver.status() === "ready" && textOf(last(driver)).includes("All three."), "it went on");
+    other.output({ tool: "ask_me", toolCallId: "call_a", output: "too late" });
+    other.approve(asked(other), false);
+    await until(() => ["ready", "error"].includes(other.status()) && !asked(other), "the other was told");
+    const said = (await server.history(driver.sessionId())).at(-1).parts.filter(({ toolCallId }) => toolCallId);
+    const states = said.map(({ state, output, errorText }) => [state, output ?? errorText]);
+    const wanted = [["output-available", { lat: 1 }], ["output-error", "nobody is there"], ["output-available", "carefully: hello"]];
+    if (JSON.stringify(states) !== JSON.stringify(wanted)) throw new Error(`the server has ${JSON.stringify(states)}`);
+    other.close();
+    return driver;
+  },
+
   async file({ open, name, server }) {
     const driver = await open();
     driver.send(`file ${name}`, { url: "data:text/plain;base64,YSBzbHVpY2U=", filename: "notes.txt", mediaType: "text/plain" });
@@ -233,6 +259,7 @@ export const SITUATIONS = {
   },
 };
 
+const stateOf = (driver, tool) => last(driver)?.parts?.find(({ type }) => type === `tool-${tool}`)?.state;
 const allAsked = (driver) => (last(driver)?.parts ?? []).filter((part) => part.state === "approval-requested").map(({ approval }) => approval.id);
 const asked = (driver) => allAsked(driver)[0];
 

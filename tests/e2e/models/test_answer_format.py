@@ -40,6 +40,12 @@ async def test_an_answer_is_of_the_form_that_was_asked_for_or_told_as_an_error(
         assert asked.body["response_format"]["json_schema"] == {"name": "city", "schema": SCHEMA, "strict": True}
         assert json.dumps(SCHEMA) in asked.body["messages"][0]["content"]
 
+        # What a model says around the object is left out, and nothing is asked again for it.
+        await model.script({"text": "Here:\n```js"}, {"text": f"on\n{GOOD}\n"}, {"text": "```"}, match="in a fence")
+        turn = await chat.ask("in a fence", response_format=form())
+        assert fold(await chat.answer(turn)).text == GOOD
+        assert len(await model.requests("in a fence")) == 1
+
         # One try to repair it: what was shown before is replaced, for newer clients, and in the history.
         await answers(model, "is repaired", "Köln has many people.")
         await answers(model, "does not fit: it is not JSON", GOOD)

@@ -51,6 +51,30 @@ async def test_words_of_questions_answers_and_titles_are_found_the_newest_first(
     assert result.messages[0].snippet == "Which rivers rise in the Alps"
 
 
+@pytest.mark.requirement("CH-1")
+async def test_what_is_written_without_spaces_is_found_by_any_part_and_words_without_their_accents(
+    store: Store,
+) -> None:
+    await talk(store, "j", "ada", "東京タワーはどこですか", "港区の芝公園です。" + "何もない。" * 400 + "終わり")
+    await talk(store, "g", "ada", "Fährt die Straßenbahn nach Köln?", "Ja — naïve café résumé, ガラス.")
+    await talk(store, "a", "ada", "أين العَرَبِيَّة؟", "هنا")
+    await store.sessions.rename("j", "ada", "東京の名所")
+
+    for text in ("東京", "タワー", "どこ", '"京タ"', "東京 タワー"):
+        assert await found(store, "ada", text) == [("j", "user")], text
+    [last] = (await store.search.find("ada", "終わり", 10)).messages
+    assert last.snippet.endswith("何もない。終わり")
+    assert len(last.snippet) < 100
+    for text in ("京東", "タワー -東京"):
+        assert await found(store, "ada", text) == [], text
+    for text in ("koln", "Köln", "strassen", "Straßenbahn", "FAHRT koln"):
+        assert await found(store, "ada", text) == [("g", "user")], text
+    for text in ("cafe", "naïve -cafes", "ラス"):
+        assert await found(store, "ada", text) == [("g", "assistant")], text
+    assert await found(store, "ada", "العربية") == [("a", "user")]
+    assert [session.id for session in (await store.search.find("ada", "名所", 10)).sessions] == ["j"]
+
+
 @pytest.mark.requirement("CH-1", "SE-1")
 async def test_nobody_finds_what_is_anothers_deleted_or_replaced(store: Store, database: Database) -> None:
     await talk(store, "s", "ada", "Rivers", "Rhine")

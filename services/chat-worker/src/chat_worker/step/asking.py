@@ -4,6 +4,7 @@ Guarantees
 - The upstream request is closed as soon as the turn is cancelled or lost.
 - While a model is away, the browser is told (`data-status`), and the turn may be stopped.
 - What a call has used is noted in the account, however it ends.
+- Where the answer is to be a JSON object, that alone is shown of it.
 """
 
 from dataclasses import replace
@@ -15,10 +16,20 @@ from sluiceway.store.people.usage import CallOutcome
 from sluiceway_llm.calling.model import Model
 from sluiceway_llm.calling.retry import PutOff, stream_with_retries
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.model_events import Finished, ModelEvent, ModelRequest, Reached, Usage
+from sluiceway_llm.model_events import (
+    Finished,
+    ModelEvent,
+    ModelRequest,
+    Reached,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 
 from chat_worker.attempt import MODEL_CALLS, Attempt
 from chat_worker.metrics import CallMeter
+from chat_worker.step.object_alone import ObjectAlone
 from chat_worker.step.offer import Offer, Tries
 from chat_worker.step.room import Room
 from chat_worker.step.showing import Showing
@@ -39,6 +50,7 @@ class Asking:
         self._request = request
         self._tries = tries
         self._room = Room(offer.max_chars)
+        self._alone = _object_alone(showing) if offer.form is not None else None
         self._call = attempt.meter.calls(request)
         self._away = _Away(self, showing, attempt, request, self._call, tries)
         self._said_before = showing.fold.said_chars
@@ -104,17 +116,20 @@ class Asking:
             longest_wait_seconds=tries.hold_seconds,
             tried=tries.waited.tried if tries.waited is not None else None,
         )
-        async with stream as batches:
-            async for batch in batches:
-                self._away.ends()
-                for event in batch:
-                    if isinstance(event, Finished):
-                        finished = event
-                    else:
-                        self._hear(self._room.fit(event))
-                if self._room.full:
-                    return replace(finished, reason="length")
-        return finished
+        try:
+            async with stream as batches:
+                async for batch in batches:
+                    self._away.ends()
+                    for event in batch:
+                        if isinstance(event, Finished):
+                            finished = event
+                        else:
+                            self._hear(self._room.fit(event))
+                    if self._room.full:
+                        return replace(finished, reason="length")
+            return finished
+        finally:
+            self._show_held()
 
     def _hear(self, event: ModelEvent) -> None:
         if isinstance(event, Reached):
@@ -125,7 +140,26 @@ class Asking:
             self._call.first_token(event)
             self.heard = True
         self._attempt.beside.heard.set()
+        if self._alone is not None and isinstance(event, TextDelta):
+            self._show(self._alone.feed(event.text))
+            return
+        if isinstance(event, RefusalDelta | ToolCallDelta):
+            self._show_held()
         self._showing.say(event)
+
+    def _show(self, text: str) -> None:
+        if text:
+            self._showing.text(text)
+
+    def _show_held(self) -> None:
+        if self._alone is not None:
+            self._show(self._alone.rest())
+
+
+def _object_alone(showing: Showing) -> ObjectAlone | None:
+    """None: the step has a text that it does not continue as one."""
+    shown = showing.fold.open_text
+    return ObjectAlone(shown) if shown or "text" not in showing.fold.kinds_in_step else None
 
 
 class _Away:

@@ -1,7 +1,9 @@
-"""Search over a person's titles and messages: words as they are written, in any language, the last one perhaps begun.
+"""Search over a person's titles and messages: words as they are written, or without their accents, in any language, the
+last one perhaps begun; of scripts without spaces any part.
 
 Guarantees: what is found is the caller's own, and part of the conversation as it is. A query is never an error: `"two
 words"`, `-without` and `or` mean what they do in search engines, and what means nothing finds nothing.
+Not guaranteed: that a phrase, or what is written without spaces, is found behind the 16,383 words that Postgres counts.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ from datetime import datetime
 from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.records import Session, session_of
 
+# Between the characters of scripts without spaces, of which each is a word; nobody sees it.
+_MARK = "\x01"
 _COLUMNS = ", ".join(Session.__slots__)
 _SNIPPET = 'StartSel="", StopSel="", MaxWords=30, MinWords=12, ShortWord=0, MaxFragments=1'
 
@@ -47,7 +51,7 @@ class SearchStore:
                 return Found()
             sessions = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM sessions s WHERE {own}"
-                " AND to_tsvector('simple', translate(coalesce(title, ''), '<>', '  ')) @@ $1::text::tsquery"
+                " AND words_of(translate(coalesce(title, ''), '<>', '  ')) @@ $1::text::tsquery"
                 " ORDER BY user_id, updated_at DESC, id DESC LIMIT $3",
                 query,
                 user_id,
@@ -55,7 +59,8 @@ class SearchStore:
             )
             messages = await connection.fetch(
                 "SELECT f.session_id, f.title AS session_title, f.id AS message_id, f.role, f.sequence, f.created_at,"
-                f" ts_headline('simple', text_of_parts(f.parts), $1::text::tsquery, '{_SNIPPET}') AS snippet FROM"
+                " translate(ts_headline('simple', spread_text(text_of_parts(f.parts), $4), $1::text::tsquery,"
+                f"  '{_SNIPPET}'), $4, '') AS snippet FROM"
                 " (SELECT m.session_id, s.title, m.id, m.role, m.sequence, m.created_at, m.parts FROM message_words w"
                 "  JOIN messages m ON m.session_id = w.session_id AND m.id = w.message_id"
                 f"  JOIN sessions s ON s.id = w.session_id WHERE w.words @@ $1::text::tsquery AND {own}"
@@ -64,6 +69,7 @@ class SearchStore:
                 query,
                 user_id,
                 limit,
+                _MARK,
             )
         found = [FoundMessage(**{name: row[name] for name in FoundMessage.__slots__}) for row in messages]
         return Found([session_of(row) for row in sessions], found)
@@ -71,7 +77,7 @@ class SearchStore:
 
 async def _query(connection: Connection, text: str) -> str | None:
     """As Postgres writes it, with the last word taken for a beginning; None where it has no word."""
-    query: str = await connection.fetchval("SELECT websearch_to_tsquery('simple', $1)::text", text)
+    query: str = await connection.fetchval("SELECT websearch_to_tsquery('simple', spread_text($1))::text", text)
     if not query:
         return None
     return f"{query}:*" if query.endswith("'") else query

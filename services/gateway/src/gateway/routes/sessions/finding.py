@@ -73,8 +73,9 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         SearchParams,
         problems=(StoreUnavailable,),
         description=(
-            'Words as they are written; the last one may be begun. `"two words"` are looked for together, `-word` must '
-            "not be there, `or` stands between choices."
+            'Words as they are written, or without their accents; the last one may be begun. `"two words"` are looked '
+            "for together, `-word` must not be there, `or` stands between choices. Of what is written without spaces "
+            "any part is found."
         ),
         scopes=("turns",),
     ),
