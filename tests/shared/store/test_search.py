@@ -38,7 +38,7 @@ async def found(store: Store, user_id: str | None, text: str) -> list[tuple[str,
 async def test_words_of_questions_answers_and_titles_are_found_the_newest_first(store: Store) -> None:
     await talk(store, "s", "ada", "Which rivers rise in the Alps?", "The Rhine, the Rhône and the Inn.")
     await talk(store, "t", "ada", "And lakes?", "Lake Constance, where the Rhine flows through.")
-    await store.sessions.rename("s", "ada", "Rivers of the Alps")
+    await store.sessions.change("s", "ada", title="Rivers of the Alps")
 
     assert await found(store, "ada", "rhine") == [("t", "assistant"), ("s", "assistant")]
     assert await found(store, "ada", "ALPS") == [("s", "user")]
