@@ -35,6 +35,34 @@ async def test_a_conversation_is_renamed_and_other_tabs_hear_of_it(
         await expect(one.page.get_by_role("heading", name="A better name")).to_be_visible()
 
 
+async def test_a_pinned_conversation_stays_above_the_days_in_every_tab(
+    services: Services, chat: Chat, context: BrowserContext
+) -> None:
+    await _with_one(services, chat, "to be kept")
+    second = Chat(await context.new_page())
+    await second.open(chat.page.url)
+    await chat.page.get_by_role("link", name="New chat").click()
+    await chat.send("said later")
+    await chat.sees_answers(answer_to("said later"))
+    await expect(second.conversations).to_have_text(["said later", "to be kept"])
+    options = chat.page.get_by_role("button", name="Options of to be kept")
+    await options.focus()
+    await chat.page.keyboard.press("Enter")
+    await chat.page.keyboard.press("Tab")
+    await chat.page.keyboard.press("Enter")
+    await expect(options).to_be_focused()
+    for one in (chat, second):
+        pinned = one.page.get_by_role("region", name="Pinned").get_by_role("listitem")
+        await expect(pinned).to_have_text(["to be kept"])
+        await expect(one.conversations).to_have_text(["to be kept", "said later"])
+    await second.page.reload()
+    await second.page.get_by_role("button", name="Options of to be kept").click()
+    await second.page.get_by_role("button", name="Unpin").click()
+    for one in (chat, second):
+        await expect(one.page.get_by_role("region", name="Pinned")).to_have_count(0)
+        await expect(one.conversations).to_have_text(["said later", "to be kept"])
+
+
 @pytest.mark.parametrize("undone", [True, False])
 async def test_a_deleted_conversation_can_be_brought_back_for_a_while(
     services: Services, chat: Chat, undone: bool

@@ -97,7 +97,7 @@ async def test_a_persons_title_is_never_replaced(desk: Desk) -> None:
     making = asyncio.create_task(desk.make(task))
     await wait_until(desk.asked, 20, "the model is asked")
 
-    await desk.store.sessions.rename("s", "ada", "Mine")
+    await desk.store.sessions.change("s", "ada", title="Mine")
     await desk.model.open_gate("slow")
     await making
 

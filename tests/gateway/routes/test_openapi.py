@@ -171,7 +171,7 @@ async def test_every_example_is_taken_as_it_stands(http: httpx.AsyncClient, work
     answering.cancel()
     assert set(statuses) == set(BODIES)
     assert {name for name, status in statuses.items() if status not in (401, 403, 404, 409)} >= {
-        *("create_session", "rename_session", "post_message", "stream_message", "chat", "write_understanding"),
+        *("create_session", "change_session", "post_message", "stream_message", "chat", "write_understanding"),
         *("fork_session", "show_branch"),
     }
     assert {name: status for name, status in statuses.items() if status in (400, 413, 415, 422) or status >= 500} == {}

@@ -103,7 +103,9 @@ class Walk:
         await sessions.owner("mine-ada")
         await sessions.awaits("mine-ada", "t-1")
         await sessions.stored_bytes("ada")
-        await sessions.rename("mine-ada", "ada", "Mine")
+        await sessions.change("mine-ada", "ada", title="Mine", pinned=True)
+        for user_id in ("ada", None):
+            await sessions.pinned(user_id)
         await sessions.claim("mine-None", "ada", None)
         for _ in range(2):
             with suppress(DomainError):

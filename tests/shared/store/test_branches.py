@@ -202,7 +202,7 @@ async def test_only_what_is_there_can_be_gone_to_and_only_by_its_owner(chat: Cha
 
 @pytest.mark.requirement("CH-22")
 async def test_a_session_is_forked_at_a_message_of_any_branch(chat: Chat, database: Database) -> None:
-    await chat.store.sessions.rename("s", "ada", "Numbers")
+    await chat.store.sessions.change("s", "ada", title="Numbers")
     await chat.ask("", answered="2b", regenerate=True)
     session, created = await chat.store.branches.fork("s", "ada", await chat.id_of("2"), "f")
     assert (session.title, created) == ("Numbers", True)

@@ -38,7 +38,7 @@ async def found(store: Store, user_id: str | None, text: str) -> list[tuple[str,
 async def test_words_of_questions_answers_and_titles_are_found_the_newest_first(store: Store) -> None:
     await talk(store, "s", "ada", "Which rivers rise in the Alps?", "The Rhine, the Rhône and the Inn.")
     await talk(store, "t", "ada", "And lakes?", "Lake Constance, where the Rhine flows through.")
-    await store.sessions.rename("s", "ada", "Rivers of the Alps")
+    await store.sessions.change("s", "ada", title="Rivers of the Alps")
 
     assert await found(store, "ada", "rhine") == [("t", "assistant"), ("s", "assistant")]
     assert await found(store, "ada", "ALPS") == [("s", "user")]
@@ -58,7 +58,7 @@ async def test_what_is_written_without_spaces_is_found_by_any_part_and_words_wit
     await talk(store, "j", "ada", "東京タワーはどこですか", "港区の芝公園です。" + "何もない。" * 400 + "終わり")
     await talk(store, "g", "ada", "Fährt die Straßenbahn nach Köln?", "Ja — naïve café résumé, ガラス.")
     await talk(store, "a", "ada", "أين العَرَبِيَّة؟", "هنا")
-    await store.sessions.rename("j", "ada", "東京の名所")
+    await store.sessions.change("j", "ada", title="東京の名所")
 
     for text in ("東京", "タワー", "どこ", '"京タ"', "東京 タワー"):
         assert await found(store, "ada", text) == [("j", "user")], text

@@ -246,7 +246,7 @@ async def test_only_the_owner_reaches_a_session_and_an_anonymous_one_can_be_clai
     for attempt in (
         store.sessions.get("adas", "bob"),
         store.sessions.get("adas", None),
-        store.sessions.rename("adas", "bob", "mine"),
+        store.sessions.change("adas", "bob", title="mine"),
         store.sessions.delete("adas", "bob"),
         store.sessions.claim("adas", "bob", None),
         store.turns.accept(turn(session_id="adas", user_id="bob")),

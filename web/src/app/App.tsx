@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
-import { renameSession, type Session } from "../client/api.ts";
+import { pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { tokenWanted } from "../client/tokens.ts";
@@ -20,6 +20,7 @@ import { ShareDialog } from "../share/ShareDialog.tsx";
 import { SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
+import { announce } from "../ui/announced.ts";
 import { Announcements } from "../ui/Announcements.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
@@ -98,7 +99,7 @@ export function App() {
     const isShown = "session_id" in event && event.session_id === shown.sessionId;
     list.hear(event, isShown && document.visibilityState === "visible");
     if (event.type === "ready" && !event.resumed) void shown.refresh();
-    if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.snapshot().sessions.find(({ id }) => id === event.session_id)?.title ?? null }));
+    if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.find(event.session_id)?.title ?? null }));
     if (!isShown) return;
     if (event.type === "turn-started") shown.heardStart(event.task_id);
     else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
@@ -126,8 +127,8 @@ export function App() {
   }, []);
   const deletion = useDeletion(list, tellProblem);
   const { title: ownTitle, absent } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
-  const { sessions } = useSyncExternalStore(list.subscribe, list.snapshot);
-  const listed = sessions.find((session) => session.id === conversation.sessionId);
+  useSyncExternalStore(list.subscribe, list.snapshot);
+  const listed = list.find(conversation.sessionId);
   const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
   onDone.current = useDone(title, preferences.notify, words);
 
@@ -195,6 +196,17 @@ export function App() {
       tellProblem(error);
     }
   }
+  /** Its place in the list is another one, and the focus goes there with it. */
+  function pin(session: Session, pinned: boolean): void {
+    flushSync(() => list.pin(session, pinned));
+    // One that is no longer pinned may be further down than the list was read.
+    (document.querySelector<HTMLElement>(`[data-session-id="${CSS.escape(session.id)}"] button`) ?? document.getElementById("new-chat"))?.focus();
+    announce(pinned ? words.isPinned(list.titleOf(session)) : words.isUnpinned(list.titleOf(session)));
+    pinSession(session.id, pinned).catch((error: unknown) => {
+      void list.refresh();
+      tellProblem(error);
+    });
+  }
   function remove(session: Session): void {
     const isShown = session.id === conversation.sessionId;
     deletion.remove(session, isShown);
@@ -246,6 +258,7 @@ export function App() {
         onNew={beginNew}
         onPicked={closeMenu}
         onRename={(session, name) => void rename(session, name)}
+        onPin={pin}
         onDelete={remove}
         onShare={config?.share_links ? setSharing : null}
         onSettings={() => setDialog("settings")}

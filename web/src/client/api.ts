@@ -15,6 +15,8 @@ export interface Session {
   active_task_id?: string | null;
   /** It has stopped for an answer of the person. */
   awaits_you?: boolean;
+  /** Since when the person has it pinned. */
+  pinned_at?: string | null;
 }
 
 export interface StoredMessage {
@@ -102,9 +104,11 @@ async function request<T>(method: string, path: string, { body, file, signal, ke
 }
 
 export const listSessions = (cursor?: string | null) =>
-  request<{ sessions: Session[]; next_cursor: string | null }>("GET", `/sessions${cursor ? `?cursor=${id(cursor)}` : ""}`);
+  request<{ sessions: Session[]; pinned?: Session[]; next_cursor: string | null }>("GET", `/sessions${cursor ? `?cursor=${id(cursor)}` : ""}`);
 export const renameSession = (sessionId: string, title: string) =>
   request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { title } });
+export const pinSession = (sessionId: string, pinned: boolean) =>
+  request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { pinned } });
 export const deleteSession = (sessionId: string) =>
   request<void>("DELETE", `/sessions/${id(sessionId)}`, { keepalive: true });
 /** 409: a turn runs. */

@@ -14,11 +14,12 @@ interface Props {
   isCurrent: boolean;
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
+  onPin: (session: Session, pinned: boolean) => void;
   onDelete: (session: Session) => void;
   onShare: ((session: Session) => void) | null;
 }
 
-export function SessionItem({ session, title, state, isCurrent, onPicked, onRename, onDelete, onShare }: Props) {
+export function SessionItem({ session, title, state, isCurrent, onPicked, onRename, onPin, onDelete, onShare }: Props) {
   const words = useWords();
   const [menu, setMenu] = useState(false);
   const [renaming, setRenaming] = useState(false);
@@ -71,6 +72,9 @@ export function SessionItem({ session, title, state, isCurrent, onPicked, onRena
             }}
           >
             {words.rename}
+          </button>
+          <button type="button" onClick={() => onPin(session, !session.pinned_at)}>
+            {session.pinned_at ? words.unpin : words.pin}
           </button>
           {onShare && (
             <button

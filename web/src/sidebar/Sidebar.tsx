@@ -3,7 +3,7 @@ import type { Session } from "../client/api.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 import { Matches } from "./Matches.tsx";
-import { byDay, type SessionList } from "./sessions.ts";
+import { grouped, type SessionList } from "./sessions.ts";
 import { SessionItem } from "./SessionItem.tsx";
 
 interface Props {
@@ -15,6 +15,7 @@ interface Props {
   onNew: () => void;
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
+  onPin: (session: Session, pinned: boolean) => void;
   onDelete: (session: Session) => void;
   /** Null: nothing is shared here. */
   onShare: ((session: Session) => void) | null;
@@ -22,16 +23,17 @@ interface Props {
   onShortcuts: () => void;
 }
 
-export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename, onDelete, onShare, onSettings, onShortcuts }: Props) {
+export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename, onPin, onDelete, onShare, onSettings, onShortcuts }: Props) {
   const words = useWords();
-  const { sessions, hasMore } = useSyncExternalStore(list.subscribe, list.snapshot);
+  const state = useSyncExternalStore(list.subscribe, list.snapshot);
   const [search, setSearch] = useState("");
   const newChat = useRef<HTMLAnchorElement>(null);
   useLayoutEffect(() => {
     if (open) newChat.current?.focus();
   }, [open]);
   const wanted = search.trim().toLowerCase();
-  const shown = sessions.filter((session) => list.titleOf(session).toLowerCase().includes(wanted));
+  const fitting = (sessions: readonly Session[]) => sessions.filter((session) => list.titleOf(session).toLowerCase().includes(wanted));
+  const shown = grouped({ ...state, sessions: fitting(state.sessions), pinned: fitting(state.pinned) }, words);
   return (
     <nav id="sidebar" className={open ? "open" : folded ? "folded" : undefined} aria-label={words.conversations}>
       <header>
@@ -54,20 +56,20 @@ export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename
           {words.newChat}
         </a>
       </header>
-      {(sessions.length > 0 || search) && <input id="search" type="search" aria-label={words.search} placeholder={words.search} value={search} onChange={(event) => setSearch(event.target.value)} />}
+      {(state.sessions.length > 0 || search) && <input id="search" type="search" aria-label={words.search} placeholder={words.search} value={search} onChange={(event) => setSearch(event.target.value)} />}
       <div id="sessions">
-        {byDay(shown, words).map(([name, group]) => (
+        {shown.map(([name, group]) => (
           <section key={name} aria-label={name}>
             <h2>{name}</h2>
             <ul>
               {group.map((session) => (
-                <SessionItem key={session.id} session={session} title={list.titleOf(session)} state={list.stateOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onDelete={onDelete} onShare={onShare} />
+                <SessionItem key={session.id} session={session} title={list.titleOf(session)} state={list.stateOf(session)} isCurrent={session.id === current} onPicked={onPicked} onRename={onRename} onPin={onPin} onDelete={onDelete} onShare={onShare} />
               ))}
             </ul>
           </section>
         ))}
         <Matches wanted={wanted} alone={shown.length === 0} onPicked={onPicked} />
-        {hasMore && <More list={list} />}
+        {state.hasMore && <More list={list} />}
       </div>
       <footer>
         <button type="button" className="quiet" onClick={onSettings}>

@@ -1,4 +1,4 @@
-// The list of conversations, newest first, by days.
+// The list of conversations: those that are pinned, the one pinned last first; then all others, newest first, by days.
 
 import { listSessions, type Session } from "../client/api.ts";
 import type { PersonEvent } from "../client/personEvents.ts";
@@ -34,12 +34,14 @@ export type SessionState = "runs" | "needsYou" | "unread" | null;
 
 export interface ListState {
   sessions: readonly Session[];
+  /** Some of them may be among the others, too. */
+  pinned: readonly Session[];
   hasMore: boolean;
   loaded: boolean;
 }
 
 export class SessionList {
-  private state: ListState = { sessions: [], hasMore: false, loaded: false };
+  private state: ListState = { sessions: [], pinned: [], hasMore: false, loaded: false };
   private cursor: string | null = null;
   private words = new Map(recall<[string, string][]>(STORED, []));
   private readonly listeners = new Set<() => void>();
@@ -93,7 +95,10 @@ export class SessionList {
       const fresh = new Set(page.sessions.map((session) => session.id));
       const older = this.cursor === null ? [] : this.state.sessions.filter((session) => !fresh.has(session.id));
       if (this.cursor === null) this.cursor = page.next_cursor;
-      this.show([...page.sessions, ...older]);
+      // What of the older ones is pinned, and no longer, is told by that page, too.
+      const pins = new Map((page.pinned ?? []).map((session) => [session.id, session.pinned_at]));
+      this.set({ pinned: this.shown(page.pinned ?? []) });
+      this.show([...page.sessions, ...older.map((session) => ({ ...session, pinned_at: pins.get(session.id) ?? null }))]);
     } catch (error) {
       // What passes by itself is told where the conversation waits for it.
       if (!(error instanceof Problem) && !isAbort(error)) throw error;
@@ -125,9 +130,10 @@ export class SessionList {
       }
       return;
     }
-    const known = this.state.sessions.find((session) => session.id === event.session_id);
+    const known = this.find(event.session_id);
     if (event.type === "session-deleted") this.hide(event.session_id);
     else if (event.type === "session-renamed") this.renamed(event.session_id, event.title);
+    else if (event.type === "session-pinned") void this.refresh();
     else if (event.type === "turn-started") this.started(known, event.task_id);
     else if (known && event.type === "turn-needs-you") this.change(known, { active_task_id: null, awaits_you: true });
     else if (known && event.type === "turn-ended") this.over(known, event.task_id);
@@ -151,7 +157,25 @@ export class SessionList {
   private change(session: Session, change: Partial<Session>, first = false): void {
     const changed = { ...session, ...change };
     const others = this.state.sessions.filter((one) => one.id !== session.id);
-    this.set({ sessions: first ? [changed, ...others] : this.state.sessions.map((one) => (one.id === session.id ? changed : one)) });
+    this.replace(session.id, () => changed);
+    if (first) this.set({ sessions: [changed, ...others] });
+  }
+
+  private replace(sessionId: string, by: (session: Session) => Session): void {
+    const changed = (sessions: readonly Session[]) => sessions.map((one) => (one.id === sessionId ? by(one) : one));
+    this.set({ sessions: changed(this.state.sessions), pinned: changed(this.state.pinned) });
+  }
+
+  find(sessionId: string): Session | undefined {
+    return [...this.state.sessions, ...this.state.pinned].find((session) => session.id === sessionId);
+  }
+
+  /** At once; where the server does not have it so, the list says so when it is read again. */
+  pin(session: Session, pinned: boolean): void {
+    const changed = { ...session, pinned_at: pinned ? new Date().toISOString() : null };
+    const others = this.state.pinned.filter((one) => one.id !== session.id);
+    this.replace(session.id, () => changed);
+    this.set({ pinned: pinned ? [changed, ...others] : others });
   }
 
   /** Somebody looks at it. */
@@ -182,14 +206,19 @@ export class SessionList {
 
   /** A page that was asked for before a title was told has none, and a title may be told before the first page is there. */
   private show(sessions: Session[]): void {
+    this.set({ sessions: this.shown(sessions), hasMore: this.cursor !== null, loaded: true });
+  }
+
+  private shown(sessions: readonly Session[]): Session[] {
     const titled = sessions.map((session) => ({ ...session, title: session.title ?? this.toldTitles.get(session.id) ?? null }));
-    this.set({ sessions: titled.filter((session) => !this.removed.has(session.id)), hasMore: this.cursor !== null, loaded: true });
+    return titled.filter((session) => !this.removed.has(session.id));
   }
 
   /** Out of sight. It is the caller who has it deleted. */
   hide(sessionId: string): void {
     this.removed.add(sessionId);
-    this.set({ sessions: this.state.sessions.filter((session) => session.id !== sessionId) });
+    const others = (sessions: readonly Session[]) => sessions.filter((session) => session.id !== sessionId);
+    this.set({ sessions: others(this.state.sessions), pinned: others(this.state.pinned) });
   }
 
   unhide(sessionId: string): Promise<void> {
@@ -199,7 +228,7 @@ export class SessionList {
 
   renamed(sessionId: string, title: string): void {
     this.toldTitles.set(sessionId, title);
-    this.set({ sessions: this.state.sessions.map((session) => (session.id === sessionId ? { ...session, title } : session)) });
+    this.replace(sessionId, (session) => ({ ...session, title }));
   }
 
   /** The first words of conversations that have no title yet. */
@@ -225,8 +254,14 @@ export class SessionList {
 
 const dated = (time: string): string => new Date(time).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
 
-/** By the day on which something was last said. */
-export function byDay(sessions: readonly Session[], words: Words, now = new Date()): [string, Session[]][] {
+/** Those that are pinned; the others by the day on which something was last said. */
+export function grouped({ sessions, pinned }: ListState, words: Words): [string, readonly Session[]][] {
+  const above = new Set(pinned.map(({ id }) => id));
+  const days = byDay(sessions.filter(({ id }) => !above.has(id)), words);
+  return pinned.length > 0 ? [[words.pinned, pinned], ...days] : days;
+}
+
+function byDay(sessions: readonly Session[], words: Words, now = new Date()): [string, Session[]][] {
   const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
   const day = 86_400_000;
   const groupOf = ({ updated_at }: Session) => {

@@ -27,6 +27,9 @@ class Session:
     approval_task_id: str | None
     created_at: datetime
     updated_at: datetime
+    # Since when its owner has it pinned; whether it is kept for a short time only, and listed nowhere.
+    pinned_at: datetime | None = None
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

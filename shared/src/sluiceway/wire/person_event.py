@@ -37,6 +37,13 @@ class SessionRenamed(_Told):
     title: str
 
 
+class SessionPinned(_Told):
+    """A session is pinned by its owner, or is no longer."""
+
+    type: Literal["session-pinned"] = "session-pinned"
+    pinned: bool
+
+
 class SessionChanged(_Told):
     """What a session shows is another: a branch, the messages that wait for their answer, or a question to the person
     that nobody waits for any more."""
@@ -76,7 +83,16 @@ class TurnNeedsYou(_Told):
     task_id: str
 
 
-PersonEvent = SessionCreated | SessionRenamed | SessionChanged | SessionDeleted | TurnStarted | TurnEnded | TurnNeedsYou
+PersonEvent = (
+    SessionCreated
+    | SessionRenamed
+    | SessionPinned
+    | SessionChanged
+    | SessionDeleted
+    | TurnStarted
+    | TurnEnded
+    | TurnNeedsYou
+)
 
 
 class AnyPersonEvent(RootModel[Annotated[PersonEvent, Field(discriminator="type")]]):

@@ -115,6 +115,30 @@ async def test_a_session_is_renamed(http: httpx.AsyncClient) -> None:
     assert (await http.get(f"/api/chat/sessions/{session_id}")).json()["title"] == "Größe 東京 🌊"
 
 
+@pytest.mark.requirement("CH-1")
+async def test_pinned_sessions_are_told_with_the_first_page_in_the_order_in_which_they_were_pinned(
+    http: httpx.AsyncClient,
+) -> None:
+    ids = await _sessions(http, 4)
+    for session_id in (ids[2], ids[0], ids[2]):  # a second time changes no order
+        pinned = await http.patch(f"/api/chat/sessions/{session_id}", json={"pinned": True, "title": None})
+        assert (pinned.status_code, pinned.json()["title"]) == (200, None)
+    await _post(http, ids[2], "what is said in one does not, either")
+    first = (await http.get("/api/chat/sessions", params={"limit": "2"})).json()
+    assert [session["id"] for session in first["pinned"]] == [ids[0], ids[2]]
+    assert [(session["id"], session["pinned_at"] is not None) for session in first["sessions"]] == [
+        (ids[2], True),
+        (ids[3], False),
+    ]
+    second = (await http.get("/api/chat/sessions", params={"cursor": first["next_cursor"]})).json()
+    assert second["pinned"] == []
+    await http.patch(f"/api/chat/sessions/{ids[0]}", json={"pinned": False})
+    pins = (await http.get("/api/chat/sessions")).json()["pinned"]
+    assert [session["id"] for session in pins] == [ids[2]]
+    nothing = await http.patch(f"/api/chat/sessions/{ids[0]}", json={"pinned": None})
+    assert (nothing.status_code, nothing.json()["code"]) == (422, "INVALID_BODY")
+
+
 @pytest.mark.requirement("CH-1", "TS-5")
 async def test_a_deleted_session_is_gone_and_who_follows_its_turn_sees_it_aborted(
     http: httpx.AsyncClient, worker: StandIn

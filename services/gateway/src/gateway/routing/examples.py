@@ -12,7 +12,7 @@ _AI_SDK_MESSAGE = {"id": "my-question", "role": "user", "parts": [{"type": "text
 
 BODIES: dict[str, Any] = {
     "create_session": {"id": SESSION_ID, "title": "Sluices"},
-    "rename_session": {"title": "Sluices and weirs"},
+    "change_session": {"title": "Sluices and weirs"},
     "post_message": _MESSAGE,
     "stream_message": {"message": "And a weir?"},
     "answer_approval": {"approved": True, "reason": "This page is ours."},

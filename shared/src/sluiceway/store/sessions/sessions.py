@@ -17,6 +17,8 @@ from sluiceway.store.sessions.erasing import Erasure, delete_session
 from sluiceway.store.sessions.newest import EXPORT_BYTES, PAGE_BYTES, newest_of, oldest_of
 from sluiceway.wire.message import Part
 
+# Of a person, those that are told beside a page of the list.
+MAX_PINNED = 100
 _COLUMNS = ", ".join(Session.__slots__)
 # Behind the last message of any session.
 _NO_END = 2**63 - 1
@@ -132,7 +134,7 @@ class SessionStore:
         # A statement for each case: with `IS NOT DISTINCT FROM`, or `$2 IS NULL OR …`, no index is used. The owner is
         # in the order, too: an index is not taken for sorted behind `IS NULL` without that.
         end = (after.updated_at, after.id) if after else ()
-        own = "user_id = $2" if user_id is not None else "user_id IS NULL AND $2::text IS NULL"
+        own = _own(user_id)
         behind = " AND (updated_at, id) < ($3, $4)" if after else ""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
@@ -141,6 +143,17 @@ class SessionStore:
                 limit,
                 user_id,
                 *end,
+            )
+        return [session_of(row) for row in rows]
+
+    async def pinned(self, user_id: str | None) -> list[Session]:
+        """The caller's pinned sessions, the one pinned last first; at most MAX_PINNED."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM sessions WHERE {_own(user_id)} AND pinned_at IS NOT NULL"
+                " ORDER BY user_id, pinned_at DESC, id DESC LIMIT $1",
+                MAX_PINNED,
+                user_id,
             )
         return [session_of(row) for row in rows]
 
@@ -191,13 +204,20 @@ class SessionStore:
             )
         return task_id
 
-    async def rename(self, session_id: str, user_id: str | None, title: str) -> Session:
+    async def change(
+        self, session_id: str, user_id: str | None, *, title: str | None = None, pinned: bool | None = None
+    ) -> Session:
+        """Give it this title, pin it or let it go; what is None stays. One that is pinned already keeps its place."""
         await self.get(session_id, user_id)
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
-                f"UPDATE sessions SET title = $2, title_by_user = true WHERE id = $1 RETURNING {_COLUMNS}",
+                "UPDATE sessions SET title = coalesce($2::text, title),"
+                " title_by_user = title_by_user OR $2 IS NOT NULL, pinned_at = CASE"
+                " WHEN $3::bool THEN coalesce(pinned_at, now()) WHEN NOT $3 THEN NULL ELSE pinned_at END"
+                f" WHERE id = $1 RETURNING {_COLUMNS}",
                 session_id,
                 title,
+                pinned,
             )
         if row is None:
             raise SessionNotFound
@@ -242,6 +262,11 @@ class SessionStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch("SELECT id FROM tasks WHERE session_id = $1", session_id)
         return [row["id"] for row in rows]
+
+
+def _own(user_id: str | None) -> str:
+    """That a session is that person's, who is parameter 2: `IS NOT DISTINCT FROM` would use no index."""
+    return "user_id = $2" if user_id is not None else "user_id IS NULL AND $2::text IS NULL"
 
 
 async def _check_new(connection: Connection, session_id: str, user_id: str | None, max_per_hour: int) -> None:

@@ -1,8 +1,10 @@
 """A session, its pages, and what is said of it."""
 
 from datetime import datetime
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 from sluiceway.store.records import Session
 
 from gateway.api.inputs import ClientId
@@ -20,7 +22,16 @@ class NewSession(Asked):
 
 
 class SessionPatch(Asked):
-    title: Title
+    """What is left out, or null, stays as it is."""
+
+    title: Title | None = None
+    pinned: StrictBool | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.title is None and self.pinned is None:
+            raise PydanticCustomError("empty", "must change something")
+        return self
 
 
 class SessionView(Wire):
@@ -32,6 +43,7 @@ class SessionView(Wire):
     updated_at: datetime
     active_task_id: str | None = None
     awaits_you: bool = False
+    pinned_at: datetime | None = None
 
     @classmethod
     def of(cls, session: Session) -> "SessionView":
@@ -42,13 +54,16 @@ class SessionView(Wire):
             updated_at=session.updated_at,
             active_task_id=session.active_task_id,
             awaits_you=session.approval_task_id is not None,
+            pinned_at=session.pinned_at,
         )
 
 
 class SessionPage(Wire):
-    """Newest first. `next_cursor` is null on the last page."""
+    """Newest first. `next_cursor` is null on the last page. `pinned`, of the first page alone: those that are pinned,
+    wherever in the list they stand, the one pinned last first; at most a hundred."""
 
     sessions: list[SessionView]
+    pinned: list[SessionView] = Field(default_factory=list)
     next_cursor: str | None
 
 

@@ -1,4 +1,4 @@
-"""Sessions: made, listed, read, renamed, deleted, claimed."""
+"""Sessions: made, listed, read, renamed, pinned, deleted, claimed."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import new_session_id
 from sluiceway.store.sessions.sessions import SessionCursor
-from sluiceway.wire.person_event import SessionCreated, SessionRenamed
+from sluiceway.wire.person_event import PersonEvent, SessionCreated, SessionPinned, SessionRenamed
 from starlette.responses import Response
 
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
@@ -58,10 +58,18 @@ async def create_session(call: Call[NoParams, NewSession]) -> Response:
 async def list_sessions(call: Call[ListParams, None]) -> Response:
     after = decode_session_cursor(call.params.cursor) if call.params.cursor else None
     limit = page_size(call.params.limit, call.gateway.settings)
-    found = await call.gateway.store.sessions.page(call.caller.user_id, after, limit + 1)
+    sessions, user_id = call.gateway.store.sessions, call.caller.user_id
+    found = await sessions.page(user_id, after, limit + 1)
+    pinned = await sessions.pinned(user_id) if after is None else []
     page, last = found[:limit], found[:limit][-1:]
     cursor = encode_session_cursor(SessionCursor(last[0].updated_at, last[0].id)) if len(found) > limit else None
-    return json_response(SessionPage(sessions=[SessionView.of(session) for session in page], next_cursor=cursor))
+    return json_response(
+        SessionPage(
+            sessions=[SessionView.of(session) for session in page],
+            pinned=[SessionView.of(session) for session in pinned],
+            next_cursor=cursor,
+        )
+    )
 
 
 async def get_session(call: Call[DetailParams, None]) -> Response:
@@ -89,11 +97,19 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
         return json_response(detail)
 
 
-async def rename_session(call: Call[SessionParams, SessionPatch]) -> Response:
-    session_id, caller, sessions = call.params.session_id, call.caller, call.gateway.store.sessions
-    renamed = await claiming(call, session_id, lambda: sessions.rename(session_id, caller.user_id, call.body.title))
-    await call.gateway.people.mention(caller.user_id, SessionRenamed(session_id=session_id, title=call.body.title))
-    return json_response(SessionView.of(renamed))
+async def change_session(call: Call[SessionParams, SessionPatch]) -> Response:
+    session_id, user_id, sessions = call.params.session_id, call.caller.user_id, call.gateway.store.sessions
+    title, pinned = call.body.title, call.body.pinned
+    changed = await claiming(
+        call, session_id, lambda: sessions.change(session_id, call.caller.user_id, title=title, pinned=pinned)
+    )
+    told: list[PersonEvent] = []
+    if title is not None:
+        told.append(SessionRenamed(session_id=session_id, title=title))
+    if pinned is not None:
+        told.append(SessionPinned(session_id=session_id, pinned=pinned))
+    await call.gateway.people.mention(user_id, *told)
+    return json_response(SessionView.of(changed))
 
 
 async def delete_session(call: Call[SessionParams, None]) -> Response:
@@ -140,7 +156,10 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         ListParams,
         problems=(InvalidCursor, StoreUnavailable),
         scopes=("turns",),
-        description="Each with the turn that runs in it. The next page begins behind `next_cursor`.",
+        description=(
+            "Each with the turn that runs in it. The next page begins behind `next_cursor`. Those that are pinned are "
+            "told with the first page, and stand in their places in the list all the same."
+        ),
     ),
     RouteSpec(
         "GET",
@@ -161,15 +180,18 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     RouteSpec(
         "PATCH",
         "/api/chat/sessions/{session_id}",
-        rename_session,
-        "Rename a session",
+        change_session,
+        "Rename a session, pin it, or let go of a pin",
         "Sessions",
         {200: Success("The session.", SessionView)},
         SessionParams,
         SessionPatch,
         problems=_PROBLEMS,
         scopes=("turns",),
-        description="No title is made for it any more. Other devices hear of it (`session-renamed`).",
+        description=(
+            "For one with a `title` none is made any more. One that is pinned is told with the first page of the list, "
+            "wherever it stands there. Other devices hear of it (`session-renamed`, `session-pinned`)."
+        ),
     ),
     RouteSpec(
         "DELETE",
