@@ -22,6 +22,9 @@ DOUBLING: dict[str, Any] = {
     "properties": {"text": {"$ref": "#/$defs/0"}},
     "$defs": {str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}] * 2} for n in range(40)} | {"40": {"type": "string"}},
 }
+# Matched by Python's engine it holds a process for ever.
+RESULT: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+LINES = 1_000_000
 TOOLS: dict[str, dict[str, Any]] = {
     "huge": OBJECT,
     "huge_behind": OBJECT,
@@ -30,6 +33,8 @@ TOOLS: dict[str, dict[str, Any]] = {
     "keys": OBJECT,
     "picture": OBJECT,
     "talk": OBJECT,
+    "lines": OBJECT,
+    "slow_result": OBJECT,
     "fetches": {"type": "object", "properties": {"a": {"$ref": f"http://127.0.0.1:{os.environ.get('TRAP', '9')}/s"}}},
     "slow_pattern": SLOW_PATTERN,
     "doubling": DOUBLING,
@@ -58,6 +63,7 @@ def listed() -> list[dict[str, Any]]:
         {"name": name, "inputSchema": schema, "annotations": {"readOnlyHint": True}} for name, schema in TOOLS.items()
     ]
     tools[-1]["title"] = "Web page\u202e"
+    next(tool for tool in tools if tool["name"] == "slow_result")["outputSchema"] = RESULT
     if os.environ.get("NO_TOOLS"):
         tools = [*NO_TOOLS[:4], HALF, *tools, *NO_TOOLS[4:]]
     many = int(os.environ.get("MANY", "0"))
@@ -94,6 +100,8 @@ def result(method: str, name: str | None, cookie: str | None) -> dict[str, Any]:
             return {"tools": listed()}
         case "tools/call" if name == "small_things":
             return {"content": [], "structuredContent": {"a": [{}] * 1_000_000}}
+        case "tools/call" if name == "slow_result":
+            return {"content": [], "structuredContent": {"a": "a" * 50_000 + "!"}}
         case "tools/call" if name == "keys":
             return {"content": [], "structuredContent": {str(number): number for number in range(200_000)}}
         case "tools/call" if name == "picture":
@@ -132,12 +140,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("content-length", "0")
             self.end_headers()
             return
+        in_lines = message.get("params", {}).get("name") == "lines"
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", "text/event-stream" if in_lines else "application/json")
         self.send_header("transfer-encoding", "chunked")
         self.send_header("set-cookie", "who=the-first-user; Path=/")
         self.end_headers()
-        for piece in answer(message, self.headers.get("cookie")):
+        pieces = [b"a\n" * LINES] * 7 if in_lines else answer(message, self.headers.get("cookie"))
+        for piece in pieces:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.write(b"0\r\n\r\n")
 

@@ -104,7 +104,8 @@ async def test_a_result_of_200_mb_over_http_is_one_failed_call_and_costs_little_
 ) -> None:
     async with over_http(tmp_path) as server:
         runner = await runner_with(services, caller, server)
-        for each in ("h__huge", *SMALL_THINGS):
+        assert await caller.failure(await caller.call("h__slow_result"), 60) == "INVALID_RESULT"
+        for each in ("h__huge", "h__lines", *SMALL_THINGS):
             assert await failed_without_much_memory(caller, runner, each) == "RESULT_TOO_LARGE"
         assert await caller.ask("h__hello") == "hello", "each answer set a cookie, and none came back"
         assert await memory_of_pictures(caller, runner) < 140
@@ -213,5 +214,5 @@ async def test_only_the_tools_that_the_setting_names_are_offered(services: Servi
     assert {name for name in offered if name.startswith("h__")} == {"h__hello", "h__many_007"}
     [missing] = [line for line in runner.log_lines if line["event"] == "mcp_tools_missing"]
     assert missing["tools"] == ["gone"]
-    assert offered["h__hello"].title == "h: Web page\u202e"
+    assert offered["h__hello"].title == "h: Web page"
     assert (offered["h__hello"].approval, offered["h__many_007"].approval) == (False, True)

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from sluiceway.wire.elicitation import Elicitation, ElicitedField
+from tool_runner.mcp.asking import Asking
 from tool_runner.mcp.elicitations import NotAnswerable, answer_to, elicitation_of
+from tool_runner.mcp.tasks import TaskState
 
 pytestmark = pytest.mark.requirement("CH-10")
 
@@ -92,6 +94,8 @@ def test_a_page_is_shown_and_never_read() -> None:
         asked(form(("a", "b"), a={"type": "boolean"}, b={"type": "boolean"})),
         asked(form(("a",), a={"type": "array", "items": {"type": "string"}})),
         asked(form(("a",), a={"type": "string", "enum": [1, 2]})),
+        asked(form(("a",), a={"type": "string", "enum": ["o" * 1_000_000]})),
+        asked(form(("n" * 1_000_000,), **{"n" * 1_000_000: {"type": "string"}})),
         asked({"type": "object", "properties": {"a": 7}}),
         asked({"type": "object", "required": [["a"]]}),
         asked(mode="url", url="javascript:alert(1)"),
@@ -105,3 +109,12 @@ def test_what_no_approval_answers_is_not_asked(request_: Any) -> None:
 
 def test_what_a_server_says_is_one_clean_line() -> None:
     assert elicitation_of(asked(message="Really\x00\n\ndelete \ud800?"), "s").message == "Really\ufffd delete \ufffd?"
+    reordered = asked(message="\u202ea \u2066b\u2029c\u200b 👩\u200d🚒" + "x" * 10_000_000)
+    assert elicitation_of(reordered, "s").message.startswith("a b c 👩\u200d🚒xx")
+
+
+@pytest.mark.parametrize("key", ["k" * 1_000_000, "k\x00", "k\ud800"])
+def test_a_question_whose_key_could_not_be_kept_is_not_asked(key: str) -> None:
+    state = TaskState(status="input_required", input_requests={key: asked(message="Really?")})
+    with pytest.raises(NotAnswerable):
+        Asking("t").next(state, "op", "s")

@@ -12,12 +12,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from sluiceway.wire.elicitation import Elicitation
+from sluiceway.wire.json_values import clean_text
 
 from tool_runner.mcp.elicitations import NotAnswerable, answer_to, elicitation_of
 from tool_runner.mcp.tasks import TaskState
 
 # A server that asks for ever is not a person's to be kept busy by.
 _MOST_QUESTIONS = 20
+# Those of all questions are kept until the task ends.
+_MAX_KEY_CHARS = 200
 
 
 class _Kept(BaseModel):
@@ -94,7 +97,7 @@ class Asking:
     def next(self, state: TaskState, operation_id: str, source: str) -> "Asking":
         """The next question of the task. Raises NotAnswerable."""
         for key, request in (state.input_requests or {}).items():
-            if key not in self.answered and self.count < _MOST_QUESTIONS:
+            if key not in self.answered and self.count < _MOST_QUESTIONS and _is_kept_as_it_is(key):
                 before = replace(self, count=self.count - 1) if key == self.key else self
                 return before._numbered(elicitation_of(request, source), operation_id, key)
         raise NotAnswerable
@@ -105,3 +108,7 @@ class Asking:
         digest = sha256(f"{operation_id} {count} {key}".encode()).hexdigest()[:32]
         asked = elicitation.model_copy(update={"approval_id": f"apr_{digest}"})
         return replace(self, key=key, elicitation=asked, count=count, said=None)
+
+
+def _is_kept_as_it_is(key: str) -> bool:
+    return len(key) <= _MAX_KEY_CHARS and key == clean_text(key)

@@ -25,6 +25,7 @@ from tool_runner.mcp.calls import Call
 from tool_runner.mcp.edge import Edge
 from tool_runner.mcp.elicitations import not_in_a_call
 from tool_runner.mcp.listing import MAX_LISTED
+from tool_runner.mcp.result_schemas import ResultSchemas
 from tool_runner.mcp.tasks import Answers, CancelTask, GetTask, TaskOf, Tasks, TaskState, UpdateTask
 from tool_runner.mcp.transports import transport_to
 from tool_runner.mcp_settings import McpServerSettings
@@ -72,6 +73,7 @@ class McpConnection:
         self._ended = asyncio.Event()
         self._status: int | None = None
         self._edge = Edge(name, places, self._stale.set)
+        self._results = ResultSchemas()
         self._scope = anyio.CancelScope()
         self._log = get_logger().bind(mcp_server=name)
 
@@ -109,9 +111,11 @@ class McpConnection:
         """
         client = await self._usable_client(patience_seconds)
         with self._told(client):
-            return await client.call_tool(
+            result = await client.call_tool(
                 tool, arguments, progress_callback=_told_at_the_edge, meta=cast("Any", dict(meta)) if meta else None
             )
+            self._results.check(tool, result)
+            return result
 
     async def look_at(self, task_id: str, tool: str, patience_seconds: float) -> TaskState:
         """How far a task is that a call of the tool began. Raises as `call`."""
@@ -120,8 +124,7 @@ class McpConnection:
             state = await client.session.send_request(GetTask(params=TaskOf(task_id=task_id)), TaskState)
             if state.status == "completed":
                 result = types.CallToolResult.model_validate(state.result or {}, by_name=False)
-                if not result.is_error:
-                    await client.session.validate_tool_result(tool, result)
+                self._results.check(tool, result)
             return state
 
     async def answer_task(self, task_id: str, answers: dict[str, Any], patience_seconds: float) -> None:
@@ -242,6 +245,7 @@ class McpConnection:
                 if page.next_cursor is None:
                     break
                 page = await client.list_tools(cursor=page.next_cursor)
+        self._results = ResultSchemas(self._edge.listing.results)
         refused, before = self._edge.listing.refused, self.refused
         self.refused = refused
         for name in refused.keys() - before.keys():

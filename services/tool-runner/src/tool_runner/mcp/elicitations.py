@@ -19,9 +19,12 @@ from mcp.client import ClientRequestContext
 from sluiceway.wire.elicitation import Elicitation, ElicitedField
 from sluiceway.wire.json_values import clean_json, clean_text
 
+from tool_runner.mcp.shown_words import one_line
+
 _MAX_MESSAGE_CHARS = 2000
 _MAX_TITLE_CHARS = 100
-_MAX_OPTIONS = 50
+_MAX_OPTIONS, _MAX_OPTION_CHARS = 50, 200
+_MAX_NAME_CHARS = 200
 _MAX_URL_CHARS = 2000
 _MAX_CONTENT_CHARS = 4000
 _TYPED = ("string", "number", "integer")
@@ -49,7 +52,7 @@ def elicitation_of(request: Any, source: str) -> Elicitation:
         url = _page(params.get("url"))
     else:
         form = _form(clean_json(params.get("requestedSchema")))
-    message = _line(params.get("message"), _MAX_MESSAGE_CHARS)
+    message = one_line(params.get("message"), _MAX_MESSAGE_CHARS)
     return Elicitation(source=source, message=message, content=form.content, field=form.field, url=url)
 
 
@@ -68,7 +71,7 @@ def answer_to(elicitation: Elicitation, said: Mapping[str, Any]) -> dict[str, An
 async def not_in_a_call(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ErrorData:
     """What a server is told that asks while a call waits for it. That this client takes elicitations is said for its
     tasks; a call would hold a slot of its runner until somebody answers."""
-    message = f"Only a person can say that, and only a task can ask one: {_line(params.message, _MAX_MESSAGE_CHARS)}"
+    message = f"Only a person can say that, and only a task can ask one: {one_line(params.message, _MAX_MESSAGE_CHARS)}"
     return types.ErrorData(code=types.INVALID_REQUEST, message=message)
 
 
@@ -98,9 +101,11 @@ def _field(name: str, schema: Any) -> ElicitedField:
     named = schema.get("oneOf")
     options = [one.get("const") for one in named if isinstance(one, dict)] if isinstance(named, list) else []
     options = options or schema.get("enum") or []
-    if not isinstance(options, list) or len(options) > _MAX_OPTIONS or not all(isinstance(one, str) for one in options):
+    if not isinstance(options, list) or len(options) > _MAX_OPTIONS or len(name) > _MAX_NAME_CHARS:
         raise NotAnswerable
-    title = _line(schema.get("title") or name, _MAX_TITLE_CHARS)
+    if not all(isinstance(one, str) and len(one) <= _MAX_OPTION_CHARS for one in options):
+        raise NotAnswerable
+    title = one_line(schema.get("title") or name, _MAX_TITLE_CHARS)
     return ElicitedField(name=name, title=title, type=schema["type"], options=tuple(options))
 
 
@@ -131,7 +136,3 @@ def _page(url: Any) -> str:
     except ValueError as error:
         raise NotAnswerable from error
     return url
-
-
-def _line(text: Any, most: int) -> str:
-    return clean_text(" ".join(str(text or "").split()))[:most]

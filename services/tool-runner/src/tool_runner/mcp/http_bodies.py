@@ -2,7 +2,7 @@
 
 Guarantees: whatever a server sends, no more than MAX_MESSAGE_BYTES of a message (a body, an event of a stream) are
 kept, and what is compressed is not read. Large ones wait for a place, and are read at the edge. What is parsed has
-characters that can be stored, see fit_text.py.
+characters that can be stored, see fit_text.py; of large ones they are looked at in a thread, a piece at a time.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from sluiceway.process.interim_answers import bound_interim_answers
 from tool_runner.mcp.edge import Edge, refusal
 from tool_runner.mcp.fit_text import fit_text
 from tool_runner.mcp.large_messages import TOO_SLOW, Growing
-from tool_runner.mcp.limits import MAX_MESSAGE_BYTES, TOO_LARGE, Values
+from tool_runner.mcp.limits import MAX_LINES, MAX_MESSAGE_BYTES, TOO_LARGE, Values
 
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -91,6 +91,8 @@ class _Body(_Bounded):
             if len(body) > MAX_MESSAGE_BYTES or values.too_many:
                 raise _Refused(TOO_LARGE)
             await self._growing.grow(len(body))
+        if self._growing.is_large:
+            body = bytearray(await asyncio.to_thread(fit_text, body))
         if body:
             small, body = self._small(body), bytearray()
             yield small
@@ -108,20 +110,24 @@ class _Events(_Bounded):
             yield b"data: " + refusal(str(error)) + b"\n\n"
 
     async def _whole(self) -> AsyncIterator[bytes]:
-        held, values = bytearray(), Values()
+        held, values, lines = bytearray(), Values(), 0
         async for piece in self._pieces():
             seen = max(0, len(held) - 3)
             held += piece
             ends = [found.end() for found in _EVENT_END.finditer(held, seen)]
             if ends:
-                values = Values()
+                values, lines = Values(), 0
             values.add(piece)
-            if len(held) > MAX_MESSAGE_BYTES or values.too_many:
+            lines += piece.count(b"\n") + piece.count(b"\r")
+            if len(held) > MAX_MESSAGE_BYTES or values.too_many or lines > MAX_LINES:
                 raise _Refused(TOO_LARGE)
             await self._growing.grow(len(held))
             if ends:
                 rest = held[ends[-1] :]
                 del held[ends[-1] :]
+                if self._growing.is_large:
+                    held = bytearray(await asyncio.to_thread(fit_text, held))
+                    ends = [found.end() for found in _EVENT_END.finditer(held)][:1]
                 if not (_PROGRESS in held and self._was_progress(held, len(ends))):
                     yield self._given(held, ends[0])
                 held = rest

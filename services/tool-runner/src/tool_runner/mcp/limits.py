@@ -9,6 +9,8 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_VALUES = 100_000
 # The pieces of a result. The library reads each as everything that a piece may be, 0.1 ms each.
 MAX_BLOCKS = 2000
+# Of an event of a stream: each line is an object while the event is taken apart.
+MAX_LINES = 100_000
 TOO_LARGE = f"the server answered more than {MAX_MESSAGE_BYTES} bytes, or too many small things"
 
 

@@ -4,7 +4,7 @@ is not as the protocol wants it, and then nothing of that server could be called
 Guarantees: what the library would refuse is taken out of a listing before the library reads it, and is said, with why
 (the place and the kind of the fault, nothing that the server wrote but the tool's name); the other tools, and every
 other message, pass as they are. A result of too many pieces becomes an error, and of a listing that is too long no more
-is read than tells that it is.
+is read than tells that it is. The library does not learn what tools say of their results, and checks none of them.
 """
 
 from typing import Any
@@ -24,15 +24,17 @@ MAX_LISTED = 1000
 
 
 class ListedTools:
-    """`version`: the protocol that was agreed upon. `refused`: what was taken out since `begin`, with why."""
+    """`version`: the protocol that was agreed upon. `refused`: what was taken out since `begin`, with why. `results`:
+    what its tools say of their results, by their names."""
 
     def __init__(self, version: str) -> None:
         self.version = version
         self.refused: dict[str, str] = {}
+        self.results: dict[str, Any] = {}
 
     def begin(self) -> None:
         """A listing begins; it may have several pages."""
-        self.refused = {}
+        self.refused, self.results = {}, {}
 
     def look(self, message: object) -> None:
         """Take out of a message what is no tool. Only a listing has a list of `tools`."""
@@ -43,9 +45,16 @@ class ListedTools:
         if isinstance(result.get("tools"), list):
             tools = result["tools"][: MAX_LISTED + 1]
             result["tools"] = [tool for tool in tools if len(tools) > MAX_LISTED or self._is_fit(tool, result)]
+            for tool in result["tools"]:
+                self._take_result(tool)
         elif any(_has_too_many(one) for one in (result, result.get("result"))):
             refusal = types.ErrorData(code=types.PARSE_ERROR, message=TOO_LARGE)
             message.message = types.JSONRPCError(jsonrpc="2.0", id=answer.id, error=refusal)
+
+    def _take_result(self, tool: Any) -> None:
+        schema = tool.pop("outputSchema", None) if isinstance(tool, dict) else None
+        if schema is not None:
+            self.results[str(tool.get("name"))] = schema
 
     def _is_fit(self, tool: Any, listing: dict[str, Any]) -> bool:
         alone = {**listing, "tools": [tool]}

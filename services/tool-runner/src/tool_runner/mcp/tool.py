@@ -25,6 +25,7 @@ from tool_runner.mcp.elicitations import NotAnswerable
 from tool_runner.mcp.limits import TOO_LARGE
 from tool_runner.mcp.progress import ProgressOf
 from tool_runner.mcp.results import error_text, result_value
+from tool_runner.mcp.shown_words import one_line
 from tool_runner.mcp.tasks import TaskBegun, TaskState, poll_seconds
 from tool_runner.mcp_settings import McpApproval, McpServerSettings
 from tool_runner.tool.definition import AsksPerson, InProgress, Tool, ToolContext, ToolFailed
@@ -66,7 +67,7 @@ class McpTool(Tool[McpArguments]):
         self.name = name
         title = clean_json(listed.title or hints.title or listed.name)
         # A person who approves must see whose tool it is: its own words may be those of one of ours.
-        self.title = f"{connection.name}: {' '.join(title.split())[:_MAX_TITLE_CHARS]}"
+        self.title = f"{connection.name}: {one_line(title, _MAX_TITLE_CHARS)}"
         self.description = clean_json(listed.description or title)[:_MAX_DESCRIPTION_CHARS]
         self.long = server.long
         self.timeout_seconds = server.call_seconds
