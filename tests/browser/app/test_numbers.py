@@ -152,11 +152,22 @@ async def _has_both_halves(page: Page) -> None:
 
 
 async def test_an_answer_that_comes_moves_nothing(chat: Chat, scripted: ScriptedChat) -> None:
+    """Nor do formulas above its end that are set later, when the program for them is there."""
+    there = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await there.wait()
+        await route.continue_()
+
     await chat.page.add_init_script(f"({_SHIFTS})()")
+    await chat.page.route("**/assets/math-*.js", held)
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, {"type": "text-start", "id": "t"})
-    for line in MARKDOWN.splitlines(keepends=True):
+    for line in ("$$x^2$$\n\n" * 20 + "A paragraph.\n\n" * 20 + MARKDOWN).splitlines(keepends=True):
         await turn.say(delta(line))
+    await expect(chat.answers.last.get_by_text("a picture")).to_be_in_viewport()
+    there.set()
+    await expect(chat.answers.last.locator("math")).to_have_count(21)
     await turn.say({"type": "text-end", "id": "t"}, END)
     await scripted.finish()
     await expect(chat.answers.last.get_by_role("button", name="Copy", exact=True)).to_be_visible()

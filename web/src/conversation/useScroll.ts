@@ -48,7 +48,7 @@ export function useScroll(firstId: string | undefined) {
     resized.observe(scroller.current!);
     resized.observe(column.current!);
     // Before the browser lays the frame out: what grew above, as a formula that is set, has moved nothing then.
-    const changed = new MutationObserver(grown);
+    const changed = new MutationObserver(() => void (following.current && grown()));
     changed.observe(column.current!, { childList: true, subtree: true, characterData: true });
     return () => (resized.disconnect(), changed.disconnect());
   }, [grown]);
