@@ -16,6 +16,8 @@ from hypothesis import strategies as st
         ('"Rivers of the Alps."', "Rivers of the Alps"),
         ("Title: **Rivers of the Alps**\n\nI hope that helps!", "Rivers of the Alps"),
         ("\n\n# Rivers\tof   the Alps", "Rivers of the Alps"),
+        ('{"title": "Rivers of the Alps"}', "Rivers of the Alps"),
+        ('```json\n{\n  "title" : "Rivers of the Alps"\n}\n```', "Rivers of the Alps"),
         ("Wie heißt der Fluss?", "Wie heißt der Fluss?"),
         ("one two three four five six seven eight", "one two three four five six"),
         (

@@ -94,6 +94,7 @@ async def _refusals(url: str) -> None:
         "not valid": form({"type": "object", "properties": {"a": {"type": "strange"}}}),
         "another document": form({"type": "object", "properties": {"a": {"$ref": "http://10.0.0.1/schema"}}}),
         "not an object": form({"type": "array"}),
+        "nothing at #/$defs/a~1b": form({"type": "object", "$defs": {}, "properties": {"a": {"$ref": "#/$defs/a~1b"}}}),
         "too deep": form(deep),
         "at most": form({"type": "object", "description": "x" * 40_000}),
     }

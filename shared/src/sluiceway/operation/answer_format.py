@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sluiceway.operation.input_schema import InputSchema, UnfitSchema
+from sluiceway.operation.input_schema import InputSchema, UnfitSchema, lost_reference
 from sluiceway.wire.json_values import clean_json
 
 __all__ = ["AnswerFormat", "UnfitSchema"]
+
+
+_MAX_REFERENCE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class AnswerFormat:
     def __post_init__(self) -> None:
         """Raises UnfitSchema."""
         InputSchema(self.schema)
+        if (lost := lost_reference(self.schema)) is not None:
+            raise UnfitSchema(f"it has nothing at {lost[:_MAX_REFERENCE_CHARS]}, which it refers to")
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> Self | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import re2
 from jsonschema import Draft202012Validator, ValidationError
@@ -89,6 +90,39 @@ class InputSchema:
             return None
         place = error.json_path.removeprefix("$").removeprefix(".")
         return (f"{place}: {error.message}" if place else str(error.message))[:_MAX_MESSAGE_CHARS]
+
+
+def lost_reference(schema: Mapping[str, Any]) -> str | None:
+    """One that points to nothing in this schema, so that what it is for would not be checked; None: none does."""
+    for reference in _references_in(dict(schema)):
+        found: Any = schema
+        for name in reference.split("/")[1:]:
+            found = _member(found, unquote(name).replace("~1", "/").replace("~0", "~"))
+        if found is None:
+            return reference
+    return None
+
+
+def _member(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        return next((each for place, each in enumerate(value) if str(place) == name), None)
+    return value.get(name) if isinstance(value, Mapping) else None
+
+
+def _references_in(schema: Any) -> Iterator[str]:
+    """Its pointers. Of a part with an `$id` of its own they are none of the whole."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _references_in(each)
+    if not isinstance(schema, dict) or "$id" in schema:
+        return
+    for name, value in schema.items():
+        if name == "$ref" and isinstance(value, str) and value.startswith("#/"):
+            yield value
+        elif name in BY_NAME and isinstance(value, dict):
+            yield from _references_in(list(value.values()))
+        elif name not in _DATA:
+            yield from _references_in(value)
 
 
 def _depth(value: Any) -> int:

@@ -9,7 +9,9 @@ _MOST_SAID_CHARS = 4000
 _MOST_LINE_CHARS = 400
 """More is no title, and the patterns look at it from each place on."""
 
-_LABEL = re.compile(r"^\s*(?:title|titel|titre|título|titolo)\s*[:：]\s*", re.IGNORECASE)  # noqa: RUF001
+# Of JSON it is a member: {"title": "…"}.
+_LABEL = re.compile(r"^\s*(?:title|titel|titre|título|titolo)[\s\"']*[:：]\s*", re.IGNORECASE)  # noqa: RUF001
+_FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\((?:[^()\n]|\([^()\n]*\))*\)")
 _TAG = re.compile(r"<[^<>\n]{0,200}>")
 _MARKS = re.compile(r"[*_`#>|~<\\]+")
@@ -21,7 +23,7 @@ _JOINERS = frozenset("\u200c\u200d")
 def title_of(said: str) -> str | None:
     """None where nothing is left of it."""
     for line in said[:_MOST_SAID_CHARS].splitlines():
-        title = _plain(line[:_MOST_LINE_CHARS])
+        title = "" if _FENCE.match(line) else _plain(line[:_MOST_LINE_CHARS])
         if any(character.isalnum() for character in title):
             return _short(title)
     return None
