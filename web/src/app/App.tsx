@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
-import { pinSession, renameSession, type Session } from "../client/api.ts";
+import { deleteSession, pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { tokenWanted } from "../client/tokens.ts";
@@ -10,13 +10,13 @@ import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { Conversation } from "../conversation/conversation.ts";
 import { ModelPicker } from "../conversation/ModelPicker.tsx";
-import { unsentConversation } from "../conversation/outbox.ts";
+import { unbegun, unsentConversation } from "../conversation/outbox.ts";
 import { firstWords } from "../message/names.ts";
 import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
 import { Settings } from "../settings/Settings.tsx";
 import { Shortcuts } from "../settings/Shortcuts.tsx";
 import { ShareDialog } from "../share/ShareDialog.tsx";
-import { SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
+import { NEW, NEW_TEMPORARY, SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
 import { announce } from "../ui/announced.ts";
@@ -48,14 +48,18 @@ export function App() {
 
   const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
-    (sessionId: string | null, unsent: string | null = null): Conversation => {
-      const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
+    (named: string | null): Conversation => {
+      const sessionId = named ?? newId();
+      const begun = named === null ? { temporary: location.hash === NEW_TEMPORARY } : unbegun(named);
+      const conversation: Conversation = new Conversation(sessionId, begun !== null, begun?.temporary ?? false, {
         onChange: () => {
           // Its name, once it has one; where another is shown meanwhile, the address is that one's.
           if (conversation === shownNow.current && sessionIn(location.hash) === null) history.replaceState(null, "", addressOf(conversation.sessionId));
           void list.refresh();
         },
-        onSession: (session, firstText) => list.keepWords(session.id, firstText),
+        onSession: (session, firstText) => {
+          if (!session.temporary) list.keepWords(session.id, firstText);
+        },
         onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text, files) => page.current?.putBack(text, files),
         onUnbegun: () => list.forgetWords(conversation.sessionId),
@@ -64,12 +68,12 @@ export function App() {
           onDone.current();
         },
       });
-      if (sessionId !== null) conversation.seek(messageIn(location.hash));
+      if (begun === null) conversation.seek(messageIn(location.hash));
       return conversation;
     },
     [list],
   );
-  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash), unsentConversation()));
+  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash) ?? unsentConversation()));
   const shownNow = useRef(conversation);
   shownNow.current = conversation;
 
@@ -125,7 +129,7 @@ export function App() {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
   }, []);
   const deletion = useDeletion(list, tellProblem);
-  const { title: ownTitle, absent } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  const { title: ownTitle, absent, exists, temporary, pending } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useSyncExternalStore(list.subscribe, list.snapshot);
   const listed = list.find(conversation.sessionId);
   const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
@@ -133,18 +137,30 @@ export function App() {
 
   /** At once: a key that is typed behind the click is for the new box. */
   const beginNew = () => {
+    history.pushState(null, "", NEW);
     flushSync(() => {
       setMenu(false);
       setConversation(make(null));
     });
-    history.pushState(null, "", "#/");
+  };
+  const beTemporary = () => {
+    conversation.beTemporary(!temporary);
+    history.replaceState(null, "", temporary ? NEW : NEW_TEMPORARY);
+    announce(temporary ? words.isNotTemporary : words.temporaryHint);
+  };
+  /** At once, as nobody could find it to undo that. */
+  const endTemporary = () => {
+    beginNew();
+    page.current?.focus();
+    announce(words.removed(words.temporaryChat));
+    deleteSession(conversation.sessionId).catch(tellProblem);
   };
   /** On another device, or in another window. */
   const leaveDeleted = () => {
+    history.replaceState(null, "", NEW);
     const next = make(null);
     next.tell((words) => words.deletedElsewhere);
     setConversation(next);
-    history.replaceState(null, "", "#/");
   };
   const toggleList = () => (isWide ? fold(!folded) : menu ? closeMenu() : setMenu(true));
   /** Its box takes the focus from what has it when the list opens. */
@@ -206,7 +222,7 @@ export function App() {
   }
   function remove(session: Session): void {
     deletion.remove(session);
-    if (session.id === conversation.sessionId) location.hash = "#/";
+    if (session.id === conversation.sessionId) location.hash = NEW;
   }
 
   return (
@@ -227,8 +243,13 @@ export function App() {
             <Icon name="menu" />
           </button>
           <h1 id="title" dir="auto">
-            {title ?? (absent ? words.absentTitle : words.newChat)}
+            {title ?? (absent ? words.absentTitle : temporary ? words.temporaryChat : words.newChat)}
           </h1>
+          {!exists && pending.length === 0 && (
+            <button className="icon" type="button" aria-pressed={temporary} aria-label={words.temporaryChat} title={words.temporaryChat} onClick={beTemporary}>
+              <Icon name="temporary" />
+            </button>
+          )}
           {!absent && <ModelPicker key={conversation.sessionId} conversation={conversation} />}
           {(!isWide || folded) && (
             <button className="icon" type="button" aria-label={words.newChat} title={words.newChat} onClick={beginNew}>
@@ -236,13 +257,23 @@ export function App() {
             </button>
           )}
         </header>
+        {temporary && (
+          <p id="temporary" role="note">
+            {words.temporaryHint}{" "}
+            {exists && (
+              <button type="button" className="quiet" onClick={endTemporary}>
+                {words.deleteNow}
+              </button>
+            )}
+          </p>
+        )}
         <Page
           key={conversation.sessionId}
           conversation={conversation}
           handle={page}
           suggestions={config?.suggestions ?? []}
           onSend={(text) => {
-            if (!conversation.snapshot().exists && !title) list.keepWords(conversation.sessionId, firstWords(text));
+            if (!conversation.snapshot().exists && !title && !temporary) list.keepWords(conversation.sessionId, firstWords(text));
           }}
         />
       </main>

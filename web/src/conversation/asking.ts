@@ -43,7 +43,7 @@ export class Asking {
   sendFirst(one: Pending): Promise<void> {
     const { id, text, files = [], model } = one;
     const message: UIMessage = { id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] };
-    const body = this.parts.pending.optionsOf(id, model);
+    const body = { ...this.parts.pending.optionsOf(id, model), ...(this.state.now.temporary && { temporary: true as const }) };
     // What follows its answer need not be there for it to go, to be waited for and to be stopped.
     this.parts.turn.begin();
     if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body, (early) => this.state.set({ early }));

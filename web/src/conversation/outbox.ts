@@ -22,6 +22,7 @@ export interface Outgoing {
 interface Unsent {
   /** The server does not know the conversation yet. */
   isNew: boolean;
+  temporary?: boolean;
   messages: Outgoing[];
 }
 
@@ -34,6 +35,12 @@ export function keepUnsent(sessionId: string, unsent: Unsent): void {
   if (unsent.messages.length > 0) all[sessionId] = unsent;
   remember(STORED, all);
 }
+
+/** Whether it has begun here alone, and as what. */
+export const unbegun = (sessionId: string): { temporary: boolean } | null => {
+  const { isNew = false, temporary = false } = readAll()[sessionId] ?? {};
+  return isNew ? { temporary } : null;
+};
 
 export const unsentOf = (sessionId: string): Outgoing[] => readAll()[sessionId]?.messages ?? [];
 

@@ -31,6 +31,7 @@ export interface Addressee {
   readonly signal: AbortSignal;
   /** The server has it. */
   readonly exists: boolean;
+  readonly temporary: boolean;
   /** A turn runs, or it was left: a message is posted by itself, and not with its answer. */
   readonly busy: boolean;
   readonly model: string;
@@ -80,7 +81,12 @@ export class PendingMessages {
 
   private keep(): void {
     const messages = this.list.filter((one) => one.state === "sending").map(outgoing);
-    keepUnsent(this.to.sessionId, { isNew: !this.to.exists, messages });
+    this.store(messages);
+  }
+
+  private store(messages: Outgoing[]): void {
+    const { sessionId, exists, temporary } = this.to;
+    keepUnsent(sessionId, { isNew: !exists, ...(temporary && { temporary }), messages });
   }
 
   of(id: string): Pending | undefined {
@@ -165,10 +171,10 @@ export class PendingMessages {
 
   async refused(one: Pending, refusal: Problem): Promise<void> {
     const { id } = one;
-    const { sessionId, signal, exists } = this.to;
+    const { sessionId, signal } = this.to;
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
-    if (signal.aborted) return keepUnsent(sessionId, { isNew: !exists, messages: [...unsentOf(sessionId), outgoing(one)] });
+    if (signal.aborted) return this.store([...unsentOf(sessionId), outgoing(one)]);
     const notice: Said = (words) => words.notSent(why(words));
     const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
     if (this.of(id)) this.mark(id, change);
