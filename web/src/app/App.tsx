@@ -52,17 +52,16 @@ export function App() {
       const sessionId = named ?? newId();
       const begun = named === null ? { temporary: location.hash === NEW_TEMPORARY } : unbegun(named);
       const conversation: Conversation = new Conversation(sessionId, begun !== null, begun?.temporary ?? false, {
-        onChange: () => {
-          // Its name, once it has one; where another is shown meanwhile, the address is that one's.
-          if (conversation === shownNow.current && sessionIn(location.hash) === null) history.replaceState(null, "", addressOf(conversation.sessionId));
-          void list.refresh();
-        },
+        onChange: () => void list.refresh(),
         onSession: (session, firstText) => {
           if (!session.temporary) list.keepWords(session.id, firstText);
         },
         onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text, files) => page.current?.putBack(text, files),
-        onUnbegun: () => list.forgetWords(conversation.sessionId),
+        onUnbegun: () => {
+          list.forgetWords(conversation.sessionId);
+          if (sessionIn(location.hash) === conversation.sessionId) history.replaceState(null, "", conversation.snapshot().temporary ? NEW_TEMPORARY : NEW);
+        },
         onEnd: () => {
           void list.refresh();
           onDone.current();
@@ -73,7 +72,11 @@ export function App() {
     },
     [list],
   );
-  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash) ?? unsentConversation()));
+  const [conversation, setConversation] = useState(() => {
+    const unsent = sessionIn(location.hash) === null ? unsentConversation() : null;
+    if (unsent !== null) history.replaceState(null, "", addressOf(unsent));
+    return make(sessionIn(location.hash));
+  });
   const shownNow = useRef(conversation);
   shownNow.current = conversation;
 
@@ -273,6 +276,8 @@ export function App() {
           handle={page}
           suggestions={config?.suggestions ?? []}
           onSend={(text) => {
+            // From here on a reload comes back to it, whatever has become of its first message.
+            if (sessionIn(location.hash) === null) history.replaceState(null, "", addressOf(conversation.sessionId));
             if (!conversation.snapshot().exists && !title && !temporary) list.keepWords(conversation.sessionId, firstWords(text));
           }}
         />

@@ -159,7 +159,7 @@ export class Conversation {
 
   open(): void {
     void this.prepare();
-    void this.refresh();
+    void this.refresh().then(() => this.asking.editAgain());
     this.pending.sendAll();
   }
 

@@ -80,7 +80,7 @@ export class PendingMessages {
   }
 
   private keep(): void {
-    const messages = this.list.filter((one) => one.state === "sending").map(outgoing);
+    const messages = this.list.filter((one) => one.state !== "queued").map(outgoing);
     this.store(messages);
   }
 
