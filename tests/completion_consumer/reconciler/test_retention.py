@@ -63,21 +63,24 @@ async def test_what_is_old_goes_and_what_is_young_or_live_stays(
     await turn(scene, "kept", "hello", "ada")
     for owner in ("anon:old", "anon:young", "ada"):
         await turn(scene, f"of-{owner}", "hello", owner)
+    for name in ("temporary-old", "temporary-young"):
+        await scene.store.sessions.create(name, "ada", None, temporary=True)
     await database.execute(
-        "UPDATE sessions SET updated_at = now() - $1::interval WHERE id IN ('of-anon:old', 'kept')", YEAR
+        "UPDATE sessions SET updated_at = now() - $1::interval WHERE id IN ('of-anon:old', 'kept', 'temporary-old')",
+        YEAR,
     )
 
     consumer = await services.completion_consumer(RECONCILE_SECONDS="0.1")
 
     async def are_gone() -> bool:
-        left = "sessions WHERE id = 'of-anon:old'"
+        left = "sessions WHERE id IN ('of-anon:old', 'temporary-old')"
         operations = await count(database, "operations WHERE task_id = $1", old.task.id)
         return operations + await count(database, left) + await count(database, "dead_letters") == 1
 
     await wait_until(are_gone, what="the old rows are gone")
     assert await count(database, "webhook_journal") == 1
     assert await count(database, "operations WHERE task_id = ANY($1)", [young.task.id, live.task.id]) == 3
-    assert await count(database, "sessions WHERE id IN ('kept', 'of-anon:young', 'of-ada')") == 3
+    assert await count(database, "sessions WHERE id IN ('kept', 'of-anon:young', 'of-ada', 'temporary-young')") == 4
     assert await count(database, "tasks WHERE id = $1", old.task.id) == 1
     # The words of a session that went are erased from Redis as well.
     await wait_until(lambda: count(database, "erasures WHERE session_id = 'of-anon:old' AND passes = 1"))

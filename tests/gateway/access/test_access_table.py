@@ -62,6 +62,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", "/api/chat/me/understanding"): Row("own", _TURNS),
     ("PUT", "/api/chat/me/understanding"): Row("own", _TURNS, {"name": "Ada"}),
     ("DELETE", "/api/chat/me/understanding"): Row("own", _TURNS),
+    ("GET", "/api/chat/me/instructions"): Row("own", _TURNS),
+    ("PUT", "/api/chat/me/instructions"): Row("own", _TURNS, {"text": "Be brief."}),
     ("POST", "/api/chat/sessions/{session_id}/branch"): Row("owned", _TURNS, {"message_id": "m"}),
     ("POST", "/api/chat/sessions/{session_id}/fork"): Row("owned", _TURNS, {"message_id": "m"}),
     ("GET", "/api/chat/search"): Row("own", _TURNS),

@@ -401,6 +401,9 @@ class Walk:
         await store.understandings.remember("ada", "name", "Ada L.")
         await store.understandings.get("ada")
         await store.understandings.acquaintance("ada", "s")
+        await store.understandings.remember("ada", "name", "Ada", "s")
+        await store.understandings.instruct("ada", "Be brief.")
+        await store.understandings.instructions("ada")
         await store.understandings.forget("ada")
 
 

@@ -62,6 +62,26 @@ async def test_a_person_is_new_in_the_first_conversation_alone(store: Store) -> 
     assert not (await store.understandings.acquaintance(None, "s")).new
 
 
+@pytest.mark.requirement("CH-4")
+async def test_a_temporary_session_is_told_the_instructions_alone_and_writes_nothing_down(store: Store) -> None:
+    known = store.understandings
+    await known.put("ada", {"name": "Ada"})
+    await known.instruct("ada", "Be brief.")
+    await store.sessions.create("t", "ada", None, temporary=True)
+    told = await known.acquaintance("ada", "t")
+    assert (dict(told.facts), told.instructions, told.new) == ({}, "Be brief.", False)
+    assert await known.remember("ada", "river", "the Rhine", "t") is None
+    told = await known.acquaintance("ada", "s")
+    assert (dict(told.facts), told.instructions) == ({"name": "Ada"}, "Be brief.")
+
+    # Each is forgotten by itself.
+    await known.forget("ada")
+    assert (dict((await known.get("ada")).facts), await known.instructions("ada")) == ({}, "Be brief.")
+    await known.instruct("ada", "")
+    await known.forget("ada")
+    assert (await known.get("ada")).updated_at is None
+
+
 @pytest.mark.requirement("LC-3", "CH-4", "CH-20")
 async def test_a_person_takes_along_what_is_known_and_used_and_has_it_erased_but_not_todays_budget(
     store: Store, database: Database

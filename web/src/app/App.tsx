@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
-import { pinSession, renameSession, type Session } from "../client/api.ts";
+import { deleteSession, pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { tokenWanted } from "../client/tokens.ts";
@@ -11,13 +11,13 @@ import { Problem } from "../client/problem.ts";
 import { takeDraft } from "../composer/Composer.tsx";
 import { Conversation } from "../conversation/conversation.ts";
 import { ModelPicker } from "../conversation/ModelPicker.tsx";
-import { unsentConversation } from "../conversation/outbox.ts";
+import { unbegun, unsentConversation } from "../conversation/outbox.ts";
 import { firstWords } from "../message/names.ts";
 import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
 import { Settings } from "../settings/Settings.tsx";
 import { Shortcuts } from "../settings/Shortcuts.tsx";
 import { ShareDialog } from "../share/ShareDialog.tsx";
-import { SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
+import { NEW, NEW_TEMPORARY, SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
 import { announce } from "../ui/announced.ts";
@@ -49,28 +49,35 @@ export function App() {
 
   const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
-    (sessionId: string | null, unsent: string | null = null): Conversation => {
-      const conversation: Conversation = new Conversation(sessionId ?? unsent ?? newId(), sessionId === null, {
-        onChange: () => {
-          // Its name, once it has one; where another is shown meanwhile, the address is that one's.
-          if (conversation === shownNow.current && sessionIn(location.hash) === null) history.replaceState(null, "", addressOf(conversation.sessionId));
-          void list.refresh();
+    (named: string | null): Conversation => {
+      const sessionId = named ?? newId();
+      const begun = named === null ? { temporary: location.hash === NEW_TEMPORARY } : unbegun(named);
+      const conversation: Conversation = new Conversation(sessionId, begun !== null, begun?.temporary ?? false, {
+        onChange: () => void list.refresh(),
+        onSession: (session, firstText) => {
+          if (!session.temporary) list.keepWords(session.id, firstText);
         },
-        onSession: (session, firstText) => list.keepWords(session.id, firstText),
         onTitle: (title) => list.renamed(conversation.sessionId, title),
         onReturn: (text, files) => page.current?.putBack(text, files),
-        onUnbegun: () => list.forgetWords(conversation.sessionId),
+        onUnbegun: () => {
+          list.forgetWords(conversation.sessionId);
+          if (sessionIn(location.hash) === conversation.sessionId) history.replaceState(null, "", conversation.snapshot().temporary ? NEW_TEMPORARY : NEW);
+        },
         onEnd: () => {
           void list.refresh();
           onDone.current();
         },
       });
-      if (sessionId !== null) conversation.seek(messageIn(location.hash));
+      if (begun === null) conversation.seek(messageIn(location.hash));
       return conversation;
     },
     [list],
   );
-  const [conversation, setConversation] = useState(() => make(sessionIn(location.hash), unsentConversation()));
+  const [conversation, setConversation] = useState(() => {
+    const unsent = sessionIn(location.hash) === null ? unsentConversation() : null;
+    if (unsent !== null) history.replaceState(null, "", addressOf(unsent));
+    return make(sessionIn(location.hash));
+  });
   const shownNow = useRef(conversation);
   shownNow.current = conversation;
 
@@ -126,7 +133,7 @@ export function App() {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
   }, []);
   const deletion = useDeletion(list, tellProblem);
-  const { title: ownTitle, absent } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  const { title: ownTitle, absent, exists, temporary, pending } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useSyncExternalStore(list.subscribe, list.snapshot);
   const listed = list.find(conversation.sessionId);
   const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
@@ -134,11 +141,23 @@ export function App() {
 
   /** At once: a key that is typed behind the click is for the new box. */
   const beginNew = () => {
+    history.pushState(null, "", NEW);
     flushSync(() => {
       setMenu(false);
       setConversation(make(null));
     });
-    history.pushState(null, "", "#/");
+  };
+  const beTemporary = () => {
+    conversation.beTemporary(!temporary);
+    history.replaceState(null, "", temporary ? NEW : NEW_TEMPORARY);
+    announce(temporary ? words.isNotTemporary : words.temporaryHint);
+  };
+  /** At once, as nobody could find it to undo that. */
+  const endTemporary = () => {
+    beginNew();
+    page.current?.focus();
+    announce(words.removed(words.temporaryChat));
+    deleteSession(conversation.sessionId).catch(tellProblem);
   };
   /** On another device, or in another window. What was being written in it goes along. */
   const leaveDeleted = () => {
@@ -146,7 +165,7 @@ export function App() {
     const next = make(null);
     next.tell((words) => words.deletedElsewhere);
     flushSync(() => setConversation(next));
-    history.replaceState(null, "", "#/");
+    history.replaceState(null, "", NEW);
     if (draft) page.current?.putBack(draft);
   };
   const toggleList = () => (isWide ? fold(!folded) : menu ? closeMenu() : setMenu(true));
@@ -210,7 +229,7 @@ export function App() {
   function remove(session: Session): void {
     const isShown = session.id === conversation.sessionId;
     deletion.remove(session, isShown);
-    if (isShown) location.hash = "#/";
+    if (isShown) location.hash = NEW;
   }
 
   return (
@@ -231,8 +250,13 @@ export function App() {
             <Icon name="menu" />
           </button>
           <h1 id="title" dir="auto">
-            {title ?? (absent ? words.absentTitle : words.newChat)}
+            {title ?? (absent ? words.absentTitle : temporary ? words.temporaryChat : words.newChat)}
           </h1>
+          {!exists && pending.length === 0 && (
+            <button className="icon" type="button" aria-pressed={temporary} aria-label={words.temporaryChat} title={words.temporaryChat} onClick={beTemporary}>
+              <Icon name="temporary" />
+            </button>
+          )}
           {!absent && <ModelPicker key={conversation.sessionId} conversation={conversation} />}
           {(!isWide || folded) && (
             <button className="icon" type="button" aria-label={words.newChat} title={words.newChat} onClick={beginNew}>
@@ -240,13 +264,25 @@ export function App() {
             </button>
           )}
         </header>
+        {temporary && (
+          <p id="temporary" role="note">
+            {words.temporaryHint}{" "}
+            {exists && (
+              <button type="button" className="quiet" onClick={endTemporary}>
+                {words.deleteNow}
+              </button>
+            )}
+          </p>
+        )}
         <Page
           key={conversation.sessionId}
           conversation={conversation}
           handle={page}
           suggestions={config?.suggestions ?? []}
           onSend={(text) => {
-            if (!conversation.snapshot().exists && !title) list.keepWords(conversation.sessionId, firstWords(text));
+            // From here on a reload comes back to it, whatever has become of its first message.
+            if (sessionIn(location.hash) === null) history.replaceState(null, "", addressOf(conversation.sessionId));
+            if (!conversation.snapshot().exists && !title && !temporary) list.keepWords(conversation.sessionId, firstWords(text));
           }}
         />
       </main>

@@ -17,6 +17,8 @@ export interface Session {
   awaits_you?: boolean;
   /** Since when the person has it pinned. */
   pinned_at?: string | null;
+  /** It is in no list, and deleted a day after its last message. */
+  temporary?: boolean;
 }
 
 export interface StoredMessage {
@@ -128,6 +130,8 @@ export interface FoundMessage {
 export const searchMessages = (text: string, signal: AbortSignal) =>
   request<{ messages: FoundMessage[] }>("GET", `/search?limit=20&q=${id(text.slice(0, 200))}`, { signal });
 export const readUnderstanding = () => request<{ facts: Record<string, unknown> }>("GET", "/me/understanding");
+export const readInstructions = () => request<{ text: string; max_chars: number }>("GET", "/me/instructions");
+export const writeInstructions = (text: string) => request<{ text: string }>("PUT", "/me/instructions", { body: { text } });
 /** Without a name: all that is known. */
 export const forgetFact = (name?: string) =>
   request<void>("DELETE", `/me/understanding${name === undefined ? "" : `?fact=${id(name)}`}`);
@@ -141,6 +145,8 @@ export function getSession(sessionId: string, { before, signal }: { before?: num
 export interface MessageOptions {
   over_budget?: true;
   model?: string;
+  /** Of the first of a conversation that is to be kept for a short time only. */
+  temporary?: true;
 }
 
 /** What a message does to the answer that is being written, where it is not to wait: end it, or enter at its next step. */

@@ -6,9 +6,10 @@ import { Problem } from "../client/problem.ts";
 import { isOffline } from "../client/waiting.ts";
 import { sentenceOf } from "../words/words.ts";
 import type { Following } from "./following.ts";
-import { filesOf } from "./history.ts";
+import { filesOf, textOf } from "./history.ts";
 import type { Host } from "./host.ts";
 import type { ModelChoice } from "./models.ts";
+import { editedOf, keepEdited } from "./outbox.ts";
 import type { Pending, PendingMessages } from "./pending.ts";
 import type { ConversationState } from "./state.ts";
 import type { RunningTurn } from "./turn.ts";
@@ -43,7 +44,7 @@ export class Asking {
   sendFirst(one: Pending): Promise<void> {
     const { id, text, files = [], model } = one;
     const message: UIMessage = { id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] };
-    const body = this.parts.pending.optionsOf(id, model);
+    const body = { ...this.parts.pending.optionsOf(id, model), ...(this.state.now.temporary && { temporary: true as const }) };
     // What follows its answer need not be there for it to go, to be waited for and to be stopped.
     this.parts.turn.begin();
     if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body, (early) => this.state.set({ early }));
@@ -62,6 +63,7 @@ export class Asking {
   onAccepted(taskId: string | null): void {
     const { turn, pending } = this.parts;
     turn.accepted(taskId);
+    keepEdited(this.state.sessionId, null);
     this.state.set({ exists: true });
     pending.drop(this.sendingId);
     this.accepted?.();
@@ -91,14 +93,28 @@ export class Asking {
 
   /** Put another question in the place of this one; what follows it goes. */
   edit(messageId: string, text: string): Promise<void> {
-    const { turn, pending, model } = this.parts;
+    const { turn, pending, model, following } = this.parts;
+    if (following.busy) return Promise.resolve();
+    keepEdited(this.state.sessionId, { id: messageId, text });
     return this.onceMore(async () => {
       const edited = this.state.message(messageId);
       // With the files that it has.
       const files = edited ? filesOf(edited.parts) : [];
       await this.state.chat.sendMessage({ text, messageId, files }, { body: pending.optionsOf(messageId, model.name) });
-      if (turn.refusal && !turn.taskId) this.host.onReturn(text);
+      if (!turn.refusal || turn.taskId) return;
+      this.host.onReturn(text);
+      keepEdited(this.state.sessionId, null);
     });
+  }
+
+  /** What was on its way when the page was left, once nothing runs. */
+  async editAgain(): Promise<void> {
+    const edited = editedOf(this.state.sessionId);
+    if (!edited || this.state.signal.aborted) return;
+    const message = this.state.message(edited.id);
+    if (message && textOf(message) !== edited.text) return this.edit(edited.id, edited.text);
+    keepEdited(this.state.sessionId, null);
+    if (!message) this.host.onReturn(edited.text);
   }
 
   private async onceMore(ask: () => Promise<void>): Promise<void> {

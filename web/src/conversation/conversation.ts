@@ -43,11 +43,11 @@ export class Conversation {
   private readonly asking: Asking;
   private preparing: Promise<void> | null = null;
 
-  /** `isNew`: the server does not know it yet. */
-  constructor(sessionId: string, isNew: boolean, host: Host) {
+  /** `isNew`: the server does not know it yet. `temporary`: and is to keep it for a short time only. */
+  constructor(sessionId: string, isNew: boolean, temporary: boolean, host: Host) {
     this.sessionId = sessionId;
     this.host = host;
-    const state = new ConversationState(sessionId, isNew, (problem) => this.turn.line.waits(problem));
+    const state = new ConversationState(sessionId, isNew, temporary, (problem) => this.turn.line.waits(problem));
     this.state = state;
     const turn = new RunningTurn(state, host);
     this.turn = turn;
@@ -73,6 +73,9 @@ export class Conversation {
       signal: state.signal,
       get exists() {
         return state.now.exists;
+      },
+      get temporary() {
+        return state.now.temporary;
       },
       get busy() {
         return conversation.following.busy || state.signal.aborted;
@@ -110,6 +113,11 @@ export class Conversation {
 
   tell(problem: Said | null): void {
     this.state.tell(problem);
+  }
+
+  /** Before its first message. */
+  beTemporary(temporary: boolean): void {
+    this.state.set({ temporary });
   }
 
   // The program that follows and shows it
@@ -151,7 +159,7 @@ export class Conversation {
 
   open(): void {
     void this.prepare();
-    void this.refresh();
+    void this.refresh().then(() => this.asking.editAgain());
     this.pending.sendAll();
   }
 

@@ -4,7 +4,7 @@ import type { SessionDetail } from "../client/api.ts";
 import type { Attachment } from "./outbox.ts";
 
 export interface Host {
-  /** The server has the conversation, or it has changed. */
+  /** The server has the conversation, or it has changed: the list is to be read. */
   onChange(): void;
   onSession(session: SessionDetail, firstText: string): void;
   onReturn(text: string, files?: readonly Attachment[]): void;

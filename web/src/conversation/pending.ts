@@ -31,6 +31,7 @@ export interface Addressee {
   readonly signal: AbortSignal;
   /** The server has it. */
   readonly exists: boolean;
+  readonly temporary: boolean;
   /** A turn runs, or it was left: a message is posted by itself, and not with its answer. */
   readonly busy: boolean;
   readonly model: string;
@@ -80,8 +81,12 @@ export class PendingMessages {
 
   /** Also what was refused for now: after a reload it is sent again. */
   private keep(): void {
-    const messages = this.list.filter((one) => one.state !== "queued").map(outgoing);
-    keepUnsent(this.to.sessionId, { isNew: !this.to.exists, messages });
+    this.store(this.list.filter((one) => one.state !== "queued").map(outgoing));
+  }
+
+  private store(messages: Outgoing[]): void {
+    const { sessionId, exists, temporary } = this.to;
+    keepUnsent(sessionId, { isNew: !exists, ...(temporary && { temporary }), messages });
   }
 
   of(id: string): Pending | undefined {
@@ -166,10 +171,10 @@ export class PendingMessages {
 
   async refused(one: Pending, refusal: Problem): Promise<void> {
     const { id } = one;
-    const { sessionId, signal, exists } = this.to;
+    const { sessionId, signal } = this.to;
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
-    if (signal.aborted) return keepUnsent(sessionId, { isNew: !exists, messages: [...unsentOf(sessionId), outgoing(one)] });
+    if (signal.aborted) return this.store([...unsentOf(sessionId), outgoing(one)]);
     const notice: Said = (words) => words.notSent(why(words));
     const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
     if (this.of(id)) this.mark(id, change);

@@ -26,6 +26,7 @@ export interface Snapshot {
   /** There is none of this address, or it is another person's. */
   absent: boolean;
   title: string | null;
+  temporary: boolean;
   /** Messages whose tools run on while the conversation goes on. */
   background: readonly string[];
   /** The message that somebody wants to see. */
@@ -34,7 +35,7 @@ export interface Snapshot {
 
 const BEGINNING: Snapshot = {
   chat: null, exists: true, loaded: false, running: false, answerId: null, early: "", status: null, problem: null,
-  pending: [], hasOlder: false, absent: false, title: null, background: [], sought: null,
+  pending: [], hasOlder: false, absent: false, title: null, temporary: false, background: [], sought: null,
 };
 
 export class ConversationState {
@@ -46,10 +47,10 @@ export class ConversationState {
   private readonly listeners = new Set<() => void>();
 
   /** `isNew`: the server does not know it yet. `onWait`: a request was refused for now. */
-  constructor(sessionId: string, isNew: boolean, onWait: (problem: Problem) => void) {
+  constructor(sessionId: string, isNew: boolean, temporary: boolean, onWait: (problem: Problem) => void) {
     this.sessionId = sessionId;
     this.onWait = onWait;
-    this.now = { ...BEGINNING, exists: !isNew, loaded: isNew };
+    this.now = { ...BEGINNING, exists: !isNew, loaded: isNew, temporary };
   }
 
   // For React

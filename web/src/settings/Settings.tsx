@@ -5,6 +5,7 @@ import type { ServiceConfig } from "../client/api.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { CATALOGUES, useWords } from "../words/words.ts";
+import { Instructions } from "./Instructions.tsx";
 import { Understanding } from "./Understanding.tsx";
 import type { Preferences, Theme } from "./preferences.ts";
 
@@ -52,6 +53,7 @@ export function Settings({ preferences, onChange, onExport, onClose }: Props) {
         {words.notify}
       </label>
       {blocked && <p className="notice failure">{words.notifyBlocked}</p>}
+      <Instructions />
       <Understanding />
       {config && <SigningIn config={config} onLeave={onClose} />}
       {onExport && (

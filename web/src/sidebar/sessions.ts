@@ -16,6 +16,10 @@ const MOST_ENDED = 500;
 export const addressOf = (sessionId: string, messageId?: string): string =>
   `#/c/${encodeURIComponent(sessionId)}${messageId === undefined ? "" : `/m/${encodeURIComponent(messageId)}`}`;
 
+export const NEW = "#/";
+/** Of a new conversation that is to be kept for a short time only. */
+export const NEW_TEMPORARY = "#/temporary";
+
 /** The conversation that an address names, or null. */
 export const sessionIn = (hash: string): string | null => namedIn(hash, 1);
 /** The message of it that an address names, or null. */

@@ -58,6 +58,7 @@ REPAIRS = (
     "old_erasures",
     "old_sessions",
     "old_anonymous_sessions",
+    "old_temporary_sessions",
     "store_went_back",
     "turn_lost",
     "turn_end_adopted",

@@ -9,6 +9,8 @@ from sluiceway.store.operating.retention import KeptFor, RowKind, SessionKind
 LONGEST_REPEATS_DAYS = 3
 # Longer than anybody says something about what was deleted: an operation's deadline, a sender's repeats.
 ERASURES_DAYS = 30
+# What the page says of a temporary chat: no setting, so that it is true everywhere.
+TEMPORARY_DAYS = 1
 
 
 class Settings(WorkerSettings):
@@ -62,6 +64,7 @@ class Settings(WorkerSettings):
         sessions: dict[SessionKind, float] = {
             "old_anonymous_sessions": self.keep_anonymous_days,
             "old_sessions": self.keep_sessions_days,
+            "old_temporary_sessions": TEMPORARY_DAYS,
         }
         return KeptFor(
             {kind: timedelta(days=days) for kind, days in rows.items() if days},

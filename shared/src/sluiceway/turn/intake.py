@@ -68,7 +68,7 @@ class TurnIntake:
         """
         accepted = await self._store.turns.accept(replace(turn, traceparent=turn.traceparent or _new_traceparent()))
         task = accepted.task
-        published = await self._tell_redis(accepted)
+        published = await self._tell_redis(accepted, temporary=turn.temporary)
         if accepted.created and not accepted.active:
             # It waits. One that runs is told of as a turn that has started.
             await self._people.mention(task.user_id, SessionChanged(session_id=task.session_id))
@@ -168,11 +168,12 @@ class TurnIntake:
             await self._registry.set_owner(task_id, user_id)
         if before != user_id:
             await self._people.mention(before, SessionDeleted(session_id=session_id))
-        await self._people.mention(user_id, SessionCreated(session_id=session_id, title=session.title))
+        if not session.temporary:
+            await self._people.mention(user_id, SessionCreated(session_id=session_id, title=session.title))
         return session
 
-    async def _tell_redis(self, accepted: AcceptedTurn) -> bool:
-        """Publish the new turn, and what became of those before it."""
+    async def _tell_redis(self, accepted: AcceptedTurn, *, temporary: bool) -> bool:
+        """Publish the new turn, and what became of those before it. Of a temporary session no list is told."""
         try:
             for task in accepted.cancelled:
                 ended = await self._store.turns.get(task.id)
@@ -185,7 +186,9 @@ class TurnIntake:
                 await self._stop(task)
             if accepted.created and accepted.active:
                 created: list[PersonEvent] = [SessionCreated(session_id=accepted.task.session_id)]
-                await self._dispatch.publish_new(accepted.task, *(created if accepted.session_created else ()))
+                await self._dispatch.publish_new(
+                    accepted.task, *(created if accepted.session_created and not temporary else ())
+                )
             if accepted.made_way is not None:
                 await self._background.went(accepted.made_way)
         except RedisUnavailable as error:

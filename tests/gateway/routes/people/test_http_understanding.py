@@ -27,6 +27,20 @@ async def test_each_person_reads_writes_and_removes_what_is_known_about_him(serv
         assert (await http.get(PATH, headers=ada)).json()["facts"] == {}
 
 
+@pytest.mark.requirement("CH-4", "LC-3")
+async def test_instructions_are_written_read_exported_and_erased_with_the_person(http: httpx.AsyncClient) -> None:
+    path = "/api/chat/me/instructions"
+    assert (await http.get(path)).json() == {"text": "", "max_chars": 2000}
+    written = await http.put(path, json={"text": "  Be brief. 🌊\n"})
+    assert (written.status_code, written.json()["text"]) == (200, "Be brief. 🌊")
+    assert (await http.put(path, json={"text": "x" * 2001})).status_code == 422
+    assert (await http.delete(PATH)).status_code == 204
+    assert (await http.get(path)).json()["text"] == "Be brief. 🌊"
+    assert "Be brief." in (await http.get("/api/chat/me/export")).text
+    assert (await http.delete("/api/chat/me")).status_code == 200
+    assert (await http.get(path)).json()["text"] == ""
+
+
 @pytest.mark.requirement("CH-4", "CH-24")
 async def test_what_is_too_large_or_no_object_is_refused_and_changes_nothing(http: httpx.AsyncClient) -> None:
     await http.put(PATH, json={"name": "Ada"})

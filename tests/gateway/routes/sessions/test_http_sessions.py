@@ -1,5 +1,6 @@
 """The session routes."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -135,8 +136,31 @@ async def test_pinned_sessions_are_told_with_the_first_page_in_the_order_in_whic
     await http.patch(f"/api/chat/sessions/{ids[0]}", json={"pinned": False})
     pins = (await http.get("/api/chat/sessions")).json()["pinned"]
     assert [session["id"] for session in pins] == [ids[2]]
-    nothing = await http.patch(f"/api/chat/sessions/{ids[0]}", json={"pinned": None})
-    assert (nothing.status_code, nothing.json()["code"]) == (422, "INVALID_BODY")
+    nothing = await http.patch(f"/api/chat/sessions/{ids[2]}", json={})
+    assert (nothing.status_code, nothing.json()["pinned_at"]) == (200, pins[0]["pinned_at"])
+
+
+@pytest.mark.requirement("CH-1", "CH-3", "TS-6")
+async def test_a_temporary_session_is_listed_and_found_nowhere_and_read_and_followed_like_any_other(
+    http: httpx.AsyncClient, worker: StandIn
+) -> None:
+    made = await http.post("/api/chat/sessions", json={"id": "made", "temporary": True})
+    assert made.json()["temporary"] is True
+    message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "a secret river"}]}
+    body = {"id": "begun", "messages": [message], "temporary": True}
+    async with http.stream("POST", "/api/chat", json=body) as answer:
+        task_id = answer.headers["x-workflow-run-id"]
+        assert not await worker.store.titles.begin("begun", task_id, timedelta(seconds=9))
+        await worker.answer(task_id, "the Rhine")
+        assert "the Rhine" in (await answer.aread()).decode()
+    forked = await http.post("/api/chat/sessions/begun/fork", json={"id": "forked"})
+    assert forked.json()["temporary"] is True
+    await http.patch("/api/chat/sessions/begun", json={"pinned": True})
+    assert (await http.get("/api/chat/sessions")).json() == {"sessions": [], "pinned": [], "next_cursor": None}
+    for word in ("secret", "rhine"):
+        assert (await http.get("/api/chat/search", params={"q": word})).json() == {"sessions": [], "messages": []}
+    read = (await http.get("/api/chat/sessions/begun")).json()
+    assert (read["temporary"], [_text(one) for one in read["messages"]]) == (True, ["a secret river", "the Rhine"])
 
 
 @pytest.mark.requirement("CH-1", "TS-5")

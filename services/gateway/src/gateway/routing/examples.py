@@ -12,6 +12,7 @@ _AI_SDK_MESSAGE = {"id": "my-question", "role": "user", "parts": [{"type": "text
 
 BODIES: dict[str, Any] = {
     "create_session": {"id": SESSION_ID, "title": "Sluices"},
+    "write_instructions": {"text": "I am a hydrologist. Answer briefly, in metric units."},
     "change_session": {"title": "Sluices and weirs"},
     "post_message": _MESSAGE,
     "stream_message": {"message": "And a weir?"},

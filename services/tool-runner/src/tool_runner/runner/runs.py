@@ -156,7 +156,7 @@ class Runs:
             callbacks=self._callbacks,
             read_conversation=partial(self._read_conversation, operation.task_id),
             charge=partial(self._charge, operation),
-            write_down=partial(self._write_down, started.user_id),
+            write_down=partial(self._write_down, started.user_id, operation.session_id),
             keep=partial(self._keep, started),
         )
 
@@ -180,8 +180,9 @@ class Runs:
         except (StoreUnavailable, NotStorable, TimeoutError) as error:
             get_logger().warning("usage_lost", calls=1, reason=str(error))
 
-    async def _write_down(self, user_id: str | None, name: str, fact: str | None) -> int:
-        return len((await self._store.understandings.remember(user_id, name, fact)).facts)
+    async def _write_down(self, user_id: str | None, session_id: str, name: str, fact: str | None) -> int | None:
+        known = await self._store.understandings.remember(user_id, name, fact, session_id)
+        return len(known.facts) if known is not None else None
 
     async def _keep(self, started: Started, name: str, content: bytes, media_type: str | None) -> Part:
         sent = Sent(name, media_type, len(content), started.user_id, started.operation.session_id)

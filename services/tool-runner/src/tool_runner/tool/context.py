@@ -87,8 +87,9 @@ class ToolContext:
         """
         return await self.read_conversation(min(max(0, max_messages), MAX_MESSAGES))
 
-    async def remember(self, name: str, fact: str | None) -> int:
-        """Write down a fact about the person, or, with None, that it is none any more; how many there are then.
+    async def remember(self, name: str, fact: str | None) -> int | None:
+        """Write down a fact about the person, or, with None, that it is none any more; how many there are then. None:
+        the conversation is temporary, and nothing was written.
 
         Raises UnderstandingTooLarge, StoreUnavailable.
         """

@@ -21,7 +21,7 @@ class Said:
 ReadConversation = Callable[[int], Awaitable[list[Said]]]
 
 
-WriteDown = Callable[[str, str | None], Awaitable[int]]
+WriteDown = Callable[[str, str | None], Awaitable[int | None]]
 
 
 async def nothing_said(_: int) -> list[Said]:

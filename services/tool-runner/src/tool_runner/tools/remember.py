@@ -11,6 +11,7 @@ from sluiceway.errors import UnderstandingTooLarge
 from tool_runner.tool.definition import Tool, ToolContext, ToolFailed
 
 FULL = "UNDERSTANDING_FULL"
+TEMPORARY = "TEMPORARY_SESSION"
 _NAME_CHARS = 60
 
 
@@ -49,4 +50,6 @@ class Remember(Tool[Fact]):
             facts = await context.remember(name, arguments.fact)
         except UnderstandingTooLarge as error:
             raise ToolFailed("There is no room for more. Forget something first, or say it shorter.", FULL) from error
+        if facts is None:
+            raise ToolFailed("This conversation is temporary: nothing is remembered or forgotten in it.", TEMPORARY)
         return {"forgotten" if arguments.fact is None else "remembered": name, "facts": facts}

@@ -20,7 +20,7 @@ from sluiceway.store.records import LIVE
 from sluiceway.store.sessions.erasing import Erasure, delete_session
 
 RowKind = Literal["old_operations", "old_journal", "old_dead_letters", "old_superseded", "old_erasures"]
-SessionKind = Literal["old_sessions", "old_anonymous_sessions"]
+SessionKind = Literal["old_sessions", "old_anonymous_sessions", "old_temporary_sessions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ _IDLE = (
 _SESSIONS: dict[SessionKind, str] = {
     "old_sessions": _IDLE,
     "old_anonymous_sessions": f"{_IDLE} AND user_id LIKE 'anon:%'",
+    "old_temporary_sessions": f"{_IDLE} AND temporary",
 }
 _BY_AGE = "ORDER BY updated_at LIMIT OF_BATCH FOR UPDATE SKIP LOCKED"
 

@@ -83,7 +83,7 @@ _BESIDE_SESSIONS = {
         "SELECT id, name, media_type, size, sha256, created_at FROM files WHERE user_id = $1 AND session_id IS NULL"
         " AND stored_at IS NOT NULL ORDER BY id"
     ),
-    "understanding": "SELECT facts, updated_at FROM understandings WHERE user_id = $1",
+    "understanding": "SELECT facts, instructions, updated_at FROM understandings WHERE user_id = $1",
     "usage": (
         "SELECT day::text AS day, model, sum(calls)::bigint AS calls, sum(input_tokens)::bigint AS input_tokens,"
         " sum(output_tokens)::bigint AS output_tokens, sum(cost) AS cost FROM usage_days WHERE user_id = $1"

@@ -1,8 +1,9 @@
 """Search over a person's titles and messages: words as they are written, or without their accents, in any language, the
 last one perhaps begun; of scripts without spaces any part.
 
-Guarantees: what is found is the caller's own, and part of the conversation as it is. A query is never an error: `"two
-words"`, `-without` and `or` mean what they do in search engines, and what means nothing finds nothing.
+Guarantees: what is found is the caller's own, in no temporary session, and part of the conversation as it is. A query
+is never an error: `"two words"`, `-without` and `or` mean what they do in search engines, and what means nothing finds
+nothing.
 Not guaranteed: that a phrase, or what is written without spaces, is found behind the 16,383 words that Postgres counts.
 """
 
@@ -45,6 +46,7 @@ class SearchStore:
     async def find(self, user_id: str | None, text: str, limit: int) -> Found:
         """Sessions by their titles, and messages, the newest first; at most so many of each."""
         own = "s.user_id = $2" if user_id is not None else "s.user_id IS NULL AND $2::text IS NULL"
+        own += " AND NOT s.temporary"
         async with self._pool.connection() as connection:
             query = await _query(connection, text)
             if query is None:

@@ -75,18 +75,26 @@ class SessionStore:
         self._pool = pool
 
     async def create(
-        self, session_id: str, user_id: str | None, title: str | None, max_per_hour: int = 0
+        self,
+        session_id: str,
+        user_id: str | None,
+        title: str | None,
+        max_per_hour: int = 0,
+        *,
+        temporary: bool = False,
     ) -> tuple[Session, bool]:
         """A new session, or the caller's own of that id; whether it is new. Raises SessionExists: somebody else's;
         TooManySessions."""
         async with self._pool.connection() as connection:
             await _check_new(connection, session_id, user_id, max_per_hour)
             row = await connection.fetchrow(
-                f"INSERT INTO sessions (id, user_id, title, title_by_user) VALUES ($1, $2, $3, $3::text IS NOT NULL)"
+                "INSERT INTO sessions (id, user_id, title, title_by_user, temporary)"
+                " VALUES ($1, $2, $3, $3::text IS NOT NULL, $4)"
                 f" ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}",
                 session_id,
                 user_id,
                 title,
+                temporary,
             )
             if row is not None:
                 return session_of(row), True
@@ -130,7 +138,7 @@ class SessionStore:
             )
 
     async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
-        """The caller's sessions, the one last active first; at most `limit`."""
+        """The caller's sessions, the one last active first; at most `limit`. None that is temporary."""
         # A statement for each case: with `IS NOT DISTINCT FROM`, or `$2 IS NULL OR …`, no index is used. The owner is
         # in the order, too: an index is not taken for sorted behind `IS NULL` without that.
         end = (after.updated_at, after.id) if after else ()
@@ -138,7 +146,7 @@ class SessionStore:
         behind = " AND (updated_at, id) < ($3, $4)" if after else ""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {_COLUMNS} FROM sessions WHERE {own}{behind}"
+                f"SELECT {_COLUMNS} FROM sessions WHERE {own}{behind} AND NOT temporary"
                 " ORDER BY user_id, updated_at DESC, id DESC LIMIT $1",
                 limit,
                 user_id,
@@ -150,7 +158,7 @@ class SessionStore:
         """The caller's pinned sessions, the one pinned last first; at most MAX_PINNED."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"SELECT {_COLUMNS} FROM sessions WHERE {_own(user_id)} AND pinned_at IS NOT NULL"
+                f"SELECT {_COLUMNS} FROM sessions WHERE {_own(user_id)} AND pinned_at IS NOT NULL AND NOT temporary"
                 " ORDER BY user_id, pinned_at DESC, id DESC LIMIT $1",
                 MAX_PINNED,
                 user_id,

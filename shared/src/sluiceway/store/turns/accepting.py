@@ -33,8 +33,8 @@ class NewTurn:
     gets this text. `parent_id`: the message that it is to follow; "": none; None, or one that is not known: the last.
     What is replaced by any of these stays as a branch, see branches.py. `policy`: None: it waits for the turns before
     it, but for no turn that only waits for operations, see background.py. `max_live`, `max_sessions_per_hour`: of this
-    user; `max_live_of_org`: of his organisation; 0: no limit. `client_tools`, `answer_format`: see `Task`. `files`: the
-    ids of those that go with the message.
+    user; `max_live_of_org`: of his organisation; 0: no limit. `temporary`: a session that it begins is kept for a
+    short time only. `client_tools`, `answer_format`: see `Task`. `files`: the ids of those that go with the message.
     """
 
     session_id: str
@@ -58,6 +58,7 @@ class NewTurn:
     client_tools: dict[str, Any] | None = None
     answer_format: dict[str, Any] | None = None
     files: tuple[str, ...] = ()
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,10 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
     if is_new:
         await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
-            "INSERT INTO sessions (id, user_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO sessions (id, user_id, temporary) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
             turn.session_id,
             turn.user_id,
+            turn.temporary,
         )
         row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
         if row is None:  # another organisation's

@@ -260,8 +260,8 @@ async def _fork(connection: Connection, session_id: str, message: Place, new_id:
     """The sequences stay as they are, and with them what says where the conversation was cut."""
     meets, own = await path_to(connection, session_id, message.id)
     session = await connection.fetchrow(
-        "INSERT INTO sessions (id, user_id, title, title_by_user, next_sequence)"
-        " SELECT $2, user_id, title, title_by_user, next_sequence FROM sessions WHERE id = $1 RETURNING *",
+        "INSERT INTO sessions (id, user_id, title, title_by_user, next_sequence, temporary)"
+        " SELECT $2, user_id, title, title_by_user, next_sequence, temporary FROM sessions WHERE id = $1 RETURNING *",
         session_id,
         new_id,
     )

@@ -41,6 +41,12 @@ _AI_SDK_PARENT = (
 )
 
 
+_TEMPORARY = (
+    "a session that this message begins is temporary: listed and searched nowhere, told nothing of what is known about"
+    " the person, and deleted a day after something happened in it last"
+)
+
+
 class PageContext(Asked):
     """What the user is looking at. The model is told its content as material, not as instructions."""
 
@@ -122,6 +128,7 @@ class AiSdkRequest(Wire):
     policy: Policy | None = Field(default=None, description=_POLICY)
     model: ModelName | None = None
     over_budget: StrictBool = Field(default=False, description=_OVER_BUDGET)
+    temporary: StrictBool = Field(default=False, description=_TEMPORARY)
     response_format: ResponseFormat | None = None
     tools: ClientTools = Field(
         default_factory=dict, description="tools that the client runs, by name; see `POST …/outputs/{tool_call_id}`"

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, RootModel
 from sluiceway.store.people.people import ErasureReceipt
-from sluiceway.store.people.understandings import MAX_BYTES, MAX_FACTS, Understanding
+from sluiceway.store.people.understandings import MAX_BYTES, MAX_FACTS, MAX_INSTRUCTIONS_CHARS, Understanding
 
-from gateway.api.models.wire import Wire
+from gateway.api.models.texts import PageText
+from gateway.api.models.wire import Asked, Wire
 
 
 class ErasureReceiptView(Wire):
@@ -40,6 +41,19 @@ class UnderstandingView(Wire):
     @classmethod
     def of(cls, understanding: Understanding) -> "UnderstandingView":
         return cls(facts=dict(understanding.facts), updated_at=understanding.updated_at)
+
+
+class Instructions(Asked):
+    """What the caller wants every answer to heed; empty: nothing."""
+
+    text: PageText = Field(max_length=MAX_INSTRUCTIONS_CHARS)
+
+
+class InstructionsView(Wire):
+    """There is room for `max_chars`."""
+
+    text: str
+    max_chars: int = MAX_INSTRUCTIONS_CHARS
 
 
 class SignedIn(Wire):

@@ -1,10 +1,8 @@
 """A session, its pages, and what is said of it."""
 
 from datetime import datetime
-from typing import Self
 
-from pydantic import Field, StrictBool, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StrictBool
 from sluiceway.store.records import Session
 
 from gateway.api.inputs import ClientId
@@ -19,6 +17,7 @@ class NewSession(Asked):
 
     id: NewSessionId | None = None
     title: Title | None = None
+    temporary: StrictBool = False
 
 
 class SessionPatch(Asked):
@@ -26,12 +25,6 @@ class SessionPatch(Asked):
 
     title: Title | None = None
     pinned: StrictBool | None = None
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Self:
-        if self.title is None and self.pinned is None:
-            raise PydanticCustomError("empty", "must change something")
-        return self
 
 
 class SessionView(Wire):
@@ -44,6 +37,7 @@ class SessionView(Wire):
     active_task_id: str | None = None
     awaits_you: bool = False
     pinned_at: datetime | None = None
+    temporary: bool = False
 
     @classmethod
     def of(cls, session: Session) -> "SessionView":
@@ -55,6 +49,7 @@ class SessionView(Wire):
             active_task_id=session.active_task_id,
             awaits_you=session.approval_task_id is not None,
             pinned_at=session.pinned_at,
+            temporary=session.temporary,
         )
 
 

@@ -1,4 +1,7 @@
-"""What is known about the caller: read, written and removed by the caller alone. The tool `remember` adds to it."""
+"""What is known about the caller, and the caller's instructions: read, written and removed by the caller alone.
+
+The tool `remember` adds to what is known.
+"""
 
 from typing import Annotated, Any
 
@@ -7,7 +10,7 @@ from sluiceway.errors import StoreUnavailable, UnderstandingTooLarge
 from starlette.responses import Response
 
 from gateway.api.inputs import In, Params
-from gateway.api.models.people import NewUnderstanding, UnderstandingView
+from gateway.api.models.people import Instructions, InstructionsView, NewUnderstanding, UnderstandingView
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 
@@ -34,6 +37,18 @@ async def remove_understanding(call: Call[FactParams, None]) -> Response:
     return Response(status_code=204)
 
 
+async def read_instructions(call: Call[NoParams, None]) -> Response:
+    return json_response(
+        InstructionsView(text=await call.gateway.store.understandings.instructions(call.caller.user_id))
+    )
+
+
+async def write_instructions(call: Call[NoParams, Instructions]) -> Response:
+    text = call.body.text.strip()
+    await call.gateway.store.understandings.instruct(call.caller.user_id, text)
+    return json_response(InstructionsView(text=text))
+
+
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
     RouteSpec(
         "GET",
@@ -44,7 +59,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {200: Success("Facts by their names.", UnderstandingView)},
         NoParams,
         problems=(StoreUnavailable,),
-        description="The model is told of it in every turn.",
+        description="The model is told of it in every turn, but in temporary sessions.",
         scopes=("turns",),
     ),
     RouteSpec(
@@ -70,6 +85,34 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         FactParams,
         problems=(StoreUnavailable, UnderstandingTooLarge),
         scopes=("turns",),
-        description="With `fact` that one; without it everything.",
+        description="With `fact` that one; without it everything. The caller's instructions stay.",
+    ),
+    RouteSpec(
+        "GET",
+        "/api/chat/me/instructions",
+        read_instructions,
+        "The caller's instructions",
+        "People",
+        {200: Success("The text.", InstructionsView)},
+        NoParams,
+        problems=(StoreUnavailable,),
+        description="What the model is to know of the caller, and how to answer, in the caller's own words.",
+        scopes=("turns",),
+    ),
+    RouteSpec(
+        "PUT",
+        "/api/chat/me/instructions",
+        write_instructions,
+        "Write the caller's instructions",
+        "People",
+        {200: Success("They hold for every turn that begins from now on.", InstructionsView)},
+        NoParams,
+        Instructions,
+        problems=(StoreUnavailable,),
+        scopes=("turns",),
+        description=(
+            "They stand in the system prompt of all the caller's turns, between marks of their own, also in temporary "
+            "sessions. An empty text removes them. They are exported and erased with the person."
+        ),
     ),
 )

@@ -41,7 +41,8 @@ async def fork_session(call: Call[BranchParams, Fork]) -> Response:
     session, created = await claiming(
         call, session_id, lambda: branches.fork(session_id, user_id, call.body.message_id, new_id, most)
     )
-    await call.gateway.people.mention(user_id, SessionCreated(session_id=session.id, title=session.title))
+    if not session.temporary:
+        await call.gateway.people.mention(user_id, SessionCreated(session_id=session.id, title=session.title))
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 

@@ -47,10 +47,12 @@ class DetailParams(SessionParams):
 
 async def create_session(call: Call[NoParams, NewSession]) -> Response:
     session_id = call.body.id or new_session_id()
+    user_id, most = call.caller.user_id, call.gateway.settings.max_sessions_per_hour
     session, created = await call.gateway.store.sessions.create(
-        session_id, call.caller.user_id, call.body.title, call.gateway.settings.max_sessions_per_hour
+        session_id, user_id, call.body.title, most, temporary=call.body.temporary
     )
-    await call.gateway.people.mention(call.caller.user_id, SessionCreated(session_id=session.id, title=session.title))
+    if not session.temporary:
+        await call.gateway.people.mention(user_id, SessionCreated(session_id=session.id, title=session.title))
     location = {"Location": f"/api/chat/sessions/{session.id}"}
     return json_response(SessionView.of(session), 201 if created else 200, location)
 
@@ -143,7 +145,12 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         NoParams,
         NewSession,
         problems=(SessionExists, StoreUnavailable, TooManySessions),
-        description="With an id of the client's own it can be sent again safely.",
+        description=(
+            "With an id of the client's own it can be sent again safely. A `temporary` one is listed and searched "
+            "nowhere, no title is made for it, nothing of what is known about the person is told or written in it, and "
+            "it is deleted with all that is in it a day after something happened in it last, or by `DELETE`. Whoever "
+            "is its owner and has its id reads and follows it like any other."
+        ),
         scopes=("turns",),
     ),
     RouteSpec(

@@ -210,6 +210,7 @@ async def _turn(call: Call[ChatParams, AiSdkRequest]) -> NewTurn:
         budget=budget_of(settings, body.over_budget),
         max_sessions_per_hour=settings.max_sessions_per_hour,
         traceparent=call.params.trace,
+        temporary=body.temporary,
     )
 
 

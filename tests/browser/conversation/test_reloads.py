@@ -1,0 +1,84 @@
+"""From Enter on nothing that was typed is lost by a reload, whatever the moment, in a real browser."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from harness.model_server import answer_to
+from harness.processes.services import Services
+from tests.browser.chat import Chat
+from tests.browser.scripted import ScriptedChat
+
+pytestmark = pytest.mark.requirement("GW-8")
+
+_POST = "**/api/chat"
+
+
+async def _reload_before_it_arrives(page: Page, *, delivered: bool) -> None:
+    """Send what is in the box, and reload the page before it has an answer. `delivered`: the server has it by then."""
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if delivered:
+            await route.fetch()
+        held.set()
+
+    await page.route(_POST, hold)
+    await page.keyboard.press("Enter")
+    await held.wait()
+    await page.unroute(_POST)
+    await page.reload()
+
+
+async def test_a_first_message_and_an_edit_are_there_after_a_reload_at_any_moment(
+    services: Services, chat: Chat
+) -> None:
+    system = await services.whole()
+    page = chat.page
+    await chat.open(system.url)
+    for number in range(4):
+        text = f"moment {number} [[tokens=2 rate=0]]"
+        await page.keyboard.type(text)
+        if number < 2:
+            await _reload_before_it_arrives(page, delivered=number == 1)
+        elif number == 2:
+            async with page.expect_response(_POST):
+                await page.keyboard.press("Enter")
+            await page.reload()
+        else:
+            await page.keyboard.press("Enter")
+            assert "#/c/" in page.url
+            await page.reload()
+        await chat.sees_questions(text)
+        await chat.sees_answers(answer_to(text, 2))
+        await expect(chat.box).to_have_value("")
+        await expect(chat.conversations).to_have_count(number + 1)
+        await page.get_by_role("link", name="New chat").click()
+        await expect(chat.questions).to_have_count(0)
+
+    await chat.conversations.first.get_by_role("link").click()
+    for number in range(2):
+        await chat.questions.last.get_by_role("button", name="Edit").click()
+        text = f"edit {number} [[tokens=2 rate=0]]"
+        await page.get_by_role("textbox", name="Edit your message").fill(text)
+        await _reload_before_it_arrives(page, delivered=number == 1)
+        await chat.sees_questions(text)
+        await chat.sees_answers(answer_to(text, 2))
+        await expect(chat.questions.last.get_by_role("group", name=f"Version {number + 2} of")).to_be_visible()
+
+
+async def test_a_message_that_may_be_sent_again_is_there_after_a_reload(chat: Chat, scripted: ScriptedChat) -> None:
+    said = {"code": "BUDGET_REACHED", "detail": "It is used up.", "may_go_on": True}
+    scripted.refusal = (said, 429)
+    await chat.open(scripted.url)
+    await chat.send("all the same")
+    again = chat.page.get_by_role("button", name="Go on all the same")
+    await expect(again).to_be_visible()
+    await chat.page.reload()
+    await expect(chat.questions).to_contain_text(["all the same"])
+    await expect(again).to_be_visible()
+    scripted.refusal = None
+    await again.click()
+    await scripted.asked()
+    await chat.sees_questions("all the same")
