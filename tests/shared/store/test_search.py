@@ -111,6 +111,23 @@ async def test_no_query_is_an_error(store: Store, text: str) -> None:
 
 
 @pytest.mark.requirement("CH-1", "OP-9")
+async def test_words_are_kept_in_a_database_of_another_encoding(database: Database, database_url: str) -> None:
+    await database.execute(
+        "CREATE DATABASE another ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    )
+    connection = await asyncpg.connect(f"{database_url.rpartition('/')[0]}/another")
+    try:
+        for name, sql in migrations():
+            if "_search_words" in name:
+                await connection.execute(sql.partition("CREATE OR REPLACE FUNCTION keep_")[0])
+        assert await connection.fetchval("SELECT words_of('naïve rivers') @@ 'rivers'")
+        assert await connection.fetchval("SELECT spread_text('東京')") == "東京"
+    finally:
+        await connection.close()
+        await database.execute("DROP DATABASE another")
+
+
+@pytest.mark.requirement("CH-1", "OP-9")
 async def test_what_was_said_before_there_was_a_search_is_found(empty_database_url: str) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute("CREATE TABLE schema_migrations (name text PRIMARY KEY, checksum text NOT NULL)")

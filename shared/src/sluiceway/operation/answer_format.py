@@ -29,8 +29,6 @@ class AnswerFormat:
     def __post_init__(self) -> None:
         """Raises UnfitSchema."""
         InputSchema(self.schema)
-        if (lost := lost_reference(self.schema)) is not None:
-            raise UnfitSchema(f"it has nothing at {lost[:_MAX_REFERENCE_CHARS]}, which it refers to")
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> Self | None:
@@ -38,6 +36,9 @@ class AnswerFormat:
 
     @property
     def stored(self) -> dict[str, Any]:
+        """Raises UnfitSchema where a part of an answer could not be checked. One that is stored already is read."""
+        if (lost := lost_reference(self.schema)) is not None:
+            raise UnfitSchema(f"it has nothing at {lost[:_MAX_REFERENCE_CHARS]}, which it refers to")
         kept: dict[str, Any] = clean_json({"name": self.name, "schema": dict(self.schema), "strict": self.strict})
         return kept
 

@@ -34,6 +34,7 @@ MAX_SCHEMA_BYTES = 32 * 1024
 MAX_SCHEMA_DEPTH = 64
 CHECK_SECONDS = 0.1
 _MAX_MESSAGE_CHARS = 500
+_PLACE_DIGITS = 7
 _MAX_PATTERN_BYTES = 256 * 1024  # of memory, for one compiled pattern
 
 # What is in these is data, and no schema.
@@ -105,7 +106,8 @@ def lost_reference(schema: Mapping[str, Any]) -> str | None:
 
 def _member(value: Any, name: str) -> Any:
     if isinstance(value, list):
-        return next((each for place, each in enumerate(value) if str(place) == name), None)
+        place = int(name) if name.isascii() and name.isdecimal() and len(name) < _PLACE_DIGITS else len(value)
+        return value[place] if place < len(value) else None
     return value.get(name) if isinstance(value, Mapping) else None
 
 
