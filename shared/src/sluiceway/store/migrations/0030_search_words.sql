@@ -22,8 +22,9 @@ BEGIN
     IF getdatabaseencoding() <> 'UTF8' OR said !~ '[^\x01-\x7f]' THEN
         RETURN to_tsvector('simple', said);
     END IF;
-    RETURN to_tsvector('simple', spread_text(said)) || to_tsvector('simple', normalize(regexp_replace(
-        normalize(replace(lower(said), 'ß', 'ss'), NFKD), '[\u0300-\u036f\u0640\u064b-\u0652]', '', 'g'), NFKC));
+    -- A sign can be one for many (㌖), and what Postgres takes as words has a limit.
+    RETURN to_tsvector('simple', spread_text(said)) || to_tsvector('simple', left(normalize(regexp_replace(
+        normalize(replace(lower(said), 'ß', 'ss'), NFKD), '[\u0300-\u036f\u0640\u064b-\u0652]', '', 'g'), NFKC), 50000));
 END
 $$;
 
