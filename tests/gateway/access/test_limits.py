@@ -17,6 +17,7 @@ from harness.clients.sse import follow
 from harness.databases.database import Database
 from harness.databases.valkey import Valkey
 from harness.processes.services import Services
+from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, add_key, bearer
 from tests.gateway.conftest import client_of
 
@@ -262,3 +263,32 @@ def test_an_address_is_the_callers_or_none() -> None:
         (behind, "10.0.0.1", "1.1.1.1, []", None),
     ):
         assert addresses.of(peer, forwarded) == expected, (peer, forwarded)
+
+
+@pytest.mark.requirement("SE-3")
+async def test_slow_bodies_of_one_caller_that_fill_the_room_of_all_make_room_for_others(services: Services) -> None:
+    sizes = {"MAX_BODY_BYTES": "60000", "MAX_WEBHOOK_BYTES": "60000", "MAX_MESSAGE_CHARS": "1000"}
+    gateway = await services.gateway(JWT_SECRET=SECRET, MAX_BODIES_BYTES="100000", **sizes)
+    url, eve = httpx.URL(gateway.url), bearer("eve")["authorization"]
+    head = f"POST /api/chat HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: {eve}\r\ncontent-type: application/json\r\n"
+    held = [await asyncio.open_connection(url.host, url.port) for _ in range(2)]
+    for _, writer in held:
+        writer.write(f"{head}content-length: 60000\r\n\r\n".encode() + b" " * 49_000)
+    body = b" " * 4000 + b"{}"
+    async with client_of(gateway) as http:
+
+        async def made(user: str) -> int:
+            headers = {**bearer(user), "content-type": "application/json"}
+            return (await http.post("/api/chat/sessions", content=body, headers=headers)).status_code
+
+        async def full() -> bool:
+            return await made("eve") == 503
+
+        await wait_until(full, what="the room is full, and her own others are not cut for her")
+        assert [await made(user) for user in ("ada", "bob")] == [201, 201]
+    reading = [asyncio.create_task(reader.readline()) for reader, _ in held]
+    done, _ = await asyncio.wait(reading, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert [b" 503 " in one.result() for one in done] == [True]
+    for _, writer in held:
+        writer.close()
+    await asyncio.wait(reading)

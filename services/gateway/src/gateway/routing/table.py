@@ -181,7 +181,8 @@ class RouteSpec(Generic[P, B]):
         note(user=user_hash(caller.user_id))
         params = read_params(self.params, request)
         note(**{name: getattr(params, name, None) for name in _NOTED})
-        with gateway.rooms.open() as room:
+        # Of those who are nobody: webhooks of an operation are one sender's.
+        with gateway.rooms.open(caller.counted_as or request.url.path) as room:
             body = await self._read_body(gateway.settings, request, room)
             call = Call(gateway, caller, params, body, request.method)
             try:
