@@ -93,3 +93,13 @@ async def test_files_that_come_before_the_limits_are_known_are_judged_by_the_ser
     await expect(chosen.nth(0)).not_to_have_attribute("aria-busy", "true")
     await expect(chosen.nth(1)).to_contain_text("its content is text/plain")
     await expect(chosen.nth(2)).to_contain_text("larger")
+    # Without a network one waits for it, and no message goes without it.
+    await chat.page.context.set_offline(True)
+    await chat.page.evaluate(_DROP, ["drop", "later.png", base64.b64encode(PICTURE).decode()])
+    await expect(chosen.nth(3)).to_contain_text("You are offline. Trying again…")
+    await chat.send("look at it")
+    await expect(chat.box).to_have_value("look at it")
+    await chat.page.context.set_offline(False)
+    await expect(chosen.nth(3)).not_to_have_attribute("aria-busy", "true")
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.questions.get_by_role("img", name="later.png")).to_be_visible()

@@ -16,6 +16,18 @@ from tests.browser.turns import BEGIN, END, MARKDOWN, TICKS, TOOLS, begin, call,
 pytestmark = pytest.mark.requirement("GW-8")
 
 _SINCE = "2026-11-26T17:00:00.000Z"
+_WIDE = f"""{TICKS}python
+def gate({"level, " * 60}): ...
+{TICKS}
+
+{"| word" * 12} |
+{"|---" * 12}|
+{"| wordwordwordword" * 12} |
+
+See [the source](https://example.org)."""
+_WIDER_THAN_THE_PAPER = """message => [...message.querySelectorAll("pre, table, p")]
+    .filter(one => one.scrollWidth > one.clientWidth + 1 || one.getBoundingClientRect().right > innerWidth)
+    .map(one => one.outerHTML)"""
 
 
 async def growing(chat: Chat, scripted: ScriptedChat) -> Turn:
@@ -299,21 +311,30 @@ async def test_a_long_conversation_is_printed_and_saved_whole(chat: Chat, script
     for number in range(60):
         scripted.store(f"q{number}", "user", [{"type": "text", "text": f"question {number}"}])
         scripted.store(f"a{number}", "assistant", [{"type": "text", "text": f"answer {number}\n\n" + "more\n\n" * 20}])
+    scripted.store("wide", "assistant", [{"type": "text", "text": _WIDE}])
     for message in last:
         scripted.store(message["id"], message["role"], message["parts"])
     await chat.page.add_init_script("window.print = () => window.printed = document.querySelectorAll('article').length")
     await chat.page.reload()
     await expect(chat.answers.last).to_contain_text("the last answer")
-    assert await chat.page.locator("article").count() < 122
+    assert await chat.page.locator("article").count() < 123
     await chat.page.keyboard.press("Control+p")
-    await wait_until(lambda: chat.page.evaluate("window.printed === 122"), what="the whole is printed")
+    await wait_until(lambda: chat.page.evaluate("window.printed === 123"), what="the whole is printed")
+    await chat.page.emulate_media(media="print")
+    await chat.page.set_viewport_size({"width": 700, "height": 900})  # A4
+    wide = chat.page.locator("[data-message-id=wide]")
+    assert await wide.locator(":is(pre, .table)").count() == 2
+    assert await wide.evaluate(_WIDER_THAN_THE_PAPER) == []
+    address = wide.get_by_role("link", name="the source")
+    assert await address.evaluate("one => getComputedStyle(one, '::after').content") == '" (https://example.org)"'
+    await chat.page.emulate_media(media="screen")
     await chat.page.reload()
     await expect(chat.answers.last).to_contain_text("the last answer")
     await chat.page.get_by_role("button", name="Settings").click()
     async with chat.page.expect_download() as saving:
         await chat.page.get_by_role("button", name="Save this conversation as a file").click()
     saved = (await (await saving.value).path()).read_text()
-    assert saved.count("\n## ") == 122
+    assert saved.count("\n## ") == 123
     assert saved.index("question 0\n") < saved.index("answer 59\n") < saved.index("the last answer")
 
 

@@ -1,7 +1,7 @@
 """The page for operators: from a key to the explanation of a turn in two clicks, and what can be done about it."""
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Request, expect
 from sluiceway import keys
 
 from harness.clients.chat import Chat
@@ -19,7 +19,15 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
     gateway = await services.gateway()
     headers = await add_key(database, "night-shift", ["ops:look", "ops:act"])
     page = await context.new_page()
+    asked: list[Request] = []
+    page.on("request", asked.append)
+    await page.clock.install()
     await page.goto(f"{gateway.url}/ops")
+    await expect(page.get_by_label("API key")).to_be_visible()
+    count = len(asked)
+    await page.clock.run_for(60_000)
+    assert len(asked) == count, "who gave no key is not asked for every two seconds"
+    await page.clock.resume()
     await page.get_by_label("API key").fill("swk_wrong")
     await page.get_by_role("button", name="Look").click()
     await expect(page.get_by_text("The x-api-key is not good")).to_be_visible()
@@ -56,6 +64,11 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         await expect(turns.get_by_role("button", name=first.task_id)).to_have_count(0)
         assert await chat.status(first.task_id) == "cancelled"
         assert await chat.status(second.task_id) == "queued"
+        # One that has ended stands in no list: it is asked about by its id.
+        await why.get_by_role("button", name="Close").click()
+        await page.get_by_label("Turn", exact=True).fill(first.task_id)
+        await page.get_by_role("button", name="Explain it").click()
+        await expect(why).to_contain_text("It was cancelled")
         users = page.get_by_role("region", name="Users of the last 15 minutes")
         await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
 

@@ -8,13 +8,13 @@ export function ChosenFiles({ files }: { files: FilesToSend }) {
   if (files.chosen.length === 0) return null;
   return (
     <ul id="chosen" aria-label={words.chosenFiles}>
-      {files.chosen.map(({ key, name, preview, file, why }) => (
+      {files.chosen.map(({ key, name, preview, file, waits, why }) => (
         <li key={key} className={why ? "failure" : undefined} aria-busy={(file === null && why === null) || undefined}>
           {preview ? <img src={preview} alt="" /> : <Icon name="file" />}
           <span className="name" dir="auto">
             {name || words.file}
           </span>
-          <span aria-live="polite">{why ? why(words) : file === null ? words.uploading : ""}</span>
+          <span aria-live="polite">{why ? why(words) : file === null ? (waits?.(words) ?? words.uploading) : ""}</span>
           <button type="button" className="icon" title={words.removeFile(name)} aria-label={words.removeFile(name)} onClick={() => files.remove(key)}>
             ×
           </button>

@@ -5,6 +5,8 @@ import * as api from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import type { Attachment } from "../conversation/outbox.ts";
+import { SEND_TRIES } from "../conversation/pending.ts";
+import { whyNot as whyNoAnswer } from "../conversation/statusLine.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 
 export interface Chosen {
@@ -14,6 +16,8 @@ export interface Chosen {
   preview: string | null;
   /** Null: on its way. */
   file: Attachment | null;
+  /** Why it is not there yet, where something is in its way. */
+  waits: Said | null;
   /** Why it was not taken. */
   why: Said | null;
   leaving: AbortController;
@@ -55,8 +59,10 @@ export function useFiles(): FilesToSend {
 
   const upload = useCallback(
     async (one: Chosen, file: File, types: string[]) => {
+      const { signal } = one.leaving;
+      const onWait = (problem: Problem) => change(one.key, { waits: (words) => words.waits(whyNoAnswer(problem)(words)) });
       try {
-        const { url, name, media_type } = await api.uploadFile(file, one.leaving.signal);
+        const { url, name, media_type } = await api.persist(() => api.uploadFile(file, signal), { signal, onWait, tries: SEND_TRIES });
         change(one.key, { file: { type: "file", url, filename: name, mediaType: media_type } });
       } catch (error) {
         if (isAbort(error)) return;
@@ -71,7 +77,7 @@ export function useFiles(): FilesToSend {
       const { types, most, mostBytes } = limits ?? UNKNOWN;
       for (const file of files) {
         const preview = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
-        const one: Chosen = { key: newId(), name: file.name, preview, file: null, why: null, leaving: new AbortController() };
+        const one: Chosen = { key: newId(), name: file.name, preview, file: null, waits: null, why: null, leaving: new AbortController() };
         if (now.current.length >= most) one.why = (words) => words.tooManyFiles(most);
         else if (file.size > mostBytes) one.why = (words) => words.fileTooLarge(mostBytes);
         now.current = [...now.current, one];
@@ -83,7 +89,7 @@ export function useFiles(): FilesToSend {
   );
 
   const putBack = useCallback((files: readonly Attachment[]) => {
-    const back = files.map((file) => ({ key: newId(), name: file.filename, preview: null, file, why: null, leaving: new AbortController() }));
+    const back = files.map((file) => ({ key: newId(), name: file.filename, preview: null, file, waits: null, why: null, leaving: new AbortController() }));
     setChosen((all) => [...back, ...all]);
   }, []);
   const remove = useCallback((key: string) => {

@@ -11,6 +11,7 @@ import { Suggestions, type Suggested } from "./Suggestions.tsx";
 import type { Snapshot } from "./state.ts";
 import { bringsResults, dataOf, textOf } from "./history.ts";
 import type { Pending } from "./pending.ts";
+import { useLatestFirst } from "./useLatestFirst.ts";
 import { useReading } from "./useReading.ts";
 import { useScroll } from "./useScroll.ts";
 
@@ -38,14 +39,15 @@ export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) 
   const isBlank = last?.role === "assistant" && textOf(last) === "";
   // Until the chat has it, too, what was read of the answer stands there.
   const messages = state.early && isBlank ? known.slice(0, -1) : known;
-  const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[0]?.id);
+  const undrawn = useLatestFirst(messages.length);
+  const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[undrawn]?.id);
   useReading(column, state.running);
   const conversation = useConversation();
   const isCaughtUp = state.early !== "" && last?.role === "assistant" && !isBlank;
   useLayoutEffect(() => {
     if (isCaughtUp) conversation.caughtUp();
   }, [isCaughtUp, conversation]);
-  const isFound = state.sought !== null && messages.some((message) => message.id === state.sought);
+  const isFound = state.sought !== null && messages.some((message, n) => n >= undrawn && message.id === state.sought);
   useLayoutEffect(() => {
     if (!isFound) return;
     toMessage(state.sought!);
@@ -57,10 +59,10 @@ export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) 
     <div className="stage">
       <div id="log" ref={scroller} role="log" aria-live="off" aria-label={words.messages} tabIndex={0} onScroll={onScroll}>
         <div id="column" ref={column}>
-          {state.hasOlder && <Older root={scroller} />}
+          {state.hasOlder && undrawn === 0 && <Older root={scroller} />}
           {isEmpty && <p id="welcome">{state.loaded ? (state.exists ? "" : words.welcome) : words.loading}</p>}
           {isEmpty && state.loaded && !state.exists && <Suggestions {...suggested} />}
-          <Messages messages={messages} state={state} editing={editing} onEdit={onEdit} />
+          <Messages messages={messages} undrawn={undrawn} state={state} editing={editing} onEdit={onEdit} />
         </div>
       </div>
       {away && (
@@ -72,7 +74,7 @@ export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) 
   );
 }
 
-function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "handle" | "suggested"> & { messages: UIMessage[] }) {
+function Messages({ messages, undrawn, state, editing, onEdit }: Omit<Props, "chat" | "handle" | "suggested"> & { messages: UIMessage[]; undrawn: number }) {
   const words = useWords();
   const { pending, running, answerId } = state;
   const told = new Map(pending.map((one) => [one.id, one]));
@@ -83,7 +85,7 @@ function Messages({ messages, state, editing, onEdit }: Omit<Props, "chat" | "ha
   return (
     <div id="messages" className={messages.length > MANY ? "many" : undefined}>
       {messages.map((message, n) =>
-        bringsResults(message) ? (
+        n < undrawn ? null : bringsResults(message) ? (
           <p key={message.id} className="notice note" data-message-id={message.id}>
             {words.resultsCame}
           </p>

@@ -74,7 +74,7 @@ function Link({ href, children }: ComponentProps<"a">) {
   if (href?.startsWith(NOTE_PLACE)) return <span data-note={href.slice(NOTE_PLACE.length)} tabIndex={-1} />;
   if (!href || !/^(https?:|mailto:|tel:|#)/i.test(href)) return <span>{children}</span>;
   return (
-    <a href={href} target="_blank" rel="noopener noreferrer nofollow">
+    <a href={href} data-address={String(children) === href ? undefined : href} target="_blank" rel="noopener noreferrer nofollow">
       {children}
     </a>
   );

@@ -29,7 +29,7 @@ export function Sources({ sources }: { sources: Source[] }) {
         {sources.map(({ sourceId, url, title }) => (
           <li key={sourceId} dir="auto">
             {url && /^https?:/i.test(url) ? (
-              <a href={url} target="_blank" rel="noopener noreferrer nofollow">
+              <a href={url} data-address={title === undefined ? undefined : url} target="_blank" rel="noopener noreferrer nofollow">
                 {title ?? url}
               </a>
             ) : (

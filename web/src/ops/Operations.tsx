@@ -11,6 +11,8 @@ export function Operations() {
   const [seen, setSeen] = useState<api.Overview | null>(null);
   const [probes, setProbes] = useState<api.Finding[]>([]);
   const looks = useRef(false);
+  // Who asks is nobody that may look: he is not asked about again until he gives a key.
+  const shut = useRef(false);
   const [refused, setRefused] = useState<api.Refused | null>(null);
   const [failed, setFailed] = useState("");
   const [asked, setAsked] = useState<string | null>(null);
@@ -27,6 +29,7 @@ export function Operations() {
       setRefused(null);
     } catch (error) {
       if (!(error instanceof api.Refused)) throw error;
+      shut.current = [401, 403].includes(error.status);
       setRefused(error);
     } finally {
       looks.current = false;
@@ -34,7 +37,7 @@ export function Operations() {
   }, []);
   useEffect(() => {
     void look();
-    const timer = setInterval(() => document.hidden || void look(), PERIOD_MS);
+    const timer = setInterval(() => document.hidden || shut.current || void look(), PERIOD_MS);
     return () => clearInterval(timer);
   }, [look]);
 
@@ -49,10 +52,11 @@ export function Operations() {
     }
   };
   const retry = async () => {
+    shut.current = false;
     setRefused(null);
     await look();
   };
-  if (refused && [401, 403].includes(refused.status) && !seen) return <KeyForm refused={refused} onKey={retry} />;
+  if (refused && shut.current) return <KeyForm refused={refused} onKey={retry} />;
   const findings = [...probes, ...(seen?.findings ?? [])];
   return (
     <main className="ops">
@@ -63,6 +67,7 @@ export function Operations() {
       {seen && (
         <>
           <p className="ops-sentence">{seen.sentence}</p>
+          <TurnForm onAsk={setAsked} />
           {asked && <Explained key={asked} taskId={asked} onAct={act} onClose={() => setAsked(null)} />}
           <Table unknown={seen.unknown.has("turns")} name="Turns that have not ended" columns={turnColumns(setAsked)} rows={seen.turns} id={(one) => one.task_id} />
           <Table unknown={seen.unknown.has("queues")} name="Queues" columns={QUEUES} rows={seen.queues} id={(one) => one.kind} />
@@ -107,10 +112,27 @@ function KeyForm({ refused, onKey }: { refused: api.Refused; onKey: () => Promis
       <form onSubmit={keep}>
         <label>
           API key <input type="password" autoComplete="off" value={key} onChange={(event) => setKey(event.target.value)} />
-        </label>{" "}
+        </label>
         <button className="button primary">Look</button>
       </form>
     </main>
+  );
+}
+
+/** For a turn that has ended, of which somebody has told the id: it stands in no list. */
+function TurnForm({ onAsk }: { onAsk: (taskId: string) => void }) {
+  const [taskId, setTaskId] = useState("");
+  const ask = (event: FormEvent) => {
+    event.preventDefault();
+    if (taskId.trim()) onAsk(taskId.trim());
+  };
+  return (
+    <form onSubmit={ask}>
+      <label>
+        Turn <input autoComplete="off" spellCheck={false} value={taskId} onChange={(event) => setTaskId(event.target.value)} />
+      </label>
+      <button className="button">Explain it</button>
+    </form>
   );
 }
 
