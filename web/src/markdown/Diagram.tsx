@@ -19,7 +19,7 @@ export function Diagram({ code, source }: { code: string; source: ReactNode }) {
   if (picture === null) return source;
   return (
     <>
-      <div className="diagram" role="region" aria-label={words.diagram} tabIndex={0}>
+      <div className="diagram" role="group" aria-label={words.diagram} tabIndex={0}>
         <img src={picture} alt={words.diagram} />
       </div>
       <details>
