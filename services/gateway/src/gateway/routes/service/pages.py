@@ -113,7 +113,10 @@ class NotModified(Response):
     """304, with those headers of the file that tell whether it has changed, and its policy: a browser takes the headers
     of a 304 for those of what it has, and a response without a policy gets the strictest."""
 
-    _KEPT = ("cache-control", "etag", "vary", "last-modified", "content-security-policy", "x-frame-options")
+    _KEPT = (
+        *("cache-control", "etag", "vary", "last-modified"),
+        *("content-security-policy", "x-frame-options", "access-control-allow-origin"),
+    )
 
     def __init__(self, headers: Headers) -> None:
         super().__init__(None, 304, {name: value for name, value in headers.items() if name in self._KEPT})
