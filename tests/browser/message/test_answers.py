@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Route, expect
+from playwright.async_api import Browser, BrowserContext, Route, expect
 
 from harness.waiting import wait_until
 from tests.browser.axe import check_axe
@@ -57,6 +57,41 @@ async def test_markdown_is_rendered_and_code_can_be_copied(
     assert copied.splitlines()[1:] == [rf"{TICKS}[^x]*\|b {TICKS}", "    return level > 3.5"]
     await answer.get_by_role("button", name="Copy", exact=True).click()
     assert await chat.page.evaluate("navigator.clipboard.readText()") == MARKDOWN
+
+
+async def test_a_diagram_that_is_complete_is_a_picture_above_its_source(
+    browser: Browser, scripted: ScriptedChat
+) -> None:
+    """Drawn in a frame of its own, which is fetched with the first one; what is none stays code. What stands in it runs
+    nothing and fetches nothing: the frame's policy says no to it, which a browser complains of."""
+    page, asked, complaints, dialogs = await browser.new_page(), list[str](), list[str](), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    chat = Chat(page)
+    turn = await growing(chat, scripted)
+    flow = "flowchart LR\n  A[Spring] --> B[\"<img src='https://evil.example/x' onerror='alert(1)'> Sea\"]\n"
+    await turn.say(delta(f"```mermaid\n{flow}"))
+    await expect(chat.answers.last.locator("pre")).to_contain_text("Spring")
+    assert not [url for url in asked if "diagram" in url]
+    await turn.say(delta("```\n\n```mermaid\nflowchart LR\n  A[[[ -->\n```\n\nThat is all."), END)
+    await scripted.finish()
+    picture = chat.answers.last.get_by_role("img", name="Diagram")
+    await expect(picture).to_have_count(1)
+    assert await picture.evaluate("img => img.decode().then(() => img.naturalWidth > 50)")
+    await expect(chat.answers.last.locator("pre:visible")).to_have_text(["flowchart LR\n  A[[[ -->\n"])
+    light = await picture.get_attribute("src")
+    await page.emulate_media(color_scheme="dark")
+    await expect(picture).not_to_have_attribute("src", light or "")
+    await chat.answers.last.get_by_text("Source", exact=True).click()
+    await expect(chat.answers.last.locator("pre:visible").first).to_have_text(flow)
+    await page.emulate_media(media="print")
+    await expect(picture).to_be_visible()
+    assert not [url for url in asked if not url.startswith((scripted.url, "data:"))]
+    refused = [one for one in complaints if "Content Security Policy" in one]
+    assert all(one.startswith("Executing inline event handler") for one in refused), refused
+    assert dialogs == []
+    await page.close()
 
 
 async def test_of_an_answer_that_grows_only_the_last_block_is_rendered_again(

@@ -192,6 +192,11 @@ async def test_every_answer_has_the_security_headers(http: httpx.AsyncClient) ->
         assert len(policy) == 1
         assert policy[0].startswith("default-src 'none'")
         assert "unsafe" not in policy[0]
+    drawing = (await http.get("/static/diagram.html")).headers
+    assert drawing.get_list("x-frame-options") == ["SAMEORIGIN"]
+    [policy_of_drawing] = drawing.get_list("content-security-policy")
+    assert policy_of_drawing.startswith("default-src 'none'; script-src 'self'; ")
+    assert "; sandbox allow-scripts; " in policy_of_drawing
 
 
 @pytest.mark.requirement("GW-7")

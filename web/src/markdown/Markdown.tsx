@@ -1,12 +1,13 @@
 // Markdown, block by block. HTML in it is shown as the text that it is; links and pictures run and fetch nothing.
 
-import { memo, useRef, type ComponentProps, type MouseEvent } from "react";
+import { createContext, isValidElement, memo, useContext, useRef, type ComponentProps, type MouseEvent, type ReactNode } from "react";
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 import remarkMath from "remark-math";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { useWords } from "../words/words.ts";
 import { Splitter } from "./blocks.ts";
+import { Diagram } from "./Diagram.tsx";
 import { useExtras } from "./extras.ts";
 import { hasMath, prepared } from "./prepared.ts";
 import { NOTE_LINK, NOTE_PLACE, resolved, type Resolved } from "./references.ts";
@@ -39,11 +40,16 @@ const RenderedBlock = memo(function RenderedBlock({ source, links, code, open }:
   const kind = /^[ \t>*+\-\d.)]*(```|~~~)/m.test(source) ? "code" : hasMath(source) ? "math" : null;
   const plugins = useExtras(kind);
   return (
-    <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={plugins} components={COMPONENTS}>
-      {prepared({ source, code }, open) + links}
-    </ReactMarkdown>
+    <Grows value={open}>
+      <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={plugins} components={COMPONENTS}>
+        {prepared({ source, code }, open) + links}
+      </ReactMarkdown>
+    </Grows>
   );
 });
+
+/** Whether more of the block may come. */
+const Grows = createContext(false);
 
 const REMARK: ComponentProps<typeof ReactMarkdown>["remarkPlugins"] = [remarkGfm, [remarkMath, { singleDollarTextMath: false }]];
 
@@ -107,15 +113,26 @@ function CodeBlock({ children }: ComponentProps<"pre">) {
   const pre = useRef<HTMLPreElement>(null);
   const { className } = ((children as { props?: { className?: string } } | null)?.props ?? {});
   const language = /language-([\w+#.-]+)/.exec(className ?? "")?.[1];
+  const grows = useContext(Grows);
+  const source = (
+    <pre ref={pre} tabIndex={0}>
+      {children}
+    </pre>
+  );
   return (
     <div className="code" dir="ltr">
       <div className="code-head">
         <span>{language}</span>
         <CopyButton label={words.copyCode} text={() => pre.current?.textContent?.replace(/\n$/, "") ?? ""} />
       </div>
-      <pre ref={pre} tabIndex={0}>
-        {children}
-      </pre>
+      {language === "mermaid" && !grows ? <Diagram code={textIn(children)} source={source} /> : source}
     </div>
   );
+}
+
+/** What a tree of elements says. */
+function textIn(node: ReactNode): string {
+  if (typeof node === "string") return node;
+  if (Array.isArray(node)) return node.map(textIn).join("");
+  return isValidElement<{ children?: ReactNode }>(node) ? textIn(node.props.children) : "";
 }

@@ -130,6 +130,8 @@ export const ar: Words = {
   at: "الوقت",
   reasoning: "التفكير",
   reasoningFor: (seconds) => `التفكير · ${seconds} ث`,
+  diagram: "مخطط",
+  source: "النص المصدر",
   sources: "المصادر",
   file: "ملف",
   image: "صورة",

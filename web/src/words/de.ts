@@ -121,6 +121,8 @@ export const de: Words = {
   at: "Zeit",
   reasoning: "Überlegung",
   reasoningFor: (seconds) => `Überlegung · ${seconds} s`,
+  diagram: "Diagramm",
+  source: "Quelltext",
   sources: "Quellen",
   file: "Datei",
   image: "Bild",

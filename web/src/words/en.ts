@@ -126,6 +126,8 @@ export const en = {
   at: "Time",
   reasoning: "Reasoning",
   reasoningFor: (seconds: number) => `Reasoning · ${seconds} s`,
+  diagram: "Diagram",
+  source: "Source",
   sources: "Sources",
   file: "File",
   image: "Image",

@@ -129,8 +129,8 @@ def _traceparent(scope: Scope) -> str | None:
 
 
 def _decorated(headers: list[tuple[bytes, bytes]], request_id: str, scope: Scope) -> list[tuple[bytes, bytes]]:
-    more = [(b"x-request-id", request_id.encode()), *_SECURITY_HEADERS]
     named = {name for name, _ in headers}
+    more = [(b"x-request-id", request_id.encode()), *(one for one in _SECURITY_HEADERS if one[0] not in named)]
     if b"content-security-policy" not in named:
         more.append(_CLOSED_CONTENT_POLICY)
     if b"cache-control" not in named:

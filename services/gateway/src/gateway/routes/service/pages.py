@@ -31,8 +31,20 @@ _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=31536000, immutable"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data: blob:; font-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
+# Where diagrams are drawn that models write: a document of no origin, in a frame of the page, which reaches nothing.
+_DRAWING = "diagram.html"
+_DRAWING_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; sandbox allow-scripts; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'self'"
+    ),
+    "X-Frame-Options": "SAMEORIGIN",
+}
+# What a document of no origin loads is asked for across origins. There is nothing in these files that is not public.
+_OPEN = {"Access-Control-Allow-Origin": "*"}
 _STYLES = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _HEADERS = {"Content-Security-Policy": _POLICY.format(styles=""), "Vary": "Accept-Encoding"}
 # The best one first, with the ending of its files.
@@ -91,7 +103,9 @@ class PageFiles(StaticFiles):
     ) -> Response:
         path = Path(full_path)
         asked = Headers(scope=scope)
-        response = _file(path, asked, _KEEP if path.parent.name == "assets" else _ASK_AGAIN)
+        is_asset = path.parent.name == "assets"
+        response = _file(path, asked, _KEEP if is_asset else _ASK_AGAIN)
+        response.headers.update(_OPEN if is_asset else _DRAWING_HEADERS if path.name == _DRAWING else {})
         return NotModified(response.headers) if self.is_not_modified(response.headers, asked) else response
 
 
@@ -99,7 +113,10 @@ class NotModified(Response):
     """304, with those headers of the file that tell whether it has changed, and its policy: a browser takes the headers
     of a 304 for those of what it has, and a response without a policy gets the strictest."""
 
-    _KEPT = ("cache-control", "etag", "vary", "last-modified", "content-security-policy")
+    _KEPT = (
+        *("cache-control", "etag", "vary", "last-modified"),
+        *("content-security-policy", "x-frame-options", "access-control-allow-origin"),
+    )
 
     def __init__(self, headers: Headers) -> None:
         super().__init__(None, 304, {name: value for name, value in headers.items() if name in self._KEPT})

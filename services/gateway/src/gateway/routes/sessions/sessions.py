@@ -110,7 +110,8 @@ async def change_session(call: Call[SessionParams, SessionPatch]) -> Response:
         told.append(SessionRenamed(session_id=session_id, title=title))
     if pinned is not None:
         told.append(SessionPinned(session_id=session_id, pinned=pinned))
-    await call.gateway.people.mention(user_id, *told)
+    if told:
+        await call.gateway.people.mention(user_id, *told)
     return json_response(SessionView.of(changed))
 
 
