@@ -88,11 +88,7 @@ class SignIn:
     async def finish(self, code: str, state: str, cookies: str | None) -> tuple[Caller, Redirect]:
         """Who has signed in, and where he wanted to go. Raises SignInFailed, IdentityProviderUnavailable."""
         told = self._signer.read(cookie_parser(cookies or "").get(self._name, ""))
-        if (
-            told is None
-            or not hmac.compare_digest(told[0].encode(), state.encode(errors="replace"))
-            or time.time() >= told[4]
-        ):
+        if told is None or not _same(state, told[0]) or time.time() >= told[4]:
             raise SignInFailed("This sign-in was not begun in this browser, or too long ago. Begin it again.")
         _, nonce, verifier, return_to, _ = told
         claims = await self._claims(await self._id_token(code, verifier))
