@@ -1,5 +1,6 @@
 """A browser signs in at an identity provider, and is a user by a cookie until it signs out or its time is over."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,6 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from gateway.callers import discovery
+from gateway.callers.discovery import ProviderAnswerInvalid
 from gateway.callers.sign_in import Client, SignIn
 from gateway.callers.tokens import Expected, Tokens
 
@@ -100,6 +103,7 @@ async def test_no_sign_in_of_another_s_making_comes_to_an_end(
     other = SigningKey.make("first", "ES256")
     wrong: dict[str, Any] = {
         "another nonce": {"nonce": "replayed"},
+        "half of a character": {"nonce": "\ud800"},
         "another audience": {"aud": "another-client"},
         "another issuer": {"iss": "https://evil.example"},
         "expired": {"exp": int(time.time()) - 60},
@@ -195,3 +199,29 @@ async def test_over_https_the_cookie_of_a_sign_in_that_was_begun_can_be_planted_
     assert name.startswith("__Host-")
     # What browsers want of a cookie with this prefix.
     assert {"Secure", "Path=/", "HttpOnly"} <= {flag.strip() for flag in flags.split(";")}
+
+
+@pytest.mark.parametrize(
+    ("head", "refusal"), [("", httpx.ReadTimeout), ("content-encoding: gzip\r\n", ProviderAnswerInvalid)]
+)
+async def test_a_provider_that_never_ends_its_answer_or_compresses_it_is_given_up(
+    head: str, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each byte comes in time, a sign-in held its browser, and the gateway's connection, for minutes."""
+    monkeypatch.setattr(discovery, "_MOST_SECONDS", 0.3)
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 200 X\r\n{head}content-length: 100000\r\n\r\n ".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    left = asyncio.Event()
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, httpx.AsyncClient(trust_env=False, timeout=None) as http:
+        with pytest.raises(refusal):
+            await discovery.ask_json(http, "GET", f"http://127.0.0.1:{port}/")
+        await left.wait()

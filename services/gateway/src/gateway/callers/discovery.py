@@ -1,14 +1,19 @@
 """What an identity provider publishes over HTTP: OpenID Connect Discovery 1.0, and JSON in general.
 
-Answers are bounded in size, and redirects are not followed: the addresses were configured, or come from a document that
-was; what stands elsewhere would be somebody else's.
+Answers are bounded in size and in time, and what is compressed is not read: a few bytes may become very many. Redirects
+are not followed: the addresses were configured, or come from a document that was; what stands elsewhere would be
+somebody else's.
 """
 
+import asyncio
 from typing import Any
 
 import httpx
 
 _MOST_BYTES = 512 * 1024
+# Of a whole answer: the client's own timeout begins anew with each byte.
+_MOST_SECONDS = 10.0
+_PLAIN = "identity"
 _WELL_KNOWN = "/.well-known/openid-configuration"
 
 
@@ -18,18 +23,30 @@ class ProviderAnswerInvalid(Exception):
 
 async def ask_json(client: httpx.AsyncClient, method: str, address: str, **options: Any) -> Any:
     """Raises ProviderAnswerInvalid, httpx.HTTPError, httpx.InvalidURL."""
-    async with client.stream(method, address, follow_redirects=False, **options) as response:
+    try:
+        async with asyncio.timeout(_MOST_SECONDS):
+            body = await _body_of(client, method, address, **options)
+    except TimeoutError:
+        raise httpx.ReadTimeout("the answer took too long") from None
+    try:
+        return httpx.Response(200, content=body).json()
+    except (ValueError, RecursionError):
+        raise ProviderAnswerInvalid("the answer is not JSON") from None
+
+
+async def _body_of(client: httpx.AsyncClient, method: str, address: str, **options: Any) -> bytes:
+    headers = {"accept-encoding": _PLAIN}
+    async with client.stream(method, address, follow_redirects=False, headers=headers, **options) as response:
         if response.status_code != 200:
             raise ProviderAnswerInvalid(f"status {response.status_code}")
+        if response.headers.get("content-encoding", _PLAIN).strip().lower() != _PLAIN:
+            raise ProviderAnswerInvalid("the answer is compressed")
         body = bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > _MOST_BYTES:
                 raise ProviderAnswerInvalid("the answer is too large")
-    try:
-        return httpx.Response(200, content=bytes(body)).json()
-    except (ValueError, RecursionError):
-        raise ProviderAnswerInvalid("the answer is not JSON") from None
+    return bytes(body)
 
 
 async def discover(client: httpx.AsyncClient, issuer: str, *names: str) -> list[str]:
