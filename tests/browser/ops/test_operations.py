@@ -20,7 +20,7 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
     headers = await add_key(database, "night-shift", ["ops:look", "ops:act"])
     page = await context.new_page()
     asked: list[Request] = []
-    page.on("request", asked.append)
+    page.on("request", lambda request: asked.append(request))
     await page.clock.install()
     await page.goto(f"{gateway.url}/ops")
     await expect(page.get_by_label("API key")).to_be_visible()

@@ -9,7 +9,7 @@ const UNDO_MS = 7_000;
 export interface Deletion {
   session: Session;
   title: string;
-  /** It was open. */
+  /** It was open, and is so again where nothing else is by then. */
   shown: boolean;
 }
 
@@ -52,7 +52,7 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
     setPending(null);
     if (!deletion) return;
     void list.unhide(deletion.session.id);
-    if (deletion.shown) location.hash = addressOf(deletion.session.id);
+    if (deletion.shown && location.hash === "#/") location.hash = addressOf(deletion.session.id);
   }, [list]);
   return { pending, remove, undo };
 }

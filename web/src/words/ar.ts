@@ -230,7 +230,7 @@ export const ar: Words = {
   forgetFact: (name) => `نسيان «${apart(name)}»`,
   forgetAll: "نسيان كل شيء",
   budgetReached: (time) => `نفد ما يمكنك استخدامه في اليوم. عُد بعد ${time}.`,
-  tooOften: (time) => `كان ذلك كثيرًا في وقت واحد. يُستأنف بعد ${time}.`,
+  tooOften: (time) => `كان ذلك كثيرًا في وقت واحد.${time ? ` يُستأنف بعد ${time}.` : ""}`,
   budgetAsks: "نفد ما يمكنك استخدامه في اليوم.",
   goOn: "المتابعة على أي حال",
   unavailable: "لا تستطيع الخدمة قبول شيء الآن.",

@@ -222,7 +222,7 @@ export const de: Words = {
   forgetFact: (name) => `„${name}“ vergessen`,
   forgetAll: "Alles vergessen",
   budgetReached: (time) => `Was du an einem Tag verbrauchen darfst, ist verbraucht. In ${time} geht es weiter.`,
-  tooOften: (time) => `Das war zu viel auf einmal. In ${time} geht es weiter.`,
+  tooOften: (time) => `Das war zu viel auf einmal.${time ? ` In ${time} geht es weiter.` : ""}`,
   budgetAsks: "Was du an einem Tag verbrauchen darfst, ist verbraucht.",
   goOn: "Trotzdem weiter",
   unavailable: "Der Dienst kann gerade nichts annehmen.",

@@ -230,7 +230,7 @@ export const en = {
   forgetFact: (name: string) => `Forget “${name}”`,
   forgetAll: "Forget all of it",
   budgetReached: (time: string) => `What you may use within a day is used up. Come back in ${time}.`,
-  tooOften: (time: string) => `That was too much at once. It goes on in ${time}.`,
+  tooOften: (time: string) => `That was too much at once.${time ? ` It goes on in ${time}.` : ""}`,
   budgetAsks: "What you may use within a day is used up.",
   goOn: "Go on all the same",
   unavailable: "The service cannot take anything in right now.",

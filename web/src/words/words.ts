@@ -41,7 +41,7 @@ export function sentenceOf(problem: Problem): Said {
     if (code === "MESSAGE_TOO_LONG" && most) return words.tooLong(most);
     if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(duration(retryAfterMs));
     if (code === "TOO_MANY_TASKS" && most) return words.tooMany(most);
-    if (status === 429) return words.tooOften(duration(retryAfterMs));
+    if (status === 429) return words.tooOften(retryAfterMs > 0 ? duration(retryAfterMs) : "");
     if (status === 503) return words.unavailable;
     if (status === 401) return words.signIn;
     if (status === 403) return words.notYours;
