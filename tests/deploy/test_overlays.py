@@ -58,6 +58,21 @@ def test_every_overlay_renders_to_valid_objects(overlay: str, version: str) -> N
         validate(document, version)
 
 
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_nothing_is_said_that_an_api_server_drops_so_that_what_was_applied_does_not_differ(overlay: str) -> None:
+    """Empty lists and nulls are not stored: `kubectl diff` and GitOps would see a change for ever."""
+    for document in rendered(overlay):
+        assert not list(_empty(document)), document["metadata"]["name"]
+
+
+def _empty(node: object) -> Iterator[object]:
+    if node is None or node == []:
+        yield node
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from _empty(child)
+
+
 @pytest.mark.parametrize("name", manifests.COMPONENTS)
 def test_every_component_renders_with_the_base_to_valid_objects(name: str, tmp_path: Path) -> None:
     shutil.copytree(manifests.K8S, tmp_path / "k8s")

@@ -1,5 +1,6 @@
 """What is wrong with a Redis is told in one sentence, that says what to change, by looks that change nothing."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from importlib.resources import files
@@ -99,6 +100,24 @@ async def test_a_wrong_password_is_a_refusal_that_does_not_repeat_it(
         with pytest.raises(RedisRefuses, match=r"WRONGPASS|invalid username-password") as refusal:
             await unsuitable(client)
     assert "guessed" not in str(refusal.value)
+
+
+async def test_a_server_in_protected_mode_is_a_refusal_and_no_defect() -> None:
+    """It says why it wants nobody of another machine. These tests have one machine."""
+
+    async def protected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"-DENIED Running in protected mode because protected mode is enabled.\r\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(protected, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for topology in ("redis", "redis+sentinel", "redis+cluster"):
+            url = f"{topology}://127.0.0.1:{port}" + ("/chat/0" if "sentinel" in topology else "")
+            async with open_redis(url, name="x") as client:
+                with pytest.raises(RedisRefuses, match="protected mode"):
+                    await unsuitable(client)
 
 
 async def test_an_evicting_server_is_told_until_it_evicts_nothing(redis: Redis, limited: Redis) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from sluiceway.cancelling import cancelled
 from sluiceway.redis.connections import of_ours
@@ -15,6 +16,13 @@ T = TypeVar("T")
 _ANSWER_SECONDS = 1.0
 # After the first answer: how long another one, that knows better, is waited for.
 _MORE_SECONDS = 0.05
+
+
+def wants_nobody(error: object) -> TypeGuard[RedisError]:
+    """Whether a server refuses whom REDIS_URL names. One without a password starts in protected mode: it says DENIED to
+    every other machine, and hangs up."""
+    denied = isinstance(error, ResponseError) and str(error).startswith("DENIED ")
+    return denied or isinstance(error, AuthenticationError | NoPermissionError)
 
 
 async def ask(url: str, *many: Sequence[str]) -> list[Any]:

@@ -33,6 +33,7 @@ from redis.exceptions import (
 )
 
 from sluiceway.errors import RedisRefuses, RedisUnavailable
+from sluiceway.redis.asking import wants_nobody
 from sluiceway.redis.cluster import ClusterPipeline, ClusterRedis
 from sluiceway.redis.connections import TlsConnection, of_ours
 from sluiceway.redis.sentinel import Primary, PrimaryConnection, PrimaryRedis, TlsPrimaryConnection, UnknownService
@@ -171,7 +172,7 @@ def is_away(error: object) -> bool:
 
 
 def _is_refused(error: object) -> bool:
-    return isinstance(error, _REFUSES) or _DENIED_IN_A_SCRIPT in str(error)
+    return isinstance(error, _REFUSES) or wants_nobody(error) or _DENIED_IN_A_SCRIPT in str(error)
 
 
 def _is_broken(error: object) -> bool:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from redis.asyncio import ConnectionPool
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from sluiceway.coalesced import Coalesced
-from sluiceway.redis.asking import ask, first_answers, text_of
+from sluiceway.redis.asking import ask, first_answers, text_of, wants_nobody
 from sluiceway.redis.connections import PlainConnection, TlsConnection
 from sluiceway.redis.following import FollowingRedis, hang_up, open_connections
 from sluiceway.redis.url import Node, RedisUrl
@@ -71,7 +71,7 @@ class Primary:
                 raise RedisConnectionError(f"the primary at {newest.primary} is down, and has no successor yet")
             return newest.primary
         for error in answers:
-            if isinstance(error, AuthenticationError | NoPermissionError):
+            if wants_nobody(error):
                 raise error
             if isinstance(error, ResponseError) and "No such master" in str(error):
                 raise UnknownService(f"the Sentinels of REDIS_URL watch no service '{self._url.service}'")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import AuthenticationError, ClusterDownError, MovedError, NoPermissionError, ResponseError
+from redis.exceptions import ClusterDownError, MovedError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from sluiceway.coalesced import Coalesced
-from sluiceway.redis.asking import ask, first_answers, text_of
+from sluiceway.redis.asking import ask, first_answers, text_of, wants_nobody
 from sluiceway.redis.url import Node, RedisUrl
 
 SLOTS = 16384
@@ -125,7 +125,7 @@ class SlotMap:
 def _worst(errors: Sequence[BaseException]) -> BaseException:
     """What a person has to mend comes first."""
     for error in errors:
-        if isinstance(error, AuthenticationError | NoPermissionError):
+        if wants_nobody(error):
             return error
         if isinstance(error, ResponseError) and "cluster support disabled" in str(error):
             return NoCluster("REDIS_URL leads to a server that is no node of a cluster: begin it with redis://")
