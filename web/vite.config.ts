@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
@@ -12,14 +13,14 @@ const REACT = [
 ];
 
 export default defineConfig({
-  plugins: [react(), stylesInPage()],
+  plugins: [react(), stylesInPage(), renewalInPage()],
   base: "/static/",
   resolve: { alias: REACT },
   build: {
     outDir: process.env.PAGE_DIR ?? "../services/gateway/src/gateway/page",
     emptyOutDir: true,
     target: "es2022",
-    // Everything from this origin and nothing inline but the styles, whose hash the gateway's content policy names.
+    // Everything from this origin and nothing inline but the styles and one script, whose hashes the gateway's content policy names.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rollupOptions: { input: ["index.html", "ops.html"] },
@@ -44,5 +45,17 @@ function stylesInPage(): Plugin {
         });
       }
     },
+  };
+}
+
+/** What has to be there where no script comes: before everything that is fetched. */
+function renewalInPage(): Plugin {
+  const script = readFileSync(new URL("src/renewal.js", import.meta.url), "utf8").replace(/^\/\/.*\n/gm, "").replace(/\n */g, "\n");
+  const charset = '<meta charset="utf-8">';
+  return {
+    name: "renewal-in-page",
+    apply: "build",
+    transformIndexHtml: (html, { filename }) =>
+      filename.endsWith("diagram.html") ? html : html.replace(charset, () => `${charset}\n    <script>${script}</script>`),
   };
 }

@@ -82,3 +82,58 @@ async def test_a_message_that_may_be_sent_again_is_there_after_a_reload(chat: Ch
     await again.click()
     await scripted.asked()
     await chat.sees_questions("all the same")
+
+
+@pytest.mark.parametrize("gone", ["the network", "its version"])
+async def test_a_page_whose_program_does_not_come_is_there_when_it_does_with_what_was_typed(
+    services: Services, chat: Chat, gone: str
+) -> None:
+    gateway = await services.gateway()
+    tries = 0
+
+    async def twice_not(route: Route) -> None:
+        nonlocal tries
+        tries += 1
+        if tries > 2:
+            await route.continue_()
+        elif gone == "the network":
+            await route.abort()
+        else:
+            await route.fulfill(status=404)
+
+    await chat.page.route("**/assets/index-*.js", twice_not)
+    await chat.page.goto(gateway.url)
+    await chat.page.keyboard.type("typed before")
+    await expect(chat.page.get_by_role("link", name="New chat")).to_be_visible()
+    await expect(chat.box).to_have_value("typed before")
+    assert tries == 3
+
+
+async def test_a_page_that_is_of_a_version_which_is_gone_becomes_the_new_one_and_keeps_the_draft(
+    services: Services, chat: Chat
+) -> None:
+    gateway = await services.gateway()
+    documents = 0
+
+    async def of_two_versions(route: Route) -> None:
+        nonlocal documents
+        documents += route.request.is_navigation_request()
+        page = await (await route.fetch()).text()
+        # The first page is the old one's; whoever asks from there is answered by the new one.
+        old = documents == 1 and not route.request.is_navigation_request()
+        await route.fulfill(body=page.replace("/assets/index-", "/assets/index-new-") if old else page)
+
+    async def gone_with_the_old_one(route: Route) -> None:
+        if documents > 1:
+            await route.continue_()
+        else:
+            await chat.box.fill("a draft")
+            await route.fulfill(status=404)
+
+    await chat.page.route("**/assets/talk-*.js", gone_with_the_old_one)
+    await chat.page.route(f"{gateway.url}/", of_two_versions)
+    async with chat.page.expect_response(lambda answer: "/assets/talk-" in answer.url and answer.ok):
+        await chat.page.goto(gateway.url)
+    await expect(chat.page.get_by_role("link", name="New chat")).to_be_visible()
+    await expect(chat.box).to_have_value("a draft")
+    assert documents == 2

@@ -1,4 +1,6 @@
-// What somebody has written into the box of index.html before the page's program was there.
+// What somebody has written into the box of index.html before the page's program was there, or before the page was asked for
+// again as that did not come (renewal.js).
+
 
 interface Typed {
   text: string;
@@ -13,6 +15,13 @@ export function keepTyped(): void {
   const box = document.querySelector("textarea");
   // Enter is meant to send, and is none of the message's.
   if (box?.value) typed = { text: box.value.trimEnd(), start: box.selectionStart, end: box.selectionEnd };
+  try {
+    const text = sessionStorage.getItem("sw:typed");
+    sessionStorage.removeItem("sw:typed");
+    if (text) typed ??= { text, start: text.length, end: text.length };
+  } catch {
+    // A browser that keeps nothing: nothing was kept.
+  }
 }
 
 /** Once: it belongs into the first box that there is. */

@@ -1,5 +1,6 @@
 // The larger half of the page's program: what follows an answer and shows it. Whoever writes a first message needs
-// nothing of it yet, so it is fetched behind the page.
+// nothing of it yet, so it is fetched behind the page. Where it is gone since the gateway has another version of the page by
+// now, the page is loaded anew: drafts, messages on their way and answers outlive that.
 
 import { Problem } from "../client/problem.ts";
 
@@ -23,6 +24,13 @@ async function fetched(): Promise<Talking> {
     return there;
   } catch {
     coming = null;
+    await becomeNew();
     throw new Problem("", { code: "UNREACHABLE" });
   }
+}
+
+async function becomeNew(): Promise<void> {
+  const own = document.querySelector<HTMLScriptElement>("script[type=module][src]")?.getAttribute("src");
+  const page = await fetch(location.pathname, { cache: "no-cache" }).then((answer) => (answer.ok ? answer.text() : ""), () => "");
+  if (own && page.includes("<script type=\"module\"") && !page.includes(own)) location.reload();
 }

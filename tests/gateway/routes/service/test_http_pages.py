@@ -20,15 +20,19 @@ async def _script(http: httpx.AsyncClient) -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/ops"])
-async def test_nothing_is_inline_but_the_styles_that_the_policy_names(http: httpx.AsyncClient, path: str) -> None:
+async def test_nothing_is_inline_but_the_styles_and_the_script_that_the_policy_names(
+    http: httpx.AsyncClient, path: str
+) -> None:
     page = await http.get(path)
     policy = page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-cache"
     assert "unsafe" not in policy
-    assert re.findall(r"<script(?![^>]*\bsrc=)|\bstyle=|\bon[a-z]+=", page.text) == []
-    (styles,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
-    digest = b64encode(sha256(styles.encode()).digest()).decode()
-    assert re.findall(r"'sha256-([^']+)'", policy) == [digest]
+    assert re.findall(r"\bstyle=|\bon[a-z]+=", page.text) == []
+    for element, directive in (("script", "script-src"), ("style", "style-src")):
+        (inline,) = re.findall(rf"<{element}(?![^>]*\bsrc=)[^>]*>(.*?)</{element}>", page.text, re.DOTALL)
+        digest = b64encode(sha256(inline.encode()).digest()).decode()
+        assert f"{directive} 'self' 'sha256-{digest}';" in policy
+    assert policy.count("sha256-") == 2
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip", "identity"])

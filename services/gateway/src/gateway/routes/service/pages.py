@@ -1,7 +1,8 @@
 """Files for people: the chat page and what it loads, as `web/` was built into the package.
 
 Everything comes from this origin and nothing is inline but a page's styles, so that it is painted without another round
-trip. The content policy says so, with the hash of those styles. A file under `assets/` has its content's hash in its
+trip, and the script that asks for the page again where its program does not come. The content policy says so, with the
+hashes of both. A file under `assets/` has its content's hash in its
 name and never changes: browsers keep it for a year and do not ask again. Of everything else they ask each time whether
 it has changed, and get 304 when not: a new version of the gateway never meets an old script. A page's tag is the hash
 of what is in it: two builds of one size and time differ in the names of their scripts.
@@ -30,8 +31,8 @@ _NOT_BUILT = "The chat page has not been built. `make run` builds it; the API wo
 _ASK_AGAIN = "no-cache"
 _KEEP = "public, max-age=31536000, immutable"
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data: blob:; font-src 'self'; "
-    "connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "default-src 'none'; script-src 'self'{scripts}; style-src 'self'{styles}; img-src 'self' data: blob:; "
+    "font-src 'self'; connect-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
 # Where diagrams are drawn that models write: a document of no origin, in a frame of the page, which reaches nothing.
@@ -46,7 +47,8 @@ _DRAWING_HEADERS = {
 # What a document of no origin loads is asked for across origins. There is nothing in these files that is not public.
 _OPEN = {"Access-Control-Allow-Origin": "*"}
 _STYLES = re.compile(r"<style>(.*?)</style>", re.DOTALL)
-_HEADERS = {"Content-Security-Policy": _POLICY.format(styles=""), "Vary": "Accept-Encoding"}
+_SCRIPTS = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_HEADERS = {"Content-Security-Policy": _POLICY.format(scripts="", styles=""), "Vary": "Accept-Encoding"}
 # The best one first, with the ending of its files.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 _MEDIA_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json", ".woff2": "font/woff2"}
@@ -54,7 +56,7 @@ _MEDIA_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+
 
 @dataclass(frozen=True)
 class BuiltPage:
-    """What a page's own bytes say of it: the policy that lets its styles be, and its tag."""
+    """What a page's own bytes say of it: the policy that lets be what is inline, and its tag."""
 
     policy: str
     tag: str
@@ -84,9 +86,13 @@ def _page(name: str, asked: Headers) -> Response:
 @lru_cache(maxsize=4)
 def _built(page: Path, _changed_ns: int) -> BuiltPage:
     text = page.read_text()
-    hashes = (b64encode(sha256(styles.encode()).digest()).decode() for styles in _STYLES.findall(text))
-    styles = "".join(f" 'sha256-{one}'" for one in hashes)
-    return BuiltPage(_POLICY.format(styles=styles), sha256(text.encode()).hexdigest()[:20])
+    policy = _POLICY.format(scripts=_hashes(_SCRIPTS.findall(text)), styles=_hashes(_STYLES.findall(text)))
+    return BuiltPage(policy, sha256(text.encode()).hexdigest()[:20])
+
+
+def _hashes(inline: list[str]) -> str:
+    digests = (b64encode(sha256(one.encode()).digest()).decode() for one in inline)
+    return "".join(f" 'sha256-{digest}'" for digest in digests)
 
 
 class PageFiles(StaticFiles):
