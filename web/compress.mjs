@@ -2,20 +2,21 @@
 
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
 
 const directory = process.env.PAGE_DIR ?? "../services/gateway/src/gateway/page";
 
-for (const name of readdirSync(directory, { recursive: true })) {
-  const path = join(directory, name);
-  if (!statSync(path).isFile() || /\.(br|gz)$/.test(name)) continue;
-  if (/\.(js|css|html|svg|webmanifest)$/.test(name)) compress(path);
-}
+const names = readdirSync(directory, { recursive: true }).filter((name) => /\.(js|css|html|svg|webmanifest)$/.test(name));
+await Promise.all(names.map((name) => compress(join(directory, name))));
 
-function compress(path) {
+async function compress(path) {
+  if (!statSync(path).isFile()) return;
   const bytes = readFileSync(path);
   const options = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } };
-  for (const [ending, packed] of [["br", brotliCompressSync(bytes, options)], ["gz", gzipSync(bytes, { level: 9 })]]) {
-    if (packed.length < bytes.length) writeFileSync(`${path}.${ending}`, packed);
+  const packed = { br: promisify(brotliCompress)(bytes, options), gz: promisify(gzip)(bytes, { level: 9 }) };
+  for (const [ending, made] of Object.entries(packed)) {
+    const less = await made;
+    if (less.length < bytes.length) writeFileSync(`${path}.${ending}`, less);
   }
 }
