@@ -3,7 +3,7 @@
 Guarantees
 - A line that is longer than MAX_MESSAGE_BYTES is not kept, nor is one of more than MAX_VALUES read, nor a large one
   that comes too slowly. The call that it answers gets an error; where it cannot be told which one that is, the
-  connection ends.
+  connection ends. A large one is read in a thread.
 - The child ends with the context, within seconds: its input is closed, and what is still there gets SIGTERM and then
   SIGKILL, with its whole process group.
 
@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import anyio
@@ -42,6 +43,19 @@ class _UnknownAnswer(Exception):
     """An answer was too large, and it cannot be told to which call."""
 
 
+@dataclass(frozen=True)
+class _Line:
+    """Where it was `refused`, why: its beginning and its end."""
+
+    text: bytearray
+    tail: bytes
+    refused: str | None
+
+    def message(self) -> SessionMessage | Exception:
+        """Raises _UnknownAnswer."""
+        return _parsed(self.text) if self.refused is None else _refused(bytes(self.text), self.tail, self.refused)
+
+
 class Lines:
     """Bytes to lines. Of a line that is refused only its edges are kept. `size`: of what has come of a line."""
 
@@ -52,13 +66,13 @@ class Lines:
         self._values = Values()
         self._refused: str | None = None
 
-    def feed(self, chunk: bytes) -> Iterable[SessionMessage | Exception]:
-        """The messages that end in it. Raises _UnknownAnswer."""
+    def feed(self, chunk: bytes) -> Iterable[_Line]:
+        """Those that end in it."""
         *ended, rest = chunk.split(b"\n")
         for piece in ended:
             self._add(piece)
             if self.size:
-                yield self._message()
+                yield self._ended()
         self._add(rest)
 
     def refuse(self, why: str) -> None:
@@ -77,10 +91,10 @@ class Lines:
         if self.size > MAX_MESSAGE_BYTES or self._values.too_many:
             self.refuse(TOO_LARGE)
 
-    def _message(self) -> SessionMessage | Exception:
-        line, tail, refused = self._line, self._tail, self._refused
+    def _ended(self) -> _Line:
+        line = _Line(self._line, self._tail, self._refused)
         self.size, self._line, self._tail, self._values, self._refused = 0, bytearray(), b"", Values(), None
-        return _parsed(line) if refused is None else _refused(bytes(line), tail, refused)
+        return line
 
 
 @asynccontextmanager
@@ -140,9 +154,12 @@ class _Reading:
         while True:
             chunk = await self._chunk()
             await self._growing.grow(self._lines.size + len(chunk))
-            for message in self._lines.feed(chunk):
+            for line in self._lines.feed(chunk):
                 place = self._growing.over()
-                if place is not None:
+                if place is None:
+                    message = line.message()
+                else:
+                    message = await asyncio.to_thread(line.message)
                     self._edge.keep(message, place)
                 if self._edge.received(message):
                     yield message
