@@ -11,6 +11,7 @@ Guarantees
   server that floods its client the rest is dropped.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -80,13 +81,17 @@ class Edge:
             case _:
                 return self._has_room()
 
-    def park(self, text: bytes | bytearray, place: Place) -> bytes:
-        """Read a large message; what the library is given instead, which is nothing for what is no answer."""
+    async def park(self, text: bytes | bytearray, place: Place) -> bytes:
+        """Read a large message, in a thread; what the library is given instead, which is nothing for what is no
+        answer."""
         try:
-            message = message_of(text)
+            message = await asyncio.to_thread(message_of, text)
         except ValueError:
             place.leave()
             return b"{"  # it says that it could not be read
+        except asyncio.CancelledError:
+            place.leave()
+            raise
         if isinstance(message, types.JSONRPCResponse):
             self._next += 1
             self._parked[self._next] = message, place

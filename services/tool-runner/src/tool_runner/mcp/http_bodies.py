@@ -2,7 +2,7 @@
 
 Guarantees: whatever a server sends, no more than MAX_MESSAGE_BYTES of a message (a body, an event of a stream) are
 kept, and what is compressed is not read. Large ones wait for a place, and are read at the edge. What is parsed has
-characters that can be stored, see fit_text.py; of large ones they are looked at in a thread, a piece at a time.
+characters that can be stored, see fit_text.py; large ones are read in a thread.
 """
 
 import asyncio
@@ -74,10 +74,10 @@ class _Bounded(httpx2.AsyncByteStream):
                 return
             yield piece
 
-    def _small(self, message: bytes | bytearray) -> bytes:
+    async def _small(self, message: bytes | bytearray) -> bytes:
         """What the library is given of it."""
         place = self._growing.over()
-        return fit_text(bytes(message)) if place is None else self._edge.park(message, place)
+        return fit_text(bytes(message)) if place is None else await self._edge.park(message, place)
 
 
 class _Body(_Bounded):
@@ -91,10 +91,8 @@ class _Body(_Bounded):
             if len(body) > MAX_MESSAGE_BYTES or values.too_many:
                 raise _Refused(TOO_LARGE)
             await self._growing.grow(len(body))
-        if self._growing.is_large:
-            body = bytearray(await asyncio.to_thread(fit_text, body))
         if body:
-            small, body = self._small(body), bytearray()
+            small, body = await self._small(body), bytearray()
             yield small
 
 
@@ -125,11 +123,8 @@ class _Events(_Bounded):
             if ends:
                 rest = held[ends[-1] :]
                 del held[ends[-1] :]
-                if self._growing.is_large:
-                    held = bytearray(await asyncio.to_thread(fit_text, held))
-                    ends = [found.end() for found in _EVENT_END.finditer(held)][:1]
                 if not (_PROGRESS in held and self._was_progress(held, len(ends))):
-                    yield self._given(held, ends[0])
+                    yield await self._given(held, ends[0])
                 held = rest
         if not self._growing.is_large:
             yield fit_text(bytes(held))
@@ -141,7 +136,7 @@ class _Events(_Bounded):
         data = b"\n".join(_taken(_LINE_END.split(bytes(events)), _DATA))
         return self._edge.was_progress(data)
 
-    def _given(self, events: bytearray, first_end: int) -> bytes:
+    async def _given(self, events: bytearray, first_end: int) -> bytes:
         """Whole events. Where they are large, that is the first of them: it has been growing."""
         if not self._growing.is_large:
             return fit_text(bytes(events))
@@ -153,7 +148,7 @@ class _Events(_Bounded):
         del event
         data = b"\n".join(_taken(fields, _DATA))
         others = [field for field in fields if 0 < len(field) < _MAX_FIELD_BYTES]
-        return b"\n".join([*others, _DATA + self._small(data)]) + b"\n\n" + fit_text(rest)
+        return b"\n".join([*others, _DATA + await self._small(data)]) + b"\n\n" + fit_text(rest)
 
 
 def _taken(fields: list[bytes], name: bytes) -> Iterator[bytes]:
