@@ -2,7 +2,7 @@
 
 import { useCallback, useLayoutEffect, useRef, useState } from "react";
 import { deleteSession, type Session } from "../client/api.ts";
-import { addressOf, type SessionList } from "../sidebar/sessions.ts";
+import { addressOf, NEW, type SessionList } from "../sidebar/sessions.ts";
 
 const UNDO_MS = 7_000;
 
@@ -52,7 +52,7 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
     setPending(null);
     if (!deletion) return;
     void list.unhide(deletion.session.id);
-    if (deletion.shown && location.hash === "#/") location.hash = addressOf(deletion.session.id);
+    if (deletion.shown && location.hash === NEW) location.hash = addressOf(deletion.session.id);
   }, [list]);
   return { pending, remove, undo };
 }

@@ -102,9 +102,7 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
 async def change_session(call: Call[SessionParams, SessionPatch]) -> Response:
     session_id, user_id, sessions = call.params.session_id, call.caller.user_id, call.gateway.store.sessions
     title, pinned = call.body.title, call.body.pinned
-    changed = await claiming(
-        call, session_id, lambda: sessions.change(session_id, call.caller.user_id, title=title, pinned=pinned)
-    )
+    changed = await claiming(call, session_id, lambda: sessions.change(session_id, user_id, title=title, pinned=pinned))
     told: list[PersonEvent] = []
     if title is not None:
         told.append(SessionRenamed(session_id=session_id, title=title))
