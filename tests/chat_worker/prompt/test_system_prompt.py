@@ -20,6 +20,7 @@ from chat_worker.settings import Settings
 from pydantic import SecretStr, ValidationError
 from sluiceway.store.people.understandings import Acquaintance
 from sluiceway.store.records import Task
+from structlog.testing import capture_logs
 
 from harness.waiting import wait_until
 
@@ -242,6 +243,22 @@ async def test_what_is_wrong_or_slow_changes_nothing_that_was_had_and_before_tha
     vars(langfuse).update(wrong)
     await prompt.refresh()
     assert prompt.template() == had
+
+
+@pytest.mark.requirement("CH-4")
+async def test_each_reason_is_told_once_until_it_is_right_again(langfuse: Langfuse, prompt: LangfusePrompt) -> None:
+    """A version that cannot be used, published while Langfuse fails, would else be told by nobody."""
+    with capture_logs() as lines:
+        for status, text in ((500, ""), (500, ""), (200, "Hello {{somebody}}"), (500, ""), (200, "Right."), (500, "")):
+            langfuse.status, langfuse.prompt = status, text
+            await prompt.refresh()
+    told = [line.get("reason", line["event"]) for line in lines]
+    assert [("somebody" in reason, reason[:10]) for reason in told] == [
+        (False, "status 500"),
+        (True, "it has var"),
+        (False, "prompt_loa"),
+        (False, "status 500"),
+    ]
 
 
 @pytest.mark.requirement("CH-4")

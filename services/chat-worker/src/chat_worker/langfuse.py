@@ -59,7 +59,7 @@ class LangfusePrompt:
         )
         self._client = client
         self._used = Template(fallback.text, self._name, None, "fallback")
-        self._failing = False
+        self._told: set[str] = set()
         self._log = get_logger()
 
     def template(self) -> Template:
@@ -91,9 +91,10 @@ class LangfusePrompt:
         except PromptRefused as error:
             self._failed(str(error))
         else:
-            if self._failing or template.version != self._used.version:
+            if self._told or template.version != self._used.version:
                 self._log.info("prompt_loaded", prompt=template.name, version=template.version, label=self._label)
-            self._used, self._failing = template, False
+            self._used = template
+            self._told.clear()
 
     async def _asked(self) -> _Prompt:
         async with self._client.stream("GET", self._url, params={"label": self._label}) as response:
@@ -107,11 +108,12 @@ class LangfusePrompt:
         return _Prompt.model_validate_json(bytes(body))
 
     def _failed(self, reason: str) -> None:
-        """Told once for each time that it begins to fail: the log of a day without Langfuse is short."""
-        if not self._failing:
+        """Each reason is told once until it answers well: the log of a day without Langfuse is short, and what is wrong
+        with a version that comes after an outage is in it."""
+        if reason not in self._told:
+            self._told.add(reason)
             used = {"version": self._used.version, "source": self._used.source}
             self._log.error("prompt_not_loaded", prompt=self._name, label=self._label, reason=reason, used=used)
-        self._failing = True
 
 
 def _text_of(found: _Prompt) -> str:
