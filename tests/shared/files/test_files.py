@@ -218,10 +218,13 @@ async def test_a_bucket_that_is_not_there_is_no_file_that_is_not(monkeypatch: py
 
 async def test_an_owner_has_room_for_so_many_files_and_bytes(store: Store, objects: FileObjects) -> None:
     few = FileKeeping(store, objects, FileLimits(10_000, KINDS, Allowance(max_files=2)))
-    for _ in range(2):
-        await few.keep_bytes(Sent("a", user_id="ada", announced_bytes=len(PNG)), PNG)
+    sent = [Sent("a", user_id="ada", announced_bytes=len(PNG), file_id=f"file_{number}") for number in range(8)]
+    at_once = await asyncio.gather(*(few.keep_bytes(one, PNG) for one in sent), return_exceptions=True)
+    kept = [one for one, outcome in zip(sent, at_once, strict=True) if not isinstance(outcome, FileQuotaReached)]
+    assert len(kept) == 2
     with pytest.raises(FileQuotaReached):
         await few.keep_bytes(Sent("a", user_id="ada"), PNG)
+    assert (await few.keep_bytes(kept[0], PNG)).id == kept[0].file_id, "the same again is none more"
     await few.keep_bytes(Sent("a", user_id="bob"), PNG)
     small = FileKeeping(store, objects, FileLimits(10_000, KINDS, Allowance(max_bytes=3 * len(PNG))))
     await small.keep_bytes(Sent("a", user_id="ada", announced_bytes=len(PNG)), PNG)

@@ -5,7 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sluiceway.errors import AccessDenied, MessageConflict, SessionBusy, SessionNotFound, TooManyTasks
+from sluiceway.errors import (
+    AccessDenied,
+    MessageConflict,
+    SessionBusy,
+    SessionNotFound,
+    TooManySessions,
+    TooManyTasks,
+)
 from sluiceway.store import Store
 from sluiceway.store.records import Task
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
@@ -63,6 +70,28 @@ async def test_the_same_question_under_another_id_is_another_message(store: Stor
     assert first.task.id != second.task.id
     with pytest.raises(MessageConflict):
         await store.turns.accept(turn("something else", message_id="m1"))
+
+
+@pytest.mark.requirement("SE-3")
+async def test_an_owner_begins_as_many_sessions_as_he_may_in_whatever_ways_at_once(
+    store: Store, other: Store, database: Database
+) -> None:
+    most, limits = 6, {"user_id": "ada", "max_sessions_per_hour": 6, "max_live": 20}
+    await run_to_end(store, await store.turns.accept(turn(**limits)), "hi")
+
+    outcomes = await asyncio.gather(
+        *(store.sessions.create(f"made-{number}", "ada", None, most) for number in range(6)),
+        *(other.turns.accept(turn(session_id=f"told-{number}", **limits)) for number in range(6)),
+        *(other.branches.fork("s", "ada", None, f"forked-{number}", most) for number in range(6)),
+        # A page makes the session of a message that is on its way already; and says something in the other.
+        *(store.sessions.create(f"told-{number}", "ada", None, most) for number in range(6)),
+        *(store.turns.accept(turn(f"{number}", **limits)) for number in range(4)),
+        return_exceptions=True,
+    )
+
+    assert {type(one) for one in outcomes if isinstance(one, BaseException)} == {TooManySessions}
+    assert await database.fetchval("SELECT count(*) FROM sessions") == most
+    assert (await store.sessions.create("s", "ada", None, most))[1] is False, "one that is there is none too many"
 
 
 @pytest.mark.requirement("CH-12")

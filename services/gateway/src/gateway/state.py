@@ -56,6 +56,7 @@ from gateway.metrics import Metrics
 from gateway.ops.queues import Queues
 from gateway.queue_places import QueueNews
 from gateway.settings import Settings
+from gateway.uploads import Uploads
 from gateway.webhooks.intake import WebhookIntake
 from gateway.webhooks.rate import ProgressRate
 from gateway.webhooks.signature import Signatures
@@ -99,6 +100,7 @@ class Gateway:
     files_watch: FilesWatch
     rooms: Rooms
     large_answers: LargeAnswers
+    uploads: Uploads
     exports: LargeAnswers
     readiness: Coalesced[dict[str, Check]]
     agreement: Agreement
@@ -178,6 +180,7 @@ async def open_gateway(settings: Settings, drain: Drain) -> AsyncIterator[Gatewa
             files=FileKeeping(store, objects, settings.file_limits),
             rooms=Rooms(settings.max_bodies_bytes),
             large_answers=_large_answers(settings),
+            uploads=Uploads(settings.body_timeout_seconds),
             exports=LargeAnswers(_MOST_EXPORTS, _MOST_EXPORTS // 4, _EXPORT_PATIENCE_SECONDS),
             readiness=Coalesced(),
             agreement=Agreement(redis, f"{NAME} {process_name()}", settings),

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
+from gateway.api.problems import TooManyAtOnce
+from gateway.uploads import Uploads
 
 from harness.databases.database import Database
 from harness.processes.services import Service, Services
@@ -112,6 +114,26 @@ async def test_what_is_too_large_lies_or_stops_half_way_is_refused_and_leaves_no
 
     await wait_until(lambda: _nothing_left(database, tmp_path), what="nothing of it is left")
     assert [line for line in gateway.log_lines if line["level"] == "error"] == []
+
+
+@pytest.mark.requirement("SE-3")
+async def test_files_that_one_sends_at_once_come_one_after_the_other(services: Services, tmp_path: Path) -> None:
+    room = {"MAX_FILE_BYTES": "3000000", "MAX_BODIES_BYTES": str(4 * 1024 * 1024)}
+    gateway = await services.gateway(FILES_URL=f"file:{tmp_path}/kept", JWT_SECRET=SECRET, **room)
+    async with client_of(gateway) as http:
+        large = PNG + b"\x00" * 2_500_000
+        sent = await asyncio.gather(*(upload(http, large, **bearer("ada")) for _ in range(6)))
+    assert [response.status_code for response in sent] == [201] * 6, "one alone has room"
+
+
+async def test_a_file_waits_for_those_of_its_caller_so_long_and_for_no_others() -> None:
+    uploads = Uploads(patience_seconds=0.05)
+    async with uploads.turn("ada"), uploads.turn("bob"):
+        with pytest.raises(TooManyAtOnce):
+            async with uploads.turn("ada"):
+                pytest.fail("it did not wait")
+    async with uploads.turn("ada"):
+        pass
 
 
 async def _nothing_left(database: Database, tmp_path: Path) -> bool:

@@ -90,7 +90,7 @@ _SAID = {
 
 
 class OpenStreams:
-    """Of this process. Who asks for many at once may get a few more: they count from when they are open."""
+    """Of this process."""
 
     def __init__(self, per_user: int, per_address: int) -> None:
         self._per_user = per_user

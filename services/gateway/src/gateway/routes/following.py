@@ -94,11 +94,12 @@ async def open_follow(
     events that come before it. `task_id`: the turn that it shows, if it is one: for as long as that is the caller's."""
     if gateway.drain.breaking:
         raise Draining
-    gateway.limits.check_streams(caller)
     try:
         subscription = await gateway.hub.join(follow)
     except StreamEnded:
         return Response(status_code=204, headers=headers)
+    # From here to where it counts nothing is waited for: of many that are asked for at once no more are opened.
+    gateway.limits.check_streams(caller)
     stream = EventStream(subscription, headers=headers, greeting=greeting)
     if head_only:
         return HeadOnly(stream)

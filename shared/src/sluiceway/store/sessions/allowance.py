@@ -1,4 +1,8 @@
-"""How many turns and sessions one owner may have. 0: as many as he likes; so may who is nobody in particular."""
+"""How many turns and sessions one owner may have. 0: as many as he likes; so may who is nobody in particular.
+
+Guarantees: however many he asks for at once, he has no more. The owner's transactions follow one another from
+`one_at_a_time` to their ends; what is counted is counted behind that.
+"""
 
 from sluiceway.errors import TooManySessions, TooManyTasks
 from sluiceway.ids import org_of
@@ -52,16 +56,23 @@ def one_at_a_time(owner: str, counted: str) -> str:
     return f"CASE WHEN {counted}::boolean AND {owner}::text IS NOT NULL THEN {lock} END AS counted"
 
 
-async def check_sessions(connection: Connection, owner: str | None, most_per_hour: int) -> None:
-    """Raise TooManySessions where the owner has begun so many within an hour."""
+async def follow_one_another(connection: Connection, owner: str | None, *, counted: bool) -> None:
+    """Before a session is locked, as everybody does."""
+    if counted:
+        await connection.execute(f"SELECT {one_at_a_time('$1', 'true')}", owner)
+
+
+async def check_sessions(connection: Connection, owner: str | None, session_id: str, most_per_hour: int) -> None:
+    """Raise TooManySessions where the owner has begun so many others than this one within an hour."""
     if owner is None or most_per_hour == 0:
         return
     begun = await connection.fetchval(
         # What was begun within the hour was also active within it, by which the index finds it.
         "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE user_id = $1 AND updated_at > now() - interval '1 hour'"
-        " AND created_at > now() - interval '1 hour' LIMIT $2) recent",
+        " AND created_at > now() - interval '1 hour' AND id <> $3 LIMIT $2) recent",
         owner,
         most_per_hour,
+        session_id,
     )
     if begun >= most_per_hour:
         raise TooManySessions(max_sessions_per_hour=most_per_hour, retry_after_seconds=_SESSIONS_RETRY_SECONDS)

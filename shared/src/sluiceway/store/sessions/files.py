@@ -17,6 +17,9 @@ from sluiceway.store.records import FILE_COLUMNS, StoredFile, file_of
 from sluiceway.wire.file_part import file_part
 from sluiceway.wire.message import Part
 
+# As those in allowance.py: of whoever keeps files one at a time.
+_LOCK = 730_580_445
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -227,10 +230,14 @@ async def lock_files(connection: Connection, session_id: str) -> None:
 
 
 async def _check(connection: Connection, new: NewFile, allowance: Allowance) -> None:
+    """One after the other: of many at once none would see the others. One that comes again counts once."""
     if new.user_id is None or not (allowance.max_files or allowance.max_bytes):
         return
+    await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK}, hashtext($1))", new.user_id)
     row = await connection.fetchrow(
-        "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM files WHERE user_id = $1", new.user_id
+        "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM files WHERE user_id = $1 AND id <> $2",
+        new.user_id,
+        new.id,
     )
     if row is None:
         return

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
-from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound, TooManySessions
-from sluiceway.store.database.pool import Connection, Pool
+from sluiceway.errors import AccessDenied, SessionExists, SessionNotFound
+from sluiceway.store.database.pool import Pool
 from sluiceway.store.records import LIVE, TASK_COLUMNS, Message, Session, Task, message_of, session_of, task_of
-from sluiceway.store.sessions.allowance import check_sessions
+from sluiceway.store.sessions.allowance import check_sessions, one_at_a_time
 from sluiceway.store.sessions.erasing import Erasure, delete_session
 from sluiceway.store.sessions.newest import EXPORT_BYTES, PAGE_BYTES, newest_of, oldest_of
 from sluiceway.wire.message import Part
@@ -85,18 +85,19 @@ class SessionStore:
     ) -> tuple[Session, bool]:
         """A new session, or the caller's own of that id; whether it is new. Raises SessionExists: somebody else's;
         TooManySessions."""
-        async with self._pool.connection() as connection:
-            await _check_new(connection, session_id, user_id, max_per_hour)
+        async with self._pool.transaction() as connection:
             row = await connection.fetchrow(
                 "INSERT INTO sessions (id, user_id, title, title_by_user, temporary)"
-                " VALUES ($1, $2, $3, $3::text IS NOT NULL, $4)"
-                f" ON CONFLICT (id) DO NOTHING RETURNING {_COLUMNS}",
+                " VALUES ($1, $2, $3, $3::text IS NOT NULL, $4) ON CONFLICT (id) DO NOTHING"
+                f" RETURNING {_COLUMNS}, {one_at_a_time('$2', '$5')}",
                 session_id,
                 user_id,
                 title,
                 temporary,
+                max_per_hour > 0,
             )
             if row is not None:
+                await check_sessions(connection, user_id, session_id, max_per_hour)
                 return session_of(row), True
         try:
             return await self.get(session_id, user_id), False
@@ -275,15 +276,6 @@ class SessionStore:
 def _own(user_id: str | None) -> str:
     """That a session is that person's, who is parameter 2: `IS NOT DISTINCT FROM` would use no index."""
     return "user_id = $2" if user_id is not None else "user_id IS NULL AND $2::text IS NULL"
-
-
-async def _check_new(connection: Connection, session_id: str, user_id: str | None, max_per_hour: int) -> None:
-    """A session that is there already is none too many."""
-    try:
-        await check_sessions(connection, user_id, max_per_hour)
-    except TooManySessions:
-        if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1)", session_id):
-            raise
 
 
 def _as_listed(row: asyncpg.Record) -> Message:

@@ -149,11 +149,10 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
         f"SELECT user_id, active_task_id, approval_task_id, {one_at_a_time('$2', '$3')} FROM sessions WHERE id = $1"
         " FOR UPDATE"
     )
-    counted = turn.max_live > 0
+    counted = turn.max_live > 0 or turn.max_sessions_per_hour > 0
     row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
     is_new = row is None and turn.create_session
     if is_new:
-        await check_sessions(connection, turn.user_id, turn.max_sessions_per_hour)
         await connection.execute(
             "INSERT INTO sessions (id, user_id, temporary) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
             turn.session_id,
@@ -163,6 +162,8 @@ async def _lock_session(connection: Connection, turn: NewTurn) -> tuple[str | No
         row = await connection.fetchrow(lock, turn.session_id, turn.user_id, counted)
         if row is None:  # another organisation's
             raise AccessDenied
+        check_owner(row["user_id"], turn.user_id)
+        await check_sessions(connection, turn.user_id, turn.session_id, turn.max_sessions_per_hour)
     if row is None:
         raise SessionNotFound
     check_owner(row["user_id"], turn.user_id)

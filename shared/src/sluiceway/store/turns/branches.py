@@ -16,7 +16,7 @@ from sluiceway.errors import MessageNotFound, SessionBusy, SessionExists, Sessio
 from sluiceway.ids import new_message_id
 from sluiceway.store.database.pool import Connection, Pool
 from sluiceway.store.records import CONTINUES, UNENDED, Session, session_of
-from sluiceway.store.sessions.allowance import check_sessions
+from sluiceway.store.sessions.allowance import check_sessions, follow_one_another
 from sluiceway.store.sessions.conversations import forget_compactions
 from sluiceway.store.sessions.files import share_files
 from sluiceway.store.sessions.sessions import check_owner
@@ -91,13 +91,14 @@ class BranchStore:
         is still being written.
         """
         async with self._pool.transaction() as connection:
+            await follow_one_another(connection, user_id, counted=max_per_hour > 0)
             await lock_session(connection, session_id, user_id)
             known = await connection.fetchrow("SELECT * FROM sessions WHERE id = $1", new_id)
             if known is not None:
                 if known["user_id"] != user_id:
                     raise SessionExists
                 return session_of(known), False
-            await check_sessions(connection, user_id, max_per_hour)
+            await check_sessions(connection, user_id, new_id, max_per_hour)
             await fill_parents(connection, session_id)
             last = message_id or await last_seen(connection, session_id)
             message = await place_of(connection, session_id, last) if last is not None else None

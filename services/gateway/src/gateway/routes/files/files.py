@@ -26,7 +26,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway.api.body import Body
 from gateway.api.inputs import ClientId, In, Params
 from gateway.api.models.files import FileView
-from gateway.api.problems import FilesNotSetUp
+from gateway.api.problems import FilesNotSetUp, ProblemType, TooManyAtOnce
 from gateway.routing.table import Call, RawBody, RouteSpec, Success, json_response
 
 # What is written, and what is read meanwhile.
@@ -64,7 +64,8 @@ async def upload_file(call: Call[UploadParams, Body]) -> Response:
     if announced is not None and announced > settings.max_file_bytes:
         raise FileTooLarge(max_file_bytes=settings.max_file_bytes)
     sent = Sent(call.params.name, body.media_type, announced, caller.user_id)
-    file = await call.gateway.files.keep(sent, body.pieces(_MOST_HELD, settings.upload_timeout_seconds))
+    async with call.gateway.uploads.turn(caller.counted_as):
+        file = await call.gateway.files.keep(sent, body.pieces(_MOST_HELD, settings.upload_timeout_seconds))
     return json_response(FileView.of(file), 201, {"Location": file_url(file.id)})
 
 
@@ -100,6 +101,15 @@ def _headers(file: StoredFile) -> dict[str, str]:
     }
 
 
+_UPLOAD_PROBLEMS: tuple[ProblemType, ...] = (
+    FileQuotaReached,
+    FileTooLarge,
+    FileTypeRefused,
+    FilesNotSetUp,
+    FilesUnavailable,
+    StoreUnavailable,
+    TooManyAtOnce,
+)
 _FILE = Success("The file, with the type that its content has.", media_type="*/*")
 
 ROUTES: tuple[RouteSpec[Any, Any], ...] = (
@@ -112,10 +122,11 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {201: Success("It is kept, for a day where no message names it.", FileView)},
         UploadParams,
         raw_body=RawBody(None, lambda settings: settings.max_file_bytes),
-        problems=(FileQuotaReached, FileTooLarge, FileTypeRefused, FilesNotSetUp, FilesUnavailable, StoreUnavailable),
+        problems=_UPLOAD_PROBLEMS,
         description=(
             "The body is the file itself, streamed as it comes. Pictures (PNG, JPEG, GIF, WebP), PDFs and texts in "
-            "UTF-8 are taken, by their content; a file that says it is something else is refused. Limits: `/config`."
+            "UTF-8 are taken, by their content; a file that says it is something else is refused. Of several that one "
+            "caller sends at once each waits for those before. Limits: `/config`."
         ),
         scopes=("turns",),
     ),
