@@ -1,6 +1,7 @@
 """What is clicked or pressed moves the focus before the next key: what is typed at once goes where it belongs."""
 
 import pytest
+from playwright.async_api import expect
 
 from harness.model_server import answer_to
 from harness.processes.services import Services
@@ -41,6 +42,42 @@ async def test_the_focus_is_where_it_belongs_before_the_next_key(services: Servi
     assert await rename.evaluate(_CLICK) == ["New title", [0, 18]]
     title = await chat.page.get_by_role("textbox", name="New title").element_handle()
     assert await chat.page.evaluate(_PRESS, [title, "Escape"]) == "Options of four words of mine"
+
+    # What goes with a click gives the focus to what comes in its place.
+    page = chat.page
+    await page.get_by_role("button", name="Bad answer").click()
+    await page.keyboard.type("too short")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Bad answer")).to_be_focused()
+    await options.click()
+    await page.get_by_role("button", name="Share").click()
+    await page.get_by_role("button", name="Make a link").press("Enter")
+    await expect(page.get_by_role("textbox", name="Link")).to_be_focused()
+    await page.get_by_role("button", name="Stop sharing").press("Enter")
+    await expect(page.get_by_role("button", name="Make a link")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(options).to_be_focused()
+    await page.keyboard.press("Control+Shift+S")
+    await expect(page.locator("#menu")).to_be_focused()
+    await page.get_by_role("button", name="Answer again").press("Enter")
+    await expect(chat.box).to_be_focused()
+    await expect(page.get_by_role("button", name="Answer again")).to_be_visible()
+
+    # An Escape that empties the search is not for the answer that is being written.
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type("words")
+    search = page.get_by_role("searchbox")
+    assert (
+        await search.evaluate("""async box => {
+        let passed = false;
+        document.addEventListener("keydown", () => (passed = true), { once: true });
+        const key = { key: "Escape", bubbles: true, cancelable: true };
+        box.dispatchEvent(new KeyboardEvent("keydown", key));
+        return passed;
+    }""")
+        is False
+    )
+    await expect(search).to_have_value("")
 
 
 async def test_the_caret_is_behind_a_tool_that_was_picked(scripted: ScriptedChat, chat: Chat) -> None:

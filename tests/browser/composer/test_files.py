@@ -52,13 +52,24 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     await expect(chosen.nth(2)).to_contain_text("What is in it is not what its name says.")
     await expect(chosen.nth(3)).to_contain_text("can be read here: GIF, JPEG, PNG, WEBP, PDF, text.")
     await expect(chosen.nth(4).locator("img")).to_have_js_property("naturalWidth", 1)
-    for name in ("large.txt", "lie.png", "program.exe", "pasted.png"):
+    for name in ("lie.png", "program.exe", "pasted.png"):
         await page.get_by_role("button", name=f"Remove {name}").click()
-    await expect(chosen).to_have_count(2)
+    await expect(chosen).to_have_count(3)
     await expect(page.locator("#chosen [aria-busy]")).to_have_count(0)
-
-    await chat.box.focus()
+    # What cannot go along is not silently left out.
     await chat.send("what is it?")
+    await expect(page.get_by_role("alert")).to_contain_text("Not sent")
+    await expect(chat.box).to_have_value("what is it?")
+    await expect(page.get_by_role("button", name="Send without")).to_be_focused()
+    await page.get_by_role("button", name="Remove large.txt").click()
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await page.get_by_label("Attach files").set_input_files(
+        FilePayload(name="large.txt", mimeType="text/plain", buffer=b"x" * 5001)
+    )
+    await expect(chosen.nth(2)).to_contain_text("larger")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await page.keyboard.press("Enter")
 
     await chat.sees_answers("A pixel.")
     await expect(chosen).to_have_count(0)
@@ -93,13 +104,15 @@ async def test_files_that_come_before_the_limits_are_known_are_judged_by_the_ser
     await expect(chosen.nth(0)).not_to_have_attribute("aria-busy", "true")
     await expect(chosen.nth(1)).to_contain_text("its content is text/plain")
     await expect(chosen.nth(2)).to_contain_text("larger")
+    for name in ("lie.png", "large.png"):
+        await chat.page.get_by_role("button", name=f"Remove {name}").click()
     # Without a network one waits for it, and no message goes without it.
     await chat.page.context.set_offline(True)
     await chat.page.evaluate(_DROP, ["drop", "later.png", base64.b64encode(PICTURE).decode()])
-    await expect(chosen.nth(3)).to_contain_text("You are offline. Trying again…")
+    await expect(chosen.nth(1)).to_contain_text("You are offline. Trying again…")
     await chat.send("look at it")
     await expect(chat.box).to_have_value("look at it")
     await chat.page.context.set_offline(False)
-    await expect(chosen.nth(3)).not_to_have_attribute("aria-busy", "true")
+    await expect(chosen.nth(1)).not_to_have_attribute("aria-busy", "true")
     await chat.page.keyboard.press("Enter")
     await expect(chat.questions.get_by_role("img", name="later.png")).to_be_visible()

@@ -12,11 +12,10 @@ import { takeDraft } from "../composer/Composer.tsx";
 import { Conversation } from "../conversation/conversation.ts";
 import { ModelPicker } from "../conversation/ModelPicker.tsx";
 import { unbegun, unsentConversation } from "../conversation/outbox.ts";
+import { talking, talkingNow } from "../conversation/talking.ts";
 import { firstWords } from "../message/names.ts";
 import { applyPreferences, keepPreferences, readPreferences, type Preferences } from "../settings/preferences.ts";
-import { Settings } from "../settings/Settings.tsx";
 import { Shortcuts } from "../settings/Shortcuts.tsx";
-import { ShareDialog } from "../share/ShareDialog.tsx";
 import { NEW, NEW_TEMPORARY, SessionList, addressOf, messageIn, sessionIn } from "../sidebar/sessions.ts";
 import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
@@ -132,6 +131,8 @@ export function App() {
   const tellProblem = useCallback((error: unknown) => {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
   }, []);
+  /** What needs the second half of the program. */
+  const later = (open: () => void) => void talking().then(() => flushSync(open), tellProblem);
   const deletion = useDeletion(list, tellProblem);
   const { title: ownTitle, absent, exists, temporary, pending } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useSyncExternalStore(list.subscribe, list.snapshot);
@@ -168,7 +169,11 @@ export function App() {
     history.replaceState(null, "", NEW);
     if (draft) page.current?.putBack(draft);
   };
-  const toggleList = () => (isWide ? fold(!folded) : menu ? closeMenu() : setMenu(true));
+  const toggleList = () => {
+    if (!isWide) return menu ? closeMenu() : setMenu(true);
+    if (!folded && document.activeElement?.closest("#sidebar")) menuButton.current?.focus();
+    fold(!folded);
+  };
   /** Its box takes the focus from what has it when the list opens. */
   const search = () => {
     flushSync(() => (isWide ? fold(false) : setMenu(true)));
@@ -232,6 +237,7 @@ export function App() {
     if (isShown) location.hash = NEW;
   }
 
+  const { Settings, ShareDialog } = talkingNow() ?? {};
   return (
     <WordsContext value={words}>
       <a
@@ -296,8 +302,8 @@ export function App() {
         onRename={(session, name) => void rename(session, name)}
         onPin={pin}
         onDelete={remove}
-        onShare={config?.share_links ? setSharing : null}
-        onSettings={() => setDialog("settings")}
+        onShare={config?.share_links ? (session) => later(() => setSharing(session)) : null}
+        onSettings={() => later(() => setDialog("settings"))}
         onShortcuts={() => setDialog("shortcuts")}
       />
       {menu && <div id="scrim" onClick={closeMenu} />}
@@ -312,7 +318,7 @@ export function App() {
           </p>
         )}
       </div>
-      {dialog === "settings" && (
+      {dialog === "settings" && Settings && (
         <Settings
           preferences={preferences}
           onChange={change}
@@ -320,7 +326,7 @@ export function App() {
           onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
-      {sharing && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
+      {sharing && ShareDialog && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
       {asksForToken && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
     </WordsContext>

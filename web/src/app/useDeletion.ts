@@ -41,7 +41,10 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
       current.current = { session, title: list.titleOf(session), shown };
       setPending(current.current);
       list.hide(session.id);
-      timer.current = setTimeout(perform, UNDO_MS);
+      // Not while somebody is at it.
+      const end = () => (document.querySelector("#toast:is(:hover, :focus-within)") ? wait() : perform());
+      const wait = () => void (timer.current = setTimeout(end, UNDO_MS));
+      wait();
     },
     [list, perform],
   );

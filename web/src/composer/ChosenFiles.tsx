@@ -1,3 +1,4 @@
+import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 import type { FilesToSend } from "./useFiles.ts";
@@ -15,7 +16,7 @@ export function ChosenFiles({ files }: { files: FilesToSend }) {
             {name || words.file}
           </span>
           <span aria-live="polite">{why ? why(words) : file === null ? (waits?.(words) ?? words.uploading) : ""}</span>
-          <button type="button" className="icon" title={words.removeFile(name)} aria-label={words.removeFile(name)} onClick={() => files.remove(key)}>
+          <button type="button" className="icon" title={words.removeFile(name)} aria-label={words.removeFile(name)} onClick={() => (focusBox(), files.remove(key))}>
             ×
           </button>
         </li>

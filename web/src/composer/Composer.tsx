@@ -64,7 +64,10 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
   const [caret, setCaret] = useState(text.length);
   const [active, setActive] = useState(0);
   const [closed, setClosed] = useState(true);
+  /** How it was to be sent, with a file that was not taken. */
+  const [held, setHeld] = useState<{ policy: Policy | undefined } | null>(null);
   const box = useRef<HTMLTextAreaElement>(null);
+  const without = useRef<HTMLButtonElement>(null);
   const [tools, readTools] = useTools();
   const files = useFiles();
   useDropped(files.add);
@@ -76,6 +79,7 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
   const called = /^\/(\S+)\s*$/.exec(text)?.[1];
   const calledTool = isOpen ? undefined : tools.find((tool) => tool.name === called && argumentsOf(tool).length > 0);
 
+  if (held && !files.refused) setHeld(null);
   useDraft(draftKey, text);
   useLayoutEffect(() => fit(box.current!), [text]);
   useLayoutEffect(() => {
@@ -100,11 +104,20 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
     },
   }));
 
-  function send(policy?: Policy): void {
-    const whole = text.trim();
-    if (files.waiting || (!whole && !files.chosen.some((one) => one.file))) return;
+  const whole = text.trim();
+  const isSomething = whole !== "" || files.chosen.some((one) => one.file);
+
+  /** `all`: what cannot go along is not silently left out. */
+  function send(policy?: Policy, all = true): void {
+    if (files.waiting) return;
+    if (all && files.refused) {
+      flushSync(() => setHeld({ policy }));
+      return without.current?.focus();
+    }
+    if (!isSomething) return;
     change("");
     setClosed(true);
+    setHeld(null);
     onSend(whole, { ...(policy && { policy }), files: files.take() });
     box.current?.focus();
   }
@@ -155,9 +168,9 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
           send();
         }}
       >
-        {running && (text.trim() !== "" || onStopAll) && (
+        {running && (whole !== "" || onStopAll) && (
           <div className="ways">
-            {text.trim() !== "" && (
+            {whole !== "" && (
               <>
                 <button type="button" className="quiet" title={words.steerHint} onClick={() => send("steer")}>
                   {words.steerNow}
@@ -175,6 +188,17 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
           </div>
         )}
         <ChosenFiles files={files} />
+        {held && (
+          <p className="ways failure" role="alert">
+            {words.filesLeftOut}
+            {isSomething && (
+              // A key that is held down is none of these decisions.
+              <button ref={without} type="button" className="quiet" onKeyDown={(event) => event.repeat && event.preventDefault()} onClick={() => send(held.policy, false)}>
+                {words.sendWithout}
+              </button>
+            )}
+          </p>
+        )}
         {isOpen && <ToolList tools={found} active={at} onPick={pick} />}
         <AttachButton files={files} />
         <label className="unseen" htmlFor="text">

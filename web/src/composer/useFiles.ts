@@ -29,6 +29,8 @@ export interface FilesToSend {
   accept: string;
   /** Not all of them are there yet. */
   waiting: boolean;
+  /** Some of them were not taken. */
+  refused: boolean;
   add: (files: Iterable<File>) => void;
   putBack: (files: readonly Attachment[]) => void;
   remove: (key: string) => void;
@@ -78,7 +80,7 @@ export function useFiles(): FilesToSend {
       for (const file of files) {
         const preview = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
         const one: Chosen = { key: newId(), name: file.name, preview, file: null, waits: null, why: null, leaving: new AbortController() };
-        if (now.current.length >= most) one.why = (words) => words.tooManyFiles(most);
+        if (now.current.filter(({ why }) => !why).length >= most) one.why = (words) => words.tooManyFiles(most);
         else if (file.size > mostBytes) one.why = (words) => words.fileTooLarge(mostBytes);
         now.current = [...now.current, one];
         setChosen(now.current);
@@ -106,6 +108,7 @@ export function useFiles(): FilesToSend {
     chosen,
     accept: limits === null ? "" : ACCEPTED(limits.types),
     waiting: chosen.some((one) => one.file === null && one.why === null),
+    refused: chosen.some((one) => one.why),
     add,
     putBack,
     remove,

@@ -1,5 +1,6 @@
 // In the place of a conversation that cannot be shown.
 
+import { NEW } from "../sidebar/sessions.ts";
 import { focused } from "../ui/focused.ts";
 import { useWords } from "../words/words.ts";
 
@@ -11,7 +12,7 @@ export function Absent() {
         <div id="column">
           <div id="welcome">
             <p role="alert">{words.absent}</p>
-            <a className="button" href="#/" ref={focused}>
+            <a className="button" href={NEW} ref={focused}>
               {words.newChat}
             </a>
           </div>

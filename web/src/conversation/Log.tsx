@@ -36,14 +36,14 @@ export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) 
   const words = useWords();
   const { messages: known } = useChat({ chat, experimental_throttle: FRAME_MS });
   const last = known.at(-1);
-  const isBlank = last?.role === "assistant" && textOf(last) === "";
-  // Until the chat has it, too, what was read of the answer stands there.
-  const messages = state.early && isBlank ? known.slice(0, -1) : known;
+  // Until the chat has all of it, what was read of the answer stands there: the chat begins with its first chunk.
+  const isBehind = state.early !== "" && state.running && last?.role === "assistant" && !textOf(last).startsWith(state.early);
+  const messages = isBehind ? known.slice(0, -1) : known;
   const undrawn = useLatestFirst(messages.length);
   const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[undrawn]?.id);
   useReading(column, state.running);
   const conversation = useConversation();
-  const isCaughtUp = state.early !== "" && last?.role === "assistant" && !isBlank;
+  const isCaughtUp = state.early !== "" && last?.role === "assistant" && !isBehind;
   useLayoutEffect(() => {
     if (isCaughtUp) conversation.caughtUp();
   }, [isCaughtUp, conversation]);

@@ -5,7 +5,9 @@ import type { UIMessage } from "ai";
 import { newId } from "../client/ids.ts";
 import { PageTransport, type Listener } from "../client/transport.ts";
 
+export { Settings } from "../settings/Settings.tsx";
 export { Shared } from "../share/Shared.tsx";
+export { ShareDialog } from "../share/ShareDialog.tsx";
 export { Log } from "./Log.tsx";
 
 export interface Talk {

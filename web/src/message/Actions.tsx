@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useConversation } from "../conversation/context.ts";
 import { dataOf, textOf } from "../conversation/history.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
+import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { locale, useWords } from "../words/words.ts";
 import { Branches } from "./Branches.tsx";
@@ -19,7 +20,7 @@ export function AnswerActions({ message, idle, isLast }: { message: UIMessage; i
       {idle && siblings && <Branches messageId={message.id} siblings={siblings} />}
       {textOf(message) && <CopyButton label={words.copy} text={() => textOf(message)} />}
       {idle && isLast && (
-        <button type="button" className="icon" title={words.regenerate} aria-label={words.regenerate} onClick={() => void conversation.regenerate(message.id)}>
+        <button type="button" className="icon" title={words.regenerate} aria-label={words.regenerate} onClick={() => (focusBox(), void conversation.regenerate(message.id))}>
           <Icon name="again" />
         </button>
       )}

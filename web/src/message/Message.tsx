@@ -44,7 +44,7 @@ export const Answer = memo(function Answer({ message, streaming, background, cal
       {background && (
         <p className="notice note">
           {words.runsOn}
-          <button type="button" className="quiet" onClick={() => void conversation.stopBackground(message)}>
+          <button type="button" className="quiet" onClick={() => (focusBox(), void conversation.stopBackground(message))}>
             {words.endIt}
           </button>
         </p>
@@ -77,7 +77,7 @@ function Ending({ message, idle, isLast }: { message: UIMessage; idle: boolean; 
     <div className="ending">
       <p className="notice failure">{withoutCode(error?.message ?? error?.detail ?? "") || words.failed}</p>
       {idle && isLast && (
-        <button type="button" className="quiet" onClick={() => void conversation.regenerate(message.id)}>
+        <button type="button" className="quiet" onClick={() => (focusBox(), void conversation.regenerate(message.id))}>
           {words.retry}
         </button>
       )}

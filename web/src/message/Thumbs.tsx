@@ -1,6 +1,6 @@
 // What a person thinks of an answer: a thumb, and a word about what was wrong with it.
 
-import { useState } from "react";
+import { useRef, useState } from "react";
 import type { Feedback } from "../client/api.ts";
 import { isComposing } from "../composer/keys.ts";
 import { useConversation } from "../conversation/context.ts";
@@ -17,6 +17,7 @@ export function Thumbs({ messageId, feedback }: Props) {
   const words = useWords();
   const conversation = useConversation();
   const [asking, setAsking] = useState(false);
+  const down = useRef<HTMLButtonElement>(null);
   const rate = (rating: Feedback["rating"]) => {
     const again = feedback?.rating === rating;
     setAsking(rating === "down" && !again);
@@ -27,7 +28,7 @@ export function Thumbs({ messageId, feedback }: Props) {
       {(["up", "down"] as const).map((rating) => {
         const label = rating === "up" ? words.goodAnswer : words.badAnswer;
         return (
-          <button key={rating} type="button" className="icon" title={label} aria-label={label} aria-pressed={feedback?.rating === rating} onClick={() => rate(rating)}>
+          <button key={rating} ref={rating === "down" ? down : null} type="button" className="icon" title={label} aria-label={label} aria-pressed={feedback?.rating === rating} onClick={() => rate(rating)}>
             <Icon name={rating === "up" ? "up" : "down"} />
           </button>
         );
@@ -36,6 +37,7 @@ export function Thumbs({ messageId, feedback }: Props) {
         <Why
           onSend={(comment) => {
             setAsking(false);
+            down.current?.focus();
             if (comment) void conversation.verdicts.rate(messageId, { rating: "down", comment });
           }}
         />

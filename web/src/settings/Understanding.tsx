@@ -1,13 +1,15 @@
 // What is known about the person who reads this: seen, and removed.
 
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { forgetFact, readUnderstanding } from "../client/api.ts";
 import { Problem } from "../client/problem.ts";
-import { useWords } from "../words/words.ts";
+import { sentenceOf, useWords, type Said } from "../words/words.ts";
 
 export function Understanding() {
   const words = useWords();
   const [facts, setFacts] = useState<Record<string, unknown> | null>(null);
+  const [problem, setProblem] = useState<Said | null>(null);
+  const section = useRef<HTMLElement>(null);
   const load = async () => {
     try {
       setFacts((await readUnderstanding()).facts);
@@ -17,18 +19,27 @@ export function Understanding() {
   };
   useEffect(() => void load(), []);
   const forget = async (name?: string) => {
+    // The button is about to go, and the focus would go with it.
+    section.current?.focus();
+    setProblem(null);
     try {
       await forgetFact(name);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      setProblem(() => sentenceOf(error));
     }
     await load();
   };
   if (facts === null) return null;
   const names = Object.keys(facts);
   return (
-    <section aria-label={words.knownAboutYou}>
+    <section ref={section} tabIndex={-1} aria-label={words.knownAboutYou}>
       <h3>{words.knownAboutYou}</h3>
+      {problem && (
+        <p role="alert" className="notice failure">
+          {problem(words)}
+        </p>
+      )}
       {names.length === 0 && <p className="notice note">{words.nothingKnown}</p>}
       <ul className="facts">
         {names.map((name) => (

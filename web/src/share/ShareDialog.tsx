@@ -5,6 +5,7 @@ import { readShare, revokeShare, shareSession, type Session, type Share } from "
 import { Problem } from "../client/problem.ts";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
+import { takesOver } from "../ui/focused.ts";
 import { locale, sentenceOf, useWords, type Said } from "../words/words.ts";
 
 const saidOf = (error: Problem): Said => (error.code === "MESSAGE_NOT_FOUND" ? (words) => words.nothingToShare : sentenceOf(error));
@@ -36,14 +37,14 @@ export function ShareDialog({ session, onClose }: { session: Session; onClose: (
         </p>
       )}
       {share === null && (
-        <button type="button" className="button primary" onClick={() => void ask(() => shareSession(session.id))}>
+        <button ref={takesOver} type="button" className="button primary" onClick={() => void ask(() => shareSession(session.id))}>
           {words.makeLink}
         </button>
       )}
       {share && (
         <>
           <div className="link">
-            <input type="text" readOnly dir="ltr" aria-label={words.link} value={url} onFocus={(event) => event.target.select()} />
+            <input ref={takesOver} type="text" readOnly dir="ltr" aria-label={words.link} value={url} onFocus={(event) => event.target.select()} />
             <CopyButton label={words.copyLink} text={() => url} />
           </div>
           <p className="soft">{words.sharedAsOf(new Date(share.shared_at).toLocaleString(locale()))}</p>

@@ -3,7 +3,7 @@ import type { Session } from "../client/api.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { useWords } from "../words/words.ts";
 import { Matches } from "./Matches.tsx";
-import { grouped, type SessionList } from "./sessions.ts";
+import { grouped, NEW, type SessionList } from "./sessions.ts";
 import { SessionItem } from "./SessionItem.tsx";
 
 interface Props {
@@ -45,7 +45,7 @@ export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename
           id="new-chat"
           ref={newChat}
           className="button"
-          href="#/"
+          href={NEW}
           onClick={(event) => {
             // With a key held down it is opened in another tab or window.
             if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -56,7 +56,22 @@ export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename
           {words.newChat}
         </a>
       </header>
-      {(state.sessions.length > 0 || search) && <input id="search" type="search" aria-label={words.search} placeholder={words.search} value={search} onChange={(event) => setSearch(event.target.value)} />}
+      {(state.sessions.length > 0 || search) && (
+        <input
+          id="search"
+          type="search"
+          aria-label={words.search}
+          placeholder={words.search}
+          value={search}
+          onChange={(event) => setSearch(event.target.value)}
+          onKeyDown={(event) => {
+            // It empties the box, and is not for the answer that is being written.
+            if (event.key !== "Escape" || !search) return;
+            event.stopPropagation();
+            setSearch("");
+          }}
+        />
+      )}
       <div id="sessions">
         {shown.map(([name, group]) => (
           <section key={name} aria-label={name}>

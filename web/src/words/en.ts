@@ -89,6 +89,8 @@ export const en = {
   textFiles: "text",
   fileKind: (kinds: string) => `These kinds of files can be read here: ${kinds}.`,
   fileNotWhatItSays: "What is in it is not what its name says.",
+  filesLeftOut: "Not sent: what is marked above cannot go with it.",
+  sendWithout: "Send without",
   fileUnread: (name: string, problem: string) => `The model was not shown “${name}”: ${problem}.`,
 
   // Messages
