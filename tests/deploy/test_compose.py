@@ -214,6 +214,12 @@ def test_everything_but_the_one_shot_says_how_it_is() -> None:
     assert {name for name, service in services().items() if "healthcheck" not in service} == {"told", "migrate"}
 
 
+def test_podman_can_ask_how_they_are_as_well() -> None:
+    """Before 5 it splits the words of a list at their spaces."""
+    asked = [service["healthcheck"]["test"] for service in services().values() if "healthcheck" in service]
+    assert [words for words in asked if isinstance(words, list) and " " in "".join(words)] == []
+
+
 @pytest.mark.parametrize("service", manifests.SERVICES)
 def test_every_service_can_be_scaled(service: str) -> None:
     assert not {"container_name", "hostname", "ports"} & set(services()[service])
@@ -232,16 +238,46 @@ def test_the_proxy_finds_all_gateways_and_lets_an_answer_stream() -> None:
     configuration = (manifests.ROOT / mounted.partition(":")[0]).read_text()
     assert f"http://gateway:{services()['gateway']['environment']['PORT']};" in configuration
     assert re.search(r"^\s*proxy_buffering off;", configuration, re.MULTILINE)
+    # 0: no limit. A smaller one than that of files would refuse them in a page of nginx's own.
+    assert re.search(r"^\s*client_max_body_size 0;", configuration, re.MULTILINE)
     (timeout,) = re.findall(r"proxy_read_timeout (\d+)s;", configuration)
     assert int(timeout) > 3 * SETTINGS["gateway"].model_fields["heartbeat_seconds"].get_default()
-    (resolved,) = re.findall(r"resolver 127.0.0.11 valid=(\d+)s;", configuration)
-    assert int(resolved) < SETTINGS["gateway"].model_fields["drain_seconds"].get_default()
+
+
+_RESOLV_CONF = {
+    "docker": ("nameserver 127.0.0.11\noptions ndots:0\n", "127.0.0.11"),
+    # Names of the network are known to the first alone, and nginx would ask all in turn.
+    "podman": ("search dns.podman\nnameserver 10.89.0.1\nnameserver 9.9.9.9\n", "10.89.0.1"),
+    "IPv6": ("nameserver fd00::1\n", "[fd00::1]"),
+}
+
+
+def _resolver(resolv_conf: str, folder: Path) -> Path:
+    """What the proxy's start command writes for nginx."""
+    (folder / "resolv.conf").write_text(resolv_conf)
+    shell, option, script = services()["proxy"]["command"]
+    assert script.rstrip().endswith('\nexec nginx -g "daemon off;"')
+    # Two dollars are one to compose.
+    there = script.replace("$$", "$").replace("/tmp/", f"{folder}/").replace("/etc/", f"{folder}/")
+    subprocess.run([shell, option, there.rpartition("exec")[0]], timeout=60, check=True)
+    return folder / "resolver.conf"
+
+
+@pytest.mark.parametrize("engine", _RESOLV_CONF)
+def test_the_proxy_asks_the_name_server_of_its_engine_and_finds_a_new_gateway_soon(engine: str, tmp_path: Path) -> None:
+    resolv_conf, address = _RESOLV_CONF[engine]
+    (asked, valid) = re.findall(r"^resolver (\S+) valid=(\d+)s;$", _resolver(resolv_conf, tmp_path).read_text())[0]
+    assert asked == address
+    assert int(valid) < SETTINGS["gateway"].model_fields["drain_seconds"].get_default()
 
 
 @pytest.mark.skipif(shutil.which("nginx", path=_SBIN) is None, reason="no nginx here to read the proxy's configuration")
 def test_the_proxys_configuration_is_one_that_nginx_takes(tmp_path: Path) -> None:
-    whole = tmp_path / "nginx.conf"
-    proxy = manifests.ROOT / "deploy" / "compose" / "proxy.conf"
+    whole, proxy = tmp_path / "nginx.conf", tmp_path / "proxy.conf"
+    written = (manifests.ROOT / "deploy" / "compose" / "proxy.conf").read_text()
+    resolver = _resolver(_RESOLV_CONF["podman"][0], tmp_path)
+    assert "include /tmp/resolver.conf;" in written
+    proxy.write_text(written.replace("/tmp/resolver.conf", str(resolver)))
     paths = f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}}"
     whole.write_text(f"{paths} http {{ access_log off; include {proxy}; }}")
     tried = [str(shutil.which("nginx", path=_SBIN)), "-t", "-c", str(whole)]

@@ -301,6 +301,8 @@ def test_a_proxy_in_between_outlasts_the_silence_between_two_heartbeats() -> Non
     heartbeat = manifests.settings("gateway").model_fields["heartbeat_seconds"].get_default()
     assert notes["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
     assert int(notes["nginx.ingress.kubernetes.io/proxy-read-timeout"]) > 3 * heartbeat
+    # 0: no limit. A smaller one than that of files would refuse them in a page of nginx's own.
+    assert notes["nginx.ingress.kubernetes.io/proxy-body-size"] == "0"
 
 
 def test_a_private_authority_is_in_every_pod_where_the_urls_look_for_it(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 import asyncio
 import contextlib
 import json
+import re
+from pathlib import Path
 
 import httpx
 import pytest
 
 from harness.processes.services import Service, Services
 from tests.gateway.conftest import client_of
+
+ROOT = Path(__file__).parents[3]
 
 
 async def _raw(gateway: Service, *pieces: bytes) -> bytes:
@@ -231,3 +235,13 @@ async def test_a_request_is_logged_by_its_route_and_never_with_its_text(
     assert (line["method"], line["route"], line["status"]) == ("POST", "/api/chat/sessions/{session_id}/messages", 202)
     assert line["duration_ms"] > 0
     assert "private" not in gateway.output
+
+
+@pytest.mark.requirement("OP-5")
+def test_whoever_says_that_a_part_is_away_says_why_for_the_log() -> None:
+    silent = re.compile(
+        r"raise (?:Redis|Store|Files|IdentityProvider)Unavailable(?:\(\))?(?: from \w+)?$", re.MULTILINE
+    )
+    code = [path for room in ("services", "shared") for path in (ROOT / room).glob("**/src/**/*.py")]
+    assert len(code) > 100
+    assert [str(path) for path in code if silent.search(path.read_text())] == []

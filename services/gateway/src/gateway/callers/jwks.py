@@ -80,7 +80,7 @@ class ProviderKeys:
             await self._fetch()
             key = self._known(kid, algorithm)
         if not self._keys:
-            raise IdentityProviderUnavailable
+            raise IdentityProviderUnavailable("it never gave us its keys")
         return key
 
     def _known(self, kid: str | None, algorithm: Algorithm) -> Any | None:

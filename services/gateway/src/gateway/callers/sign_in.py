@@ -121,8 +121,8 @@ class SignIn:
             answer = await ask_json(self._http, "POST", address, data=form, auth=auth)
         except ProviderAnswerInvalid:
             raise SignInFailed("The identity provider did not take the code.") from None
-        except (httpx.HTTPError, httpx.InvalidURL):
-            raise IdentityProviderUnavailable from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise IdentityProviderUnavailable(f"the exchange of the code: {error!r}") from None
         token = answer.get("id_token") if isinstance(answer, dict) else None
         if not isinstance(token, str):
             raise SignInFailed("The identity provider did not say who signed in.")
@@ -134,12 +134,12 @@ class SignIn:
         if time.monotonic() < good_until:
             return address
         if time.monotonic() < self._away_until:
-            raise IdentityProviderUnavailable
+            raise IdentityProviderUnavailable("it was away a moment ago")
         try:
             [address] = await discover(self._http, self._client.issuer, name)
-        except (httpx.HTTPError, httpx.InvalidURL, ProviderAnswerInvalid):
+        except (httpx.HTTPError, httpx.InvalidURL, ProviderAnswerInvalid) as error:
             self._away_until = time.monotonic() + _PAUSE_SECONDS
-            raise IdentityProviderUnavailable from None
+            raise IdentityProviderUnavailable(f"its configuration: {error!r}") from None
         self._addresses[name] = address, time.monotonic() + _SECONDS
         return address
 

@@ -30,7 +30,7 @@ async def list_queues(call: Call[NoParams, None]) -> Response:
 async def list_processes(call: Call[NoParams, None]) -> Response:
     others = call.gateway.agreement.others
     if others is None:
-        raise RedisUnavailable
+        raise RedisUnavailable("the other processes were not heard of yet")
     await call.gateway.queues.refresh()
     everybody = sorted([*others, call.gateway.agreement.itself], key=lambda one: (one.component, one.name))
     processes = [ProcessView.model_validate(one, from_attributes=True) for one in everybody]

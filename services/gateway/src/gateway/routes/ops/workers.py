@@ -39,7 +39,7 @@ async def _known(call: Call[WorkerParams, None]) -> str:
     """A gateway has no queue: its way out is its readiness, by SIGTERM."""
     others, name = call.gateway.agreement.others, call.params.worker_name
     if others is None:
-        raise RedisUnavailable
+        raise RedisUnavailable("the other processes were not heard of yet")
     workers = sorted(one.name for one in others if one.component != "gateway")
     if name not in workers:
         raise WorkerNotFound(f"There is no such worker now. There are: {', '.join(workers) or 'none'}.")

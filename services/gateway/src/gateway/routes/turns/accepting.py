@@ -126,7 +126,7 @@ async def accept_and_follow(
     task_id = accepted.task.id
     _tell(call, accepted)
     if not accepted.published:
-        raise RedisUnavailable
+        raise RedisUnavailable("the turn was accepted, and is not queued yet")
     if not accepted.created:
         # Raises TaskExpired for a turn that nobody will ever write to again.
         await gateway.lookup.find(task_id, turn.user_id)
