@@ -37,6 +37,9 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     page = chat.page
     chosen = page.get_by_role("list", name="Files that go with the message").get_by_role("listitem")
     picture = base64.b64encode(PICTURE).decode()
+    at_once: list[int] = [0]
+    page.on("request", lambda one: at_once.append(at_once[-1] + ("/files?" in one.url)))
+    page.on("requestfinished", lambda one: at_once.append(at_once[-1] - ("/files?" in one.url)))
     await page.get_by_label("Attach files").set_input_files(
         [
             FilePayload(name="notes.txt", mimeType="text/plain", buffer="größe".encode()),
@@ -56,6 +59,7 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
         await page.get_by_role("button", name=f"Remove {name}").click()
     await expect(chosen).to_have_count(3)
     await expect(page.locator("#chosen [aria-busy]")).to_have_count(0)
+    assert max(at_once) == 1
     # What cannot go along is not silently left out.
     await chat.send("what is it?")
     await expect(page.get_by_role("alert")).to_contain_text("Not sent")

@@ -47,6 +47,8 @@ const UNKNOWN: api.FileLimits = { types: [], most: Infinity, mostBytes: Infinity
 export function useFiles(): FilesToSend {
   const [chosen, setChosen] = useState<readonly Chosen[]>([]);
   const [limits, setLimits] = useState<api.FileLimits | null>(null);
+  // A server takes those of one person one after the other, and a slow network is shared by none of them.
+  const line = useRef(Promise.resolve());
   const now = useRef(chosen);
   now.current = chosen;
 
@@ -84,7 +86,7 @@ export function useFiles(): FilesToSend {
         else if (file.size > mostBytes) one.why = (words) => words.fileTooLarge(mostBytes);
         now.current = [...now.current, one];
         setChosen(now.current);
-        if (!one.why) void upload(one, file, types);
+        if (!one.why) line.current = line.current.then(() => upload(one, file, types));
       }
     },
     [limits, upload],
