@@ -31,7 +31,7 @@ page: .venv/.runtime ## the chat page, built from web/ if that has changed; with
 	@$(MAKE) --no-print-directory --silent $(PAGE) >.venv/page.log 2>&1 || \
 	  echo "sluiceway: the chat page could not be built (.venv/page.log says why; the first time needs the npm registry). Everything else works." >&2
 
-test: .venv/.development $(PAGE) $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts, and their coverage (ARGS='tests/local -k port' chooses)
+test: .venv/.development $(PAGE) $(PACKAGE_LOCKS:%/package-lock.json=%/node_modules/.installed) ## all tests, on real parts, and from Python 3.12 on their coverage (ARGS='tests/local -k port' chooses)
 	@$(BIN)/python -m harness.measured -n $(WORKERS) $(ARGS)
 
 check: .venv/.development ## format, lint, types, imports, pins
