@@ -54,7 +54,7 @@ def test_a_message_gives_its_first_words() -> None:
     assert words_of("🎉🎉") is None
 
 
-REPEATED = ["[" * 300_000, "<" * 300_000, "[a](" + "(a)" * 100_000, "x\n" * 200_000, "*" * 300_000]
+REPEATED = ["[" * 300_000, "<" * 300_000, "[a](" + "(a)" * 100_000, "*\n" * 1_000_000, "*" * 300_000]
 
 
 @pytest.mark.parametrize("said", REPEATED, ids=["brackets", "angles", "links", "lines", "stars"])

@@ -11,9 +11,10 @@ from sluiceway_llm.asking.dialects import DIALECTS
 from sluiceway_llm.asking.lessons import Lessons
 from sluiceway_llm.calling import pace, whole_bodies
 from sluiceway_llm.calling.answer_stream import _read
+from sluiceway_llm.clean_text import MAX_ID_CHARS, MAX_NAME_CHARS
 from sluiceway_llm.error_words import MAX_WORDS_CHARS, Told
 from sluiceway_llm.model_errors import ModelError
-from sluiceway_llm.model_events import ModelEvent, Usage
+from sluiceway_llm.model_events import ModelEvent, ToolCallDelta, Usage
 from sluiceway_llm.reading.chunks import ChunkReader
 from sluiceway_llm.reading.loose_json import object_in
 from sluiceway_llm.reading.provided_fields import MAX_CHARS, ProvidedFields
@@ -101,6 +102,16 @@ def test_what_a_server_gives_along_is_given_up_once_it_is_too_much() -> None:
     assert time.process_time() - began < 5, "each is taken once; putting them together anew took 18 s"
     assert fields.cleaned() == {}
     assert len(json.dumps(calls.extras)) < 20 * MAX_CHARS
+
+
+def test_of_calls_without_end_a_few_hundred_are_told_and_of_their_names_and_ids_the_beginning() -> None:
+    calls, events, long = CallAssembler(["note"]), list[ModelEvent](), "n" * 10_000
+    for n in range(2000):
+        calls.read({"index": n, "id": f"{n}{long}", "function": {"name": long, "arguments": "{}"}}, events)
+    calls.close(events)
+    told = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert 100 < len({one.index for one in told}) < 500
+    assert all(len(one.name or "") <= MAX_NAME_CHARS and len(one.id or "") <= MAX_ID_CHARS for one in told)
 
 
 def test_a_count_of_any_length_costs_no_answer() -> None:

@@ -16,6 +16,7 @@ sys.path[:0] = sys.argv[1:2]
 from sluiceway.process import confined_child
 confined_child.CPU_SECONDS = 1
 confined_child.give_up_everything()
+limits = confined_child.resource
 content = sys.stdin.buffer.read()
 def say(value): print(json.dumps(value), flush=True)
 def tried(call):
@@ -37,15 +38,18 @@ async def test_it_answers_and_can_open_nothing(tmp_path: Path) -> None:
     os.environ["A_SECRET"] = "secret"
     body = """
 say({
-    "read": len(content), "argument": sys.argv[2], "environment": [name for name in os.environ if "SECRET" in name],
+    "read": len(content), "environment": [name for name in os.environ if "SECRET" in name],
     "file": tried(lambda: open("/etc/passwd")), "socket": tried(socket.socket),
     "memory": tried(lambda: bytearray(1 << 30)),
+    "limits": {name: limits.getrlimit(getattr(limits, f"RLIMIT_{name}"))[0] for name in sys.argv[2:]},
 })
 """
-    told = await program(tmp_path, body).read(b"x" * 300_000, ["one"], 10_000)
+    # Not all of them hold a process of root.
+    expected = {"AS": 512 << 20, "CPU": 1, "CORE": 0, "FSIZE": 0, "NPROC": 0, "NOFILE": 0}
+    told = await program(tmp_path, body).read(b"x" * 300_000, list(expected), 10_000)
     del os.environ["A_SECRET"]
     assert told["read"] == 300_000
-    assert told["argument"] == "one"
+    assert told["limits"] == expected
     assert told["environment"] == []
     assert told["file"] == "OSError"
     assert told["socket"] == "OSError"

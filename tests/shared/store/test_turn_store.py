@@ -76,7 +76,8 @@ async def test_the_same_question_under_another_id_is_another_message(store: Stor
 async def test_an_owner_begins_as_many_sessions_as_he_may_in_whatever_ways_at_once(
     store: Store, other: Store, database: Database
 ) -> None:
-    most, limits = 6, {"user_id": "ada", "max_sessions_per_hour": 6, "max_live": 20}
+    most = 6
+    limits: dict[str, Any] = {"user_id": "ada", "max_sessions_per_hour": most, "max_live": 20}
     await run_to_end(store, await store.turns.accept(turn(**limits)), "hi")
 
     outcomes = await asyncio.gather(

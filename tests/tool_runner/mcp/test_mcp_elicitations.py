@@ -78,6 +78,11 @@ def test_a_reason_that_is_no_value_is_asked_for_again(field: ElicitedField, said
         answer_to(Elicitation(source="s", message="m", field=field), {"approved": True, "reason": said})
 
 
+@pytest.mark.parametrize("said", [{"approved": "y"}, {"approved": 1}, {"approved": "true"}, {"approved": None}, {}])
+def test_only_a_yes_is_one(said: dict[str, Any]) -> None:
+    assert answer_to(of(form(("sure",), sure={"type": "boolean"})), said) == {"action": "decline"}
+
+
 def test_a_page_is_shown_and_never_read() -> None:
     asks = elicitation_of(asked(mode="url", url="https://bank.example/sign"), "bank")
     assert asks.url == "https://bank.example/sign"

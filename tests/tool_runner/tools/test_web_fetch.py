@@ -16,6 +16,7 @@ from sluiceway.process import confined
 from tool_runner.tools.web.addresses import AddressRefused, Guard, NameUnknown, is_public, resolve
 from tool_runner.tools.web.client import FetchFailed, Page, WebClient
 from tool_runner.tools.web.html_reader import HtmlNotRead, HtmlReaders
+from tool_runner.tools.web_fetch import _known
 
 from harness.processes.services import Services
 from tests.tool_runner.operations import Caller
@@ -351,13 +352,23 @@ async def test_a_reader_that_a_page_has_taken_over_can_open_nothing(
 
 async def test_what_follows_the_end_of_what_was_compressed_is_not_read() -> None:
     async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        body = gzip.compress(b"page") + b"rubbish" * 200_000
-        writer.write(response(body, content_encoding="gzip"))
-        await writer.drain()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-encoding: gzip\r\n\r\n")
+        writer.write(gzip.compress(b"page"))
+        while True:
+            writer.write(b"rubbish" * 1000)
+            await writer.drain()
 
     async with serving(answer) as server:
         page = await client().fetch(server.url())
     assert (page.body, page.truncated) == (b"page", False)
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "idna", "unicode_escape", "utf-7", "rot13", "zlib", "none", "\x00", None]
+)
+def test_codecs_that_are_no_charset_of_the_web_are_not_used(charset: str | None) -> None:
+    assert _known(charset) == "utf-8"
+    assert [_known(one) for one in ("latin-1", "shift_jis", "koi8-r")] == ["iso8859-1", "shift_jis", "koi8-r"]
 
 
 async def test_what_is_compressed_to_nothing_for_ever_is_cut_off() -> None:

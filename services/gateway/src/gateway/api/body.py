@@ -117,15 +117,10 @@ class Body:
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
 
-    def judge_length(self) -> None:
-        """Raises BodyTooLarge for a body that says so itself."""
-        announced = self._request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            raise BodyTooLarge(max_body_bytes=self._max_bytes)
-
     async def read(self) -> bytes:
         """The bytes as they came. Raises BodyTooLarge, BodyTooSlow, Overloaded, ClientDisconnect."""
-        self.judge_length()
+        if (self.announced_bytes or 0) > self._max_bytes:
+            raise BodyTooLarge(max_body_bytes=self._max_bytes)
         async with self._room.waiting(self._timeout_seconds):
             return await self._read()
 

@@ -70,7 +70,7 @@ class Tokens:
         except (jwt.InvalidTokenError, ValueError):
             raise _invalid() from None
         algorithm, kid = header.get("alg"), header.get("kid")
-        if "crit" in header or not isinstance(kid, str | None):
+        if not isinstance(kid, str | None):
             raise _invalid()
         if algorithm == "HS256" and self._secret is not None:
             return self._secret, "HS256"

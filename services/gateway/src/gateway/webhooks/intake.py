@@ -1,6 +1,6 @@
 """The way of a webhook, from its head to the queue.
 
-1. Its head is judged: headers, timestamp, operation, length, rate. Whoever sends only a head has cost a read of the
+1. Its head is judged: headers, timestamp, operation, rate, length. Whoever sends only a head has cost a read of the
    store, and no body is read for a stranger.
 2. Its body is read, within the bound of all bodies.
 3. Its signature is checked over these bytes; only then are they parsed.
@@ -55,7 +55,7 @@ class WebhookIntake:
     async def take(self, reading: Reading, head: Head, body: Body) -> None:
         """Raises InvalidSignature, Unauthenticated, InvalidParameter, OperationNotFound, OperationNotStarted,
         OperationEnded, TooManyWebhooks, StoreUnavailable, and what reading the body raises."""
-        operation = await self._judge(reading, head, body)
+        operation = await self._judge(reading, head)
         content = await body.read()
         sender, webhook_id = self._sender(head, content)
         journalled = reading.read(content)
@@ -68,9 +68,8 @@ class WebhookIntake:
         with continued(names.webhook(reading.kind), parent, "producer", told, link=current().traceparent):
             await self._queue(await self._write_down(new))
 
-    async def _judge(self, reading: Reading, head: Head, body: Body) -> Operation:
+    async def _judge(self, reading: Reading, head: Head) -> Operation:
         self._judge_seal(head)
-        body.judge_length()
         operation = await self._store.operations.get(head.operation_id)
         if operation is None:
             raise OperationNotFound
