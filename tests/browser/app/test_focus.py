@@ -7,7 +7,7 @@ from harness.model_server import answer_to
 from harness.processes.services import Services
 from tests.browser.chat import Chat
 from tests.browser.scripted import ScriptedChat
-from tests.browser.turns import TOOLS
+from tests.browser.turns import BEGIN, END, TOOLS, begin, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 
@@ -86,3 +86,16 @@ async def test_the_caret_is_behind_a_tool_that_was_picked(scripted: ScriptedChat
     await chat.page.keyboard.type("/")
     tool = chat.page.get_by_role("option", name="/current_time")
     assert await tool.evaluate(_CLICK) == ["text", [14, 14]]
+
+
+async def test_the_box_of_an_edit_is_in_sight_above_a_long_answer(scripted: ScriptedChat, chat: Chat) -> None:
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("\n\n".join(["One line."] * 60)), END)
+    await scripted.finish()
+    await expect(chat.stop_button).to_be_hidden()
+    await expect(chat.answers.get_by_role("button", name="Answer again")).to_be_in_viewport()
+    await chat.page.keyboard.press("ArrowUp")
+    await expect(chat.page.get_by_role("textbox", name="Edit your message")).to_be_focused()
+    # The log would follow its newest line in the frames behind this one.
+    await chat.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    await expect(chat.page.get_by_role("textbox", name="Edit your message")).to_be_in_viewport()

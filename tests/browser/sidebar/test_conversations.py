@@ -35,6 +35,41 @@ async def test_a_conversation_is_renamed_and_other_tabs_hear_of_it(
         await expect(one.page.get_by_role("heading", name="A better name")).to_be_visible()
 
 
+async def test_an_archived_conversation_is_out_of_every_list_until_it_is_brought_back(
+    services: Services, chat: Chat, context: BrowserContext
+) -> None:
+    await _with_one(services, chat, "to be kept")
+    page = chat.page
+    second = Chat(await context.new_page())
+    await second.open(page.url)
+    await expect(second.conversations).to_have_text(["to be kept"])
+
+    async def archive() -> None:
+        await page.get_by_role("button", name="Options of to be kept").click()
+        await page.get_by_role("button", name="Archive", exact=True).press("Enter")
+        await expect(chat.conversations).to_have_count(0)
+
+    await archive()
+    await page.get_by_role("button", name="Undo").click()
+    await expect(chat.conversations).to_have_text(["to be kept"])
+    await archive()
+    # Who leaves has decided.
+    await page.reload()
+    await expect(second.conversations).to_have_count(0)
+    await expect(second.page.get_by_role("note")).to_contain_text("archived")
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_role("button", name="Archived chats").click()
+    dialog = page.get_by_role("dialog", name="Archived chats")
+    await expect(dialog.get_by_role("link")).to_have_text(["to be kept"])
+    await dialog.get_by_role("button", name="Bring it back").press("Enter")
+    await expect(dialog.get_by_role("list")).to_be_focused()
+    await expect(dialog).to_contain_text("Nothing is archived.")
+    await expect(second.page.get_by_role("note")).to_have_count(0)
+    for one in (chat, second):
+        await expect(one.conversations).to_have_text(["to be kept"])
+    await dialog.get_by_role("button", name="Close").click()
+
+
 async def test_a_pinned_conversation_stays_above_the_days_in_every_tab(
     services: Services, chat: Chat, context: BrowserContext
 ) -> None:

@@ -99,6 +99,7 @@ class Walk:
             await sessions.create(f"mine-{user_id}", user_id, None, 5)
             for after in (None, SessionCursor(now, "z")):
                 await sessions.page(user_id, after, 10)
+                await sessions.page(user_id, after, 10, archived=True)
         await sessions.create("mine-ada", "ada", None)
         await sessions.owner("mine-ada")
         await sessions.awaits("mine-ada", "t-1")

@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
-import { deleteSession, pinSession, renameSession, type Session } from "../client/api.ts";
+import { archiveSession, deleteSession, pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { tokenWanted } from "../client/tokens.ts";
@@ -36,7 +36,7 @@ const LONG_HIDDEN_MS = 5 * 60_000;
 export function App() {
   const [list] = useState(() => new SessionList());
   const [preferences, setPreferences] = useState(readPreferences);
-  const [dialog, setDialog] = useState<"settings" | "shortcuts" | null>(null);
+  const [dialog, setDialog] = useState<"settings" | "archive" | "shortcuts" | null>(null);
   const [sharing, setSharing] = useState<Session | null>(null);
   const [menu, setMenu] = useState(false);
   const { isWide, folded, fold } = useFolded();
@@ -109,7 +109,7 @@ export function App() {
     if (!isShown) return;
     if (event.type === "turn-started") shown.heardStart(event.task_id);
     else if (event.type === "turn-ended" || event.type === "turn-needs-you") shown.heardEnd(event.task_id);
-    else if (event.type === "session-changed") shown.heardChange();
+    else if (event.type === "session-changed" || event.type === "session-archived") shown.heardChange();
     else if (event.type === "session-deleted") leaveDeleted();
   };
   useLayoutEffect(() => {
@@ -134,7 +134,7 @@ export function App() {
   /** What needs the second half of the program. */
   const later = (open: () => void) => void talking().then(() => flushSync(open), tellProblem);
   const deletion = useDeletion(list, tellProblem);
-  const { title: ownTitle, absent, exists, temporary, pending } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
+  const { title: ownTitle, absent, exists, temporary, archived, pending } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useSyncExternalStore(list.subscribe, list.snapshot);
   const listed = list.find(conversation.sessionId);
   const title = list.titleOf(listed ?? { id: conversation.sessionId, title: ownTitle }) || null;
@@ -231,13 +231,21 @@ export function App() {
       tellProblem(error);
     });
   }
-  function remove(session: Session): void {
+  /** Back into the list. */
+  async function bringBack(id: string, name: string, session?: Session): Promise<void> {
+    await archiveSession(id, false);
+    announce(words.isBack(name));
+    void list.unhide(id, session);
+    if (id === conversation.sessionId) void conversation.refresh();
+  }
+  function remove(session: Session, archive: boolean): void {
     const isShown = session.id === conversation.sessionId;
-    deletion.remove(session, isShown);
+    deletion.remove(session, isShown, archive);
     if (isShown) location.hash = NEW;
+    else document.getElementById("new-chat")?.focus();
   }
 
-  const { Settings, ShareDialog } = talkingNow() ?? {};
+  const { Archive, Settings, ShareDialog } = talkingNow() ?? {};
   return (
     <WordsContext value={words}>
       <a
@@ -280,6 +288,14 @@ export function App() {
             )}
           </p>
         )}
+        {archived && (
+          <p className="kept" role="note">
+            {words.isArchived}{" "}
+            <button type="button" className="quiet" onClick={() => (page.current?.focus(), bringBack(conversation.sessionId, title ?? "").catch(tellProblem))}>
+              {words.bringBack}
+            </button>
+          </p>
+        )}
         <Page
           key={conversation.sessionId}
           conversation={conversation}
@@ -311,7 +327,7 @@ export function App() {
       <div id="toast" aria-live="polite">
         {deletion.pending && (
           <p>
-            {words.removed(deletion.pending.title)}
+            {(deletion.pending.archive ? words.isNowArchived : words.removed)(deletion.pending.title)}
             <button type="button" className="button" onClick={deletion.undo}>
               {words.undo}
             </button>
@@ -323,9 +339,11 @@ export function App() {
           preferences={preferences}
           onChange={change}
           onClose={() => setDialog(null)}
+          onArchive={() => setDialog("archive")}
           onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
+      {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => setDialog(null)} />}
       {sharing && ShareDialog && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
       {asksForToken && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}

@@ -1,7 +1,7 @@
-// A conversation that is deleted can be brought back for a while: the server hears of it only then.
+// A conversation that is deleted or archived can be brought back for a while: the server hears of it only then.
 
 import { useCallback, useLayoutEffect, useRef, useState } from "react";
-import { deleteSession, type Session } from "../client/api.ts";
+import { archiveSession, deleteSession, type Session } from "../client/api.ts";
 import { addressOf, NEW, type SessionList } from "../sidebar/sessions.ts";
 
 const UNDO_MS = 7_000;
@@ -9,6 +9,8 @@ const UNDO_MS = 7_000;
 export interface Deletion {
   session: Session;
   title: string;
+  /** It is not deleted, but archived. */
+  archive: boolean;
   /** It was open, and is so again where nothing else is by then. */
   shown: boolean;
 }
@@ -24,8 +26,9 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
     current.current = null;
     setPending(null);
     if (!deletion) return;
-    deleteSession(deletion.session.id).catch((error: unknown) => {
-      void list.unhide(deletion.session.id);
+    const { id } = deletion.session;
+    (deletion.archive ? archiveSession(id, true) : deleteSession(id)).catch((error: unknown) => {
+      void list.unhide(id);
       onFailed(error);
     });
   }, [list, onFailed]);
@@ -36,9 +39,9 @@ export function useDeletion(list: SessionList, onFailed: (error: unknown) => voi
   }, [perform]);
 
   const remove = useCallback(
-    (session: Session, shown: boolean) => {
+    (session: Session, shown: boolean, archive: boolean) => {
       perform();
-      current.current = { session, title: list.titleOf(session), shown };
+      current.current = { session, title: list.titleOf(session), archive, shown };
       setPending(current.current);
       list.hide(session.id);
       // Not while somebody is at it.

@@ -17,6 +17,8 @@ export interface Session {
   awaits_you?: boolean;
   /** Since when the person has it pinned. */
   pinned_at?: string | null;
+  /** Since when the person has it out of the list. */
+  archived_at?: string | null;
   /** It is in no list, and deleted a day after its last message. */
   temporary?: boolean;
 }
@@ -105,12 +107,14 @@ async function request<T>(method: string, path: string, { body, file, signal, ke
   throw await problemOf(response);
 }
 
-export const listSessions = (cursor?: string | null) =>
-  request<{ sessions: Session[]; pinned?: Session[]; next_cursor: string | null }>("GET", `/sessions${cursor ? `?cursor=${id(cursor)}` : ""}`);
+export const listSessions = (cursor?: string | null, archived = false) =>
+  request<{ sessions: Session[]; pinned?: Session[]; next_cursor: string | null }>("GET", `/sessions?${archived ? "archived=true&" : ""}${cursor ? `cursor=${id(cursor)}` : ""}`);
 export const renameSession = (sessionId: string, title: string) =>
   request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { title } });
 export const pinSession = (sessionId: string, pinned: boolean) =>
   request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { pinned } });
+export const archiveSession = (sessionId: string, archived: boolean) =>
+  request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { archived }, keepalive: true });
 export const deleteSession = (sessionId: string) =>
   request<void>("DELETE", `/sessions/${id(sessionId)}`, { keepalive: true });
 /** 409: a turn runs. */

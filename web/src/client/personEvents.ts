@@ -13,6 +13,7 @@ export type PersonEvent =
   | { type: "session-created"; session_id: string; title?: string }
   | { type: "session-renamed"; session_id: string; title: string }
   | { type: "session-pinned"; session_id: string; pinned: boolean }
+  | { type: "session-archived"; session_id: string; archived: boolean }
   | { type: "session-changed"; session_id: string }
   | { type: "session-deleted"; session_id: string }
   | { type: "turn-started"; session_id: string; task_id: string; message_id: string }

@@ -11,7 +11,7 @@ export function ChosenFiles({ files }: { files: FilesToSend }) {
     <ul id="chosen" aria-label={words.chosenFiles}>
       {files.chosen.map(({ key, name, preview, file, waits, why }) => (
         <li key={key} className={why ? "failure" : undefined} aria-busy={(file === null && why === null) || undefined}>
-          {preview ? <img src={preview} alt="" /> : <Icon name="file" />}
+          {preview && !why ? <img src={preview} alt="" /> : <Icon name="file" />}
           <span className="name" dir="auto">
             {name || words.file}
           </span>

@@ -40,7 +40,7 @@ export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) 
   const isBehind = state.early !== "" && state.running && last?.role === "assistant" && !textOf(last).startsWith(state.early);
   const messages = isBehind ? known.slice(0, -1) : known;
   const undrawn = useLatestFirst(messages.length);
-  const { scroller, column, away, onScroll, toEnd, toMessage } = useScroll(messages[undrawn]?.id);
+  const { scroller, column, away, onScroll, toEnd, toMessage, stay } = useScroll(messages[undrawn]?.id);
   useReading(column, state.running);
   const conversation = useConversation();
   const isCaughtUp = state.early !== "" && last?.role === "assistant" && !isBehind;
@@ -53,6 +53,10 @@ export function Log({ chat, state, editing, onEdit, suggested, handle }: Props) 
     toMessage(state.sought!);
     conversation.found();
   }, [isFound, state.sought, conversation, toMessage]);
+  // The box of an edit has come into sight with its focus, and is not left for the newest line.
+  useLayoutEffect(() => {
+    if (editing !== null) stay();
+  }, [editing, stay]);
   useImperativeHandle(handle, () => ({ toEnd }), [toEnd]);
   const isEmpty = messages.length === 0 && state.pending.length === 0;
   return (

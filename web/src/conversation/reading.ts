@@ -50,7 +50,7 @@ export class HistoryReading {
     this.show([...older, ...page.slice(0, count)], page.slice(count), session.steering ?? []);
     this.parts.background.follow(session.background_tasks ?? []);
     state.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
-    state.set({ loaded: true, title: session.title, temporary: session.temporary ?? false, ...(older.length === 0 && { hasOlder: session.has_more }) });
+    state.set({ loaded: true, title: session.title, temporary: session.temporary ?? false, archived: Boolean(session.archived_at), ...(older.length === 0 && { hasOlder: session.has_more }) });
     void this.parts.earlier.until(state.now.sought);
     this.host.onSession(session, session.has_more ? "" : state.firstText);
     this.noteWhole(active);

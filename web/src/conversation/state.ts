@@ -27,6 +27,7 @@ export interface Snapshot {
   absent: boolean;
   title: string | null;
   temporary: boolean;
+  archived: boolean;
   /** Messages whose tools run on while the conversation goes on. */
   background: readonly string[];
   /** The message that somebody wants to see. */
@@ -35,7 +36,7 @@ export interface Snapshot {
 
 const BEGINNING: Snapshot = {
   chat: null, exists: true, loaded: false, running: false, answerId: null, early: "", status: null, problem: null,
-  pending: [], hasOlder: false, absent: false, title: null, temporary: false, background: [], sought: null,
+  pending: [], hasOlder: false, absent: false, title: null, temporary: false, archived: false, background: [], sought: null,
 };
 
 export class ConversationState {

@@ -5,6 +5,7 @@ import type { UIMessage } from "ai";
 import { newId } from "../client/ids.ts";
 import { PageTransport, type Listener } from "../client/transport.ts";
 
+export { Archive } from "../settings/Archive.tsx";
 export { Settings } from "../settings/Settings.tsx";
 export { Shared } from "../share/Shared.tsx";
 export { ShareDialog } from "../share/ShareDialog.tsx";

@@ -31,6 +31,9 @@ export function useScroll(firstId: string | undefined) {
     grown();
   }, [grown]);
 
+  /** Somebody is at something that stands above. */
+  const stay = useCallback(() => void (following.current = false), []);
+
   /** To a message, which gets the focus: it is read aloud, and one sees which it is. */
   const toMessage = useCallback((id: string) => {
     const message = scroller.current!.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(id)}"]`);
@@ -70,5 +73,5 @@ export function useScroll(firstId: string | undefined) {
     setAway(!following.current && !isNearEnd());
   }, []);
 
-  return { scroller, column, away, onScroll, toEnd, toMessage };
+  return { scroller, column, away, onScroll, toEnd, toMessage, stay };
 }

@@ -13,10 +13,11 @@ interface Props {
   preferences: Preferences;
   onChange: (preferences: Preferences) => void;
   onExport: (() => void) | null;
+  onArchive: () => void;
   onClose: () => void;
 }
 
-export function Settings({ preferences, onChange, onExport, onClose }: Props) {
+export function Settings({ preferences, onChange, onExport, onArchive, onClose }: Props) {
   const words = useWords();
   const config = useConfig();
   const [blocked, setBlocked] = useState(false);
@@ -55,6 +56,9 @@ export function Settings({ preferences, onChange, onExport, onClose }: Props) {
       {blocked && <p className="notice failure">{words.notifyBlocked}</p>}
       <Instructions />
       <Understanding />
+      <button type="button" className="button" onClick={onArchive}>
+        {words.archivedChats}
+      </button>
       {config && <SigningIn config={config} onLeave={onClose} />}
       {onExport && (
         <button type="button" className="button" onClick={onExport}>

@@ -15,7 +15,7 @@ interface Props {
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
   onPin: (session: Session, pinned: boolean) => void;
-  onDelete: (session: Session) => void;
+  onDelete: (session: Session, archive: boolean) => void;
   onShare: ((session: Session) => void) | null;
 }
 
@@ -87,7 +87,10 @@ export function SessionItem({ session, title, state, isCurrent, onPicked, onRena
               {words.share}
             </button>
           )}
-          <button type="button" onClick={() => onDelete(session)}>
+          <button type="button" onClick={() => onDelete(session, true)}>
+            {words.archive}
+          </button>
+          <button type="button" onClick={() => onDelete(session, false)}>
             {words.remove}
           </button>
         </div>

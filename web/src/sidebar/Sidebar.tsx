@@ -16,7 +16,8 @@ interface Props {
   onPicked: () => void;
   onRename: (session: Session, title: string) => void;
   onPin: (session: Session, pinned: boolean) => void;
-  onDelete: (session: Session) => void;
+  /** `archive`: it is not deleted, but archived. */
+  onDelete: (session: Session, archive: boolean) => void;
   /** Null: nothing is shared here. */
   onShare: ((session: Session) => void) | null;
   onSettings: () => void;

@@ -49,7 +49,8 @@ export class SessionList {
   private cursor: string | null = null;
   private words = new Map(recall<[string, string][]>(STORED, []));
   private readonly listeners = new Set<() => void>();
-  private readonly removed = new Set<string>();
+  /** What is out of sight, and where it would stand, as far as that is known. */
+  private readonly removed = new Map<string, Session | undefined>();
   private readonly toldTitles = new Map<string, string>();
   private loadingMore = false;
   private reading: Promise<void> | null = null;
@@ -135,7 +136,8 @@ export class SessionList {
       return;
     }
     const known = this.find(event.session_id);
-    if (event.type === "session-deleted") this.hide(event.session_id);
+    if (event.type === "session-deleted" || (event.type === "session-archived" && event.archived)) this.hide(event.session_id);
+    else if (event.type === "session-archived") this.back(event.session_id);
     else if (event.type === "session-renamed") this.renamed(event.session_id, event.title);
     else if (event.type === "session-pinned") void this.refresh();
     else if (event.type === "turn-started") this.started(known, event.task_id);
@@ -143,6 +145,13 @@ export class SessionList {
     else if (known && event.type === "turn-ended") this.over(known, event.task_id);
     else if (!known && !this.removed.has(event.session_id)) void this.refresh();
     else if (event.type === "session-changed") void this.refresh();
+  }
+
+  private back(sessionId: string): void {
+    const reading = this.unhide(sessionId);
+    // On whatever page of the list it stands.
+    if (!this.find(sessionId)) this.cursor = null;
+    void reading;
   }
 
   private started(known: Session | undefined, taskId: string): void {
@@ -220,13 +229,15 @@ export class SessionList {
 
   /** Out of sight. It is the caller who has it deleted. */
   hide(sessionId: string): void {
-    this.removed.add(sessionId);
+    this.removed.set(sessionId, this.find(sessionId) ?? this.removed.get(sessionId));
     const others = (sessions: readonly Session[]) => sessions.filter((session) => session.id !== sessionId);
     this.set({ sessions: others(this.state.sessions), pinned: others(this.state.pinned) });
   }
 
-  unhide(sessionId: string): Promise<void> {
+  /** It may stand behind what a first page has. */
+  unhide(sessionId: string, session = this.removed.get(sessionId)): Promise<void> {
     this.removed.delete(sessionId);
+    if (session && !this.find(sessionId)) this.set({ sessions: [...this.state.sessions, session].sort((one, other) => (one.updated_at < other.updated_at ? 1 : -1)) });
     return this.refresh();
   }
 

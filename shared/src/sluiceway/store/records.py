@@ -30,6 +30,8 @@ class Session:
     # Since when its owner has it pinned; whether it is kept for a short time only, and listed nowhere.
     pinned_at: datetime | None = None
     temporary: bool = False
+    # Since when its owner has it out of the list.
+    archived_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,13 @@ class SessionPinned(_Told):
     pinned: bool
 
 
+class SessionArchived(_Told):
+    """A session is out of its owner's list, or is back in it."""
+
+    type: Literal["session-archived"] = "session-archived"
+    archived: bool
+
+
 class SessionChanged(_Told):
     """What a session shows is another: a branch, the messages that wait for their answer, or a question to the person
     that nobody waits for any more."""
@@ -87,6 +94,7 @@ PersonEvent = (
     SessionCreated
     | SessionRenamed
     | SessionPinned
+    | SessionArchived
     | SessionChanged
     | SessionDeleted
     | TurnStarted

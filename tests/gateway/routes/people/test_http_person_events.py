@@ -59,6 +59,7 @@ async def test_what_is_done_in_one_place_is_told_in_every_other(
         await http.post("/api/chat/sessions", json={"id": "s", "title": "Rivers"})
         await http.patch("/api/chat/sessions/s", json={"title": "Lakes"})
         await http.patch("/api/chat/sessions/s", json={"pinned": True})
+        await http.patch("/api/chat/sessions/s", json={"archived": True})
         sent = (await http.post("/api/chat/sessions/s/messages", json={"message": "hello"})).json()
         await worker.answer(sent["task_id"], "Hi.")
         await http.post("/api/chat/sessions/s/fork", json={"id": "f"})
@@ -68,6 +69,7 @@ async def test_what_is_done_in_one_place_is_told_in_every_other(
             {"type": "session-created", "session_id": "s", "title": "Rivers"},
             {"type": "session-renamed", "session_id": "s", "title": "Lakes"},
             {"type": "session-pinned", "session_id": "s", "pinned": True},
+            {"type": "session-archived", "session_id": "s", "archived": True},
             {"type": "turn-started", **task, "message_id": sent["assistant_message_id"]},
             {"type": "turn-ended", **task, "status": "completed"},
             {"type": "session-created", "session_id": "f", "title": "Lakes"},

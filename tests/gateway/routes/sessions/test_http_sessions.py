@@ -136,6 +136,16 @@ async def test_pinned_sessions_are_told_with_the_first_page_in_the_order_in_whic
     await http.patch(f"/api/chat/sessions/{ids[0]}", json={"pinned": False})
     pins = (await http.get("/api/chat/sessions")).json()["pinned"]
     assert [session["id"] for session in pins] == [ids[2]]
+    # One that is archived is listed apart, and is what it was when it is back.
+    archived = await http.patch(f"/api/chat/sessions/{ids[2]}", json={"archived": True})
+    assert archived.json()["archived_at"] is not None
+    first = (await http.get("/api/chat/sessions")).json()
+    assert (first["pinned"], [session["id"] for session in first["sessions"]]) == ([], [ids[3], ids[1], ids[0]])
+    apart = (await http.get("/api/chat/sessions", params={"archived": "true"})).json()
+    assert (apart["pinned"], [session["id"] for session in apart["sessions"]]) == ([], [ids[2]])
+    back = await http.patch(f"/api/chat/sessions/{ids[2]}", json={"archived": False})
+    assert (back.json()["archived_at"], back.json()["pinned_at"]) == (None, pins[0]["pinned_at"])
+    assert [session["id"] for session in (await http.get("/api/chat/sessions")).json()["pinned"]] == [ids[2]]
     nothing = await http.patch(f"/api/chat/sessions/{ids[2]}", json={})
     assert (nothing.status_code, nothing.json()["pinned_at"]) == (200, pins[0]["pinned_at"])
 

@@ -38,6 +38,8 @@ WORDS = {
     "awaits_you": "it has stopped for an answer of the person",
     "pinned_at": "since when its owner has it pinned; null: it is not",
     "pinned": "whether its owner has it pinned",
+    "archived_at": "since when its owner has it out of the list; null: it is in it",
+    "archived": "whether its owner has it out of the list",
     "Instructions.text": "in the caller's own words",
     "InstructionsView.text": "in the caller's own words; empty: there are none",
     "max_chars": "how many characters there is room for",

@@ -138,8 +138,11 @@ class SessionStore:
                 )
             )
 
-    async def page(self, user_id: str | None, after: SessionCursor | None, limit: int) -> list[Session]:
-        """The caller's sessions, the one last active first; at most `limit`. None that is temporary."""
+    async def page(
+        self, user_id: str | None, after: SessionCursor | None, limit: int, *, archived: bool = False
+    ) -> list[Session]:
+        """The caller's sessions, the one last active first; at most `limit`. None that is temporary; those that are
+        archived, or those that are not."""
         # A statement for each case: with `IS NOT DISTINCT FROM`, or `$2 IS NULL OR …`, no index is used. The owner is
         # in the order, too: an index is not taken for sorted behind `IS NULL` without that.
         end = (after.updated_at, after.id) if after else ()
@@ -148,6 +151,7 @@ class SessionStore:
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM sessions WHERE {own}{behind} AND NOT temporary"
+                f" AND archived_at IS {'NOT NULL' if archived else 'NULL'}"
                 " ORDER BY user_id, updated_at DESC, id DESC LIMIT $1",
                 limit,
                 user_id,
@@ -156,11 +160,11 @@ class SessionStore:
         return [session_of(row) for row in rows]
 
     async def pinned(self, user_id: str | None) -> list[Session]:
-        """The caller's pinned sessions, the one pinned last first; at most MAX_PINNED."""
+        """The caller's pinned sessions, the one pinned last first; at most MAX_PINNED. None that is archived."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
                 f"SELECT {_COLUMNS} FROM sessions WHERE {_own(user_id)} AND pinned_at IS NOT NULL AND NOT temporary"
-                " ORDER BY user_id, pinned_at DESC, id DESC LIMIT $1",
+                " AND archived_at IS NULL ORDER BY user_id, pinned_at DESC, id DESC LIMIT $1",
                 MAX_PINNED,
                 user_id,
             )
@@ -214,19 +218,29 @@ class SessionStore:
         return task_id
 
     async def change(
-        self, session_id: str, user_id: str | None, *, title: str | None = None, pinned: bool | None = None
+        self,
+        session_id: str,
+        user_id: str | None,
+        *,
+        title: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
     ) -> Session:
-        """Give it this title, pin it or let it go; what is None stays. One that is pinned already keeps its place."""
+        """Give it this title, pin it or let it go, put it out of the list or back; what is None stays. One that is
+        pinned already keeps its place."""
         await self.get(session_id, user_id)
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(
                 "UPDATE sessions SET title = coalesce($2::text, title),"
                 " title_by_user = title_by_user OR $2 IS NOT NULL, pinned_at = CASE"
-                " WHEN $3::bool THEN coalesce(pinned_at, now()) WHEN NOT $3 THEN NULL ELSE pinned_at END"
+                " WHEN $3::bool THEN coalesce(pinned_at, now()) WHEN NOT $3 THEN NULL ELSE pinned_at END,"
+                " archived_at = CASE"
+                " WHEN $4::bool THEN coalesce(archived_at, now()) WHEN NOT $4 THEN NULL ELSE archived_at END"
                 f" WHERE id = $1 RETURNING {_COLUMNS}",
                 session_id,
                 title,
                 pinned,
+                archived,
             )
         if row is None:
             raise SessionNotFound

@@ -25,6 +25,7 @@ class SessionPatch(Asked):
 
     title: Title | None = None
     pinned: StrictBool | None = None
+    archived: StrictBool | None = None
 
 
 class SessionView(Wire):
@@ -38,6 +39,7 @@ class SessionView(Wire):
     awaits_you: bool = False
     pinned_at: datetime | None = None
     temporary: bool = False
+    archived_at: datetime | None = None
 
     @classmethod
     def of(cls, session: Session) -> "SessionView":
@@ -50,6 +52,7 @@ class SessionView(Wire):
             awaits_you=session.approval_task_id is not None,
             pinned_at=session.pinned_at,
             temporary=session.temporary,
+            archived_at=session.archived_at,
         )
 
 

@@ -1,4 +1,4 @@
-"""Sessions: made, listed, read, renamed, pinned, deleted, claimed."""
+"""Sessions: made, listed, read, renamed, pinned, archived, deleted, claimed."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from sluiceway.errors import (
 )
 from sluiceway.ids import new_session_id
 from sluiceway.store.sessions.sessions import SessionCursor
-from sluiceway.wire.person_event import PersonEvent, SessionCreated, SessionPinned, SessionRenamed
+from sluiceway.wire.person_event import PersonEvent, SessionArchived, SessionCreated, SessionPinned, SessionRenamed
 from starlette.responses import Response
 
 from gateway.api.cursors import decode_session_cursor, encode_session_cursor, page_size
@@ -38,6 +38,7 @@ class SessionParams(Params):
 class ListParams(Params):
     cursor: Annotated[str | None, In("query")] = None
     limit: Annotated[PositiveNumber | None, In("query")] = None
+    archived: Annotated[bool, In("query")] = False
 
 
 class DetailParams(SessionParams):
@@ -61,8 +62,9 @@ async def list_sessions(call: Call[ListParams, None]) -> Response:
     after = decode_session_cursor(call.params.cursor) if call.params.cursor else None
     limit = page_size(call.params.limit, call.gateway.settings)
     sessions, user_id = call.gateway.store.sessions, call.caller.user_id
-    found = await sessions.page(user_id, after, limit + 1)
-    pinned = await sessions.pinned(user_id) if after is None else []
+    archived = call.params.archived
+    found = await sessions.page(user_id, after, limit + 1, archived=archived)
+    pinned = await sessions.pinned(user_id) if after is None and not archived else []
     page, last = found[:limit], found[:limit][-1:]
     cursor = encode_session_cursor(SessionCursor(last[0].updated_at, last[0].id)) if len(found) > limit else None
     return json_response(
@@ -101,13 +103,19 @@ async def get_session(call: Call[DetailParams, None]) -> Response:
 
 async def change_session(call: Call[SessionParams, SessionPatch]) -> Response:
     session_id, user_id, sessions = call.params.session_id, call.caller.user_id, call.gateway.store.sessions
-    title, pinned = call.body.title, call.body.pinned
-    changed = await claiming(call, session_id, lambda: sessions.change(session_id, user_id, title=title, pinned=pinned))
+    title, pinned, archived = call.body.title, call.body.pinned, call.body.archived
+    changed = await claiming(
+        call,
+        session_id,
+        lambda: sessions.change(session_id, user_id, title=title, pinned=pinned, archived=archived),
+    )
     told: list[PersonEvent] = []
     if title is not None:
         told.append(SessionRenamed(session_id=session_id, title=title))
     if pinned is not None:
         told.append(SessionPinned(session_id=session_id, pinned=pinned))
+    if archived is not None:
+        told.append(SessionArchived(session_id=session_id, archived=archived))
     if told:
         await call.gateway.people.mention(user_id, *told)
     return json_response(SessionView.of(changed))
@@ -164,7 +172,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         scopes=("turns",),
         description=(
             "Each with the turn that runs in it. The next page begins behind `next_cursor`. Those that are pinned are "
-            "told with the first page, and stand in their places in the list all the same."
+            "told with the first page, and stand in their places in the list all the same. Those that are archived are "
+            "listed with `archived` alone; they are read, searched and continued like any other."
         ),
     ),
     RouteSpec(
@@ -187,7 +196,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         "PATCH",
         "/api/chat/sessions/{session_id}",
         change_session,
-        "Rename a session, pin it, or let go of a pin",
+        "Rename a session, pin it, archive it, or take that back",
         "Sessions",
         {200: Success("The session.", SessionView)},
         SessionParams,
@@ -196,7 +205,8 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         scopes=("turns",),
         description=(
             "For one with a `title` none is made any more. One that is pinned is told with the first page of the list, "
-            "wherever it stands there. Other devices hear of it (`session-renamed`, `session-pinned`)."
+            "wherever it stands there. One that is archived is out of the list until `archived` is false, and else as "
+            "before. Other devices hear of it (`session-renamed`, `session-pinned`, `session-archived`)."
         ),
     ),
     RouteSpec(
