@@ -75,6 +75,8 @@ class Uplink:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     return await self._connected(await self._way.address())
+            except TimeoutError:
+                get_logger().warning("redis_unreachable", reason=f"no answer within {_CONNECT_SECONDS:g} s")
             except (OSError, RedisError, hiredis.ReplyError) as error:
                 get_logger().warning("redis_unreachable", reason=str(error) or type(error).__name__)
             await asyncio.sleep(backoff.next_seconds())

@@ -23,6 +23,9 @@ from gateway.state import Gateway
 _Probe = Callable[[Gateway], Awaitable[Check]]
 _PROBE_MS = 10_000
 _LATE = "no answer within"
+# Where a network drops what is sent there is no error to read.
+_ADDRESSES = {"redis": "REDIS_URL", "postgres": "DATABASE_URL"}
+_DROPPED = ": {} leads to one that is down or hangs, or a firewall or NetworkPolicy drops what is sent there"
 _PROCESS = process_name()
 # What Redis answers to a write that it does not take, in words.
 _REFUSALS = {
@@ -70,7 +73,7 @@ async def _ask_all(gateway: Gateway) -> dict[str, Check]:
         "postgres": _postgres,
         "chat_workers": _chat_workers,
     }
-    answers = await asyncio.gather(*(_within_time(gateway, probe) for probe in probes.values()))
+    answers = await asyncio.gather(*(_within_time(gateway, probe, name) for name, probe in probes.items()))
     found = dict(zip(probes, answers, strict=True))
     if not found["redis"].ok and not found["chat_workers"].ok:
         # Nobody can say that he is there.
@@ -139,15 +142,19 @@ async def _chat_workers(gateway: Gateway) -> Check:
     return Check(ok=False, detail=f"none is ready: {lacking}" if lacking else f"{_NOBODY}: no message is answered")
 
 
-async def _within_time(gateway: Gateway, probe: _Probe) -> Check:
+async def _within_time(gateway: Gateway, probe: _Probe, name: str = "") -> Check:
     seconds = gateway.settings.check_timeout_seconds
     try:
         async with asyncio.timeout(seconds):
             return await probe(gateway)
     except TimeoutError:
-        return Check(ok=False, detail=f"{_LATE} {seconds:g} s")
+        return Check(ok=False, detail=f"{_LATE} {seconds:g} s{_perhaps_dropped(name)}")
     except (Unavailable, ResponseError) as error:
         return Check(ok=False, detail=_in_words(error))
+
+
+def _perhaps_dropped(name: str) -> str:
+    return _DROPPED.format(_ADDRESSES[name]) if name in _ADDRESSES else ""
 
 
 def _in_words(error: Unavailable | ResponseError) -> str:
