@@ -1,4 +1,4 @@
-"""Files that come, of each caller one after the other: what is held of one is the room of many messages. Those behind
+"""Files that come, of each person one after the other: what is held of one is the room of many messages. Those behind
 it are not read meanwhile, and take none.
 
 Guarantees: however many files somebody sends at once, they take the room of one. Others wait for none of his.
@@ -17,7 +17,7 @@ _COME_AGAIN_SECONDS = 10
 
 
 class Uploads:
-    """`patience_seconds`: how long one waits behind others of its caller."""
+    """`patience_seconds`: how long one waits behind others of its person."""
 
     def __init__(self, patience_seconds: float) -> None:
         self._shares = Shares(sys.maxsize, 1)
