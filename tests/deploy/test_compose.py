@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,10 @@ def test_the_migration_runs_once_and_the_services_leave_the_schema_alone() -> No
     assert services()["migrate"]["command"] == ["python", "-m", "sluiceway.migrate"]
     assert services()["migrate"]["restart"] == "no"
     assert all(services()[name]["environment"]["MIGRATE_ON_START"] == "false" for name in SETTINGS)
+
+
+def test_its_valkey_is_one_that_the_services_take() -> None:
+    assert dict(pairwise(services()["valkey"]["command"]))["--maxmemory-policy"] == "noeviction"
 
 
 def test_everything_but_the_one_shot_says_how_it_is() -> None:

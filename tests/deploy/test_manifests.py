@@ -173,6 +173,23 @@ def test_every_deployment_keeps_replicas_through_an_eviction() -> None:
     for name, deployment in manifests.of_kind("Deployment").items():
         assert budgets[name]["spec"]["maxUnavailable"] == 1
         assert budgets[name]["spec"]["selector"] == deployment["spec"]["selector"]
+        (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert spread["topologyKey"] == "kubernetes.io/hostname"
+        assert spread["labelSelector"] == deployment["spec"]["selector"]
+
+
+def test_every_pod_has_the_labels_that_policies_monitors_and_selectors_go_by() -> None:
+    for kind in ("Deployment", "Job"):
+        for workload in manifests.of_kind(kind).values():
+            labels = workload["spec"]["template"]["metadata"]["labels"]
+            component = labels["app.kubernetes.io/component"]
+            assert labels["app.kubernetes.io/name"] == f"sluiceway-{component}"
+            assert workload["metadata"]["labels"] == labels
+
+
+def test_a_new_gateway_is_there_before_an_old_one_goes() -> None:
+    strategy = manifests.of_kind("Deployment")["sluiceway-gateway"]["spec"]["strategy"]
+    assert strategy == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 
 
 def test_the_service_finds_the_gateway() -> None:
@@ -201,6 +218,8 @@ def test_each_version_has_a_migration_job_of_its_own_which_nothing_changes_or_ta
     # One that went by itself would come again with the next look of a GitOps controller, and a ConfigMap with a hash in
     # its name would change what cannot be changed.
     assert "ttlSecondsAfterFinished" not in job["spec"]
+    # Before the services, which have no wave, and so 0.
+    assert job["metadata"]["annotations"] == {"argocd.argoproj.io/sync-wave": "-1"}
     assert "envFrom" not in manifests.container(pod)
 
 

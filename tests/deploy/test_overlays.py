@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import kubernetes_validate
@@ -378,3 +379,21 @@ def test_the_servers_of_components_are_reached_by_our_pods_alone() -> None:
         server = End(labels={"app.kubernetes.io/name": name, _COMPONENT: name})
         assert may_reach(policies, pod("completion-consumer"), server, port)
         assert not may_reach(policies, SOURCES["other pods"], server, port)
+
+
+def test_the_valkey_of_components_is_one_that_the_services_take() -> None:
+    (valkey,) = [one for one in manifests.of_component("valkey") if one["kind"] == "StatefulSet"]
+    arguments = manifests.container(valkey["spec"]["template"]["spec"])["args"]
+    assert dict(pairwise(arguments))["--maxmemory-policy"] == "noeviction"
+
+
+@pytest.mark.parametrize("overlay", ["prod", "keda"])
+def test_prometheus_finds_every_pod_of_ours_at_the_port_that_tells_metrics(overlay: str) -> None:
+    (monitor,) = of(overlay, "PodMonitor")
+    assert all(one["path"] == "/metrics" for one in monitor["spec"]["podMetricsEndpoints"])
+    asked = {one["port"] for one in monitor["spec"]["podMetricsEndpoints"]}
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    for workload in of(overlay, "Deployment"):
+        template = workload["spec"]["template"]
+        assert wanted <= template["metadata"]["labels"].items()
+        assert asked & {port["name"] for port in manifests.container(template["spec"])["ports"]}

@@ -181,6 +181,7 @@ def _as_in_kubernetes(directory: Path, database: SplitResult) -> str:
     ):
         assert written in told
         told = told.replace(written, here)
+    assert "\npool_mode = transaction\n" in told
     return told
 
 
