@@ -158,7 +158,12 @@ async def test_what_is_refused_or_breaks_off_leaves_nothing(
         yield b"a" * 5000
         yield b"\xff\xfe"
 
+    async def half_a_letter_at_its_end() -> AsyncIterator[bytes]:
+        yield b"a" * 5000
+        yield b"\xc3"
+
     for pieces, error in (
+        (half_a_letter_at_its_end(), FileTypeRefused),
         (too_large(), FileTooLarge),
         (breaks_off(), ConnectionError),
         (binary_behind_the_head(), FileTypeRefused),

@@ -109,7 +109,7 @@ async def test_sums_outlive_a_deleted_session_also_for_what_is_told_later(store:
 
 
 @pytest.mark.requirement("CH-20")
-async def test_a_budget_refuses_new_messages_until_the_day_ends_and_no_repeat(store: Store) -> None:
+async def test_a_budget_refuses_new_messages_until_the_day_ends_and_no_repeat(store: Store, database: Database) -> None:
     budget = Budget(tokens=30)
     first = await store.turns.accept(replace(turn(budget=budget), message_id="m1"))
     claimed = await store.turns.claim(first.task.id)
@@ -128,6 +128,10 @@ async def test_a_budget_refuses_new_messages_until_the_day_ends_and_no_repeat(st
         await store.turns.accept(replace(turn(budget=Budget(cost=0.5)), message_id="m3"))
     assert too_dear.value.extra["daily_cost"] == "0.5000"
     assert (await store.turns.accept(replace(turn(budget=Budget(tokens=31, cost=0.6)), message_id="m4"))).created
+
+    # As on the day after.
+    await database.execute("UPDATE usage_days SET day = day - 1")
+    assert (await store.turns.accept(replace(turn(budget=budget), message_id="m5"))).created
 
 
 @pytest.mark.requirement("CH-20")
