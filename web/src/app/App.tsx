@@ -21,6 +21,7 @@ import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
 import { announce } from "../ui/announced.ts";
 import { Announcements } from "../ui/Announcements.tsx";
+import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
@@ -343,7 +344,7 @@ export function App() {
           onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
         />
       )}
-      {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => setDialog(null)} />}
+      {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => (setDialog(null), focusBox())} />}
       {sharing && ShareDialog && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
       {asksForToken && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}

@@ -148,10 +148,9 @@ export class SessionList {
   }
 
   private back(sessionId: string): void {
-    const reading = this.unhide(sessionId);
+    void this.unhide(sessionId);
     // On whatever page of the list it stands.
     if (!this.find(sessionId)) this.cursor = null;
-    void reading;
   }
 
   private started(known: Session | undefined, taskId: string): void {
