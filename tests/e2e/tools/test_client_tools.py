@@ -1,9 +1,12 @@
 """Tools that run in the client: declared by a request, called by the model, answered by the client, once."""
 
+import json
 from typing import Any
 
 import pytest
+from gateway.api.posted_message import answers_in
 from redis.asyncio import Redis
+from sluiceway.store.turns.approving import ClientOutput
 
 from harness.clients.calling import answers, call, calls_tools
 from harness.clients.chat import Chat, Turn
@@ -140,6 +143,17 @@ async def test_only_calls_of_the_client_take_an_output(chat: Chat, model: ModelS
         assert (refused.status_code, refused.json()["code"]) == (404, "APPROVAL_NOT_FOUND")
     again = fold(await follow_to_the_end([f"{chat.url}/api/chat/tasks/{turn.task_id}/stream"]))
     assert again.tools["call_e"]["output"] == {"said": "x"}
+
+
+@pytest.mark.requirement("CH-18", "CH-24")
+def test_an_output_that_is_too_long_is_an_error_for_the_model() -> None:
+    part = {"type": "tool-x", "toolCallId": "call_1", "state": "output-available", "output": {"rows": "ä" * 100}}
+    message = {"role": "assistant", "id": "m1", "parts": [part]}
+    whole = json.dumps(part["output"], ensure_ascii=False)
+    taken = answers_in([message], len(whole))
+    assert taken == ("m1", {"call_1": ClientOutput(part["output"])})
+    told = ClientOutput(error_text=f"The output was longer than {len(whole) - 1} characters.")
+    assert answers_in([message], len(whole) - 1) == ("m1", {"call_1": told})
 
 
 @pytest.mark.requirement("CH-18", "CH-24")

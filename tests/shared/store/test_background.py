@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -85,8 +86,26 @@ async def test_a_message_is_answered_at_once_while_the_turn_only_waits_for_opera
 
 
 @pytest.mark.requirement("CH-19")
-async def test_it_is_continued_once_at_the_end_of_the_conversation_with_its_results(scene: Scene) -> None:
+async def test_a_turn_that_is_to_be_cancelled_makes_no_way(scene: Scene) -> None:
+    waiting = await scene.waiting(PENDING, session_id=SESSION)
+    await scene.store.turns.request_cancel(waiting.task.id, None)
+
+    accepted = await say(scene, "and meanwhile?")
+
+    assert (accepted.made_way, await active(scene)) == (None, waiting.task.id)
+
+
+@pytest.mark.requirement("CH-19")
+async def test_it_is_continued_once_at_the_end_of_the_conversation_with_its_results(
+    scene: Scene, database: Database
+) -> None:
     waiting, accepted = await in_background(scene, PENDING, PENDING)
+    asked = {"client_tools": {"look": {}}, "answer_format": {"name": "f", "schema": {}, "strict": False}}
+    await database.execute(
+        "UPDATE tasks SET client_tools = $2, answer_format = $3 WHERE id = $1",
+        waiting.task.id,
+        *map(json.dumps, asked.values()),
+    )
     first, second = waiting.operations
     assert not (await ended(scene, first, {"rows": 3})).resumes
     assert await scene.store.background.carry_on(waiting.task) is None, "it waits still"
@@ -100,6 +119,7 @@ async def test_it_is_continued_once_at_the_end_of_the_conversation_with_its_resu
     by = continued[0].by
     assert by is not None
     assert (by.status, by.continues, await active(scene)) == ("queued", waiting.task.id, accepted.task.id)
+    assert {"client_tools": by.client_tools, "answer_format": by.answer_format} == asked
     assert (await reloaded(scene, waiting.task)).status == "completed"
     await run_to_end(scene, accepted.task)
     assert await active(scene) == by.id

@@ -12,6 +12,7 @@ from sluiceway.store.operations.operations import NewOperation
 from sluiceway.store.records import Message, Task
 from sluiceway.store.sessions.conversations import Compaction
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
+from sluiceway.store.turns.approving import Decision
 from sluiceway.store.turns.branches import FIRST
 from sluiceway.store.turns.ending import TurnEnd
 from sluiceway.wire.message import text_of
@@ -224,8 +225,8 @@ async def test_a_session_is_forked_at_a_message_of_any_branch(chat: Chat, databa
     assert await database.fetchval("SELECT count(*) FROM messages WHERE metadata->>'taskId' IS NULL AND role <> 'user'")
 
 
-@pytest.mark.requirement("CH-22", "CH-16")
-async def test_what_waits_for_a_person_waits_on_the_branch_that_is_shown_alone(chat: Chat) -> None:
+async def asks(chat: Chat) -> Task:
+    """A turn that waits for a yes."""
     asking = await chat.store.turns.claim(
         (await chat.store.turns.accept(NewTurn("s", "ada", "", regenerate=True))).task.id
     )
@@ -234,6 +235,21 @@ async def test_what_waits_for_a_person_waits_on_the_branch_that_is_shown_alone(c
     parts = [{"type": "tool-tool", "toolCallId": "call_1", "state": "approval-requested", "input": {}}]
     await chat.store.turns.pause(asking, parts, [call], None)
     await chat.store.turns.end(asking, TurnEnd("completed", None, None, awaits=True), attempt=asking.attempt)
+    return asking
+
+
+@pytest.mark.requirement("CH-22", "CH-16")
+async def test_no_answer_that_is_being_continued_is_forked(chat: Chat) -> None:
+    asking = await asks(chat)
+    await chat.store.turns.answer(asking.id, "ada", {"call_1": Decision(approved=True)})
+    await chat.store.turns.accept(NewTurn("s", "ada", "and then?", message_id="behind"))
+    with pytest.raises(SessionBusy):
+        await chat.store.branches.fork("s", "ada", "behind", "f")
+
+
+@pytest.mark.requirement("CH-22", "CH-16")
+async def test_what_waits_for_a_person_waits_on_the_branch_that_is_shown_alone(chat: Chat) -> None:
+    await asks(chat)
     await chat.store.branches.fork("s", "ada", None, "f")
     assert (await Chat(chat.store, "f").shown())[-1].parts[0]["state"] == "output-error"
     assert (await chat.shown())[-1].parts[0]["state"] == "approval-requested"
