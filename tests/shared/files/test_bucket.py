@@ -7,7 +7,7 @@ import pytest
 from sluiceway.errors import FilesUnavailable
 from sluiceway.files.objects import FileObjects
 from sluiceway.files.watching import FilesWatch
-from sluiceway.files.writing import BUFFER_BYTES, FileWriting
+from sluiceway.files.writing import FileWriting
 
 from harness.bucket import KEY, Bucket, open_bucket
 from harness.waiting import wait_until
@@ -15,7 +15,7 @@ from harness.waiting import wait_until
 pytestmark = pytest.mark.requirement("CH-17")
 
 PIECE = bytes(range(256)) * 1024
-SMALL, LARGE = [PIECE], [PIECE] * (2 * BUFFER_BYTES // len(PIECE) + 3)
+SMALL, LARGE = [PIECE], [PIECE] * (FileObjects("s3://bucket").most_held_bytes // len(PIECE) + 3)
 
 
 @pytest.fixture

@@ -32,13 +32,15 @@ from obstore.exceptions import (
 )
 
 from sluiceway.errors import FilesUnavailable
-from sluiceway.files.writing import BUFFER_BYTES, FileWriting
+from sluiceway.files.writing import FileWriting
 from sluiceway.process.logs import get_logger
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 _PIECE_BYTES = 1024 * 1024
+# Of an object that is written: a bucket takes none that is smaller.
+_PART_BYTES, _PART_BYTES_OF_FOLDER = 5 * 1024 * 1024, 512 * 1024
 _LOCAL = "file:"
 # In what S3 answers, where it is not the object that is missing.
 _NO_BUCKET = "NoSuchBucket"
@@ -71,6 +73,11 @@ class FileObjects:
     def on(self) -> bool:
         return bool(self._url)
 
+    @property
+    def most_held_bytes(self) -> int:
+        """Of an object that is being written: a part, and what comes meanwhile."""
+        return 2 * self._part_bytes
+
     def write(self, file_id: str) -> FileWriting:
         """Begin an object. It is there when `close` has returned."""
 
@@ -78,10 +85,10 @@ class FileObjects:
             parts = not isinstance(content, bytes)
             with _errors():
                 return obstore.put(
-                    self._store, file_id, content, use_multipart=parts, chunk_size=BUFFER_BYTES, max_concurrency=1
+                    self._store, file_id, content, use_multipart=parts, chunk_size=self._part_bytes, max_concurrency=1
                 )
 
-        return FileWriting(put)
+        return FileWriting(put, self._part_bytes)
 
     async def put(self, file_id: str, content: bytes) -> None:
         """Write it in one go; again, where it is there already."""
@@ -130,6 +137,10 @@ class FileObjects:
             return 0
         before = time.time() - older_than.total_seconds()
         return await _called(lambda: sum(_removed(path, before) for path in _folder(self._url).glob("*#*")))
+
+    @property
+    def _part_bytes(self) -> int:
+        return _PART_BYTES_OF_FOLDER if self._url.startswith(_LOCAL) else _PART_BYTES
 
     @cached_property
     def _store(self) -> "ObjectStore":

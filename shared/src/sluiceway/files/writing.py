@@ -10,8 +10,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
-# As large as a part of an upload to S3 has to be.
-BUFFER_BYTES = 5 * 1024 * 1024
 # Pieces between the event loop and the thread.
 _MOST_WAITING = 4
 _ABORT_SECONDS = 5.0
@@ -21,17 +19,19 @@ Put = Callable[[bytes | Iterator[bytes]], object]
 
 
 class FileWriting:
-    """`close` or `abort` has to be called. Both raise, as `write` does, what `put` raises."""
+    """`close` or `abort` has to be called. Both raise, as `write` does, what `put` raises. `part_bytes`: what is larger
+    is put in parts."""
 
-    def __init__(self, put: Put) -> None:
+    def __init__(self, put: Put, part_bytes: int) -> None:
         self._put = put
+        self._part_bytes = part_bytes
         self._held = bytearray()
         self._sending: _Sending | None = None
 
     async def write(self, piece: bytes) -> None:
         if self._sending is None:
             self._held += piece
-            if len(self._held) <= BUFFER_BYTES:
+            if len(self._held) <= self._part_bytes:
                 return
             piece, self._held = bytes(self._held), bytearray()
             self._sending = _Sending(self._put)

@@ -19,7 +19,6 @@ from sluiceway.errors import (
     StoreUnavailable,
 )
 from sluiceway.files.keeping import Sent
-from sluiceway.files.writing import BUFFER_BYTES
 from sluiceway.store.records import StoredFile
 from sluiceway.wire.file_part import PICTURES, file_url
 from starlette.responses import Response, StreamingResponse
@@ -30,8 +29,6 @@ from gateway.api.models.files import FileView
 from gateway.api.problems import FilesNotSetUp, ProblemType, TooManyAtOnce
 from gateway.routing.table import Call, RawBody, RouteSpec, Success, json_response
 
-# What is written, and what is read meanwhile.
-_MOST_HELD = 2 * BUFFER_BYTES
 _FORMS = "multipart/form-data"
 _SAFE = {
     # No script, no form, no plugin, no origin, whatever a browser may take it for.
@@ -65,9 +62,10 @@ async def upload_file(call: Call[UploadParams, Body]) -> Response:
     if announced is not None and announced > settings.max_file_bytes:
         raise FileTooLarge(max_file_bytes=settings.max_file_bytes)
     sent = Sent(call.params.name, body.media_type, announced, caller.user_id)
+    pieces = body.pieces(call.gateway.objects.most_held_bytes, settings.upload_timeout_seconds)
     # A program may bring the files of many people.
     async with nullcontext() if caller.trusted else call.gateway.uploads.turn(caller.counted_as):
-        file = await call.gateway.files.keep(sent, body.pieces(_MOST_HELD, settings.upload_timeout_seconds))
+        file = await call.gateway.files.keep(sent, pieces)
     return json_response(FileView.of(file), 201, {"Location": file_url(file.id)})
 
 
