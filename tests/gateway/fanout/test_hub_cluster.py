@@ -135,6 +135,20 @@ async def test_a_slot_that_moves_under_followers_is_followed_there_without_a_gap
     assert server.stats().broken == 0
 
 
+async def test_a_slot_that_moved_is_found_by_what_its_old_owner_says(
+    cluster: RedisCluster, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by looking again who has the slots, which is done each second."""
+    monkeypatch.setattr("gateway.fanout.cluster_servers.FOLLOW_SECONDS", 600)
+    async with hub_server(cluster.url, join_seconds=5) as server, AsyncExitStack() as stack:
+        seen = await followed(stack, server, client, "told")
+        await cluster.move_at_once(seen.writers[0].key)
+        async with follow(server.url(seen.writers[0].key)) as late:
+            await late.read_until("start")
+        await seen.say("there ")
+        await seen.finish()
+
+
 @pytest.mark.parametrize("freeze", [False, True], ids=["killed", "frozen"])
 async def test_streams_of_a_primary_that_is_away_are_read_at_its_replica_from_where_they_were(
     cluster: RedisCluster, server: HubServer, client: Redis, freeze: bool
