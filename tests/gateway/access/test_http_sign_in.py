@@ -1,8 +1,11 @@
 """A browser signs in at an identity provider, and is a user by a cookie until it signs out or its time is over."""
 
 import asyncio
+import json
+import ssl
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +17,7 @@ from gateway.callers.sign_in import Client, SignIn
 from gateway.callers.tokens import Expected, Tokens
 
 from harness.processes.services import Service, Services
+from harness.proxies.tls import Authority, tls_before
 from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, SESSION_SECRETS, bearer
 from tests.gateway.conftest import client_of
@@ -225,3 +229,15 @@ async def test_a_provider_that_never_ends_its_answer_or_compresses_it_is_given_u
         with pytest.raises(refusal):
             await discovery.ask_json(http, "GET", f"http://127.0.0.1:{port}/")
         await left.wait()
+
+
+async def test_an_issuer_behind_tls_leads_to_no_address_without(provider: IdentityProvider, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    trusting = ssl.create_default_context(cafile=str(authority.ca))
+    trusting.load_cert_chain(*authority.certified("client"))
+    async with tls_before(provider.port, authority) as port, httpx.AsyncClient(verify=trusting) as client:
+        issuer = f"https://127.0.0.1:{port}"
+        provider.body = json.dumps({"issuer": issuer, "safe": f"{issuer}/a", "open": "http://127.0.0.1/b"}).encode()
+        assert await discovery.discover(client, issuer, "safe") == [f"{issuer}/a"]
+        with pytest.raises(ProviderAnswerInvalid, match="not https"):
+            await discovery.discover(client, issuer, "safe", "open")
