@@ -107,8 +107,10 @@ async function request<T>(method: string, path: string, { body, file, signal, ke
   throw await problemOf(response);
 }
 
-export const listSessions = (cursor?: string | null, archived = false) =>
-  request<{ sessions: Session[]; pinned?: Session[]; next_cursor: string | null }>("GET", `/sessions?${archived ? "archived=true&" : ""}${cursor ? `cursor=${id(cursor)}` : ""}`);
+export const listSessions = (cursor?: string | null, archived = false) => {
+  const query = [archived && "archived=true", cursor && `cursor=${id(cursor)}`].filter(Boolean).join("&");
+  return request<{ sessions: Session[]; pinned?: Session[]; next_cursor: string | null }>("GET", `/sessions${query && `?${query}`}`);
+};
 export const renameSession = (sessionId: string, title: string) =>
   request<Session>("PATCH", `/sessions/${id(sessionId)}`, { body: { title } });
 export const pinSession = (sessionId: string, pinned: boolean) =>
