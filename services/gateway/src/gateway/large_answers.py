@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sluiceway.process.shares import Shares
+from sluiceway.process.shares import NoPlace, Shares
 
 from gateway.api.problems import Overloaded, TooManyAtOnce
 
@@ -35,16 +35,12 @@ class LargeAnswers:
     async def turn(self, caller: str) -> AsyncIterator[None]:
         """Around reading and rendering one. Raises Overloaded, TooManyAtOnce."""
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                place = await self._shares.enter(caller)
-        except TimeoutError:
+            async with self._shares.within(caller, self._patience_seconds):
+                yield
+        except NoPlace:
             if self._shares.has_all(caller):
                 raise TooManyAtOnce(retry_after_seconds=_COME_AGAIN_SECONDS) from None
             raise Overloaded from None
-        try:
-            yield
-        finally:
-            place.leave()
 
     @asynccontextmanager
     async def rendering(self) -> AsyncIterator[None]:

@@ -4,12 +4,11 @@ it are not read meanwhile, and take none.
 Guarantees: however many files somebody sends at once, they take the room of one. Others wait for none of his.
 """
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sluiceway.process.shares import Shares
+from sluiceway.process.shares import NoPlace, Shares
 
 from gateway.api.problems import TooManyAtOnce
 
@@ -27,12 +26,8 @@ class Uploads:
     async def turn(self, caller: str) -> AsyncIterator[None]:
         """Around reading and storing one. Raises TooManyAtOnce."""
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                place = await self._shares.enter(caller)
-        except TimeoutError:
+            async with self._shares.within(caller, self._patience_seconds):
+                yield
+        except NoPlace:
             detail = "Other files of yours are still coming. Send this one after them."
             raise TooManyAtOnce(detail, retry_after_seconds=_COME_AGAIN_SECONDS) from None
-        try:
-            yield
-        finally:
-            place.leave()

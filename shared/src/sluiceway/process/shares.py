@@ -6,6 +6,12 @@ kept of whoever has none and waits for none.
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class NoPlace(Exception):
+    """None became free in time."""
 
 
 class Shares:
@@ -15,6 +21,19 @@ class Shares:
         self._shares: dict[str, asyncio.Semaphore] = {}
         self._present: Counter[str] = Counter()
         self._placed: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def within(self, who: str, seconds: float) -> AsyncIterator[None]:
+        """Around what needs a place. Raises NoPlace: there was none in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                place = await self.enter(who)
+        except TimeoutError:
+            raise NoPlace from None
+        try:
+            yield
+        finally:
+            place.leave()
 
     async def enter(self, who: str) -> "Place":
         """Wait for a place. His own share comes first: of one only so many wait among all."""
