@@ -26,7 +26,8 @@ async def _reload_before_it_arrives(page: Page, *, delivered: bool) -> None:
 
     await page.route(_POST, hold)
     await page.keyboard.press("Enter")
-    await held.wait()
+    async with asyncio.timeout(40):
+        await held.wait()
     await page.unroute(_POST)
     await page.reload()
 

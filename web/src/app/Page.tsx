@@ -1,6 +1,6 @@
 // One conversation on the page: its messages, what is said of it, and the box below.
 
-import { lazy, Suspense, useCallback, useImperativeHandle, useLayoutEffect, useRef, useState, useSyncExternalStore, type Ref } from "react";
+import { lazy, Suspense, useImperativeHandle, useLayoutEffect, useRef, useState, useSyncExternalStore, type Ref } from "react";
 import { Composer, type ComposerHandle } from "../composer/Composer.tsx";
 import { Absent } from "../conversation/Absent.tsx";
 import { Beginning } from "../conversation/Beginning.tsx";
@@ -45,10 +45,6 @@ export function Page({ conversation, suggestions, onSend, handle }: Props) {
     if (HAS_KEYBOARD) composer.current?.focus();
   }, []);
   const suggested = { texts: suggestions, onPick: (text: string) => composer.current?.putBack(text) };
-  const edit = useCallback((id: string | null) => {
-    setEditing(id);
-    if (id === null) composer.current?.focus();
-  }, []);
   function editLast(): boolean {
     const waits = state.pending.findLast((one) => one.state === "queued");
     if (waits) {
@@ -77,7 +73,7 @@ export function Page({ conversation, suggestions, onSend, handle }: Props) {
     <ConversationContext value={conversation}>
       {state.chat ? (
         <Suspense fallback={<Beginning state={state} suggested={suggested} />}>
-          <Log chat={state.chat} state={state} editing={editing} onEdit={edit} suggested={suggested} handle={log} />
+          <Log chat={state.chat} state={state} editing={editing} onEdit={setEditing} suggested={suggested} handle={log} />
         </Suspense>
       ) : (
         <Beginning state={state} suggested={suggested} />

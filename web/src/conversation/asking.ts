@@ -45,9 +45,6 @@ export class Asking {
     const { id, text, files = [], model } = one;
     const message: UIMessage = { id, role: "user", parts: [...files, ...(text ? [{ type: "text" as const, text }] : [])] };
     const body = { ...this.parts.pending.optionsOf(id, model), ...(this.state.now.temporary && { temporary: true as const }) };
-    // What follows its answer need not be there for it to go, to be waited for and to be stopped.
-    this.parts.turn.begin();
-    if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body, (early) => this.state.set({ early }));
     return new Promise((resolve) => {
       this.accepted = resolve;
       this.sendingId = id;
@@ -55,7 +52,10 @@ export class Asking {
         await this.state.chat.sendMessage(message, { body });
         await this.settle(one);
       };
-      void this.parts.following.run(ask).finally(resolve);
+      void this.parts.following.act(() => ask().finally(resolve)).then((isTaken) => isTaken || resolve());
+      // What follows its answer need not be there for it to go, to be waited for and to be stopped.
+      this.parts.turn.begin();
+      if (!this.state.talk && !isOffline()) beginRequest(this.state.sessionId, message, body, (early) => this.state.set({ early }));
     });
   }
 
@@ -86,44 +86,49 @@ export class Asking {
 
   // Once more
 
-  regenerate(messageId: string): Promise<void> {
+  regenerate(messageId: string): Promise<boolean> {
     const { pending, model } = this.parts;
-    return this.onceMore(() => this.state.chat.regenerate({ messageId, body: pending.optionsOf(messageId, model.name) }));
+    return this.onceMore(messageId, () => this.state.chat.regenerate({ messageId, body: pending.optionsOf(messageId, model.name) }));
   }
 
-  /** Put another question in the place of this one; what follows it goes. */
-  edit(messageId: string, text: string): Promise<void> {
-    const { turn, pending, model, following } = this.parts;
-    if (following.busy) return Promise.resolve();
-    keepEdited(this.state.sessionId, { id: messageId, text });
-    return this.onceMore(async () => {
-      const edited = this.state.message(messageId);
-      // With the files that it has.
-      const files = edited ? filesOf(edited.parts) : [];
-      await this.state.chat.sendMessage({ text, messageId, files }, { body: pending.optionsOf(messageId, model.name) });
-      if (!turn.refusal || turn.taskId) return;
+  /** Put another question in the place of this one; what follows it goes. Resolves when it is begun. False: it is not. */
+  async edit(messageId: string, text: string): Promise<boolean> {
+    const { turn, pending, model } = this.parts;
+    const { sessionId, signal } = this.state;
+    keepEdited(sessionId, { id: messageId, text });
+    const giveBack = () => {
+      keepEdited(sessionId, null);
       this.host.onReturn(text);
-      keepEdited(this.state.sessionId, null);
-    });
+    };
+    const ask = async (edited: UIMessage) => {
+      // With the files that it has.
+      await this.state.chat.sendMessage({ text, messageId, files: filesOf(edited.parts) }, { body: pending.optionsOf(messageId, model.name) });
+      if (turn.refusal && !turn.taskId) giveBack();
+    };
+    const isTaken = await this.onceMore(messageId, ask, giveBack);
+    if (!isTaken && !signal.aborted) keepEdited(sessionId, null);
+    return isTaken;
   }
 
   /** What was on its way when the page was left, once nothing runs. */
   async editAgain(): Promise<void> {
-    const edited = editedOf(this.state.sessionId);
-    if (!edited || this.state.signal.aborted) return;
+    const { sessionId, signal } = this.state;
+    const edited = editedOf(sessionId);
+    if (!edited || signal.aborted) return;
     const message = this.state.message(edited.id);
-    if (message && textOf(message) !== edited.text) return this.edit(edited.id, edited.text);
-    keepEdited(this.state.sessionId, null);
-    if (!message) this.host.onReturn(edited.text);
+    if (message && textOf(message) === edited.text) return keepEdited(sessionId, null);
+    if (!(await this.edit(edited.id, edited.text)) && !signal.aborted) this.host.onReturn(edited.text);
   }
 
-  private async onceMore(ask: () => Promise<void>): Promise<void> {
+  /** `gone`: the message is none of this branch any more. */
+  private onceMore(messageId: string, ask: (message: UIMessage) => Promise<void>, gone = () => {}): Promise<boolean> {
     const { turn, following } = this.parts;
-    if (following.busy) return;
-    this.state.tell(null);
-    await following.run(async () => {
+    return following.act(async () => {
+      const message = this.state.message(messageId);
+      if (!message) return gone();
+      this.state.tell(null);
       turn.begin();
-      await ask();
+      await ask(message);
       if (!turn.taskId && turn.refusal) this.state.tell(sentenceOf(turn.refusal));
       else turn.over();
     });

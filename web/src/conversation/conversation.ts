@@ -195,29 +195,25 @@ export class Conversation {
     this.pending.send(text, how);
   }
 
-  regenerate(messageId: string): Promise<void> {
+  regenerate(messageId: string): Promise<boolean> {
     return this.asking.regenerate(messageId);
   }
 
-  /** Put another question in the place of this one; what follows it goes. */
-  edit(messageId: string, text: string): Promise<void> {
+  /** Put another question in the place of this one; what follows it goes. Resolves when it is begun. False: it is not. */
+  edit(messageId: string, text: string): Promise<boolean> {
     return this.asking.edit(messageId, text);
   }
 
   /** Show the branch of another message that may stand in the place of one. */
-  async showBranch(messageId: string, forth: boolean): Promise<void> {
-    if (this.following.busy) return;
-    this.tell(null);
-    try {
+  showBranch(messageId: string, forth: boolean): Promise<boolean> {
+    return this.following.act(async () => {
+      this.tell(null);
       await this.state.insist(() => api.showBranch(this.sessionId, messageId));
       this.arrival = { id: messageId, forth };
       this.history.otherBranch = true;
-      await this.refresh();
-      await this.earlier.until(messageId);
+      this.history.wanted = messageId;
       this.host.onChange();
-    } catch (error) {
-      this.state.failed(error);
-    }
+    });
   }
 
   // What is stopped

@@ -16,6 +16,8 @@ export class Following {
   private readonly prepare: () => Promise<void>;
   private looping = false;
   private again = false;
+  /** What a person wants to be done here, until it is begun, or is not to be. */
+  private wish: ((isTaken: boolean) => Promise<void> | void) | null = null;
   private started: string[] = [];
 
   /** `prepare`: once it is done, there is a chat. */
@@ -64,8 +66,26 @@ export class Following {
     return started.some((taskId) => !this.turn.ended.has(taskId));
   }
 
-  /** `first`: what begins a turn. Where the loop runs already, it is not done. */
-  async run(first?: () => Promise<void>): Promise<void> {
+  /** Begin a turn, or show another branch, as soon as the history that is being read is. False, and not begun: a turn
+   * runs, so that it would be done to what nobody has seen, or another wish waits. */
+  act(begin: () => Promise<void>): Promise<boolean> {
+    if (this.wish || this.turn.runs) return Promise.resolve(false);
+    return new Promise((taken) => {
+      this.wish = (isTaken) => {
+        taken(isTaken);
+        if (isTaken) return begin();
+      };
+      void this.run();
+    });
+  }
+
+  private answerWish(isTaken: boolean): Promise<void> | void {
+    const { wish } = this;
+    this.wish = null;
+    return wish?.(isTaken);
+  }
+
+  private async run(): Promise<void> {
     if (this.looping) {
       this.again = true;
       return;
@@ -73,15 +93,16 @@ export class Following {
     this.looping = true;
     try {
       await this.prepare();
-      if (first) await first();
       do {
         this.again = false;
+        await this.answerWish(true);
         await this.followAll();
       } while (this.again || this.hasNews());
     } catch (error) {
       this.state.failed(error);
     } finally {
       this.looping = false;
+      void this.answerWish(false);
       this.turn.end();
     }
   }
@@ -106,6 +127,7 @@ export class Following {
 
   /** Follow it to its end. False where there was nothing to follow yet, or where it has to be read anew. */
   private async follow(active: ActiveTask): Promise<boolean> {
+    void this.answerWish(false);
     this.turn.begin(active.task_id, active.message_id);
     this.state.talk!.transport.streamUrl = active.stream_url ?? `/api/chat/tasks/${encodeURIComponent(active.task_id)}/stream`;
     await this.state.chat.resumeStream();

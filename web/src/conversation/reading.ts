@@ -21,6 +21,8 @@ interface Parts {
 export class HistoryReading {
   /** Whether the next history that is read may be another one from its beginning on. */
   otherBranch = false;
+  /** What is to be among its messages, however far back it stands. */
+  wanted: string | null = null;
   private readonly state: ConversationState;
   private readonly parts: Parts;
   private readonly host: Host;
@@ -51,7 +53,8 @@ export class HistoryReading {
     this.parts.background.follow(session.background_tasks ?? []);
     state.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
     state.set({ loaded: true, title: session.title, temporary: session.temporary ?? false, archived: Boolean(session.archived_at), ...(older.length === 0 && { hasOlder: session.has_more }) });
-    void this.parts.earlier.until(state.now.sought);
+    void this.parts.earlier.until(this.wanted ?? state.now.sought);
+    this.wanted = null;
     this.host.onSession(session, session.has_more ? "" : state.firstText);
     this.noteWhole(active);
     return active;

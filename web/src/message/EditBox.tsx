@@ -4,11 +4,14 @@ import { useWords } from "../words/words.ts";
 
 interface Props {
   text: string;
-  onSend: (text: string) => void;
+  /** No turn runs: it can be sent. */
+  idle: boolean;
+  /** Resolves when it is on its way, or could not be sent. */
+  onSend: (text: string) => Promise<void>;
   onCancel: () => void;
 }
 
-export function EditBox({ text, onSend, onCancel }: Props) {
+export function EditBox({ text, idle, onSend, onCancel }: Props) {
   const words = useWords();
   const [draft, setDraft] = useState(text);
   const box = useRef<HTMLTextAreaElement>(null);
@@ -18,7 +21,14 @@ export function EditBox({ text, onSend, onCancel }: Props) {
     current?.focus();
     current?.setSelectionRange(current.value.length, current.value.length);
   }, []);
-  const send = () => (draft.trim() && draft.trim() !== text.trim() ? onSend(draft.trim()) : onCancel());
+  const [sending, setSending] = useState(false);
+  const send = () => {
+    if (sending) return;
+    if (!draft.trim() || draft.trim() === text.trim()) return onCancel();
+    if (!idle) return;
+    setSending(true);
+    void onSend(draft.trim()).finally(() => setSending(false));
+  };
   return (
     <form
       className="edit"
@@ -33,13 +43,14 @@ export function EditBox({ text, onSend, onCancel }: Props) {
         dir="auto"
         aria-label={words.editMessage}
         value={draft}
+        readOnly={sending}
         rows={Math.min(12, draft.split("\n").length + 1)}
         onChange={(event) => setDraft(event.target.value)}
         onKeyDown={(event) => {
           if (isComposing(event.nativeEvent)) return;
           if (event.key === "Escape") {
             event.stopPropagation();
-            onCancel();
+            if (!sending) onCancel();
           } else if (event.key === "Enter" && !event.shiftKey) {
             event.preventDefault();
             send();
@@ -47,10 +58,10 @@ export function EditBox({ text, onSend, onCancel }: Props) {
         }}
       />
       <div className="buttons">
-        <button type="button" className="button" onClick={onCancel}>
+        <button type="button" className="button" disabled={sending} onClick={onCancel}>
           {words.cancel}
         </button>
-        <button type="submit" className="button primary">
+        <button type="submit" className="button primary" disabled={!idle || sending}>
           {words.resend}
         </button>
       </div>

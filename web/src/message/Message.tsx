@@ -154,15 +154,21 @@ interface QuestionProps {
 export const Question = memo(function Question({ id, text, parts = NONE, pending, editing, idle, siblings, unanswered = false, onEdit }: QuestionProps) {
   const words = useWords();
   const conversation = useConversation();
-  const send = (changed: string) => {
+  const close = () => {
+    const { activeElement } = document;
+    // Not from where somebody has gone while it was being sent.
+    if (activeElement === document.body || activeElement?.closest(".edit")) focusBox();
     onEdit(null);
-    void conversation.edit(id, changed);
+  };
+  /** The box stays until its text is on its way. */
+  const send = async (changed: string) => {
+    if (await conversation.edit(id, changed)) close();
   };
   return (
     <article className={`message user${pending?.state === "sending" ? " sending" : ""}`} data-message-id={id}>
       <h2 className="unseen">{words.you}</h2>
       {editing ? (
-        <EditBox text={text} onSend={send} onCancel={() => onEdit(null)} />
+        <EditBox text={text} idle={idle} onSend={send} onCancel={close} />
       ) : (
         <div className="body">
           {filesOf([...parts]).map(({ url, mediaType, filename }) => (

@@ -1,0 +1,91 @@
+"""What a person does while the page reads the history is done when it has been read, in a real browser."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from harness.model_server import ModelServer, answer_to
+from harness.processes.services import Services
+from tests.browser.chat import Chat
+
+pytestmark = pytest.mark.requirement("GW-8", "CH-22")
+
+_GATED = "from another device [[tokens=8 rate=0 gate_after=4:elsewhere]]"
+
+
+def _session(page: Page) -> str:
+    base, _, session_id = page.url.partition("#/c/")
+    return f"{base}api/chat/sessions/{session_id}"
+
+
+@asynccontextmanager
+async def _reading(page: Page) -> AsyncIterator[None]:
+    """The page reads the history, since another device has chosen what is shown, and gets it at the end."""
+    asked = asyncio.Event()
+
+    async def hold(_: Route) -> None:
+        asked.set()
+
+    await page.route(_session(page), hold)
+    newest = await page.locator("[data-message-id]").last.get_attribute("data-message-id")
+    shown = await page.request.post(f"{_session(page)}/branch", data={"message_id": newest})
+    assert shown.ok, await shown.text()
+    async with asyncio.timeout(40):
+        await asked.wait()
+    yield
+    # What is held goes on with it.
+    await page.unroute(_session(page), hold)
+
+
+async def test_what_is_done_while_the_history_is_read_is_done_behind_it(services: Services, chat: Chat) -> None:
+    page = chat.page
+    await chat.open((await services.whole()).url)
+    await chat.send("say this")
+    await chat.sees_answers(answer_to("say this"))
+    async with _reading(page):
+        await chat.answers.last.get_by_role("button", name="Answer again").click()
+    await expect(chat.answers.last.get_by_role("group", name="Version 2 of 2")).to_be_visible()
+    await chat.sees_answers(answer_to("say this"))
+    async with _reading(page):
+        await chat.answers.last.get_by_role("button", name="Earlier version").click()
+    await expect(chat.answers.last.get_by_role("group", name="Version 1 of 2")).to_be_visible()
+    box = page.get_by_role("textbox", name="Edit your message")
+    async with _reading(page):
+        await chat.questions.last.get_by_role("button", name="Edit").click()
+        await box.fill("say that")
+        await page.keyboard.press("Enter")
+        # It is seen that it is not on its way yet.
+        await expect(box).to_have_value("say that")
+        await expect(box).not_to_be_editable()
+    await chat.sees_questions("say that")
+    await chat.sees_answers(answer_to("say that"))
+    await expect(chat.box).to_be_focused()
+
+
+async def test_an_edit_that_another_devices_message_comes_before_stays_in_its_box(
+    services: Services, model: ModelServer, chat: Chat
+) -> None:
+    page = chat.page
+    await chat.open((await services.whole()).url)
+    await chat.send("say this")
+    await chat.sees_answers(answer_to("say this"))
+    box = page.get_by_role("textbox", name="Edit your message")
+    async with _reading(page):
+        await chat.questions.last.get_by_role("button", name="Edit").click()
+        await box.fill("say that")
+        sent = await page.request.post(f"{_session(page)}/messages", data={"message": _GATED})
+        assert sent.ok, await sent.text()
+        await page.keyboard.press("Enter")
+    await expect(chat.text_of(chat.questions)).to_have_text([_GATED])
+    await expect(chat.questions.first.get_by_role("button", name="Send")).to_be_disabled()
+    await expect(box).to_be_editable()
+    await page.keyboard.press("Enter")
+    await model.open_gate("elsewhere")
+    await chat.sees_answers(answer_to("say this"), answer_to(_GATED, 8))
+    await expect(box).to_have_value("say that")
+    await page.keyboard.press("Enter")
+    await chat.sees_questions("say that")
+    await chat.sees_answers(answer_to("say that"))
