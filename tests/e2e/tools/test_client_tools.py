@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from gateway.api.posted_message import answers_in
 from redis.asyncio import Redis
-from sluiceway.store.turns.approving import ClientOutput
+from sluiceway.store.turns.approving import ClientOutput, Decision
 
 from harness.clients.calling import answers, call, calls_tools
 from harness.clients.chat import Chat, Turn
@@ -154,6 +154,19 @@ def test_an_output_that_is_too_long_is_an_error_for_the_model() -> None:
     assert taken == ("m1", {"call_1": ClientOutput(part["output"])})
     told = ClientOutput(error_text=f"The output was longer than {len(whole) - 1} characters.")
     assert answers_in([message], len(whole) - 1) == ("m1", {"call_1": told})
+
+
+@pytest.mark.requirement("CH-16", "SE-4")
+@pytest.mark.parametrize("approved", ["y", "on", "true", 1, 1.0, None, {}])
+def test_a_client_says_yes_with_true_and_with_nothing_else(approved: Any) -> None:
+    """By a message, as `useChat` posts it; by the route of an approval it is refused."""
+
+    def said(approved: Any) -> Any:
+        part = {"toolCallId": "call_1", "state": "approval-responded", "approval": {"id": "a", "approved": approved}}
+        return answers_in([{"role": "assistant", "id": "m1", "parts": [part]}], 1000)
+
+    assert said(True) == ("m1", {"call_1": Decision(True, None)})
+    assert said(approved) is None
 
 
 @pytest.mark.requirement("CH-18", "CH-24")

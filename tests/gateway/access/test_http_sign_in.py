@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from gateway.callers import discovery
+from gateway.api.problems import SignInFailed
+from gateway.callers import discovery, sign_in
 from gateway.callers.discovery import ProviderAnswerInvalid
 from gateway.callers.sign_in import Client, SignIn
 from gateway.callers.tokens import Expected, Tokens
@@ -205,14 +206,35 @@ async def test_over_https_the_cookie_of_a_sign_in_that_was_begun_can_be_planted_
     assert {"Secure", "Path=/", "HttpOnly"} <= {flag.strip() for flag in flags.split(";")}
 
 
+async def test_a_sign_in_that_was_begun_too_long_ago_is_not_finished(
+    provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser forgets the cookie; whoever has taken it keeps it for as long as he likes."""
+    monkeypatch.setattr(sign_in, "_SECONDS", 0)
+    client = Client(provider.issuer, _CLIENT, None, "https://chat.example/auth/callback")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        begun = SignIn(http, client, Tokens(SECRET, None, Expected()), [b"k" * 32], secure=True)
+        redirect = await begun.begin("/")
+        [state] = parse_qs(urlsplit(redirect.location).query)["state"]
+        with pytest.raises(SignInFailed, match="too long ago"):
+            await begun.finish("code-1", state, redirect.cookie)
+
+
 @pytest.mark.parametrize(
-    ("head", "refusal"), [("", httpx.ReadTimeout), ("content-encoding: gzip\r\n", ProviderAnswerInvalid)]
+    ("head", "most_bytes", "refusal"),
+    [
+        ("", 100_000, httpx.ReadTimeout),
+        ("", 0, ProviderAnswerInvalid),
+        ("content-encoding: gzip\r\n", 100_000, ProviderAnswerInvalid),
+    ],
+    ids=["never ends", "too large", "compressed"],
 )
-async def test_a_provider_that_never_ends_its_answer_or_compresses_it_is_given_up(
-    head: str, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
+async def test_a_provider_whose_answer_never_ends_is_too_large_or_is_compressed_is_given_up(
+    head: str, most_bytes: int, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where each byte comes in time, a sign-in held its browser, and the gateway's connection, for minutes."""
     monkeypatch.setattr(discovery, "_MOST_SECONDS", 0.3)
+    monkeypatch.setattr(discovery, "_MOST_BYTES", most_bytes)
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 200 X\r\n{head}content-length: 100000\r\n\r\n ".encode())

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 from gateway.serving.room import Room
+from gateway.serving.unread import UnreadBodies
 from redis.asyncio import Redis
 
 from harness.databases.database import Database
@@ -169,6 +170,29 @@ async def test_cursors_at_the_ends_of_time_and_odd_answers_to_approvals_are_refu
         for approved in ("y", "on", "true", 1, 1.0, None):
             answer = await http.post("/api/chat/tasks/t/approvals/c", json={"approved": approved})
             assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_BODY"), approved
+
+
+class _Connection:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def unread_bytes(self) -> int:
+        return self.size
+
+
+@pytest.mark.requirement("SE-3")
+def test_what_waits_unread_in_all_connections_has_a_bound_and_what_was_taken_or_ended_counts_no_more() -> None:
+    unread = UnreadBodies(100)
+    first, second, third = _Connection(60), _Connection(60), _Connection(40)
+    assert unread.note(first)
+    assert not unread.note(second)
+    first.size = 0  # its request has taken it, and does not tell
+    assert unread.note(second)
+    assert unread.note(third)
+    first.size = 60
+    assert not unread.note(first)
+    unread.forget(second)
+    assert unread.note(first)
 
 
 class _Guest:

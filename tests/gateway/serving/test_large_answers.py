@@ -10,7 +10,10 @@ import gateway
 import pytest
 from gateway.api.problems import Overloaded, TooManyAtOnce, problem_response
 from gateway.large_answers import LargeAnswers
+from gateway.serving import outbox
 from gateway.serving.app import _ROUTES
+from gateway.serving.outbox import Outbox
+from starlette.types import Message
 
 # What may be of any size in an answer.
 _LARGE_FIELDS = {"messages", "output", "events"}
@@ -75,6 +78,30 @@ async def test_one_that_waited_too_long_is_told_for_whom_and_to_come_again_and_t
             assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (status, True)
     async with asyncio.timeout(10), answers.turn(_OTHER):
         pass
+
+
+@pytest.mark.requirement("TS-10")
+async def test_a_client_that_takes_an_answer_a_byte_now_and_then_is_cut_and_keeps_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that takes none is cut by the connection's own timer."""
+    monkeypatch.setattr(outbox, "_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(outbox, "_SLOWEST_BYTES_PER_SECOND", 10_000_000)
+    size = 1024 * 1024
+    aborted, sends = asyncio.Event(), Outbox(size)
+    head = [(b"content-length", str(size).encode())]
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await aborted.wait()
+
+    with sends.sending(send, {"abort": aborted.set}) as sending:
+        await sending({"type": "http.response.start", "status": 200, "headers": head})
+        assert not sends.take(size)
+        async with asyncio.timeout(10):
+            await sending({"type": "http.response.body", "body": bytes(size)})
+    assert aborted.is_set()
+    assert sends.take(size)
 
 
 async def test_the_loop_is_left_to_others_for_as_long_as_a_rendering_took() -> None:

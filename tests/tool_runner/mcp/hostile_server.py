@@ -3,6 +3,7 @@
 It speaks just enough of the protocol of 2025 to be listened to, without the library, which would be too decent.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -45,6 +46,7 @@ TOOLS: dict[str, dict[str, Any]] = {
 }
 # Half of a character, as `json.dumps` writes it: the library refuses a whole message that has one.
 HALF = {"name": "half", "description": "half \ud83d of one", "inputSchema": OBJECT}
+LISTINGS = itertools.count()
 # What is no tool by the protocol: the library refuses a whole listing that has one of them.
 NO_TOOLS: list[Any] = [
     {"name": "no_type", "inputSchema": {}},
@@ -66,6 +68,10 @@ def listed() -> list[dict[str, Any]]:
     next(tool for tool in tools if tool["name"] == "slow_result")["outputSchema"] = RESULT
     if os.environ.get("NO_TOOLS"):
         tools = [*NO_TOOLS[:4], HALF, *tools, *NO_TOOLS[4:]]
+    if os.environ.get("CHANGES"):
+        number = next(LISTINGS)
+        tools += [{"name": f"a_{number}", "inputSchema": OBJECT}]
+        tools += [{"name": f"odd_{number}_{place}", "inputSchema": {}} for place in range(60)]
     many = int(os.environ.get("MANY", "0"))
     return tools + [{"name": f"many_{n:03}", "description": "y" * 3000, "inputSchema": OBJECT} for n in range(many)]
 

@@ -15,12 +15,14 @@ import httpx
 import psutil
 import pytest
 from sluiceway.store.records import Operation
+from tool_runner.mcp.few import FewLines
 
 from harness.processes.child import Child
 from harness.processes.ports import free_port
 from harness.processes.services import Service, Services
 from harness.waiting import wait_until
 from tests.tool_runner.mcp.hostile_server import HUGE_MIB, MIB
+from tests.tool_runner.mcp.mcp_stage import mcp_stage
 from tests.tool_runner.operations import Caller
 from tests.tool_runner.tiny_server import answering, serving
 
@@ -172,6 +174,40 @@ async def test_what_is_no_tool_by_the_protocol_is_left_out_and_said_and_the_othe
     logged = [line["tool"] for line in runner.log_lines if line["event"] == "mcp_tool_left_out"]
     assert {f"h__{name}" for name in names} <= set(logged)
     assert len(logged) == len(set(logged)), "once each"
+
+
+@pytest.mark.requirement("SE-4")
+async def test_a_server_that_lists_other_tools_each_time_is_asked_seldom_and_fills_no_log(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server = over_pipes(env={"CHANGES": "1", "MANY": "100"}, max_tools=20, refresh_seconds=0.1)
+    async with mcp_stage({"h": server}) as stage:
+
+        def listings() -> int:
+            return max((int(name.removeprefix("h__a_")) + 1 for name in stage.names() if "__a_" in name), default=0)
+
+        await wait_until(listings, STARTUP_SECONDS)
+        first, began = listings(), time.monotonic()
+        await wait_until(lambda: listings() >= first + 3, 20)
+        assert listings() - first <= (time.monotonic() - began) / 0.5 + 1
+    assert 50 < capfd.readouterr().out.count("mcp_tool_left_out") <= 110
+
+
+def test_how_many_lines_were_left_out_is_in_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    log = FewLines("h")
+    for number in range(1000):
+        log.info("mcp_tools_changed", tools=number)
+    now += 3600
+    for number in range(1000, 2000):
+        log.info("mcp_tools_changed", tools=number)
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 200
+    assert [line for line in lines if "unsaid" in line] == [lines[100]]
+    assert "900" in lines[100]
 
 
 async def details(runner: Service) -> dict[str, str]:

@@ -101,6 +101,7 @@ def test_a_page_is_shown_and_never_read() -> None:
         asked(form(("a",), a={"type": "string", "enum": [1, 2]})),
         asked(form(("a",), a={"type": "string", "enum": ["o" * 1_000_000]})),
         asked(form(("n" * 1_000_000,), **{"n" * 1_000_000: {"type": "string"}})),
+        asked(form(("a",), a={"type": "string", "default": "d" * 1_000_000})),
         asked({"type": "object", "properties": {"a": 7}}),
         asked({"type": "object", "required": [["a"]]}),
         asked(mode="url", url="javascript:alert(1)"),

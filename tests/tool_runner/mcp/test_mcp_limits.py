@@ -1,6 +1,7 @@
 """What an MCP server sends is counted and made readable before it is parsed, however its bytes come."""
 
 import asyncio
+import gzip
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -15,16 +16,17 @@ from hypothesis import strategies as st
 from mcp import types
 from mcp.shared.message import SessionMessage
 from sluiceway.process.shares import Shares
-from tool_runner.mcp import large_messages
+from tool_runner.mcp import http_bodies, large_messages
 from tool_runner.mcp.calls import Call
 from tool_runner.mcp.edge import Edge
 from tool_runner.mcp.fit_text import fit_text
-from tool_runner.mcp.http_bodies import _Body, _Bounded, _Events
+from tool_runner.mcp.http_bodies import BoundedTransport, _Body, _Bounded, _Events
 from tool_runner.mcp.large_messages import TOO_SLOW
-from tool_runner.mcp.limits import MAX_VALUES, Values
+from tool_runner.mcp.limits import MAX_VALUES, TOO_LARGE, Values
 
 from harness.waiting import wait_until
 from tests.any_json import ANY_JSON, ANY_TEXT
+from tests.tool_runner.tiny_server import answering, serving
 
 MANY = settings(max_examples=200, deadline=None)
 pytestmark = pytest.mark.requirement("CH-24", "SE-4")
@@ -168,6 +170,35 @@ async def test_a_large_message_that_comes_too_slowly_is_refused_and_its_place_is
     assert places.taken() == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "pieces"),
+    [(_Body, [b"x" * 600] * 2), (_Events, [b"x" * 600] * 2), (_Events, [b"data\n" * 150])],
+    ids=["a body", "an event", "an event of many lines"],
+)
+async def test_a_message_that_is_too_large_is_refused_however_it_grows(
+    kind: type[_Bounded], pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_bodies, "MAX_MESSAGE_BYTES", 1000)
+    monkeypatch.setattr(http_bodies, "MAX_LINES", 100)
+    try:
+        said = await read(kind(Pieces(pieces), edge_of("h", large_messages.places())))
+    except httpx2.StreamError as error:
+        said = str(error).encode()
+    assert TOO_LARGE.encode() in said
+
+
+async def test_an_answer_that_is_compressed_is_not_read() -> None:
+    """What is counted are the bytes that come, and a few of them may be very many."""
+    edge = edge_of("h", large_messages.places())
+    async with (
+        serving(answering(gzip.compress(b"{}"), content_encoding="gzip")) as server,
+        httpx2.AsyncClient(transport=BoundedTransport(edge)) as client,
+    ):
+        with pytest.raises(httpx2.RemoteProtocolError, match="compressed"):
+            await client.get(server.url(), headers={"accept-encoding": "gzip"})
+        assert [request.headers["accept-encoding"] for request in server.requests] == ["identity"]
+
+
 def answer_of(number: int, text: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "result": {"text": text}}
 
@@ -249,6 +280,8 @@ async def test_what_nobody_waits_for_any_more_keeps_no_place() -> None:
     )
     for odd in (b'{"jsonrpc":"2.0","method":"m","params":{"a":"%b"}}', b'{"id":7,"error":"%b"}', b'["%b"]', b'{"%b'):
         assert len(await read(_Body(Pieces([odd % (b"x" * 2_000_000)]), edge))) < 100
+    error = b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"%b","data":"%b"}}' % (b"x" * 2_000_000, b"x" * 1000)
+    assert len(await read(_Body(Pieces([error]), edge))) < 2100
     assert places.taken() == 0
 
 

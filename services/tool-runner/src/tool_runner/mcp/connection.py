@@ -24,6 +24,7 @@ from sluiceway.process.shares import Shares
 from tool_runner.mcp.calls import Call
 from tool_runner.mcp.edge import Edge
 from tool_runner.mcp.elicitations import not_in_a_call
+from tool_runner.mcp.few import FewLines
 from tool_runner.mcp.listing import MAX_LISTED
 from tool_runner.mcp.result_schemas import ResultSchemas
 from tool_runner.mcp.tasks import Answers, CancelTask, GetTask, TaskOf, Tasks, TaskState, UpdateTask
@@ -59,12 +60,13 @@ class ListTooLong(Exception):
 
 class McpConnection:
     """One server. `listed`: its tools as it last listed them, also while it is away; `refused`: what it listed beside
-    them that is no tool, with why. `here`: they can be called."""
+    them that is no tool, with why; `log`: what is said of what it lists. `here`: they can be called."""
 
     def __init__(self, name: str, server: McpServerSettings, places: Shares) -> None:
         self.name = name
         self.listed: list[types.Tool] = []
         self.refused: dict[str, str] = {}
+        self.log = FewLines(name)
         self.here = False
         self._server = server
         self._client: Client | None = None
@@ -249,9 +251,9 @@ class McpConnection:
         refused, before = self._edge.listing.refused, self.refused
         self.refused = refused
         for name in refused.keys() - before.keys():
-            self._log.warning("mcp_tool_left_out", tool=f"{self.name}__{name}", reason=refused[name])
+            self.log.warning("mcp_tool_left_out", tool=f"{self.name}__{name}", reason=refused[name])
         if listed != self.listed:
-            self._log.info("mcp_tools_changed", tools=len(listed))
+            self.log.info("mcp_tools_changed", tools=len(listed))
             self.listed = listed
 
     async def _notice_end(self) -> None:

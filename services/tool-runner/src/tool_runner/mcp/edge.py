@@ -13,7 +13,6 @@ Guarantees
 
 import asyncio
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from pydantic_core import from_json
 from sluiceway.process.shares import Place, Shares
 
 from tool_runner.mcp.calls import Calls
+from tool_runner.mcp.few import Few
 from tool_runner.mcp.fit_text import fit_text
 from tool_runner.mcp.listing import ListedTools
 
@@ -54,8 +54,7 @@ class Edge:
         self._calls = Calls()
         self._parked: dict[int, tuple[types.JSONRPCResponse, Place]] = {}
         self._next = 0
-        self._left = float(_MOST_AT_ONCE)
-        self._left_at = time.monotonic()
+        self._room = Few(_MOST_AT_ONCE, seconds=60)
 
     async def enter(self) -> Place:
         """A place for a large message."""
@@ -68,7 +67,7 @@ class Edge:
     def received(self, message: object) -> bool:
         """Whether the library shall have it; as it is now."""
         if not isinstance(message, SessionMessage):
-            return self._has_room()
+            return self._room.take()
         match message.message:
             case types.JSONRPCResponse() as answer:
                 self._fetch(answer)
@@ -77,9 +76,9 @@ class Edge:
             case types.JSONRPCError():
                 return True
             case types.JSONRPCNotification() as notification:
-                return self._is_for_the_library(notification) and self._has_room()
+                return self._is_for_the_library(notification) and self._room.take()
             case _:
-                return self._has_room()
+                return self._room.take()
 
     async def park(self, text: bytes | bytearray, place: Place) -> bytes:
         """Read a large message, in a thread; what the library is given instead, which is nothing for what is no
@@ -147,15 +146,6 @@ class Edge:
         progress, total, message = _number(params.get("progress")), _number(params.get("total")), params.get("message")
         if call is not None and call.on_progress is not None and progress is not None:
             call.on_progress(progress, total, message if isinstance(message, str) else None)
-
-    def _has_room(self) -> bool:
-        now = time.monotonic()
-        self._left = min(_MOST_AT_ONCE, self._left + (now - self._left_at) * _MOST_AT_ONCE / 60)
-        self._left_at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 def message_of(text: bytes | bytearray) -> types.JSONRPCMessage:

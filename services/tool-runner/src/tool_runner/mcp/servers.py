@@ -10,7 +10,6 @@ from collections.abc import Container, Mapping
 
 from mcp import types
 from sluiceway.operation.input_schema import UnfitSchema
-from sluiceway.process.logs import get_logger
 from sluiceway.process.shares import Shares
 
 from tool_runner.mcp import large_messages
@@ -108,11 +107,11 @@ class _Server:
         """A name that the setting allows and the server does not have is likely a slip."""
         missing = sorted(name for name in self._server.tools or () if name not in listed)
         if missing:
-            get_logger().warning("mcp_tools_missing", mcp_server=self.connection.name, tools=missing)
+            self.connection.log.warning("mcp_tools_missing", tools=missing)
 
     def _leave_out(self, tool: str, reason: str) -> None:
         self.left_out[tool] = reason
-        get_logger().warning("mcp_tool_left_out", mcp_server=self.connection.name, tool=tool, reason=reason)
+        self.connection.log.warning("mcp_tool_left_out", tool=tool, reason=reason)
 
 
 async def _ended(owners: list[asyncio.Task[None]]) -> None:
