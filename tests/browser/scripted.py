@@ -127,11 +127,12 @@ class ScriptedChat:
         self.store(turn.message_id, "assistant", turn.parts(), metadata)
         await turn.end({"type": "finish", "finishReason": reason})
 
-    async def tell(self, event: str, turn: Turn) -> None:
-        """Tell every window what becomes of its person's sessions, once one follows: here of a turn of this one."""
+    async def tell(self, event: str, turn: Turn | None = None) -> None:
+        """Tell every window what becomes of its person's sessions, once one follows: here of this one, or its turn."""
         await wait_until(lambda: self.is_followed, what="a page follows its person")
+        of_turn = {"task_id": turn.task_id, "message_id": "m"} if turn else {}
         for tab in self._tabs:
-            tab.put_nowait({"type": event, "session_id": self.session_id, "task_id": turn.task_id, "message_id": "m"})
+            tab.put_nowait({"type": event, "session_id": self.session_id, **of_turn})
 
     async def end(self) -> None:
         """Let everybody go who follows anything."""

@@ -1,7 +1,7 @@
 """What a person does while the page reads the history is done when it has been read, in a real browser."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,6 +10,7 @@ from playwright.async_api import Page, Route, expect
 from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services
 from tests.browser.chat import Chat
+from tests.browser.scripted import ScriptedChat, Turn
 
 pytestmark = pytest.mark.requirement("GW-8", "CH-22")
 
@@ -21,18 +22,22 @@ def _session(page: Page) -> str:
     return f"{base}api/chat/sessions/{session_id}"
 
 
+async def _choose_what_is_shown(page: Page) -> None:
+    newest = await page.locator("[data-message-id]").last.get_attribute("data-message-id")
+    shown = await page.request.post(f"{_session(page)}/branch", data={"message_id": newest})
+    assert shown.ok, await shown.text()
+
+
 @asynccontextmanager
-async def _reading(page: Page) -> AsyncIterator[None]:
-    """The page reads the history, since another device has chosen what is shown, and gets it at the end."""
+async def _reading(page: Page, told: Awaitable[None] | None = None) -> AsyncIterator[None]:
+    """The page reads the history, since it was told that it has changed, and gets it at the end."""
     asked = asyncio.Event()
 
     async def hold(_: Route) -> None:
         asked.set()
 
     await page.route(_session(page), hold)
-    newest = await page.locator("[data-message-id]").last.get_attribute("data-message-id")
-    shown = await page.request.post(f"{_session(page)}/branch", data={"message_id": newest})
-    assert shown.ok, await shown.text()
+    await (told or _choose_what_is_shown(page))
     async with asyncio.timeout(40):
         await asked.wait()
     yield
@@ -89,3 +94,26 @@ async def test_an_edit_that_another_devices_message_comes_before_stays_in_its_bo
     await page.keyboard.press("Enter")
     await chat.sees_questions("say that")
     await chat.sees_answers(answer_to("say that"))
+
+
+async def test_of_another_branch_that_came_while_it_read_nothing_older_stays(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    scripted.session_id = "long"
+
+    def say(what: str) -> None:
+        scripted.messages.clear()
+        for number in range(60):
+            scripted.store(f"{what}{number}", "user", [{"type": "text", "text": f"{what} {number}"}])
+
+    say("before")
+    await chat.page.goto(f"{scripted.url}/#/c/long")
+    await chat.page.get_by_text("before 10", exact=True).scroll_into_view_if_needed()
+    await expect(chat.questions).to_have_count(60)
+    async with _reading(chat.page, scripted.tell("turn-ended", Turn("elsewhere", "m", []))):
+        say("after")
+        # Of it the list is read, too: the page has heard it.
+        async with chat.page.expect_request("**/api/chat/sessions"):
+            await scripted.tell("session-changed")
+    await expect(chat.text_of(chat.questions).last).to_have_text("after 59")
+    await expect(chat.questions.filter(has_text="before")).to_have_count(0)

@@ -54,7 +54,7 @@ export class Following {
 
   /** Another branch is shown, or nobody waits for an answer any more. */
   heardChange(): void {
-    if (this.looping) void this.history.readWaiting();
+    if (this.turn.runs) void this.history.readWaiting();
     else this.history.otherBranch = true;
     void this.refresh();
   }
