@@ -76,6 +76,19 @@ async def test_a_slow_model_makes_its_notes_beside_the_next_turns_and_they_are_p
     assert len({str(one["messages"]) for one in await summaries(model)}) == asked
 
 
+@pytest.mark.requirement("CH-24")
+async def test_a_model_that_never_stops_makes_notes_all_the_same_and_is_left(talk: Talk, model: ModelServer) -> None:
+    await model.reset()
+    await model.script({"begin": True}, {"tokens": 1000, "of": NOTES}, {"stall": "ever"}, match="<conv", times=1000)
+    await model.script({"begin": True}, {"tokens": 2, "of": "well"}, {"finish": "stop"}, times=1000)
+    context = with_window(talk, talk.context(), 1200)
+    for n in range(16):
+        await talk.exchange(f"question {n}: {WORDS * 2}")
+    prepared = await talk.prepare(context, await talk.ask("and now?"))
+    assert prepared.data["state"] == "summarised"
+    assert prepared.tokens < prepared.room
+
+
 async def test_notes_are_made_behind_a_turn_where_another_one_like_it_would_not_fit(
     talk: Talk, model: ModelServer, database: Database
 ) -> None:

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 from sluiceway.feeds.person_events import events_key
+from sluiceway.store.sessions.allowance import _ORG_LOCK
 
 from harness.databases.database import Database
 from harness.processes.services import Service, Services
+from harness.waiting import wait_until
 from tests.gateway.callers import SECRET, add_key, anonymous, bearer
 from tests.gateway.conftest import client_of
 from tests.gateway.outside import add_operation
@@ -167,7 +169,16 @@ async def test_all_people_of_an_organisation_together_have_so_many_turns(
         await http.post("/api/chat/sessions", json={"id": f"s-{number}"}, headers=headers)
         return await _say(http, f"s-{number}", headers)
 
-    answers = await asyncio.gather(*(ask(number) for number in range(8)))
+    async def is_waited_for() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE classid = $1 AND NOT granted"
+        return bool(await database.fetchval(waiting, _ORG_LOCK))
+
+    # Whether several count at once is chance; that they wait for one another is not.
+    await database.execute("SELECT pg_advisory_lock($1, hashtext('acme'))", _ORG_LOCK)
+    asking = asyncio.gather(*(ask(number) for number in range(8)))
+    await wait_until(is_waited_for, 20, "a turn waits until the others of its organisation are counted")
+    await database.execute("SELECT pg_advisory_unlock($1, hashtext('acme'))", _ORG_LOCK)
+    answers = await asking
     assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert (refused.json()["code"], refused.json()["max_turns"]) == ("TOO_MANY_TASKS", 2)

@@ -223,13 +223,14 @@ async def test_a_sign_in_that_was_begun_too_long_ago_is_not_finished(
 @pytest.mark.parametrize(
     ("head", "most_bytes", "refusal"),
     [
-        ("", 100_000, httpx.ReadTimeout),
-        ("", 0, ProviderAnswerInvalid),
-        ("content-encoding: gzip\r\n", 100_000, ProviderAnswerInvalid),
+        ("200 X", 100_000, httpx.ReadTimeout),
+        ("200 X", 0, ProviderAnswerInvalid),
+        ("200 X\r\ncontent-encoding: gzip", 100_000, ProviderAnswerInvalid),
+        ("302 X\r\nlocation: /", 100_000, ProviderAnswerInvalid),
     ],
-    ids=["never ends", "too large", "compressed"],
+    ids=["never ends", "too large", "compressed", "elsewhere"],
 )
-async def test_a_provider_whose_answer_never_ends_is_too_large_or_is_compressed_is_given_up(
+async def test_a_provider_whose_answer_is_no_end_too_much_or_elsewhere_is_given_up(
     head: str, most_bytes: int, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where each byte comes in time, a sign-in held its browser, and the gateway's connection, for minutes."""
@@ -237,7 +238,7 @@ async def test_a_provider_whose_answer_never_ends_is_too_large_or_is_compressed_
     monkeypatch.setattr(discovery, "_MOST_BYTES", most_bytes)
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(f"HTTP/1.1 200 X\r\n{head}content-length: 100000\r\n\r\n ".encode())
+        writer.write(f"HTTP/1.1 {head}\r\ncontent-length: 100000\r\n\r\n ".encode())
         await reader.readuntil(b"\r\n\r\n")
         await reader.read()
         writer.close()

@@ -10,9 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
+import uvicorn
+from gateway.serving.protocol import BoundedProtocol
 from gateway.serving.room import Room
 from gateway.serving.unread import UnreadBodies
+from gateway.settings import Settings
 from redis.asyncio import Redis
+from starlette.applications import Starlette
+from uvicorn.server import ServerState
 
 from harness.databases.database import Database
 from harness.processes.services import Service, Services
@@ -170,6 +175,42 @@ async def test_cursors_at_the_ends_of_time_and_odd_answers_to_approvals_are_refu
         for approved in ("y", "on", "true", 1, 1.0, None):
             answer = await http.post("/api/chat/tasks/t/approvals/c", json={"approved": approved})
             assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_BODY"), approved
+
+
+class _Deaf(asyncio.Transport):
+    """Its client has not taken the last bytes of an answer, which are too few for the buffer to be full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing, self.cut = False, asyncio.Event()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 100
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.cut.set()
+
+
+@pytest.mark.requirement("SE-3")
+async def test_a_connection_that_was_closed_and_whose_client_does_not_read_is_cut() -> None:
+    config = uvicorn.Config(Starlette(), log_config=None)
+    config.load()
+    kind = BoundedProtocol.bounded_by(Settings(write_timeout_seconds=0.01))
+    protocol, transport = kind(config, ServerState(), {}), _Deaf()
+    protocol.connection_made(transport)
+    protocol.close()
+    assert transport.closing
+    async with asyncio.timeout(10):
+        await transport.cut.wait()
 
 
 class _Connection:

@@ -102,6 +102,8 @@ def result(method: str, name: str | None, cookie: str | None) -> dict[str, Any]:
         case "initialize":
             server = {"name": "hostile", "version": "1"}
             return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": server}
+        case "tools/list" if os.environ.get("ENDLESS"):
+            return {"tools": listed()[-1:], "nextCursor": "more"}
         case "tools/list":
             return {"tools": listed()}
         case "tools/call" if name == "small_things":
@@ -113,7 +115,7 @@ def result(method: str, name: str | None, cookie: str | None) -> dict[str, Any]:
         case "tools/call" if name == "picture":
             return {"content": [{"type": "image", "mimeType": "image/png", "data": "A" * 14_000_000}]}
         case "tools/call" if name == "blocks":
-            return {"content": [{"type": "text", "text": ""}] * 30_000}
+            return {"content": [{"type": "text", "text": ""}] * 10_000}
         case "tools/call":
             text = environment_of_parent() if name == "environment" else cookie or "hello"
             return {"content": [{"type": "text", "text": text}]}

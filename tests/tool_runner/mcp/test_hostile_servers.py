@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from sluiceway.store.records import Operation
-from tool_runner.mcp.few import FewLines
+from tool_runner.mcp import connection
 
 from harness.processes.child import Child
 from harness.processes.ports import free_port
@@ -177,6 +177,30 @@ async def test_what_is_no_tool_by_the_protocol_is_left_out_and_said_and_the_othe
 
 
 @pytest.mark.requirement("SE-4")
+@pytest.mark.parametrize(("many", "most_bytes"), [("1100", 8_000_000), ("100", 200_000)], ids=["tools", "bytes"])
+async def test_a_listing_that_nobody_could_mean_is_not_taken(
+    many: str, most_bytes: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connection, "_MAX_LISTED_BYTES", most_bytes)
+    said = ""
+
+    def is_said() -> bool:
+        nonlocal said
+        said += capfd.readouterr().out
+        return "ListTooLong" in said
+
+    async with mcp_stage({"h": over_pipes(env={"MANY": many})}) as stage:
+        await wait_until(is_said, STARTUP_SECONDS)
+        assert stage.names() == []
+
+
+@pytest.mark.requirement("SE-4")
+async def test_of_a_listing_without_end_some_pages_are_taken() -> None:
+    async with mcp_stage({"h": over_pipes(env={"ENDLESS": "1"})}) as stage:
+        await stage.tool("h__hello")
+
+
+@pytest.mark.requirement("SE-4")
 async def test_a_server_that_lists_other_tools_each_time_is_asked_seldom_and_fills_no_log(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -191,23 +215,6 @@ async def test_a_server_that_lists_other_tools_each_time_is_asked_seldom_and_fil
         await wait_until(lambda: listings() >= first + 3, 20)
         assert listings() - first <= (time.monotonic() - began) / 0.5 + 1
     assert 50 < capfd.readouterr().out.count("mcp_tool_left_out") <= 110
-
-
-def test_how_many_lines_were_left_out_is_in_the_next_one(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    log = FewLines("h")
-    for number in range(1000):
-        log.info("mcp_tools_changed", tools=number)
-    now += 3600
-    for number in range(1000, 2000):
-        log.info("mcp_tools_changed", tools=number)
-    lines = capfd.readouterr().out.splitlines()
-    assert len(lines) == 200
-    assert [line for line in lines if "unsaid" in line] == [lines[100]]
-    assert "900" in lines[100]
 
 
 async def details(runner: Service) -> dict[str, str]:

@@ -40,6 +40,7 @@ async def test_a_service_that_accepts_is_waited_for(services: Services, caller: 
         assert await caller.told(operation) == []
     (request,) = server.requests
     assert request.headers["idempotency-key"] == operation.id
+    assert request.headers["accept-encoding"] == "identity", "what it answers is read as it comes"
     assert request.headers.get("traceparent") == operation.traceparent
     callback = f"http://gateway.test/api/chat/operations/{operation.id}"
     told = request.json()
@@ -113,7 +114,7 @@ async def test_every_answer_of_a_service_means_something(services: Services, cal
                 await ask(302, "", headers={"location": "http://127.0.0.1:1/"}),
             ],
             "INVALID_RESULT": [await ask(200, "no json"), await ask(200, ""), await ask(200, "[" * 100_000)],
-            "RESULT_TOO_LARGE": [await ask(200, '"' + "x" * 1_100_000 + '"')],
+            "RESULT_TOO_LARGE": [await ask(200, '"' + "x" * 1_100_000 + '"'), await ask(200, " " * 1_100_000 + "1")],
         }
         assert (await caller.end(done)).result == {"answer": 42}
         assert (await caller.end(again)).result == "late"

@@ -58,7 +58,7 @@ async def test_a_link_shows_the_conversation_as_it_stood_until_it_is_revoked(
         assert (await http.get(PATH, headers=ALICE)).json() == share
 
         seen = await http.get(f"/api/chat/shared/{token}")
-        assert seen.headers["cache-control"] == "private, no-store"
+        assert seen.headers["cache-control"] == "no-store"
         assert "noindex" in seen.headers["x-robots-tag"]
         assert seen.json()["title"] == "Rivers"
         assert "alice" not in seen.text

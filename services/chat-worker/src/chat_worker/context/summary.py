@@ -89,11 +89,13 @@ class Summariser:
             session_id=asked.session_id,
             max_tokens=tokens,
         )
-        text = await self._said(summary, request, account)
-        # A server that knows no limit may say more than it was asked for.
-        summary.text = cut_middle(text.strip(), tokens * _CHARS_OF_A_TOKEN * 2)
+        # A server that knows no limit may say more than it was asked for, or never stop.
+        most_chars = tokens * _CHARS_OF_A_TOKEN * 2
+        text = await self._said(summary, request, account, most_chars)
+        summary.text = cut_middle(text.strip(), most_chars)
 
-    async def _said(self, summary: Summary, request: ModelRequest, account: Account) -> str:
+    async def _said(self, summary: Summary, request: ModelRequest, account: Account, most_chars: int) -> str:
+        """What it says, or the beginning of that, and a little more than `most_chars`."""
         texts: list[str] = []
         outcome: CallOutcome = "stopped"
         used: Usage | None = None
@@ -102,6 +104,8 @@ class Summariser:
                 async for batch in batches:
                     texts += [event.text for event in batch if isinstance(event, TextDelta)]
                     used = next((event.usage for event in batch if isinstance(event, Finished)), used)
+                    if sum(map(len, texts)) > most_chars:
+                        break
             outcome = "answered"
         except ModelError as error:
             outcome, used = "failed", error.usage

@@ -51,7 +51,6 @@ from gateway.state import Gateway, State
 
 # Ids in the path that a request's log line carries.
 _NOTED = ("task_id", "session_id", "operation_id")
-_NOT_KEPT = {"Cache-Control": "private, no-store"}
 
 P = TypeVar("P", bound=Params)
 B = TypeVar("B", bound=BaseModel | Body | None)
@@ -295,8 +294,7 @@ def _address(gateway: Gateway, request: Request[State]) -> str | None:
 
 
 def json_response(model: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """What one caller may see, no cache keeps for another."""
-    return Response(model.model_dump_json(), status, {**_NOT_KEPT, **(headers or {})}, "application/json")
+    return Response(model.model_dump_json(), status, headers, "application/json")
 
 
 def routes(specs: Sequence[RouteSpec[Any, Any]]) -> list[Route]:

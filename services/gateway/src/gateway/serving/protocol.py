@@ -164,13 +164,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle.transport = self  # type: ignore[assignment]
 
     def on_response_complete(self) -> None:
-        if self._body_is_coming():
-            self.server_state.total_requests += 1
-            self._linger()
-        else:
-            super().on_response_complete()
-            if self._is_idle():
-                self.room.rests(self)
+        super().on_response_complete()
+        if self._is_idle():
+            self.room.rests(self)
 
     def cut(self) -> None:
         """Others need the room more."""

@@ -18,13 +18,13 @@ import anyio
 from mcp import Client, MCPError, types
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from sluiceway.backoff import Backoff
+from sluiceway.process.few_lines import FewLines
 from sluiceway.process.logs import get_logger
 from sluiceway.process.shares import Shares
 
 from tool_runner.mcp.calls import Call
 from tool_runner.mcp.edge import Edge
 from tool_runner.mcp.elicitations import not_in_a_call
-from tool_runner.mcp.few import FewLines
 from tool_runner.mcp.listing import MAX_LISTED
 from tool_runner.mcp.result_schemas import ResultSchemas
 from tool_runner.mcp.tasks import Answers, CancelTask, GetTask, TaskOf, Tasks, TaskState, UpdateTask
@@ -66,7 +66,7 @@ class McpConnection:
         self.name = name
         self.listed: list[types.Tool] = []
         self.refused: dict[str, str] = {}
-        self.log = FewLines(name)
+        self.log = FewLines(mcp_server=name)
         self.here = False
         self._server = server
         self._client: Client | None = None

@@ -19,10 +19,10 @@ from typing import Any
 from mcp import types
 from mcp.shared.message import SessionMessage
 from pydantic_core import from_json
+from sluiceway.process.few_lines import Few
 from sluiceway.process.shares import Place, Shares
 
 from tool_runner.mcp.calls import Calls
-from tool_runner.mcp.few import Few
 from tool_runner.mcp.fit_text import fit_text
 from tool_runner.mcp.listing import ListedTools
 

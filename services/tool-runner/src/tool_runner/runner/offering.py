@@ -6,6 +6,7 @@ import time
 from redis.asyncio import Redis
 from sluiceway.errors import RedisUnavailable
 from sluiceway.operation.catalogue import RENEW_SECONDS, VALID_MS, announce, withdraw
+from sluiceway.process.few_lines import FewLines
 from sluiceway.process.lifecycle import Stopping
 from sluiceway.process.logs import get_logger
 from sluiceway.service.readiness import Readiness
@@ -30,6 +31,7 @@ class Offering:
         self._stopping = stopping
         self._offered: list[ToolSpec] | None = None
         self._offered_at = 0.0
+        self._changes = FewLines()
         readiness.ask(_PART, self._problem)
 
     async def run(self) -> None:
@@ -67,7 +69,7 @@ class Offering:
 
     def _remember(self, specs: list[ToolSpec] | None) -> None:
         if specs is not None and specs != self._offered:
-            get_logger().info("tools_offered", tools=[spec.name for spec in specs])
+            self._changes.info("tools_offered", tools=[spec.name for spec in specs])
         self._offered, self._offered_at = specs, time.monotonic()
 
     async def _withdraw(self) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 from sluiceway.operation.input_schema import InputSchema, UnfitSchema
+from sluiceway.process.few_lines import FewLines
 from sluiceway.process.logs import get_logger
 from sluiceway.wire.json_values import clean_json
 from sluiceway.wire.tools import DEFAULT_QUEUE, ToolSpec
@@ -60,6 +61,7 @@ class Registry:
         self._max_bytes = settings.max_offered_bytes
         self._left_out: dict[str, str] = {}
         self._too_many: dict[str, str] = {}
+        self._changes = FewLines()
         self._own: dict[str, AnyTool] = {}
         self._own = self._named(tools)
         known = self._own.keys() | {getattr(one, "name", None) for one in tools}
@@ -117,7 +119,7 @@ class Registry:
             else:
                 too_many[one.spec.name] = f"all tools together have more than {self._max_bytes} bytes"
         if too_many.keys() != self._too_many.keys():
-            get_logger().warning("tools_left_out", tools=sorted(too_many), max_offered_bytes=self._max_bytes)
+            self._changes.warning("tools_left_out", tools=sorted(too_many), max_offered_bytes=self._max_bytes)
         self._too_many = too_many
         return fitting
 

@@ -26,7 +26,7 @@ from gateway.routes.exporting import Export
 from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_response
 
 _LINES = "application/x-ndjson"
-_NOT_KEPT = {"Cache-Control": "private, no-store", "X-Accel-Buffering": "no"}
+_HEADERS = {"X-Accel-Buffering": "no", "Content-Disposition": 'attachment; filename="export.ndjson"'}
 
 
 class PersonParams(Params):
@@ -50,16 +50,15 @@ async def erase_person(call: Call[PersonParams, None]) -> Response:
 
 
 async def _export(call: Call[Any, None], user_id: str | None) -> Response:
-    headers = {**_NOT_KEPT, "Content-Disposition": 'attachment; filename="export.ndjson"'}
     if call.method == "HEAD":
-        return Response(headers=headers, media_type=_LINES)
+        return Response(headers=_HEADERS, media_type=_LINES)
     gateway = call.gateway
 
     async def begin() -> AsyncIterator[bytes]:
         rows = gateway.store.people.export(user_id)
         return _lines(await anext(rows, None), rows, gateway.large_answers)
 
-    return Export(gateway.exports.turn(call.caller.counted_as), begin, headers, _LINES)
+    return Export(gateway.exports.turn(call.caller.counted_as), begin, _HEADERS, _LINES)
 
 
 async def _lines(row: Row | None, rows: AsyncIterator[Row], large: LargeAnswers) -> AsyncIterator[bytes]:

@@ -72,7 +72,7 @@ def _sign_in(call: Call[Any, None]) -> SignIn:
 
 
 def _redirect(location: str, *cookies: str) -> Response:
-    response = Response(status_code=303, headers={"Location": location, "Cache-Control": "no-store"})
+    response = Response(status_code=303, headers={"Location": location})
     for cookie in cookies:
         response.headers.append("set-cookie", cookie)
     return response

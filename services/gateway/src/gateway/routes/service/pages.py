@@ -74,7 +74,7 @@ def operations_page(asked: Headers) -> Response:
 def _page(name: str, asked: Headers) -> Response:
     page = _DIRECTORY / name
     if not page.is_file():
-        return PlainTextResponse(_NOT_BUILT, 503, {"Cache-Control": "no-store"})
+        return PlainTextResponse(_NOT_BUILT, 503)
     built = _built(page, page.stat().st_mtime_ns)
     response = _file(page, asked, _ASK_AGAIN)
     response.headers["Content-Security-Policy"] = built.policy

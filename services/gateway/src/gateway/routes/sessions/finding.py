@@ -52,7 +52,7 @@ async def export_session(call: Call[ExportParams, None]) -> Response:
     write = as_json if form == "json" else as_markdown
     pages = partial(sessions.messages_after, all_branches=call.params.branches == "all")
     name = f"chat-{''.join(one for one in session_id if one.isalnum() or one in '-_')}.{_ENDINGS[form]}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if call.method == "HEAD":
         return Response(headers=headers, media_type=_TYPES[form])
 

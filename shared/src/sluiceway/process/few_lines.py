@@ -1,10 +1,11 @@
-"""What a server can make us do any number of times is done a few times at once, and as many again in a while.
+"""What somebody else can make us do any number of times is done a few times at once, and as many again in a while; so
+it is with the log lines of it.
 
-Guarantees: of the log lines that a server causes by what it lists, _MOST_LINES at once and as many an hour are written;
-the next one says how many were not.
+Guarantees: of FewLines _MOST_LINES at once and as many an hour are written; the next one says how many were not.
 """
 
 import time
+from typing import Literal
 
 from sluiceway.process.logs import get_logger
 
@@ -32,26 +33,24 @@ class Few:
 
 
 class FewLines:
-    """The log of what a server lists."""
+    """A logger. `fields` are on each of its lines."""
 
-    def __init__(self, server: str) -> None:
-        self._log = get_logger().bind(mcp_server=server)
+    def __init__(self, **fields: object) -> None:
+        self._log = get_logger().bind(**fields)
         self._few = Few(_MOST_LINES, _LINES_SECONDS)
         self._unsaid = 0
 
     def info(self, event: str, **fields: object) -> None:
-        if self._may():
-            self._log.info(event, **fields, **self._left_unsaid())
+        self._say("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        if self._may():
-            self._log.warning(event, **fields, **self._left_unsaid())
+        self._say("warning", event, fields)
 
-    def _may(self) -> bool:
-        may = self._few.take()
-        self._unsaid += not may
-        return may
-
-    def _left_unsaid(self) -> dict[str, int]:
-        unsaid, self._unsaid = self._unsaid, 0
-        return {"unsaid": unsaid} if unsaid else {}
+    def _say(self, level: Literal["info", "warning"], event: str, fields: dict[str, object]) -> None:
+        if not self._few.take():
+            self._unsaid += 1
+            return
+        if self._unsaid:
+            fields["unsaid"] = self._unsaid
+            self._unsaid = 0
+        getattr(self._log, level)(event, **fields)
