@@ -219,6 +219,19 @@ def test_everything_but_the_one_shot_says_how_it_is() -> None:
     assert {name for name, service in services().items() if "healthcheck" not in service} == {"told", "migrate"}
 
 
+def test_a_gateway_is_healthy_though_no_worker_is_and_a_worker_when_it_works() -> None:
+    """Else a proxy would have nobody to send people to, who are told why they wait."""
+    for service in manifests.SERVICES:
+        (asked,) = re.findall(r"/(healthz|readyz)([^']*)", str(services()[service]["healthcheck"]["test"]))
+        assert asked == ("readyz", "?scope=gateway" if service == "gateway" else "")
+
+
+def test_every_dollar_is_a_variable_of_the_file_or_one_that_a_command_gets() -> None:
+    """Compose would fill in $NAME, too, and anything else is an error to it."""
+    text = (manifests.ROOT / "docker-compose.yml").read_text()
+    assert "$" not in re.sub(r"\$\$|\$\{[A-Z_]+", "", text)
+
+
 def test_podman_can_ask_how_they_are_as_well() -> None:
     """Before 5 it splits the words of a list at their spaces."""
     asked = [service["healthcheck"]["test"] for service in services().values() if "healthcheck" in service]

@@ -96,6 +96,10 @@ def test_an_overlay_is_of_one_version_and_its_migration_job_is_called_after_it(o
     assert {image(one).rpartition(":")[2] for one in workloads} == {version}
     assert {one["spec"]["template"]["metadata"]["labels"][_VERSION] for one in workloads} == {version}
     assert [one["metadata"]["name"] for one in of(overlay, "Job")] == [f"sluiceway-migrate-{version}"]
+    # To kubectl 1.32 a pattern of several kinds is none of a Deployment that a component has patched.
+    written = yaml.safe_load((manifests.K8S / "overlays" / overlay / "kustomization.yaml").read_text())
+    targets = [target for one in written["replacements"] for target in one["targets"]]
+    assert {target["select"]["kind"] for target in targets} == {"Deployment", "Job"}
 
 
 # What an API server takes of a changed object of that kind; all else of its spec is refused.

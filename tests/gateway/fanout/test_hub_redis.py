@@ -5,8 +5,12 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from gateway.fanout.redis_wire import Address
+from gateway.fanout.redis_way import FixedWay
+from gateway.fanout.redis_wire import Address, RedisWire, WireLost
+from gateway.fanout.uplink import Uplink
 from redis.asyncio import Redis
+from sluiceway.cancelling import cancelled
+from structlog.testing import capture_logs
 
 from harness.clients.sse import follow, replay
 from harness.databases.valkey import Valkey
@@ -208,6 +212,48 @@ async def test_a_redis_that_hangs_is_left_and_found_again(
             return stream.status == 200 and len(await stream.read_to_end()) == 3
 
     await wait_until(whole, what="the stream can be followed")
+
+
+@pytest.fixture
+async def closed_door() -> AsyncIterator[tuple[Address, list[None]]]:
+    """A server that says at once why it wants nobody, and hangs up, as one in protected mode or with too many clients
+    does. And one entry for each who came."""
+    came: list[None] = []
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(None)
+        writer.write(b"-ERR max number of clients reached\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
+        yield Address.parse(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}"), came
+
+
+@pytest.mark.requirement("OP-12")
+async def test_a_server_that_refuses_before_it_was_asked_has_said_why(
+    closed_door: tuple[Address, list[None]],
+) -> None:
+    address, _ = closed_door
+    wire = RedisWire(address, lambda _: None, lambda: None)
+    await asyncio.get_running_loop().create_connection(lambda: wire, address.host, address.port)
+    await wait_until(lambda: wire.gone)
+    with pytest.raises(WireLost, match="max number of clients reached"):
+        await wire.execute("PING")
+
+
+@pytest.mark.requirement("OP-12")
+async def test_a_redis_that_cannot_be_reached_is_told_once_and_not_with_each_attempt(
+    closed_door: tuple[Address, list[None]],
+) -> None:
+    address, came = closed_door
+    with capture_logs() as lines:
+        uplink = Uplink(FixedWay(address), name=HUB, reply_seconds=1, on_push=lambda _: None, on_up=lambda: None)
+        running = asyncio.create_task(uplink.run())
+        await wait_until(lambda: len(came) == 6)
+        await cancelled([running])
+    told = [(line["event"], line["reason"]) for line in lines]
+    assert ("redis_unreachable", "ERR max number of clients reached") in told
+    assert len(told) == len(set(told)) < 6
 
 
 @pytest.mark.requirement("GW-5")

@@ -58,6 +58,21 @@ async def test_liveness_fails_when_leases_stand_still_and_not_while_redis_is_awa
         await cancelled([running])
 
 
+@pytest.mark.requirement("OP-10")
+async def test_who_waits_for_surroundings_or_for_others_to_drain_is_not_stuck(
+    redis: Redis, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Liveness would end it, again and again, where only its operator can help."""
+    monkeypatch.setattr(worker_module, "_STUCK_SECONDS", -LEASE.total_seconds())  # at once
+    async with open_redis(valkey_url, name="b", blocking=True) as blocking:
+        worker = _worker(redis, blocking)
+        assert worker.stuck() is None
+        running = asyncio.create_task(worker.run())
+        await wait_until(lambda: worker.stuck() is not None, what="it is judged while it runs")
+        await cancelled([running])
+        assert worker.stuck() is None
+
+
 async def _alive(url: str) -> bool:
     return await probe(url, "/healthz") == 200
 

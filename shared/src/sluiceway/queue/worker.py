@@ -88,7 +88,7 @@ class Worker:
         self._taking.set()
         self._ramp = Ramp(options.slots)
         self._log = get_logger()
-        self._ticked_at = time.monotonic()
+        self._ticked_at: float | None = None  # while it runs
         self.reading = False
         self.counts: Counter[Counted] = Counter(dict.fromkeys(COUNTED, 0))
 
@@ -102,8 +102,9 @@ class Worker:
 
     @property
     def tick_age_seconds(self) -> float:
-        """Since leases were last renewed, or tried to be: also while Redis is away this stays small."""
-        return time.monotonic() - self._ticked_at
+        """Since leases were last renewed, or tried to be: also while Redis is away this stays small. 0 while it does
+        not run: it has no leases while its process waits for its surroundings, or for other queues to drain."""
+        return 0.0 if self._ticked_at is None else time.monotonic() - self._ticked_at
 
     def stuck(self) -> str | None:
         """What keeps the leases of its entries from being renewed, however well Redis does; None: nothing."""
@@ -120,6 +121,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stopping`, then drain."""
+        self._ticked_at = time.monotonic()
         renewer = asyncio.create_task(self._renew_loop(), name="lease-renewer")
         loops = [
             asyncio.create_task(self._read_loop(), name="queue-reader"),
@@ -136,6 +138,7 @@ class Worker:
             await cancelled([stop, *loops])
             await self._drain()
             await cancelled([renewer])
+            self._ticked_at = None
 
     # Taking entries
 

@@ -4,7 +4,8 @@ Guarantees: what is unsuitable (an evicting, old, clustered or replica Redis; a 
 mode; a standby) is told in one sentence: one log line when it is found, one when it is mended, and the readiness detail
 in between. A worker takes nothing before all is suitable, and a gateway answers 503. Nothing restarts: what is mended
 heals by itself within a second.
-A part that is away is neither suitable nor unsuitable: what was found before holds until it answers.
+A part that is away is neither suitable nor unsuitable: what was found before holds until it answers. There is one
+line of that, too, and one when it is back, also where nobody asks anything of it.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 
-from sluiceway.errors import RedisRefuses, Unavailable
+from sluiceway.errors import RedisRefuses, StoreRefuses, Unavailable
 from sluiceway.process.logs import get_logger
 from sluiceway.service import redis_suitability
 from sluiceway.store import Store
@@ -34,6 +35,7 @@ class Surroundings:
         self._log = get_logger()
         # By part, a sentence each.
         self.problems: dict[str, str] = {}
+        self._away: set[str] = set()
 
     def problem(self) -> str | None:
         """All that is wrong; None: nothing."""
@@ -61,8 +63,16 @@ class Surroundings:
             found = await look()
         except RedisRefuses as error:
             found = f"Redis refuses the user, the password or a command of REDIS_URL: {error}"
-        except Unavailable:  # where Postgres refuses us, the pool says so
+        except StoreRefuses:  # the pool says so
             return
+        except Unavailable as error:
+            if part not in self._away:
+                self._log.warning("surroundings_away", part=part, reason=str(error))
+                self._away.add(part)
+            return
+        if part in self._away:
+            self._log.info("surroundings_back", part=part)
+            self._away.remove(part)
         if found is None:
             if self.problems.pop(part, None) is not None:
                 self._log.info("surroundings_suitable", part=part)

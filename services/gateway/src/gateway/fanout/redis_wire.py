@@ -91,6 +91,7 @@ class RedisWire(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._heard_at = self._loop.time()
+        self._why = "not connected"
         self.gone = False
 
     @classmethod
@@ -121,7 +122,7 @@ class RedisWire(asyncio.Protocol):
         if self._transport is not None and self._transport.is_closing():
             self._lose("the connection to Redis is closing")
         if self.gone or self._transport is None:
-            on_reply(WireLost("not connected"))
+            on_reply(WireLost(self._why))
             return
         if not self._waiting:
             self._heard_at = self._loop.time()
@@ -168,9 +169,12 @@ class RedisWire(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up at once. A Redis that no longer answers would keep a polite close waiting."""
+        self._close("closed")
+
+    def _close(self, reason: str) -> None:
         if self._transport is not None:
             self._transport.abort()
-        self._lose("closed")
+        self._lose(reason)
 
     def _flush(self) -> None:
         commands, self._unsent = self._unsent, []
@@ -188,8 +192,10 @@ class RedisWire(asyncio.Protocol):
             while not self.gone and (reply := reader.gets()) is not _NOTHING:
                 if isinstance(reply, hiredis.PushNotification):
                     self._on_push(reply)
-                else:
+                elif self._waiting:
                     self._waiting.popleft()(reply)
+                else:  # one that wants nobody, or nobody more, says so before it is asked anything
+                    self._close(str(reply))
         except hiredis.ProtocolError:
             self.close()
 
@@ -200,6 +206,7 @@ class RedisWire(asyncio.Protocol):
         if self.gone:
             return
         self.gone = True
+        self._why = reason
         self._on_lost()
         waiting, self._waiting = self._waiting, deque()
         for on_reply in waiting:

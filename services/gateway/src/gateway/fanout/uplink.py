@@ -71,14 +71,22 @@ class Uplink:
             await self._way.close()
 
     async def _connect(self, backoff: Backoff) -> RedisWire:
+        told: set[str] = set()
         while True:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    return await self._connected(await self._way.address())
+                    wire = await self._connected(await self._way.address())
             except TimeoutError:
-                get_logger().warning("redis_unreachable", reason=f"no answer within {_CONNECT_SECONDS:g} s")
+                reason = f"no answer within {_CONNECT_SECONDS:g} s"
             except (OSError, RedisError, hiredis.ReplyError) as error:
-                get_logger().warning("redis_unreachable", reason=str(error) or type(error).__name__)
+                reason = str(error) or type(error).__name__
+            else:
+                if told:
+                    get_logger().info("redis_reached")
+                return wire
+            if reason not in told:  # once, not with each attempt
+                get_logger().warning("redis_unreachable", reason=reason)
+                told.add(reason)
             await asyncio.sleep(backoff.next_seconds())
 
     async def _connected(self, address: Address) -> RedisWire:
