@@ -1,7 +1,9 @@
 """The page in a language that is written from right to left: turned around as a whole, and still told apart by axe."""
 
+import asyncio
+
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
@@ -46,3 +48,32 @@ async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
         await page.set_viewport_size({"width": width, "height": 800})
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         await check_axe(page)
+
+
+async def test_the_words_of_a_language_come_beside_the_program_and_before_anything_is_said(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    page = chat.page
+    program, words = asyncio.Event(), asyncio.Event()
+
+    async def held(route: Route) -> None:
+        await (words if "/ar-" in route.request.url else program).wait()
+        await route.continue_()
+
+    await page.add_init_script("Object.defineProperty(navigator, 'languages', { get: () => ['ar-EG', 'en'] })")
+    await page.route("**/assets/index-*.js", held)
+    await page.route("**/assets/ar-*.js", held)
+    async with page.expect_request("**/assets/ar-*.js"):
+        await page.goto(scripted.url, wait_until="commit")
+    async with page.expect_request("**/assets/talk-*.js"):
+        program.set()
+    await expect(page.get_by_role("button")).to_have_count(0)
+    words.set()
+    await expect(page.locator("html")).to_have_attribute("dir", "rtl")
+    await expect(page.get_by_role("button", name="إرسال")).to_be_visible()
+    # Where they do not come it is English, as a whole.
+    await page.unroute("**/assets/ar-*.js")
+    await page.route("**/assets/ar-*.js", lambda route: route.abort())
+    await page.reload()
+    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    await expect(page.locator("html")).to_have_attribute("dir", "ltr")

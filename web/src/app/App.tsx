@@ -23,7 +23,7 @@ import { announce } from "../ui/announced.ts";
 import { Announcements } from "../ui/Announcements.tsx";
 import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
-import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
+import { fetchWords, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
 import { printWhen } from "./printed.ts";
@@ -44,7 +44,7 @@ export function App() {
   const config = useConfig();
   const page = useRef<PageHandle>(null);
   const menuButton = useRef<HTMLButtonElement>(null);
-  const words = CATALOGUES[preferences.language]!;
+  const words = wordsIn(preferences.language);
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
 
   const onDone = useRef<(other?: string) => void>(() => {});
@@ -198,7 +198,8 @@ export function App() {
     onFind: () => void conversation.showAll(),
   });
 
-  function change(changed: Preferences): void {
+  async function change(changed: Preferences): Promise<void> {
+    if (changed.language !== preferences.language && !(await fetchWords(changed.language))) return tellProblem(new Problem("", { code: "UNREACHABLE" }));
     setPreferences(changed);
     keepPreferences(changed);
     applyPreferences(changed);
@@ -338,7 +339,7 @@ export function App() {
       {dialog === "settings" && Settings && (
         <Settings
           preferences={preferences}
-          onChange={change}
+          onChange={(changed) => void change(changed)}
           onClose={() => setDialog(null)}
           onArchive={() => setDialog("archive")}
           onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
