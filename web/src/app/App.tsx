@@ -105,6 +105,7 @@ export function App() {
     const shown = shownNow.current;
     const isShown = "session_id" in event && event.session_id === shown.sessionId;
     list.hear(event, isShown && document.visibilityState === "visible");
+    if (event.type === "ready") shown.heardServer();
     if (event.type === "ready" && !event.resumed) void shown.refresh();
     if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.find(event.session_id)?.title ?? null }));
     if (!isShown) return;

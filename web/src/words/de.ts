@@ -156,6 +156,7 @@ export const de: Words = {
   takeBack: "Zurückziehen",
   begunMeanwhile: "Zu spät zum Zurückziehen: Die Antwort hat schon begonnen.",
   notSent: (why) => `Nicht gesendet. ${why}`,
+  notSentYet: "Noch nicht gesendet. Der Server ist nicht erreichbar. Die Nachricht geht ab, sobald er wieder da ist.",
   waits: (why) => `${why} Neuer Versuch…`,
   willBeSent: "Du bist offline. Die Nachricht geht ab, sobald das Netz wieder da ist.",
 

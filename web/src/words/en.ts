@@ -161,6 +161,7 @@ export const en = {
   takeBack: "Take it back",
   begunMeanwhile: "It was too late to take it back: its answer has begun.",
   notSent: (why: string) => `Not sent. ${why}`,
+  notSentYet: "Not sent yet. The server cannot be reached. It is sent when the server is back.",
   waits: (why: string) => `${why} Trying again…`,
   willBeSent: "You are offline. It is sent when the network is back.",
 
