@@ -13,6 +13,30 @@ from tests.browser.turns import BEGIN, END, call, output, text
 pytestmark = pytest.mark.requirement("GW-8")
 
 
+# What begins with code or in another block is right to left for the words behind that.
+_ANSWER = """مرحبًا بك.
+
+An English paragraph.
+
+- `make run;` شغّل
+- English, with a full stop.
+
+> اقتباس
+
+1. `SELECT 1;` اكتب
+
+| النهر | km |
+|---|---|
+| الراين | 1233 |
+"""
+
+
+async def _right(locator: Locator) -> float:
+    box = await locator.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"]
+
+
 async def _left(locator: Locator) -> float:
     box = await locator.bounding_box()
     assert box is not None
@@ -35,12 +59,22 @@ async def test_arabic_turns_the_page_around_and_texts_keep_their_own_direction(
     await page.keyboard.type("hello there")
     await page.keyboard.press("Enter")
     turn = await scripted.asked()
-    await turn.say(BEGIN, *text("مرحبًا بك.\n\nAn English paragraph."), *call("current_time"), output("15:04"), END)
+    await turn.say(BEGIN, *text(_ANSWER), *call("current_time"), output("15:04"), END)
     await scripted.finish()
     await expect(chat.answers.last.get_by_role("button", name="إجابة جيدة")).to_be_visible()
     paragraphs = chat.answers.last.locator(".text > *")
     directions = [await one.evaluate("one => getComputedStyle(one).direction") for one in await paragraphs.all()]
-    assert directions == ["rtl", "ltr"]
+    assert directions == ["rtl", "ltr", "rtl", "rtl", "rtl", "rtl"]
+    # A line of the other direction within a block: in its own order, and at the block's side, where its mark is.
+    english = paragraphs.nth(2).get_by_role("listitem").last
+    assert await english.evaluate("one => getComputedStyle(one).unicodeBidi") == "plaintext"
+    assert await english.evaluate("one => getComputedStyle(one).textAlign") == "right"
+    assert await paragraphs.locator("code").evaluate_all("all => all.map(one => getComputedStyle(one).direction)") == [
+        "ltr",
+        "ltr",
+    ]
+    table = paragraphs.last.get_by_role("table")
+    assert await _right(table) == pytest.approx(await _right(paragraphs.first), abs=1)
     # A title of the other direction stands at the page's side.
     await expect(page.locator("#title")).to_have_text("hello there")
     assert await page.locator("#title").evaluate("one => getComputedStyle(one).textAlign") == "right"
