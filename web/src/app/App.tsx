@@ -310,6 +310,17 @@ export function App() {
             if (!conversation.snapshot().exists && !title && !temporary) list.keepWords(conversation.sessionId, firstWords(text));
           }}
         />
+        {/* Next to the box in the order of the keys: it is there for a while only. */}
+        <div id="toast" aria-live="polite">
+          {deletion.pending && (
+            <p>
+              {(deletion.pending.archive ? words.isNowArchived : words.removed)(deletion.pending.title)}
+              <button type="button" className="button" onClick={deletion.undo}>
+                {words.undo}
+              </button>
+            </p>
+          )}
+        </div>
       </main>
       <Sidebar
         list={list}
@@ -327,16 +338,6 @@ export function App() {
       />
       {menu && <div id="scrim" onClick={closeMenu} />}
       <Announcements />
-      <div id="toast" aria-live="polite">
-        {deletion.pending && (
-          <p>
-            {(deletion.pending.archive ? words.isNowArchived : words.removed)(deletion.pending.title)}
-            <button type="button" className="button" onClick={deletion.undo}>
-              {words.undo}
-            </button>
-          </p>
-        )}
-      </div>
       {dialog === "settings" && Settings && (
         <Settings
           preferences={preferences}
