@@ -235,6 +235,7 @@ export const ar: Words = {
   save: "حفظ",
   saved: "تم الحفظ",
   notSaved: (why) => `لم يتم الحفظ. ${why}`,
+  notSavedYet: "لم يُحفظ بعد.",
   knownAboutYou: "ما هو معروف عنك",
   nothingKnown: "لا شيء بعد. قل في محادثة «تذكّر أن …».",
   forget: "نسيان",

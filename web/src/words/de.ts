@@ -227,6 +227,7 @@ export const de: Words = {
   save: "Speichern",
   saved: "Gespeichert",
   notSaved: (why) => `Nicht gespeichert. ${why}`,
+  notSavedYet: "Noch nicht gespeichert.",
   knownAboutYou: "Was über dich bekannt ist",
   nothingKnown: "Noch nichts. Sag in einem Gespräch „merke dir, dass …“.",
   forget: "Vergessen",

@@ -235,6 +235,7 @@ export const en = {
   save: "Save",
   saved: "Saved",
   notSaved: (why: string) => `Not saved. ${why}`,
+  notSavedYet: "Not saved yet.",
   knownAboutYou: "What is known about you",
   nothingKnown: "Nothing is known yet. Say “remember that …” in a conversation.",
   forget: "Forget",
