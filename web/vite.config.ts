@@ -13,7 +13,7 @@ const REACT = [
 ];
 
 export default defineConfig({
-  plugins: [react(), stylesInPage(), renewalInPage()],
+  plugins: [react(), stylesInPage(), scriptsInPage(), namesOfWords()],
   base: "/static/",
   resolve: { alias: REACT },
   build: {
@@ -48,14 +48,32 @@ function stylesInPage(): Plugin {
   };
 }
 
-/** What has to be there where no script comes: before everything that is fetched. */
-function renewalInPage(): Plugin {
-  const script = readFileSync(new URL("src/renewal.js", import.meta.url), "utf8").replace(/^\/\/.*\n/gm, "").replace(/\n */g, "\n");
+/** What has to be there where no script comes, and what has others fetched: before everything that is fetched. */
+function scriptsInPage(): Plugin {
+  const read = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8").replace(/^\/\/.*\n/gm, "").replace(/\n */g, "\n");
+  const [renewal, early] = [read("src/renewal.js"), read("src/words/early.js")];
   const charset = '<meta charset="utf-8">';
   return {
-    name: "renewal-in-page",
+    name: "scripts-in-page",
     apply: "build",
     transformIndexHtml: (html, { filename }) =>
-      filename.endsWith("diagram.html") ? html : html.replace(charset, () => `${charset}\n    <script>${script}</script>`),
+      html.replace(charset, () => `${charset}\n    <script>${renewal}${filename.endsWith("index.html") ? early : ""}</script>`),
+  };
+}
+
+/** Which files have the words of which language. */
+function namesOfWords(): Plugin {
+  return {
+    name: "names-of-words",
+    enforce: "post",
+    generateBundle(_, bundle) {
+      const names: Record<string, string> = {};
+      for (const chunk of Object.values(bundle)) {
+        const language = chunk.type === "chunk" && chunk.isDynamicEntry ? /\/words\/(\w+)\.ts$/.exec(chunk.facadeModuleId ?? "")?.[1] : undefined;
+        if (language) names[language] = chunk.fileName.replace("assets/", "");
+      }
+      const page = bundle["index.html"];
+      if (page?.type === "asset") page.source = String(page.source).replace("__WORDS__", () => JSON.stringify(names));
+    },
   };
 }

@@ -8,6 +8,7 @@ import { talking } from "./conversation/talking.ts";
 import { keepTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
+import { fetchWords } from "./words/words.ts";
 import "./style/style.css";
 
 // Who reads what another has shared is perhaps nobody here.
@@ -20,16 +21,19 @@ addEventListener("hashchange", () => {
 // On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
 if (!isSignedOut()) talking().catch(() => {});
 
-applyPreferences(readPreferences());
-keepTyped();
-createRoot(document.getElementById("root")!).render(
-  <Guard>
-    {token === null ? (
-      isSignedOut() ? <SignedOut /> : <App />
-    ) : (
-      <Suspense>
-        <Shared token={token} />
-      </Suspense>
-    )}
-  </Guard>,
-);
+const preferences = readPreferences();
+void fetchWords(preferences.language).then(() => {
+  applyPreferences(preferences);
+  keepTyped();
+  createRoot(document.getElementById("root")!).render(
+    <Guard>
+      {token === null ? (
+        isSignedOut() ? <SignedOut /> : <App />
+      ) : (
+        <Suspense>
+          <Shared token={token} />
+        </Suspense>
+      )}
+    </Guard>,
+  );
+});

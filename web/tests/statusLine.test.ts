@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
+import { Problem } from "../src/client/problem.ts";
 import { StatusLine } from "../src/conversation/statusLine.ts";
 import { en } from "../src/words/en.ts";
 
@@ -10,13 +11,10 @@ const AGES_MS = 60_000;
 function line() {
   mock.timers.enable({ apis: ["setInterval", "Date"] });
   const told: (string | null)[] = [];
-  const turn = { stopping: false, hasBegun: false };
+  const turn = { stopping: false };
   const status = new StatusLine({
     get stopping() {
       return turn.stopping;
-    },
-    get hasBegun() {
-      return turn.hasBegun;
     },
     titleOf: (callId) => (callId === "before" ? "Clock" : undefined),
     show: (said) => told.push(said && said(en)),
@@ -26,14 +24,36 @@ function line() {
 
 test("a turn of which nothing comes is said to be there still, until its next word", (context) => {
   context.after(() => mock.timers.reset());
-  const { status, turn, last } = line();
+  const { status, last } = line();
   status.begin();
   assert.equal(last(), en.waitingForAnswer);
   mock.timers.tick(AGES_MS);
   assert.equal(last(), en.stillThere);
-  turn.hasBegun = true;
+  status.heard({ type: "text-start" });
+  assert.equal(last(), en.answering);
+  mock.timers.tick(AGES_MS);
+  assert.equal(last(), en.stillThere);
   status.heard({ type: "text-delta" });
   assert.equal(last(), en.answering);
+});
+
+test("while the connection is away that is said, and then again what was said before", (context) => {
+  context.after(() => mock.timers.reset());
+  const { status, turn, last } = line();
+  status.begin();
+  status.heard({ type: "tool-input-available", toolCallId: "c", toolName: "weather" });
+  const before = last();
+  status.connection("lost", new Problem(""));
+  assert.equal(last(), en.reconnecting(en.connectionLost));
+  mock.timers.tick(AGES_MS);
+  assert.equal(last(), en.reconnecting(en.connectionLost), "silence is not told over it");
+  status.connection("open");
+  assert.equal(last(), before);
+  turn.stopping = true;
+  status.connection("waiting", new Problem("", { code: "UNREACHABLE" }));
+  assert.equal(last(), en.waits(en.unreachable));
+  status.connection("open");
+  assert.equal(last(), en.stopping);
 });
 
 test("silence says nothing over what the turn waits for", (context) => {
@@ -51,7 +71,7 @@ test("of a turn that is being stopped nothing else is said", (context) => {
   const { status, turn, told } = line();
   status.begin();
   turn.stopping = true;
-  status.stopping();
+  status.sayState();
   status.heard({ type: "text-start" });
   mock.timers.tick(AGES_MS);
   assert.deepEqual(told, [en.waitingForAnswer, en.stopping]);

@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CATALOGUES } from "../src/words/words.ts";
+import { fetchWords, LANGUAGES, wordsIn } from "../src/words/words.ts";
 
 // The same in both, or a sign.
 const SHARED = new Set(["ltr", "Link", "Team", "Token"]);
 
-const { en, ...others } = CATALOGUES;
+const en = wordsIn("en");
 
 /** Each text with the way to it; numbers and names stand for what a function is called with. */
 function textsOf(entry: unknown, path: string): [string, string][] {
@@ -16,8 +16,13 @@ function textsOf(entry: unknown, path: string): [string, string][] {
   return Object.entries(entry as object).flatMap(([name, value]) => textsOf(value, `${path}.${name}`));
 }
 
-for (const [language, words] of Object.entries(others)) {
-  test(`${language} has every text, and none of it in English`, () => {
+for (const [language, name] of LANGUAGES) {
+  if (language === "en") continue;
+  test(`${language} has every text, and none of it in English`, async () => {
+    assert.equal(wordsIn(language), en, "until it is there");
+    assert.ok(await fetchWords(language));
+    const words = wordsIn(language);
+    assert.equal(words.language, name);
     const english = textsOf(en, "");
     const own = new Map(textsOf(words, ""));
     assert.deepEqual([...own.keys()].sort(), english.map(([path]) => path).sort());

@@ -123,13 +123,19 @@ async def test_a_first_message_needs_the_first_half_of_the_program_alone(chat: C
     assert await page.evaluate("window.shift") <= MOST_SHIFT
 
 
+async def _size(http: httpx.AsyncClient, path: str) -> int:
+    return int((await http.get(path, headers={"accept-encoding": "br"})).headers["content-length"])
+
+
 async def _named_by_the_page(scripted: ScriptedChat) -> list[str]:
-    """The scripts that the page itself asks for. All of them, and the page, are small."""
+    """The scripts that the page itself asks for. All of them, and the page, are small, in whatever language."""
     async with httpx.AsyncClient(base_url=scripted.url) as http:
         page = (await http.get("/", headers={"accept-encoding": "identity"})).text
         scripts: list[str] = re.findall(r'"(/static/assets/[^"]+\.js)"', page)
-        sent = [await http.get(one, headers={"accept-encoding": "br"}) for one in ("/", *scripts)]
-    assert sum(int(one.headers["content-length"]) for one in sent) <= MOST_FIRST_BYTES
+        words = [f"/static/assets/{name}" for name in re.findall(r'"\w\w":"([^"]+\.js)"', page)]
+        sizes = {one: await _size(http, one) for one in ("/", *scripts, *words)}
+    assert words
+    assert sum(sizes[one] for one in ("/", *scripts)) + max(sizes[one] for one in words) <= MOST_FIRST_BYTES
     return scripts
 
 

@@ -9,10 +9,17 @@ from playwright.async_api import Browser, expect
 from harness.clients.calling import TOOLS_DIR, answers, call, calls_tools, offered
 from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services
+from harness.waiting import wait_until
 from tests.browser.chat import Chat
 from tests.browser.conftest import one_browser
+from tests.browser.scripted import ScriptedChat
 
 pytestmark = pytest.mark.requirement("GW-9", "GW-8")
+
+_SLEEP_WITH_THE_LOCK = """() => {
+    const asleep = navigator.locks.request("sluiceway.person-events", { steal: true }, () => new Promise(() => {}));
+    asleep.catch(() => {});
+}"""
 
 
 @pytest.fixture
@@ -97,6 +104,21 @@ async def test_what_is_done_on_one_device_is_seen_on_the_other(
     await expect(chat.page.get_by_role("alert")).to_contain_text("deleted in another window")
     await expect(chat.box).to_be_focused()
     await expect(chat.box).to_have_value("half a thought")
+
+
+async def test_a_tab_that_is_looked_at_takes_over_from_one_that_is_asleep_and_that_one_waits_for_its_turn(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    await chat.page.clock.install()
+    await chat.open(scripted.url)
+    await wait_until(lambda: scripted.is_followed)
+    # It has the lock, and does nothing with it.
+    asleep = await chat.page.context.new_page()
+    await asleep.goto(f"{scripted.url}/api/chat/sessions")
+    await asleep.evaluate(_SLEEP_WITH_THE_LOCK)
+    await wait_until(lambda: not scripted.is_followed, what="the first tab has given way")
+    await chat.page.clock.run_for(40_000)
+    await wait_until(lambda: scripted.is_followed, what="it has taken over again")
 
 
 async def test_tabs_of_one_browser_follow_on_one_connection_and_another_takes_it_over_when_one_is_closed(

@@ -31,7 +31,7 @@ _DROP = """([kind, name, base64]) => {
 async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload(
     services: Services, chat: Chat, model: ModelServer
 ) -> None:
-    system = await services.whole(MODEL_PICTURES="yes", MAX_FILE_BYTES="5000")
+    system = await services.whole(MODEL_PICTURES="yes", MAX_FILE_BYTES="5000", MAX_FILES_PER_MESSAGE="3")
     await answers(model, "what is it?", "A pixel.")
     await chat.open(system.url)
     page = chat.page
@@ -54,6 +54,8 @@ async def test_files_are_attached_shown_taken_back_sent_and_there_after_a_reload
     await expect(chosen.nth(1)).to_contain_text("larger")
     await expect(chosen.nth(2)).to_contain_text("What is in it is not what its name says.")
     await expect(chosen.nth(3)).to_contain_text("can be read here: GIF, JPEG, PNG, WEBP, PDF, text.")
+    # There were too many before them, and are no more.
+    await expect(page.locator("#chosen .failure")).to_have_count(3)
     await expect(chosen.nth(4).locator("img")).to_have_js_property("naturalWidth", 1)
     for name in ("lie.png", "program.exe", "pasted.png"):
         await page.get_by_role("button", name=f"Remove {name}").click()

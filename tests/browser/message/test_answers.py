@@ -227,7 +227,12 @@ async def test_a_message_written_offline_goes_when_the_network_is_back(
     await chat.send("are you there")
     await expect(chat.questions.last).to_contain_text("It is sent when the network is back.")
     await expect(chat.status).to_contain_text("You are offline.")
+    # The network is there and the server is not: nothing says any more that one is offline.
+    scripted.refusal = ({"detail": "No."}, 503)
     await context.set_offline(False)
+    await expect(chat.status).to_contain_text("Trying again…")
+    await expect(chat.questions.last).not_to_contain_text("offline")
+    scripted.refusal = None
     turn = await scripted.asked()
     await turn.say(BEGIN, *text("Yes."), END)
     await scripted.finish()

@@ -214,6 +214,19 @@ async def test_what_a_service_asks_is_told_in_its_words_and_answered_with_one_of
     await wait_until(lambda: [one["reason"] for one in scripted.approvals] == ["red"], what="its value is sent")
 
 
+@pytest.mark.requirement("CH-10")
+async def test_what_a_service_asks_for_in_words_goes_with_enter(chat: Chat, scripted: ScriptedChat) -> None:
+    turn = await begin(chat, scripted)
+    told = elicitation(field={"name": "which", "title": "Printer", "type": "string", "options": []})
+    await turn.say(BEGIN, *call("print"), END, told, approval())
+    await scripted.finish("tool-calls")
+    box = chat.tool("Print").get_by_label("Printer")
+    await box.press("Enter")
+    await box.fill("red")
+    await box.press("Enter")
+    await wait_until(lambda: [one["reason"] for one in scripted.approvals] == ["red"], what="its value is sent")
+
+
 async def test_a_reload_while_an_approved_tool_runs_shows_what_was_before_and_continues(
     chat: Chat, scripted: ScriptedChat
 ) -> None:

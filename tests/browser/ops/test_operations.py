@@ -81,6 +81,9 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         letter = page.get_by_role("region", name="Letter 1")
         await expect(letter).to_contain_text("no use")
         await expect(letter).to_contain_text('{"task_id": "task_gone"}')
+        await expect(letter).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name="Letter 1")).to_be_focused()
 
         # What is away is told, and what is not is shown.
         valkey.stop()

@@ -55,6 +55,11 @@ async def test_a_temporary_chat_is_in_no_list_and_knows_the_persons_instructions
     await page.get_by_role("button", name="Settings").click()
     box = page.get_by_role("textbox", name="Your instructions")
     await box.fill("Answer in metric units.")
+    # What is not saved is a draft.
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Settings").click()
+    await expect(box).to_have_value("Answer in metric units.")
+    await expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("Not saved yet.")
     await box.press("Tab")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("Saved")

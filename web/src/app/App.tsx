@@ -23,7 +23,7 @@ import { announce } from "../ui/announced.ts";
 import { Announcements } from "../ui/Announcements.tsx";
 import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
-import { CATALOGUES, sentenceOf, WordsContext } from "../words/words.ts";
+import { fetchWords, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
 import { printWhen } from "./printed.ts";
@@ -44,7 +44,7 @@ export function App() {
   const config = useConfig();
   const page = useRef<PageHandle>(null);
   const menuButton = useRef<HTMLButtonElement>(null);
-  const words = CATALOGUES[preferences.language]!;
+  const words = wordsIn(preferences.language);
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
 
   const onDone = useRef<(other?: string) => void>(() => {});
@@ -105,6 +105,7 @@ export function App() {
     const shown = shownNow.current;
     const isShown = "session_id" in event && event.session_id === shown.sessionId;
     list.hear(event, isShown && document.visibilityState === "visible");
+    if (event.type === "ready") shown.heardServer();
     if (event.type === "ready" && !event.resumed) void shown.refresh();
     if (event.type === "turn-ended" && !isShown) onDone.current(list.titleOf({ id: event.session_id, title: list.find(event.session_id)?.title ?? null }));
     if (!isShown) return;
@@ -198,7 +199,8 @@ export function App() {
     onFind: () => void conversation.showAll(),
   });
 
-  function change(changed: Preferences): void {
+  async function change(changed: Preferences): Promise<void> {
+    if (changed.language !== preferences.language && !(await fetchWords(changed.language))) return tellProblem(new Problem("", { code: "UNREACHABLE" }));
     setPreferences(changed);
     keepPreferences(changed);
     applyPreferences(changed);
@@ -308,6 +310,17 @@ export function App() {
             if (!conversation.snapshot().exists && !title && !temporary) list.keepWords(conversation.sessionId, firstWords(text));
           }}
         />
+        {/* Next to the box in the order of the keys: it is there for a while only. */}
+        <div id="toast" aria-live="polite">
+          {deletion.pending && (
+            <p>
+              {(deletion.pending.archive ? words.isNowArchived : words.removed)(deletion.pending.title)}
+              <button type="button" className="button" onClick={deletion.undo}>
+                {words.undo}
+              </button>
+            </p>
+          )}
+        </div>
       </main>
       <Sidebar
         list={list}
@@ -325,20 +338,10 @@ export function App() {
       />
       {menu && <div id="scrim" onClick={closeMenu} />}
       <Announcements />
-      <div id="toast" aria-live="polite">
-        {deletion.pending && (
-          <p>
-            {(deletion.pending.archive ? words.isNowArchived : words.removed)(deletion.pending.title)}
-            <button type="button" className="button" onClick={deletion.undo}>
-              {words.undo}
-            </button>
-          </p>
-        )}
-      </div>
       {dialog === "settings" && Settings && (
         <Settings
           preferences={preferences}
-          onChange={change}
+          onChange={(changed) => void change(changed)}
           onClose={() => setDialog(null)}
           onArchive={() => setDialog("archive")}
           onExport={conversation.messages.length > 0 ? () => void exportAll() : null}

@@ -1,5 +1,5 @@
 import { Component, type ReactNode } from "react";
-import { CATALOGUES } from "../words/words.ts";
+import { wordsIn } from "../words/words.ts";
 import { readPreferences } from "../settings/preferences.ts";
 
 /** A fault of the page ends in a sentence, not in an empty window. */
@@ -12,7 +12,7 @@ export class Guard extends Component<{ children: ReactNode }, { failed: boolean 
 
   override render(): ReactNode {
     if (!this.state.failed) return this.props.children;
-    const words = CATALOGUES[readPreferences().language]!;
+    const words = wordsIn(readPreferences().language);
     return (
       <main className="fault">
         <h1 className="unseen">Sluiceway</h1>

@@ -1,9 +1,9 @@
 import { signInAgain } from "../client/signOut.ts";
 import { readPreferences } from "../settings/preferences.ts";
-import { CATALOGUES } from "../words/words.ts";
+import { wordsIn } from "../words/words.ts";
 
 export function SignedOut() {
-  const words = CATALOGUES[readPreferences().language]!;
+  const words = wordsIn(readPreferences().language);
   return (
     <main className="fault">
       <h1 className="unseen">Sluiceway</h1>

@@ -266,17 +266,20 @@ interface Persistence {
   signal?: AbortSignal;
   onWait: (problem: Problem) => void;
   tries?: number;
+  /** That no answer comes counts no try. */
+  patient?: boolean;
 }
 
 /** Call `action` until it succeeds or fails for good. A machine without a network is waited for, and counts no try. */
-export async function persist<T>(action: () => Promise<T>, { signal, onWait, tries = Infinity }: Persistence): Promise<T> {
-  for (let attempt = 0; ; attempt += 1) {
+export async function persist<T>(action: () => Promise<T>, { signal, onWait, tries = Infinity, patient = false }: Persistence): Promise<T> {
+  for (let attempt = 0, refusals = 0; ; attempt += 1) {
     try {
       return await action();
     } catch (error) {
       if (!(error instanceof Problem) || !error.passing) throw error;
       if (isOffline()) attempt = -1;
-      else if (attempt + 1 >= tries) throw error;
+      else if (!patient || error.status > 0) refusals += 1;
+      if (refusals >= tries) throw error;
       onWait(error);
       await untilOnline(signal);
       await sleep(error.retryAfterMs + backoffMs(Math.max(attempt, 0)), signal);

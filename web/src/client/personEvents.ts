@@ -1,8 +1,9 @@
 // What becomes of a person's sessions, on whatever tab or device: `GET /api/chat/events`.
 //
 // One tab of a browser follows and tells the others, as a browser opens few connections to a server: who holds the lock.
-// When that tab goes, another goes on behind the last event that was heard. Where a browser has no locks (a page without
-// https), each tab follows for itself.
+// When that tab goes, another goes on behind the last event that was heard. One that is looked at takes over from one that
+// says nothing: browsers put tabs to sleep that are out of sight, and some with the lock in their hands. Where a browser has
+// no locks (a page without https), each tab follows for itself.
 
 import { eventsOf } from "./events.ts";
 import { isAbort, Problem, problemOf } from "./problem.ts";
@@ -29,6 +30,7 @@ const URL = "/api/chat/events";
 const NAME = "sluiceway.person-events";
 // The server sends something, if only a comment, every ten seconds.
 const SILENCE_MS = 25_000;
+const LOOK_MS = 5_000;
 // A server that does not have the route, or somebody who may not follow: perhaps another one, later.
 const REFUSED_MS = 60_000;
 
@@ -36,6 +38,7 @@ const REFUSED_MS = 60_000;
 export function followPerson(hear: (event: PersonEvent) => void, signal: AbortSignal): void {
   const others = new BroadcastChannel(NAME);
   let cursor: string | null = null;
+  let heardAt = Date.now();
   const take = ({ id, event }: Told) => {
     cursor = id ?? cursor;
     hear(event);
@@ -44,19 +47,54 @@ export function followPerson(hear: (event: PersonEvent) => void, signal: AbortSi
     take(told);
     others.postMessage(told);
   };
-  others.onmessage = ({ data }: MessageEvent<Told>) => take(data);
+  // Also where there is nothing to tell.
+  const isAwake = () => others.postMessage(null);
+  others.onmessage = ({ data }: MessageEvent<Told | null>) => {
+    heardAt = Date.now();
+    if (data) take(data);
+  };
   signal.addEventListener("abort", () => others.close());
-  const lead = () => follow(() => cursor, tell, signal);
-  const leading = navigator.locks ? navigator.locks.request(NAME, { signal }, lead) : lead();
+  const lead = (leaving: AbortSignal) => follow(() => cursor, tell, isAwake, leaving).finally(() => (heardAt = Date.now()));
+  const isSilent = () => document.visibilityState === "visible" && Date.now() - heardAt > SILENCE_MS;
+  const leading = navigator.locks ? takeTurns({ lead, isAwake, isSilent }, signal) : lead(signal);
   leading.catch((error: unknown) => {
     if (!signal.aborted) throw error;
   });
 }
 
-async function follow(cursor: () => string | null, tell: (told: Told) => void, signal: AbortSignal): Promise<void> {
+interface Tab {
+  lead: (leaving: AbortSignal) => Promise<void>;
+  isAwake: () => void;
+  /** The one that leads is asleep, and this one is looked at. */
+  isSilent: () => boolean;
+}
+
+/** Wait for the lock and lead, again and again: another tab may take it. */
+async function takeTurns({ lead, isAwake, isSilent }: Tab, signal: AbortSignal): Promise<void> {
+  for (let steal = false; !signal.aborted; ) {
+    const [waiting, leading] = [new AbortController(), new AbortController()];
+    let look = () => isSilent() && waiting.abort();
+    const looking = setInterval(() => look(), LOOK_MS);
+    const led = () => {
+      look = isAwake;
+      return lead(AbortSignal.any([signal, leading.signal]));
+    };
+    try {
+      await navigator.locks.request(NAME, steal ? { steal } : { signal: AbortSignal.any([signal, waiting.signal]) }, led);
+    } catch (error) {
+      if (!isAbort(error)) throw error;
+    } finally {
+      clearInterval(looking);
+      leading.abort();
+    }
+    steal = waiting.signal.aborted;
+  }
+}
+
+async function follow(cursor: () => string | null, tell: (told: Told) => void, isAwake: () => void, signal: AbortSignal): Promise<void> {
   for (let failures = 0; !signal.aborted; failures += 1) {
     try {
-      for await (const told of connection(cursor(), signal)) {
+      for await (const told of connection(cursor(), isAwake, signal)) {
         failures = 0;
         tell(told);
       }
@@ -71,7 +109,7 @@ async function follow(cursor: () => string | null, tell: (told: Told) => void, s
 }
 
 /** The events of one connection, until it breaks or is silent for too long. */
-async function* connection(cursor: string | null, outer: AbortSignal): AsyncGenerator<Told> {
+async function* connection(cursor: string | null, isAwake: () => void, outer: AbortSignal): AsyncGenerator<Told> {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
   const signal = AbortSignal.any([outer, silence.signal]);
@@ -82,6 +120,7 @@ async function* connection(cursor: string | null, outer: AbortSignal): AsyncGene
       transform: (bytes, controller) => {
         clearTimeout(timer);
         timer = setTimeout(() => silence.abort(), SILENCE_MS);
+        isAwake();
         controller.enqueue(bytes);
       },
     });

@@ -1,6 +1,6 @@
 // Files that go with the next message: uploaded as soon as they are chosen, dropped or pasted.
 
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useEffect, useState } from "react";
 import * as api from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { isAbort, Problem } from "../client/problem.ts";
@@ -20,6 +20,8 @@ export interface Chosen {
   waits: Said | null;
   /** Why it was not taken. */
   why: Said | null;
+  /** It was not, as there were too many: it goes when another one is removed. */
+  over: File | null;
   leaving: AbortController;
 }
 
@@ -46,76 +48,104 @@ const UNKNOWN: api.FileLimits = { types: [], most: Infinity, mostBytes: Infinity
 
 export function useFiles(): FilesToSend {
   const [chosen, setChosen] = useState<readonly Chosen[]>([]);
-  const [limits, setLimits] = useState<api.FileLimits | null>(null);
-  // A server takes those of one person one after the other, and a slow network is shared by none of them.
-  const line = useRef(Promise.resolve());
-  const now = useRef(chosen);
-  now.current = chosen;
-
+  const [accept, setAccept] = useState("");
+  const [files] = useState(() => new Files(setChosen));
   useEffect(() => {
-    void api.fileLimits().then(setLimits, () => setLimits(null));
-    return () => now.current.forEach(forget);
-  }, []);
-
-  const change = useCallback((key: string, what: Partial<Chosen>) => {
-    setChosen((all) => all.map((one) => (one.key === key ? { ...one, ...what } : one)));
-  }, []);
-
-  const upload = useCallback(
-    async (one: Chosen, file: File, types: string[]) => {
-      const { signal } = one.leaving;
-      const onWait = (problem: Problem) => change(one.key, { waits: (words) => words.waits(whyNoAnswer(problem)(words)) });
-      try {
-        const { url, name, media_type } = await api.persist(() => api.uploadFile(file, signal), { signal, onWait, tries: SEND_TRIES });
-        change(one.key, { file: { type: "file", url, filename: name, mediaType: media_type } });
-      } catch (error) {
-        if (isAbort(error)) return;
-        change(one.key, { why: whyNot(error instanceof Problem ? error : new Problem(""), file.type, types) });
-      }
-    },
-    [change],
-  );
-
-  const add = useCallback(
-    (files: Iterable<File>) => {
-      const { types, most, mostBytes } = limits ?? UNKNOWN;
-      for (const file of files) {
-        const preview = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
-        const one: Chosen = { key: newId(), name: file.name, preview, file: null, waits: null, why: null, leaving: new AbortController() };
-        if (now.current.filter(({ why }) => !why).length >= most) one.why = (words) => words.tooManyFiles(most);
-        else if (file.size > mostBytes) one.why = (words) => words.fileTooLarge(mostBytes);
-        now.current = [...now.current, one];
-        setChosen(now.current);
-        if (!one.why) line.current = line.current.then(() => upload(one, file, types));
-      }
-    },
-    [limits, upload],
-  );
-
-  const putBack = useCallback((files: readonly Attachment[]) => {
-    const back = files.map((file) => ({ key: newId(), name: file.filename, preview: null, file, waits: null, why: null, leaving: new AbortController() }));
-    setChosen((all) => [...back, ...all]);
-  }, []);
-  const remove = useCallback((key: string) => {
-    now.current.filter((one) => one.key === key).forEach(forget);
-    setChosen((all) => all.filter((one) => one.key !== key));
-  }, []);
-  function take(): Attachment[] {
-    const taken = chosen.flatMap((one) => one.file ?? []);
-    chosen.forEach(forget);
-    setChosen([]);
-    return taken;
-  }
+    const told = (limits: api.FileLimits) => {
+      files.limits = limits;
+      setAccept(ACCEPTED(limits.types));
+    };
+    void api.fileLimits().then(told, () => {});
+    return () => files.forgetAll();
+  }, [files]);
   return {
     chosen,
-    accept: limits === null ? "" : ACCEPTED(limits.types),
+    accept,
     waiting: chosen.some((one) => one.file === null && one.why === null),
     refused: chosen.some((one) => one.why),
-    add,
-    putBack,
-    remove,
-    take,
+    add: files.add,
+    putBack: files.putBack,
+    remove: files.remove,
+    take: files.take,
   };
+}
+
+class Files {
+  limits = UNKNOWN;
+  private chosen: readonly Chosen[] = [];
+  // A server takes those of one person one after the other, and a slow network is shared by none of them.
+  private line = Promise.resolve();
+  private readonly show: (chosen: readonly Chosen[]) => void;
+
+  constructor(show: (chosen: readonly Chosen[]) => void) {
+    this.show = show;
+  }
+
+  readonly add = (files: Iterable<File>): void => {
+    const { most, mostBytes } = this.limits;
+    for (const file of files) {
+      const preview = file.type.startsWith("image/") && file.type !== "image/svg+xml" ? URL.createObjectURL(file) : null;
+      const one: Chosen = { key: newId(), name: file.name, preview, file: null, waits: null, why: null, over: null, leaving: new AbortController() };
+      if (file.size > mostBytes) this.set([...this.chosen, { ...one, why: (words) => words.fileTooLarge(mostBytes) }]);
+      else {
+        this.set([...this.chosen, { ...one, why: (words) => words.tooManyFiles(most), over: file }]);
+        this.admit();
+      }
+    }
+  };
+
+  readonly putBack = (files: readonly Attachment[]): void => {
+    const back = files.map((file) => ({ key: newId(), name: file.filename, preview: null, file, waits: null, why: null, over: null, leaving: new AbortController() }));
+    this.set([...back, ...this.chosen]);
+  };
+
+  readonly remove = (key: string): void => {
+    this.chosen.filter((one) => one.key === key).forEach(forget);
+    this.set(this.chosen.filter((one) => one.key !== key));
+    this.admit();
+  };
+
+  readonly take = (): Attachment[] => {
+    const taken = this.chosen.flatMap((one) => one.file ?? []);
+    this.forgetAll();
+    this.set([]);
+    return taken;
+  };
+
+  forgetAll(): void {
+    this.chosen.forEach(forget);
+  }
+
+  private set(chosen: readonly Chosen[]): void {
+    this.chosen = chosen;
+    this.show(chosen);
+  }
+
+  private change(key: string, what: Partial<Chosen>): void {
+    this.set(this.chosen.map((one) => (one.key === key ? { ...one, ...what } : one)));
+  }
+
+  /** Those for which there is room are on their way. */
+  private admit(): void {
+    for (const one of this.chosen) {
+      const { over } = one;
+      if (!over || this.chosen.filter(({ why }) => !why).length >= this.limits.most) continue;
+      this.change(one.key, { why: null, over: null });
+      this.line = this.line.then(() => this.upload(one, over));
+    }
+  }
+
+  private async upload({ key, leaving: { signal } }: Chosen, file: File): Promise<void> {
+    const onWait = (problem: Problem) => this.change(key, { waits: (words) => words.waits(whyNoAnswer(problem)(words)) });
+    try {
+      const { url, name, media_type } = await api.persist(() => api.uploadFile(file, signal), { signal, onWait, tries: SEND_TRIES, patient: true });
+      this.change(key, { file: { type: "file", url, filename: name, mediaType: media_type } });
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.change(key, { why: whyNot(error instanceof Problem ? error : new Problem(""), file.type, this.limits.types) });
+      this.admit();
+    }
+  }
 }
 
 /** The server names types as programs do. */

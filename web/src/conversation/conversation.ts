@@ -47,7 +47,7 @@ export class Conversation {
   constructor(sessionId: string, isNew: boolean, temporary: boolean, host: Host) {
     this.sessionId = sessionId;
     this.host = host;
-    const state = new ConversationState(sessionId, isNew, temporary, (problem) => this.turn.line.waits(problem));
+    const state = new ConversationState(sessionId, isNew, temporary, (problem) => this.turn.line.waits(problem), () => this.turn.answered());
     this.state = state;
     const turn = new RunningTurn(state, host);
     this.turn = turn;
@@ -78,7 +78,7 @@ export class Conversation {
         return state.now.temporary;
       },
       get busy() {
-        return conversation.following.busy || state.signal.aborted;
+        return conversation.following.busy || (state.signal.aborted && state.now.exists);
       },
       get model() {
         return conversation.model.name;
@@ -132,7 +132,7 @@ export class Conversation {
   private prepared(make: MakeTalk): void {
     this.begun(make);
     // Where it was long in coming, that is said no more.
-    if (!this.turn.runs) this.turn.end();
+    this.turn.answered();
   }
 
   private begun(make: MakeTalk): void {
@@ -187,6 +187,11 @@ export class Conversation {
   /** Another branch is shown, or nobody waits for an answer any more. */
   heardChange(): void {
     this.following.heardChange();
+  }
+
+  /** The server is there, perhaps again. */
+  heardServer(): void {
+    this.pending.sendUnreached();
   }
 
   // What is asked, and asked again

@@ -8,7 +8,7 @@ import type { UIMessage } from "ai";
 import * as api from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { Problem } from "../client/problem.ts";
-import { isOffline } from "../client/waiting.ts";
+import { isOffline, untilOnline } from "../client/waiting.ts";
 import { sentenceOf, type Said } from "../words/words.ts";
 import { bringsResults, filesOf, textOf } from "./history.ts";
 import { keepUnsent, unsentOf, type Attachment, type Outgoing } from "./outbox.ts";
@@ -21,6 +21,8 @@ export interface Pending extends Outgoing {
   notice: Said | null;
   /** Whether sending it again can help. */
   passing: boolean;
+  /** It was not sent as no server was there: it is when one is. */
+  unreached?: boolean;
   /** It was refused for the day's budget; sending it again says to go on all the same. */
   overBudget?: boolean;
 }
@@ -32,7 +34,7 @@ export interface Addressee {
   /** The server has it. */
   readonly exists: boolean;
   readonly temporary: boolean;
-  /** A turn runs, or it was left: a message is posted by itself, and not with its answer. */
+  /** A turn runs, or it was left: a message is posted by itself, and not with its answer. Not the first, which makes it. */
   readonly busy: boolean;
   readonly model: string;
   /** Deliver it and follow its answer. Resolves when the server has it, or refused it. */
@@ -126,8 +128,13 @@ export class PendingMessages {
 
   sendAgain(id: string): void {
     if (this.of(id)?.overBudget) this.overBudget.add(id);
-    this.mark(id, { state: "sending", notice: null });
+    this.mark(id, { state: "sending", notice: null, unreached: false });
     this.enqueue(id);
+  }
+
+  /** Those that have found no server, now that there is one. */
+  sendUnreached(): void {
+    for (const one of this.list) if (one.unreached) this.sendAgain(one.id);
   }
 
   /** Those that were written before. */
@@ -140,9 +147,13 @@ export class PendingMessages {
   }
 
   private async deliver(id: string, policy?: api.Policy): Promise<void> {
+    if (isOffline()) {
+      this.mark(id, { notice: (words) => words.willBeSent });
+      await untilOnline();
+      this.mark(id, { notice: null });
+    }
     const one = this.of(id);
     if (one?.state !== "sending") return;
-    if (isOffline()) this.mark(id, { notice: (words) => words.willBeSent });
     if (this.to.busy) await this.post(one, policy);
     else await this.to.ask(one);
   }
@@ -174,9 +185,10 @@ export class PendingMessages {
     const { sessionId, signal } = this.to;
     const problem = await api.withLimit(refusal);
     const why = sentenceOf(problem);
+    const unreached = problem.status === 0;
     if (signal.aborted) return this.store([...unsentOf(sessionId), outgoing(one)]);
-    const notice: Said = (words) => words.notSent(why(words));
-    const change = { state: "refused" as const, notice, passing: problem.passing, overBudget: problem.mayGoOn };
+    const notice: Said = (words) => (unreached ? words.notSentYet : words.notSent(why(words)));
+    const change = { state: "refused" as const, notice, passing: problem.passing, unreached, overBudget: problem.mayGoOn };
     if (this.of(id)) this.mark(id, change);
     else this.set([...this.list, { ...outgoing(one), ...change }]);
     if (!problem.passing && !problem.mayGoOn) {

@@ -44,13 +44,15 @@ export class ConversationState {
   now: Snapshot;
   private its: Talk | null = null;
   private readonly onWait: (problem: Problem) => void;
+  private readonly onAnswer: () => void;
   private readonly leaving = new AbortController();
   private readonly listeners = new Set<() => void>();
 
-  /** `isNew`: the server does not know it yet. `onWait`: a request was refused for now. */
-  constructor(sessionId: string, isNew: boolean, temporary: boolean, onWait: (problem: Problem) => void) {
+  /** `isNew`: the server does not know it yet. `onWait`: a request was refused for now; `onAnswer`: it waits no more. */
+  constructor(sessionId: string, isNew: boolean, temporary: boolean, onWait: (problem: Problem) => void, onAnswer: () => void) {
     this.sessionId = sessionId;
     this.onWait = onWait;
+    this.onAnswer = onAnswer;
     this.now = { ...BEGINNING, exists: !isNew, loaded: isNew, temporary };
   }
 
@@ -119,8 +121,17 @@ export class ConversationState {
     this.leaving.abort(new DOMException("The conversation was left.", "AbortError"));
   }
 
-  insist<T>(action: () => Promise<T>): Promise<T> {
-    return persist(action, { signal: this.signal, onWait: this.onWait });
+  async insist<T>(action: () => Promise<T>): Promise<T> {
+    let waited = false;
+    const onWait = (problem: Problem) => {
+      waited = true;
+      this.onWait(problem);
+    };
+    try {
+      return await persist(action, { signal: this.signal, onWait });
+    } finally {
+      if (waited) this.onAnswer();
+    }
   }
 
   failed(error: unknown): void {

@@ -1,5 +1,6 @@
 // The line below a conversation while a turn runs: what it does, what it waits for, and why nothing comes. A reason to
-// wait that the server has told stands there until something is answered; silence says nothing over it.
+// wait that the server has told stands there until something is answered; silence says nothing over it. While the
+// connection is away that is said, and when it is back, again what was said before.
 
 import type { Chunk } from "../client/chunks.ts";
 import type { Problem } from "../client/problem.ts";
@@ -12,8 +13,6 @@ import { Teller } from "./status.ts";
 export interface Watched {
   /** Somebody has ended it: until it has, nothing else is said of it. */
   readonly stopping: boolean;
-  /** Something of its answer is there. */
-  readonly hasBegun: boolean;
   /** Of a call that its message has. */
   titleOf(callId: string): string | undefined;
   show(said: Said | null): void;
@@ -26,6 +25,9 @@ export class StatusLine {
   private teller: Teller;
   /** It says what the turn waits for: a tool, a person, its model, its place in the queue. */
   private awaited = false;
+  private said: Said = (words) => words.waitingForAnswer;
+  /** Why nothing is brought at the moment. */
+  private away: Said | null = null;
   private readonly silence = new Silence(() => this.saySilence(), () => this.sayState());
 
   constructor(turn: Watched) {
@@ -40,8 +42,10 @@ export class StatusLine {
   begin(): void {
     this.teller = this.newTeller();
     this.awaited = false;
+    this.away = null;
+    this.said = (words) => words.waitingForAnswer;
     this.silence.begin();
-    if (!this.turn.stopping) this.turn.show((words) => words.waitingForAnswer);
+    this.sayState();
   }
 
   /** No turn runs: what there is to say of the conversation itself, if anything. */
@@ -50,39 +54,43 @@ export class StatusLine {
     this.turn.show(said);
   }
 
-  stopping(): void {
-    this.turn.show((words) => words.stopping);
-  }
-
   heard(chunk: Chunk): void {
     this.silence.heard();
     const said = this.teller.said(chunk);
     if (!said) return;
-    if (!this.turn.stopping) this.turn.show(said);
+    this.said = said;
     this.awaited = !ANSWERS.includes(chunk.type);
+    if (!this.turn.stopping) this.sayState();
   }
 
   /** What became of the connection that brings the turn. */
   connection(state: "open" | "waiting" | "lost", problem?: Problem): void {
     const why: Said = problem?.status ? sentenceOf(problem) : (words) => (isOffline() ? words.offline : words.connectionLost);
-    if (state === "lost") this.turn.show((words) => words.reconnecting(why(words)));
-    else if (state === "waiting" && problem) this.waits(problem);
-    else this.sayState();
+    if (state === "lost") this.away = (words) => words.reconnecting(why(words));
+    else if (state === "waiting" && problem) this.away = waiting(problem);
+    else {
+      this.away = null;
+      this.silence.begin();
+    }
+    this.sayState();
   }
 
   /** A request was refused for now, and is tried again. */
   waits(problem: Problem): void {
-    this.turn.show((words) => words.waits(whyNot(problem)(words)));
+    this.turn.show(waiting(problem));
   }
 
-  private sayState(): void {
-    if (!this.turn.stopping) this.turn.show(this.turn.hasBegun ? (words) => words.answering : (words) => words.waitingForAnswer);
+  /** What is so, where something else was said for a while. */
+  sayState(): void {
+    this.turn.show(this.away ?? (this.turn.stopping ? (words) => words.stopping : this.said));
   }
 
   private saySilence(): void {
-    if (!this.turn.stopping && !this.awaited) this.turn.show((words) => words.stillThere);
+    if (!this.turn.stopping && !this.awaited && !this.away) this.turn.show((words) => words.stillThere);
   }
 }
+
+const waiting = (problem: Problem): Said => (words) => words.waits(whyNot(problem)(words));
 
 /** Why a request was not answered: that the machine has no network, before all else. */
 export function whyNot(problem: Problem): Said {

@@ -43,11 +43,6 @@ export class RunningTurn implements Watched {
     return this.live?.stopping ?? false;
   }
 
-  get hasBegun(): boolean {
-    const last = this.state.messages.at(-1);
-    return last?.role === "assistant" && last.id === this.live?.answerId && last.parts.length > 0;
-  }
-
   titleOf(callId: string): string | undefined {
     return titleOfCall(this.state.messages.at(-1)?.parts ?? [], callId);
   }
@@ -108,9 +103,10 @@ export class RunningTurn implements Watched {
     else this.setLive(null);
   }
 
-  /** A question to a person was answered: where none runs, the line says whether there is another. */
+  /** A request was answered that had to be waited for, or a question to a person: the line says what is so now. */
   answered(): void {
-    if (!this.live) this.setLive(null);
+    if (this.live) this.line.sayState();
+    else this.setLive(null);
   }
 
   private setLive(live: Live | null): void {
@@ -131,7 +127,7 @@ export class RunningTurn implements Watched {
   async stop(): Promise<void> {
     if (!this.live || this.stopping) return;
     this.live.stopping = true;
-    this.line.stopping();
+    this.line.sayState();
     await this.cancelStopped();
   }
 
@@ -144,6 +140,7 @@ export class RunningTurn implements Watched {
       await this.state.insist(() => cancelTask(taskId));
     } catch (error) {
       live.stopping = false;
+      this.answered();
       this.state.failed(error);
     }
   }
@@ -151,11 +148,12 @@ export class RunningTurn implements Watched {
   /** End it, where one runs, by a request that ends more than it. */
   async stopBy(request: () => Promise<unknown>): Promise<void> {
     if (this.live) this.live.stopping = true;
-    this.line.stopping();
+    this.answered();
     try {
       await request();
     } catch (error) {
       if (this.live) this.live.stopping = false;
+      this.answered();
       this.state.failed(error);
     }
   }

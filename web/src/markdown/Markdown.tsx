@@ -28,7 +28,7 @@ export function Markdown({ text, open = false, className }: Props) {
   const sources = resolved(blocks);
   const grows = open || shown.length < text.length;
   return (
-    <div className={className} dir="auto" aria-busy={shown.length < text.length || undefined}>
+    <div className={className} aria-busy={shown.length < text.length || undefined}>
       {blocks.map((block, n) => (
         <RenderedBlock key={n} {...sources[n]!} code={block.code} open={grows && n === blocks.length - 1} />
       ))}
@@ -41,7 +41,7 @@ const RenderedBlock = memo(function RenderedBlock({ source, links, code, open }:
   const plugins = useExtras(kind);
   return (
     <Grows value={open}>
-      <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={plugins} components={COMPONENTS}>
+      <ReactMarkdown remarkPlugins={REMARK} rehypePlugins={[...(plugins ?? []), blocksHaveDirections]} components={COMPONENTS}>
         {prepared({ source, code }, open) + links}
       </ReactMarkdown>
     </Grows>
@@ -53,22 +53,30 @@ const Grows = createContext(false);
 
 const REMARK: ComponentProps<typeof ReactMarkdown>["remarkPlugins"] = [remarkGfm, [remarkMath, { singleDollarTextMath: false }]];
 
+/** Each block has the direction of its first word. A `dir` within would take its words out of that: markdown.css has the rest. */
+function blocksHaveDirections() {
+  return ({ children }: { children: { properties?: { dir?: string } }[] }): void => {
+    for (const { properties } of children) if (properties) properties.dir = "auto";
+  };
+}
+
 // Above a heading of an answer stand the conversation's and the message's.
 const COMPONENTS: Components = {
-  h1: ({ children }) => <h3 dir="auto">{children}</h3>,
-  h2: ({ children }) => <h4 dir="auto">{children}</h4>,
-  h3: ({ children }) => <h5 dir="auto">{children}</h5>,
-  h4: ({ children }) => <h6 dir="auto">{children}</h6>,
-  h5: ({ children }) => <h6 dir="auto">{children}</h6>,
-  p: ({ children }) => <p dir="auto">{children}</p>,
-  ul: ({ children, className }) => <ul className={className} dir="auto">{children}</ul>,
-  ol: ({ children, start }) => <ol dir="auto" start={start}>{children}</ol>,
-  blockquote: ({ children }) => <blockquote dir="auto">{children}</blockquote>,
+  h1: ({ children, dir }) => <h3 dir={dir}>{children}</h3>,
+  h2: ({ children, dir }) => <h4 dir={dir}>{children}</h4>,
+  h3: ({ children, dir }) => <h5 dir={dir}>{children}</h5>,
+  h4: ({ children, dir }) => <h6 dir={dir}>{children}</h6>,
+  h5: ({ children, dir }) => <h6 dir={dir}>{children}</h6>,
+  p: ({ children, dir }) => <p dir={dir}>{children}</p>,
+  ul: ({ children, className, dir }) => <ul className={className} dir={dir}>{children}</ul>,
+  ol: ({ children, start, dir }) => <ol dir={dir} start={start}>{children}</ol>,
+  blockquote: ({ children, dir }) => <blockquote dir={dir}>{children}</blockquote>,
+  code: ({ children, className }) => <code className={className} dir="ltr">{children}</code>,
   a: ({ href, children }) => <Link href={href}>{children}</Link>,
   img: ({ src, alt }) => <Picture src={typeof src === "string" ? src : undefined} alt={alt ?? ""} />,
-  table: ({ children }) => (
-    <div className="table" role="region" aria-label={useWords().table} tabIndex={0}>
-      <table dir="auto">{children}</table>
+  table: ({ children, dir }) => (
+    <div className="table" dir={dir} role="region" aria-label={useWords().table} tabIndex={0}>
+      <table>{children}</table>
     </div>
   ),
   input: ({ checked }) => <input type="checkbox" checked={checked} readOnly disabled aria-label={checked ? "☑" : "☐"} />,

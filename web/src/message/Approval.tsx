@@ -1,5 +1,6 @@
-import { useState } from "react";
+import { useState, type KeyboardEvent } from "react";
 import { Problem } from "../client/problem.ts";
+import { isComposing } from "../composer/keys.ts";
 import { useConversation } from "../conversation/context.ts";
 import { sentenceOf, useWords, type Said } from "../words/words.ts";
 import type { Elicitation } from "./parts.ts";
@@ -43,6 +44,13 @@ export function Approval({ messageId, callId, title, elicitation, keepFocus }: P
     }
   }
 
+  /** What is asked for is given with it. A reason alone is no yes. */
+  function onKeyDown(event: KeyboardEvent): void {
+    if (event.key !== "Enter" || isComposing(event.nativeEvent) || !field || reason.trim() === "") return;
+    event.preventDefault();
+    void answer(true);
+  }
+
   return (
     <div className="approval" role="group" aria-label={words.approvalOf(title)}>
       {elicitation ? <Asked elicitation={elicitation} /> : <p>{words.runsOnlyIf}</p>}
@@ -54,7 +62,7 @@ export function Approval({ messageId, callId, title, elicitation, keepFocus }: P
           ))}
         </select>
       ) : (
-        (!elicitation || field) && <input type="text" maxLength={500} aria-label={field?.title ?? words.reason} placeholder={field?.title ?? words.reasonHint} value={reason} disabled={busy} dir="auto" onChange={(event) => setReason(event.target.value)} />
+        (!elicitation || field) && <input type="text" maxLength={500} aria-label={field?.title ?? words.reason} placeholder={field?.title ?? words.reasonHint} value={reason} disabled={busy} dir="auto" onChange={(event) => setReason(event.target.value)} onKeyDown={onKeyDown} />
       )}
       <div className="buttons">
         <button type="button" className="button primary" disabled={busy || (field && reason.trim() === "")} onClick={() => void answer(true)}>

@@ -1,6 +1,7 @@
 import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import * as api from "./api.ts";
 import { feedbackColumns, FINDINGS, letterColumns, operationColumns, PROCESSES, QUEUES, SUMS, turnColumns, usageColumns } from "./columns.tsx";
+import { Panel } from "./Panel.tsx";
 import { Table } from "./Table.tsx";
 
 const PERIOD_MS = 2000;
@@ -161,15 +162,14 @@ function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => 
     return () => clearInterval(timer);
   }, [taskId]);
   return (
-    <section className="ops-explained" aria-label={`Turn ${taskId}`}>
+    <Panel name={`Turn ${taskId}`} onClose={props.onClose}>
       <h2>{taskId}</h2>
       {refused && <p role="alert" className="ops-refused">{refused}</p>}
       <p className="ops-sentence">{told?.sentence ?? "…"}</p>
       <ul>{told?.evidence.map((line) => <li key={line}>{line}</li>)}</ul>
       <button className="button" disabled={!meant} onClick={() => void props.onAct(api.cancel(taskId))}>Cancel the turn</button>{" "}
       <button className="button" disabled={!meant} onClick={() => void props.onAct(api.requeue(taskId))}>Queue it again</button>{" "}
-      <button className="button" onClick={props.onClose}>Close</button>
-    </section>
+    </Panel>
   );
 }
 
@@ -182,7 +182,7 @@ function Letter(props: { letterId: string; onClose: () => void }) {
     api.letter(letterId).then(setTold, (error: Error) => setRefused(error.message));
   }, [letterId]);
   return (
-    <section className="ops-explained" aria-label={`Letter ${letterId}`}>
+    <Panel name={`Letter ${letterId}`} onClose={props.onClose}>
       <h2>Letter {letterId}</h2>
       {refused && <p role="alert" className="ops-refused">{refused}</p>}
       {told && (
@@ -194,7 +194,6 @@ function Letter(props: { letterId: string; onClose: () => void }) {
           </ul>
         </>
       )}
-      <button className="button" onClick={props.onClose}>Close</button>
-    </section>
+    </Panel>
   );
 }

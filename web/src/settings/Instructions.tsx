@@ -1,9 +1,12 @@
-// What a person wants every answer to heed.
+// What a person wants every answer to heed. What is written and not saved is a draft, and outlives that the dialog is closed.
 
 import { useEffect, useState } from "react";
 import { readInstructions, writeInstructions } from "../client/api.ts";
 import { Problem } from "../client/problem.ts";
+import { recall, remember } from "../storage.ts";
 import { sentenceOf, useWords } from "../words/words.ts";
+
+const DRAFT = "sluiceway.instructions";
 
 export function Instructions() {
   const words = useWords();
@@ -15,7 +18,7 @@ export function Instructions() {
       try {
         const read = await readInstructions();
         setStored(read);
-        setText(read.text);
+        setText(recall<string | null>(DRAFT, null) ?? read.text);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
       }
@@ -27,6 +30,8 @@ export function Instructions() {
     event.preventDefault();
     try {
       await writeInstructions(text);
+      setStored({ ...stored!, text });
+      remember(DRAFT, null);
       setSaid(words.saved);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
@@ -47,6 +52,7 @@ export function Instructions() {
         value={text}
         onChange={(event) => {
           setText(event.target.value);
+          remember(DRAFT, event.target.value === stored.text ? null : event.target.value);
           setSaid("");
         }}
       />
@@ -54,7 +60,7 @@ export function Instructions() {
         <button type="submit" className="button">
           {words.save}
         </button>{" "}
-        <span role="status">{said}</span>
+        <span role="status">{said || (text === stored.text ? "" : words.notSavedYet)}</span>
       </p>
     </form>
   );

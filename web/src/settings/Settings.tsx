@@ -4,7 +4,7 @@ import { askForToken, signedIn } from "../client/tokens.ts";
 import type { ServiceConfig } from "../client/api.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Dialog } from "../ui/Dialog.tsx";
-import { CATALOGUES, useWords } from "../words/words.ts";
+import { LANGUAGES, useWords } from "../words/words.ts";
 import { Instructions } from "./Instructions.tsx";
 import { Understanding } from "./Understanding.tsx";
 import type { Preferences, Theme } from "./preferences.ts";
@@ -42,7 +42,7 @@ export function Settings({ preferences, onChange, onExport, onArchive, onClose }
       <label>
         {words.languageName}
         <select value={preferences.language} onChange={(event) => onChange({ ...preferences, language: event.target.value })}>
-          {Object.entries(CATALOGUES).map(([code, { language }]) => (
+          {[...LANGUAGES].map(([code, language]) => (
             <option key={code} value={code} lang={code}>
               {language}
             </option>

@@ -1,5 +1,5 @@
 import { recall, remember } from "../storage.ts";
-import { CATALOGUES, preferredLanguage } from "../words/words.ts";
+import { isThere, LANGUAGES, preferredLanguage, wordsIn } from "../words/words.ts";
 
 export type Theme = "system" | "light" | "dark";
 
@@ -15,7 +15,7 @@ export function readPreferences(): Preferences {
   const { theme, language, notify } = recall<Partial<Preferences>>(STORED, {});
   return {
     theme: theme === "light" || theme === "dark" ? theme : "system",
-    language: language && Object.hasOwn(CATALOGUES, language) ? language : preferredLanguage(),
+    language: language && LANGUAGES.has(language) ? language : preferredLanguage(),
     notify: notify === true,
   };
 }
@@ -24,11 +24,11 @@ export function keepPreferences(preferences: Preferences): void {
   remember(STORED, preferences);
 }
 
-/** Put them onto the document. */
+/** Put them onto the document, as far as their words are there. */
 export function applyPreferences({ theme, language }: Preferences): void {
   const { documentElement } = document;
-  documentElement.lang = language;
-  documentElement.dir = CATALOGUES[language]!.direction;
+  documentElement.lang = isThere(language) ? language : "en";
+  documentElement.dir = wordsIn(language).direction;
   if (theme === "system") delete documentElement.dataset.theme;
   else documentElement.dataset.theme = theme;
 }

@@ -7,14 +7,14 @@ import { Problem } from "../client/problem.ts";
 import { textOf } from "../conversation/history.ts";
 import { AnswerBody, calledIn } from "../message/Message.tsx";
 import { readPreferences } from "../settings/preferences.ts";
-import { CATALOGUES, locale, sentenceOf, useWords, WordsContext, type Said } from "../words/words.ts";
+import { locale, sentenceOf, useWords, wordsIn, WordsContext, type Said } from "../words/words.ts";
 
 type Seen = SharedPage["messages"][number];
 
 const saidOf = (error: Problem): Said => (error.code === "SHARE_NOT_FOUND" ? (words) => words.linkGone : sentenceOf(error));
 
 export function Shared({ token }: { token: string }) {
-  const words = CATALOGUES[readPreferences().language]!;
+  const words = wordsIn(readPreferences().language);
   return (
     <WordsContext value={words}>
       <Conversation token={token} />

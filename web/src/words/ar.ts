@@ -165,6 +165,7 @@ export const ar: Words = {
   takeBack: "سحبها",
   begunMeanwhile: "فات أوان سحبها: بدأت الإجابة عنها.",
   notSent: (why) => `لم تُرسل. ${why}`,
+  notSentYet: "لم تُرسل بعد. لا يمكن الوصول إلى الخادم. تُرسل عند عودته.",
   waits: (why) => `${why} جارٍ المحاولة مجددًا…`,
   willBeSent: "أنت غير متصل. تُرسل عند عودة الشبكة.",
 
@@ -234,6 +235,7 @@ export const ar: Words = {
   save: "حفظ",
   saved: "تم الحفظ",
   notSaved: (why) => `لم يتم الحفظ. ${why}`,
+  notSavedYet: "لم يُحفظ بعد.",
   knownAboutYou: "ما هو معروف عنك",
   nothingKnown: "لا شيء بعد. قل في محادثة «تذكّر أن …».",
   forget: "نسيان",

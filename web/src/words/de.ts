@@ -156,6 +156,7 @@ export const de: Words = {
   takeBack: "Zurückziehen",
   begunMeanwhile: "Zu spät zum Zurückziehen: Die Antwort hat schon begonnen.",
   notSent: (why) => `Nicht gesendet. ${why}`,
+  notSentYet: "Noch nicht gesendet. Der Server ist nicht erreichbar. Die Nachricht geht ab, sobald er wieder da ist.",
   waits: (why) => `${why} Neuer Versuch…`,
   willBeSent: "Du bist offline. Die Nachricht geht ab, sobald das Netz wieder da ist.",
 
@@ -226,6 +227,7 @@ export const de: Words = {
   save: "Speichern",
   saved: "Gespeichert",
   notSaved: (why) => `Nicht gespeichert. ${why}`,
+  notSavedYet: "Noch nicht gespeichert.",
   knownAboutYou: "Was über dich bekannt ist",
   nothingKnown: "Noch nichts. Sag in einem Gespräch „merke dir, dass …“.",
   forget: "Vergessen",

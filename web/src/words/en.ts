@@ -161,6 +161,7 @@ export const en = {
   takeBack: "Take it back",
   begunMeanwhile: "It was too late to take it back: its answer has begun.",
   notSent: (why: string) => `Not sent. ${why}`,
+  notSentYet: "Not sent yet. The server cannot be reached. It is sent when the server is back.",
   waits: (why: string) => `${why} Trying again…`,
   willBeSent: "You are offline. It is sent when the network is back.",
 
@@ -234,6 +235,7 @@ export const en = {
   save: "Save",
   saved: "Saved",
   notSaved: (why: string) => `Not saved. ${why}`,
+  notSavedYet: "Not saved yet.",
   knownAboutYou: "What is known about you",
   nothingKnown: "Nothing is known yet. Say “remember that …” in a conversation.",
   forget: "Forget",

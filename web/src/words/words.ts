@@ -1,8 +1,7 @@
-// What the page says, in the language that was chosen, or that the browser prefers.
+// What the page says, in the language that was chosen, or that the browser prefers. English comes with the program; another
+// language is fetched beside it (early.js), and where it does not come the page speaks English.
 
 import { createContext, useContext } from "react";
-import { ar } from "./ar.ts";
-import { de } from "./de.ts";
 import { en } from "./en.ts";
 import type { Problem } from "../client/problem.ts";
 
@@ -10,11 +9,34 @@ export type Words = typeof en;
 /** A sentence that is put into words where it is shown. */
 export type Said = (words: Words) => string;
 
-export const CATALOGUES: Record<string, Words> = { en, de, ar };
+const OTHERS: Record<string, { name: string; fetch: () => Promise<Words> }> = {
+  de: { name: "Deutsch", fetch: async () => (await import("./de.ts")).de },
+  ar: { name: "العربية", fetch: async () => (await import("./ar.ts")).ar },
+};
+
+/** Each language as it is called in itself. */
+export const LANGUAGES = new Map([["en", en.language], ...Object.entries(OTHERS).map(([code, { name }]): [string, string] => [code, name])]);
+
+const there = new Map([["en", en]]);
+
+/** English where there is nothing else yet. */
+export const wordsIn = (language: string): Words => there.get(language) ?? en;
+export const isThere = (language: string): boolean => there.has(language);
+
+/** Whether they are there then. */
+export async function fetchWords(language: string): Promise<boolean> {
+  const other = OTHERS[language];
+  try {
+    if (other && !isThere(language)) there.set(language, await other.fetch());
+  } catch {
+    // The network went, or the gateway has another version of the page by now.
+  }
+  return isThere(language);
+}
 
 export function preferredLanguage(): string {
   const wanted = navigator.languages.map((language) => language.split("-")[0]!);
-  return wanted.find((language) => Object.hasOwn(CATALOGUES, language)) ?? "en";
+  return wanted.find((language) => LANGUAGES.has(language)) ?? "en";
 }
 
 export const WordsContext = createContext<Words>(en);
