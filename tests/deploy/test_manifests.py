@@ -221,6 +221,8 @@ def test_each_version_has_a_migration_job_of_its_own_which_nothing_changes_or_ta
     # Before the services, which have no wave, and so 0.
     assert job["metadata"]["annotations"] == {"argocd.argoproj.io/sync-wave": "-1"}
     assert "envFrom" not in manifests.container(pod)
+    # `kubectl apply` knows no order: no service takes work on an older schema than its own.
+    assert {manifests.told(manifests.pods()[name])["MIGRATE_ON_START"] for name in EVERY_SERVICE} == {"true"}
 
 
 def test_nobody_comes_in_without_a_token() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sluiceway.errors import StoreRefuses, StoreUnavailable
 from sluiceway.store import Store
 from sluiceway.store.database.migrate import migrations
+from sluiceway.store.database.suitability import old, read_only
 from structlog.testing import capture_logs
 
 from harness.databases import pgbouncer
@@ -85,6 +86,14 @@ async def test_a_role_that_is_read_only_is_told(role: str, postgres: Postgres) -
     postgres.execute(f"ALTER ROLE {_ROLE} SET default_transaction_read_only = on")
     async with store_at(role) as store:
         assert "read-only" in (await store.unsuitable() or "")
+
+
+def test_an_old_server_and_a_standby_are_told() -> None:
+    assert old({"major": 13}) == "DATABASE_URL leads to PostgreSQL 13: 14 or newer is needed"
+    assert [old({"major": major}) for major in (14, 18)] == [None, None]
+    standby = "DATABASE_URL leads to a standby, which takes no writes: name the primary"
+    assert [read_only({"standby": True, "read_only": one}) for one in (False, True)] == [standby, standby]
+    assert read_only({"standby": False, "read_only": False}) is None
 
 
 async def test_a_wrong_password_is_one_line_and_heals_when_it_is_right_again(role: str, postgres: Postgres) -> None:

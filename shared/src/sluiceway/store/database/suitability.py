@@ -39,12 +39,13 @@ async def problems(pool: Pool) -> dict[str, str]:
         }
     async with pool.connection() as connection:
         server: dict[str, Any] = dict(*await connection.fetch(_SERVER))
-        found = {"version": _old(server), "writes": read_only(server), "rights": await _lacking_rights(connection)}
+        found = {"version": old(server), "writes": read_only(server), "rights": await _lacking_rights(connection)}
         found["orgs"] = await missing_wall(connection) if pool.walled else None
     return {name: sentence for name, sentence in found.items() if sentence is not None}
 
 
-def _old(server: Mapping[str, Any]) -> str | None:
+def old(server: Mapping[str, Any]) -> str | None:
+    """Why its version is none for us, of its `major`."""
     if server["major"] >= _OLDEST_MAJOR:
         return None
     return f"DATABASE_URL leads to PostgreSQL {server['major']}: {_OLDEST_MAJOR} or newer is needed"
