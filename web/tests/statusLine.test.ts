@@ -41,7 +41,7 @@ test("while the connection is away that is said, and then again what was said be
   context.after(() => mock.timers.reset());
   const { status, turn, last } = line();
   status.begin();
-  status.heard({ type: "tool-input-available", toolCallId: "c", toolName: "weather" });
+  status.heard({ type: "reasoning-start" });
   const before = last();
   status.connection("lost", new Problem(""));
   assert.equal(last(), en.reconnecting(en.connectionLost));
