@@ -46,12 +46,15 @@ class JsonExtent:
         return found.end()
 
     def _read_structure(self, piece: str, place: int) -> int:
-        found = _OUTSIDE.search(piece, place)
-        if found is None:
-            return len(piece)
-        if found[0] == '"':
-            self._in_text = True
-        else:
-            self._depth += 1 if found[0] in "{[" else -1
-            self.whole = self._depth == 0
-        return found.end()
+        """Up to the next text, or its end. In one loop: of a model's brackets there may be millions."""
+        depth = self._depth
+        for found in _OUTSIDE.finditer(piece, place):
+            if found[0] == '"':
+                self._depth, self._in_text = depth, True
+                return found.end()
+            depth += 1 if found[0] in "{[" else -1
+            if depth == 0:
+                self._depth, self.whole = 0, True
+                return found.end()
+        self._depth = depth
+        return len(piece)
