@@ -12,6 +12,7 @@ import pytest
 from sluiceway.errors import StoreRefuses, StoreUnavailable
 from sluiceway.store import Store
 from sluiceway.store.database.migrate import migrations
+from sluiceway.store.database.pool import TIMEOUT
 from sluiceway.store.database.suitability import old, read_only
 from structlog.testing import capture_logs
 
@@ -241,6 +242,9 @@ async def test_with_a_direct_address_a_pooler_in_transaction_mode_serves_many_at
                     *(one.sessions.create(f"s-{at_once}-{n}", None, None) for n, one in enumerate((store, another)))
                 )
             assert (await leader.stand(), await other.stand()) == (True, False)
+            async with store._pool.transaction() as connection:
+                for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                    assert await connection.fetchval(f"SHOW {limit}") == f"{TIMEOUT.seconds}s"
             with pytest.raises(StoreUnavailable, match="statement timeout"):
                 async with store._pool.transaction() as connection:
                     await connection.execute("SET LOCAL statement_timeout = 1; SELECT pg_sleep(1)")

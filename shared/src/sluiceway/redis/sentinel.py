@@ -100,9 +100,10 @@ class PrimaryConnection(PlainConnection):
             self.host, self.port = node.host, node.port
         await super().connect()  # type: ignore[no-untyped-call]
 
-    async def on_connect(self) -> None:
-        await super().on_connect()
-        await self.send_command("ROLE")
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """What `connect` calls of redis-py; its `on_connect` is for others."""
+        await super().on_connect_check_health(check_health=check_health)
+        await self.send_command("ROLE", check_health=False)
         try:
             role = await self.read_response()
         except NoPermissionError:  # who does not tell its role is believed

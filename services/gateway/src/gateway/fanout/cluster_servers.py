@@ -27,7 +27,7 @@ _ASKING = pack("ASKING")
 # How often it is looked who has the slots while a wire is down.
 _LOOK_SECONDS = 0.25
 _AGAIN_SECONDS = 0.03
-_REFUSED_FOR_NOW = ("TRYAGAIN", "CLUSTERDOWN")
+_REFUSED_FOR_NOW = "CLUSTERDOWN"  # TRYAGAIN is for commands of several keys, of which the hub has none
 
 
 class ClusterServers:
@@ -127,7 +127,7 @@ class ClusterServers:
                 return Asking(self._rounds(node))
             self._learn(int(slot), node)
             return self.rounds_of(key)
-        return Asking(None) if word in _REFUSED_FOR_NOW else None
+        return Asking(None) if word == _REFUSED_FOR_NOW else None
 
     def _learn(self, slot: int, node: Node) -> None:
         """One slot is elsewhere, with all its streams; the other slots are looked at soon."""

@@ -2,7 +2,7 @@
 
 Guarantees: a key is asked of the server that has it; where that is another one by now (a failover, a slot that moved)
 its streams are read on there, from where they were: `on_rehomed` says so. What a server refuses because the key is
-elsewhere or on its way (MOVED, ASK, TRYAGAIN) is asked there.
+elsewhere or on its way (MOVED, ASK) is asked there.
 """
 
 import asyncio
