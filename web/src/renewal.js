@@ -6,8 +6,11 @@
   const again = async () => {
     const answer = await fetch(location.pathname, { cache: "no-cache" }).catch(() => null);
     if (!answer?.ok) return setTimeout(again, 5000);
-    const typed = document.querySelector("textarea")?.value;
-    if (typed) sessionStorage.setItem("sw:typed", typed);
+    // Also what is typed until it goes.
+    addEventListener("pagehide", () => {
+      const typed = document.querySelector("textarea")?.value;
+      if (typed) sessionStorage.setItem("sw:typed", typed);
+    });
     location.reload();
   };
   const renew = (event) => {

@@ -150,7 +150,8 @@ export class PendingMessages {
     if (isOffline()) {
       this.mark(id, { notice: (words) => words.willBeSent });
       await untilOnline();
-      this.mark(id, { notice: null });
+      // Who has left it may have it open anew, with more to send.
+      if (!this.to.signal.aborted) this.mark(id, { notice: null });
     }
     const one = this.of(id);
     if (one?.state !== "sending") return;
