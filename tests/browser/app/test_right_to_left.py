@@ -111,3 +111,18 @@ async def test_the_words_of_a_language_come_beside_the_program_and_before_anythi
     await page.reload()
     await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
     await expect(page.locator("html")).to_have_attribute("dir", "ltr")
+    # Where they come late, what else was chosen meanwhile holds.
+    late = asyncio.Event()
+
+    async def held_again(route: Route) -> None:
+        await late.wait()
+        await route.continue_()
+
+    await page.route("**/assets/de-*.js", held_again)
+    await page.get_by_role("button", name="Settings").click()
+    async with page.expect_request("**/assets/de-*.js"):
+        await page.get_by_label("Language").select_option("de")
+    await page.get_by_label("Appearance").select_option("dark")
+    late.set()
+    await expect(page.get_by_role("dialog", name="Einstellungen")).to_be_visible()
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")

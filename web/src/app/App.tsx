@@ -37,6 +37,8 @@ const LONG_HIDDEN_MS = 5 * 60_000;
 export function App() {
   const [list] = useState(() => new SessionList());
   const [preferences, setPreferences] = useState(readPreferences);
+  const preferred = useRef(preferences);
+  preferred.current = preferences;
   const [dialog, setDialog] = useState<"settings" | "archive" | "shortcuts" | null>(null);
   const [sharing, setSharing] = useState<Session | null>(null);
   const [menu, setMenu] = useState(false);
@@ -199,11 +201,13 @@ export function App() {
     onFind: () => void conversation.showAll(),
   });
 
-  async function change(changed: Preferences): Promise<void> {
-    if (changed.language !== preferences.language && !(await fetchWords(changed.language))) return tellProblem(new Problem("", { code: "UNREACHABLE" }));
-    setPreferences(changed);
-    keepPreferences(changed);
-    applyPreferences(changed);
+  async function change(changed: Partial<Preferences>): Promise<void> {
+    if (changed.language && !(await fetchWords(changed.language))) return tellProblem(new Problem("", { code: "UNREACHABLE" }));
+    // Another may have been changed meanwhile.
+    const all = { ...preferred.current, ...changed };
+    setPreferences(all);
+    keepPreferences(all);
+    applyPreferences(all);
   }
   /** The browser prints what is shown, and of a long conversation that is its end. */
   async function printAll(): Promise<void> {

@@ -11,7 +11,7 @@ import type { Preferences, Theme } from "./preferences.ts";
 
 interface Props {
   preferences: Preferences;
-  onChange: (preferences: Preferences) => void;
+  onChange: (changed: Partial<Preferences>) => void;
   onExport: (() => void) | null;
   onArchive: () => void;
   onClose: () => void;
@@ -25,13 +25,13 @@ export function Settings({ preferences, onChange, onExport, onArchive, onClose }
   async function notify(wanted: boolean): Promise<void> {
     const allowed = wanted && "Notification" in window && (await Notification.requestPermission()) === "granted";
     setBlocked(wanted && !allowed);
-    onChange({ ...preferences, notify: allowed });
+    onChange({ notify: allowed });
   }
   return (
     <Dialog title={words.settings} onClose={onClose}>
       <label>
         {words.theme}
-        <select value={preferences.theme} onChange={(event) => onChange({ ...preferences, theme: event.target.value as Theme })}>
+        <select value={preferences.theme} onChange={(event) => onChange({ theme: event.target.value as Theme })}>
           {themes.map(([value, name]) => (
             <option key={value} value={value}>
               {name}
@@ -41,7 +41,7 @@ export function Settings({ preferences, onChange, onExport, onArchive, onClose }
       </label>
       <label>
         {words.languageName}
-        <select value={preferences.language} onChange={(event) => onChange({ ...preferences, language: event.target.value })}>
+        <select value={preferences.language} onChange={(event) => onChange({ language: event.target.value })}>
           {[...LANGUAGES].map(([code, language]) => (
             <option key={code} value={code} lang={code}>
               {language}
