@@ -1,19 +1,21 @@
 """What a person does while the page reads the history is done when it has been read, in a real browser."""
 
-import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, expect
 
 from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services
 from tests.browser.chat import Chat
+from tests.browser.holding import Holding, comes, holding
 from tests.browser.scripted import ScriptedChat, Turn
 
 pytestmark = pytest.mark.requirement("GW-8", "CH-22")
 
+_HISTORY = re.compile("/api/chat/sessions/[^/?]+$")
 _GATED = "from another device [[tokens=8 rate=0 gate_after=4:elsewhere]]"
 
 
@@ -29,36 +31,29 @@ async def _choose_what_is_shown(page: Page) -> None:
 
 
 @asynccontextmanager
-async def _reading(page: Page, told: Awaitable[None] | None = None) -> AsyncIterator[None]:
+async def _reading(page: Page, history: Holding, told: Awaitable[None] | None = None) -> AsyncIterator[None]:
     """The page reads the history, since it was told that it has changed, and gets it at the end."""
-    asked = asyncio.Event()
-
-    async def hold(_: Route) -> None:
-        asked.set()
-
-    await page.route(_session(page), hold)
-    await (told or _choose_what_is_shown(page))
-    async with asyncio.timeout(40):
-        await asked.wait()
-    yield
-    # What is held goes on with it.
-    await page.unroute(_session(page), hold)
+    async with history.next() as asked:
+        await (told or _choose_what_is_shown(page))
+        await comes(asked)
+        yield
 
 
 async def test_what_is_done_while_the_history_is_read_is_done_behind_it(services: Services, chat: Chat) -> None:
     page = chat.page
+    history = await holding(page, _HISTORY)
     await chat.open((await services.whole()).url)
     await chat.send("say this")
     await chat.sees_answers(answer_to("say this"))
-    async with _reading(page):
+    async with _reading(page, history):
         await chat.answers.last.get_by_role("button", name="Answer again").click()
     await expect(chat.answers.last.get_by_role("group", name="Version 2 of 2")).to_be_visible()
     await chat.sees_answers(answer_to("say this"))
-    async with _reading(page):
+    async with _reading(page, history):
         await chat.answers.last.get_by_role("button", name="Earlier version").click()
     await expect(chat.answers.last.get_by_role("group", name="Version 1 of 2")).to_be_visible()
     box = page.get_by_role("textbox", name="Edit your message")
-    async with _reading(page):
+    async with _reading(page, history):
         await chat.questions.last.get_by_role("button", name="Edit").click()
         await box.fill("say that")
         await page.keyboard.press("Enter")
@@ -74,11 +69,12 @@ async def test_an_edit_that_another_devices_message_comes_before_stays_in_its_bo
     services: Services, model: ModelServer, chat: Chat
 ) -> None:
     page = chat.page
+    history = await holding(page, _HISTORY)
     await chat.open((await services.whole()).url)
     await chat.send("say this")
     await chat.sees_answers(answer_to("say this"))
     box = page.get_by_role("textbox", name="Edit your message")
-    async with _reading(page):
+    async with _reading(page, history):
         await chat.questions.last.get_by_role("button", name="Edit").click()
         await box.fill("say that")
         sent = await page.request.post(f"{_session(page)}/messages", data={"message": _GATED})
@@ -107,10 +103,11 @@ async def test_of_another_branch_that_came_while_it_read_nothing_older_stays(
             scripted.store(f"{what}{number}", "user", [{"type": "text", "text": f"{what} {number}"}])
 
     say("before")
+    history = await holding(chat.page, _HISTORY)
     await chat.page.goto(f"{scripted.url}/#/c/long")
     await chat.page.get_by_text("before 10", exact=True).scroll_into_view_if_needed()
     await expect(chat.questions).to_have_count(60)
-    async with _reading(chat.page, scripted.tell("turn-ended", Turn("elsewhere", "m", []))):
+    async with _reading(chat.page, history, scripted.tell("turn-ended", Turn("elsewhere", "m", []))):
         say("after")
         # Of it the list is read, too: the page has heard it.
         async with chat.page.expect_request("**/api/chat/sessions"):

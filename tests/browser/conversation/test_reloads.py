@@ -1,13 +1,12 @@
 """From Enter on nothing that was typed is lost by a reload, whatever the moment, in a real browser."""
 
-import asyncio
-
 import pytest
 from playwright.async_api import Page, Route, expect
 
 from harness.model_server import answer_to
 from harness.processes.services import Services
 from tests.browser.chat import Chat
+from tests.browser.holding import Holding, comes, holding
 from tests.browser.scripted import ScriptedChat
 
 pytestmark = pytest.mark.requirement("GW-8")
@@ -15,21 +14,12 @@ pytestmark = pytest.mark.requirement("GW-8")
 _POST = "**/api/chat"
 
 
-async def _reload_before_it_arrives(page: Page, *, delivered: bool) -> None:
+async def _reload_before_it_arrives(page: Page, sending: Holding, *, delivered: bool) -> None:
     """Send what is in the box, and reload the page before it has an answer. `delivered`: the server has it by then."""
-    held = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        if delivered:
-            await route.fetch()
-        held.set()
-
-    await page.route(_POST, hold)
-    await page.keyboard.press("Enter")
-    async with asyncio.timeout(40):
-        await held.wait()
-    await page.unroute(_POST)
-    await page.reload()
+    async with sending.next(delivered=delivered) as held:
+        await page.keyboard.press("Enter")
+        await comes(held)
+        await page.reload()
 
 
 async def test_a_first_message_and_an_edit_are_there_after_a_reload_at_any_moment(
@@ -37,12 +27,13 @@ async def test_a_first_message_and_an_edit_are_there_after_a_reload_at_any_momen
 ) -> None:
     system = await services.whole()
     page = chat.page
+    sending = await holding(page, _POST)
     await chat.open(system.url)
     for number in range(4):
         text = f"moment {number} [[tokens=2 rate=0]]"
         await page.keyboard.type(text)
         if number < 2:
-            await _reload_before_it_arrives(page, delivered=number == 1)
+            await _reload_before_it_arrives(page, sending, delivered=number == 1)
         elif number == 2:
             async with page.expect_response(_POST):
                 await page.keyboard.press("Enter")
@@ -63,7 +54,7 @@ async def test_a_first_message_and_an_edit_are_there_after_a_reload_at_any_momen
         await chat.questions.last.get_by_role("button", name="Edit").click()
         text = f"edit {number} [[tokens=2 rate=0]]"
         await page.get_by_role("textbox", name="Edit your message").fill(text)
-        await _reload_before_it_arrives(page, delivered=number == 1)
+        await _reload_before_it_arrives(page, sending, delivered=number == 1)
         await chat.sees_questions(text)
         await chat.sees_answers(answer_to(text, 2))
         await expect(chat.questions.last.get_by_role("group", name=f"Version {number + 2} of")).to_be_visible()
