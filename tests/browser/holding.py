@@ -21,14 +21,14 @@ class Holding:
     def __init__(self) -> None:
         self._delivered = False
         self._asked: asyncio.Event | None = None
-        self._goes_on = asyncio.Event()
+        self._released = asyncio.Event()
 
     @asynccontextmanager
     async def next(self, *, delivered: bool = False) -> AsyncIterator[asyncio.Event]:
         """Hold the next one until the end; `delivered`: its answer. Tells when it is held."""
-        self._delivered, self._asked, self._goes_on = delivered, asyncio.Event(), asyncio.Event()
+        self._delivered, self._asked, self._released = delivered, asyncio.Event(), asyncio.Event()
         yield self._asked
-        self._goes_on.set()
+        self._released.set()
 
     async def on_route(self, route: Route) -> None:
         asked, self._asked = self._asked, None
@@ -36,12 +36,12 @@ class Holding:
             if self._delivered:
                 await route.fetch()
             asked.set()
-            await self._goes_on.wait()
+            await self._released.wait()
         await route.continue_()
 
 
 async def holding(page: Page, address: str | re.Pattern[str]) -> Holding:
-    """Before the page is opened."""
+    """Before the page asks for any of them, and best before it is opened."""
     one = Holding()
     await page.route(address, one.on_route)
     return one

@@ -7,6 +7,7 @@ from playwright.async_api import Locator, Route, expect
 
 from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
+from tests.browser.holding import comes, holding
 from tests.browser.scripted import ScriptedChat
 from tests.browser.turns import BEGIN, END, call, output, text
 
@@ -112,17 +113,11 @@ async def test_the_words_of_a_language_come_beside_the_program_and_before_anythi
     await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
     await expect(page.locator("html")).to_have_attribute("dir", "ltr")
     # Where they come late, what else was chosen meanwhile holds.
-    late = asyncio.Event()
-
-    async def held_again(route: Route) -> None:
-        await late.wait()
-        await route.continue_()
-
-    await page.route("**/assets/de-*.js", held_again)
+    german = await holding(page, "**/assets/de-*.js")
     await page.get_by_role("button", name="Settings").click()
-    async with page.expect_request("**/assets/de-*.js"):
+    async with german.next() as asked:
         await page.get_by_label("Language").select_option("de")
-    await page.get_by_label("Appearance").select_option("dark")
-    late.set()
+        await comes(asked)
+        await page.get_by_label("Appearance").select_option("dark")
     await expect(page.get_by_role("dialog", name="Einstellungen")).to_be_visible()
     await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
