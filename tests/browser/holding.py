@@ -33,10 +33,11 @@ class Holding:
     async def on_route(self, route: Route) -> None:
         asked, self._asked = self._asked, None
         if asked is not None:
-            if self._delivered:
-                await route.fetch()
+            answer = await route.fetch() if self._delivered else None
             asked.set()
             await self._released.wait()
+            if answer is not None:
+                return await route.fulfill(response=answer)
         await route.continue_()
 
 
