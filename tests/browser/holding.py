@@ -37,7 +37,8 @@ class Holding:
             asked.set()
             await self._released.wait()
             if answer is not None:
-                return await route.fulfill(response=answer)
+                await route.fulfill(response=answer)
+                return
         await route.continue_()
 
 
