@@ -102,6 +102,7 @@ export const ar: Words = {
   textFiles: "نص",
   fileKind: (kinds: string) => `أنواع الملفات التي يمكن قراءتها هنا: ${kinds}.`,
   fileNotWhatItSays: "محتواه ليس ما يدل عليه اسمه.",
+  filesAwaited: "تُرسل حالما تصل ملفاتها.",
   filesLeftOut: "لم تُرسل: الملف المعلَّم أعلاه لا يمكن إرفاقه.",
   sendWithout: "إرسال من دونه",
   fileUnread: (name, problem) => `لم يُعرض «${apart(name)}» على النموذج: ${apart(problem)}.`,

@@ -93,6 +93,7 @@ export const de: Words = {
   textFiles: "Text",
   fileKind: (kinds: string) => `Diese Arten von Dateien können hier gelesen werden: ${kinds}.`,
   fileNotWhatItSays: "Ihr Inhalt ist nicht das, was ihr Name sagt.",
+  filesAwaited: "Die Nachricht geht ab, sobald ihre Dateien da sind.",
   filesLeftOut: "Nicht gesendet: Was oben markiert ist, kann nicht mit.",
   sendWithout: "Ohne senden",
   fileUnread: (name: string, problem: string) => `Das Modell hat „${name}“ nicht gesehen: ${problem}.`,

@@ -97,6 +97,7 @@ export const en = {
   textFiles: "text",
   fileKind: (kinds: string) => `These kinds of files can be read here: ${kinds}.`,
   fileNotWhatItSays: "What is in it is not what its name says.",
+  filesAwaited: "It is sent as soon as its files are there.",
   filesLeftOut: "Not sent: what is marked above cannot go with it.",
   sendWithout: "Send without",
   fileUnread: (name: string, problem: string) => `The model was not shown “${name}”: ${problem}.`,
