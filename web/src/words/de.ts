@@ -14,6 +14,7 @@ export const de: Words = {
   loading: "Wird geladen…",
   loadingOlder: "Ältere Nachrichten werden geladen…",
   needsReload: "Die Seite hat einen Fehler und kann nicht weiter. Nach dem Neuladen ist alles wieder da.",
+  pageIsOld: "Es gibt eine neuere Version dieser Seite. Bis sie neu geladen wird, kann manches schlicht aussehen.",
   reload: "Neu laden",
   close: "Schließen",
 

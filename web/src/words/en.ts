@@ -15,6 +15,7 @@ export const en = {
   loading: "Loading…",
   loadingOlder: "Loading earlier messages…",
   needsReload: "The page has a fault and cannot go on. Reloading brings everything back.",
+  pageIsOld: "There is a newer version of this page. Until it is reloaded, some things in it may look plain.",
   reload: "Reload",
   close: "Close",
 
