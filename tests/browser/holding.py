@@ -28,6 +28,9 @@ class Holding:
         """Hold the next one until the end; `delivered`: its answer. Tells when it is held."""
         self._delivered, self._asked, self._released = delivered, asyncio.Event(), asyncio.Event()
         yield self._asked
+        self.release()
+
+    def release(self) -> None:
         self._released.set()
 
     async def on_route(self, route: Route) -> None:

@@ -2,17 +2,21 @@ import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { SignedOut } from "./app/SignedOut.tsx";
+import { persist } from "./client/api.ts";
 import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
 import { talking } from "./conversation/talking.ts";
 import { keepTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
-import { fetchWords } from "./words/words.ts";
+import { fetchWords, wordsIn } from "./words/words.ts";
 import "./style/style.css";
 
+// The page speaks English then, until its words come.
+const PATIENCE_MS = 5000;
+
 // Who reads what another has shared is perhaps nobody here.
-const Shared = lazy(async () => ({ default: (await talking()).Shared }));
+const Shared = lazy(async () => ({ default: (await persist(talking, { onWait: () => {} })).Shared }));
 const token = tokenIn(location.hash);
 addEventListener("hashchange", () => {
   if (tokenIn(location.hash) !== token) location.reload();
@@ -22,7 +26,9 @@ addEventListener("hashchange", () => {
 if (!isSignedOut()) talking().catch(() => {});
 
 const preferences = readPreferences();
-void fetchWords(preferences.language).then(() => {
+const words = fetchWords(preferences.language).catch(() => {});
+const patience = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS));
+void Promise.race([words, patience]).then(() => {
   applyPreferences(preferences);
   keepTyped();
   createRoot(document.getElementById("root")!).render(
@@ -30,7 +36,7 @@ void fetchWords(preferences.language).then(() => {
       {token === null ? (
         isSignedOut() ? <SignedOut /> : <App />
       ) : (
-        <Suspense>
+        <Suspense fallback={<main className="fault">{wordsIn(preferences.language).loading}</main>}>
           <Shared token={token} />
         </Suspense>
       )}
