@@ -122,7 +122,7 @@ export function App() {
       if (document.visibilityState !== "visible") return void (hiddenAt = Date.now());
       list.look(conversation.sessionId);
       // Everything was told meanwhile, unless the browser let nothing run.
-      if (hiddenAt && Date.now() - hiddenAt > LONG_HIDDEN_MS) {
+      if (hiddenAt && Math.abs(Date.now() - hiddenAt) > LONG_HIDDEN_MS) {
         void list.refresh();
         void conversation.refresh();
       }

@@ -38,7 +38,7 @@ const REFUSED_MS = 60_000;
 export function followPerson(hear: (event: PersonEvent) => void, signal: AbortSignal): void {
   const others = new BroadcastChannel(NAME);
   let cursor: string | null = null;
-  let heardAt = Date.now();
+  let heardAt = performance.now();
   const take = ({ id, event }: Told) => {
     cursor = id ?? cursor;
     hear(event);
@@ -50,12 +50,12 @@ export function followPerson(hear: (event: PersonEvent) => void, signal: AbortSi
   // Also where there is nothing to tell.
   const isAwake = () => others.postMessage(null);
   others.onmessage = ({ data }: MessageEvent<Told | null>) => {
-    heardAt = Date.now();
+    heardAt = performance.now();
     if (data) take(data);
   };
   signal.addEventListener("abort", () => others.close());
-  const lead = (leaving: AbortSignal) => follow(() => cursor, tell, isAwake, leaving).finally(() => (heardAt = Date.now()));
-  const isSilent = () => document.visibilityState === "visible" && Date.now() - heardAt > SILENCE_MS;
+  const lead = (leaving: AbortSignal) => follow(() => cursor, tell, isAwake, leaving).finally(() => (heardAt = performance.now()));
+  const isSilent = () => document.visibilityState === "visible" && performance.now() - heardAt > SILENCE_MS;
   const leading = navigator.locks ? takeTurns({ lead, isAwake, isSilent }, signal) : lead(signal);
   leading.catch((error: unknown) => {
     if (!signal.aborted) throw error;

@@ -1,3 +1,4 @@
+import { serverNow } from "./serverClock.ts";
 import { signIn } from "./signIn.ts";
 
 /** Every failure of a request is a Problem, whose message is the server's sentence. No codes for people in it. */
@@ -49,7 +50,7 @@ export async function problemOf(response: Response): Promise<Problem> {
 /** What the server asked for, in seconds or as a date, or 0. */
 export function retryAfterMs({ headers }: Response): number {
   const asked = headers.get("retry-after") ?? "";
-  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now();
+  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - serverNow();
   return Math.max(0, ms || 0);
 }
 

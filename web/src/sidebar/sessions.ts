@@ -3,6 +3,7 @@
 import { listSessions, type Session } from "../client/api.ts";
 import type { PersonEvent } from "../client/personEvents.ts";
 import { isAbort, Problem } from "../client/problem.ts";
+import { serverNow } from "../client/serverClock.ts";
 import { firstWords } from "../message/names.ts";
 import { onChanged, recall, remember } from "../storage.ts";
 import { locale, type Words } from "../words/words.ts";
@@ -155,7 +156,7 @@ export class SessionList {
 
   private started(known: Session | undefined, taskId: string): void {
     if (this.ended.includes(taskId)) return;
-    if (known) this.change(known, { active_task_id: taskId, awaits_you: false, updated_at: new Date().toISOString() }, true);
+    if (known) this.change(known, { active_task_id: taskId, awaits_you: false, updated_at: new Date(serverNow()).toISOString() }, true);
     else void this.refresh();
   }
 
@@ -184,7 +185,7 @@ export class SessionList {
 
   /** At once; where the server does not have it so, the list says so when it is read again. */
   pin(session: Session, pinned: boolean): void {
-    const changed = { ...session, pinned_at: pinned ? new Date().toISOString() : null };
+    const changed = { ...session, pinned_at: pinned ? new Date(serverNow()).toISOString() : null };
     const others = this.state.pinned.filter((one) => one.id !== session.id);
     this.replace(session.id, () => changed);
     this.set({ pinned: pinned ? [changed, ...others] : others });
@@ -275,7 +276,7 @@ export function grouped({ sessions, pinned }: ListState, words: Words): [string,
   return pinned.length > 0 ? [[words.pinned, pinned], ...days] : days;
 }
 
-function byDay(sessions: readonly Session[], words: Words, now = new Date()): [string, Session[]][] {
+function byDay(sessions: readonly Session[], words: Words, now = new Date(serverNow())): [string, Session[]][] {
   const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
   const day = 86_400_000;
   const groupOf = ({ updated_at }: Session) => {
