@@ -2,10 +2,12 @@ import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { SignedOut } from "./app/SignedOut.tsx";
+import { isSignedIn, signedIn } from "./client/person.ts";
+import { comeBack, failureIn, signInRefused } from "./client/signIn.ts";
 import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
 import { talking } from "./conversation/talking.ts";
-import { keepTyped } from "./composer/typedBefore.ts";
+import { keepTyped, leaveTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
 import { fetchWords } from "./words/words.ts";
@@ -21,14 +23,27 @@ addEventListener("hashchange", () => {
 // On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
 if (!isSignedOut()) talking().catch(() => {});
 
+/** Why the page is not shown; null: it is. Before anything that is kept here is shown, it has to be clear whose it is. */
+async function whyNot(): Promise<Parameters<typeof SignedOut>[0]["why"] | null> {
+  if (token !== null) return null;
+  if (isSignedOut()) return "left";
+  const failure = failureIn(location.hash);
+  if (failure === null) return signedIn() === null || (await isSignedIn()) !== false ? null : "ended";
+  // Of two tabs that have gone to sign in at once one is let in.
+  if (!(await isSignedIn())) return failure;
+  comeBack();
+  return null;
+}
+
 const preferences = readPreferences();
-void fetchWords(preferences.language).then(() => {
+void Promise.all([whyNot(), fetchWords(preferences.language)]).then(([why]) => {
   applyPreferences(preferences);
-  keepTyped();
+  if (why === null) keepTyped();
+  else leaveTyped();
   createRoot(document.getElementById("root")!).render(
     <Guard>
       {token === null ? (
-        isSignedOut() ? <SignedOut /> : <App />
+        why ? <SignedOut why={why} /> : <App />
       ) : (
         <Suspense>
           <Shared token={token} />
@@ -36,4 +51,5 @@ void fetchWords(preferences.language).then(() => {
       )}
     </Guard>,
   );
+  if (why === "ended") void signInRefused();
 });

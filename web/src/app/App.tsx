@@ -4,8 +4,12 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExter
 import { flushSync } from "react-dom";
 import { archiveSession, deleteSession, pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
+import { isKnown, isSignedIn, onSignedIn } from "../client/person.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
+import { signIn, signInWanted } from "../client/signIn.ts";
+import { onSignedOut } from "../client/signOut.ts";
 import { tokenWanted } from "../client/tokens.ts";
+import { tryNow } from "../client/waiting.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { takeDraft } from "../composer/Composer.tsx";
@@ -48,6 +52,7 @@ export function App() {
   const menuButton = useRef<HTMLButtonElement>(null);
   const words = wordsIn(preferences.language);
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
+  const asksToSignIn = useSyncExternalStore(signInWanted.subscribe, signInWanted.snapshot);
 
   const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
@@ -131,6 +136,21 @@ export function App() {
     document.addEventListener("visibilitychange", look);
     return () => document.removeEventListener("visibilitychange", look);
   }, [list, conversation]);
+
+  useEffect(() => {
+    if (config?.auth === "jwt" && !isKnown()) void isSignedIn();
+  }, [config]);
+  useLayoutEffect(() => {
+    onSignedOut(() => location.reload());
+    onSignedIn((isSame) => {
+      if (!isSame) return location.reload();
+      if (!signInWanted.snapshot()) return;
+      signInWanted.set(false);
+      tryNow();
+      void list.refresh();
+      void shownNow.current.refresh();
+    });
+  }, [list]);
 
   const tellProblem = useCallback((error: unknown) => {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
@@ -293,6 +313,14 @@ export function App() {
                 {words.deleteNow}
               </button>
             )}
+          </p>
+        )}
+        {asksToSignIn && (
+          <p className="kept" role="alert">
+            {words.signInEnded}{" "}
+            <button type="button" className="button primary" onClick={() => void signIn().then((isThere) => isThere || conversation.tell((words) => words.unreachable))}>
+              {words.signInAgain}
+            </button>
           </p>
         )}
         {archived && (

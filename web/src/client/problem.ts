@@ -1,5 +1,5 @@
 import { serverNow } from "./serverClock.ts";
-import { signIn } from "./signIn.ts";
+import { signInRefused } from "./signIn.ts";
 
 /** Every failure of a request is a Problem, whose message is the server's sentence. No codes for people in it. */
 export class Problem extends Error {
@@ -35,7 +35,7 @@ export class Problem extends Error {
 
 /** Reads the Problem out of a response that is no success. A person who is not known is sent to sign in. */
 export async function problemOf(response: Response): Promise<Problem> {
-  if (response.status === 401) void signIn();
+  if (response.status === 401) void signInRefused();
   const body = (await response.json().catch(() => null)) as Record<string, unknown> | null;
   const limits = Object.entries(body ?? {}).filter(([name, value]) => name.startsWith("max_") && typeof value === "number");
   return new Problem(typeof body?.detail === "string" ? body.detail : "", {

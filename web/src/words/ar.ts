@@ -274,6 +274,10 @@ export const ar: Words = {
   signOut: "تسجيل الخروج",
   signedOut: "سجّلت الخروج.",
   signInAgain: "تسجيل الدخول",
+  signInEnded: "لم تعد مسجّل الدخول. ما كتبته محفوظ.",
+  signInRefused: "لم يتم تسجيل دخولك. حاول مرة أخرى.",
+  signInAway: "لا يمكن لأحد تسجيل الدخول الآن. حاول مرة أخرى بعد قليل.",
+  notSignedOut: (why) => `ما زلت مسجّل الدخول. ${why}`,
   shortcuts: "المفاتيح",
   keys: [
     ["Enter", "إرسال"],

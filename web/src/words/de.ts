@@ -266,6 +266,10 @@ export const de: Words = {
   signOut: "Abmelden",
   signedOut: "Du bist abgemeldet.",
   signInAgain: "Anmelden",
+  signInEnded: "Du bist nicht mehr angemeldet. Was du geschrieben hast, bleibt erhalten.",
+  signInRefused: "Die Anmeldung ist nicht gelungen. Versuche es noch einmal.",
+  signInAway: "Im Moment kann sich niemand anmelden. Versuche es später noch einmal.",
+  notSignedOut: (why) => `Du bist noch angemeldet. ${why}`,
   shortcuts: "Tasten",
   keys: [
     ["Enter", "Senden"],

@@ -275,6 +275,10 @@ export const en = {
   signOut: "Sign out",
   signedOut: "You are signed out.",
   signInAgain: "Sign in",
+  signInEnded: "You are no longer signed in. What you have written is kept.",
+  signInRefused: "You were not signed in. Try it again.",
+  signInAway: "Nobody can sign in at the moment. Try it again in a while.",
+  notSignedOut: (why: string) => `You are still signed in. ${why}`,
   shortcuts: "Keys",
   keys: [
     ["Enter", "Send"],
