@@ -25,6 +25,7 @@ import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
 import { announce } from "../ui/announced.ts";
 import { Announcements } from "../ui/Announcements.tsx";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { fetchWords, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
@@ -318,17 +319,17 @@ export function App() {
         {asksToSignIn && (
           <p className="kept" role="alert">
             {words.signInEnded}{" "}
-            <button type="button" className="button primary" onClick={() => void signIn().then((isThere) => isThere || conversation.tell((words) => words.unreachable))}>
+            <BusyButton className="button primary" onClick={() => signIn().then((isThere) => isThere || conversation.tell((words) => words.unreachable))}>
               {words.signInAgain}
-            </button>
+            </BusyButton>
           </p>
         )}
         {archived && (
           <p className="kept" role="note">
             {words.isArchived}{" "}
-            <button type="button" className="quiet" onClick={() => (page.current?.focus(), bringBack(conversation.sessionId, title ?? "").catch(tellProblem))}>
+            <BusyButton className="quiet" onClick={() => (page.current?.focus(), bringBack(conversation.sessionId, title ?? "").catch(tellProblem))}>
               {words.bringBack}
-            </button>
+            </BusyButton>
           </p>
         )}
         <Page
@@ -376,7 +377,7 @@ export function App() {
           onChange={(changed) => void change(changed)}
           onClose={() => setDialog(null)}
           onArchive={() => setDialog("archive")}
-          onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
+          onExport={conversation.messages.length > 0 ? exportAll : null}
         />
       )}
       {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => (setDialog(null), focusBox())} />}

@@ -5,6 +5,7 @@ import { signedIn } from "../client/person.ts";
 import { askForToken } from "../client/tokens.ts";
 import type { ServiceConfig } from "../client/api.ts";
 import { useConfig } from "../client/useConfig.ts";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { LANGUAGES, sentenceOf, useWords, type Said, type Words } from "../words/words.ts";
 import { Instructions } from "./Instructions.tsx";
@@ -14,7 +15,7 @@ import type { Preferences, Theme } from "./preferences.ts";
 interface Props {
   preferences: Preferences;
   onChange: (changed: Partial<Preferences>) => void;
-  onExport: (() => void) | null;
+  onExport: (() => Promise<void>) | null;
   onArchive: () => void;
   onClose: () => void;
 }
@@ -63,9 +64,9 @@ export function Settings({ preferences, onChange, onExport, onArchive, onClose }
       </button>
       {config && <SigningIn config={config} onLeave={onClose} />}
       {onExport && (
-        <button type="button" className="button" onClick={onExport}>
+        <BusyButton className="button" onClick={onExport}>
           {words.exportChat}
-        </button>
+        </BusyButton>
       )}
     </Dialog>
   );
@@ -102,10 +103,10 @@ function SigningIn({ config, onLeave }: { config: ServiceConfig; onLeave: () => 
   }
   return (
     <>
-      <button type="button" className="button" onClick={() => void leave()}>
+      <BusyButton className="button" onClick={leave}>
         {words.signOut}
         {byToken && user !== null && <bdi> ({user})</bdi>}
-      </button>
+      </BusyButton>
       {why && (
         <p className="notice failure" role="alert">
           {why(words)}

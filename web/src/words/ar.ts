@@ -234,6 +234,7 @@ export const ar: Words = {
   instructionsHint: "ما ينبغي أن يعرفه المساعد عنك، وكيف يجيب. تسري على كل محادثاتك، ابتداءً من الإجابة التالية.",
   save: "حفظ",
   saved: "تم الحفظ",
+  saving: "جارٍ الحفظ…",
   notSaved: (why) => `لم يتم الحفظ. ${why}`,
   notSavedYet: "لم يُحفظ بعد.",
   knownAboutYou: "ما هو معروف عنك",

@@ -226,6 +226,7 @@ export const de: Words = {
   instructionsHint: "Was der Assistent über dich wissen und wie er antworten soll. Es gilt für alle deine Unterhaltungen, ab der nächsten Antwort.",
   save: "Speichern",
   saved: "Gespeichert",
+  saving: "Wird gespeichert…",
   notSaved: (why) => `Nicht gespeichert. ${why}`,
   notSavedYet: "Noch nicht gespeichert.",
   knownAboutYou: "Was über dich bekannt ist",

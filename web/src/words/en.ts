@@ -234,6 +234,7 @@ export const en = {
   instructionsHint: "What the assistant should know about you, and how it should answer. It holds for all your chats, from the next answer on.",
   save: "Save",
   saved: "Saved",
+  saving: "Saving…",
   notSaved: (why: string) => `Not saved. ${why}`,
   notSavedYet: "Not saved yet.",
   knownAboutYou: "What is known about you",
