@@ -3,10 +3,12 @@ import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { SignedOut } from "./app/SignedOut.tsx";
 import { persist } from "./client/api.ts";
+import { isSignedIn, signedIn } from "./client/person.ts";
+import { comeBack, failureIn, signInRefused } from "./client/signIn.ts";
 import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
 import { talking } from "./conversation/talking.ts";
-import { keepTyped } from "./composer/typedBefore.ts";
+import { keepTyped, leaveTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
 import { fetchWords, wordsIn } from "./words/words.ts";
@@ -25,16 +27,29 @@ addEventListener("hashchange", () => {
 // On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
 if (!isSignedOut()) talking().catch(() => {});
 
+/** Why the page is not shown; null: it is. Before anything that is kept here is shown, it has to be clear whose it is. */
+async function whyNot(): Promise<Parameters<typeof SignedOut>[0]["why"] | null> {
+  if (token !== null) return null;
+  if (isSignedOut()) return "left";
+  const failure = failureIn(location.hash);
+  if (failure === null) return signedIn() === null || (await isSignedIn()) !== false ? null : "ended";
+  // Of two tabs that have gone to sign in at once one is let in.
+  if (!(await isSignedIn())) return failure;
+  comeBack();
+  return null;
+}
+
 const preferences = readPreferences();
 const words = fetchWords(preferences.language).catch(() => {});
 const patience = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS));
-void Promise.race([words, patience]).then(() => {
+void Promise.all([whyNot(), Promise.race([words, patience])]).then(([why]) => {
   applyPreferences(preferences);
-  keepTyped();
+  if (why === null) keepTyped();
+  else leaveTyped();
   createRoot(document.getElementById("root")!).render(
     <Guard>
       {token === null ? (
-        isSignedOut() ? <SignedOut /> : <App />
+        why ? <SignedOut why={why} /> : <App />
       ) : (
         <Suspense fallback={<main className="fault">{wordsIn(preferences.language).loading}</main>}>
           <Shared token={token} />
@@ -42,4 +57,5 @@ void Promise.race([words, patience]).then(() => {
       )}
     </Guard>,
   );
+  if (why === "ended") void signInRefused();
 });

@@ -11,6 +11,15 @@ export function recall<T>(key: string, otherwise: T): T {
   }
 }
 
+// How the page looks is nobody's secret.
+const LEFT = "sluiceway.preferences";
+
+/** All that a person has written here, as another one may be next. */
+export function forgetAll(): void {
+  memory.clear();
+  for (const key of Object.keys(localStorage)) if (key.startsWith("sluiceway") && key !== LEFT) localStorage.removeItem(key);
+}
+
 /** Call this when another tab has changed it. */
 export function onChanged(key: string, changed: () => void): void {
   window.addEventListener("storage", (event) => event.key === key && changed());

@@ -129,11 +129,15 @@ async def test_axe_finds_nothing_on_the_pages_beside_the_conversation(chat: Chat
     await page.reload()
     await expect(page.get_by_role("alert")).to_have_text("This link does not open anything any more.")
     await check_axe(chat.page)
-    await page.evaluate("sessionStorage.setItem('sluiceway-signed-out', '1')")
-    await page.goto("about:blank")
-    await page.goto(scripted.url)
-    await expect(page.get_by_text("You are signed out.")).to_be_visible()
-    await check_axe(chat.page)
+    for mark, address, told in (
+        ("true", "/", "You are signed out."),
+        ("false", "/#/sign-in/unavailable", "Nobody can sign in at the moment."),
+    ):
+        await page.evaluate(f"localStorage.setItem('sluiceway.signed-out', '{mark}')")
+        await page.goto("about:blank")
+        await page.goto(scripted.url + address)
+        await expect(page.get_by_text(told)).to_be_visible()
+        await check_axe(chat.page)
 
 
 async def test_with_a_persons_own_colours_buttons_and_the_focus_are_seen(chat: Chat, scripted: ScriptedChat) -> None:

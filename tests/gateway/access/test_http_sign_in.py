@@ -27,6 +27,8 @@ from tests.gateway.identity_provider import IdentityProvider, SigningKey
 pytestmark = pytest.mark.requirement("GW-10", "GW-6")
 
 _CLIENT = "chat-page"
+# What browsers say that they want where somebody goes to an address.
+_PERSON = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.fixture
@@ -138,6 +140,9 @@ async def test_no_sign_in_of_another_s_making_comes_to_an_end(
         {},
     ):
         assert (await browser.come_back(query)).status_code == 400, query
+        # A person reads a sentence, on the page.
+        told = await browser.http.get("/auth/callback", params=query, headers=_PERSON)
+        assert (told.status_code, told.headers["location"]) == (303, "/#/sign-in/refused"), query
     assert "sluiceway-user" not in browser.http.cookies
 
 
@@ -169,6 +174,8 @@ async def test_while_the_provider_is_away_signing_in_waits_and_who_has_signed_in
     await gateway.restart("/healthz")
     away = await browser.http.get("/auth/login")
     assert (away.status_code, away.json()["code"]) == (503, "IDENTITY_PROVIDER_UNAVAILABLE")
+    told = await browser.http.get("/auth/login", headers=_PERSON)
+    assert (told.status_code, told.headers["location"]) == (303, "/#/sign-in/unavailable")
     assert (await browser.http.get("/api/chat/sessions")).status_code == 200
 
 

@@ -4,9 +4,13 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExter
 import { flushSync } from "react-dom";
 import { archiveSession, deleteSession, persist, pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
+import { isKnown, isSignedIn, onSignedIn } from "../client/person.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { pageIsOld } from "../client/program.ts";
+import { signIn, signInWanted } from "../client/signIn.ts";
+import { onSignedOut } from "../client/signOut.ts";
 import { tokenWanted } from "../client/tokens.ts";
+import { tryNow } from "../client/waiting.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
 import { takeDraft } from "../composer/Composer.tsx";
@@ -22,6 +26,7 @@ import { Sidebar } from "../sidebar/Sidebar.tsx";
 import { useFolded } from "../sidebar/useFolded.ts";
 import { announce } from "../ui/announced.ts";
 import { Announcements } from "../ui/Announcements.tsx";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { OldPage } from "../ui/OldPage.tsx";
@@ -50,6 +55,7 @@ export function App() {
   const menuButton = useRef<HTMLButtonElement>(null);
   const words = wordsIn(preferences.language);
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
+  const asksToSignIn = useSyncExternalStore(signInWanted.subscribe, signInWanted.snapshot);
 
   const onDone = useRef<(other?: string) => void>(() => {});
   const make = useCallback(
@@ -133,7 +139,7 @@ export function App() {
       if (document.visibilityState !== "visible") return void (hiddenAt = Date.now());
       list.look(conversation.sessionId);
       // Everything was told meanwhile, unless the browser let nothing run.
-      if (hiddenAt && Date.now() - hiddenAt > LONG_HIDDEN_MS) {
+      if (hiddenAt && Math.abs(Date.now() - hiddenAt) > LONG_HIDDEN_MS) {
         void list.refresh();
         void conversation.refresh();
       }
@@ -142,6 +148,21 @@ export function App() {
     document.addEventListener("visibilitychange", look);
     return () => document.removeEventListener("visibilitychange", look);
   }, [list, conversation]);
+
+  useEffect(() => {
+    if (config?.auth === "jwt" && !isKnown()) void isSignedIn();
+  }, [config]);
+  useLayoutEffect(() => {
+    onSignedOut(() => location.reload());
+    onSignedIn((isSame) => {
+      if (!isSame) return location.reload();
+      if (!signInWanted.snapshot()) return;
+      signInWanted.set(false);
+      tryNow();
+      void list.refresh();
+      void shownNow.current.refresh();
+    });
+  }, [list]);
 
   const tellProblem = useCallback((error: unknown) => {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
@@ -320,12 +341,20 @@ export function App() {
           </p>
         )}
         <OldPage />
+        {asksToSignIn && (
+          <p className="kept" role="alert">
+            {words.signInEnded}{" "}
+            <BusyButton className="button primary" onClick={() => signIn().then((isThere) => isThere || conversation.tell((words) => words.unreachable))}>
+              {words.signInAgain}
+            </BusyButton>
+          </p>
+        )}
         {archived && (
           <p className="kept" role="note">
             {words.isArchived}{" "}
-            <button type="button" className="quiet" onClick={() => (page.current?.focus(), bringBack(conversation.sessionId, title ?? "").catch(tellProblem))}>
+            <BusyButton className="quiet" onClick={() => (page.current?.focus(), bringBack(conversation.sessionId, title ?? "").catch(tellProblem))}>
               {words.bringBack}
-            </button>
+            </BusyButton>
           </p>
         )}
         <Page
@@ -373,7 +402,7 @@ export function App() {
           onChange={(changed) => void change(changed)}
           onClose={() => setDialog(null)}
           onArchive={() => setDialog("archive")}
-          onExport={conversation.messages.length > 0 ? () => void exportAll() : null}
+          onExport={conversation.messages.length > 0 ? exportAll : null}
         />
       )}
       {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => (setDialog(null), focusBox())} />}

@@ -1,6 +1,7 @@
 // The plain routes of the gateway. Every failure is a Problem.
 
 import { isAbort, Problem, problemOf } from "./problem.ts";
+import { noteTime } from "./serverClock.ts";
 import { backoffMs, isOffline, sleep, untilOnline } from "./waiting.ts";
 
 const BASE = "/api/chat";
@@ -99,6 +100,7 @@ async function request<T>(method: string, path: string, { body, file, signal, ke
   let response: Response;
   try {
     response = await fetch(path === "/config" ? path : BASE + path, options);
+    noteTime(response);
     if (response.ok) return (response.status === 204 ? undefined : await response.json()) as T;
   } catch (error) {
     if (isAbort(error)) throw error;

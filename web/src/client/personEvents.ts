@@ -7,6 +7,7 @@
 
 import { eventsOf } from "./events.ts";
 import { isAbort, Problem, problemOf } from "./problem.ts";
+import { noteTime } from "./serverClock.ts";
 import { backoffMs, sleep, untilOnline } from "./waiting.ts";
 
 export type PersonEvent =
@@ -38,7 +39,7 @@ const REFUSED_MS = 60_000;
 export function followPerson(hear: (event: PersonEvent) => void, signal: AbortSignal): void {
   const others = new BroadcastChannel(NAME);
   let cursor: string | null = null;
-  let heardAt = Date.now();
+  let heardAt = performance.now();
   const take = ({ id, event }: Told) => {
     cursor = id ?? cursor;
     hear(event);
@@ -50,12 +51,12 @@ export function followPerson(hear: (event: PersonEvent) => void, signal: AbortSi
   // Also where there is nothing to tell.
   const isAwake = () => others.postMessage(null);
   others.onmessage = ({ data }: MessageEvent<Told | null>) => {
-    heardAt = Date.now();
+    heardAt = performance.now();
     if (data) take(data);
   };
   signal.addEventListener("abort", () => others.close());
-  const lead = (leaving: AbortSignal) => follow(() => cursor, tell, isAwake, leaving).finally(() => (heardAt = Date.now()));
-  const isSilent = () => document.visibilityState === "visible" && Date.now() - heardAt > SILENCE_MS;
+  const lead = (leaving: AbortSignal) => follow(() => cursor, tell, isAwake, leaving).finally(() => (heardAt = performance.now()));
+  const isSilent = () => document.visibilityState === "visible" && performance.now() - heardAt > SILENCE_MS;
   const leading = navigator.locks ? takeTurns({ lead, isAwake, isSilent }, signal) : lead(signal);
   leading.catch((error: unknown) => {
     if (!signal.aborted) throw error;
@@ -115,6 +116,7 @@ async function* connection(cursor: string | null, isAwake: () => void, outer: Ab
   const signal = AbortSignal.any([outer, silence.signal]);
   try {
     const response = await fetch(URL, { headers: cursor ? { "last-event-id": cursor } : {}, cache: "no-store", signal });
+    noteTime(response);
     if (!response.ok || !response.body) throw await problemOf(response);
     const alive = new TransformStream<Uint8Array, Uint8Array>({
       transform: (bytes, controller) => {

@@ -1,4 +1,5 @@
-import { signIn } from "./signIn.ts";
+import { serverNow } from "./serverClock.ts";
+import { signInRefused } from "./signIn.ts";
 
 /** Every failure of a request is a Problem, whose message is the server's sentence. No codes for people in it. */
 export class Problem extends Error {
@@ -34,7 +35,7 @@ export class Problem extends Error {
 
 /** Reads the Problem out of a response that is no success. A person who is not known is sent to sign in. */
 export async function problemOf(response: Response): Promise<Problem> {
-  if (response.status === 401) void signIn();
+  if (response.status === 401) void signInRefused();
   const body = (await response.json().catch(() => null)) as Record<string, unknown> | null;
   const limits = Object.entries(body ?? {}).filter(([name, value]) => name.startsWith("max_") && typeof value === "number");
   return new Problem(typeof body?.detail === "string" ? body.detail : "", {
@@ -49,7 +50,7 @@ export async function problemOf(response: Response): Promise<Problem> {
 /** What the server asked for, in seconds or as a date, or 0. */
 export function retryAfterMs({ headers }: Response): number {
   const asked = headers.get("retry-after") ?? "";
-  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now();
+  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - serverNow();
   return Math.max(0, ms || 0);
 }
 

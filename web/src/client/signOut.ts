@@ -1,24 +1,25 @@
-// Out of the service, and out of this browser: what it has kept of a person's words goes, too.
+// Out of the service, and out of this browser, in all its tabs: what it has kept of a person's words goes, too.
 
-import { forgetTry } from "./signIn.ts";
+import { forgetAll, onChanged, recall, remember } from "../storage.ts";
+import { Problem, problemOf } from "./problem.ts";
 
-const SIGNED_OUT = "sluiceway-signed-out";
-const KEPT_BY_THE_PAGE = /^sluiceway/;
-// How the page looks is nobody's secret.
-const LEFT = "sluiceway.preferences";
+const SIGNED_OUT = "sluiceway.signed-out";
 
-/** Leaves the page for one that says so: the identity provider, asked at once, would sign the same person in again. */
+/** Leaves the page for one that says so: the identity provider, asked at once, would sign the same person in again. Throws
+ * a Problem: he is signed in still. */
 export async function signOut(): Promise<void> {
-  await fetch("/api/auth/session", { method: "DELETE" });
-  for (const key of Object.keys(localStorage)) if (KEPT_BY_THE_PAGE.test(key) && key !== LEFT) localStorage.removeItem(key);
-  sessionStorage.setItem(SIGNED_OUT, "1");
+  const response = await fetch("/api/auth/session", { method: "DELETE" }).catch(() => null);
+  if (!response) throw new Problem("", { code: "UNREACHABLE" });
+  if (!response.ok) throw await problemOf(response);
+  forgetAll();
+  remember(SIGNED_OUT, true);
   location.assign("/");
 }
 
-export const isSignedOut = (): boolean => sessionStorage.getItem(SIGNED_OUT) !== null;
+export const isSignedOut = (): boolean => recall(SIGNED_OUT, false);
 
-export function signInAgain(): void {
-  sessionStorage.removeItem(SIGNED_OUT);
-  forgetTry();
-  location.reload();
-}
+/** In another tab. */
+export const onSignedOut = (heard: () => void): void => onChanged(SIGNED_OUT, () => isSignedOut() && heard());
+
+/** A person wants to be signed in. */
+export const endSignedOut = (): void => localStorage.removeItem(SIGNED_OUT);

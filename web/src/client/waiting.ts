@@ -26,6 +26,9 @@ export function sleep(ms: number, signal?: AbortSignal | null): Promise<void> {
   });
 }
 
+/** What waits to be tried again need not wait any longer. */
+export const tryNow = (): void => void globalThis.dispatchEvent(new Event("online"));
+
 /** Wait until the machine says that it has a network. */
 export async function untilOnline(signal?: AbortSignal | null): Promise<void> {
   while (isOffline()) await sleep(CAP_MS, signal);

@@ -213,6 +213,7 @@ export class Conversation {
   showBranch(messageId: string, forth: boolean): Promise<boolean> {
     return this.following.act(async () => {
       this.tell(null);
+      this.turn.show((words) => words.loading);
       await this.state.insist(() => api.showBranch(this.sessionId, messageId));
       this.arrival = { id: messageId, forth };
       this.history.otherBranch = true;

@@ -183,11 +183,11 @@ export class PendingMessages {
 
   async refused(one: Pending, refusal: Problem): Promise<void> {
     const { id } = one;
-    const { sessionId, signal } = this.to;
     const problem = await api.withLimit(refusal);
+    // Who comes back to it has it sent once more: it is still kept.
+    if (this.to.signal.aborted) return;
     const why = sentenceOf(problem);
     const unreached = problem.status === 0;
-    if (signal.aborted) return this.store([...unsentOf(sessionId), outgoing(one)]);
     const notice: Said = (words) => (unreached ? words.notSentYet : words.notSent(why(words)));
     const change = { state: "refused" as const, notice, passing: problem.passing, unreached, overBudget: problem.mayGoOn };
     if (this.of(id)) this.mark(id, change);

@@ -8,7 +8,8 @@ export class Silence {
   private readonly onSilence: () => void;
   private readonly onWord: () => void;
   private timer: ReturnType<typeof setInterval> | undefined;
-  private heardAt = 0;
+  /** Looks, and not the clock, which may be set meanwhile. */
+  private quietMs = 0;
   private told = false;
 
   constructor(onSilence: () => void, onWord: () => void) {
@@ -18,13 +19,13 @@ export class Silence {
 
   begin(): void {
     this.end();
-    this.heardAt = Date.now();
+    this.quietMs = 0;
     this.timer = setInterval(() => this.look(), LOOK_MS);
   }
 
   /** Something came. A timer of its own for each word would cost more than the word. */
   heard(): void {
-    this.heardAt = Date.now();
+    this.quietMs = 0;
     if (!this.told) return;
     this.told = false;
     this.onWord();
@@ -36,7 +37,8 @@ export class Silence {
   }
 
   private look(): void {
-    if (this.told || Date.now() - this.heardAt < SILENCE_MS) return;
+    this.quietMs += LOOK_MS;
+    if (this.told || this.quietMs < SILENCE_MS) return;
     this.told = true;
     this.onSilence();
   }

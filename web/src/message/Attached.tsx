@@ -8,7 +8,7 @@ export function File({ url, mediaType, name }: { url: string; mediaType: string;
   const label = name || words.file;
   const own = url.startsWith("data:") || url.startsWith("/");
   if (mediaType.startsWith("image/") && own) {
-    const picture = <img className="file" src={url} alt={name || words.image} loading="lazy" />;
+    const picture = <img className="file" src={url} alt={name || words.image} loading="lazy" onLoad={(event) => event.currentTarget.classList.add("seen")} />;
     // In its own size, in another tab. Browsers open no `data:` there.
     return url.startsWith("/") ? <a href={url} target="_blank" rel="noopener noreferrer" title={words.openPicture}>{picture}</a> : picture;
   }

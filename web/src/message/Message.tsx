@@ -6,6 +6,7 @@ import { useConversation } from "../conversation/context.ts";
 import { dataOf, filesOf, textOf } from "../conversation/history.ts";
 import type { Pending } from "../conversation/pending.ts";
 import { Markdown } from "../markdown/Markdown.tsx";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
@@ -44,9 +45,9 @@ export const Answer = memo(function Answer({ message, streaming, background, cal
       {background && (
         <p className="notice note">
           {words.runsOn}
-          <button type="button" className="quiet" onClick={() => (focusBox(), void conversation.stopBackground(message))}>
+          <BusyButton className="quiet" onClick={() => (focusBox(), conversation.stopBackground(message))}>
             {words.endIt}
-          </button>
+          </BusyButton>
         </p>
       )}
       {!streaming && <Ending message={message} idle={idle} isLast={isLast} />}

@@ -3,6 +3,7 @@ import { useConversation } from "../conversation/context.ts";
 import type { Pending } from "../conversation/pending.ts";
 import { announce } from "../ui/announced.ts";
 import { focusBox } from "../ui/focused.ts";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { useWords } from "../words/words.ts";
 
 /** What is said of a message that is not among the answered ones, and what can be done with it. */
@@ -42,12 +43,12 @@ function Queued({ id }: { id: string }) {
   const conversation = useConversation();
   return (
     <>
-      <button type="button" className="quiet" onClick={() => void conversation.pending.withdraw(id, true)}>
+      <BusyButton className="quiet" onClick={() => conversation.pending.withdraw(id, true)}>
         {words.change}
-      </button>
-      <button type="button" className="quiet" onClick={() => (focusBox(), void conversation.pending.withdraw(id, false))}>
+      </BusyButton>
+      <BusyButton className="quiet" onClick={() => (focusBox(), conversation.pending.withdraw(id, false))}>
         {words.takeBack}
-      </button>
+      </BusyButton>
     </>
   );
 }

@@ -4,7 +4,9 @@ import { useEffect, useRef, useState } from "react";
 import { listSessions, type Session } from "../client/api.ts";
 import { Problem } from "../client/problem.ts";
 import { addressOf } from "../sidebar/sessions.ts";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
+import { Loading } from "../ui/Loading.tsx";
 import { sentenceOf, useWords, type Said } from "../words/words.ts";
 
 interface Props {
@@ -40,10 +42,14 @@ export function Archive({ titleOf, onBack, onClose }: Props) {
   const back = (session: Session) => {
     // The button is about to go, and the focus would go with it.
     list.current?.focus();
-    void tried(async () => {
-      await onBack(session);
-      setSessions((known) => known!.filter(({ id }) => id !== session.id));
-    });
+    const before = sessions;
+    setSessions(sessions!.filter(({ id }) => id !== session.id));
+    void tried(() =>
+      onBack(session).catch((error: unknown) => {
+        setSessions(before);
+        throw error;
+      }),
+    );
   };
   return (
     <Dialog title={words.archivedChats} onClose={onClose}>
@@ -52,6 +58,7 @@ export function Archive({ titleOf, onBack, onClose }: Props) {
           {problem(words)}
         </p>
       )}
+      {sessions === null && !problem && <Loading />}
       {sessions?.length === 0 && !cursor && <p className="soft">{words.nothingArchived}</p>}
       <ul ref={list} className="facts" tabIndex={-1} aria-label={words.archivedChats}>
         {sessions?.map((session) => (
@@ -66,9 +73,9 @@ export function Archive({ titleOf, onBack, onClose }: Props) {
         ))}
       </ul>
       {cursor && (
-        <button type="button" className="button" onClick={() => void more()}>
+        <BusyButton className="button" onClick={more}>
           {words.showMore}
-        </button>
+        </BusyButton>
       )}
     </Dialog>
   );

@@ -21,16 +21,18 @@ export function Instructions() {
         setText(recall<string | null>(DRAFT, null) ?? read.text);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
+        setSaid(sentenceOf(error)(words));
       }
     };
     void load();
   }, []);
-  if (stored === null) return null;
   async function save(event: React.FormEvent): Promise<void> {
     event.preventDefault();
+    if (stored === null || said === words.saving) return;
+    setSaid(words.saving);
     try {
       await writeInstructions(text);
-      setStored({ ...stored!, text });
+      setStored({ ...stored, text });
       remember(DRAFT, null);
       setSaid(words.saved);
     } catch (error) {
@@ -48,11 +50,14 @@ export function Instructions() {
         aria-labelledby="instructions"
         aria-describedby="instructions-hint"
         dir="auto"
-        maxLength={stored.max_chars}
+        maxLength={stored?.max_chars}
+        // Its place is kept: what stands below it does not move when it comes.
+        readOnly={stored === null}
+        placeholder={stored === null && !said ? words.loading : undefined}
         value={text}
         onChange={(event) => {
           setText(event.target.value);
-          remember(DRAFT, event.target.value === stored.text ? null : event.target.value);
+          remember(DRAFT, event.target.value === stored?.text ? null : event.target.value);
           setSaid("");
         }}
       />
@@ -60,7 +65,7 @@ export function Instructions() {
         <button type="submit" className="button">
           {words.save}
         </button>{" "}
-        <span role="status">{said || (text === stored.text ? "" : words.notSavedYet)}</span>
+        <span role="status">{said || (stored === null || text === stored.text ? "" : words.notSavedYet)}</span>
       </p>
     </form>
   );

@@ -1,10 +1,13 @@
 import { useState } from "react";
+import { Problem } from "../client/problem.ts";
 import { signOut } from "../client/signOut.ts";
-import { askForToken, signedIn } from "../client/tokens.ts";
+import { signedIn } from "../client/person.ts";
+import { askForToken } from "../client/tokens.ts";
 import type { ServiceConfig } from "../client/api.ts";
 import { useConfig } from "../client/useConfig.ts";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
-import { LANGUAGES, useWords } from "../words/words.ts";
+import { LANGUAGES, sentenceOf, useWords, type Said, type Words } from "../words/words.ts";
 import { Instructions } from "./Instructions.tsx";
 import { Understanding } from "./Understanding.tsx";
 import type { Preferences, Theme } from "./preferences.ts";
@@ -12,7 +15,7 @@ import type { Preferences, Theme } from "./preferences.ts";
 interface Props {
   preferences: Preferences;
   onChange: (changed: Partial<Preferences>) => void;
-  onExport: (() => void) | null;
+  onExport: (() => Promise<void>) | null;
   onArchive: () => void;
   onClose: () => void;
 }
@@ -61,9 +64,9 @@ export function Settings({ preferences, onChange, onExport, onArchive, onClose }
       </button>
       {config && <SigningIn config={config} onLeave={onClose} />}
       {onExport && (
-        <button type="button" className="button" onClick={onExport}>
+        <BusyButton className="button" onClick={onExport}>
           {words.exportChat}
-        </button>
+        </BusyButton>
       )}
     </Dialog>
   );
@@ -72,6 +75,7 @@ export function Settings({ preferences, onChange, onExport, onArchive, onClose }
 /** Out; or in, where a person may be nobody in particular and has a token. */
 function SigningIn({ config, onLeave }: { config: ServiceConfig; onLeave: () => void }) {
   const words = useWords();
+  const [why, setWhy] = useState<Said | null>(null);
   const user = signedIn();
   const byToken = config.auth === "jwt" && !config.sign_in_url;
   if (!config.sign_in_url && !byToken) return null;
@@ -88,10 +92,26 @@ function SigningIn({ config, onLeave }: { config: ServiceConfig; onLeave: () => 
         {words.signInAgain}
       </button>
     );
+  async function leave(): Promise<void> {
+    setWhy(null);
+    try {
+      await signOut();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setWhy(() => (words: Words) => words.notSignedOut(sentenceOf(error)(words)));
+    }
+  }
   return (
-    <button type="button" className="button" onClick={() => void signOut()}>
-      {words.signOut}
-      {user !== null && <bdi> ({user})</bdi>}
-    </button>
+    <>
+      <BusyButton className="button" onClick={leave}>
+        {words.signOut}
+        {byToken && user !== null && <bdi> ({user})</bdi>}
+      </BusyButton>
+      {why && (
+        <p className="notice failure" role="alert">
+          {why(words)}
+        </p>
+      )}
+    </>
   );
 }

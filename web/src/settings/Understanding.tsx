@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "react";
 import { forgetFact, readUnderstanding } from "../client/api.ts";
 import { Problem } from "../client/problem.ts";
+import { Loading } from "../ui/Loading.tsx";
 import { sentenceOf, useWords, type Said } from "../words/words.ts";
 
 export function Understanding() {
@@ -15,6 +16,7 @@ export function Understanding() {
       setFacts((await readUnderstanding()).facts);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      setProblem(() => sentenceOf(error));
     }
   };
   useEffect(() => void load(), []);
@@ -22,6 +24,7 @@ export function Understanding() {
     // The button is about to go, and the focus would go with it.
     section.current?.focus();
     setProblem(null);
+    setFacts((known) => Object.fromEntries(Object.entries(known ?? {}).filter(([one]) => name !== undefined && one !== name)));
     try {
       await forgetFact(name);
     } catch (error) {
@@ -30,8 +33,7 @@ export function Understanding() {
     }
     await load();
   };
-  if (facts === null) return null;
-  const names = Object.keys(facts);
+  const names = Object.keys(facts ?? {});
   return (
     <section ref={section} tabIndex={-1} aria-label={words.knownAboutYou}>
       <h3>{words.knownAboutYou}</h3>
@@ -40,12 +42,13 @@ export function Understanding() {
           {problem(words)}
         </p>
       )}
-      {names.length === 0 && <p className="notice note">{words.nothingKnown}</p>}
+      {facts === null && !problem && <Loading />}
+      {facts && names.length === 0 && <p className="notice note">{words.nothingKnown}</p>}
       <ul className="facts">
         {names.map((name) => (
           <li key={name}>
             <span dir="auto">
-              <b>{name}</b>: {typeof facts[name] === "string" ? facts[name] : JSON.stringify(facts[name])}
+              <b>{name}</b>: {typeof facts![name] === "string" ? facts![name] : JSON.stringify(facts![name])}
             </span>
             <button type="button" className="quiet" aria-label={words.forgetFact(name)} onClick={() => void forget(name)}>
               {words.forget}

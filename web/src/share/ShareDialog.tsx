@@ -3,9 +3,11 @@
 import { useEffect, useState } from "react";
 import { readShare, revokeShare, shareSession, type Session, type Share } from "../client/api.ts";
 import { Problem } from "../client/problem.ts";
+import { BusyButton } from "../ui/BusyButton.tsx";
 import { CopyButton } from "../ui/CopyButton.tsx";
 import { Dialog } from "../ui/Dialog.tsx";
 import { takesOver } from "../ui/focused.ts";
+import { Loading } from "../ui/Loading.tsx";
 import { locale, sentenceOf, useWords, type Said } from "../words/words.ts";
 
 const saidOf = (error: Problem): Said => (error.code === "MESSAGE_NOT_FOUND" ? (words) => words.nothingToShare : sentenceOf(error));
@@ -36,10 +38,11 @@ export function ShareDialog({ session, onClose }: { session: Session; onClose: (
           {problem(words)}
         </p>
       )}
+      {share === undefined && !problem && <Loading />}
       {share === null && (
-        <button ref={takesOver} type="button" className="button primary" onClick={() => void ask(() => shareSession(session.id))}>
+        <BusyButton ref={takesOver} className="button primary" onClick={() => ask(() => shareSession(session.id))}>
           {words.makeLink}
-        </button>
+        </BusyButton>
       )}
       {share && (
         <>
@@ -49,12 +52,12 @@ export function ShareDialog({ session, onClose }: { session: Session; onClose: (
           </div>
           <p className="soft">{words.sharedAsOf(new Date(share.shared_at).toLocaleString(locale()))}</p>
           <div className="buttons">
-            <button type="button" className="button" onClick={() => void ask(() => shareSession(session.id))}>
+            <BusyButton className="button" onClick={() => ask(() => shareSession(session.id))}>
               {words.shareNewest}
-            </button>
-            <button type="button" className="button" onClick={() => void ask(() => revokeShare(session.id))}>
+            </BusyButton>
+            <BusyButton className="button" onClick={() => ask(() => revokeShare(session.id))}>
               {words.unshare}
-            </button>
+            </BusyButton>
           </div>
         </>
       )}

@@ -3,6 +3,7 @@
 import { useEffect, useState } from "react";
 import { searchMessages, type FoundMessage } from "../client/api.ts";
 import { isAbort, Problem } from "../client/problem.ts";
+import { Loading } from "../ui/Loading.tsx";
 import { useWords } from "../words/words.ts";
 import { addressOf } from "./sessions.ts";
 
@@ -37,7 +38,8 @@ export function Matches({ wanted, alone, onPicked }: { wanted: string; alone: bo
     // Who has scrolled away from it since is brought back.
     if (location.hash === addressOf(one.session_id, one.message_id)) window.dispatchEvent(new Event("hashchange"));
   };
-  if (!wanted || !found) return null;
+  if (!wanted) return null;
+  if (!found) return <Loading />;
   if (found.length === 0) return alone ? <p className="soft">{words.nothingFound}</p> : null;
   return (
     <section aria-label={words.inMessages}>

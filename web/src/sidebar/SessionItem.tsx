@@ -62,7 +62,7 @@ export function SessionItem({ session, title, state, isCurrent, onPicked, onRena
         <Icon name="more" />
       </button>
       {menu && (
-        <div className="menu" role="group" aria-label={words.optionsOf(title)}>
+        <div className="menu" role="group" ref={inSight} aria-label={words.optionsOf(title)}>
           <button
             type="button"
             ref={focused}
@@ -98,6 +98,9 @@ export function SessionItem({ session, title, state, isCurrent, onPicked, onRena
     </li>
   );
 }
+
+/** Of the last of the list, or on a low screen. */
+const inSight = (menu: HTMLElement | null): void => menu?.scrollIntoView({ block: "nearest" });
 
 function Rename({ title, onDone }: { title: string; onDone: (changed: string | null, byKey: boolean) => void }) {
   const words = useWords();

@@ -1,6 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import type { Session } from "../client/api.ts";
 import { Icon } from "../ui/Icon.tsx";
+import { Loading } from "../ui/Loading.tsx";
 import { useWords } from "../words/words.ts";
 import { useToday } from "./days.ts";
 import { Matches } from "./Matches.tsx";
@@ -76,6 +77,7 @@ export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename
         />
       )}
       <div id="sessions">
+        {!state.loaded && <Loading />}
         {shown.map(([name, group]) => (
           <section key={name} aria-label={name}>
             <h2>{name}</h2>

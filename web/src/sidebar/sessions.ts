@@ -3,6 +3,7 @@
 import { listSessions, type Session } from "../client/api.ts";
 import type { PersonEvent } from "../client/personEvents.ts";
 import { isAbort, Problem } from "../client/problem.ts";
+import { serverNow } from "../client/serverClock.ts";
 import { firstWords } from "../message/names.ts";
 import { onChanged, recall, remember } from "../storage.ts";
 import { locale, type Words } from "../words/words.ts";
@@ -156,7 +157,7 @@ export class SessionList {
 
   private started(known: Session | undefined, taskId: string): void {
     if (this.ended.includes(taskId)) return;
-    if (known) this.change(known, { active_task_id: taskId, awaits_you: false, updated_at: new Date().toISOString() }, true);
+    if (known) this.change(known, { active_task_id: taskId, awaits_you: false, updated_at: new Date(serverNow()).toISOString() }, true);
     else void this.refresh();
   }
 
@@ -185,7 +186,7 @@ export class SessionList {
 
   /** At once; where the server does not have it so, the list says so when it is read again. */
   pin(session: Session, pinned: boolean): void {
-    const changed = { ...session, pinned_at: pinned ? new Date().toISOString() : null };
+    const changed = { ...session, pinned_at: pinned ? new Date(serverNow()).toISOString() : null };
     const others = this.state.pinned.filter((one) => one.id !== session.id);
     this.replace(session.id, () => changed);
     this.set({ pinned: pinned ? [changed, ...others] : others });

@@ -236,6 +236,7 @@ export const ar: Words = {
   instructionsHint: "ما ينبغي أن يعرفه المساعد عنك، وكيف يجيب. تسري على كل محادثاتك، ابتداءً من الإجابة التالية.",
   save: "حفظ",
   saved: "تم الحفظ",
+  saving: "جارٍ الحفظ…",
   notSaved: (why) => `لم يتم الحفظ. ${why}`,
   notSavedYet: "لم يُحفظ بعد.",
   knownAboutYou: "ما هو معروف عنك",
@@ -276,6 +277,10 @@ export const ar: Words = {
   signOut: "تسجيل الخروج",
   signedOut: "سجّلت الخروج.",
   signInAgain: "تسجيل الدخول",
+  signInEnded: "لم تعد مسجّل الدخول. ما كتبته محفوظ.",
+  signInRefused: "لم يتم تسجيل دخولك. حاول مرة أخرى.",
+  signInAway: "لا يمكن لأحد تسجيل الدخول الآن. حاول مرة أخرى بعد قليل.",
+  notSignedOut: (why) => `ما زلت مسجّل الدخول. ${why}`,
   shortcuts: "المفاتيح",
   keys: [
     ["Enter", "إرسال"],

@@ -228,6 +228,7 @@ export const de: Words = {
   instructionsHint: "Was der Assistent über dich wissen und wie er antworten soll. Es gilt für alle deine Unterhaltungen, ab der nächsten Antwort.",
   save: "Speichern",
   saved: "Gespeichert",
+  saving: "Wird gespeichert…",
   notSaved: (why) => `Nicht gespeichert. ${why}`,
   notSavedYet: "Noch nicht gespeichert.",
   knownAboutYou: "Was über dich bekannt ist",
@@ -268,6 +269,10 @@ export const de: Words = {
   signOut: "Abmelden",
   signedOut: "Du bist abgemeldet.",
   signInAgain: "Anmelden",
+  signInEnded: "Du bist nicht mehr angemeldet. Was du geschrieben hast, bleibt erhalten.",
+  signInRefused: "Die Anmeldung ist nicht gelungen. Versuche es noch einmal.",
+  signInAway: "Im Moment kann sich niemand anmelden. Versuche es später noch einmal.",
+  notSignedOut: (why) => `Du bist noch angemeldet. ${why}`,
   shortcuts: "Tasten",
   keys: [
     ["Enter", "Senden"],

@@ -236,6 +236,7 @@ export const en = {
   instructionsHint: "What the assistant should know about you, and how it should answer. It holds for all your chats, from the next answer on.",
   save: "Save",
   saved: "Saved",
+  saving: "Saving…",
   notSaved: (why: string) => `Not saved. ${why}`,
   notSavedYet: "Not saved yet.",
   knownAboutYou: "What is known about you",
@@ -277,6 +278,10 @@ export const en = {
   signOut: "Sign out",
   signedOut: "You are signed out.",
   signInAgain: "Sign in",
+  signInEnded: "You are no longer signed in. What you have written is kept.",
+  signInRefused: "You were not signed in. Try it again.",
+  signInAway: "Nobody can sign in at the moment. Try it again in a while.",
+  notSignedOut: (why: string) => `You are still signed in. ${why}`,
   shortcuts: "Keys",
   keys: [
     ["Enter", "Send"],

@@ -193,6 +193,7 @@ WORDS = {
     "callback.code": "from the identity provider",
     "state": "from the identity provider, as it was given to it",
     "cookie": "the browser's",
+    "accept": "what the caller wants to read, as browsers and programs say it",
     "return_to": "where on this site to go then",
     # Pages and searches
     "limit": "at most so many",

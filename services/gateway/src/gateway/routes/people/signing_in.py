@@ -16,8 +16,13 @@ from gateway.routing.table import Call, NoParams, RouteSpec, Success, json_respo
 _ShortText = Annotated[str, Field(max_length=4000)]
 
 
+# Where the chat page says what has become of a sign-in.
+_REFUSED, _UNAVAILABLE = "/#/sign-in/refused", "/#/sign-in/unavailable"
+
+
 class LoginParams(Params):
     return_to: Annotated[_ShortText, In("query")] = "/"
+    accept: Annotated[str, In("header")] = ""
 
 
 class SignOutParams(Params):
@@ -28,14 +33,25 @@ class CallbackParams(Params):
     code: Annotated[_ShortText | None, In("query", any_text=True)] = None
     state: Annotated[_ShortText, In("query", any_text=True)] = ""
     cookie: Annotated[str | None, In("header")] = None
+    accept: Annotated[str, In("header")] = ""
 
 
 async def login(call: Call[LoginParams, None]) -> Response:
-    redirect = await _sign_in(call).begin(call.params.return_to)
+    try:
+        redirect = await _sign_in(call).begin(call.params.return_to)
+    except IdentityProviderUnavailable as error:
+        return _told_to_people(error, call.params.accept)
     return _redirect(redirect.location, redirect.cookie)
 
 
 async def callback(call: Call[CallbackParams, None]) -> Response:
+    try:
+        return await _finish(call)
+    except (SignInFailed, IdentityProviderUnavailable) as error:
+        return _told_to_people(error, call.params.accept)
+
+
+async def _finish(call: Call[CallbackParams, None]) -> Response:
     asked = call.params
     sign_in = _sign_in(call)
     if asked.code is None:
@@ -43,6 +59,13 @@ async def callback(call: Call[CallbackParams, None]) -> Response:
     user, redirect = await sign_in.finish(asked.code, asked.state, asked.cookie)
     cookies = call.gateway.user_cookies
     return _redirect(redirect.location, redirect.cookie, cookies.set(cookies.lasting(user)))
+
+
+def _told_to_people(error: SignInFailed | IdentityProviderUnavailable, accept: str) -> Response:
+    """Who has come with a browser reads a sentence, and not what programs are told."""
+    if "text/html" not in accept:
+        raise error
+    return _redirect(_REFUSED if isinstance(error, SignInFailed) else _UNAVAILABLE)
 
 
 async def make_session_cookie(call: Call[NoParams, None]) -> Response:
@@ -95,7 +118,10 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         {303: _MOVED},
         LoginParams,
         problems=(SignInNotSetUp, IdentityProviderUnavailable),
-        description="For browsers: they go to the provider, and come back to `return_to`, a path of this service.",
+        description=(
+            "For browsers: they go to the provider, and come back to `return_to`, a path of this service. Who asks for "
+            "HTML and cannot be signed in is sent to the page, which says so."
+        ),
         people=False,
     ),
     RouteSpec(
@@ -108,7 +134,7 @@ ROUTES: tuple[RouteSpec[Any, Any], ...] = (
         CallbackParams,
         problems=(SignInNotSetUp, SignInFailed, IdentityProviderUnavailable),
         people=False,
-        description="The page is opened where the person was, with a cookie.",
+        description="The page is opened where the person was, with a cookie; or where it says why there is none.",
     ),
     RouteSpec(
         "POST",
