@@ -83,11 +83,8 @@ export class PendingMessages {
 
   /** Also what was refused for now: after a reload it is sent again. */
   private keep(): void {
-    this.store(this.list.filter((one) => one.state !== "queued").map(outgoing));
-  }
-
-  private store(messages: Outgoing[]): void {
     const { sessionId, exists, temporary } = this.to;
+    const messages = this.list.filter((one) => one.state !== "queued").map(outgoing);
     keepUnsent(sessionId, { isNew: !exists, ...(temporary && { temporary }), messages });
   }
 
