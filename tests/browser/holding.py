@@ -28,15 +28,20 @@ class Holding:
         """Hold the next one until the end; `delivered`: its answer. Tells when it is held."""
         self._delivered, self._asked, self._released = delivered, asyncio.Event(), asyncio.Event()
         yield self._asked
+        self.release()
+
+    def release(self) -> None:
         self._released.set()
 
     async def on_route(self, route: Route) -> None:
         asked, self._asked = self._asked, None
         if asked is not None:
-            if self._delivered:
-                await route.fetch()
+            answer = await route.fetch() if self._delivered else None
             asked.set()
             await self._released.wait()
+            if answer is not None:
+                await route.fulfill(response=answer)
+                return
         await route.continue_()
 
 

@@ -2,6 +2,7 @@ import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { SignedOut } from "./app/SignedOut.tsx";
+import { persist } from "./client/api.ts";
 import { isSignedIn, signedIn } from "./client/person.ts";
 import { comeBack, failureIn, signInRefused } from "./client/signIn.ts";
 import { isSignedOut } from "./client/signOut.ts";
@@ -10,11 +11,14 @@ import { talking } from "./conversation/talking.ts";
 import { keepTyped, leaveTyped } from "./composer/typedBefore.ts";
 import { applyPreferences, readPreferences } from "./settings/preferences.ts";
 import { tokenIn } from "./share/addresses.ts";
-import { fetchWords } from "./words/words.ts";
+import { fetchWords, wordsIn } from "./words/words.ts";
 import "./style/style.css";
 
+// The page speaks English then, until its words come.
+const PATIENCE_MS = 5000;
+
 // Who reads what another has shared is perhaps nobody here.
-const Shared = lazy(async () => ({ default: (await talking()).Shared }));
+const Shared = lazy(async () => ({ default: (await persist(talking, { onWait: () => {} })).Shared }));
 const token = tokenIn(location.hash);
 addEventListener("hashchange", () => {
   if (tokenIn(location.hash) !== token) location.reload();
@@ -36,7 +40,9 @@ async function whyNot(): Promise<Parameters<typeof SignedOut>[0]["why"] | null> 
 }
 
 const preferences = readPreferences();
-void Promise.all([whyNot(), fetchWords(preferences.language)]).then(([why]) => {
+const words = fetchWords(preferences.language).catch(() => {});
+const patience = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS));
+void Promise.all([whyNot(), Promise.race([words, patience])]).then(([why]) => {
   applyPreferences(preferences);
   if (why === null) keepTyped();
   else leaveTyped();
@@ -45,7 +51,7 @@ void Promise.all([whyNot(), fetchWords(preferences.language)]).then(([why]) => {
       {token === null ? (
         why ? <SignedOut why={why} /> : <App />
       ) : (
-        <Suspense>
+        <Suspense fallback={<main className="fault">{wordsIn(preferences.language).loading}</main>}>
           <Shared token={token} />
         </Suspense>
       )}

@@ -9,6 +9,7 @@ from harness.clients.calling import answers
 from harness.model_server import ModelServer
 from harness.processes.services import Services
 from tests.browser.chat import Chat
+from tests.browser.holding import comes, holding
 
 pytestmark = pytest.mark.requirement("GW-8", "CH-17")
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.requirement("GW-8", "CH-17")
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+_AWAITED = "It is sent as soon as its files are there."
 _DROP = """([kind, name, base64]) => {
     const bytes = Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
     const given = new DataTransfer();
@@ -112,13 +114,65 @@ async def test_files_that_come_before_the_limits_are_known_are_judged_by_the_ser
     await expect(chosen.nth(2)).to_contain_text("larger")
     for name in ("lie.png", "large.png"):
         await chat.page.get_by_role("button", name=f"Remove {name}").click()
-    # Without a network one waits for it, and no message goes without it.
+    # Without a network one waits for it, and so does a message that is sent with it.
     await chat.page.context.set_offline(True)
     await chat.page.evaluate(_DROP, ["drop", "later.png", base64.b64encode(PICTURE).decode()])
     await expect(chosen.nth(1)).to_contain_text("You are offline. Trying again…")
     await chat.send("look at it")
+    await expect(chat.page.get_by_text(_AWAITED).last).to_be_visible()
     await expect(chat.box).to_have_value("look at it")
     await chat.page.context.set_offline(False)
-    await expect(chosen.nth(1)).not_to_have_attribute("aria-busy", "true")
-    await chat.page.keyboard.press("Enter")
+    await chat.sees_questions("look at it")
     await expect(chat.questions.get_by_role("img", name="later.png")).to_be_visible()
+    await expect(chat.box).to_have_value("")
+
+
+async def test_a_message_waits_for_its_files_unless_it_is_changed_or_one_is_refused(
+    services: Services, chat: Chat
+) -> None:
+    gateway = await services.gateway()
+    uploads = await holding(chat.page, "**/files?*")
+    await chat.open(gateway.url)
+    page = chat.page
+    awaited, send = page.locator("#composer").get_by_text(_AWAITED), page.get_by_role("button", name="Send", exact=True)
+    chosen = page.get_by_role("list", name="Files that go with the message").get_by_role("listitem")
+
+    async def choose(name: str, content: bytes) -> None:
+        await page.evaluate(_DROP, ["drop", name, base64.b64encode(content).decode()])
+
+    # What is changed is not ready to go, and neither is one that has lost its file.
+    async with uploads.next() as asked:
+        await choose("first.png", PICTURE)
+        await comes(asked)
+        await chat.send("look")
+        await expect(awaited).to_be_visible()
+        await page.keyboard.type(" at it")
+        await expect(awaited).to_have_count(0)
+        await send.click()
+        await expect(awaited).to_be_visible()
+        await expect(chat.box).to_be_focused()
+        await page.get_by_role("button", name="Remove first.png").click()
+        await expect(awaited).to_have_count(0)
+        await expect(chat.box).to_have_value("look at it")
+    # A refused one asks the person, and takes the focus from nobody.
+    async with uploads.next() as asked:
+        await choose("lie.png", b"<html>")
+        await comes(asked)
+        await send.click()
+        await expect(awaited).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("Not sent")
+    await expect(chat.box).to_be_focused()
+    await expect(chat.questions).to_have_count(0)
+    # Without it, and with another that is on its way.
+    async with uploads.next() as asked:
+        await choose("last.png", PICTURE)
+        await comes(asked)
+        await page.get_by_role("button", name="Send without").click()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        await expect(awaited).to_be_visible()
+        await page.get_by_role("button", name="Remove last.png").focus()
+    await expect(chat.questions.get_by_role("img", name="last.png")).to_be_visible()
+    await expect(chat.questions).to_have_count(1)
+    await expect(chosen).to_have_count(0)
+    await expect(chat.box).to_be_focused()
+    await expect(chat.box).to_have_value("")

@@ -262,7 +262,7 @@ async def test_markup_is_shown_as_the_text_that_it_is(services: Services, chat: 
     assert await chat.page.locator("article :is(img, b, script)").count() == 0
 
 
-async def test_reasoning_is_folded_away_and_can_be_read(services: Services, chat: Chat) -> None:
+async def test_reasoning_is_folded_away_with_its_time_and_can_be_read(services: Services, chat: Chat) -> None:
     system = await services.whole()
     await chat.open(system.url)
     await chat.send("think first [[reasoning=4 tokens=2]]")
@@ -271,6 +271,10 @@ async def test_reasoning_is_folded_away_and_can_be_read(services: Services, chat
     await expect(reasoning.locator(".text")).to_be_hidden()
     await reasoning.get_by_text("Reasoning").click()
     await expect(reasoning.locator(".text")).to_have_text(answer_to("think first", 4))
+    took = re.compile(r"^Reasoning · \d+ s$")
+    await expect(reasoning.locator("summary")).to_have_text(took)
+    await chat.page.reload()
+    await expect(reasoning.locator("summary")).to_have_text(took)
 
 
 async def test_the_newest_line_stays_in_sight_unless_the_reader_scrolls_away(

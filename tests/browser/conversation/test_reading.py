@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from harness.model_server import ModelServer, answer_to
 from harness.processes.services import Services
 from tests.browser.chat import Chat
 from tests.browser.holding import Holding, comes, holding
 from tests.browser.scripted import ScriptedChat, Turn
+from tests.browser.turns import BEGIN, END, begin, text
 
 pytestmark = pytest.mark.requirement("GW-8", "CH-22")
 
@@ -114,3 +115,52 @@ async def test_of_another_branch_that_came_while_it_read_nothing_older_stays(
             await scripted.tell("session-changed")
     await expect(chat.text_of(chat.questions).last).to_have_text("after 59")
     await expect(chat.questions.filter(has_text="before")).to_have_count(0)
+
+
+async def test_what_was_taken_back_elsewhere_is_not_back_with_an_older_answer(
+    services: Services, model: ModelServer, chat: Chat
+) -> None:
+    page = chat.page
+    history = await holding(page, _HISTORY)
+    await chat.open((await services.whole()).url)
+    await chat.send(_GATED)
+    await expect(chat.text_of(chat.answers).last).not_to_be_empty()
+    waits = f"{_session(page)}/messages"
+    async with AsyncExitStack() as held:
+        older = await held.enter_async_context(history.next(delivered=True))
+        sent = await page.request.post(waits, data={"id": "elsewhere", "message": "and then"})
+        assert sent.ok, await sent.text()
+        await comes(older)
+        async with page.expect_response(_HISTORY):
+            taken = await page.request.delete(f"{waits}/elsewhere")
+            assert taken.ok, await taken.text()
+        async with page.expect_response(_HISTORY):
+            await held.aclose()
+    await chat.sees_questions(_GATED)
+    await model.open_gate("elsewhere")
+    await chat.sees_answers(answer_to(_GATED, 8))
+
+
+async def test_an_answer_that_has_come_whole_with_its_history_is_not_followed_as_well(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    """Between the end of a turn and what the server says of it."""
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Said once."), END)
+    await expect(chat.text_of(chat.answers)).to_have_text(["Said once."])
+    scripted.store(turn.message_id, "assistant", turn.parts(), {"taskId": turn.task_id, "status": "completed"})
+    followed = 0
+
+    async def count(route: Route) -> None:
+        nonlocal followed
+        followed += 1
+        await route.continue_()
+
+    await chat.page.route("**/stream", count)
+    for _ in range(2):
+        async with chat.page.expect_response(_HISTORY):
+            await chat.page.reload()
+    await scripted.finish()
+    await expect(chat.stop_button).to_have_count(0)
+    await chat.sees_answers("Said once.")
+    assert followed == 0

@@ -1,5 +1,7 @@
 """From Enter on nothing that was typed is lost by a reload, whatever the moment, in a real browser."""
 
+import re
+
 import pytest
 from playwright.async_api import Page, Route, expect
 
@@ -8,10 +10,12 @@ from harness.processes.services import Services
 from tests.browser.chat import Chat
 from tests.browser.holding import Holding, comes, holding
 from tests.browser.scripted import ScriptedChat
+from tests.browser.turns import BEGIN, END, MARKDOWN, begin, text
 
 pytestmark = pytest.mark.requirement("GW-8")
 
 _POST = "**/api/chat"
+_DIAGRAM = "```mermaid\nflowchart LR\n  A --> B\n```\n"
 
 
 async def _reload_before_it_arrives(page: Page, sending: Holding, *, delivered: bool) -> None:
@@ -129,3 +133,87 @@ async def test_a_page_that_is_of_a_version_which_is_gone_becomes_the_new_one_and
     await expect(chat.page.get_by_role("link", name="New chat")).to_be_visible()
     await expect(chat.box).to_have_value("a draft")
     assert documents == 2
+
+
+async def test_a_page_that_is_old_is_whole_without_what_is_gone_says_so_and_is_renewed_with_the_draft(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    page, answer, documents = chat.page, chat.answers.last, 0
+
+    async def of_two_versions(route: Route) -> None:
+        nonlocal documents
+        documents += route.request.is_navigation_request()
+        body = await (await route.fetch()).text()
+        # Who asks from an old page is answered by the new version.
+        old = documents < 3 and not route.request.is_navigation_request()
+        await route.fulfill(body=body.replace("/assets/index-", "/assets/index-new-") if old else body)
+
+    async def gone(route: Route) -> None:
+        there = documents > (2 if "/de-" in route.request.url else 1)
+        await (route.continue_() if there else route.fulfill(status=404))
+
+    await page.route(f"{scripted.url}/", of_two_versions)
+    await page.route(re.compile(r"/assets/(highlight|math|de)-"), gone)
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text(MARKDOWN), END)
+    await scripted.finish()
+    await expect(page.get_by_role("note")).to_contain_text("There is a newer version of this page.")
+    await expect(answer.locator("pre").first).to_contain_text("return level > 3.5")
+    await expect(answer).to_contain_text("x^2")
+    await expect(answer.locator(".hljs-keyword, math")).to_have_count(0)
+    await chat.box.fill("a draft")
+    await page.get_by_role("button", name="Reload").click()
+    await expect(answer.locator(".hljs-keyword").first).to_have_text("def")
+    await expect(answer.locator("math")).to_have_count(1)
+    await expect(page.get_by_role("note")).to_have_count(0)
+    # Another language is wanted of the whole page: it is renewed at once.
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_label("Language").select_option("de")
+    await expect(page.get_by_role("link", name="Neuer Chat")).to_be_visible()
+    await expect(page.locator("#text")).to_have_value("a draft")
+    await expect(answer.locator(".hljs-keyword").first).to_have_text("def")
+    await expect(answer.locator("math")).to_have_count(1)
+    assert documents == 3
+
+
+async def test_what_is_loaded_later_may_be_long_in_coming_or_come_on_the_second_try(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    page, answer, failed = chat.page, chat.answers.last, list[str]()
+
+    async def not_at_first(route: Route) -> None:
+        [part] = re.findall(r"/assets/([a-z]+)", route.request.url)
+        is_second = part in failed
+        failed.append(part)
+        await (route.continue_() if is_second else route.abort() if part == "highlight" else route.fulfill(status=404))
+
+    # Not in the frame of diagrams, which has no origin.
+    language = """localStorage["sluiceway.preferences"] = '{"language": "de"}'"""
+    await page.add_init_script(f"if (window === top) {language}")
+    words, talk = await holding(page, "**/assets/de-*.js"), await holding(page, "**/assets/talk-*.js")
+    await page.route(re.compile("/assets/(highlight|math|flow)"), not_at_first)
+    await page.clock.install()
+    async with words.next() as no_words, talk.next() as no_program:
+        await page.goto(scripted.url)
+        await comes(no_words)
+        await comes(no_program)
+        await page.clock.fast_forward(6000)
+        await page.clock.resume()
+        await page.get_by_role("button", name="Settings").click()
+        await expect(page.get_by_role("alert")).to_have_text("Loading…")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        talk.release()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        await chat.box.focus()
+        await chat.send("please")
+        turn = await scripted.asked()
+        await turn.say(BEGIN, *text(MARKDOWN + _DIAGRAM), END)
+        await scripted.finish()
+        await expect(answer.locator(".hljs-keyword").first).to_have_text("def")
+        await expect(answer.locator("math")).to_have_count(1)
+        await expect(answer.get_by_role("img", name="Diagram")).to_be_visible()
+        await expect(page.get_by_role("note")).to_have_count(0)
+    await expect(page.get_by_role("link", name="Neuer Chat")).to_be_visible()
+    assert {"flow", "highlight", "math"} == {part for part in failed if failed.count(part) > 1}

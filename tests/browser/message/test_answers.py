@@ -458,6 +458,54 @@ async def test_a_message_that_arrives_when_another_conversation_is_shown_leaves_
     assert page.url == f"{scripted.url}/#/"
 
 
+async def test_a_message_that_is_refused_when_another_conversation_is_shown_is_there_when_one_is_back(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    page, left = chat.page, asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        await left.wait()
+        await route.fulfill(status=409, json={"code": "SESSION_BUSY", "detail": "No."})
+
+    await page.route("**/messages", refuse)
+    turn = await begin(chat, scripted)
+    await turn.say(BEGIN, *text("Half"))
+    await expect(chat.text_of(chat.answers)).to_have_text(["Half"])
+    async with page.expect_request("**/messages"):
+        await chat.send("and then")
+    await page.get_by_role("link", name="New chat").click()
+    await expect(chat.questions).to_have_count(0)
+    async with page.expect_response("**/messages"):
+        left.set()
+    await page.go_back()
+    await expect(chat.box).to_have_value("and then")
+    await expect(page.get_by_role("alert")).to_contain_text("Not sent.")
+
+
+async def test_an_address_that_is_none_of_the_webs_is_a_name_and_a_picture_from_elsewhere_is_a_link(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    turn = await begin(chat, scripted)
+    bad, away = "javascript:alert(1)", "https://example.org/a.png"
+    files = [{"type": "file", "url": url, "mediaType": "image/png"} for url in (bad, away)]
+    ours = {
+        "type": "file",
+        "mediaType": "text/plain",
+        "filename": "ours.txt",
+        "url": f"/api/chat/files/file_{'0' * 32}",
+    }
+    kept = {"files": [ours, ours | {"filename": "away.txt", "url": away}, ours | {"filename": "bad.txt", "url": bad}]}
+    source = {"type": "source-url", "sourceId": "s", "url": bad, "title": "a source"}
+    await turn.say(BEGIN, *files, *call("read_page"), output(kept), source, *text("Here."), END)
+    await scripted.finish()
+    await chat.sees_answers("Here.")
+    answer = chat.answers.last
+    await expect(answer.get_by_text("a source")).to_be_visible()
+    await expect(answer.locator("img")).to_have_count(0)
+    addresses = await answer.get_by_role("link").evaluate_all("all => all.map(one => one.getAttribute('href'))")
+    assert addresses == [away, ours["url"]]
+
+
 async def test_footnotes_and_where_links_lead_may_stand_at_the_end_of_an_answer(
     chat: Chat, scripted: ScriptedChat
 ) -> None:

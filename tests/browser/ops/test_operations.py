@@ -67,6 +67,8 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         assert await chat.status(second.task_id) == "queued"
         # One that has ended stands in no list: it is asked about by its id.
         await why.get_by_role("button", name="Close").click()
+        # What it was opened by is gone: the next row has the focus.
+        await expect(turns.get_by_role("button", name=second.task_id)).to_be_focused()
         await page.get_by_label("Turn", exact=True).fill(first.task_id)
         await page.get_by_role("button", name="Explain it").click()
         await expect(why).to_contain_text("It was cancelled")
@@ -74,7 +76,8 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         await expect(users.get_by_role("row").nth(1)).to_contain_text("(nobody)210$0.0000")
 
         await database.execute(
-            "INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries) VALUES ($1, '1-1', $2, 'no use', 9)",
+            "INSERT INTO dead_letters (queue, entry_id, body, reason, deliveries)"
+            " VALUES ($1, '1-1', $2, 'no use', 9), ($1, '2-1', $2, 'no use', 9)",
             keys.work_queue(keys.CHAT),
             b'{"task_id": "task_gone"}',
         )
@@ -85,6 +88,16 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
         await expect(letter).to_be_focused()
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("button", name="Letter 1")).to_be_focused()
+        # The focus of a row that goes is the next one's, and of the last row the table's.
+        letters = page.get_by_role("region", name="Dead letters")
+        await letters.get_by_role("button", name="Forget").first.press("Enter")
+        await expect(letters.get_by_role("button", name="Letter 1")).to_be_focused()
+        await letters.get_by_role("button", name="Letter 1").press("Enter")
+        await expect(page.get_by_role("region", name="Letter 1")).to_be_focused()
+        await database.execute("DELETE FROM dead_letters")
+        await expect(letters.get_by_role("button", name="Letter 1")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        await expect(letters).to_be_focused()
 
         # What is away is told, and what is not is shown.
         valkey.stop()

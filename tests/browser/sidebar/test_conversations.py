@@ -1,11 +1,13 @@
 """The list of conversations and changes to what was said, in a real browser against real services."""
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import Browser, BrowserContext, expect
 
 from harness.model_server import answer_to
 from harness.processes.services import Services, System
 from tests.browser.chat import Chat
+from tests.browser.holding import holding
+from tests.browser.scripted import ScriptedChat
 
 pytestmark = pytest.mark.requirement("GW-8")
 
@@ -41,6 +43,7 @@ async def test_an_archived_conversation_is_out_of_every_list_until_it_is_brought
     await _with_one(services, chat, "to be kept")
     page = chat.page
     second = Chat(await context.new_page())
+    lists = await holding(second.page, "**/api/chat/sessions")
     await second.open(page.url)
     await expect(second.conversations).to_have_text(["to be kept"])
 
@@ -58,9 +61,10 @@ async def test_an_archived_conversation_is_out_of_every_list_until_it_is_brought
     await page.keyboard.press("Enter")
     await expect(chat.conversations).to_have_text(["to be kept"])
     await archive()
-    # Who leaves has decided.
-    await page.reload()
-    await expect(second.conversations).to_have_count(0)
+    # Who leaves has decided. Elsewhere it goes when that is heard, before the list is read again.
+    async with lists.next():
+        await page.reload()
+        await expect(second.conversations).to_have_count(0)
     await expect(second.page.get_by_role("note")).to_contain_text("archived")
     await page.get_by_role("button", name="Settings").click()
     await page.get_by_role("button", name="Archived chats").click()
@@ -74,6 +78,45 @@ async def test_an_archived_conversation_is_out_of_every_list_until_it_is_brought
         await expect(one.conversations).to_have_text(["to be kept"])
     await page.keyboard.press("Escape")
     await expect(chat.box).to_be_focused()
+
+
+_GROUPS = """sections => sections.map(one => [one.getAttribute("aria-label"), one.querySelectorAll("li").length])"""
+
+
+async def test_days_are_the_persons_own_and_end_while_the_page_stands_open(
+    browser: Browser, scripted: ScriptedChat
+) -> None:
+    """A day of 25 hours and one of 23."""
+    page = await browser.new_page(timezone_id="Europe/Berlin")
+    times = ["2026-10-25T12:00:00Z", "2026-10-24T22:30:00Z", "2026-10-24T21:30:00Z"]
+
+    async def sees(*groups: list[object]) -> None:
+        await expect(page.locator("#sessions h2")).to_have_text([str(name) for name, _ in groups])
+        assert await page.locator("#sessions section").evaluate_all(_GROUPS) == list(groups)
+
+    def listed() -> dict[str, object]:
+        return {
+            "next_cursor": None,
+            "sessions": [{"id": at, "title": at, "created_at": at, "updated_at": at} for at in times],
+        }
+
+    await page.route("**/api/chat/sessions", lambda route: route.fulfill(json=listed()))
+    # Nothing is heard, and so the list is not read again.
+    await page.route("**/api/chat/events*", lambda _: None)
+    # No answer says what time it is elsewhere.
+    await page.route("**/config", lambda route: route.fulfill(status=404, json={}))
+    await page.clock.install(time="2026-10-25T22:30:00Z")
+    await page.goto(scripted.url)
+    await sees(["Today", 2], ["Yesterday", 1])
+    await page.clock.fast_forward(31 * 60_000)
+    await sees(["Yesterday", 2], ["Previous 7 days", 1])
+    times = ["2026-03-29T21:30:00Z", "2026-03-28T22:30:00Z", "2026-03-21T23:30:00Z"]
+    await page.clock.set_system_time("2026-03-29T21:30:00Z")
+    await page.reload()
+    await sees(["Today", 1], ["Yesterday", 1], ["Previous 7 days", 1])
+    await page.clock.fast_forward(61 * 60_000)
+    await sees(["Yesterday", 1], ["Previous 7 days", 1], ["Earlier", 1])
+    await page.close()
 
 
 async def test_a_pinned_conversation_stays_above_the_days_in_every_tab(

@@ -2,10 +2,11 @@
 
 import { useCallback, useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore } from "react";
 import { flushSync } from "react-dom";
-import { archiveSession, deleteSession, pinSession, renameSession, type Session } from "../client/api.ts";
+import { archiveSession, deleteSession, persist, pinSession, renameSession, type Session } from "../client/api.ts";
 import { newId } from "../client/ids.ts";
 import { isKnown, isSignedIn, onSignedIn } from "../client/person.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
+import { pageIsOld } from "../client/program.ts";
 import { signIn, signInWanted } from "../client/signIn.ts";
 import { onSignedOut } from "../client/signOut.ts";
 import { tokenWanted } from "../client/tokens.ts";
@@ -28,7 +29,8 @@ import { Announcements } from "../ui/Announcements.tsx";
 import { BusyButton } from "../ui/BusyButton.tsx";
 import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
-import { fetchWords, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
+import { OldPage } from "../ui/OldPage.tsx";
+import { fetchWords, isThere, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
 import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
 import { printWhen } from "./printed.ts";
@@ -122,6 +124,15 @@ export function App() {
     else if (event.type === "session-changed" || event.type === "session-archived") shown.heardChange();
     else if (event.type === "session-deleted") leaveDeleted();
   };
+  // The page did not wait for its words any longer.
+  useEffect(() => {
+    if (isThere(preferences.language)) return;
+    const shown = () => {
+      setPreferences({ ...preferred.current });
+      applyPreferences(preferred.current);
+    };
+    void persist(() => fetchWords(preferences.language), { onWait: () => {} }).then(shown, () => {});
+  }, []);
   useLayoutEffect(() => {
     let hiddenAt = 0;
     const look = () => {
@@ -158,7 +169,15 @@ export function App() {
     if (error instanceof Problem) shownNow.current.tell(sentenceOf(error));
   }, []);
   /** What needs the second half of the program. */
-  const later = (open: () => void) => void talking().then(() => flushSync(open), tellProblem);
+  const later = (open: () => void) => {
+    const opened = () => {
+      shownNow.current.tell(null);
+      flushSync(open);
+    };
+    if (talkingNow()) return flushSync(open);
+    shownNow.current.tell((words) => words.loading);
+    void talking().then(opened, tellProblem);
+  };
   const deletion = useDeletion(list, tellProblem);
   const { title: ownTitle, absent, exists, temporary, archived, pending } = useSyncExternalStore(conversation.subscribe, conversation.snapshot);
   useSyncExternalStore(list.subscribe, list.snapshot);
@@ -224,9 +243,14 @@ export function App() {
   });
 
   async function change(changed: Partial<Preferences>): Promise<void> {
-    if (changed.language && !(await fetchWords(changed.language))) return tellProblem(new Problem("", { code: "UNREACHABLE" }));
+    const problem = changed.language && (await fetchWords(changed.language).then(() => null, (error: Problem) => error));
     // Another may have been changed meanwhile.
     const all = { ...preferred.current, ...changed };
+    if (problem && pageIsOld.snapshot() && !document.getElementById("chosen")) {
+      keepPreferences(all);
+      return location.reload();
+    }
+    if (problem) return tellProblem(problem);
     setPreferences(all);
     keepPreferences(all);
     applyPreferences(all);
@@ -317,6 +341,7 @@ export function App() {
             )}
           </p>
         )}
+        <OldPage />
         {asksToSignIn && (
           <p className="kept" role="alert">
             {words.signInEnded}{" "}

@@ -7,6 +7,7 @@
 
 import { eventsOf } from "./events.ts";
 import { isAbort, Problem, problemOf } from "./problem.ts";
+import { noteTime } from "./serverClock.ts";
 import { backoffMs, sleep, untilOnline } from "./waiting.ts";
 
 export type PersonEvent =
@@ -115,6 +116,7 @@ async function* connection(cursor: string | null, isAwake: () => void, outer: Ab
   const signal = AbortSignal.any([outer, silence.signal]);
   try {
     const response = await fetch(URL, { headers: cursor ? { "last-event-id": cursor } : {}, cache: "no-store", signal });
+    noteTime(response);
     if (!response.ok || !response.body) throw await problemOf(response);
     const alive = new TransformStream<Uint8Array, Uint8Array>({
       transform: (bytes, controller) => {

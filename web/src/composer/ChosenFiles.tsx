@@ -4,7 +4,7 @@ import { useWords } from "../words/words.ts";
 import type { FilesToSend } from "./useFiles.ts";
 
 /** The files that go with the next message, each with what became of it. */
-export function ChosenFiles({ files }: { files: FilesToSend }) {
+export function ChosenFiles({ files, onRemove }: { files: FilesToSend; onRemove: (key: string) => void }) {
   const words = useWords();
   if (files.chosen.length === 0) return null;
   return (
@@ -16,7 +16,7 @@ export function ChosenFiles({ files }: { files: FilesToSend }) {
             {name || words.file}
           </span>
           <span aria-live="polite">{why ? why(words) : file === null ? (waits?.(words) ?? words.uploading) : ""}</span>
-          <button type="button" className="icon" title={words.removeFile(name)} aria-label={words.removeFile(name)} onClick={() => (focusBox(), files.remove(key))}>
+          <button type="button" className="icon" title={words.removeFile(name)} aria-label={words.removeFile(name)} onClick={() => (focusBox(), onRemove(key))}>
             ×
           </button>
         </li>

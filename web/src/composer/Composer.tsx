@@ -4,6 +4,7 @@ import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type
 import { flushSync } from "react-dom";
 import type { Policy, Tool } from "../client/api.ts";
 import { recall, remember } from "../storage.ts";
+import { announce } from "../ui/announced.ts";
 import { useWords } from "../words/words.ts";
 import type { Attachment } from "../conversation/outbox.ts";
 import { AttachButton, ChosenFiles } from "./ChosenFiles.tsx";
@@ -64,8 +65,8 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
   const [caret, setCaret] = useState(text.length);
   const [active, setActive] = useState(0);
   const [closed, setClosed] = useState(true);
-  /** How it was to be sent, with a file that was not taken. */
-  const [held, setHeld] = useState<{ policy: Policy | undefined } | null>(null);
+  /** How it is to be sent: a file is not there yet, or was not taken. What is changed then is not ready to go. */
+  const [held, setHeld] = useState<{ policy: Policy | undefined; all: boolean } | null>(null);
   const box = useRef<HTMLTextAreaElement>(null);
   const without = useRef<HTMLButtonElement>(null);
   const [tools, readTools] = useTools();
@@ -79,8 +80,17 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
   const called = /^\/(\S+)\s*$/.exec(text)?.[1];
   const calledTool = isOpen ? undefined : tools.find((tool) => tool.name === called && argumentsOf(tool).length > 0);
 
-  if (held && !files.refused) setHeld(null);
+  const whole = text.trim();
+  const isSomething = whole !== "" || files.waiting || files.chosen.some((one) => one.file);
+  const leavesOut = held !== null && held.all && files.refused;
   useDraft(draftKey, text);
+  useLayoutEffect(() => {
+    if (!held || files.waiting || leavesOut) return;
+    if (!isSomething) return setHeld(null);
+    // What has the focus may go with it; elsewhere on the page it stays.
+    if (box.current!.form!.contains(document.activeElement)) box.current!.focus();
+    go(held.policy);
+  }, [held, files.waiting, leavesOut]);
   useLayoutEffect(() => fit(box.current!), [text]);
   useLayoutEffect(() => {
     const before = text.length - (typed?.text.length ?? 0);
@@ -94,32 +104,34 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
     setText(changed);
     setCaret(place);
     setActive(0);
+    setHeld(null);
   }
   useImperativeHandle(handle, () => ({
     focus: () => box.current?.focus(),
     putBack: (back, kept = []) => {
+      setHeld(null);
       setText((now) => (now && back ? `${back}\n${now}` : back || now));
       files.putBack(kept);
       box.current?.focus();
     },
   }));
 
-  const whole = text.trim();
-  const isSomething = whole !== "" || files.chosen.some((one) => one.file);
-
   /** `all`: what cannot go along is not silently left out. */
   function send(policy?: Policy, all = true): void {
-    if (files.waiting) return;
     if (all && files.refused) {
-      flushSync(() => setHeld({ policy }));
+      flushSync(() => setHeld({ policy, all }));
       return without.current?.focus();
     }
     if (!isSomething) return;
+    box.current?.focus();
+    if (!files.waiting) return go(policy);
+    setHeld({ policy, all });
+    announce(words.filesAwaited);
+  }
+  function go(policy?: Policy): void {
     change("");
     setClosed(true);
-    setHeld(null);
     onSend(whole, { ...(policy && { policy }), files: files.take() });
-    box.current?.focus();
   }
   function pick({ name }: Tool): void {
     const rest = text.slice(caret).replace(/^\S*\s?/, "");
@@ -187,8 +199,15 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
             )}
           </div>
         )}
-        <ChosenFiles files={files} />
-        {held && (
+        <ChosenFiles
+          files={files}
+          onRemove={(key) => {
+            setHeld(null);
+            files.remove(key);
+          }}
+        />
+        {held && !leavesOut && <p className="ways">{words.filesAwaited}</p>}
+        {leavesOut && (
           <p className="ways failure" role="alert">
             {words.filesLeftOut}
             {isSomething && (
@@ -235,7 +254,7 @@ export function Composer({ draftKey, running, onSend, onStop, onStopAll, onEditL
             {words.stop}
           </button>
         )}
-        <button id="send" type="submit" className="button primary" aria-disabled={files.waiting || undefined}>
+        <button id="send" type="submit" className="button primary">
           {words.send}
         </button>
       </form>

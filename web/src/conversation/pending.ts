@@ -83,11 +83,8 @@ export class PendingMessages {
 
   /** Also what was refused for now: after a reload it is sent again. */
   private keep(): void {
-    this.store(this.list.filter((one) => one.state !== "queued").map(outgoing));
-  }
-
-  private store(messages: Outgoing[]): void {
     const { sessionId, exists, temporary } = this.to;
+    const messages = this.list.filter((one) => one.state !== "queued").map(outgoing);
     keepUnsent(sessionId, { isNew: !exists, ...(temporary && { temporary }), messages });
   }
 
@@ -183,11 +180,11 @@ export class PendingMessages {
 
   async refused(one: Pending, refusal: Problem): Promise<void> {
     const { id } = one;
-    const { sessionId, signal } = this.to;
     const problem = await api.withLimit(refusal);
+    // Who comes back to it has it sent once more: it is still kept.
+    if (this.to.signal.aborted) return;
     const why = sentenceOf(problem);
     const unreached = problem.status === 0;
-    if (signal.aborted) return this.store([...unsentOf(sessionId), outgoing(one)]);
     const notice: Said = (words) => (unreached ? words.notSentYet : words.notSent(why(words)));
     const change = { state: "refused" as const, notice, passing: problem.passing, unreached, overBudget: problem.mayGoOn };
     if (this.of(id)) this.mark(id, change);

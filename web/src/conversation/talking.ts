@@ -3,6 +3,7 @@
 // now, the page is loaded anew: drafts, messages on their way and answers outlive that.
 
 import { Problem } from "../client/problem.ts";
+import { fetched, pageIsOld } from "../client/program.ts";
 
 type Talking = typeof import("./talk.ts");
 
@@ -14,23 +15,17 @@ export const talkingNow = (): Talking | null => there;
 
 /** Throws a Problem that may pass: who asks again has it fetched again. */
 export function talking(): Promise<Talking> {
-  coming ??= fetched();
+  coming ??= begun();
   return coming;
 }
 
-async function fetched(): Promise<Talking> {
+async function begun(): Promise<Talking> {
   try {
-    there = await import("./talk.ts");
+    there = await fetched(() => import("./talk.ts"));
     return there;
   } catch {
     coming = null;
-    await becomeNew();
+    if (pageIsOld.snapshot()) location.reload();
     throw new Problem("", { code: "UNREACHABLE" });
   }
-}
-
-async function becomeNew(): Promise<void> {
-  const own = document.querySelector<HTMLScriptElement>("script[type=module][src]")?.getAttribute("src");
-  const page = await fetch(location.pathname, { cache: "no-cache" }).then((answer) => (answer.ok ? answer.text() : ""), () => "");
-  if (own && page.includes("<script type=\"module\"") && !page.includes(own)) location.reload();
 }

@@ -51,4 +51,6 @@ addEventListener("message", ({ data, source }: MessageEvent<Asked>) => {
   // One after the other: they share the configuration.
   if (source === parent) last = last.then(() => draw(data));
 });
+// The frame is of a version that the gateway no longer has: it gets no more of Mermaid.
+addEventListener("vite:preloadError", () => parent.postMessage({ gone: true }, "*"));
 parent.postMessage({ ready: true }, "*");

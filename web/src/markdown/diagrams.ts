@@ -2,6 +2,7 @@
 
 interface Answer {
   ready?: boolean;
+  gone?: boolean;
   id?: number;
   svg?: string | null;
 }
@@ -11,7 +12,8 @@ const PATIENCE_MS = 20_000;
 
 let frame: { element: HTMLIFrameElement; ready: Promise<void> } | null = null;
 let newest = 0;
-const waiting = new Map<number, (svg: string | null) => void>();
+/** Undefined: the frame is gone. */
+const waiting = new Map<number, (svg: string | null | undefined) => void>();
 
 function frameOf(): NonNullable<typeof frame> {
   if (frame) return frame;
@@ -25,6 +27,10 @@ function frameOf(): NonNullable<typeof frame> {
     addEventListener("message", ({ data, source }: MessageEvent<Answer>) => {
       if (source !== element.contentWindow || typeof data !== "object" || data === null) return;
       if (data.ready) return resolve();
+      if (data.gone) {
+        leave(element);
+        for (const drawn of waiting.values()) drawn(undefined);
+      }
       if (typeof data.id !== "number") return;
       waiting.get(data.id)?.(typeof data.svg === "string" ? data.svg : null);
     });
@@ -33,24 +39,30 @@ function frameOf(): NonNullable<typeof frame> {
   return (frame = { element, ready });
 }
 
-/** The address of a picture; null: it cannot be drawn, or not in time. */
-export async function drawn(code: string, dark: boolean): Promise<string | null> {
+/** The next one gets another frame. */
+function leave(element: HTMLIFrameElement): void {
+  if (frame?.element === element) frame = null;
+  element.remove();
+}
+
+/** The address of a picture; null: it cannot be drawn, or not in time. `again`: in another frame, where this one is gone. */
+export async function drawn(code: string, dark: boolean, again = true): Promise<string | null> {
   const { element, ready } = frameOf();
   const id = (newest += 1);
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const svg = await new Promise<string | null>((resolve) => {
+  const svg = await new Promise<string | null | undefined>((resolve) => {
     waiting.set(id, resolve);
     timer = setTimeout(() => {
-      // Perhaps it hangs: the next one gets another frame.
-      if (frame?.element === element) frame = null;
-      element.remove();
+      // Perhaps it hangs.
+      leave(element);
       resolve(null);
     }, PATIENCE_MS);
     void ready.then(() => element.contentWindow?.postMessage({ id, code, dark }, "*"));
   });
   clearTimeout(timer);
   waiting.delete(id);
-  return svg === null ? null : `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  if (svg === undefined && again) return drawn(code, dark, false);
+  return svg == null ? null : `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
 }
 
 const SYSTEM = matchMedia("(prefers-color-scheme: dark)");

@@ -2,6 +2,9 @@
 
 import { useEffect, useSyncExternalStore } from "react";
 import type { Options } from "react-markdown";
+import { persist } from "../client/api.ts";
+import { Problem } from "../client/problem.ts";
+import { fetched } from "../client/program.ts";
 
 type Plugins = NonNullable<Options["rehypePlugins"]>;
 type Kind = "code" | "math";
@@ -11,17 +14,23 @@ const asked = new Set<Kind>();
 const listeners = new Set<() => void>();
 let version = 0;
 
+const FETCH = {
+  code: async () => (await import("./highlight.ts")).plugins,
+  math: async () => (await import("./math.ts")).plugins,
+};
+
 async function load(kind: Kind): Promise<void> {
   if (asked.has(kind)) return;
   asked.add(kind);
   try {
-    loaded[kind] = kind === "code" ? (await import("./highlight.ts")).plugins : (await import("./math.ts")).plugins;
-    version += 1;
-    for (const listener of listeners) listener();
-  } catch {
-    // Offline, or a new version of the page: the text is readable without, and the next answer asks again.
-    asked.delete(kind);
+    loaded[kind] = await persist(() => fetched(FETCH[kind]), { onWait: () => {} });
+  } catch (error) {
+    // The page is old, and says so: the text is readable without.
+    if (error instanceof Problem) return;
+    throw error;
   }
+  version += 1;
+  for (const listener of listeners) listener();
 }
 
 const subscribe = (listener: () => void) => {

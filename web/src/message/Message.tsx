@@ -116,7 +116,7 @@ function Part({ part, messageId, over, called, growing }: PartProps) {
     case "text":
       return <Markdown className="text" text={part.text} open={growing} />;
     case "reasoning":
-      return <Reasoning text={part.text} open={part.open && !over} />;
+      return <Reasoning text={part.text} open={part.open && !over} seconds={part.seconds} />;
     case "tool":
       return <Tool messageId={messageId} call={part.call} elicitation={part.elicitation} over={over} direct={called !== "" && toolNameOf(part.call) === called} />;
     case "agents":

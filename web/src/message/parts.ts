@@ -52,7 +52,8 @@ export interface Elicitation {
 }
 
 export type Shown =
-  | { kind: "text" | "reasoning"; key: string; text: string; open: boolean }
+  | { kind: "text"; key: string; text: string; open: boolean }
+  | { kind: "reasoning"; key: string; text: string; open: boolean; seconds: number | null }
   | { kind: "tool"; key: string; call: ToolCall; elicitation?: Elicitation }
   | { kind: "agents"; key: string; events: AgentEvent[] }
   | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
@@ -74,11 +75,19 @@ export function shownParts(parts: Part[]): Shown[] {
     else if (part.type === "data-withheld") shown.push({ kind: "withheld", key: `withheld-${n}` });
     else if (part.type === "file") shown.push({ kind: "file", key: `file-${n}`, url: part.url, mediaType: part.mediaType, name: part.filename });
     else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall, elicitation: elicited.get((part as ToolCall).approval?.id) });
-    else if ((part.type === "text" || part.type === "reasoning") && part.text)
-      shown.push({ kind: part.type, key: `${part.type}-${shown.length}`, text: part.text, open: part.state === "streaming" });
+    else if ((part.type === "text" || part.type === "reasoning") && part.text) {
+      const said = { key: `${part.type}-${shown.length}`, text: part.text, open: part.state === "streaming" };
+      shown.push(part.type === "text" ? { kind: part.type, ...said } : { kind: part.type, ...said, seconds: secondsOf(part.providerMetadata) });
+    }
   });
   if (sources.length > 0) shown.push({ kind: "sources", key: "sources", sources });
   return shown;
+}
+
+/** How long it took, where the service has told that. */
+function secondsOf(metadata: { sluiceway?: { seconds?: unknown } } | undefined): number | null {
+  const seconds = metadata?.sluiceway?.seconds;
+  return typeof seconds === "number" ? Math.max(1, Math.round(seconds)) : null;
 }
 
 /** A file of the question that the model was told nothing of. */

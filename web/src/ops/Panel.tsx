@@ -1,4 +1,5 @@
 import { useLayoutEffect, useRef, type ReactNode } from "react";
+import { placeOf } from "./place.ts";
 
 /** What was asked for more about. It has the focus when it comes, Escape closes it, and what it was asked for by has the focus
  * again then. */
@@ -6,10 +7,10 @@ export function Panel({ name, onClose, children }: { name: string; onClose: () =
   const panel = useRef<HTMLElement>(null);
   useLayoutEffect(() => {
     const own = panel.current!;
-    const before = document.activeElement;
+    const back = placeOf(document.activeElement);
     own.focus();
     return () => {
-      if (own.contains(document.activeElement) && before instanceof HTMLElement) before.focus();
+      if (own.contains(document.activeElement)) back();
     };
   }, []);
   return (

@@ -1,4 +1,5 @@
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useLayoutEffect, useRef, useState } from "react";
+import { placeOf } from "./place.ts";
 
 export interface Column<Row> {
   title: string;
@@ -6,12 +7,18 @@ export interface Column<Row> {
   show?: (row: Row) => ReactNode;
 }
 
-/** Rows in the order of a column, which a click on its title chooses, and turns around. */
+/** Rows in the order of a column, which a click on its title chooses, and turns around. They come and go by themselves: the focus of
+ * one that goes is the next one's. */
 export function Table<Row>(props: { name: string; columns: Column<Row>[]; rows: Row[]; id: (row: Row) => string; unknown?: boolean }) {
   const [order, setOrder] = useState<{ column: number; down: boolean } | null>(null);
+  const body = useRef<HTMLTableSectionElement>(null);
+  const back = body.current?.contains(document.activeElement) ? placeOf(document.activeElement) : null;
+  useLayoutEffect(() => {
+    if (document.activeElement === document.body) back?.();
+  });
   const rows = order ? sorted(props.rows, props.columns[order.column]!, order.down) : props.rows;
   return (
-    <section aria-label={props.name}>
+    <section aria-label={props.name} tabIndex={-1}>
       <h2>{props.name}</h2>
       <div className="ops-table">
         <table>
@@ -26,7 +33,7 @@ export function Table<Row>(props: { name: string; columns: Column<Row>[]; rows: 
               ))}
             </tr>
           </thead>
-          <tbody>
+          <tbody ref={body}>
             {rows.map((row) => (
               <tr key={props.id(row)}>
                 {props.columns.map(({ title, value, show }) => (

@@ -7,6 +7,7 @@ import { Problem } from "../client/problem.ts";
 import { textOf } from "../conversation/history.ts";
 import { AnswerBody, calledIn } from "../message/Message.tsx";
 import { readPreferences } from "../settings/preferences.ts";
+import { OldPage } from "../ui/OldPage.tsx";
 import { locale, sentenceOf, useWords, wordsIn, WordsContext, type Said } from "../words/words.ts";
 
 type Seen = SharedPage["messages"][number];
@@ -50,6 +51,7 @@ function Conversation({ token }: { token: string }) {
           {words.startOwn}
         </a>
       </header>
+      <OldPage />
       <div className="stage">
         <div id="log" role="region" aria-label={words.messages} tabIndex={0}>
           <div id="column">

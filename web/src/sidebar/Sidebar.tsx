@@ -3,6 +3,7 @@ import type { Session } from "../client/api.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { Loading } from "../ui/Loading.tsx";
 import { useWords } from "../words/words.ts";
+import { useToday } from "./days.ts";
 import { Matches } from "./Matches.tsx";
 import { grouped, NEW, type SessionList } from "./sessions.ts";
 import { SessionItem } from "./SessionItem.tsx";
@@ -28,6 +29,7 @@ interface Props {
 export function Sidebar({ list, current, open, folded, onNew, onPicked, onRename, onPin, onDelete, onShare, onSettings, onShortcuts }: Props) {
   const words = useWords();
   const state = useSyncExternalStore(list.subscribe, list.snapshot);
+  useToday();
   const [search, setSearch] = useState("");
   const newChat = useRef<HTMLAnchorElement>(null);
   useLayoutEffect(() => {

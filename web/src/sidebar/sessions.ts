@@ -7,6 +7,7 @@ import { serverNow } from "../client/serverClock.ts";
 import { firstWords } from "../message/names.ts";
 import { onChanged, recall, remember } from "../storage.ts";
 import { locale, type Words } from "../words/words.ts";
+import { dayBegan } from "./days.ts";
 import { Unread } from "./unread.ts";
 
 const STORED = "sluiceway.first-words";
@@ -276,14 +277,13 @@ export function grouped({ sessions, pinned }: ListState, words: Words): [string,
   return pinned.length > 0 ? [[words.pinned, pinned], ...days] : days;
 }
 
-function byDay(sessions: readonly Session[], words: Words, now = new Date(serverNow())): [string, Session[]][] {
-  const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
-  const day = 86_400_000;
+function byDay(sessions: readonly Session[], words: Words): [string, Session[]][] {
+  const [today, yesterday, weekAgo] = [dayBegan(0), dayBegan(1), dayBegan(7)];
   const groupOf = ({ updated_at }: Session) => {
     const at = new Date(updated_at).getTime();
     if (at >= today) return words.today;
-    if (at >= today - day) return words.yesterday;
-    return at >= today - 7 * day ? words.lastWeek : words.earlier;
+    if (at >= yesterday) return words.yesterday;
+    return at >= weekAgo ? words.lastWeek : words.earlier;
   };
   const groups = new Map<string, Session[]>();
   for (const session of sessions) {

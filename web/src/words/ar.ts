@@ -23,6 +23,7 @@ export const ar: Words = {
   loading: "جارٍ التحميل…",
   loadingOlder: "جارٍ تحميل الرسائل الأقدم…",
   needsReload: "حدث خلل في الصفحة ولا يمكنها المتابعة. إعادة التحميل تعيد كل شيء.",
+  pageIsOld: "توجد نسخة أحدث من هذه الصفحة. قد يظهر بعض ما فيها مبسّطًا حتى يُعاد تحميلها.",
   reload: "إعادة التحميل",
   close: "إغلاق",
 
@@ -102,6 +103,7 @@ export const ar: Words = {
   textFiles: "نص",
   fileKind: (kinds: string) => `أنواع الملفات التي يمكن قراءتها هنا: ${kinds}.`,
   fileNotWhatItSays: "محتواه ليس ما يدل عليه اسمه.",
+  filesAwaited: "تُرسل حالما تصل ملفاتها.",
   filesLeftOut: "لم تُرسل: الملف المعلَّم أعلاه لا يمكن إرفاقه.",
   sendWithout: "إرسال من دونه",
   fileUnread: (name, problem) => `لم يُعرض «${apart(name)}» على النموذج: ${apart(problem)}.`,

@@ -14,6 +14,7 @@ export const de: Words = {
   loading: "Wird geladen…",
   loadingOlder: "Ältere Nachrichten werden geladen…",
   needsReload: "Die Seite hat einen Fehler und kann nicht weiter. Nach dem Neuladen ist alles wieder da.",
+  pageIsOld: "Es gibt eine neuere Version dieser Seite. Bis sie neu geladen wird, kann manches schlicht aussehen.",
   reload: "Neu laden",
   close: "Schließen",
 
@@ -93,6 +94,7 @@ export const de: Words = {
   textFiles: "Text",
   fileKind: (kinds: string) => `Diese Arten von Dateien können hier gelesen werden: ${kinds}.`,
   fileNotWhatItSays: "Ihr Inhalt ist nicht das, was ihr Name sagt.",
+  filesAwaited: "Die Nachricht geht ab, sobald ihre Dateien da sind.",
   filesLeftOut: "Nicht gesendet: Was oben markiert ist, kann nicht mit.",
   sendWithout: "Ohne senden",
   fileUnread: (name: string, problem: string) => `Das Modell hat „${name}“ nicht gesehen: ${problem}.`,

@@ -15,6 +15,7 @@ export const en = {
   loading: "Loading…",
   loadingOlder: "Loading earlier messages…",
   needsReload: "The page has a fault and cannot go on. Reloading brings everything back.",
+  pageIsOld: "There is a newer version of this page. Until it is reloaded, some things in it may look plain.",
   reload: "Reload",
   close: "Close",
 
@@ -97,6 +98,7 @@ export const en = {
   textFiles: "text",
   fileKind: (kinds: string) => `These kinds of files can be read here: ${kinds}.`,
   fileNotWhatItSays: "What is in it is not what its name says.",
+  filesAwaited: "It is sent as soon as its files are there.",
   filesLeftOut: "Not sent: what is marked above cannot go with it.",
   sendWithout: "Send without",
   fileUnread: (name: string, problem: string) => `The model was not shown “${name}”: ${problem}.`,

@@ -4,6 +4,7 @@
 import { createContext, useContext } from "react";
 import { en } from "./en.ts";
 import type { Problem } from "../client/problem.ts";
+import { fetched } from "../client/program.ts";
 
 export type Words = typeof en;
 /** A sentence that is put into words where it is shown. */
@@ -23,15 +24,10 @@ const there = new Map([["en", en]]);
 export const wordsIn = (language: string): Words => there.get(language) ?? en;
 export const isThere = (language: string): boolean => there.has(language);
 
-/** Whether they are there then. */
-export async function fetchWords(language: string): Promise<boolean> {
+/** Throws a Problem where they do not come. */
+export async function fetchWords(language: string): Promise<void> {
   const other = OTHERS[language];
-  try {
-    if (other && !isThere(language)) there.set(language, await other.fetch());
-  } catch {
-    // The network went, or the gateway has another version of the page by now.
-  }
-  return isThere(language);
+  if (other && !isThere(language)) there.set(language, await fetched(other.fetch));
 }
 
 export function preferredLanguage(): string {
@@ -60,6 +56,7 @@ export function sentenceOf(problem: Problem): Said {
   return (words) => {
     const most = problem.limit?.toLocaleString(locale()) ?? "";
     if (code === "UNREACHABLE") return words.unreachable;
+    if (code === "PAGE_IS_OLD") return words.pageIsOld;
     if (code === "MESSAGE_TOO_LONG" && most) return words.tooLong(most);
     if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(duration(retryAfterMs));
     if (code === "TOO_MANY_TASKS" && most) return words.tooMany(most);

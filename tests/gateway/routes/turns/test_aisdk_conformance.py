@@ -27,7 +27,8 @@ _PICTURE = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 # Long enough for every cut point, short enough for every time limit of the checks.
-_QUESTION = "tell me of rivers [[tokens=60 rate=60]]"
+# Long enough that a busy machine, which joins deltas, still makes more events of it than the check cuts behind.
+_QUESTION = "tell me of rivers [[tokens=150 rate=100]]"
 
 
 async def _installed(version: str, node: Node) -> Path:

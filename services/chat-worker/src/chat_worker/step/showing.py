@@ -3,10 +3,12 @@
 Guarantees
 - What is shown is in the message, in the same order; texts and reasoning that the open step has already are its
   beginning, and what is open of them continues.
+- With the end of a reasoning stands how long it took, unless another worker has begun it.
 - What others have to show beside the turn comes between the step's own events, also while the model is silent.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -45,6 +47,7 @@ class Showing:
         self._calls = CallReader(fold.calls().keys())
         self._parts_begun = len(fold.kinds_in_step)
         self._open = fold.open_part
+        self._reasoning_since: float | None = None
 
     @property
     def number(self) -> int:
@@ -99,11 +102,18 @@ class Showing:
         """End the text or reasoning that is open."""
         if self._open is not None:
             kind, part_id = self._open
-            self.emit(TextEnd(id=part_id) if kind == "text" else ReasoningEnd(id=part_id))
+            self.emit(TextEnd(id=part_id) if kind == "text" else self._reasoning_end(part_id))
             self._open = None
+
+    def _reasoning_end(self, part_id: str) -> ReasoningEnd:
+        if self._reasoning_since is None:
+            return ReasoningEnd(id=part_id)
+        seconds = round(time.monotonic() - self._reasoning_since, 1)
+        return ReasoningEnd(id=part_id, provider_metadata={"sluiceway": {"seconds": seconds}})
 
     def close(self, unfinished: str | None) -> None:
         """End all that is open, also the calls that have no end yet: with that sentence. None: these go on."""
+        self.close_part()
         abandoned = self.fold.abandoned_calls(unfinished) if unfinished is not None else []
         for event in [*self._beside.take(), *abandoned, *self.fold.closers()]:
             self.emit(event)
@@ -139,5 +149,7 @@ class Showing:
         part_id = str(self._parts_begun)
         self._parts_begun += 1
         self._open = (kind, part_id)
+        if kind == "reasoning":
+            self._reasoning_since = time.monotonic()
         self.emit(TextStart(id=part_id) if kind == "text" else ReasoningStart(id=part_id))
         return part_id
