@@ -88,14 +88,28 @@ async def test_the_caret_is_behind_a_tool_that_was_picked(scripted: ScriptedChat
     assert await tool.evaluate(_CLICK) == ["text", [14, 14]]
 
 
-async def test_the_box_of_an_edit_is_in_sight_above_a_long_answer(scripted: ScriptedChat, chat: Chat) -> None:
+async def test_the_box_of_an_edit_is_in_sight_above_a_long_answer_and_what_is_written_in_it_outlives_a_reload(
+    scripted: ScriptedChat, chat: Chat
+) -> None:
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, *text("\n\n".join(["One line."] * 60)), END)
     await scripted.finish()
     await expect(chat.stop_button).to_be_hidden()
     await expect(chat.answers.get_by_role("button", name="Answer again")).to_be_in_viewport()
     await chat.page.keyboard.press("ArrowUp")
-    await expect(chat.page.get_by_role("textbox", name="Edit your message")).to_be_focused()
+    box = chat.page.get_by_role("textbox", name="Edit your message")
+    await expect(box).to_be_focused()
+    asked = await box.input_value()
     # The log would follow its newest line in the frames behind this one.
     await chat.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
-    await expect(chat.page.get_by_role("textbox", name="Edit your message")).to_be_in_viewport()
+    await expect(box).to_be_in_viewport()
+
+    await chat.page.keyboard.type(", and more")
+    await chat.page.reload()
+    edit = chat.questions.get_by_role("button", name="Edit", exact=True)
+    await edit.click()
+    await expect(box).to_have_value(f"{asked}, and more")
+    # Given up, it is not kept.
+    await chat.page.keyboard.press("Escape")
+    await edit.click()
+    await expect(box).to_have_value(asked)

@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from harness.processes.ports import free_port
 from harness.processes.services import Services
+from tests.browser.axe import check_axe
 from tests.browser.chat import Chat
 from tests.gateway.callers import SECRET as TOKEN_SECRET
 from tests.gateway.callers import SESSION_SECRETS, bearer, token
@@ -102,6 +103,7 @@ async def test_whose_sign_in_has_ended_is_told_loses_nothing_and_nobody_else_see
             await expect(tab.get_by_text("You are no longer signed in.")).to_be_visible()
             await expect(box).to_have_value("what Ada asks")
             assert tab.url.endswith("/#/c/s-ada")
+        await check_axe(page)
         await page.get_by_role("button", name="Sign in").click()
         # The provider knows her still. The other tab goes on by itself.
         for tab in (page, other):

@@ -46,7 +46,17 @@ async def test_what_is_asked_for_is_seen_to_be_on_its_way(chat: Chat, scripted: 
     await expect(page.locator("article")).to_have_count(2)
     assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
 
+    # What could not be read comes when it can.
+    await page.route("**/api/chat/me/*", lambda route: route.abort())
+    await page.get_by_role("button", name="Settings").click()
     dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_text("The server cannot be reached. Trying again…")).to_have_count(2)
+    await page.unroute("**/api/chat/me/*")
+    await page.route("**/api/chat/me/instructions", lambda route: route.fulfill(json={"text": "", "max_chars": 9}))
+    await page.route("**/api/chat/me/understanding", lambda route: route.fulfill(json={"facts": {}}))
+    await expect(dialog.get_by_text("Trying again…")).to_have_count(0)
+    await page.keyboard.press("Escape")
+
     below = dialog.get_by_role("heading", name="What is known about you")
     async with (
         _held(page, "**/api/chat/me/understanding", {"facts": {}}),
@@ -87,6 +97,11 @@ async def test_what_is_asked_for_is_seen_to_be_on_its_way(chat: Chat, scripted: 
         await page.get_by_role("searchbox").fill("nothing like it")
         await expect(page.locator("#sessions")).to_have_text(_LOADING)
     await expect(page.locator("#sessions")).to_have_text("Nothing is found.")
+    # Where it could not be looked for, nobody knows that.
+    await page.route("**/api/chat/search?*", lambda route: route.abort())
+    await page.get_by_role("searchbox").fill("nothing like it, again")
+    await expect(page.locator("#sessions")).to_have_text("The server cannot be reached.")
+    await page.get_by_role("searchbox").fill("")
 
     async with _held(page, "**/api/chat/sessions/s1/branch", None, 204):
         await page.get_by_role("button", name="Earlier version").click()

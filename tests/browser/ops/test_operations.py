@@ -60,6 +60,7 @@ async def test_an_operator_sees_what_does_not_end_asks_why_and_cancels_it(
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             await check_axe(page)
         await why.get_by_role("button", name="Cancel the turn").click()
+        await expect(page.get_by_role("status")).to_have_text(f"{first.task_id} is cancelled.")
         await expect(why).to_contain_text("It was cancelled")
         await expect(turns.get_by_role("button", name=first.task_id)).to_have_count(0)
         assert await chat.status(first.task_id) == "cancelled"

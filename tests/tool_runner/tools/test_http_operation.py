@@ -138,7 +138,10 @@ async def test_a_service_that_is_away_or_garbles_fails_its_operation(services: S
         garbled = await caller.call("http_operation", service="example")
         assert await caller.failure(garbled) == "SERVICE_UNAVAILABLE"
     away = await caller.call("http_operation", service="example")
-    assert await caller.failure(away) == "SERVICE_UNAVAILABLE"
+    # In words for people, who read it on the page.
+    error = (await caller.end(away)).error
+    assert error is not None
+    assert (error.type, error.message) == ("SERVICE_UNAVAILABLE", "The service cannot be reached.")
 
 
 async def test_a_service_that_never_answers_is_given_up_at_the_deadline(services: Services, caller: Caller) -> None:

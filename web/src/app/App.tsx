@@ -158,6 +158,7 @@ export function App() {
       if (!isSame) return location.reload();
       if (!signInWanted.snapshot()) return;
       signInWanted.set(false);
+      shownNow.current.tell(null);
       tryNow();
       void list.refresh();
       void shownNow.current.refresh();

@@ -7,6 +7,8 @@ import { forgetAll, onChanged, recall, remember } from "../storage.ts";
 import { newId } from "./ids.ts";
 
 const STORED = "sluiceway.person";
+// A server that says nothing keeps nobody from his page.
+const PATIENCE_MS = 8_000;
 /** When somebody was last sent to sign in, until he has. */
 export const TRIED = "sluiceway-sign-in";
 
@@ -35,7 +37,7 @@ export function noteUser(user: string): void {
 
 /** Null: no answer came. */
 export async function isSignedIn(): Promise<boolean | null> {
-  const response = await fetch("/api/auth/session", { method: "POST", cache: "no-store" }).catch(() => null);
+  const response = await fetch("/api/auth/session", { method: "POST", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
   if (response?.ok) noteUser(((await response.json()) as { user_id: string }).user_id);
   return response?.ok ? true : response?.status === 401 ? false : null;
 }

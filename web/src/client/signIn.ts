@@ -34,6 +34,8 @@ export async function signIn(): Promise<boolean> {
   const place = location.pathname + location.search + location.hash;
   sessionStorage.setItem(TRIED, String(Date.now()));
   sessionStorage.setItem(PLACE, place);
+  // Who comes back by the browser's own button has this very page again.
+  addEventListener("pageshow", () => (leaving = false), { once: true });
   location.assign(`${config!.sign_in_url}?return_to=${encodeURIComponent(place)}`);
   return true;
 }

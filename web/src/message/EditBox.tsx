@@ -1,19 +1,30 @@
 import { useLayoutEffect, useRef, useState } from "react";
 import { isComposing } from "../composer/keys.ts";
+import { recall, remember } from "../storage.ts";
 import { useWords } from "../words/words.ts";
 
+const STORED = "sluiceway.edits";
+const kept = () => recall<Record<string, string>>(STORED, {});
+
+/** What has been written in place of a message and is not sent: it outlives that somebody looks elsewhere. Null: nothing. */
+function keep(id: string, text: string | null): void {
+  const { [id]: before, ...others } = kept();
+  if (before !== undefined || text !== null) remember(STORED, text === null ? others : { ...others, [id]: text });
+}
+
 interface Props {
+  id: string;
   text: string;
   /** No turn runs: it can be sent. */
   idle: boolean;
-  /** Resolves when it is on its way, or could not be sent. */
-  onSend: (text: string) => Promise<void>;
+  /** Resolves when it is on its way, or could not be sent: whether it is. */
+  onSend: (text: string) => Promise<boolean>;
   onCancel: () => void;
 }
 
-export function EditBox({ text, idle, onSend, onCancel }: Props) {
+export function EditBox({ id, text, idle, onSend, onCancel }: Props) {
   const words = useWords();
-  const [draft, setDraft] = useState(text);
+  const [draft, setDraft] = useState(() => kept()[id] ?? text);
   const box = useRef<HTMLTextAreaElement>(null);
   // At once: what is typed behind the click is for this box.
   useLayoutEffect(() => {
@@ -22,12 +33,18 @@ export function EditBox({ text, idle, onSend, onCancel }: Props) {
     current?.setSelectionRange(current.value.length, current.value.length);
   }, []);
   const [sending, setSending] = useState(false);
+  const cancel = () => {
+    keep(id, null);
+    onCancel();
+  };
   const send = () => {
     if (sending) return;
-    if (!draft.trim() || draft.trim() === text.trim()) return onCancel();
+    if (!draft.trim() || draft.trim() === text.trim()) return cancel();
     if (!idle) return;
     setSending(true);
-    void onSend(draft.trim()).finally(() => setSending(false));
+    void onSend(draft.trim())
+      .then((isSent) => isSent && keep(id, null))
+      .finally(() => setSending(false));
   };
   return (
     <form
@@ -45,12 +62,15 @@ export function EditBox({ text, idle, onSend, onCancel }: Props) {
         value={draft}
         readOnly={sending}
         rows={Math.min(12, draft.split("\n").length + 1)}
-        onChange={(event) => setDraft(event.target.value)}
+        onChange={(event) => {
+          setDraft(event.target.value);
+          keep(id, event.target.value);
+        }}
         onKeyDown={(event) => {
           if (isComposing(event.nativeEvent)) return;
           if (event.key === "Escape") {
             event.stopPropagation();
-            if (!sending) onCancel();
+            if (!sending) cancel();
           } else if (event.key === "Enter" && !event.shiftKey) {
             event.preventDefault();
             send();
@@ -58,7 +78,7 @@ export function EditBox({ text, idle, onSend, onCancel }: Props) {
         }}
       />
       <div className="buttons">
-        <button type="button" className="button" disabled={sending} onClick={onCancel}>
+        <button type="button" className="button" disabled={sending} onClick={cancel}>
           {words.cancel}
         </button>
         <button type="submit" className="button primary" disabled={!idle || sending}>

@@ -163,13 +163,15 @@ export const Question = memo(function Question({ id, text, parts = NONE, pending
   };
   /** The box stays until its text is on its way. */
   const send = async (changed: string) => {
-    if (await conversation.edit(id, changed)) close();
+    const isSent = await conversation.edit(id, changed);
+    if (isSent) close();
+    return isSent;
   };
   return (
     <article className={`message user${pending?.state === "sending" ? " sending" : ""}`} data-message-id={id}>
       <h2 className="unseen">{words.you}</h2>
       {editing ? (
-        <EditBox text={text} idle={idle} onSend={send} onCancel={close} />
+        <EditBox id={id} text={text} idle={idle} onSend={send} onCancel={close} />
       ) : (
         <div className="body">
           {filesOf([...parts]).map(({ url, mediaType, filename }) => (

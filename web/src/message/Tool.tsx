@@ -9,6 +9,7 @@ import { useWords } from "../words/words.ts";
 import { Approval } from "./Approval.tsx";
 import { File } from "./Attached.tsx";
 import { titled, withoutCode } from "./names.ts";
+import { inStoredOrder } from "./storedOrder.ts";
 import { toolNameOf, type Elicitation, type ToolCall } from "./parts.ts";
 import { documentIn, filesIn, plainResult, progressOf, stateOf, stateWord, withoutDocument, type ToolState } from "./toolState.ts";
 
@@ -115,6 +116,6 @@ function Field({ label, value }: { label: string; value: unknown }) {
 function written(value: unknown): string {
   if (value === undefined) return "";
   if (typeof value === "string") return value;
-  const text = JSON.stringify(value, null, 2);
+  const text = JSON.stringify(inStoredOrder(value), null, 2);
   return text === "{}" ? "" : text;
 }

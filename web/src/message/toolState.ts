@@ -1,5 +1,6 @@
 import type { Words } from "../words/words.ts";
 import type { ToolCall } from "./parts.ts";
+import { inStoredOrder } from "./storedOrder.ts";
 
 export type ToolState = "asked" | "running" | "waiting" | "approved" | "done" | "failed" | "cancelled" | "denied" | "unfinished";
 
@@ -50,7 +51,7 @@ export function withoutDocument(call: ToolCall): unknown {
 export function plainResult(output: unknown): [string, string][] | null {
   if (isShort(output)) return [["", String(output)]];
   if (typeof output !== "object" || output === null || Array.isArray(output)) return null;
-  const entries = Object.entries(output);
+  const entries = Object.entries(inStoredOrder(output) as object);
   if (entries.length === 0 || entries.length > 8 || !entries.every(([, value]) => isShort(value))) return null;
   return entries.map(([name, value]) => [name, String(value)]);
 }

@@ -16,6 +16,7 @@ export function Operations() {
   const shut = useRef(false);
   const [refused, setRefused] = useState<api.Refused | null>(null);
   const [failed, setFailed] = useState("");
+  const [done, setDone] = useState("");
   const [asked, setAsked] = useState<string | null>(null);
   const [letter, setLetter] = useState<string | null>(null);
 
@@ -42,10 +43,12 @@ export function Operations() {
     return () => clearInterval(timer);
   }, [look]);
 
-  const act = async (doing: Promise<unknown>) => {
+  const act = async (doing: Promise<unknown>, said: string) => {
     setFailed("");
+    setDone("");
     try {
       await doing;
+      setDone(said);
       await look();
     } catch (error) {
       if (!(error instanceof api.Refused)) throw error;
@@ -63,6 +66,7 @@ export function Operations() {
     <main className="ops">
       <h1>Operations</h1>
       {(failed || refused) && <p role="alert" className="ops-refused">{failed || refused?.message}</p>}
+      <p role="status" className="soft">{done}</p>
       <Unfit findings={findings} />
       {!seen && !refused && <p className="soft">Asking …</p>}
       {seen && (
@@ -139,7 +143,7 @@ function TurnForm({ onAsk }: { onAsk: (taskId: string) => void }) {
 
 /** One turn's sentence and evidence, asked again as long as it is open. Its buttons come where the turn's own was: whoever
  * clicks that twice may not cancel it by that. */
-function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => Promise<void>; onClose: () => void }) {
+function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>, said: string) => Promise<void>; onClose: () => void }) {
   const { taskId } = props;
   const [told, setTold] = useState<api.Explanation | null>(null);
   const [refused, setRefused] = useState("");
@@ -167,8 +171,8 @@ function Explained(props: { taskId: string; onAct: (doing: Promise<unknown>) => 
       {refused && <p role="alert" className="ops-refused">{refused}</p>}
       <p className="ops-sentence">{told?.sentence ?? "…"}</p>
       <ul>{told?.evidence.map((line) => <li key={line}>{line}</li>)}</ul>
-      <button className="button" disabled={!meant} onClick={() => void props.onAct(api.cancel(taskId))}>Cancel the turn</button>{" "}
-      <button className="button" disabled={!meant} onClick={() => void props.onAct(api.requeue(taskId))}>Queue it again</button>{" "}
+      <button className="button" disabled={!meant} onClick={() => void props.onAct(api.cancel(taskId), `${taskId} is cancelled.`)}>Cancel the turn</button>{" "}
+      <button className="button" disabled={!meant} onClick={() => void props.onAct(api.requeue(taskId), `${taskId} is queued again.`)}>Queue it again</button>{" "}
     </Panel>
   );
 }

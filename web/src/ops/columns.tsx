@@ -5,6 +5,8 @@ import { type Column } from "./Table.tsx";
 const seconds = (value: number | null): string =>
   value === null ? "–" : value < 120 ? `${value.toFixed(1)} s` : `${Math.round(value / 60)} min`;
 
+const time = (told: string): string => new Date(told).toLocaleString("en", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+
 export function turnColumns(onAsk: (taskId: string) => void): Column<api.LiveTurn>[] {
   return [
     {
@@ -56,7 +58,7 @@ function cost({ cost, unpriced }: api.Use): string {
 }
 
 export function letterColumns(
-  act: (doing: Promise<unknown>) => Promise<void>,
+  act: (doing: Promise<unknown>, said: string) => Promise<void>,
   onAsk: (taskId: string) => void,
   onShow: (letterId: string) => void,
 ): Column<api.DeadLetter>[] {
@@ -67,7 +69,7 @@ export function letterColumns(
       show: (one) => <button className="button" onClick={() => onShow(one.id)}>Letter {one.id}</button>,
     },
     { title: "Queue", value: (one) => one.queue },
-    { title: "Since", value: (one) => one.created_at },
+    { title: "Since", value: (one) => one.created_at, show: (one) => time(one.created_at) },
     { title: "Reason", value: (one) => one.reason },
     {
       title: "Its turn",
@@ -79,8 +81,8 @@ export function letterColumns(
       value: () => "",
       show: (one) => (
         <>
-          <button className="button" onClick={() => void act(api.replay(one.id))}>Replay</button>{" "}
-          <button className="button" onClick={() => void act(api.remove(one.id))}>Forget</button>
+          <button className="button" aria-label={`Replay number ${one.id}`} onClick={() => void act(api.replay(one.id), `Letter ${one.id} is replayed.`)}>Replay</button>{" "}
+          <button className="button" aria-label={`Forget number ${one.id}`} onClick={() => void act(api.remove(one.id), `Letter ${one.id} is forgotten.`)}>Forget</button>
         </>
       ),
     },
@@ -89,7 +91,7 @@ export function letterColumns(
 
 export function feedbackColumns(onAsk: (taskId: string) => void): Column<api.Feedback>[] {
   return [
-    { title: "When", value: (one) => one.given_at },
+    { title: "When", value: (one) => one.given_at, show: (one) => time(one.given_at) },
     { title: "Comment", value: (one) => one.comment },
     { title: "Model", value: (one) => one.model ?? "" },
     {

@@ -1,8 +1,9 @@
 // What a person wants every answer to heed. What is written and not saved is a draft, and outlives that the dialog is closed.
 
 import { useEffect, useState } from "react";
-import { readInstructions, writeInstructions } from "../client/api.ts";
-import { Problem } from "../client/problem.ts";
+import { persist, readInstructions, writeInstructions } from "../client/api.ts";
+import { isAbort, Problem } from "../client/problem.ts";
+import { whyNot } from "../conversation/statusLine.ts";
 import { recall, remember } from "../storage.ts";
 import { sentenceOf, useWords } from "../words/words.ts";
 
@@ -14,17 +15,22 @@ export function Instructions() {
   const [text, setText] = useState("");
   const [said, setSaid] = useState("");
   useEffect(() => {
+    const leaving = new AbortController();
     const load = async () => {
       try {
-        const read = await readInstructions();
+        const onWait = (problem: Problem) => setSaid(words.waits(whyNot(problem)(words)));
+        const read = await persist(readInstructions, { signal: leaving.signal, onWait });
         setStored(read);
+        setSaid("");
         setText(recall<string | null>(DRAFT, null) ?? read.text);
       } catch (error) {
+        if (isAbort(error)) return;
         if (!(error instanceof Problem)) throw error;
         setSaid(sentenceOf(error)(words));
       }
     };
     void load();
+    return () => leaving.abort();
   }, []);
   async function save(event: React.FormEvent): Promise<void> {
     event.preventDefault();

@@ -1,8 +1,9 @@
 // What is known about the person who reads this: seen, and removed.
 
 import { useEffect, useRef, useState } from "react";
-import { forgetFact, readUnderstanding } from "../client/api.ts";
-import { Problem } from "../client/problem.ts";
+import { forgetFact, persist, readUnderstanding } from "../client/api.ts";
+import { isAbort, Problem } from "../client/problem.ts";
+import { whyNot } from "../conversation/statusLine.ts";
 import { Loading } from "../ui/Loading.tsx";
 import { sentenceOf, useWords, type Said } from "../words/words.ts";
 
@@ -11,15 +12,25 @@ export function Understanding() {
   const [facts, setFacts] = useState<Record<string, unknown> | null>(null);
   const [problem, setProblem] = useState<Said | null>(null);
   const section = useRef<HTMLElement>(null);
-  const load = async () => {
+  const load = async (read = readUnderstanding) => {
     try {
-      setFacts((await readUnderstanding()).facts);
+      setFacts((await read()).facts);
     } catch (error) {
+      if (isAbort(error)) return;
       if (!(error instanceof Problem)) throw error;
       setProblem(() => sentenceOf(error));
     }
   };
-  useEffect(() => void load(), []);
+  useEffect(() => {
+    const leaving = new AbortController();
+    const onWait = (why: Problem) => setProblem(() => (w: typeof words) => w.waits(whyNot(why)(w)));
+    void load(async () => {
+      const read = await persist(readUnderstanding, { signal: leaving.signal, onWait });
+      setProblem(null);
+      return read;
+    });
+    return () => leaving.abort();
+  }, []);
   const forget = async (name?: string) => {
     // The button is about to go, and the focus would go with it.
     section.current?.focus();

@@ -4,7 +4,7 @@ import { useEffect, useState } from "react";
 import { searchMessages, type FoundMessage } from "../client/api.ts";
 import { isAbort, Problem } from "../client/problem.ts";
 import { Loading } from "../ui/Loading.tsx";
-import { useWords } from "../words/words.ts";
+import { sentenceOf, useWords, type Said } from "../words/words.ts";
 import { addressOf } from "./sessions.ts";
 
 const PAUSE_MS = 250;
@@ -14,17 +14,20 @@ const LEAST_CHARS = 2;
 export function Matches({ wanted, alone, onPicked }: { wanted: string; alone: boolean; onPicked: () => void }) {
   const words = useWords();
   const [found, setFound] = useState<readonly FoundMessage[] | null>(null);
+  const [problem, setProblem] = useState<Said | null>(null);
   useEffect(() => {
     setFound(wanted.length < LEAST_CHARS ? [] : null);
+    setProblem(null);
     if (wanted.length < LEAST_CHARS) return;
     const leaving = new AbortController();
     const look = async () => {
       try {
         setFound((await searchMessages(wanted, leaving.signal)).messages);
       } catch (error) {
-        // What cannot be searched right now finds nothing; titles are searched all the same.
-        if (!(error instanceof Problem) && !isAbort(error)) throw error;
-        if (!leaving.signal.aborted) setFound([]);
+        if (leaving.signal.aborted || isAbort(error)) return;
+        if (!(error instanceof Problem)) throw error;
+        // Titles are searched all the same.
+        setProblem(() => sentenceOf(error));
       }
     };
     const timer = setTimeout(() => void look(), PAUSE_MS);
@@ -39,6 +42,7 @@ export function Matches({ wanted, alone, onPicked }: { wanted: string; alone: bo
     if (location.hash === addressOf(one.session_id, one.message_id)) window.dispatchEvent(new Event("hashchange"));
   };
   if (!wanted) return null;
+  if (problem) return <p className="soft">{problem(words)}</p>;
   if (!found) return <Loading />;
   if (found.length === 0) return alone ? <p className="soft">{words.nothingFound}</p> : null;
   return (

@@ -104,7 +104,7 @@ class HttpOperation(Tool[Work]):
             except httpx.TransportError as error:
                 reason = type(error).__name__
                 if not left:
-                    raise ToolFailed(f"The service cannot be reached: {reason}.", "SERVICE_UNAVAILABLE") from error
+                    raise ToolFailed("The service cannot be reached.", "SERVICE_UNAVAILABLE") from error
             get_logger().warning("service_asked_again", reason=reason, tries_left=left)
             await asyncio.sleep(backoff.next_seconds())
         raise AssertionError("the last try either answers or raises")
