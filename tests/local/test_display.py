@@ -15,7 +15,7 @@ def _shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [80, 100])
-def test_a_long_line_goes_on_beside_its_name_at_a_terminal(
+def test_a_long_line_continues_beside_its_name_at_a_terminal(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
