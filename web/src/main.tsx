@@ -2,6 +2,8 @@ import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
 import { SignedOut } from "./app/SignedOut.tsx";
+import { whenUnknown } from "./client/problem.ts";
+import { signIn } from "./client/signIn.ts";
 import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
 import { talking } from "./conversation/talking.ts";
@@ -17,6 +19,8 @@ const token = tokenIn(location.hash);
 addEventListener("hashchange", () => {
   if (tokenIn(location.hash) !== token) location.reload();
 });
+
+whenUnknown(() => void signIn());
 
 // On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
 if (!isSignedOut()) talking().catch(() => {});

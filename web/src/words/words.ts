@@ -60,6 +60,7 @@ export function sentenceOf(problem: Problem): Said {
   return (words) => {
     const most = problem.limit?.toLocaleString(locale()) ?? "";
     if (code === "UNREACHABLE") return words.unreachable;
+    if (code === "STREAM_GONE") return words.failed;
     if (code === "MESSAGE_TOO_LONG" && most) return words.tooLong(most);
     if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(duration(retryAfterMs));
     if (code === "TOO_MANY_TASKS" && most) return words.tooMany(most);
