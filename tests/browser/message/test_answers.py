@@ -59,6 +59,20 @@ async def test_markdown_is_rendered_and_code_can_be_copied(
     assert await chat.page.evaluate("navigator.clipboard.readText()") == MARKDOWN
 
 
+async def test_what_is_wider_than_a_phone_is_scrolled_by_itself(chat: Chat, scripted: ScriptedChat) -> None:
+    page = chat.page
+    await page.set_viewport_size({"width": 360, "height": 640})
+    formula = f"$$ {' + '.join('abcdefghijklmnopqrstuvwxyz' * 2)} $$"
+    display = formula.replace(" $$", "\n$$").replace("$$ ", "$$\n")
+    scripted.store("q", "user", [{"type": "text", "text": "wide"}])
+    said = f"{_WIDE}\n\nIt is {formula}.\n\n- {formula}\n- {'w' * 90}\n\n{display}"
+    scripted.store("a", "assistant", [{"type": "text", "text": said}])
+    await page.goto(f"{scripted.url}/#/c/s1")
+    await expect(chat.answers.locator("math")).to_have_count(3)
+    await expect(chat.answers.locator("[aria-busy]")).to_have_count(0)
+    assert await chat.log.evaluate("log => log.scrollWidth - log.clientWidth") == 0
+
+
 async def test_a_diagram_that_is_complete_is_a_picture_above_its_source(
     browser: Browser, scripted: ScriptedChat
 ) -> None:
