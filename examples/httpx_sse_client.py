@@ -38,7 +38,7 @@ def follow(http: httpx.Client, url: str, last: str) -> str | None:
                 chunk = json.loads(event.data)
                 if chunk["type"] == "text-delta":
                     print(chunk["delta"], end="", flush=True)
-                last = event.id
+                last = event.id or last
     except httpx.HTTPError as error:
         if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
             raise

@@ -1,16 +1,18 @@
 """What `make run` says at once of a model server that was named wrongly."""
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from sluiceway_llm.settings import ModelSettings
-from sluiceway_local import settings
+from sluiceway_local import model_address, settings
 from sluiceway_local.model_address import problem_at
 
 from harness.processes.ports import free_port
@@ -132,6 +134,20 @@ def test_an_address_that_sends_elsewhere_is_told_where() -> None:
         problem = problem_at(f"{url}/v1", "the-key")
     assert problem is not None
     assert f"is the one to name: {there}/v1." in problem
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "502 Bad Gateway"])
+def test_a_server_that_falls_silent_keeps_nothing_from_starting(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_address, "TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(problem_at, f"http://127.0.0.1:{port}/v1", None)
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 100\r\n\r\n".encode())
+                problem = asked.result()
+    assert (problem is None) == status.startswith("400")
 
 
 def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

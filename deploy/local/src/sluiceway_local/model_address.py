@@ -48,7 +48,7 @@ def _wrong(url: str, headers: Mapping[str, str], model: str | None) -> str | Non
                 return f"sends to another address, which is the one to name: {answer.url.removesuffix('/models')}."
             return _of_body(_body(answer), model)
     except HTTPError as error:
-        return _of_status(error.code, error.read(MOST_BYTES))
+        return _of_status(error.code, _beginning(error))
     except URLError as error:
         return _of_reason(error.reason, url)
     except TimeoutError:
@@ -65,6 +65,13 @@ def _body(answer: HTTPResponse) -> bytes:
     while len(body) < MOST_BYTES and time.monotonic() < ends and (piece := answer.read1(MOST_BYTES)):
         body += piece
     return body
+
+
+def _beginning(error: HTTPError) -> bytes:
+    try:
+        return bytes(error.read1(MOST_BYTES))
+    except (OSError, HTTPException):
+        return b""
 
 
 def _of_body(body: bytes, model: str | None) -> str | None:
