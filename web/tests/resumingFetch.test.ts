@@ -289,6 +289,20 @@ test("what is stopped stays stopped", async () => {
   assert.equal(asked.length, 2);
 });
 
+test("what is stopped while it comes back asks no more", async () => {
+  plans = [{ cutAfter: 7 }];
+  const stopping = new AbortController();
+  let asks = 0;
+  const fetch: typeof globalThis.fetch = (input, init) => {
+    asks += 1;
+    if (asks === 2) stopping.abort();
+    return globalThis.fetch(input, asks > 3 ? { ...init, signal: null } : init);
+  };
+  const response = await resumingFetch({ fetch })(base, { method: "POST", body: "{}", signal: stopping.signal });
+  await assert.rejects(response.text(), { name: "AbortError" });
+  assert.equal(asks, 2);
+});
+
 test("the address of a run, from every address that begins one", () => {
   assert.equal(streamUrlOf("/api/chat", "r"), "/api/chat/tasks/r/stream");
   assert.equal(streamUrlOf("/api/chat?protocol=7", "r"), "/api/chat/tasks/r/stream?protocol=7");
