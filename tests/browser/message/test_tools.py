@@ -204,10 +204,21 @@ async def test_the_tools_that_are_offered_can_be_picked_by_keyboard(services: Se
 
 
 @pytest.mark.requirement("GW-8", "AG-5")
-async def test_a_team_of_agents_is_seen_at_work(services: Services, chat: Chat) -> None:
+async def test_a_team_of_agents_is_seen_at_work_also_by_who_chats_on(
+    services: Services, model: ModelServer, chat: Chat
+) -> None:
     await start(services, chat)
+    await model.script({"text": "Of steel."}, {"gate": "team"}, match="step by step")
     await chat.send("/run_agents build a gate")
     events = chat.page.get_by_role("list", name="What the agents do").get_by_role("listitem")
+    engineer = events.filter(has_text="Engineer").first
+    await expect(engineer).to_be_visible(timeout=TIMEOUT_MS)
+    await chat.send("meanwhile [[tokens=3 rate=0]]")
+    await expect(chat.text_of(chat.answers).last).to_have_text(answer_to("meanwhile", 3), timeout=TIMEOUT_MS)
+    for _ in range(2):
+        await expect(engineer).to_be_visible(timeout=TIMEOUT_MS)
+        await chat.page.reload()
+    await model.open_gate("team")
     await expect(events.last).to_have_text(re.compile("all done"), timeout=TIMEOUT_MS)
     await expect(events.first).to_have_text(re.compile("begins"))
     await expect(chat.stop_button).to_be_hidden(timeout=TIMEOUT_MS)

@@ -152,6 +152,8 @@ async def test_a_stream_of_the_stock_client_ends_where_its_turn_makes_way_and_th
     assert whole.tools["call_west"]["output"] == "through west"
     answer = fold(await chat.answer(await continuing(chat, turn)))
     assert answer.text == "Gone."
+    stored = (await chat.session(session_id))["messages"][1]["parts"]
+    assert {"type": "data-gate", "data": {"gate": "west"}} in stored, "what the tool has shown beside its call stays"
 
 
 def said(message_id: str, text: str) -> dict[str, Any]:

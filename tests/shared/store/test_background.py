@@ -15,6 +15,7 @@ from sluiceway.store.records import Message, Operation, Task
 from sluiceway.store.turns.accepting import AcceptedTurn, NewTurn
 from sluiceway.store.turns.approving import Decision
 from sluiceway.store.turns.ending import TurnEnd
+from sluiceway.wire.message import Part
 from sluiceway.wire.results import results_in
 
 from harness.databases.database import Database
@@ -111,14 +112,23 @@ async def test_it_is_continued_once_at_the_end_of_the_conversation_with_its_resu
     assert await scene.store.background.carry_on(waiting.task) is None, "it waits still"
     assert (await ended(scene, second)).resumes
 
-    continued = [
-        one for one in await asyncio.gather(*[scene.store.background.carry_on(waiting.task) for _ in range(5)]) if one
+    message = await scene.store.turns.message(waiting.task)
+    assert message is not None
+    beside: list[Part] = [
+        {"type": "data-agent", "id": f"o-{number}", "data": {"content": "Hm."}} for number in range(2)
     ]
+    shown = [*message.parts, *beside, {"type": "text", "text": "of another answer", "state": "done"}]
+
+    carried = [scene.store.background.carry_on(waiting.task, shown) for _ in range(5)]
+    continued = [one for one in await asyncio.gather(*carried) if one]
 
     assert len(continued) == 1
     by = continued[0].by
     assert by is not None
     assert (by.status, by.continues, await active(scene)) == ("queued", waiting.task.id, accepted.task.id)
+    kept = await scene.store.turns.message(waiting.task)
+    assert kept is not None
+    assert kept.parts == [*message.parts, *beside], "what its tools have shown beside their calls"
     assert {"client_tools": by.client_tools, "answer_format": by.answer_format} == asked
     assert (await reloaded(scene, waiting.task)).status == "completed"
     await run_to_end(scene, accepted.task)

@@ -1,7 +1,7 @@
 // The turns of a conversation that made way for a message: how their tools get on, beside the answer that is written.
 //
-// Each is followed by its own stream, of which only the outputs of tools are taken. When one has ended, the turn that
-// continues it is there: `onEnd`.
+// Each is followed by its own stream, of which the outputs of tools are taken, and what they show beside their calls. When
+// one has ended, the turn that continues it is there: `onEnd`.
 
 import type { ActiveTask } from "../client/api.ts";
 import { eventsOf } from "../client/events.ts";
@@ -10,11 +10,14 @@ import { resumingFetch } from "../client/resumingFetch.ts";
 import type { UIMessage } from "ai";
 
 type Part = UIMessage["parts"][number];
+const keyOf = (part: Part): string => `${part.type} ${"id" in part ? part.id : ""}`;
 type Output = Record<string, unknown> & { toolCallId?: string };
 
 export class BackgroundTurns {
   private readonly followed = new Set<string>();
   private readonly outputs = new Map<string, Output>();
+  /** By message, and by type and id. */
+  private readonly beside = new Map<string, Map<string, Part>>();
   private readonly signal: AbortSignal;
   private readonly onOutput: () => void;
   private readonly onEnd: () => void;
@@ -36,11 +39,21 @@ export class BackgroundTurns {
 
   /** The messages with what their tools have given since they were stored; those that have not changed stay as they are. */
   applied(messages: UIMessage[]): UIMessage[] {
-    if (this.outputs.size === 0) return messages;
+    if (this.outputs.size === 0 && this.beside.size === 0) return messages;
     return messages.map((message) => {
       const parts = message.parts.map((part) => this.changed(part));
-      return parts.some((part, n) => part !== message.parts[n]) ? { ...message, parts } : message;
+      const lacking = this.lackedBy(message);
+      if (lacking.length === 0 && parts.every((part, n) => part === message.parts[n])) return message;
+      const at = parts.findLastIndex((part) => "toolCallId" in part) + 1;
+      return { ...message, parts: [...parts.slice(0, at), ...lacking, ...parts.slice(at)] };
     });
+  }
+
+  private lackedBy({ id, parts }: UIMessage): Part[] {
+    const beside = this.beside.get(id);
+    if (!beside) return [];
+    const known = new Set(parts.map((part) => keyOf(part)));
+    return [...beside.entries()].flatMap(([key, part]) => (known.has(key) ? [] : [part]));
   }
 
   private changed(part: Part): Part {
@@ -53,7 +66,7 @@ export class BackgroundTurns {
     const url = task.stream_url ?? `/api/chat/tasks/${encodeURIComponent(task.task_id)}/stream`;
     try {
       const response = await resumingFetch()(url, { signal: this.signal, headers: { "x-ui-message-stream-version": "7" } });
-      if (response.ok && response.body) for await (const { data } of eventsOf(response.body)) this.take(data);
+      if (response.ok && response.body) for await (const { data } of eventsOf(response.body)) this.take(task.message_id, data);
     } catch (error) {
       if (isAbort(error) || this.signal.aborted) return;
       // What it has given stands in the history when it has ended.
@@ -61,9 +74,14 @@ export class BackgroundTurns {
     if (!this.signal.aborted) this.onEnd();
   }
 
-  private take(data: string | undefined): void {
+  private take(messageId: string, data: string | undefined): void {
     if (data === undefined || data === "[DONE]") return;
-    const chunk = JSON.parse(data) as { type: string; toolCallId?: string; output?: unknown; errorText?: string; preliminary?: boolean };
+    const chunk = JSON.parse(data) as { type: string; id?: string; data?: unknown; transient?: boolean; toolCallId?: string; output?: unknown; errorText?: string; preliminary?: boolean };
+    if (chunk.type.startsWith("data-") && chunk.id !== undefined && !chunk.transient) {
+      const part = { type: chunk.type, id: chunk.id, data: chunk.data } as Part;
+      this.beside.set(messageId, (this.beside.get(messageId) ?? new Map<string, Part>()).set(keyOf(part), part));
+      return this.onOutput();
+    }
     if (chunk.toolCallId === undefined) return;
     if (chunk.type === "tool-output-available") {
       this.outputs.set(chunk.toolCallId, { state: "output-available", output: chunk.output, preliminary: chunk.preliminary });

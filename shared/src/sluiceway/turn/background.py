@@ -12,6 +12,7 @@ Methods raise StoreUnavailable and RedisUnavailable; calling them again then is 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from sluiceway.errors import NotStorable
 from sluiceway.process.logs import get_logger
 from sluiceway.store import Store
 from sluiceway.store.records import Task
@@ -94,7 +95,11 @@ class TurnBackground:
     async def carry_on(self, task: Task) -> bool:
         """End a turn in the background that waits for nothing any more, and queue the turn that continues it. False: it
         is done, or not yet due."""
-        continued = await self._store.background.carry_on(task)
+        shown = await self._ending.shown(task)
+        try:
+            continued = await self._store.background.carry_on(task, shown)
+        except NotStorable:
+            continued = await self._store.background.carry_on(task)
         if continued is None:
             return False
         by = continued.by.id if continued.by is not None else None

@@ -26,6 +26,7 @@ from sluiceway.turn.not_storable import NOT_STORABLE, last_events, reductions
 from sluiceway.turn.rebuild import TurnRebuild
 from sluiceway.turn.shown import TurnMessage
 from sluiceway.wire.events import Abort, Data, Error, Event, Finish
+from sluiceway.wire.message import Part
 from sluiceway.wire.person_event import TurnEnded, TurnNeedsYou
 from sluiceway.wire.task import EndStatus
 
@@ -108,6 +109,11 @@ class TurnEnding:
             except NotStorable as error:
                 refused = error
         raise refused
+
+    async def shown(self, task: Task) -> list[Part]:
+        """The message as clients have seen it so far."""
+        fold, _ = await self._message.shown(task)
+        return fold.finished_parts()
 
     async def end_unheld(
         self, task: Task, status: EndStatus, error: dict[str, str] | None = None, facts: EndFacts | None = None

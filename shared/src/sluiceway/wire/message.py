@@ -310,6 +310,16 @@ def steps_of(parts: Iterable[Part]) -> list[list[Part]]:
     return steps
 
 
+def with_data(parts: Sequence[Part], shown: Iterable[Part]) -> list[Part]:
+    """The parts with those data parts that they lack, behind the last call: what its tool has shown beside it."""
+    known = {(part["type"], part.get("id")) for part in parts}
+    lacking = [
+        part for part in shown if part["type"].startswith("data-") and (part["type"], part.get("id")) not in known
+    ]
+    at = max((number for number, part in enumerate(parts, 1) if "toolCallId" in part), default=len(parts))
+    return [*parts[:at], *lacking, *parts[at:]]
+
+
 def count_steps(parts: Iterable[Part]) -> int:
     return sum(part["type"] == "step-start" for part in parts)
 

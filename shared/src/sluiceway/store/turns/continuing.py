@@ -8,6 +8,7 @@ waits for operations itself. Of a turn whose message is on a branch that is not 
 stand in its message.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from sluiceway.store.records import BACKGROUND, CONTINUES, TASK_COLUMNS, Task, t
 from sluiceway.store.turns.accepting import NewTurn, insert_task
 from sluiceway.store.turns.background import OF_SESSION, MadeWay, make_way
 from sluiceway.store.turns.ending import TurnEnd, end_turn
-from sluiceway.wire.message import Part, calls_in
+from sluiceway.wire.message import Part, calls_in, with_data
 from sluiceway.wire.results import results_part
 
 # A message that came while the turn still ran: it was queued, and need not wait any more.
@@ -55,13 +56,14 @@ class BackgroundStore:
             await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", task.session_id)
             return await make_way(connection, task.session_id)
 
-    async def carry_on(self, task: Task) -> Continued | None:
+    async def carry_on(self, task: Task, shown: Sequence[Part] = ()) -> Continued | None:
         """End a turn in the background whose operations have all ended, and make the one that continues it. None: it
-        waits still, has ended, or is to be cancelled."""
+        waits still, has ended, or is to be cancelled. `shown`: what its tools have shown beside their calls, of which
+        the message keeps what it lacks."""
         async with self._pool.transaction() as connection:
             await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", task.session_id)
             row = await connection.fetchrow(_DUE, task.id)
-            return await _carry_on(connection, task_of(row)) if row is not None else None
+            return await _carry_on(connection, task_of(row), shown) if row is not None else None
 
     async def of_session(self, session_id: str) -> list[Task]:
         """The session's turns in the background, in their order."""
@@ -75,13 +77,14 @@ class BackgroundStore:
         return found
 
 
-async def _carry_on(connection: Connection, task: Task) -> Continued:
+async def _carry_on(connection: Connection, task: Task, shown: Sequence[Part]) -> Continued:
     message = await connection.fetchrow(
         "SELECT parts, metadata, superseded FROM messages WHERE session_id = $1 AND id = $2",
         task.session_id,
         task.message_id,
     )
-    await end_turn(connection, task, TurnEnd("completed", None, _told(task, message)), None, activate_next=False)
+    parts = with_data(message["parts"], shown) if message is not None and shown else None
+    await end_turn(connection, task, TurnEnd("completed", parts, _told(task, message)), None, activate_next=False)
     made_way = by = None
     if message is not None and not message["superseded"]:
         made_way = await make_way(connection, task.session_id)
