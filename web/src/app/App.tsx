@@ -31,10 +31,7 @@ import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { OldPage } from "../ui/OldPage.tsx";
 import { fetchWords, isThere, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
-import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
-import { printWhen } from "./printed.ts";
-import { TokenDialog } from "./TokenDialog.tsx";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
@@ -257,10 +254,10 @@ export function App() {
   }
   /** The browser prints what is shown, and of a long conversation that is its end. */
   async function printAll(): Promise<void> {
-    if (await conversation.showAll()) printWhen(conversation.messages.length);
+    if (await conversation.showAll()) later(() => talkingNow()!.printWhen(conversation.messages.length));
   }
   async function exportAll(): Promise<void> {
-    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.messages, words);
+    if (await conversation.showAll()) talkingNow()!.saveMessages(title ?? words.newChat, conversation.messages, words);
   }
   async function rename(session: Session, name: string): Promise<void> {
     const before = session.title;
@@ -298,7 +295,7 @@ export function App() {
     else document.getElementById("new-chat")?.focus();
   }
 
-  const { Archive, Settings, ShareDialog } = talkingNow() ?? {};
+  const { Archive, Settings, ShareDialog, TokenDialog } = talkingNow() ?? {};
   return (
     <WordsContext value={words}>
       <a
@@ -408,7 +405,7 @@ export function App() {
       )}
       {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => (setDialog(null), focusBox())} />}
       {sharing && ShareDialog && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
-      {asksForToken && <TokenDialog />}
+      {asksForToken && TokenDialog && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
     </WordsContext>
   );

@@ -10,7 +10,9 @@ import { wordsIn, WordsContext } from "../words/words.ts";
 import { TokenDialog } from "./TokenDialog.tsx";
 
 /** `left`: somebody has signed out; `ended`: it was for a time, which is over. */
-export function SignedOut({ why }: { why: "left" | "ended" | Failure }) {
+export type Why = "left" | "ended" | Failure;
+
+export function SignedOut({ why }: { why: Why }) {
   const words = wordsIn(readPreferences().language);
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
   const again = () => {
