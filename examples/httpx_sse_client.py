@@ -29,14 +29,19 @@ def follow(http: httpx.Client, url: str, last: str) -> str | None:
     """The id of the last event, to go on behind it where the connection broke; None at the end."""
     try:
         with connect_sse(http, "GET", url, headers={"last-event-id": last} if last else {}) as stream:
+            if stream.response.status_code == 204:  # the connection broke behind the last event
+                return None
+            stream.response.raise_for_status()
             for event in stream.iter_sse():
                 if event.data == "[DONE]":
                     return None
-                if event.data:
-                    chunk = json.loads(event.data)
-                    print(chunk.get("delta", ""), end="", flush=True)
-                    last = event.id or last
-    except httpx.TransportError:
+                chunk = json.loads(event.data)
+                if chunk["type"] == "text-delta":
+                    print(chunk["delta"], end="", flush=True)
+                last = event.id or last
+    except httpx.HTTPError as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:
+            raise
         time.sleep(1)
     return last
 

@@ -4,6 +4,7 @@ import { App } from "./app/App.tsx";
 import type { Why } from "./app/SignedOut.tsx";
 import { persist } from "./client/api.ts";
 import { isSignedIn, signedIn } from "./client/person.ts";
+import { whenUnknown } from "./client/problem.ts";
 import { comeBack, failureIn, signInRefused } from "./client/signIn.ts";
 import { isSignedOut } from "./client/signOut.ts";
 import { Guard } from "./app/Guard.tsx";
@@ -25,6 +26,8 @@ const token = tokenIn(location.hash);
 addEventListener("hashchange", () => {
   if (tokenIn(location.hash) !== token) location.reload();
 });
+
+whenUnknown(() => void signInRefused());
 
 // On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
 talking().catch(() => {});

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Splitter } from "../src/markdown/blocks.ts";
+import { plugins } from "../src/markdown/highlight.ts";
 import { prepared } from "../src/markdown/prepared.ts";
 import { resolved } from "../src/markdown/references.ts";
 
@@ -111,4 +112,9 @@ test("of a text that grows what names nothing stays as it is when a footnote com
   assert.deepEqual(then[0], before[0]);
   assert.equal(before[1]!.source, "Two[^1].");
   assert.equal(then[1]!.source.trim(), "Two[1](#note-1).");
+});
+
+test("the highlighter is made once, and not for each block of code", () => {
+  const [make] = plugins as [() => unknown];
+  assert.equal(make(), make());
 });

@@ -73,7 +73,7 @@ async def test_every_kind_of_route_can_be_tried_on_a_phone(services: Services, c
     await removed.get_by_role("button", name="Send").click()
     await _said(removed, "204")
     # As somebody else than the browser's own person.
-    await page.get_by_label("which is kept nowhere").fill("no-key")
+    await page.get_by_label("Its value, which is kept nowhere").fill("no-key")
     await page.get_by_label("Sign in by").select_option("key")
     await expect(await _said(await _try(page, "list_sessions"), "401")).to_contain_text("INVALID_API_KEY")
     assert await page.evaluate("document.documentElement.scrollWidth") <= _PHONE_WIDTH

@@ -10,7 +10,7 @@ from harness.processes.services import Services
 from tests.gateway.callers import SECRET, anonymous, bearer
 from tests.gateway.conftest import client_of
 
-pytestmark = pytest.mark.requirement("GW-10")
+pytestmark = pytest.mark.requirement("GW-10", "GW-6")
 
 _EVIL = {"origin": "https://evil.example"}
 _MESSAGE = {"id": "n", "role": "user", "parts": [{"type": "text", "text": "hi"}]}

@@ -116,16 +116,24 @@ async def test_a_waiting_browser_sees_its_place_shrink_and_then_its_answer(
 async def test_where_no_worker_is_ready_who_waits_is_told_that_and_the_next_that_he_is_the_next(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn, queue: WorkQueue, redis: Redis
 ) -> None:
+    """But not who names no chat: he comes back with the number of what he was sent (WorkflowChatTransport)."""
     await http.post("/api/chat/sessions", json={"id": "s"})
     task_id = (await http.post("/api/chat/sessions/s/messages", json={"message": "hello"})).json()["task_id"]
-    async with follow(f"{gateway.url}/api/chat/tasks/{task_id}/stream") as stream:
+    nameless = {"messages": [{"role": "user", "parts": [{"type": "text", "text": "hello"}]}]}
+    async with (
+        follow(f"{gateway.url}/api/chat", method="POST", json=nameless) as counting,
+        follow(f"{gateway.url}/api/chat/tasks/{task_id}/stream") as stream,
+    ):
         assert (await stream.read_until("data-queue")).chunk["data"] == {"position": 0, "workers": 0}
         await _worker_is_ready(redis)
         assert (await stream.read_until("data-queue")).chunk["data"] == {"position": 0}
         await queue.read(1, SECOND)
         await worker.answer(task_id, "yes")
         await stream.read_to_end()
-    assert stream.text == "yes"
+        await worker.answer(counting.response.headers["x-workflow-run-id"], "yes")
+        await counting.read_to_end()
+    assert stream.text == counting.text == "yes"
+    assert counting.types[0] == "start"
 
 
 async def _worker_is_ready(redis: Redis) -> None:

@@ -21,5 +21,6 @@ def test_keys_without_a_right_database_url_are_told_so_without_a_traceback(datab
     ended = subprocess.run(program, env={"DATABASE_URL": database_url}, capture_output=True, text=True)
     assert ended.returncode == 1
     assert ended.stderr.startswith("sluicewayctl: the settings are not valid:\n")
-    assert "database_url" in ended.stderr
+    assert "\nDATABASE_URL: " in ended.stderr
+    assert "pydantic" not in ended.stderr
     assert "Traceback" not in ended.stderr

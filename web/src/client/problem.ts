@@ -1,6 +1,3 @@
-import { serverNow } from "./serverClock.ts";
-import { signInRefused } from "./signIn.ts";
-
 /** Every failure of a request is a Problem, whose message is the server's sentence. No codes for people in it. */
 export class Problem extends Error {
   /** 0: no answer came. */
@@ -33,24 +30,42 @@ export class Problem extends Error {
   }
 }
 
-/** Reads the Problem out of a response that is no success. A person who is not known is sent to sign in. */
+let onUnknown = (): void => {};
+
+/** What is done where the server wants to know who asks. */
+export const whenUnknown = (act: () => void): void => void (onUnknown = act);
+
+/** Reads the Problem out of a response that is no success: JSON, or the sentence alone, with its code beside it. */
 export async function problemOf(response: Response): Promise<Problem> {
-  if (response.status === 401) void signInRefused();
-  const body = (await response.json().catch(() => null)) as Record<string, unknown> | null;
-  const limits = Object.entries(body ?? {}).filter(([name, value]) => name.startsWith("max_") && typeof value === "number");
-  return new Problem(typeof body?.detail === "string" ? body.detail : "", {
-    status: response.status,
-    code: typeof body?.code === "string" ? body.code : "",
+  if (response.status === 401) onUnknown();
+  const { status, headers } = response;
+  const text = await response.text().catch(() => "");
+  const body = objectIn(text);
+  const sentence = headers.get("content-type")?.startsWith("text/plain") ? text : "";
+  const limits = Object.entries(body).filter(([name, value]) => name.startsWith("max_") && typeof value === "number");
+  return new Problem(typeof body.detail === "string" ? body.detail : sentence, {
+    status,
+    code: typeof body.code === "string" ? body.code : (headers.get("x-error-code") ?? ""),
     retryAfterMs: retryAfterMs(response),
     limit: (limits[0]?.[1] as number | undefined) ?? null,
-    mayGoOn: body?.may_go_on === true,
+    mayGoOn: body.may_go_on === true,
   });
+}
+
+function objectIn(text: string): Record<string, unknown> {
+  try {
+    return (JSON.parse(text) as Record<string, unknown> | null) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** What the server asked for, in seconds or as a date, or 0. */
 export function retryAfterMs({ headers }: Response): number {
   const asked = headers.get("retry-after") ?? "";
-  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - serverNow();
+  // By the server's clock: that of the browser may be days off.
+  const now = Date.parse(headers.get("date") ?? "") || Date.now();
+  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - now;
   return Math.max(0, ms || 0);
 }
 

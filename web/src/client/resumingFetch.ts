@@ -24,12 +24,15 @@ export interface ResumingOptions {
 
 // A server that asks to be left alone for longer says no.
 const SOON_MS = 30_000;
+// For who shows `error.message`.
+const UNREACHABLE = "The server cannot be reached.";
+const GONE = "The server no longer has the rest of this answer.";
 const RUN_ID = "x-workflow-run-id";
 const TERMINAL = /^\{"type":\s*"(finish|error)"/;
 
 /** Where a run is followed, from the URL that began it: `…/chat`, `…/chat/{id}/stream` or the run's own. */
 export function streamUrlOf(url: string, runId: string | null): string | null {
-  const [path = "", query] = url.split("#", 1)[0]!.split("?", 2);
+  const [path = "", query] = url.split("?", 2);
   const own = /\/tasks\/[^/]+\/stream$/.test(path) ? path : null;
   const api = path.replace(/\/[^/]+\/stream$/, "");
   const base = own ?? (runId && `${api}/tasks/${encodeURIComponent(runId)}/stream`);
@@ -82,12 +85,12 @@ class Following {
   private async once(input: RequestInfo | URL): Promise<Response | Problem> {
     try {
       const response = await this.send(input, this.init);
-      if (isNoAnswer(response)) return new Problem("", { code: "UNREACHABLE" });
+      if (isNoAnswer(response)) return new Problem(UNREACHABLE, { code: "UNREACHABLE" });
       const asksAgain = response.status >= 500 || (response.status === 429 && retryAfterMs(response) > 0 && retryAfterMs(response) <= SOON_MS);
       return asksAgain && this.repeatable ? await problemOf(response) : response;
     } catch (error) {
       if (isAbort(error) || this.outer?.aborted) throw error;
-      return new Problem("", { code: "UNREACHABLE" });
+      return new Problem(UNREACHABLE, { code: "UNREACHABLE" });
     }
   }
 
@@ -126,10 +129,8 @@ class Following {
     for (;;) {
       if (body) yield* this.connection(body);
       if (this.ended) return;
-      this.outer?.throwIfAborted();
       this.options.onState?.("lost", new Problem(""));
       body = await this.again(url);
-      if (this.ended) return;
     }
   }
 
@@ -171,7 +172,7 @@ class Following {
     await sleep(asked, this.outer);
     const response = await this.connect(url);
     if (!response) return null;
-    if (response.status === 204) throw new Problem("", { status: 204, code: "STREAM_GONE" });
+    if (response.status === 204) throw new Problem(GONE, { status: 204, code: "STREAM_GONE" });
     if (response.ok) {
       this.options.onState?.("open");
       return response.body;
@@ -188,12 +189,8 @@ class Following {
     headers.delete("content-type");
     if (this.cursor) headers.set("last-event-id", this.cursor);
     const { credentials } = this.init;
-    try {
-      const response = await this.send(url, { headers, cache: "no-store", signal: this.outer, ...(credentials && { credentials }) });
-      return isNoAnswer(response) ? null : response;
-    } catch (error) {
-      if (isAbort(error) || this.outer?.aborted) throw error;
-      return null;
-    }
+    // One that was stopped is not tried again: the next pause ends by the signal.
+    const response = await this.send(url, { headers, signal: this.outer, ...(credentials && { credentials }) }).catch(() => null);
+    return response && !isNoAnswer(response) ? response : null;
   }
 }

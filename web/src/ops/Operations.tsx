@@ -3,6 +3,7 @@ import * as api from "./api.ts";
 import { feedbackColumns, FINDINGS, letterColumns, operationColumns, PROCESSES, QUEUES, SUMS, turnColumns, usageColumns } from "./columns.tsx";
 import { Panel } from "./Panel.tsx";
 import { Table } from "./Table.tsx";
+import { takesOver } from "../ui/focused.ts";
 
 const PERIOD_MS = 2000;
 const DOUBLE_CLICK_MS = 700;
@@ -113,10 +114,10 @@ function KeyForm({ refused, onKey }: { refused: api.Refused; onKey: () => Promis
   return (
     <main className="ops">
       <h1>Operations</h1>
-      <p>{api.readKey() ? refused.message : "For operators: sign in as one, or give an API key with the scope ops:look."}</p>
+      <p role={api.readKey() ? "alert" : undefined}>{api.readKey() ? refused.message : "For operators: sign in as one, or give an API key with the scope ops:look."}</p>
       <form onSubmit={keep}>
         <label>
-          API key <input type="password" autoComplete="off" value={key} onChange={(event) => setKey(event.target.value)} />
+          API key <input ref={takesOver} type="password" autoComplete="off" value={key} onChange={(event) => setKey(event.target.value)} />
         </label>
         <button className="button primary">Look</button>
       </form>

@@ -57,6 +57,7 @@ export function sentenceOf(problem: Problem): Said {
     const most = problem.limit?.toLocaleString(locale()) ?? "";
     if (code === "UNREACHABLE") return words.unreachable;
     if (code === "PAGE_IS_OLD") return words.pageIsOld;
+    if (code === "STREAM_GONE") return words.failed;
     if (code === "MESSAGE_TOO_LONG" && most) return words.tooLong(most);
     if (code === "BUDGET_REACHED") return mayGoOn ? words.budgetAsks : words.budgetReached(duration(retryAfterMs));
     if (code === "TOO_MANY_TASKS" && most) return words.tooMany(most);

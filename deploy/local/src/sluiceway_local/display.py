@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta", "bright_blue")
+LEAST_ROOM = 40
+_BAR = " │ "
 
 
 class _Terminal(Console):
@@ -65,18 +67,25 @@ class Display:
 
     def line(self, name: str, text: str) -> None:
         """A line that the process wrote, with its own colours, if it has any."""
-        self._print(self._prefix(name).append_text(Text.from_ansi(text)))
+        self._tell(name, Text.from_ansi(text))
 
     def note(self, name: str, text: str, *, alarming: bool = False) -> None:
         """What the supervisor has to say of a process."""
-        self._print(self._prefix(name).append(text, style="bold red" if alarming else "dim"))
+        self._tell(name, Text(text, style="bold red" if alarming else "dim"))
 
     def say(self, text: str, style: str = "bold") -> None:
         """What concerns the whole."""
         self._print(Text(text, style=style))
 
+    def _tell(self, name: str, text: Text) -> None:
+        """On a terminal what has no room in its line goes on below itself, and not below the names."""
+        room = self._console.width - self._width - len(_BAR)
+        narrow = self._console.is_terminal and room >= LEAST_ROOM
+        for line in text.wrap(self._console, room) if narrow else [text]:
+            self._print(self._prefix(name).append_text(line))
+
     def _prefix(self, name: str) -> Text:
-        return Text(f"{name:<{self._width}} │ ", style=self._colour_of.get(name, ""), end="").append(
+        return Text(f"{name:<{self._width}}{_BAR}", style=self._colour_of.get(name, ""), end="").append(
             "", style="default"
         )
 

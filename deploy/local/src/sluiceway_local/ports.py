@@ -44,6 +44,8 @@ def require_bindable(host: str, port: int) -> None:
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} of {host} is in use by another program. `make run PORT={port + 1}` takes another one."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"HOST={host} is not an address of this machine."
     if error.errno == errno.EACCES:
         return f"Port {port} of {host} is reserved for root. `make run PORT=8000` takes another one."
     return f"Cannot listen on port {port} of {host}: {error.strerror}."

@@ -15,6 +15,10 @@ from sluiceway_local.errors import CannotRun
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+# What the services take where nothing is said.
+OPENAI = "https://api.openai.com/v1"
+DEFAULT_MODEL = "gpt-4.1-mini"
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -26,6 +30,7 @@ class Settings(BaseSettings):
     openai_base_url: str | None = None
     openai_api_key: SecretStr | None = None
     model: str | None = None
+    model_headers: str = ""  # JSON, which the services read
     start_timeout_seconds: float = Field(default=120, gt=0)
     min_free_mb: int = Field(default=300, ge=0)
 
@@ -33,6 +38,15 @@ class Settings(BaseSettings):
     def own_model(self) -> bool:
         """Whether the model is ours to run; naming a server or a key means it is somebody else's."""
         return self.openai_base_url is None and self.openai_api_key is None
+
+    @property
+    def server(self) -> str:
+        """Somebody else's, where the services ask it."""
+        return self.openai_base_url or OPENAI
+
+    @property
+    def asked_model(self) -> str:
+        return self.model or (model.NAME if self.own_model else DEFAULT_MODEL)
 
 
 def load() -> Settings:

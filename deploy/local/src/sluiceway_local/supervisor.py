@@ -69,10 +69,11 @@ class Supervisor:
 
     async def _tell_of_model(self) -> None:
         """At once: who named a wrong address would wait for an answer that cannot come."""
-        base_url, key = self._settings.openai_base_url, self._settings.openai_api_key
-        if base_url is None:
+        told = self._settings
+        if told.own_model:
             return
-        problem = await asyncio.to_thread(problem_at, base_url, key.get_secret_value() if key is not None else None)
+        key = told.openai_api_key.get_secret_value() if told.openai_api_key is not None else None
+        problem = await asyncio.to_thread(problem_at, told.server, key, told.asked_model, told.model_headers)
         if problem is not None:
             self._display.say(f"sluiceway: {problem}", style="yellow")
 
@@ -88,8 +89,8 @@ class Supervisor:
         self._complete = True
         self._tell_what_runs()
         self._display.say(
-            f"Sluiceway is ready after {time.monotonic() - started:.1f} s. Open {self._url} "
-            f"(model: {self._model_name()}; Ctrl-C stops everything)"
+            f"Sluiceway is ready after {time.monotonic() - started:.1f} s, with {self._model_name()}.\n"
+            f"Open {self._url} (the API: {self._url}/docs). Ctrl-C stops everything."
         )
 
     async def _start_all(self, keepers: asyncio.TaskGroup) -> None:
@@ -134,9 +135,8 @@ class Supervisor:
         return ["valkey", "postgres", *own_model, *self._workers, "gateway"]
 
     def _model_name(self) -> str:
-        if self._settings.own_model:
-            return f"{model.NAME} on this machine"
-        return f"{self._settings.model or 'the default'} at {self._settings.openai_base_url or 'OpenAI'}"
+        told = self._settings
+        return f"{told.asked_model} {'on this machine' if told.own_model else f'at {told.server}'}"
 
     def _on_change(self) -> None:
         """A process was started again. A disk without room for the new file is no reason to end what works."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from sluiceway.process.end_limit import end_within
@@ -51,13 +52,22 @@ def valid_settings(program: str, settings_type: type[S]) -> S:
         settings = settings_type()
     except SettingsError as error:
         problem: str | None = f"{error}: a list or an object is written as JSON"
-    except (ValidationError, SecretFileUnreadable) as error:
+    except ValidationError as error:
+        problem = "\n".join(_told(fault) for fault in error.errors(include_url=False, include_input=False))
+    except SecretFileUnreadable as error:
         problem = str(error)
     else:
         problem = _unreadable_certificates()
         if problem is None:
             return settings
     sys.exit(f"{program}: the settings are not valid:\n{problem}")
+
+
+def _told(fault: ErrorDetails) -> str:
+    """As the environment names it; without the value, which may be a secret."""
+    name, *inside = [str(one) for one in fault["loc"]] or [""]
+    where = f"{'.'.join([name.upper(), *inside])}: " if name else ""
+    return f"{where}{fault['msg'].removeprefix('Value error, ')}"
 
 
 def _unreadable_certificates() -> str | None:

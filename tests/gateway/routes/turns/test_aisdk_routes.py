@@ -164,6 +164,24 @@ async def test_a_post_that_is_repeated_answers_the_same_run_from_the_beginning(
     assert await _texts(http) == ["hello", "hi"]
 
 
+@pytest.mark.requirement("GW-2", "CH-18")
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"state": "output-available", "output": 1}, "NOTHING_TO_ANSWER"),
+        ({"state": "approval-responded", "approval": {"approved": True}}, "APPROVAL_NOT_FOUND"),
+    ],
+)
+async def test_an_answer_that_asked_for_nothing_is_not_continued(
+    gateway: Service, http: httpx.AsyncClient, worker: StandIn, given: dict[str, Any], code: str
+) -> None:
+    await _ask(gateway, worker, "hello", "hi")
+    history = (await http.get("/api/chat/sessions/c")).json()["messages"]
+    history[1]["parts"].append({"type": "tool-own", "toolCallId": "call_1", **given})
+    async with _post(gateway, id="c", messages=history) as stream:
+        assert json.loads(await stream.response.aread())["code"] == code
+
+
 @pytest.mark.requirement("GW-2")
 async def test_an_answer_is_made_again_in_place_of_the_old_one(
     gateway: Service, http: httpx.AsyncClient, worker: StandIn

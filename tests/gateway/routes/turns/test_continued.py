@@ -66,6 +66,10 @@ async def test_a_reload_of_a_continued_message_shows_all_of_it_while_postgres_is
         assert (whole.id, whole.text) == (task.message_id, "Said.")
         call = whole.tools[asks.operation.tool_call_id]
         assert (call["input"], call["output"]) == (asks.operation.input, "found")
+        # Who follows the turn, or counts its chunks, is told what is in its stream and nothing else.
+        for path in (f"tasks/{task.id}/stream", f"{task.id}/stream", f"{task.session_id}/stream?startIndex=0"):
+            told = await follow_to_the_end([f"{gateway.url}/api/chat/{path}"])
+            assert [event.type for event in told][:3] == ["start", "tool-output-available", "start-step"], path
 
         await network.refuse()
         network.reset_all()

@@ -233,6 +233,7 @@ async def test_a_repeat_of_a_message_whose_stream_has_expired_does_not_wait_for_
 @pytest.mark.requirement("GW-3")
 async def test_the_head_of_a_stream_can_be_asked_for_alone(http: httpx.AsyncClient) -> None:
     task_id = await _turn(http)
-    response = await http.head(f"/api/chat/tasks/{task_id}/stream")
-    assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
+    for path in (f"tasks/{task_id}/stream", "sessions/s/stream", "s/stream"):
+        response = await http.head(f"/api/chat/{path}")
+        assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream"), path
     assert (await http.head("/api/chat/sessions/s")).status_code == 200

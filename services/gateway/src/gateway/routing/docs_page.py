@@ -30,7 +30,7 @@ POLICY = (
 )
 _WHO = (
     "<form id=who><label>Sign in by <select name=kind><option value=token>a token<option value=key>an API key</select>"
-    "</label><label>which is kept nowhere <input name=secret type=password autocomplete=off></label></form>"
+    "</label><label>Its value, which is kept nowhere <input name=secret type=password autocomplete=off></label></form>"
 )
 
 
@@ -48,7 +48,8 @@ def render(document: Json) -> str:
         f"<title>{_text(info['title'])} API</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{_text(info['title'])} API {_text(info['version'])}</h1><p>{_prose(info['description'])}</p>"
         "<p>The same for programs: <a href='/openapi.json'>/openapi.json</a></p>"
-        f"<p>Each route can be tried here: what is sent is sent as this browser.</p>{_WHO}</header>"
+        "<p>Each route can be tried here. The request is a real one, with the cookies of this browser.</p>"
+        f"{_WHO}</header>"
         f"<nav aria-label=Routes><ul>{''.join(_link(*each) for each in operations)}</ul></nav>"
         f"<main>{''.join(sections)}<h2>Models</h2>{_models(document['components']['schemas'])}</main>"
         f"<script>{_SCRIPT}</script></body></html>"

@@ -33,8 +33,8 @@ _ONE_EVENT: Json = {
 }
 _INTRODUCTION = (
     "Chat turns that outlive connections. A turn is accepted durably, answered by a worker, and followed through any "
-    "gateway. Errors are `application/problem+json` with a stable `code`. Clients should ignore members they do not "
-    "know."
+    "gateway. Errors are `application/problem+json` with a stable `code`; on the routes of the AI SDK one sentence as "
+    "text, with the code in `X-Error-Code`, unless JSON is asked for. Clients should ignore members they do not know."
 )
 
 

@@ -14,12 +14,13 @@ from sluiceway.store.database.pool import AnyConnection
 
 _LONGEST_SECONDS = 6 * 3600
 _COMMENT = re.compile(r"--[^\n]*")
-_STATEMENT = re.compile(r"CREATE (?P<unique>UNIQUE )?INDEX (?P<name>\w+) (?P<on>ON .+)", re.DOTALL)
+_STATEMENT = re.compile(r"CREATE (?P<unique>UNIQUE )?INDEX (?P<name>\w+) (?P<on>ON (?P<table>\w+).+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class NewIndex:
     name: str
+    table: str
     statement: str
 
 
@@ -28,7 +29,7 @@ def indexes_of(sql: str) -> list[NewIndex]:
     statements = [one.strip() for one in _COMMENT.sub("", sql).split(";") if one.strip()]
     found = [_STATEMENT.fullmatch(one) for one in statements]
     return [
-        NewIndex(one["name"], f"CREATE {one['unique'] or ''}INDEX CONCURRENTLY {one['name']} {one['on']}")
+        NewIndex(one["name"], one["table"], f"CREATE {one['unique'] or ''}INDEX CONCURRENTLY {one['name']} {one['on']}")
         for one in found
         if one is not None and None not in found
     ]
@@ -39,7 +40,10 @@ async def make(connection: AnyConnection, index: NewIndex) -> None:
     whole = await connection.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", index.name)
     if whole:
         return
-    get_logger().info("index_begins", index=index.name)
+    # A table that holds nothing yet, as of a new system, is nothing to wait for.
+    holds = await connection.fetchval(f"SELECT EXISTS (SELECT FROM {index.table})")
+    tell = get_logger().info if holds else get_logger().debug
+    tell("index_begins", index=index.name)
     # It waits for what others have begun, and holds up nobody meanwhile.
     await connection.execute("SET statement_timeout = 0")
     await connection.execute("SET lock_timeout = 0")
