@@ -2,9 +2,8 @@
 
 import { useLayoutEffect, useSyncExternalStore } from "react";
 import { onSignedIn } from "../client/person.ts";
-import { signInAgain, type Failure } from "../client/signIn.ts";
+import { signInAgain, tokenWanted, type Failure } from "../client/signIn.ts";
 import { endSignedOut, signOut } from "../client/signOut.ts";
-import { tokenWanted } from "../client/tokens.ts";
 import { readPreferences } from "../settings/preferences.ts";
 import { wordsIn, WordsContext } from "../words/words.ts";
 import { TokenDialog } from "./TokenDialog.tsx";
