@@ -1,7 +1,7 @@
 import { lazy, Suspense } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
-import { SignedOut } from "./app/SignedOut.tsx";
+import type { Why } from "./app/SignedOut.tsx";
 import { persist } from "./client/api.ts";
 import { isSignedIn, signedIn } from "./client/person.ts";
 import { whenUnknown } from "./client/problem.ts";
@@ -18,8 +18,10 @@ import "./style/style.css";
 // The page speaks English then, until its words come.
 const PATIENCE_MS = 5000;
 
-// Who reads what another has shared is perhaps nobody here.
-const Shared = lazy(async () => ({ default: (await persist(talking, { onWait: () => {} })).Shared }));
+// Who reads what another has shared is perhaps nobody here, and who is signed out has nothing to write.
+const there = () => persist(talking, { onWait: () => {} });
+const Shared = lazy(async () => ({ default: (await there()).Shared }));
+const SignedOut = lazy(async () => ({ default: (await there()).SignedOut }));
 const token = tokenIn(location.hash);
 addEventListener("hashchange", () => {
   if (tokenIn(location.hash) !== token) location.reload();
@@ -28,10 +30,10 @@ addEventListener("hashchange", () => {
 whenUnknown(() => void signInRefused());
 
 // On its way before anything is drawn. Where it does not come, the conversation asks again and says so.
-if (!isSignedOut()) talking().catch(() => {});
+talking().catch(() => {});
 
 /** Why the page is not shown; null: it is. Before anything that is kept here is shown, it has to be clear whose it is. */
-async function whyNot(): Promise<Parameters<typeof SignedOut>[0]["why"] | null> {
+async function whyNot(): Promise<Why | null> {
   if (token !== null) return null;
   if (isSignedOut()) return "left";
   const failure = failureIn(location.hash);
@@ -51,12 +53,10 @@ void Promise.all([whyNot(), Promise.race([words, patience])]).then(([why]) => {
   else leaveTyped();
   createRoot(document.getElementById("root")!).render(
     <Guard>
-      {token === null ? (
-        why ? <SignedOut why={why} /> : <App />
+      {token === null && why === null ? (
+        <App />
       ) : (
-        <Suspense fallback={<main className="fault">{wordsIn(preferences.language).loading}</main>}>
-          <Shared token={token} />
-        </Suspense>
+        <Suspense fallback={<main className="fault">{wordsIn(preferences.language).loading}</main>}>{token === null ? <SignedOut why={why!} /> : <Shared token={token} />}</Suspense>
       )}
     </Guard>,
   );

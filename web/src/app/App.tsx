@@ -7,9 +7,8 @@ import { newId } from "../client/ids.ts";
 import { isKnown, isSignedIn, onSignedIn } from "../client/person.ts";
 import { followPerson, type PersonEvent } from "../client/personEvents.ts";
 import { pageIsOld } from "../client/program.ts";
-import { signIn, signInWanted } from "../client/signIn.ts";
+import { signIn, signInWanted, tokenWanted } from "../client/signIn.ts";
 import { onSignedOut } from "../client/signOut.ts";
-import { tokenWanted } from "../client/tokens.ts";
 import { tryNow } from "../client/waiting.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { Problem } from "../client/problem.ts";
@@ -31,10 +30,7 @@ import { focusBox } from "../ui/focused.ts";
 import { Icon } from "../ui/Icon.tsx";
 import { OldPage } from "../ui/OldPage.tsx";
 import { fetchWords, isThere, sentenceOf, wordsIn, WordsContext } from "../words/words.ts";
-import { saveMessages } from "./exported.ts";
 import { Page, type PageHandle } from "./Page.tsx";
-import { printWhen } from "./printed.ts";
-import { TokenDialog } from "./TokenDialog.tsx";
 import { useDeletion } from "./useDeletion.ts";
 import { useDone } from "./useDone.ts";
 import { useKeys } from "./useKeys.ts";
@@ -257,10 +253,10 @@ export function App() {
   }
   /** The browser prints what is shown, and of a long conversation that is its end. */
   async function printAll(): Promise<void> {
-    if (await conversation.showAll()) printWhen(conversation.messages.length);
+    if (await conversation.showAll()) later(() => talkingNow()!.printWhen(conversation.messages.length));
   }
   async function exportAll(): Promise<void> {
-    if (await conversation.showAll()) saveMessages(title ?? words.newChat, conversation.messages, words);
+    if (await conversation.showAll()) talkingNow()!.saveMessages(title ?? words.newChat, conversation.messages, words);
   }
   async function rename(session: Session, name: string): Promise<void> {
     const before = session.title;
@@ -298,7 +294,7 @@ export function App() {
     else document.getElementById("new-chat")?.focus();
   }
 
-  const { Archive, Settings, ShareDialog } = talkingNow() ?? {};
+  const { Archive, Settings, ShareDialog, TokenDialog } = talkingNow() ?? {};
   return (
     <WordsContext value={words}>
       <a
@@ -408,7 +404,7 @@ export function App() {
       )}
       {dialog === "archive" && Archive && <Archive titleOf={(session) => list.titleOf(session)} onBack={(session) => bringBack(session.id, list.titleOf(session), session)} onClose={() => (setDialog(null), focusBox())} />}
       {sharing && ShareDialog && <ShareDialog session={sharing} onClose={() => setSharing(null)} />}
-      {asksForToken && <TokenDialog />}
+      {asksForToken && TokenDialog && <TokenDialog />}
       {dialog === "shortcuts" && <Shortcuts onClose={() => setDialog(null)} />}
     </WordsContext>
   );

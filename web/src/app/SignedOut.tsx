@@ -2,15 +2,16 @@
 
 import { useLayoutEffect, useSyncExternalStore } from "react";
 import { onSignedIn } from "../client/person.ts";
-import { signInAgain, type Failure } from "../client/signIn.ts";
+import { signInAgain, tokenWanted, type Failure } from "../client/signIn.ts";
 import { endSignedOut, signOut } from "../client/signOut.ts";
-import { tokenWanted } from "../client/tokens.ts";
 import { readPreferences } from "../settings/preferences.ts";
 import { wordsIn, WordsContext } from "../words/words.ts";
 import { TokenDialog } from "./TokenDialog.tsx";
 
 /** `left`: somebody has signed out; `ended`: it was for a time, which is over. */
-export function SignedOut({ why }: { why: "left" | "ended" | Failure }) {
+export type Why = "left" | "ended" | Failure;
+
+export function SignedOut({ why }: { why: Why }) {
   const words = wordsIn(readPreferences().language);
   const asksForToken = useSyncExternalStore(tokenWanted.subscribe, tokenWanted.snapshot);
   const again = () => {

@@ -1,7 +1,8 @@
 // Signing in with a token that a person has been given.
 
 import { useLayoutEffect, useRef, useState } from "react";
-import { askForToken, signInWith, type Refusal } from "../client/tokens.ts";
+import { askForToken } from "../client/signIn.ts";
+import { signInWith, type Refusal } from "../client/tokens.ts";
 import { Dialog } from "../ui/Dialog.tsx";
 import { useWords } from "../words/words.ts";
 

@@ -3,7 +3,6 @@
 
 import { isKnown, TRIED } from "./person.ts";
 import { flag } from "./flag.ts";
-import { askForToken } from "./tokens.ts";
 
 const PLACE = "sluiceway-sign-in-from";
 // Somebody who comes back and is refused again is not sent around in circles.
@@ -11,6 +10,10 @@ const PAUSE_MS = 30_000;
 
 /** Whether a person is told that he has to sign in. */
 export const signInWanted = flag();
+
+/** Whether he is asked for a token. */
+export const tokenWanted = flag();
+export const askForToken = tokenWanted.set;
 
 let leaving = false;
 

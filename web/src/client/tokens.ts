@@ -4,13 +4,8 @@
 // holds for as long as the token.
 
 import { noteUser } from "./person.ts";
-import { flag } from "./flag.ts";
 
 export type Refusal = "refused" | "not-kept" | "unreachable";
-
-/** Whether a person is asked for a token. */
-export const tokenWanted = flag();
-export const askForToken = tokenWanted.set;
 
 /** Null: the cookie is there. */
 export async function signInWith(pasted: string): Promise<Refusal | null> {

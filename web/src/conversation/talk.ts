@@ -5,6 +5,10 @@ import type { UIMessage } from "ai";
 import { newId } from "../client/ids.ts";
 import { PageTransport, type Listener } from "../client/transport.ts";
 
+export { saveMessages } from "../app/exported.ts";
+export { printWhen } from "../app/printed.ts";
+export { SignedOut } from "../app/SignedOut.tsx";
+export { TokenDialog } from "../app/TokenDialog.tsx";
 export { Archive } from "../settings/Archive.tsx";
 export { Settings } from "../settings/Settings.tsx";
 export { Shared } from "../share/Shared.tsx";

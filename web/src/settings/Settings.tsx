@@ -2,7 +2,7 @@ import { useState } from "react";
 import { Problem } from "../client/problem.ts";
 import { signOut } from "../client/signOut.ts";
 import { signedIn } from "../client/person.ts";
-import { askForToken } from "../client/tokens.ts";
+import { askForToken } from "../client/signIn.ts";
 import type { ServiceConfig } from "../client/api.ts";
 import { useConfig } from "../client/useConfig.ts";
 import { BusyButton } from "../ui/BusyButton.tsx";

@@ -279,8 +279,8 @@ export const en = {
   signedOut: "You are signed out.",
   signInAgain: "Sign in",
   signInEnded: "You are no longer signed in. What you have written is kept.",
-  signInRefused: "You were not signed in. Try it again.",
-  signInAway: "Nobody can sign in at the moment. Try it again in a while.",
+  signInRefused: "You were not signed in. Try again.",
+  signInAway: "Nobody can sign in at the moment. Try again later.",
   notSignedOut: (why: string) => `You are still signed in. ${why}`,
   shortcuts: "Keys",
   keys: [
