@@ -38,6 +38,7 @@ async def test_reasoning_comes_before_the_text_and_usage_at_the_end(chat: Chat) 
     assert [part.kind for part in message.steps[0]] == ["reasoning", "text"]
     assert message.metadata["usage"]["outputTokens"] > 0
     assert message.metadata["model"] == "fake"
+    assert list(message.metadata["reasoningSeconds"]) == ["0"]
 
 
 @pytest.mark.requirement("CH-5")

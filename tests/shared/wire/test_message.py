@@ -30,14 +30,13 @@ from sluiceway.wire.events import (
 )
 from sluiceway.wire.message import MessageFold, merged, replay_of, text_of
 
-TOOK = {"sluiceway": {"seconds": 8.1}}
 WHOLE: list[Event] = [
     Start(message_id="m"),
     StartStep(),
     ReasoningStart(id="0"),
     ReasoningDelta(id="0", delta="let me "),
     ReasoningDelta(id="0", delta="think"),
-    ReasoningEnd(id="0", provider_metadata=TOOK),
+    ReasoningEnd(id="0"),
     TextStart(id="1"),
     TextDelta(id="1", delta="Größe "),
     TextDelta(id="1", delta="🙂"),
@@ -71,7 +70,7 @@ def test_a_whole_message_folds_into_its_parts() -> None:
 
     assert parts == [
         {"type": "step-start"},
-        {"type": "reasoning", "text": "let me think", "state": "done", "providerMetadata": TOOK},
+        {"type": "reasoning", "text": "let me think", "state": "done"},
         {"type": "text", "text": "Größe 🙂", "state": "done"},
         {"type": "data-note", "data": {"a": 1}, "id": "n"},
     ]

@@ -12,6 +12,7 @@ export interface MessageData {
   usage?: Record<string, unknown>;
   model?: string;
   cost?: unknown;
+  reasoningSeconds?: Record<string, number>;
   sequence?: number;
   createdAt?: string;
   siblings?: string[];

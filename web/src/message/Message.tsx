@@ -59,10 +59,11 @@ export const Answer = memo(function Answer({ message, streaming, background, cal
 /** What is said in an answer, without what can be done with it. */
 export function AnswerBody({ message, streaming, background, called }: Pick<AnswerProps, "message" | "streaming" | "background" | "called">) {
   const parts = shownParts(message.parts);
+  const { reasoningSeconds: seconds } = dataOf(message);
   return (
     <div className="body">
       {parts.map((part, n) => (
-        <Part key={part.key} part={part} messageId={message.id} over={!streaming && !background} called={called} growing={streaming && n === parts.length - 1} />
+        <Part key={part.key} part={part} seconds={seconds} messageId={message.id} over={!streaming && !background} called={called} growing={streaming && n === parts.length - 1} />
       ))}
     </div>
   );
@@ -104,19 +105,21 @@ function CutShort({ asks }: { asks: boolean }) {
 
 interface PartProps {
   part: Shown;
+  /** Of the message's reasoning. */
+  seconds?: Record<string, number>;
   messageId: string;
   over: boolean;
   called: string;
   growing: boolean;
 }
 
-function Part({ part, messageId, over, called, growing }: PartProps) {
+function Part({ part, seconds, messageId, over, called, growing }: PartProps) {
   const words = useWords();
   switch (part.kind) {
     case "text":
       return <Markdown className="text" text={part.text} open={growing} />;
     case "reasoning":
-      return <Reasoning text={part.text} open={part.open && !over} seconds={part.seconds} />;
+      return <Reasoning text={part.text} open={part.open && !over} seconds={seconds?.[part.place]} />;
     case "tool":
       return <Tool messageId={messageId} call={part.call} elicitation={part.elicitation} over={over} direct={called !== "" && toolNameOf(part.call) === called} />;
     case "agents":

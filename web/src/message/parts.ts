@@ -53,7 +53,8 @@ export interface Elicitation {
 
 export type Shown =
   | { kind: "text"; key: string; text: string; open: boolean }
-  | { kind: "reasoning"; key: string; text: string; open: boolean; seconds: number | null }
+  /** `place`: among those of its message. */
+  | { kind: "reasoning"; key: string; text: string; open: boolean; place: number }
   | { kind: "tool"; key: string; call: ToolCall; elicitation?: Elicitation }
   | { kind: "agents"; key: string; events: AgentEvent[] }
   | { kind: "file"; key: string; url: string; mediaType: string; name?: string }
@@ -64,6 +65,7 @@ export type Shown =
 
 export function shownParts(parts: Part[]): Shown[] {
   const shown: Shown[] = [];
+  let thoughts = 0;
   const teams = new Map<string, AgentEvent[]>();
   const sources: Source[] = [];
   const elicited = new Map(parts.flatMap((part) => (part.type === "data-elicitation" ? [[part.id, elicitationOf(part.data)] as const] : [])));
@@ -77,17 +79,11 @@ export function shownParts(parts: Part[]): Shown[] {
     else if ("toolCallId" in part) shown.push({ kind: "tool", key: part.toolCallId, call: part as ToolCall, elicitation: elicited.get((part as ToolCall).approval?.id) });
     else if ((part.type === "text" || part.type === "reasoning") && part.text) {
       const said = { key: `${part.type}-${shown.length}`, text: part.text, open: part.state === "streaming" };
-      shown.push(part.type === "text" ? { kind: part.type, ...said } : { kind: part.type, ...said, seconds: secondsOf(part.providerMetadata) });
+      shown.push(part.type === "text" ? { kind: part.type, ...said } : { kind: part.type, ...said, place: thoughts++ });
     }
   });
   if (sources.length > 0) shown.push({ kind: "sources", key: "sources", sources });
   return shown;
-}
-
-/** How long it took, where the service has told that. */
-function secondsOf(metadata: { sluiceway?: { seconds?: unknown } } | undefined): number | null {
-  const seconds = metadata?.sluiceway?.seconds;
-  return typeof seconds === "number" ? Math.max(1, Math.round(seconds)) : null;
 }
 
 /** A file of the question that the model was told nothing of. */

@@ -117,7 +117,6 @@ class ReasoningDelta(Event):
 class ReasoningEnd(Event):
     type: Literal["reasoning-end"] = "reasoning-end"
     id: str
-    provider_metadata: Metadata | None = None
 
 
 class ToolInputStart(Event):

@@ -90,9 +90,7 @@ class MessageFold:
             case TextEnd():
                 self._end("text", event.id)
             case ReasoningEnd():
-                part = self._end("reasoning", event.id)
-                if event.provider_metadata is not None:
-                    part["providerMetadata"] = event.provider_metadata
+                self._end("reasoning", event.id)
             case Data() if not event.transient:
                 self._data(event)
             case SourceUrl() | SourceDocument() | FileEvent():
@@ -167,11 +165,10 @@ class MessageFold:
         self.parts.append(part)
         self._open[kind, part_id] = (part, [])
 
-    def _end(self, kind: str, part_id: str) -> Part:
+    def _end(self, kind: str, part_id: str) -> None:
         part, texts = self._open.pop((kind, part_id))
         part["text"] = "".join(texts)
         part["state"] = "done"
-        return part
 
     def _tell(self, metadata: dict[str, Any] | None) -> None:
         if metadata is not None:
@@ -346,8 +343,7 @@ def _chunks_of(part: Part, part_id: str) -> list[Event]:
             return [TextStart(id=part_id), *in_pieces(text), TextEnd(id=part_id)]
         case "reasoning":
             thought = ReasoningDelta(id=part_id, delta=part["text"])
-            end = ReasoningEnd(id=part_id, provider_metadata=part.get("providerMetadata"))
-            return [ReasoningStart(id=part_id), *in_pieces(thought), end]
+            return [ReasoningStart(id=part_id), *in_pieces(thought), ReasoningEnd(id=part_id)]
         case kind if kind in _WHOLE_PARTS:
             return [_whole_part(_WHOLE_PARTS[kind], part)]
         case kind if kind.startswith("data-"):

@@ -3,7 +3,7 @@
 Guarantees
 - What is shown is in the message, in the same order; texts and reasoning that the open step has already are its
   beginning, and what is open of them continues.
-- With the end of a reasoning stands how long it took, unless another worker has begun it.
+- How long a reasoning took is told with its end, unless another worker has begun it.
 - What others have to show beside the turn comes between the step's own events, also while the model is silent.
 """
 
@@ -16,6 +16,7 @@ from sluiceway.cancelling import cancelled
 from sluiceway.wire.events import (
     Data,
     Event,
+    MessageMetadata,
     ReasoningDelta,
     ReasoningEnd,
     ReasoningStart,
@@ -102,14 +103,15 @@ class Showing:
         """End the text or reasoning that is open."""
         if self._open is not None:
             kind, part_id = self._open
-            self.emit(TextEnd(id=part_id) if kind == "text" else self._reasoning_end(part_id))
+            self.emit(TextEnd(id=part_id) if kind == "text" else ReasoningEnd(id=part_id))
             self._open = None
+            if kind == "reasoning" and self._reasoning_since is not None:
+                self._tell_seconds(time.monotonic() - self._reasoning_since)
 
-    def _reasoning_end(self, part_id: str) -> ReasoningEnd:
-        if self._reasoning_since is None:
-            return ReasoningEnd(id=part_id)
-        seconds = round(time.monotonic() - self._reasoning_since, 1)
-        return ReasoningEnd(id=part_id, provider_metadata={"sluiceway": {"seconds": seconds}})
+    def _tell_seconds(self, seconds: float) -> None:
+        """By its place among those of the message. As metadata: a version before this one reads no more of the end."""
+        place = sum(part["type"] == "reasoning" and part["text"] != "" for part in self.fold.parts) - 1
+        self.emit(MessageMetadata(message_metadata={"reasoningSeconds": {str(place): round(seconds, 1)}}))
 
     def close(self, unfinished: str | None) -> None:
         """End all that is open, also the calls that have no end yet: with that sentence. None: these go on."""
