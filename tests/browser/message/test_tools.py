@@ -217,6 +217,7 @@ async def test_a_team_of_agents_is_seen_at_work_also_by_who_chats_on(
     await expect(chat.text_of(chat.answers).last).to_have_text(answer_to("meanwhile", 3), timeout=TIMEOUT_MS)
     for _ in range(2):
         await expect(engineer).to_be_visible(timeout=TIMEOUT_MS)
+        await expect(events.first).to_have_text(re.compile("Product manager begins"))
         await chat.page.reload()
     await model.open_gate("team")
     await expect(events.last).to_have_text(re.compile("all done"), timeout=TIMEOUT_MS)

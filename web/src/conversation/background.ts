@@ -41,19 +41,14 @@ export class BackgroundTurns {
   applied(messages: UIMessage[]): UIMessage[] {
     if (this.outputs.size === 0 && this.beside.size === 0) return messages;
     return messages.map((message) => {
-      const parts = message.parts.map((part) => this.changed(part));
-      const lacking = this.lackedBy(message);
+      const beside = this.beside.get(message.id);
+      const parts = message.parts.map((part) => beside?.get(keyOf(part)) ?? this.changed(part));
+      const known = new Set(parts.map(keyOf));
+      const lacking = [...(beside ?? [])].flatMap(([key, part]) => (known.has(key) ? [] : [part]));
       if (lacking.length === 0 && parts.every((part, n) => part === message.parts[n])) return message;
-      const at = parts.findLastIndex((part) => "toolCallId" in part) + 1;
+      const at = parts.findLastIndex((part) => "toolCallId" in part || beside?.has(keyOf(part))) + 1;
       return { ...message, parts: [...parts.slice(0, at), ...lacking, ...parts.slice(at)] };
     });
-  }
-
-  private lackedBy({ id, parts }: UIMessage): Part[] {
-    const beside = this.beside.get(id);
-    if (!beside) return [];
-    const known = new Set(parts.map((part) => keyOf(part)));
-    return [...beside.entries()].flatMap(([key, part]) => (known.has(key) ? [] : [part]));
   }
 
   private changed(part: Part): Part {
