@@ -1,17 +1,11 @@
 """The examples are whole programs for the packages that the other tests use, and do what README says of them."""
 
 import asyncio
-import functools
-import http.server
 import json
 import os
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Page, async_playwright
@@ -20,6 +14,7 @@ from harness.model_server import ModelServer
 from harness.processes.node import find_node
 from harness.processes.services import Services
 from tests.browser.chromium import find_chromium
+from tests.clients.pages import served
 
 _PACKAGES = Path(__file__).parent / "node_modules"
 _ROOT = Path(__file__).parents[2]
@@ -51,7 +46,7 @@ async def test_the_pages_of_the_examples_and_the_fetch_that_is_to_be_copied_can_
 async def test_the_examples_show_a_whole_answer(
     services: Services, model: ModelServer, tmp_path: Path, server_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _pages(tmp_path) as origin:
+    with served(tmp_path) as origin:
         system = await services.whole(CORS_ORIGINS=json.dumps([origin]))
         handed_on = f"--banner:js={_HANDED_ON % system.url}"
         await _built([_EXAMPLES / "use-chat" / "main.jsx"], tmp_path, monkeypatch, handed_on)
@@ -112,26 +107,6 @@ async def _chats(page: Page, origin: str) -> None:
     await page.get_by_role("button", name="Stop").click()
     await page.get_by_role("button", name="Stop").wait_for(state="detached")
     assert await page.locator("p").count() == 4
-
-
-@contextmanager
-def _pages(directory: Path) -> Iterator[str]:
-    """A server of another origin, as `python3 -m http.server` is one."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def guess_type(self, path: Any) -> str:
-            return "text/javascript" if str(path).endswith(".jsx") else super().guess_type(path)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 async def _built(sources: list[Path], into: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:

@@ -6,12 +6,7 @@ wrong by itself is in docs/clients.md.
 """
 
 import asyncio
-import functools
-import http.server
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +20,7 @@ from harness.model_server import ModelServer
 from harness.processes.node import find_node
 from harness.processes.services import Services, System
 from tests.browser.chromium import find_chromium
+from tests.clients.pages import served
 from tests.gateway.callers import SECRET, bearer
 
 _ROOT = Path(__file__).parent
@@ -51,7 +47,7 @@ _READ = "reads [[tokens=6 rate=0 stall_after=3 stall_for=1.5]]"
 async def test_every_client_in_every_situation_shows_what_the_server_has(
     services: Services, model: ModelServer, server_directory: Path
 ) -> None:
-    with _pages() as origin:
+    with served(_BUILT) as origin:
         starting = services.whole(
             tool_runners=1, TOOLS_DIR=str(TOOLS_DIR), CORS_ORIGINS=json.dumps([origin]), HEARTBEAT_SECONDS="0.4"
         )
@@ -100,24 +96,6 @@ async def _build() -> None:
     (_BUILT / "index.html").write_text(
         '<!doctype html><title>clients</title><script type="module" src="page.js"></script>'
     )
-
-
-@contextmanager
-def _pages() -> Iterator[str]:
-    """A server of another origin, which has the page."""
-    _BUILT.mkdir(exist_ok=True)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(_BUILT))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 async def _in_node(system: System, signed_in: dict[str, Any]) -> Any:

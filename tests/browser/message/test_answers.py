@@ -450,50 +450,45 @@ async def test_thumbs_come_to_the_server_one_after_the_other(chat: Chat, scripte
     assert told == ["PUT", "DELETE"]
 
 
-async def test_a_message_that_arrives_when_another_conversation_is_shown_leaves_its_address(
-    chat: Chat, scripted: ScriptedChat
-) -> None:
-    page, left = chat.page, asyncio.Event()
+async def _left_with_a_message_on_its_way(chat: Chat, scripted: ScriptedChat, **answer: Any) -> asyncio.Event:
+    """Another conversation is shown. Once this is set the server answers the message so."""
+    left = asyncio.Event()
 
     async def late(route: Route) -> None:
         await left.wait()
-        await route.fulfill(status=202, json={"position": 1})
+        await route.fulfill(**answer)
 
-    await page.route("**/messages", late)
+    await chat.page.route("**/messages", late)
     turn = await begin(chat, scripted)
     await turn.say(BEGIN, *text("Half"))
     await expect(chat.text_of(chat.answers)).to_have_text(["Half"])
-    async with page.expect_request("**/messages"):
+    async with chat.page.expect_request("**/messages"):
         await chat.send("and then")
-    await page.get_by_role("link", name="New chat").click()
+    await chat.page.get_by_role("link", name="New chat").click()
+    await expect(chat.questions).to_have_count(0)
+    return left
+
+
+async def test_a_message_that_arrives_when_another_conversation_is_shown_leaves_its_address(
+    chat: Chat, scripted: ScriptedChat
+) -> None:
+    left = await _left_with_a_message_on_its_way(chat, scripted, status=202, json={"position": 1})
     # The list is read again when the message has arrived.
-    async with page.expect_request("**/api/chat/sessions"):
+    async with chat.page.expect_request("**/api/chat/sessions"):
         left.set()
-    assert page.url == f"{scripted.url}/#/"
+    assert chat.page.url == f"{scripted.url}/#/"
 
 
 async def test_a_message_that_is_refused_when_another_conversation_is_shown_is_there_when_one_is_back(
     chat: Chat, scripted: ScriptedChat
 ) -> None:
-    page, left = chat.page, asyncio.Event()
-
-    async def refuse(route: Route) -> None:
-        await left.wait()
-        await route.fulfill(status=409, json={"code": "SESSION_BUSY", "detail": "No."})
-
-    await page.route("**/messages", refuse)
-    turn = await begin(chat, scripted)
-    await turn.say(BEGIN, *text("Half"))
-    await expect(chat.text_of(chat.answers)).to_have_text(["Half"])
-    async with page.expect_request("**/messages"):
-        await chat.send("and then")
-    await page.get_by_role("link", name="New chat").click()
-    await expect(chat.questions).to_have_count(0)
-    async with page.expect_response("**/messages"):
+    refusal = {"code": "SESSION_BUSY", "detail": "No."}
+    left = await _left_with_a_message_on_its_way(chat, scripted, status=409, json=refusal)
+    async with chat.page.expect_response("**/messages"):
         left.set()
-    await page.go_back()
+    await chat.page.go_back()
     await expect(chat.box).to_have_value("and then")
-    await expect(page.get_by_role("alert")).to_contain_text("Not sent.")
+    await expect(chat.page.get_by_role("alert")).to_contain_text("Not sent.")
 
 
 async def test_an_address_that_is_none_of_the_webs_is_a_name_and_a_picture_from_elsewhere_is_a_link(
