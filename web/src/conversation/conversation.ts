@@ -9,7 +9,6 @@ import { Problem } from "../client/problem.ts";
 import type { Listener } from "../client/transport.ts";
 import type { Said } from "../words/words.ts";
 import { Asking } from "./asking.ts";
-import { BackgroundTurns } from "./background.ts";
 import { EarlierMessages } from "./earlier.ts";
 import { Following } from "./following.ts";
 import { dataOf } from "./history.ts";
@@ -23,7 +22,7 @@ import { talking, talkingNow } from "./talking.ts";
 import { RunningTurn } from "./turn.ts";
 import { Verdicts } from "./verdicts.ts";
 
-type MakeTalk = NonNullable<ReturnType<typeof talkingNow>>["makeTalk"];
+type Program = NonNullable<ReturnType<typeof talkingNow>>;
 
 export class Conversation {
   readonly sessionId: string;
@@ -36,7 +35,6 @@ export class Conversation {
   private readonly host: Host;
   private readonly state: ConversationState;
   private readonly turn: RunningTurn;
-  private readonly background: BackgroundTurns;
   private readonly earlier: EarlierMessages;
   private readonly history: HistoryReading;
   private readonly following: Following;
@@ -56,13 +54,12 @@ export class Conversation {
     this.pending = pending;
     state.set({ pending: pending.list });
     this.earlier = new EarlierMessages(state);
-    this.background = new BackgroundTurns(state.signal, () => this.applyOutputs(), () => void this.refresh());
-    this.history = new HistoryReading(state, { turn, pending, earlier: this.earlier, background: this.background }, host);
+    this.history = new HistoryReading(state, { turn, pending, earlier: this.earlier }, host);
     this.following = new Following(state, turn, this.history, host, () => this.prepare());
     this.asking = new Asking(state, { turn, pending, model: this.model, following: this.following }, host);
     this.verdicts = new Verdicts(state, turn, this.following, host);
     const program = talkingNow();
-    if (program) this.begun(program.makeTalk);
+    if (program) this.begun(program);
   }
 
   private addressee(): Addressee {
@@ -125,24 +122,25 @@ export class Conversation {
   /** Once it is there, there is a chat. Left or not: what was written is sent. */
   private prepare(): Promise<void> {
     const onWait = (problem: Problem) => this.turn.line.waits(problem);
-    this.preparing ??= this.state.talk ? Promise.resolve() : api.persist(talking, { onWait }).then(({ makeTalk }) => this.prepared(makeTalk));
+    this.preparing ??= this.state.talk ? Promise.resolve() : api.persist(talking, { onWait }).then((program) => this.prepared(program));
     return this.preparing;
   }
 
-  private prepared(make: MakeTalk): void {
-    this.begun(make);
+  private prepared(program: Program): void {
+    this.begun(program);
     // Where it was long in coming, that is said no more.
     this.turn.answered();
   }
 
-  private begun(make: MakeTalk): void {
+  private begun({ makeTalk, BackgroundTurns }: Program): void {
     const listener: Listener = {
       onAccepted: (taskId) => this.asking.onAccepted(taskId),
       onChunk: (chunk) => this.turn.heard(chunk),
       onState: (state, problem) => this.turn.line.connection(state, problem),
       before: () => this.continued,
     };
-    this.state.talk = make(this.sessionId, listener, (error) => (this.turn.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })));
+    this.state.talk = makeTalk(this.sessionId, listener, (error) => (this.turn.refusal = error instanceof Problem ? error : new Problem(error.message, { status: 400 })));
+    this.history.background = new BackgroundTurns(this.state.signal, () => this.applyOutputs(), () => void this.refresh());
   }
 
   private get continued(): UIMessage | undefined {
@@ -151,7 +149,7 @@ export class Conversation {
   }
 
   private applyOutputs(): void {
-    const messages = this.background.applied(this.messages);
+    const messages = this.history.background!.applied(this.messages);
     if (messages.some((message, n) => message !== this.messages[n])) this.state.messages = messages;
   }
 

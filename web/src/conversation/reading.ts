@@ -15,12 +15,13 @@ interface Parts {
   turn: RunningTurn;
   pending: PendingMessages;
   earlier: EarlierMessages;
-  background: BackgroundTurns;
 }
 
 export class HistoryReading {
   /** Whether the next history that is read may be another one from its beginning on. */
   otherBranch = false;
+  /** Once the program is there that follows them. */
+  background: BackgroundTurns | null = null;
   /** What is to be among its messages, however far back it stands. */
   wanted: string | null = null;
   private readonly state: ConversationState;
@@ -50,7 +51,7 @@ export class HistoryReading {
     this.otherBranch = false;
     const count = await this.waitingAfter(page, active);
     this.show([...older, ...page.slice(0, count)], page.slice(count), session.steering ?? []);
-    this.parts.background.follow(session.background_tasks ?? []);
+    this.background?.follow(session.background_tasks ?? []);
     state.set({ background: (session.background_tasks ?? []).map((task) => task.message_id) });
     state.set({ loaded: true, title: session.title, temporary: session.temporary ?? false, archived: Boolean(session.archived_at), ...(older.length === 0 && { hasOlder: session.has_more }) });
     void this.parts.earlier.until(this.wanted ?? state.now.sought);
@@ -98,7 +99,7 @@ export class HistoryReading {
 
   private show(messages: UIMessage[], waiting: UIMessage[], steering: readonly string[]): void {
     const known = new Set([...messages, ...waiting].map((message) => message.id));
-    this.state.messages = this.parts.background.applied(messages);
+    this.state.messages = this.background?.applied(messages) ?? messages;
     this.parts.pending.show(waiting, steering, known);
   }
 }

@@ -13,6 +13,7 @@ export { Archive } from "../settings/Archive.tsx";
 export { Settings } from "../settings/Settings.tsx";
 export { Shared } from "../share/Shared.tsx";
 export { ShareDialog } from "../share/ShareDialog.tsx";
+export { BackgroundTurns } from "./background.ts";
 export { Log } from "./Log.tsx";
 
 export interface Talk {
