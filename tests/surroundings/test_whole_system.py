@@ -158,6 +158,8 @@ async def test_an_address_that_can_never_be_right_fails_the_start_by_name(
     worker = services._background("completion-consumer", {name: value})
     worker._child.start(environment=worker.environment)
     assert await worker.exited() == 1
-    assert name.lower() in worker.output
-    assert sentence in worker.output
+    [_, *faults] = worker.output.splitlines()
+    assert len(faults) == 1, "and nothing that follows from it"
+    assert faults[0].startswith(f"{name}: ")
+    assert sentence in faults[0]
     assert "hidden" not in worker.output

@@ -40,12 +40,15 @@ async def test_the_chosen_model_is_asked_for_now_and_after_a_reload(chat: Chat, 
     await scripted.finish()
     await chat.page.reload()
     await expect(picker).to_have_value("large")
+    # While the history is read a message is posted by itself.
+    await expect(chat.text_of(chat.answers).first).to_have_text("Said.")
     await expect(chat.stop_button).to_be_hidden()
     await _asks(chat, scripted, "three")
     assert [one.get("model") for one in scripted.triggers] == [None, "large", "large", "large"]
     scripted.config = offered("small", "other", default="small")
     await chat.page.reload()
     await expect(picker).to_have_value("small")
+    await expect(chat.text_of(chat.answers).first).to_have_text("Said.")
     await _asks(chat, scripted, "four")
     assert "model" not in scripted.triggers[-1]
 

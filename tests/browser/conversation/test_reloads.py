@@ -99,6 +99,7 @@ async def test_a_page_whose_program_does_not_come_is_there_when_it_does_with_wha
 
     await chat.page.route("**/assets/index-*.js", twice_not)
     await chat.page.goto(gateway.url)
+    await expect(chat.page.locator("textarea")).to_be_focused()
     await chat.page.keyboard.type("typed before")
     await expect(chat.page.get_by_role("link", name="New chat")).to_be_visible()
     await expect(chat.box).to_have_value("typed before")

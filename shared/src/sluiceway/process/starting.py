@@ -53,7 +53,9 @@ def valid_settings(program: str, settings_type: type[S]) -> S:
     except SettingsError as error:
         problem: str | None = f"{error}: a list or an object is written as JSON"
     except ValidationError as error:
-        problem = "\n".join(_told(fault) for fault in error.errors(include_url=False, include_input=False))
+        faults = error.errors(include_url=False, include_input=False)
+        # A default that follows from what is at fault is no fault of its own.
+        problem = "\n".join(_told(fault) for fault in faults if fault["type"] != "default_factory_not_called")
     except SecretFileUnreadable as error:
         problem = str(error)
     else:
