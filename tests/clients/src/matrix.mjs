@@ -40,11 +40,15 @@ async function back(driver, client) {
   await driver.resume();
 }
 
-/** What is on the screen, once it is what the server has: a component may be a frame behind. */
+/** What is on the screen, once it is what the server has: a component may be a frame behind, or ask for the rest by itself. */
 async function same(driver, history) {
-  const whole = JSON.stringify(seen(history));
+  let whole = "";
   const shown = () => seen(driver.screen());
-  await until(() => JSON.stringify(shown()) === whole, "the screen is the history").catch(() => {
+  const isSame = async () => {
+    whole = JSON.stringify(seen(await history()));
+    return JSON.stringify(shown()) === whole;
+  };
+  await until(isSame, "the screen is the history").catch(() => {
     throw new Error(`the screen has ${JSON.stringify(shown())}\nthe server ${whole}`);
   });
   return shown();
@@ -62,7 +66,7 @@ async function run(client, situation, openToAll, { signedIn, run }) {
   const driver = await SITUATIONS[situation]({ open, net, server, name: id, back: (one) => back(one, client) });
   const sessionId = driver.sessionId();
   if (situation.startsWith("idle")) return { screen: [], history: [], asked: net.asked.length };
-  const screen = await same(driver, await server.history(sessionId));
+  const screen = await same(driver, () => server.history(sessionId));
   return { sessionId, screen: screen.map(({ role, text }) => [role, text]) };
 }
 
