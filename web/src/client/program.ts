@@ -1,27 +1,18 @@
 // Parts of the page's program that are fetched when they are needed. A page of a version that the gateway no longer has gets none of
 // them any more: it is whole without them, and says that it is old (ui/OldPage.tsx).
 
+import { flag } from "./flag.ts";
 import { Problem } from "./problem.ts";
 
-const listeners = new Set<() => void>();
-let old = false;
-
-export const pageIsOld = {
-  subscribe: (listener: () => void): (() => void) => {
-    listeners.add(listener);
-    return () => listeners.delete(listener);
-  },
-  snapshot: (): boolean => old,
-};
+export const pageIsOld = flag();
 
 /** Throws a Problem: one that passes, and who asks again has it fetched again; or `PAGE_IS_OLD`. */
 export async function fetched<Part>(part: () => Promise<Part>): Promise<Part> {
   try {
     return await part();
   } catch {
-    old ||= await isReplaced();
-    if (!old) throw new Problem("", { code: "UNREACHABLE" });
-    for (const listener of listeners) listener();
+    if (!pageIsOld.snapshot() && !(await isReplaced())) throw new Problem("", { code: "UNREACHABLE" });
+    pageIsOld.set(true);
     throw new Problem("", { code: "PAGE_IS_OLD", status: 410 });
   }
 }
